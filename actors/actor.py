@@ -1,0 +1,169 @@
+"""What every actor of the store has in common: how a message is handled, and what happens when that fails.
+
+pykka gives an exception raised under `ask` to the caller and leaves the actor alive, perhaps half-changed. Here:
+
+- an `InmemError` raised by a handler is an answer: the caller gets it, the actor goes on;
+- anything else is this actor's end. The supervisor is told, with all that the actor owed to others, and puts another
+  actor behind the same address. The callers get their answers from what the log proves.
+
+An actor never waits for another. A handler that cannot answer yet returns `LATER` and keeps the `Owed` that `owe`
+gave it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pykka
+from pykka import messages as pykka_messages
+
+from inmem.actors import interrupts
+from inmem.actors.future import ReplyFuture
+from inmem.actors.messages import core
+from inmem.actors.messages.control import ActorFailed, Halt, Halted, Retire
+from inmem.engine.errors import InmemError, InvariantError, TransactionAbortedError
+
+if TYPE_CHECKING:
+    from inmem.actors.mailbox import Mailbox, MailboxRef, ReplyTo
+
+LATER: Final = object()
+"""Returned by a handler whose answer comes later, through the `Owed` it has kept."""
+
+_STOP = pykka_messages._ActorStop  # noqa: SLF001  (pykka's own stop message has no public name)
+_PYKKA_MESSAGES = frozenset({
+    _STOP,
+    pykka_messages.ProxyCall,
+    pykka_messages.ProxyGetAttr,
+    pykka_messages.ProxySetAttr,
+})  # fmt: skip
+_SPECIAL = core.MESSAGES | _PYKKA_MESSAGES | {Halt, Retire}
+
+
+class Owed:
+    """An answer that somebody waits for. Answering twice is a no-op after the first time."""
+
+    __slots__ = ("_actor", "message", "reply_to", "transaction_id")
+
+    def __init__(self, actor: StoreActor, message: Any, reply_to: ReplyTo | None) -> None:
+        self._actor = actor
+        self.message = message
+        self.reply_to = reply_to
+        self.transaction_id = 0
+        """Of the commit that decides the answer, once it is known."""
+
+    def answer(self, value: Any) -> None:
+        """Answer with a value."""
+        if self._actor.settle(self) and self.reply_to is not None:
+            self.reply_to.set(value)
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer with an error."""
+        if self._actor.settle(self) and self.reply_to is not None:
+            self.reply_to.set_exception((type(error), error, error.__traceback__))
+
+    def move_to(self, actor: StoreActor) -> None:
+        """Make another actor the one that owes this."""
+        self._actor.settle(self)
+        self._actor = actor
+        actor.owed[self] = None
+
+
+class StoreActor(pykka.Actor):
+    """Base of the store's actors. Subclasses write `on_receive`, one `match`.
+
+    Args:
+        mailbox: the address it will be behind.
+        supervisor: is told when a handler fails; None for the supervisor itself.
+        core: number of the core it belongs to; messages of other cores are dropped.
+    """
+
+    def __init__(self, mailbox: Mailbox, supervisor: MailboxRef | None, core: int = 0) -> None:
+        self.mailbox = mailbox
+        self.supervisor = supervisor
+        self.core = core
+        self.owed: dict[Owed, None] = {}
+        self._reply_to: ReplyTo | None = None
+        super().__init__()
+        self._actor_ref = mailbox.ref
+        self.actor_urn = mailbox.ref.actor_urn
+        self.actor_stopped = mailbox.ref.actor_stopped
+
+    @property
+    def ref(self) -> MailboxRef:
+        """The actor's own address."""
+        return self.mailbox.ref
+
+    def owe(self, message: Any) -> Owed:
+        """Keep the answer to the message being handled for later; the handler then returns `LATER`."""
+        owed = Owed(self, message, self._reply_to)
+        self.owed[owed] = None
+        return owed
+
+    def settle(self, owed: Owed) -> bool:
+        """Strike out a debt; return whether it was still open."""
+        return self.owed.pop(owed, owed) is None
+
+    def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
+        """Handle one message, whatever happens. Called by the mailbox."""
+        kind = message.__class__
+        if kind in _SPECIAL:
+            if kind in core.MESSAGES:
+                if message.core != self.core:
+                    return
+            elif kind is Halt:
+                if message.core == self.core:
+                    self._halt(message)
+                return
+            elif kind is Retire:
+                self.retire()
+                return
+        self._reply_to = reply_to
+        try:
+            result = self.on_pykka_message(message) if kind in _PYKKA_MESSAGES else self.on_receive(message)
+        except InmemError as error:
+            if reply_to is None or isinstance(error, InvariantError):
+                self.fail(message, reply_to, error)
+            else:
+                reply_to.set_exception((type(error), error, error.__traceback__))
+        except BaseException as error:  # noqa: BLE001  (whatever it is, callers must not be left waiting)
+            self.fail(message, reply_to, error)
+        else:
+            if reply_to is not None and result is not LATER:
+                reply_to.set(result)
+
+    def on_pykka_message(self, message: Any) -> Any:
+        """Handle what pykka's own refs and proxies send. Only the supervisor can be stopped from outside."""
+        if isinstance(message, _STOP):
+            raise InvariantError(f"the {self.mailbox.name} actor was stopped from outside")
+        return self._handle_receive(message)
+
+    def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
+        """Stop handling messages and hand everything over to the supervisor."""
+        self.mailbox.suspend()
+        interrupts.keep_back(error)
+        if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
+            refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {error!r}")
+            reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))
+        if self.supervisor is None:
+            raise error
+        self.supervisor.send(ActorFailed(self.mailbox.name, self.core, error, self, message), None)
+
+    def retire(self) -> None:
+        """Stop for good."""
+        self.mailbox.retire()
+        self.mailbox.dispatcher.close(self.mailbox)
+
+    def _halt(self, message: Halt) -> None:
+        self.mailbox.suspend()
+        if self.supervisor is not None:
+            self.supervisor.send(Halted(self.mailbox.name, message.core, tuple(self.owed)), None)
+
+    def _create_actor_inbox(self) -> Any:  # type: ignore[override]
+        return self.mailbox
+
+    @staticmethod
+    def _create_future() -> pykka.Future[Any]:
+        return ReplyFuture()
+
+    def _start_actor_loop(self) -> None:
+        """Do nothing: mailboxes are emptied by dispatchers."""

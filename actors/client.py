@@ -1,0 +1,253 @@
+"""What a client of a running store can do; proxies and the front door are written on top of it.
+
+A client may be used from any number of threads. Reads never send a message: they look at the newest published
+snapshot. Everything else is a request to an actor.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pykka
+
+from inmem.actors.client_transaction import ClientTransaction
+from inmem.actors.messages.transactions import (
+    Begin,
+    Begun,
+    CancelCommit,
+    Commit,
+    CommitAborted,
+    CommitRefused,
+    Committed,
+    End,
+)
+from inmem.engine.conflicts import CasConflict
+from inmem.engine.errors import (
+    CasConflictError,
+    ConflictError,
+    DatabaseClosedError,
+    ForkedProcessError,
+    InmemError,
+    InvariantError,
+    RetriesExhaustedError,
+    TransactionAbortedError,
+    TransactionTimeoutError,
+    UsageError,
+)
+from inmem.engine.keys import normalize_run_id
+from inmem.engine.retry import RetryPolicy
+from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from inmem.actors.directory import Directory
+    from inmem.actors.future import ReplyFuture
+    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.messages.request import Request
+    from inmem.engine.conflicts import Conflict
+    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.transaction import CommitRequest
+
+T = TypeVar("T")
+
+DEFAULT_RETRY = RetryPolicy()
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+class Client:
+    """A connection to one running store.
+
+    Args:
+        directory: where everybody is.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self._published = directory.published
+        self._clock = directory.clock
+        self._entropy = directory.entropy
+        self._routes = directory.routes
+        self._coordinator = directory.coordinator
+        self._unusable: type[InmemError] | None = None
+        _clients.add(self)
+
+    def snapshot(self) -> Snapshot:
+        """Return the newest published snapshot. O(1), without a message.
+
+        Raises:
+            DatabaseClosedError: the store was closed.
+            ForkedProcessError: this is a forked child.
+        """
+        if self._unusable is not None:
+            raise self._unusable
+        return self._published.snapshot
+
+    def reader(self) -> Transaction:
+        """Return a throw-away transaction on the newest snapshot, for one read."""
+        return Transaction(0, self.snapshot(), self._clock.now_us(), self._entropy)
+
+    def ask(self, request: Request) -> Any:
+        """Send a request to the actor that handles it and wait for the answer."""
+        return self.ask_actor(self._routes[type(request)], request)
+
+    def send(self, request: Request) -> ReplyFuture[Any]:
+        """Send a request to the actor that handles it and return a future of the answer."""
+        if self._unusable is not None:
+            raise self._unusable
+        future: ReplyFuture[Any] = self._routes[type(request)].ask(request, block=False)
+        return future
+
+    def ask_actor(self, ref: MailboxRef, message: Any, timeout_s: float | None = None) -> Any:
+        """Send a message to a certain actor and wait for the answer."""
+        if self._unusable is not None:
+            raise self._unusable
+        try:
+            return ref.ask(message, timeout=timeout_s)
+        except pykka.ActorDeadError:
+            raise DatabaseClosedError from None
+
+    def monotonic_s(self) -> float:
+        """Return the store's monotonic time."""
+        return self._clock.monotonic_s()
+
+    def begin(
+        self,
+        run: str | UUID,
+        *,
+        isolation: str = "snapshot",
+        timeout: float | None = None,
+        attempt: int = 0,
+    ) -> ClientTransaction:
+        """Begin a transaction: one message, whatever the size of the store. See `Database.begin`."""
+        run_id = normalize_run_id(run)
+        level = _isolation(isolation)
+        begun: Begun = self.ask_actor(self._coordinator, Begin())
+        engine = Transaction(begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level)
+        return ClientTransaction(self, engine, run_id, timeout_s=_timeout(timeout), attempt=attempt)
+
+    def end(self, transaction_id: int) -> None:
+        """Tell the coordinator that a transaction is over without a commit."""
+        if self._unusable is None:
+            self._coordinator.send(End(transaction_id), None)
+
+    def commit(self, request: CommitRequest, attempt: int, remaining_s: float | None, timeout_s: float | None) -> int:
+        """Take a sealed transaction through the commit protocol and return its version.
+
+        When `remaining_s` seconds are over before the commit has gone to the log it is withdrawn; after that its true
+        outcome is waited for. For the errors see `ClientTransaction.commit`.
+        """
+        message = Commit(request, attempt)
+        if remaining_s is None or timeout_s is None:
+            outcome = self.ask_actor(self._coordinator, message)
+        else:
+            outcome = self._commit_in_time(message, remaining_s, timeout_s)
+        match outcome:
+            case Committed(version):
+                return version
+            case CommitRefused(conflicts):
+                raise _conflict_error(conflicts)
+            case CommitAborted(error):
+                raise error
+            case _:
+                raise InvariantError(f"the coordinator answered a commit with {outcome!r}")
+
+    def transaction(
+        self,
+        run: str | UUID,
+        fn: Callable[[ClientTransaction], T],
+        *,
+        isolation: str = "snapshot",
+        retry: RetryPolicy = DEFAULT_RETRY,
+        timeout: float | None = None,
+    ) -> T:
+        """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
+        timeout_s = _timeout(timeout)
+        deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
+        attempt = 0
+        while True:
+            remaining_s = None if deadline_s is None else deadline_s - self.monotonic_s()
+            if remaining_s is not None and timeout_s is not None and remaining_s <= 0:
+                raise TransactionTimeoutError(timeout_s)
+            txn = self.begin(run, isolation=isolation, timeout=remaining_s, attempt=attempt)
+            try:
+                result = fn(txn)
+            except BaseException:
+                if txn.status is TransactionStatus.ACTIVE:
+                    txn.abort()
+                raise
+            if txn.status is not TransactionStatus.ACTIVE:
+                # fn has ended it by hand, which is its right.
+                return result
+            try:
+                txn.commit()
+            except (ConflictError, TransactionAbortedError) as error:
+                if attempt >= retry.max_retries:
+                    if isinstance(error, ConflictError):
+                        raise RetriesExhaustedError(attempt + 1, error.conflicts) from error
+                    raise
+            except TransactionTimeoutError:
+                raise TransactionTimeoutError(timeout_s or 0.0) from None
+            else:
+                return result
+            delay_s = retry.delay_s(attempt, self._entropy.uniform())
+            if deadline_s is not None:
+                delay_s = min(delay_s, max(0.0, deadline_s - self.monotonic_s()))
+            self.directory.dispatcher.sleep(delay_s)
+            attempt += 1
+
+    def _commit_in_time(self, message: Commit, remaining_s: float, timeout_s: float) -> Any:
+        if self._unusable is not None:
+            raise self._unusable
+        future = self._coordinator.ask(message, block=False)
+        try:
+            return future.get(timeout=remaining_s)
+        except pykka.Timeout:
+            self._coordinator.send(CancelCommit(message.request.transaction_id, timeout_s), None)
+            return future.get()
+
+    def close(self) -> None:
+        """Refuse everything from now on. Does not close the store."""
+        if self._unusable is None:
+            self._unusable = DatabaseClosedError
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests are accepted."""
+        return self._unusable is None
+
+    def disown(self) -> None:
+        """In a forked child: everything here belongs to the parent."""
+        self._unusable = ForkedProcessError
+
+
+def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:
+    if len(conflicts) == 1 and isinstance(conflicts[0], CasConflict):
+        key, expected, actual = conflicts[0]
+        return CasConflictError(str(key), expected, actual, conflicts)
+    return ConflictError(conflicts)
+
+
+def _isolation(isolation: str) -> Isolation:
+    try:
+        return Isolation(isolation)
+    except ValueError:
+        raise UsageError(f"isolation: must be one of {', '.join(Isolation)}, not {isolation!r}") from None
+
+
+def _timeout(timeout: float | None) -> float | None:
+    if timeout is not None and (type(timeout) not in (int, float) or not timeout >= 0):
+        raise UsageError(f"timeout: must be a number of seconds, or None, not {timeout!r}")
+    return timeout
+
+
+def _after_fork_in_child() -> None:
+    for client in tuple(_clients):
+        client.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

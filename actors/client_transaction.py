@@ -1,0 +1,283 @@
+"""A transaction as users hold it: the engine's transaction with the primitives on top and the coordinator behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inmem.engine.errors import (
+    CommitOutcomeUnknownError,
+    InvalidKeyError,
+    TransactionClosedError,
+    TransactionTimeoutError,
+)
+from inmem.engine.keys import Key, Tag, normalize_run_id, sequence_of
+from inmem.engine.transaction import TransactionStatus
+from inmem.primitives.cells import CellOperations
+from inmem.primitives.events import EventOperations
+from inmem.primitives.kv import KVOperations, VersionedValue
+from inmem.primitives.runs import RunOperations
+from inmem.primitives.traces import TraceOperations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+    from uuid import UUID
+
+    from inmem.actors.client import Client
+    from inmem.engine.transaction import Transaction as EngineTransaction
+
+
+class RunAccess:
+    """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`."""
+
+    __slots__ = ("_cells", "_engine", "_events", "_kv", "_runs", "_traces", "run_id")
+
+    def __init__(self, engine: EngineTransaction, run_id: str) -> None:
+        self._engine = engine
+        self.run_id = run_id
+        self._kv: KVOperations | None = None
+        self._events: EventOperations | None = None
+        self._cells: CellOperations | None = None
+        self._traces: TraceOperations | None = None
+        self._runs: RunOperations | None = None
+
+    @property
+    def kv(self) -> KVOperations:
+        """The run's KVStore."""
+        if self._kv is None:
+            self._kv = KVOperations(self._engine, self.run_id)
+        return self._kv
+
+    @property
+    def events(self) -> EventOperations:
+        """The run's EventLog."""
+        if self._events is None:
+            self._events = EventOperations(self._engine, self.run_id)
+        return self._events
+
+    @property
+    def cells(self) -> CellOperations:
+        """The run's StateCells."""
+        if self._cells is None:
+            self._cells = CellOperations(self._engine, self.run_id)
+        return self._cells
+
+    @property
+    def traces(self) -> TraceOperations:
+        """The run's TraceStore."""
+        if self._traces is None:
+            self._traces = TraceOperations(self._engine, self.run_id)
+        return self._traces
+
+    @property
+    def runs(self) -> RunOperations:
+        """The RunIndex, which spans all runs."""
+        if self._runs is None:
+            self._runs = RunOperations(self._engine)
+        return self._runs
+
+
+class ClientTransaction(RunAccess):
+    """One transaction of one client. Not for sharing among threads.
+
+    Reads come from the snapshot of its beginning and never wait; writes are kept until `commit`. As a context manager
+    it commits on a clean exit and aborts when an exception passes through.
+
+    Attributes:
+        run_id: the run that plain keys and the accessors mean.
+    """
+
+    __slots__ = ("__weakref__", "_attempt", "_client", "_deadline_s", "_timeout_s")
+
+    def __init__(
+        self, client: Client, engine: EngineTransaction, run_id: str, *, timeout_s: float | None, attempt: int
+    ) -> None:
+        super().__init__(engine, run_id)
+        self._client = client
+        self._attempt = attempt
+        self._timeout_s = timeout_s
+        self._deadline_s = None if timeout_s is None else client.monotonic_s() + timeout_s
+
+    @property
+    def id(self) -> int:
+        """Unique in the life of the database."""
+        return self._engine.id
+
+    @property
+    def start_version(self) -> int:
+        """The version whose state this transaction sees."""
+        return self._engine.start_version
+
+    @property
+    def status(self) -> TransactionStatus:
+        """active, validating, committed or aborted."""
+        return self._engine.status
+
+    def on(self, run: str | UUID) -> RunAccess:
+        """Return the accessors of another run, in this same transaction and commit."""
+        self._require_active()
+        return RunAccess(self._engine, normalize_run_id(run))
+
+    def get(self, key: str | Key) -> Any:
+        """Return what is under `key`, or None.
+
+        A str is a KVStore key of this transaction's run. A `Key` of another kind reads what its primitive would
+        return: an Event, a State, a Trace, a RunMetadata.
+        """
+        if type(key) is str:
+            return self.kv.get(key)
+        return self._read(_as_key(key))
+
+    def get_versioned(self, key: str | Key) -> VersionedValue | None:
+        """Return what is under `key` with the version that `cas` has to expect, or None."""
+        if type(key) is str:
+            return self.kv.get_versioned(key)
+        checked = _as_key(key)
+        if checked.tag is Tag.KV:
+            return self._kv_of(checked).get_versioned(checked.user_key.decode())
+        value = self._read(checked)
+        if value is None:
+            return None
+        version = self._engine.view(checked.run_id, checked.tag).version(checked.user_key)
+        return VersionedValue(value, version, None)
+
+    def put(self, key: str | Key, value: object, ttl: float | None = None) -> None:
+        """Set a KVStore key to a copy of `value`, to expire after `ttl` seconds if given."""
+        if type(key) is str:
+            self.kv.put(key, value, ttl)
+        else:
+            checked = _writable(key)
+            self._kv_of(checked).put(checked.user_key.decode(), value, ttl)
+
+    def delete(self, key: str | Key) -> bool:
+        """Delete a KVStore key; return whether it existed. Deleting what does not exist writes nothing."""
+        if type(key) is str:
+            return self.kv.delete(key)
+        checked = _writable(key)
+        return self._kv_of(checked).delete(checked.user_key.decode())
+
+    def cas(self, key: str | Key, expected_version: int, value: object, ttl: float | None = None) -> None:
+        """Set a KVStore key, provided that at commit it has `expected_version`; 0 means "has never existed"."""
+        if type(key) is str:
+            self.kv.cas(key, expected_version, value, ttl)
+        else:
+            checked = _writable(key)
+            self._kv_of(checked).cas(checked.user_key.decode(), expected_version, value, ttl)
+
+    def scan(self, prefix: str | Key = "") -> Iterator[tuple[Any, Any]]:
+        """Iterate over (key, value) in key order, own writes included.
+
+        A str prefix yields str keys of this run's KVStore, a `Key.kv` prefix yields `Key`s of that Key's run.
+        """
+        if type(prefix) is str:
+            return self.kv.scan(prefix)
+        checked = _writable(prefix)
+        run = checked.run_id
+        return ((Key.kv(run, key), value) for key, value in self._kv_of(checked).scan(checked.user_key.decode()))
+
+    def commit(self) -> int:
+        """Commit, and return the version: the new one, or the start version when nothing was written.
+
+        Raises:
+            ConflictError: others committed first; `.conflicts` lists everything. A CasConflictError if the only
+                conflict is one compare-and-swap.
+            TransactionTimeoutError: the time was up before the commit had gone to the log.
+            TransactionClosedError: the transaction had ended before.
+            DiskFullError, StoreFailedError, DatabaseClosedError: the store could not take it.
+            CommitOutcomeUnknownError: nobody can tell whether it is durable; see `Database.outcome`.
+            In all these cases but the last nothing was committed.
+        """
+        engine = self._engine
+        self._require_active()
+        if not engine.has_writes:
+            self._client.end(engine.id)
+            engine.finish(TransactionStatus.VALIDATING)
+            engine.finish(TransactionStatus.COMMITTED)
+            return engine.start_version
+        remaining_s = None
+        if self._deadline_s is not None and self._timeout_s is not None:
+            remaining_s = self._deadline_s - self._client.monotonic_s()
+            if remaining_s <= 0:
+                self.abort()
+                raise TransactionTimeoutError(self._timeout_s)
+        request = engine.seal()
+        try:
+            version = self._client.commit(request, self._attempt, remaining_s, self._timeout_s)
+        except CommitOutcomeUnknownError:
+            # Neither committed nor aborted: it stays what it is, validating.
+            raise
+        except Exception:
+            engine.finish(TransactionStatus.ABORTED)
+            raise
+        engine.finish(TransactionStatus.COMMITTED)
+        return version
+
+    def abort(self) -> None:
+        """Give everything up. A no-op on a transaction that was aborted before.
+
+        Raises:
+            TransactionClosedError: it has been committed.
+        """
+        if self._engine.status is TransactionStatus.ABORTED:
+            return
+        self._engine.finish(TransactionStatus.ABORTED)
+        self._client.end(self._engine.id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._engine.status is not TransactionStatus.ACTIVE:
+            return
+        if exc_type is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def __del__(self) -> None:
+        # Forgotten without an end: the coordinator must not count it as running for ever.
+        engine = getattr(self, "_engine", None)
+        if engine is not None and engine.status is TransactionStatus.ACTIVE:
+            self._client.end(engine.id)
+
+    def __repr__(self) -> str:
+        return f"<Transaction {self.id} of run {self.run_id!r}, {self.status}>"
+
+    def _require_active(self) -> None:
+        if self._engine.status is not TransactionStatus.ACTIVE:
+            raise TransactionClosedError(self._engine.status)
+
+    def _kv_of(self, key: Key) -> KVOperations:
+        return self.kv if key.run_id == self.run_id else KVOperations(self._engine, key.run_id)
+
+    def _read(self, key: Key) -> Any:
+        match key.tag:
+            case Tag.KV:
+                return self._kv_of(key).get(key.user_key.decode())
+            case Tag.EVENT:
+                return EventOperations(self._engine, key.run_id).read(sequence_of(key.user_key))
+            case Tag.STATE:
+                return CellOperations(self._engine, key.run_id).read(key.user_key.decode())
+            case Tag.TRACE:
+                return TraceOperations(self._engine, key.run_id).get(key.user_key.decode())
+            case Tag.RUN:
+                return self.runs.get_run(key.run_id)
+            case _:
+                raise InvalidKeyError(f"key: {key} belongs to the store")
+
+
+def _as_key(key: object) -> Key:
+    if not isinstance(key, Key):
+        raise InvalidKeyError(f"key: must be a str or an inmem.Key, not {type(key).__name__}")
+    normalize_run_id(key.run_id)
+    return key
+
+
+def _writable(key: object) -> Key:
+    checked = _as_key(key)
+    if checked.tag is not Tag.KV:
+        raise InvalidKeyError(f"key: {checked} is written through its own primitive, as in txn.cells or txn.events")
+    return checked

@@ -1,0 +1,301 @@
+"""The transaction coordinator: gives out ids and snapshots, and takes every commit through the protocol.
+
+The protocol itself, with its numbered steps and what a crash leaves at each, is `engine/pipeline.py`; this actor turns
+its decisions into messages. It also keeps the list of running transactions, and counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from inmem.actors.actor import LATER, Owed, StoreActor
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.messages.core import (
+    Append,
+    Appended,
+    AppendRefused,
+    Applied,
+    Apply,
+    Release,
+    SegmentRotated,
+    Validate,
+    Validated,
+    WriteCheckpoint,
+)
+from inmem.actors.messages.transactions import (
+    Begin,
+    Begun,
+    CancelCommit,
+    Commit,
+    CommitAborted,
+    CommitRefused,
+    Committed,
+    CoordinatorStats,
+    Drain,
+    Drained,
+    End,
+    ReadOldest,
+    ReadOutcome,
+    ReadStats,
+)
+from inmem.engine.conflicts import KIND_NAMES
+from inmem.engine.errors import (
+    DatabaseClosedError,
+    InmemError,
+    InvariantError,
+    TransactionAbortedError,
+    TransactionTimeoutError,
+)
+from inmem.engine.pipeline import CommitPipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.actors.published import Published
+    from inmem.engine.conflicts import Conflict
+    from inmem.engine.outcomes import Outcomes
+    from inmem.engine.shard import Part
+    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.transaction import CommitRequest
+
+STORM_REFUSALS = 100
+"""So many refused commits in a row, with not one success between, are logged as a conflict storm."""
+
+log = QuietLogger("inmem.commit")
+
+
+class Coordinator(StoreActor):
+    """Begin, commit, end. Also the `Outbox` of its `CommitPipeline`.
+
+    Args:
+        mailbox: its address.
+        supervisor: told of failures.
+        core: the core it belongs to.
+        published: where new snapshots are made visible.
+        clock: the store's time.
+        outcomes: of the newest commits.
+        salt: of this opening.
+        transaction_id: the highest id given so far.
+        lost_after: a snapshot of a later version than this, begun under an earlier core, shows commits that were
+            lost; None if nothing was.
+        refusal: why the store accepts no writes, or None.
+        predecessor: of an earlier core; its running transactions and counts are taken over.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        supervisor: MailboxRef,
+        core: int,
+        *,
+        published: Published,
+        clock: StoreClock,
+        outcomes: Outcomes,
+        salt: int,
+        transaction_id: int,
+        lost_after: int | None,
+        refusal: InmemError | None,
+        predecessor: Coordinator | None,
+    ) -> None:
+        super().__init__(mailbox, supervisor, core)
+        self._published = published
+        self._clock = clock
+        self._outcomes = outcomes
+        self._salt = salt
+        self._transaction_id = transaction_id
+        self._lost_after = lost_after
+        self._first_version = published.snapshot.version
+        self._refusal = refusal
+        self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, published.snapshot)
+        self._shards: Sequence[MailboxRef] = ()
+        self._writer: MailboxRef | None = None
+        self._checkpointer: MailboxRef | None = None
+        # In the order of their ids, which is the order of their start versions and times.
+        self._active: dict[int, tuple[int, int]] = {}
+        self._draining: Owed | None = None
+        self._checkpoint: SegmentRotated | None = None
+        self._counts: Counter[str] = Counter()
+        self._conflicts: Counter[str] = Counter()
+        self._groups: Counter[int] = Counter()
+        self._refused_in_a_row = 0
+        if predecessor is not None:
+            self._transaction_id = max(transaction_id, predecessor._transaction_id)
+            self._active = predecessor._active
+            self._counts = predecessor._counts
+            self._conflicts = predecessor._conflicts
+            self._groups = predecessor._groups
+
+    def wire(self, shards: Sequence[MailboxRef], writer: MailboxRef | None, checkpointer: MailboxRef | None) -> None:
+        """Learn the addresses of the rest of the core, before the first message."""
+        self._shards = shards
+        self._writer = writer
+        self._checkpointer = checkpointer
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        match message:
+            case Begin():
+                return self._begin()
+            case Commit(request, attempt):
+                return self._commit(request, attempt, self.owe(message))
+            case Validated(_, shard, transaction_id, verdict):
+                self._pipeline.verdict(transaction_id, shard, verdict)
+            case Appended(_, first_version, transaction_ids):
+                self._groups[len(transaction_ids)] += 1
+                self._pipeline.appended(first_version, transaction_ids)
+            case Applied(_, shard, batch_version, root):
+                self._pipeline.applied(shard, batch_version, root)
+            case End(transaction_id):
+                self._active.pop(transaction_id, None)
+            case AppendRefused(_, transaction_ids, error):
+                self._pipeline.append_refused(transaction_ids, error)
+            case CancelCommit(transaction_id, timeout_s):
+                self._pipeline.cancel(transaction_id, TransactionTimeoutError(timeout_s))
+            case SegmentRotated():
+                self._checkpoint = message
+                self._continue_checkpoint()
+            case ReadOutcome(salt, transaction_id):
+                return self._outcomes.version_of(salt, transaction_id), self._outcomes.since
+            case ReadStats():
+                return self._stats()
+            case ReadOldest():
+                return next(iter(self._active.values()), (self._pipeline.published.version, self._clock.now_us()))[1]
+            case Drain():
+                self._draining = self.owe(message)
+                self._continue_draining()
+                return LATER
+            case _:
+                raise InvariantError(f"the coordinator cannot handle {type(message).__name__}")
+        return None
+
+    def check(self) -> None:
+        """Raise `InvariantError` unless the coordinator is consistent."""
+        self._pipeline.check()
+
+    # What CommitPipeline wants done.
+
+    def validate(self, shard: int, part: Part) -> None:
+        """Step 1."""
+        self._shards[shard].tell(Validate(self.core, part))
+
+    def release(self, shard: int, transaction_id: int) -> None:
+        """Step 2."""
+        self._shards[shard].tell(Release(self.core, transaction_id))
+
+    def append(self, transaction_id: int, record: bytes) -> None:
+        """Step 3."""
+        if self._writer is None:
+            raise InvariantError("a commit reached the log of a store that has none")
+        self._writer.tell(Append(self.core, transaction_id, record))
+
+    def apply(self, shard: int, batch_version: int, commits: tuple[tuple[int, int], ...]) -> None:
+        """Step 4."""
+        self._shards[shard].tell(Apply(self.core, batch_version, commits))
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Step 5."""
+        self._published.snapshot = snapshot
+        if self._checkpoint is not None:
+            self._continue_checkpoint()
+
+    def committed(self, reply: Owed, request: CommitRequest, version: int) -> None:
+        """Step 6."""
+        self._outcomes.record(self._salt, request.transaction_id, version)
+        self._active.pop(request.transaction_id, None)
+        self._counts["commits"] += 1
+        self._refused_in_a_row = 0
+        reply.answer(Committed(version))
+        self._continue_draining()
+
+    def refused(self, reply: Owed, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
+        """Tell a client why it lost."""
+        self._active.pop(request.transaction_id, None)
+        self._counts["aborts"] += 1
+        self._counts["refused"] += 1
+        for kind in {type(conflict) for conflict in conflicts}:
+            self._conflicts[KIND_NAMES[kind]] += 1
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row == STORM_REFUSALS:
+            log.warning("conflict_storm", refused_in_a_row=STORM_REFUSALS, latest=[str(c) for c in conflicts[:3]])
+            self._refused_in_a_row = 0
+        reply.answer(CommitRefused(conflicts))
+        self._continue_draining()
+
+    def aborted(self, reply: Owed, request: CommitRequest, error: Exception) -> None:
+        """Tell a client that its commit came to nothing."""
+        self._active.pop(request.transaction_id, None)
+        self._counts["aborts"] += 1
+        if not isinstance(error, InmemError):
+            raise InvariantError(f"a commit was aborted with {error!r}") from error
+        reply.answer(CommitAborted(error))
+        self._continue_draining()
+
+    def _begin(self) -> Begun:
+        self._transaction_id += 1
+        snapshot = self._pipeline.published
+        now_us = self._clock.now_us()
+        self._active[self._transaction_id] = (snapshot.version, now_us)
+        return Begun(self._transaction_id, snapshot, now_us)
+
+    def _commit(self, request: CommitRequest, attempt: int, owed: Owed) -> Any:
+        if request.transaction_id == 0:
+            self._transaction_id += 1
+            request = request._replace(transaction_id=self._transaction_id)
+        owed.transaction_id = request.transaction_id
+        self._counts["retries"] += attempt > 0
+        refusal = self._why_not(request)
+        if refusal is not None:
+            self.aborted(owed, request, refusal)
+        else:
+            self._pipeline.commit(request, owed)
+        return LATER
+
+    def _why_not(self, request: CommitRequest) -> InmemError | None:
+        if self._draining is not None:
+            return DatabaseClosedError()
+        if self._refusal is not None:
+            return self._refusal
+        if self._lost_after is not None and self._lost_after < request.start_version < self._first_version:
+            return TransactionAbortedError("it began before a restart that lost part of what it had seen")
+        return None
+
+    def _continue_checkpoint(self) -> None:
+        rotated = self._checkpoint
+        snapshot = self._pipeline.published
+        if rotated is None or self._checkpointer is None or snapshot.version < rotated.base_version:
+            return
+        self._checkpoint = None
+        outcomes = tuple(self._outcomes.up_to(snapshot.version).items())
+        self._checkpointer.tell(
+            WriteCheckpoint(
+                self.core,
+                snapshot,
+                rotated.number,
+                self._transaction_id,
+                self._clock.floor_us,
+                outcomes,
+                self._outcomes.since,
+            )
+        )
+
+    def _continue_draining(self) -> None:
+        if self._draining is not None and self._pipeline.in_flight == 0:
+            self._draining.answer(Drained(self._transaction_id))
+
+    def _stats(self) -> CoordinatorStats:
+        oldest = next(iter(self._active.values()), None)
+        return CoordinatorStats(
+            commits=self._counts["commits"],
+            aborts=self._counts["aborts"],
+            refused=self._counts["refused"],
+            conflicts=tuple(sorted(self._conflicts.items())),
+            retries=self._counts["retries"],
+            in_flight=self._pipeline.in_flight,
+            active_transactions=len(self._active),
+            oldest_start_version=None if oldest is None else oldest[0],
+            oldest_age_s=0.0 if oldest is None else (self._clock.now_us() - oldest[1]) / 1e6,
+            groups=tuple(sorted(self._groups.items())),
+        )

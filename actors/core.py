@@ -1,0 +1,138 @@
+"""Building the core: coordinator, shards, log writer and their helpers, all from one recovered state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inmem.actors.checkpointer import Checkpointer
+from inmem.actors.coordinator import Coordinator
+from inmem.actors.log_disk import LogDisk
+from inmem.actors.log_writer import LogWriter, MemoryLogWriter
+from inmem.actors.mailbox import Mailbox
+from inmem.actors.messages.control import Resume
+from inmem.actors.shard_actor import ShardActor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem.actors.dispatcher import Dispatcher
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.options import Options
+    from inmem.actors.published import Published
+    from inmem.engine.errors import InmemError
+    from inmem.engine.outcomes import Outcomes
+    from inmem.engine.ports import Clock, Disk
+    from inmem.engine.recovery import LogPosition
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMailboxes:
+    """The addresses of the core. They stay while the actors behind them are replaced."""
+
+    coordinator: Mailbox
+    shards: tuple[Mailbox, ...]
+    writer: Mailbox
+    disk: Mailbox
+    checkpointer: Mailbox
+
+    @classmethod
+    def create(cls, dispatcher: Dispatcher, shards: int) -> CoreMailboxes:
+        """Return fresh addresses; what is sent to them waits for the first core."""
+        return cls(
+            Mailbox("coordinator", dispatcher),
+            tuple(Mailbox(f"shard-{index}", dispatcher) for index in range(shards)),
+            Mailbox("log-writer", dispatcher),
+            Mailbox("log-disk", dispatcher, own_thread=True),
+            Mailbox("checkpointer", dispatcher, own_thread=True),
+        )
+
+    def __iter__(self) -> Iterator[Mailbox]:
+        return iter((*self.shards, self.disk, self.checkpointer, self.writer, self.coordinator))
+
+
+@dataclass(frozen=True, slots=True)
+class CoreState:
+    """What a core starts from.
+
+    Attributes:
+        number: of the core, counting up.
+        salt: of the opening.
+        transaction_id: the highest given so far.
+        outcomes: of the newest commits.
+        position: the log's end; None without a log.
+        lost_after: see `Coordinator`.
+        refusal: why there will be no writes, or None.
+    """
+
+    number: int
+    salt: int
+    transaction_id: int
+    outcomes: Outcomes
+    position: LogPosition | None
+    lost_after: int | None
+    refusal: InmemError | None
+
+
+def start_core(
+    mailboxes: CoreMailboxes,
+    state: CoreState,
+    *,
+    supervisor: MailboxRef,
+    options: Options,
+    published: Published,
+    clock: StoreClock,
+    system_clock: Clock,
+    disk: Disk | None,
+    predecessor: Coordinator | None,
+) -> Coordinator:
+    """Put new actors behind all addresses of the core; return the coordinator's.
+
+    The shards come first and the coordinator last: what has piled up in its mailbox makes it talk to them at once.
+    """
+    number = state.number
+    writer_ref = mailboxes.writer.ref
+    coordinator_ref = mailboxes.coordinator.ref
+    for index, (mailbox, root) in enumerate(zip(mailboxes.shards, published.snapshot.roots, strict=True)):
+        mailbox.ref.tell(Resume(ShardActor(mailbox, supervisor, number, index, root, coordinator_ref)))
+    checkpointer_ref = None
+    if disk is not None and state.position is not None and state.refusal is None:
+        checkpointer_ref = mailboxes.checkpointer.ref
+        log_disk = LogDisk(mailboxes.disk, supervisor, number, disk, system_clock, writer_ref)
+        mailboxes.disk.ref.tell(Resume(log_disk))
+        checkpointer = Checkpointer(mailboxes.checkpointer, supervisor, number, disk, system_clock, writer_ref)
+        checkpointer_ref.tell(Resume(checkpointer))
+        writer: LogWriter | MemoryLogWriter = LogWriter(
+            mailboxes.writer,
+            supervisor,
+            number,
+            coordinator=coordinator_ref,
+            disk=mailboxes.disk.ref,
+            clock=clock,
+            durability=options.durability,
+            sync_interval_s=options.sync_interval,
+            salt=state.salt,
+            position=state.position,
+            version=published.snapshot.version,
+        )
+    else:
+        version = published.snapshot.version
+        writer = MemoryLogWriter(mailboxes.writer, supervisor, number, coordinator_ref, version, state.refusal)
+    writer_ref.tell(Resume(writer))
+    coordinator = Coordinator(
+        mailboxes.coordinator,
+        supervisor,
+        number,
+        published=published,
+        clock=clock,
+        outcomes=state.outcomes,
+        salt=state.salt,
+        transaction_id=state.transaction_id,
+        lost_after=state.lost_after,
+        refusal=state.refusal,
+        predecessor=predecessor,
+    )
+    coordinator.wire([mailbox.ref for mailbox in mailboxes.shards], writer_ref, checkpointer_ref)
+    coordinator_ref.tell(Resume(coordinator))
+    return coordinator

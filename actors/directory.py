@@ -1,0 +1,42 @@
+"""Who is who in one running store: what a client needs to talk to it, as one immutable value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inmem.actors.dispatcher import Dispatcher
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.published import Published
+    from inmem.engine.ports import Entropy
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Addresses and shared facts of a running store. Valid until the store is closed, restarts included.
+
+    Attributes:
+        path: of the database, or ":memory:".
+        dispatcher: runs the actors.
+        clock: the store's time.
+        entropy: for ids and jitter.
+        published: the newest snapshot.
+        supervisor, coordinator, writer: refs of those actors.
+        mailboxes: every mailbox's ref by name.
+        routes: request class → ref of the actor that handles it.
+    """
+
+    path: str
+    dispatcher: Dispatcher
+    clock: StoreClock
+    entropy: Entropy
+    published: Published
+    supervisor: MailboxRef
+    coordinator: MailboxRef
+    writer: MailboxRef
+    mailboxes: Mapping[str, MailboxRef]
+    routes: Mapping[type, MailboxRef]

@@ -1,0 +1,53 @@
+"""Who runs the actors. Actors need mailboxes, not threads; a dispatcher decides what thread empties which mailbox.
+
+Whatever the dispatcher: one actor handles one message at a time, and what one sender sends to one receiver arrives in
+the order in which it was sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from inmem.actors.future import ReplyFuture
+    from inmem.actors.mailbox import Mailbox, ReplyTo
+
+
+class Dispatcher(Protocol):
+    """Delivers messages, and lets client threads wait, sleep and set timers."""
+
+    def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
+        """Have `message` delivered, after everything that this sender posted to this mailbox before."""
+        ...
+
+    def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
+        """Like `post`, from a thread that will wait for `future` at once."""
+        ...
+
+    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any) -> None:
+        """Have `message` delivered when `delay_s` seconds have passed."""
+        ...
+
+    def future(self) -> ReplyFuture[Any]:
+        """Return an empty future that this dispatcher's clients can wait for."""
+        ...
+
+    def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Return when `future` is done or `timeout_s` seconds have passed."""
+        ...
+
+    def sleep(self, delay_s: float) -> None:
+        """Let the calling client thread pause."""
+        ...
+
+    def depth(self, mailbox: Mailbox) -> int:
+        """Return roughly how many messages wait for this mailbox."""
+        ...
+
+    def close(self, mailbox: Mailbox) -> None:
+        """Let go of what belongs to a retired mailbox, such as its thread."""
+        ...
+
+    def shut_down(self) -> None:
+        """Stop timers; called last, when every mailbox is retired."""
+        ...

@@ -1,0 +1,66 @@
+"""The machine's own clock and entropy, behind the engine's ports, and the store's clock on top."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inmem.engine.ports import Clock
+
+
+class SystemClock:
+    """Wall-clock and monotonic time of this machine."""
+
+    def now_us(self) -> int:
+        """Return microseconds since the epoch."""
+        return time.time_ns() // 1000
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never step back."""
+        return time.monotonic()
+
+
+class SystemEntropy:
+    """Random bits from the operating system."""
+
+    def __init__(self) -> None:
+        self._random = random.SystemRandom()
+
+    def bits(self, count: int) -> int:
+        """Return `count` random bits."""
+        return self._random.getrandbits(count)
+
+    def uniform(self) -> float:
+        """Return a float in [0, 1)."""
+        return self._random.random()
+
+
+class StoreClock:
+    """Time that never decreases in the life of a database, whatever the wall clock does.
+
+    An expired key must not come back to life because somebody set the clock back, so the store never takes a time
+    below one that it has used before. Recovery hands over the highest time found in the log.
+
+    Several client threads read it. Should two of them pass each other inside `now_us`, the floor ends up a
+    few microseconds low, which only matters if the wall clock is stepped back within those microseconds.
+    """
+
+    __slots__ = ("_clock", "floor_us")
+
+    def __init__(self, clock: Clock, floor_us: int) -> None:
+        self._clock = clock
+        self.floor_us = floor_us
+
+    def now_us(self) -> int:
+        """Return microseconds since the epoch, not below anything returned before."""
+        now_us = self._clock.now_us()
+        if now_us < self.floor_us:
+            return self.floor_us
+        self.floor_us = now_us
+        return now_us
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never step back."""
+        return self._clock.monotonic_s()

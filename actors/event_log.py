@@ -1,0 +1,35 @@
+"""Log events of the store: structured, and silent unless the application has configured structlog."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+
+class QuietLogger:
+    """Passes events on to structlog once the application has configured it, and drops them before.
+
+    An embedded store must not write to somebody's terminal unasked. No event carries the content of a value.
+    """
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Something worth knowing has happened."""
+        self._log("info", event, facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Something that the operator of the program should look at."""
+        self._log("warning", event, facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Something has failed."""
+        self._log("error", event, facts)
+
+    def _log(self, level: str, event: str, facts: dict[str, Any]) -> None:
+        if structlog.is_configured():
+            getattr(structlog.get_logger(self._name), level)(event, **facts)

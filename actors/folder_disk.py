@@ -1,0 +1,220 @@
+"""A database's folder on a real file system: raw descriptors, full writes, and one owner.
+
+Nothing is buffered in this process: what `append` has accepted is the operating system's, and a failed write is cut
+off again, so that the file holds whole groups only. Every new or removed name is made durable with an fsync of
+the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+from inmem.engine.errors import (
+    DatabaseLockedError,
+    DatabaseNotFoundError,
+    DiskFullError,
+    InvariantError,
+    ReadOnlyError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+LOCK_NAME = "LOCK"
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class LogFile:
+    """One file that only grows. See `inmem.engine.ports.AppendFile` for the contract."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
+    def append(self, data: bytes) -> None:
+        """Write all of `data`, or nothing.
+
+        Raises:
+            DiskFullError: there is no room; the file is as it was.
+            StorageError: the write failed otherwise; the file is as it was.
+            OSError: the write failed and could not be undone.
+        """
+        try:
+            written = os.write(self._descriptor, data)
+            while written < len(data):
+                written += os.write(self._descriptor, memoryview(data)[written:])
+        except OSError as error:
+            # The cut must be durable before anything is written in its place: what was cut off could otherwise
+            # come back behind a shorter write and pass for a commit.
+            os.ftruncate(self._descriptor, self._size)
+            os.lseek(self._descriptor, self._size, os.SEEK_SET)
+            os.fsync(self._descriptor)
+            raise storage_error(error, self._path) from error
+        self._size += written
+
+    def sync(self) -> None:
+        """Make every byte written so far durable.
+
+        Raises:
+            OSError: it is not known what is durable now. Calling again proves nothing.
+        """
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class FolderDisk:
+    """One database's folder, owned by this object while it is open.
+
+    Args:
+        path: the folder.
+        create: whether to make it when it is missing.
+        read_only: read without owning, and refuse to write.
+
+    Raises:
+        DatabaseNotFoundError: it is missing and must not be made.
+        DatabaseLockedError: somebody owns it.
+        ReadOnlyError: the folder cannot be written to.
+        StorageError: it is not a folder, or the operating system refuses.
+    """
+
+    def __init__(self, path: str, *, create: bool = True, read_only: bool = False) -> None:
+        self._path = path
+        self._read_only = read_only
+        self._lock = -1
+        if not os.path.isdir(path):
+            if os.path.lexists(path):
+                raise StorageError(f"{path} is a file; a database is a folder")
+            if not create or read_only:
+                raise DatabaseNotFoundError(path)
+            self._guard(lambda: os.makedirs(path, FOLDER_MODE))
+            _sync_folder(os.path.dirname(os.path.abspath(path)))
+        if not read_only:
+            self._acquire(create)
+
+    @property
+    def path(self) -> str:
+        """The folder's path, as it was given."""
+        return self._path
+
+    def names(self) -> list[str]:
+        """Return the names in the folder, sorted."""
+        return sorted(self._guard(lambda: os.listdir(self._path)))
+
+    def read(self, name: str) -> bytes:
+        """Return the whole content of a file."""
+        return self._guard(lambda: _read(self._join(name)))
+
+    def create(self, name: str) -> LogFile:
+        """Create a file that must not exist yet."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        path = self._join(name)
+        return LogFile(path, self._guard(lambda: os.open(path, flags, FILE_MODE)))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name."""
+        self._guard(lambda: os.rename(self._join(old), self._join(new)))
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        self._guard(lambda: os.unlink(self._join(name)))
+
+    def truncate(self, name: str, size: int) -> None:
+        """Cut a file to `size` bytes, durably."""
+        self._guard(lambda: _with_descriptor(self._join(name), os.O_WRONLY, lambda fd: _cut(fd, size)))
+
+    def sync(self, name: str) -> None:
+        """Make a file's content durable."""
+        self._guard(lambda: _with_descriptor(self._join(name), os.O_RDONLY, os.fsync))
+
+    def sync_names(self) -> None:
+        """Make created, renamed and removed names durable."""
+        self._guard(lambda: _sync_folder(self._path))
+
+    def close(self) -> None:
+        """Give up the ownership. The LOCK file stays: unlinking it would let two owners lock different files."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _join(self, name: str) -> str:
+        if os.sep in name or name in {"", ".", ".."}:
+            raise InvariantError(f"{name!r} is not a plain file name")
+        return os.path.join(self._path, name)
+
+    def _guard(self, operation: Callable[[], T]) -> T:
+        try:
+            return operation()
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+
+    def _acquire(self, create: bool) -> None:
+        path = self._join(LOCK_NAME)
+        if not create and not os.path.exists(path):
+            raise DatabaseNotFoundError(self._path)
+        self._lock = self._guard(lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(self._lock, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            self.close()
+            if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                raise DatabaseLockedError(self._path, owner) from None
+            raise storage_error(error, self._path) from error
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"process {os.getpid()}".encode(), 0)
+
+
+def storage_error(error: OSError, path: str) -> StorageError:
+    """Return the error of ours that stands for an operating system's refusal."""
+    text = f"{error.filename or path}: {error.strerror}"
+    if error.errno in _FULL:
+        return DiskFullError(text)
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return ReadOnlyError(text)
+    return StorageError(text)
+
+
+def _read(path: str) -> bytes:
+    def read_all(descriptor: int) -> bytes:
+        pieces = []
+        while piece := os.read(descriptor, 1 << 24):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    return _with_descriptor(path, os.O_RDONLY, read_all)
+
+
+def _cut(descriptor: int, size: int) -> None:
+    os.ftruncate(descriptor, size)
+    os.fsync(descriptor)
+
+
+def _sync_folder(path: str) -> None:
+    _with_descriptor(path, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
+
+
+def _with_descriptor(path: str, flags: int, use: Callable[[int], T]) -> T:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        return use(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,132 @@
+"""The future behind every `ask`: pykka's contract, without a condition variable for each reply."""
+
+from __future__ import annotations
+
+import queue
+import sys
+from _thread import LockType, allocate_lock
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+import pykka
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+T = TypeVar("T")
+
+
+class Waiting(Protocol):
+    """How a thread waits for a reply; each dispatcher has its own way."""
+
+    def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Return when `future` is done or after `timeout_s` seconds, whichever comes first."""
+        ...
+
+
+class _Unset:
+    """Nothing has been set yet."""
+
+
+_UNSET: Final = _Unset()
+
+
+class ReplyFuture(pykka.Future[T]):
+    """A reply that is there or will be. Set once, read as often as wanted, by any thread.
+
+    Args:
+        waiting: the dispatcher that will deliver the reply; without one, a waiting thread simply blocks.
+    """
+
+    __slots__ = ("_baton", "_error", "_value", "_waiting")
+
+    def __init__(self, waiting: Waiting | None = None) -> None:
+        # pykka.Future's own fields, set here to save the call: one future is made for every message that is asked.
+        self._get_hook = None
+        self._get_hook_result: Any = None
+        self._waiting = waiting
+        self._value: Any = _UNSET
+        self._error: ExcInfo | None = None
+        self._baton: LockType | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether `get` would return, or raise, at once."""
+        return self._value is not _UNSET
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """Return the reply, or raise the exception that is the reply.
+
+        Args:
+            timeout: seconds to wait; None waits for as long as it takes.
+
+        Raises:
+            pykka.Timeout: there was no reply in time. What was asked for is still being done.
+        """
+        if self._get_hook is not None:
+            if self._value is _UNSET:
+                self._value = self._get_hook(timeout)
+            return self._value  # type: ignore[no-any-return]
+        if self._value is _UNSET:
+            if self._waiting is not None:
+                self._waiting.wait(self, timeout)
+            else:
+                self.block(timeout)
+            if self._value is _UNSET:
+                raise pykka.Timeout(f"{timeout} seconds")
+        if self._error is not None:
+            _, error, traceback = self._error
+            raise error.with_traceback(traceback)
+        return self._value  # type: ignore[no-any-return]
+
+    def block(self, timeout_s: float | None) -> None:
+        """Block this thread until somebody sets the reply or calls `nudge`, or until `timeout_s` have passed."""
+        baton = self._baton
+        if baton is None:
+            baton = allocate_lock()
+            baton.acquire()
+            self._baton = baton
+        # The order matters: whoever sets the value looks for the baton afterwards, so one of us sees the other.
+        if self._value is _UNSET:
+            baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
+
+    def nudge(self) -> None:
+        """Wake the thread that blocks on this future, if one does, without a reply."""
+        baton = self._baton
+        if baton is not None and baton.locked():
+            try:
+                baton.release()
+            except RuntimeError:
+                # Somebody else released it between the check and the call: the thread is awake, which is the aim.
+                return
+
+    def set(self, value: T | None = None) -> None:
+        """Make `value` the reply.
+
+        Raises:
+            queue.Full: there is a reply already.
+        """
+        if self._value is not _UNSET or self._get_hook is not None:
+            raise queue.Full
+        self._value = value
+        self.nudge()
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Make an exception the reply: an `exc_info` triple, or by default the exception being handled.
+
+        Raises:
+            queue.Full: there is a reply already.
+        """
+        if self._value is not _UNSET or self._get_hook is not None:
+            raise queue.Full
+        error_type, error, traceback = exc_info or sys.exc_info()
+        self._error = (error_type, error if error is not None else error_type(), traceback)
+        self._value = None
+        self.nudge()
+
+    def set_get_hook(self, func: Any) -> None:
+        """Have `func`, given the timeout, supply the value when it is first asked for."""
+        if self._value is not _UNSET:
+            raise queue.Full
+        self._get_hook = func

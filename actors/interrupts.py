@@ -1,0 +1,67 @@
+"""Ctrl-C waits until the actors are between two messages.
+
+Under the `caller` dispatcher the main thread runs handlers itself, and Python raises KeyboardInterrupt between any two
+bytecodes of the main thread. A handler cut short would leave its actor half-changed. So, as trio does, a SIGINT handler
+looks at the interrupted stack: inside a function marked `uninterrupted` it only takes a note, and whoever called that
+function acts on the note with `raise_pending`; anywhere else KeyboardInterrupt is raised as ever.
+
+The handler is installed when a store is opened from the main thread while Python's own is in place, and never
+replaces anybody else's.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
+
+_PROTECTED: set[CodeType] = set()
+
+pending: list[BaseException] = []
+"""What was kept back for the main thread. When it is not empty, whoever called an uninterrupted function, once that
+has returned, calls `raise_pending`."""
+
+
+def uninterrupted(function: FunctionT) -> FunctionT:
+    """Keep KeyboardInterrupt out of `function` and of everything that it calls."""
+    _PROTECTED.add(function.__code__)
+    return function
+
+
+def raise_pending() -> None:
+    """Raise what was kept back, in the main thread; elsewhere do nothing."""
+    if pending and threading.current_thread() is threading.main_thread():
+        error = pending[0]
+        pending.clear()
+        raise error
+
+
+def keep_back(error: BaseException) -> None:
+    """Keep an exception that must end the program, and not just a handler, until `raise_pending`."""
+    if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
+        pending.append(error)
+
+
+def install() -> None:
+    """Take over SIGINT, if this is the main thread and nobody but Python itself has it."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _on_sigint)
+
+
+def _on_sigint(signum: int, frame: FrameType | None) -> None:
+    inner = frame
+    while inner is not None:
+        if inner.f_code in _PROTECTED:
+            pending.append(KeyboardInterrupt())
+            return
+        inner = inner.f_back
+    pending.clear()
+    signal.default_int_handler(signum, frame)

@@ -1,0 +1,101 @@
+"""Making a database's files ready to be continued: at the start of a process, and after a failure inside one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.log_disk import create_segment
+from inmem.engine.file_header import HEADER_BYTES
+from inmem.engine.log_folder import path_of, read_segment, segment_name, torn_name
+from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame, read_frames
+from inmem.engine.recovery import recover
+
+if TYPE_CHECKING:
+    from inmem.engine.ports import Disk
+    from inmem.engine.recovery import LogPosition, Recovered
+
+log = QuietLogger("inmem.recovery")
+
+
+def open_log(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
+    """Recover a database that nobody has open, and tidy up behind whoever had it last.
+
+    What an interrupted write left is kept aside under a name of its own and cut off; superfluous files are removed;
+    the last segment is made durable, since the next one will vouch for it. Interrupted anywhere, it can be done again.
+
+    Raises:
+        CorruptionError, FormatVersionError: the files were left untouched.
+        StorageError: the operating system refused.
+    """
+    recovered, position = recover(disk, shards)
+    _set_torn_creation_aside(disk, position)
+    for torn in position.torn:
+        log.warning("torn_tail", file=torn.name, offset=torn.offset, bytes=torn.size, reason=torn.reason)
+        if torn.offset == 0:
+            continue
+        aside = torn_name(torn.name, torn.offset)
+        if aside in disk.names():
+            disk.remove(aside)
+        file = disk.create(aside)
+        try:
+            file.append(disk.read(torn.name)[torn.offset :])
+            file.sync()
+        finally:
+            file.close()
+        disk.sync_names()
+        disk.truncate(torn.name, torn.offset)
+    for damaged in position.damaged:
+        log.warning("checkpoint_passed_over", error=str(damaged))
+    for name in position.obsolete:
+        disk.remove(name)
+    if position.torn or position.obsolete:
+        disk.sync_names()
+    if position.segment and not position.is_clean:
+        disk.sync(segment_name(position.segment))
+    return recovered, position
+
+
+def reopen_log(disk: Disk, shards: int, *, salt: int, now_us: int) -> tuple[Recovered, LogPosition]:
+    """Recover after a failure inside this process, when the operating system may have lost what it was given.
+
+    After a failed sync, bytes that can be read need not be on the disk, and syncing them again proves nothing. So
+    everything behind the last mark known to be durable is written once more, to a new segment, before anybody relies
+    on it. What the old segment holds behind the mark is then void.
+
+    Raises:
+        CorruptionError, StorageError: the state cannot be proven, or not be made durable.
+    """
+    recovered, position = recover(disk, shards)
+    _set_torn_creation_aside(disk, position)
+    if position.segment == 0:
+        return recovered, position
+    last = read_segment(disk, position.segment, is_last=False)
+    if last.header is None:
+        return recovered, position
+    path = path_of(disk, last.name)
+    reader = read_frames(last.data[: position.end], last.header, path, None)
+    frames = list(reader)
+    durable_end = max(reader.synced, HEADER_BYTES)
+    carried = [frame for frame in frames if frame.offset >= durable_end and frame.kind == FrameKind.COMMIT]
+    if not carried:
+        return recovered, position
+    number = position.segment + 1
+    base_version = carried[0].version - 1
+    header = SegmentHeader(number, salt, base_version, durable_end, base_version, now_us)
+    copies = [
+        encode_frame(FrameKind.COMMIT, frame.version, HEADER_BYTES, frame.payload, header.seed) for frame in carried
+    ]
+    file = create_segment(disk, header, b"".join(copies))
+    file.close()
+    log.warning("tail_rewritten", segment=number, commits=len(carried), file=last.name, offset=durable_end)
+    return recovered, replace(position, segment=number, end=file.size, version=carried[-1].version, torn=())
+
+
+def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:
+    """Make the name of a segment whose creation was interrupted free for the next one."""
+    for torn in position.torn:
+        if torn.offset == 0:
+            disk.rename(torn.name, torn_name(torn.name, 0))
+            disk.sync_names()

@@ -1,0 +1,243 @@
+"""The WAL writer: carries out what `engine/group_commit.py` decides.
+
+Writing is quick and done here. Whatever waits for the disk is the log disk's, which has a thread of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inmem.actors.actor import LATER, Owed, StoreActor
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.messages.core import (
+    Append,
+    Appended,
+    AppendRefused,
+    Checkpoint,
+    CheckpointFailed,
+    CheckpointWritten,
+    CloseLog,
+    Flush,
+    LogClosed,
+    SegmentRefused,
+    SegmentRotated,
+    SegmentStarted,
+    StartSegment,
+    Sync,
+    SyncDue,
+    Synced,
+)
+from inmem.engine.errors import InvariantError, StorageError
+from inmem.engine.group_commit import Durability, GroupCommit
+from inmem.engine.log_format import SegmentHeader
+
+if TYPE_CHECKING:
+    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.engine.errors import InmemError
+    from inmem.engine.ports import AppendFile, Clock
+    from inmem.engine.recovery import LogPosition
+
+SLOW_SYNC_S = 0.5
+"""A sync that takes longer is worth a warning: every commit waits for it."""
+
+log = QuietLogger("inmem.log")
+
+
+class LogWriter(StoreActor):
+    """Steps 3 and 4 of the commit protocol on disk. Also the `LogOutbox` of its `GroupCommit`.
+
+    Args:
+        mailbox: its address.
+        supervisor: told of failures.
+        core: the core it belongs to.
+        coordinator: gets the answers of step 4.
+        disk: the log disk actor.
+        clock: dates new segments.
+        durability: the mode.
+        sync_interval_s: pause between syncs in the `interval` mode.
+        salt: of this opening.
+        position: where recovery found the log's end.
+        version: to continue from; at least the log's.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        supervisor: MailboxRef,
+        core: int,
+        *,
+        coordinator: MailboxRef,
+        disk: MailboxRef,
+        clock: Clock,
+        durability: Durability,
+        sync_interval_s: float,
+        salt: int,
+        position: LogPosition,
+        version: int,
+    ) -> None:
+        super().__init__(mailbox, supervisor, core)
+        self._coordinator = coordinator
+        self._disk = disk
+        self._clock = clock
+        self._sync_interval_s = sync_interval_s if durability is Durability.INTERVAL else None
+        self._salt = salt
+        self._file: AppendFile | None = None
+        self._timer_runs = False
+        self._checkpoints: list[Owed] = []
+        self._checkpoint_runs = False
+        self._group = GroupCommit(
+            self,
+            durability,
+            number=position.segment,
+            end=position.end,
+            version=version,
+            previous_version=position.version,
+        )
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        match message:
+            case Append(_, transaction_id, record):
+                self._group.append(transaction_id, record)
+            case Synced(_, elapsed_s):
+                if elapsed_s > SLOW_SYNC_S:
+                    log.warning("slow_sync", seconds=round(elapsed_s, 3))
+                self._group.synced()
+            case SyncDue():
+                self._timer_runs = False
+                self._group.sync_due()
+            case SegmentStarted(_, header, file):
+                self._replace_file(file)
+                self._group.segment_started(header, file.size)
+            case SegmentRefused(_, error):
+                self._group.segment_refused(error)
+            case Flush():
+                self._group.flush(self.owe(message))
+                return LATER
+            case Checkpoint():
+                self._checkpoints.append(self.owe(message))
+                self._start_checkpoint()
+                return LATER
+            case CheckpointWritten(_, version, _):
+                self._end_checkpoint(version, None)
+            case CheckpointFailed(_, error):
+                self._end_checkpoint(0, error)
+            case CloseLog():
+                self._close()
+                return LogClosed(self._group.version)
+            case _:
+                raise InvariantError(f"the log writer cannot handle {type(message).__name__}")
+        return None
+
+    # What GroupCommit wants done.
+
+    def write(self, data: bytes) -> None:
+        """Append to the segment; in `interval` mode a sync follows in due time."""
+        self._open_file().append(data)
+        if self._sync_interval_s is not None and not self._timer_runs:
+            self._timer_runs = True
+            self.mailbox.dispatcher.post_later(self._sync_interval_s, self.mailbox, SyncDue(self.core))
+
+    def sync(self) -> None:
+        """Have the log disk sync the segment."""
+        self._disk.tell(Sync(self.core, self._open_file()))
+
+    def start_segment(self, number: int, base_version: int, previous_end: int, previous_version: int) -> None:
+        """Have the log disk create a segment."""
+        now_us = self._clock.now_us()
+        header = SegmentHeader(number, self._salt, base_version, previous_end, previous_version, now_us)
+        self._disk.tell(StartSegment(self.core, self._file, header))
+
+    def appended(self, first_version: int, transaction_ids: tuple[int, ...]) -> None:
+        """Tell the coordinator."""
+        self._coordinator.tell(Appended(self.core, first_version, transaction_ids))
+
+    def refused(self, transaction_ids: tuple[int, ...], error: StorageError) -> None:
+        """Tell the coordinator."""
+        log.warning("append_refused", transactions=len(transaction_ids), error=str(error))
+        self._coordinator.tell(AppendRefused(self.core, transaction_ids, error))
+
+    def flushed(self, ticket: object) -> None:
+        """Answer a flush."""
+        if isinstance(ticket, Owed):
+            ticket.answer(None)
+
+    def rotated(self, number: int, base_version: int) -> None:
+        """Start the checkpoint that makes the segments before `number` superfluous."""
+        self._checkpoint_runs = True
+        self._coordinator.tell(SegmentRotated(self.core, number, base_version))
+
+    def not_rotated(self, error: StorageError) -> None:
+        """Give up the checkpoint."""
+        self._end_checkpoint(0, error)
+
+    def _start_checkpoint(self) -> None:
+        if not self._checkpoint_runs:
+            self._checkpoint_runs = True
+            self._group.rotate()
+
+    def _end_checkpoint(self, version: int, error: StorageError | None) -> None:
+        self._checkpoint_runs = False
+        waiting, self._checkpoints = self._checkpoints, []
+        for owed in waiting:
+            if error is None:
+                owed.answer(version)
+            else:
+                owed.refuse(error)
+
+    def _open_file(self) -> AppendFile:
+        if self._file is None:
+            raise InvariantError("the log is written to before a segment has been started")
+        return self._file
+
+    def _replace_file(self, file: AppendFile | None) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = file
+
+    def _close(self) -> None:
+        """Write the mark of a clean close. Runs when nothing is in flight, so that waiting here delays nobody."""
+        frame = self._group.close_frame()
+        if frame is not None:
+            file = self._open_file()
+            file.append(frame)
+            file.sync()
+        self._replace_file(None)
+
+
+class MemoryLogWriter(StoreActor):
+    """Steps 3 and 4 without files: records are numbered and forgotten.
+
+    Also stands in where no file may be written, in a read-only or failed store; `refusal` is then what a flush or a
+    checkpoint gets, and commits never come this far.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        supervisor: MailboxRef,
+        core: int,
+        coordinator: MailboxRef,
+        version: int,
+        refusal: InmemError | None,
+    ) -> None:
+        super().__init__(mailbox, supervisor, core)
+        self._coordinator = coordinator
+        self._version = version
+        self._refusal = refusal
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        match message:
+            case Append(core, transaction_id, _):
+                self._version += 1
+                self._coordinator.tell(Appended(core, self._version, (transaction_id,)))
+            case CloseLog():
+                return LogClosed(self._version)
+            case Flush() | Checkpoint():
+                if self._refusal is not None:
+                    raise self._refusal
+                return None if isinstance(message, Flush) else self._version
+            case _:
+                raise InvariantError(f"the memory log cannot handle {type(message).__name__}")
+        return None

@@ -1,0 +1,208 @@
+"""A mailbox is an address that outlives the actor behind it.
+
+Refs and proxies point at mailboxes. When an actor has failed, its mailbox keeps what arrives until the supervisor has
+put another actor behind it; nobody who holds the ref notices more than a pause.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+import weakref
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+
+import pykka
+
+from inmem.actors.messages.control import Resume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.actors.actor import StoreActor
+    from inmem.actors.dispatcher import Dispatcher
+    from inmem.actors.future import ReplyFuture
+
+
+class ReplyTo(Protocol):
+    """Where an answer goes: a future that somebody waits for, or an actor's own mailbox."""
+
+    def set(self, value: Any = None) -> None:
+        """Answer with a value."""
+        ...
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Answer with an exception."""
+        ...
+
+
+class Mailbox:
+    """The address of one actor, its waiting line while nobody is behind it, and the ref to hand out.
+
+    Args:
+        name: unique in its actor system, for messages and traces.
+        dispatcher: delivers what is posted here.
+        own_thread: whether the actor may block, on a disk for example, and so needs a thread of its own.
+    """
+
+    __slots__ = ("actor", "dispatcher", "name", "own_thread", "ref", "stash", "stopped")
+
+    def __init__(self, name: str, dispatcher: Dispatcher, *, own_thread: bool = False) -> None:
+        self.name = name
+        self.dispatcher = dispatcher
+        self.own_thread = own_thread
+        self.actor: StoreActor | None = None
+        self.stash: list[tuple[Any, ReplyTo | None]] = []
+        self.stopped = False
+        self.ref = MailboxRef(self)
+
+    def attach(self, actor: StoreActor) -> None:
+        """Put an actor behind the address."""
+        self.actor = actor
+        self.ref.follow(actor)
+
+    def suspend(self) -> None:
+        """Take the actor away; messages wait from now on."""
+        self.actor = None
+
+    def deliver(self, message: Any, reply_to: ReplyTo | None) -> None:
+        """Give one message to the actor. Called by the dispatcher only, one message at a time."""
+        actor = self.actor
+        if actor is not None:
+            actor.handle(message, reply_to)
+        elif type(message) is Resume:
+            self.attach(message.actor)
+            waiting, self.stash = self.stash, []
+            for kept, kept_reply_to in waiting:
+                self.deliver(kept, kept_reply_to)
+        elif self.stopped:
+            refuse_dead(self, reply_to)
+        else:
+            self.stash.append((message, reply_to))
+
+    def retire(self) -> None:
+        """Let nobody in any more, and tell those who wait."""
+        self.stopped = True
+        self.actor = None
+        self.ref.actor_stopped.set()
+        waiting, self.stash = self.stash, []
+        for _, reply_to in waiting:
+            refuse_dead(self, reply_to)
+
+    # pykka's inbox protocol, for code that reaches for `ref.actor_inbox`.
+
+    def put(self, envelope: Any, /) -> None:
+        """Post a pykka envelope."""
+        self.dispatcher.post(self, envelope.message, envelope.reply_to)
+
+    def get(self) -> Any:
+        """Not for mailboxes: the dispatcher delivers."""
+        raise TypeError("a mailbox is emptied by its dispatcher")
+
+    def empty(self) -> bool:
+        """Whether nothing waits here for an actor."""
+        return not self.stash
+
+
+def refuse_dead(mailbox: Mailbox, reply_to: ReplyTo | None) -> None:
+    """Answer as pykka does for an actor that has stopped."""
+    if reply_to is not None:
+        error = pykka.ActorDeadError(f"{mailbox.name} stopped before handling the message")
+        reply_to.set_exception((pykka.ActorDeadError, error, None))
+
+
+class MailboxRef(pykka.ActorRef["StoreActor"]):
+    """A pykka ref: `ask`, `tell`, `stop`, `proxy`. It stays valid when the actor behind it is replaced."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        # All the fields of pykka.ActorRef, whose own __init__ wants an actor: here the address comes first.
+        from inmem.actors.actor import StoreActor
+
+        self._actor_weakref = lambda: None  # type: ignore[assignment]
+        self.actor_class = StoreActor
+        self.actor_urn = uuid.uuid4().urn
+        self.actor_inbox = mailbox
+        self.actor_stopped = threading.Event()
+        self._mailbox = mailbox
+        self._dispatcher = mailbox.dispatcher
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The address this ref points at."""
+        return self._mailbox
+
+    def follow(self, actor: StoreActor) -> None:
+        """Point at the actor that is behind the address from now on."""
+        self._actor_weakref = weakref.ref(actor)
+        self.actor_class = type(actor)
+
+    def __str__(self) -> str:
+        return f"{self._mailbox.name} ({self.actor_urn})"
+
+    def tell(self, message: Any) -> None:
+        """Send a message and do not wait.
+
+        Raises:
+            pykka.ActorDeadError: the actor has been stopped for good.
+        """
+        if self._mailbox.stopped:
+            raise pykka.ActorDeadError(f"{self} not found")
+        self._dispatcher.post(self._mailbox, message, None)
+
+    def send(self, message: Any, reply_to: ReplyTo | None) -> None:
+        """Send a message whose answer goes to `reply_to`."""
+        if self._mailbox.stopped:
+            refuse_dead(self._mailbox, reply_to)
+        else:
+            self._dispatcher.post(self._mailbox, message, reply_to)
+
+    @overload
+    def ask(self, message: Any, *, block: Literal[False], timeout: float | None = None) -> ReplyFuture[Any]: ...
+
+    @overload
+    def ask(self, message: Any, *, block: Literal[True] = True, timeout: float | None = None) -> Any: ...
+
+    @overload
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any: ...
+
+    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+        """Send a message and return the reply, or with ``block=False`` a future of it.
+
+        Raises:
+            pykka.Timeout: no reply within `timeout` seconds; what was asked for is still being done.
+            pykka.ActorDeadError: the actor has been stopped for good.
+        """
+        future: ReplyFuture[Any] = self._dispatcher.future()
+        if self._mailbox.stopped:
+            try:
+                raise pykka.ActorDeadError(f"{self} not found")
+            except pykka.ActorDeadError:
+                future.set_exception(sys.exc_info())
+        elif block:
+            self._dispatcher.post_and_run(self._mailbox, message, future)
+        else:
+            self._dispatcher.post(self._mailbox, message, future)
+        return future.get(timeout=timeout) if block else future
+
+
+class AsMessage:
+    """A reply address that turns the answer into a message: how an actor learns of an answer without waiting for it.
+
+    Args:
+        ref: the actor that asked.
+        message: makes the message from the answer, or from the error that is the answer.
+    """
+
+    __slots__ = ("_message", "_ref")
+
+    def __init__(self, ref: MailboxRef, message: Callable[[Any, BaseException | None], Any]) -> None:
+        self._ref = ref
+        self._message = message
+
+    def set(self, value: Any = None) -> None:
+        """Pass an answer on."""
+        self._ref.send(self._message(value, None), None)
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Pass an error on."""
+        self._ref.send(self._message(None, exc_info[1]), None)

@@ -1,0 +1,193 @@
+"""What coordinator, shards, log writer and disk say among each other.
+
+They are rebuilt together, as one *core*, from the log. Every message here names the core it belongs to, so that what
+an earlier core left in a mailbox is recognised and dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from inmem.engine.errors import StorageError
+    from inmem.engine.log_format import SegmentHeader
+    from inmem.engine.ports import AppendFile
+    from inmem.engine.shard import Part, Verdict
+    from inmem.engine.snapshot import Root, Snapshot
+
+
+class Validate(NamedTuple):
+    """Coordinator → shard, step 1: may this commit? Answered by `Validated`."""
+
+    core: int
+    part: Part
+
+
+class Validated(NamedTuple):
+    """Shard → coordinator, step 2."""
+
+    core: int
+    shard: int
+    transaction_id: int
+    verdict: Verdict
+
+
+class Release(NamedTuple):
+    """Coordinator → shard, step 2: give up what was prepared."""
+
+    core: int
+    transaction_id: int
+
+
+class Append(NamedTuple):
+    """Coordinator → log writer, step 3. Answered by `Appended` or `AppendRefused`."""
+
+    core: int
+    transaction_id: int
+    record: bytes
+
+
+class Appended(NamedTuple):
+    """Log writer → coordinator, step 4: these are in the log, numbered from `first_version` in this order."""
+
+    core: int
+    first_version: int
+    transaction_ids: tuple[int, ...]
+
+
+class AppendRefused(NamedTuple):
+    """Log writer → coordinator, step 4: these are not in the log and never will be."""
+
+    core: int
+    transaction_ids: tuple[int, ...]
+    error: StorageError
+
+
+class Apply(NamedTuple):
+    """Coordinator → shard, step 4: apply (transaction id, version) pairs in this order. Answered by `Applied`."""
+
+    core: int
+    batch_version: int
+    commits: tuple[tuple[int, int], ...]
+
+
+class Applied(NamedTuple):
+    """Shard → coordinator, step 5: the shard's tables, with the whole batch in them."""
+
+    core: int
+    shard: int
+    batch_version: int
+    root: Root
+
+
+class Flush(NamedTuple):
+    """Anybody → log writer: answer when everything appended so far is durable."""
+
+
+class SyncDue(NamedTuple):
+    """Timer → log writer: `interval` durability wants a sync now."""
+
+    core: int
+
+
+class Sync(NamedTuple):
+    """Log writer → disk: make everything in this file durable. Answered by `Synced`."""
+
+    core: int
+    file: AppendFile
+
+
+class Synced(NamedTuple):
+    """Disk → log writer."""
+
+    core: int
+    elapsed_s: float
+
+
+class StartSegment(NamedTuple):
+    """Log writer → disk: make `previous` durable, then create the next segment. Answered by the two below."""
+
+    core: int
+    previous: AppendFile | None
+    header: SegmentHeader
+
+
+class SegmentStarted(NamedTuple):
+    """Disk → log writer: the segment exists durably, with its header in it."""
+
+    core: int
+    header: SegmentHeader
+    file: AppendFile
+
+
+class SegmentRefused(NamedTuple):
+    """Disk → log writer: the segment could not be created; nothing of it remains."""
+
+    core: int
+    error: StorageError
+
+
+class Checkpoint(NamedTuple):
+    """Anybody → log writer: start a checkpoint. Answered, when it is durable, by its version."""
+
+
+class SegmentRotated(NamedTuple):
+    """Log writer → coordinator: commits after `base_version` are in segment `number` and later ones."""
+
+    core: int
+    number: int
+    base_version: int
+
+
+class WriteCheckpoint(NamedTuple):
+    """Coordinator → checkpointer: write this snapshot; segments before `first_segment` are then superfluous."""
+
+    core: int
+    snapshot: Snapshot
+    first_segment: int
+    transaction_id_max: int
+    time_floor_us: int
+    outcomes: tuple[tuple[tuple[int, int], int], ...]
+    """((salt, transaction id), version) of the newest commits up to the snapshot."""
+    outcomes_since: int
+
+
+class LogFlushed(NamedTuple):
+    """Log writer → checkpointer: everything up to the checkpoint's snapshot is durable in the log, or `error`."""
+
+    core: int
+    checkpoint: WriteCheckpoint
+    size_bytes: int
+    error: BaseException | None
+
+
+class CheckpointWritten(NamedTuple):
+    """Checkpointer → log writer: the checkpoint is durable and the superfluous files are gone."""
+
+    core: int
+    version: int
+    size_bytes: int
+
+
+class CheckpointFailed(NamedTuple):
+    """Checkpointer → log writer: there is no new checkpoint; the log is as it was."""
+
+    core: int
+    error: StorageError
+
+
+class CloseLog(NamedTuple):
+    """Supervisor → log writer: make everything durable and mark the close. Answered by `LogClosed`."""
+
+
+class LogClosed(NamedTuple):
+    """Log writer → supervisor."""
+
+    version: int
+
+
+MESSAGES = frozenset({
+    Validate, Validated, Release, Append, Appended, AppendRefused, Apply, Applied, SyncDue, Sync, Synced,
+    StartSegment, SegmentStarted, SegmentRefused, SegmentRotated, WriteCheckpoint, LogFlushed, CheckpointWritten, CheckpointFailed,
+})  # fmt: skip
+"""Those that are meaningless to any core but their own."""

@@ -1,0 +1,133 @@
+"""The checks that requests put their arguments through; see request.py for why.
+
+Each takes an argument as the caller gave it and returns what the message holds: immutable, and such that carrying the
+request out can only succeed or be refused. The rules are those of the primitives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from inmem.engine.codec import Encoded, encode_value
+from inmem.engine.errors import InvalidKeyError, InvalidValueError, UsageError
+from inmem.engine.keys import event_key, user_key
+from inmem.primitives.index_key import time_bound
+from inmem.primitives.kv import deadline_us
+from inmem.primitives.labels import encoded_metadata
+from inmem.primitives.paging import at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Check: TypeAlias = "Callable[[Any], Any]"
+
+
+def optional(check: Check) -> Check:
+    """Return a check that lets None pass and puts everything else through `check`."""
+
+    def checked(argument: Any) -> Any:
+        return None if argument is None else check(argument)
+
+    return checked
+
+
+def name(where: str) -> Check:
+    """Return the check of a str that is, or could be, a key; the caller calls it `where`."""
+
+    def checked(argument: str) -> str:
+        user_key(argument, where=where)
+        return argument
+
+    return checked
+
+
+def value(where: str = "value") -> Check:
+    """Return the check that encodes a value; the caller calls it `where`."""
+
+    def encoded(argument: object) -> Encoded:
+        return Encoded(encode_value(argument, where))
+
+    return encoded
+
+
+def time_us(where: str) -> Check:
+    """Return the check of a time in microseconds since the epoch."""
+
+    def checked(argument: int) -> int:
+        time_bound(argument, where)
+        return argument
+
+    return checked
+
+
+def metadata(argument: object) -> Encoded:
+    """Return a metadata dict encoded; None stands for an empty one."""
+    return Encoded(encoded_metadata(argument))
+
+
+def keys(argument: Iterable[str]) -> tuple[str, ...]:
+    """Return several keys."""
+    if isinstance(argument, str):
+        raise UsageError("keys: must be several str, not one")
+    return tuple(map(name("key"), argument))
+
+
+def limit(argument: int | None) -> int | None:
+    """Return the greatest number of results wanted."""
+    at_most((), argument)
+    return argument
+
+
+def ttl_s(argument: float | None) -> float | None:
+    """Return a time to live in seconds. A deadline out of reach shows only when the request is carried out."""
+    deadline_us(0, argument)
+    return argument
+
+
+def key_version(argument: int) -> int:
+    """Return the version that a compare-and-swap on a key expects."""
+    if type(argument) is not int or argument < 0:
+        raise UsageError(f"expected_version: must be an int of at least 0, not {argument!r}")
+    return argument
+
+
+def cell_version(argument: int) -> int:
+    """Return the version that a compare-and-swap on a cell expects; the cell says whether it makes sense."""
+    if type(argument) is not int:
+        raise UsageError(f"expected: must be an int, not {type(argument).__name__}")
+    return argument
+
+
+def sequence(argument: int) -> int:
+    """Return the sequence of an event."""
+    event_key(argument)
+    return argument
+
+
+def event_type(argument: str, where: str = "event_type") -> str:
+    """Return the type of an event."""
+    if not user_key(argument, where=where):
+        raise InvalidKeyError(f"{where}: must not be empty")
+    return argument
+
+
+def events(argument: Iterable[tuple[str, object]]) -> tuple[tuple[str, Encoded], ...]:
+    """Return (type, payload) pairs with the payloads encoded."""
+    sealed: list[tuple[str, Encoded]] = []
+    pairs: Iterable[Any] = argument
+    for at, pair in enumerate(pairs):
+        if type(pair) not in {tuple, list} or len(pair) != 2:
+            raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {pair!r:.80}")
+        # Taken apart once: what is checked is what is sent, whatever another thread does to a list meanwhile.
+        kind, payload = pair
+        kind = event_type(kind, f"events[{at}].event_type")
+        sealed.append((kind, Encoded(encode_value(payload, f"events[{at}].payload"))))
+    return tuple(sealed)
+
+
+def error_text(argument: str) -> str:
+    """Return the reason for which a run failed."""
+    if type(argument) is not str:
+        raise InvalidValueError("error", f"must be a str, not {type(argument).__name__}")
+    encode_value(argument, "error")
+    return argument

@@ -1,0 +1,94 @@
+"""Requests to the EventLog actor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from inmem.actors.messages import edge
+from inmem.actors.messages.request import Request
+from inmem.engine.keys import normalize_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AppendEvent(Request):
+    """Append an event. Answered by the Event."""
+
+    run: str | UUID
+    event_type: str
+    payload: Any = None
+
+    EDGE: ClassVar = {"run": normalize_run_id, "event_type": edge.event_type, "payload": edge.value("payload")}
+
+
+@dataclass(frozen=True, slots=True)
+class AppendEvents(Request):
+    """Append (type, payload) pairs: all, or none if one is refused. Answered by the list of Events."""
+
+    run: str | UUID
+    events: Iterable[tuple[str, Any]]
+
+    EDGE: ClassVar = {"run": normalize_run_id, "events": edge.events}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvent(Request):
+    """Answered by the Event with that sequence, or None."""
+
+    run: str | UUID
+    sequence: int
+
+    EDGE: ClassVar = {"run": normalize_run_id, "sequence": edge.sequence}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvents(Request):
+    """Answered by the list of Events in [start, end)."""
+
+    run: str | UUID
+    start: int
+    end: int
+
+    EDGE: ClassVar = {"run": normalize_run_id, "start": edge.sequence, "end": edge.sequence}
+
+
+@dataclass(frozen=True, slots=True)
+class HeadEvent(Request):
+    """Answered by the last Event, or None."""
+
+    run: str | UUID
+
+
+@dataclass(frozen=True, slots=True)
+class CountEvents(Request):
+    """Answered by the number of events."""
+
+    run: str | UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEventsByType(Request):
+    """Answered by the list of Events of one type, in order."""
+
+    run: str | UUID
+    event_type: str
+    limit: int | None = None
+    after: int | None = None
+
+    EDGE: ClassVar = {
+        "run": normalize_run_id,
+        "event_type": edge.event_type,
+        "limit": edge.limit,
+        "after": edge.optional(edge.sequence),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyEvents(Request):
+    """Recompute the hash chain. Answered by a ChainVerification."""
+
+    run: str | UUID

@@ -1,0 +1,121 @@
+"""Requests to the KVStore actor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from inmem.actors.messages import edge
+from inmem.actors.messages.request import Request
+from inmem.engine.keys import normalize_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+_KEYED: Final[dict[str, edge.Check]] = {"run": normalize_run_id, "key": edge.name("key")}
+_PAGED: Final[dict[str, edge.Check]] = {
+    "run": normalize_run_id,
+    "prefix": edge.optional(edge.name("prefix")),
+    "limit": edge.limit,
+    "after": edge.optional(edge.name("after")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PutKey(Request):
+    """Set a key; it expires after `ttl` seconds. Answered by the commit version."""
+
+    run: str | UUID
+    key: str
+    value: Any
+    ttl: float | None = None
+
+    EDGE: ClassVar = {**_KEYED, "value": edge.value(), "ttl": edge.ttl_s}
+
+
+@dataclass(frozen=True, slots=True)
+class CasKey(Request):
+    """Set a key that has the expected version. Answered by the commit version, or refused with CasConflictError."""
+
+    run: str | UUID
+    key: str
+    expected_version: int
+    value: Any
+    ttl: float | None = None
+
+    EDGE: ClassVar = {**_KEYED, "expected_version": edge.key_version, "value": edge.value(), "ttl": edge.ttl_s}
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteKey(Request):
+    """Delete a key. Answered by whether it existed."""
+
+    run: str | UUID
+    key: str
+
+    EDGE: ClassVar = _KEYED
+
+
+@dataclass(frozen=True, slots=True)
+class GetKey(Request):
+    """Answered by the value, or None."""
+
+    run: str | UUID
+    key: str
+
+    EDGE: ClassVar = _KEYED
+
+
+@dataclass(frozen=True, slots=True)
+class GetVersionedKey(Request):
+    """Answered by a VersionedValue, or None."""
+
+    run: str | UUID
+    key: str
+
+    EDGE: ClassVar = _KEYED
+
+
+@dataclass(frozen=True, slots=True)
+class GetKeys(Request):
+    """Answered by a dict of those keys that exist, all from one snapshot."""
+
+    run: str | UUID
+    keys: Iterable[str]
+
+    EDGE: ClassVar = {"run": normalize_run_id, "keys": edge.keys}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyExists(Request):
+    """Answered by whether the key is there."""
+
+    run: str | UUID
+    key: str
+
+    EDGE: ClassVar = _KEYED
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeys(Request):
+    """Answered by the keys that start with `prefix`, in order."""
+
+    run: str | UUID
+    prefix: str | None = None
+    limit: int | None = None
+    after: str | None = None
+
+    EDGE: ClassVar = _PAGED
+
+
+@dataclass(frozen=True, slots=True)
+class ListKeysWithValues(Request):
+    """Answered by (key, value) pairs of the keys that start with `prefix`, in order."""
+
+    run: str | UUID
+    prefix: str | None = None
+    limit: int | None = None
+    after: str | None = None
+
+    EDGE: ClassVar = _PAGED

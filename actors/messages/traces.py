@@ -1,0 +1,136 @@
+"""Requests to the TraceStore actor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from inmem.actors.messages import edge
+from inmem.actors.messages.request import Request
+from inmem.engine.keys import normalize_run_id
+from inmem.primitives.labels import checked_tags
+from inmem.primitives.trace_kinds import pack_kind, trace_type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    from inmem.primitives.trace_kinds import Kind, PackedKind
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTrace(Request):
+    """Record a trace, under a fresh id unless `id` is given, as a root unless `parent_id` is. Answered by the Trace."""
+
+    run: str | UUID
+    kind: Kind | PackedKind = field(repr=False)
+    id: str | None = None
+    parent_id: str | None = None
+    tags: Iterable[str] = ()
+    metadata: Any = None
+
+    EDGE: ClassVar = {
+        "run": normalize_run_id,
+        "kind": pack_kind,
+        "id": edge.optional(edge.name("trace id")),
+        "parent_id": edge.optional(edge.name("parent id")),
+        "tags": checked_tags,
+        "metadata": edge.metadata,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class GetTrace(Request):
+    """Answered by the Trace, or None."""
+
+    run: str | UUID
+    trace_id: str
+
+    EDGE: ClassVar = {"run": normalize_run_id, "trace_id": edge.name("trace id")}
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTracesByType(Request):
+    """Answered by the list of Traces of one type, given by name or class."""
+
+    run: str | UUID
+    trace_type: str | type[Kind]
+    limit: int | None = None
+
+    EDGE: ClassVar = {"run": normalize_run_id, "trace_type": trace_type_of, "limit": edge.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTracesByTag(Request):
+    """Answered by the list of Traces that have the tag."""
+
+    run: str | UUID
+    tag: str
+    limit: int | None = None
+
+    EDGE: ClassVar = {"run": normalize_run_id, "tag": edge.name("tag"), "limit": edge.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTracesByTime(Request):
+    """Answered by the list of Traces with start <= timestamp < end, in microseconds since the epoch."""
+
+    run: str | UUID
+    start: int
+    end: int
+    limit: int | None = None
+
+    EDGE: ClassVar = {
+        "run": normalize_run_id,
+        "start": edge.time_us("start"),
+        "end": edge.time_us("end"),
+        "limit": edge.limit,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class GetTraceChildren(Request):
+    """Answered by the list of Traces directly below one."""
+
+    run: str | UUID
+    trace_id: str
+    limit: int | None = None
+
+    EDGE: ClassVar = {"run": normalize_run_id, "trace_id": edge.name("trace id"), "limit": edge.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class GetTraceTree(Request):
+    """Answered by the TraceTree, or refused with TraceNotFoundError."""
+
+    run: str | UUID
+    trace_id: str
+
+    EDGE: ClassVar = {"run": normalize_run_id, "trace_id": edge.name("trace id")}
+
+
+@dataclass(frozen=True, slots=True)
+class ListRootTraces(Request):
+    """Answered by the list of Traces that have no parent."""
+
+    run: str | UUID
+    limit: int | None = None
+
+    EDGE: ClassVar = {"run": normalize_run_id, "limit": edge.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class ListTraces(Request):
+    """Answered by the ids of the run's traces."""
+
+    run: str | UUID
+    limit: int | None = None
+
+    EDGE: ClassVar = {"run": normalize_run_id, "limit": edge.limit}
+
+
+@dataclass(frozen=True, slots=True)
+class CountTraces(Request):
+    """Answered by the number of traces."""
+
+    run: str | UUID

@@ -1,0 +1,118 @@
+"""What clients and primitive actors say to the coordinator, and hear from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from inmem.engine.conflicts import Conflict
+    from inmem.engine.errors import InmemError
+    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.transaction import CommitRequest
+
+
+class Begin(NamedTuple):
+    """Give me a transaction id and the newest snapshot. Answered by `Begun`."""
+
+
+class Begun(NamedTuple):
+    """A transaction has begun."""
+
+    transaction_id: int
+    snapshot: Snapshot
+    now_us: int
+    """The transaction's time, microseconds since the epoch; it never decreases from one transaction to the next."""
+
+
+class End(NamedTuple):
+    """A transaction that was begun is over without a commit."""
+
+    transaction_id: int
+
+
+class Commit(NamedTuple):
+    """Commit this. Answered by `Committed`, `CommitRefused` or `CommitAborted`."""
+
+    request: CommitRequest
+    """Its transaction id is 0 when no `Begin` went before; the coordinator then gives it one."""
+    attempt: int
+    """0 for the first try of a piece of work, 1 for its first retry, ..."""
+
+
+class CancelCommit(NamedTuple):
+    """Abort a commit that has not gone to the log yet. Its own answer tells whether that was in time."""
+
+    transaction_id: int
+    timeout_s: float
+
+
+class Committed(NamedTuple):
+    """The transaction is in the log and visible to everybody who begins from now on."""
+
+    version: int
+
+
+class CommitRefused(NamedTuple):
+    """Others committed first; nothing of the transaction remains."""
+
+    conflicts: tuple[Conflict, ...]
+
+
+class CommitAborted(NamedTuple):
+    """The transaction was not committed for another reason; nothing of it remains."""
+
+    error: InmemError
+
+
+CommitOutcome = Committed | CommitRefused | CommitAborted
+
+
+class CommitDecided(NamedTuple):
+    """To a primitive actor: how the commit of its group went."""
+
+    group: int
+    outcome: CommitOutcome
+
+
+class Drain(NamedTuple):
+    """Accept no more commits, and tell when none is on its way any more."""
+
+
+class Drained(NamedTuple):
+    """Every commit has been answered; `transaction_id_max` is the highest id ever given."""
+
+    transaction_id_max: int
+
+
+class ReadOutcome(NamedTuple):
+    """As which version did this transaction commit?
+
+    Answered by (version or None, since): None proves that it did not commit if it began at version `since` or later.
+    """
+
+    salt: int
+    transaction_id: int
+
+
+class ReadOldest(NamedTuple):
+    """Since when does the oldest running transaction run? Answered in microseconds since the epoch."""
+
+
+class ReadStats(NamedTuple):
+    """Answered by `CoordinatorStats`."""
+
+
+class CoordinatorStats(NamedTuple):
+    """Counters since the store was opened; see `inmem.Stats` for what each means."""
+
+    commits: int
+    aborts: int
+    refused: int
+    conflicts: tuple[tuple[str, int], ...]
+    retries: int
+    in_flight: int
+    active_transactions: int
+    oldest_start_version: int | None
+    oldest_age_s: float
+    groups: tuple[tuple[int, int], ...]
+    """(commits that were logged together, how often), ascending."""

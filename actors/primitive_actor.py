@@ -1,0 +1,245 @@
+"""What the five primitive actors have in common: requests become transactions, and crowds become few of them.
+
+A request is carried out on a transaction that begins at the newest snapshot. While the commit of one group is in
+flight, further requests wait; then they are carried out together, in the order in which they came, on one transaction.
+Fifty agents that append to one log at once cost a handful of commits.
+
+Inside a group each request stands alone: one that fails is taken back to its mark, and the others go on. Answers,
+refusals included, go out when the group has committed, because a refusal may rest on what a neighbour wrote. When the
+group loses against another commit, all of it is carried out again on a fresh snapshot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+
+from inmem.actors.actor import LATER, Owed, StoreActor
+from inmem.actors.mailbox import AsMessage
+from inmem.actors.messages.transactions import (
+    Commit,
+    CommitAborted,
+    CommitDecided,
+    CommitRefused,
+    Committed,
+    Drain,
+    Drained,
+)
+from inmem.engine.errors import (
+    DatabaseClosedError,
+    InmemError,
+    InvariantError,
+    OverloadedError,
+    TransactionAbortedError,
+)
+from inmem.engine.retry import RetryPolicy
+from inmem.engine.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.actors.published import Published
+    from inmem.engine.ports import Entropy
+
+GROUP_REQUESTS_MAX = 256
+"""Requests carried out on one transaction: a longer group would make its first request wait for its last."""
+
+WAITING_REQUESTS_MAX = 100_000
+"""Requests that may wait in one primitive actor; more are refused with `OverloadedError`."""
+
+BACKOFF_AFTER = 8
+"""Lost attempts after which the actor pauses before the next: until then it is quicker to try again at once."""
+
+COMMIT_VERSION: Final = object()
+"""The result of a request whose answer is the version that its group will have committed as."""
+
+_BACKOFF = RetryPolicy()
+
+
+class Postpone(Exception):  # noqa: N818  (not an error: it never leaves this module and its subclasses)
+    """Raised by `perform`: the request needs a version that this group has not got yet; it opens the next group."""
+
+
+class RetryDue(NamedTuple):
+    """Timer → primitive actor: carry the group out again now."""
+
+    group: int | None
+    """None: whatever the group."""
+
+
+class Refusal(NamedTuple):
+    """The answer to a request that failed."""
+
+    error: InmemError
+
+
+class PrimitiveActor(StoreActor):
+    """Base of the primitive actors; subclasses write `perform`.
+
+    Args:
+        mailbox: its address.
+        supervisor: told of failures.
+        coordinator: takes the commits.
+        published: the newest snapshot.
+        clock: the store's time.
+        entropy: for ids and jitter.
+        predecessor: the failed actor whose requests this one takes over.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        supervisor: MailboxRef,
+        *,
+        coordinator: MailboxRef,
+        published: Published,
+        clock: StoreClock,
+        entropy: Entropy,
+        predecessor: PrimitiveActor | None = None,
+    ) -> None:
+        super().__init__(mailbox, supervisor)
+        self._coordinator = coordinator
+        self._published = published
+        self._clock = clock
+        self._entropy = entropy
+        self._waiting: deque[Owed] = deque()
+        self._in_flight: list[tuple[Owed, Any]] | None = None
+        self._group = 0
+        self._attempt = 0
+        self._draining: Owed | None = None
+        self._given_up: InmemError | None = None
+        if predecessor is not None:
+            self._take_over(predecessor)
+
+    HANDLES: ClassVar[tuple[type[Any], ...]] = ()
+    """The request classes that are routed to this actor."""
+
+    def perform(self, txn: Transaction, message: Any) -> Any:
+        """Carry one request out on `txn` and return its answer, or `COMMIT_VERSION`, or raise what the caller is to get."""
+        raise NotImplementedError
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        if type(message) is CommitDecided:
+            if message.group == self._group and self._in_flight is not None:
+                self._decide(message.outcome)
+            return None
+        if type(message) is RetryDue:
+            if message.group in (None, self._group) and self._in_flight is None:
+                self._carry_out()
+            return None
+        if type(message) is Drain:
+            self._draining = self.owe(message)
+            self._continue_draining()
+            return LATER
+        if self._draining is not None:
+            raise DatabaseClosedError
+        if self._given_up is not None:
+            raise self._given_up
+        if len(self._waiting) >= WAITING_REQUESTS_MAX:
+            raise OverloadedError(self.mailbox.name, WAITING_REQUESTS_MAX)
+        self._waiting.append(self.owe(message))
+        if self._in_flight is None and self._attempt == 0:
+            self._carry_out()
+        return LATER
+
+    def give_up(self, error: InmemError) -> None:
+        """Refuse every request from now on, after too many failures; reads of snapshots are not affected."""
+        self._given_up = error
+        for owed in tuple(self.owed):
+            owed.refuse(error)
+        self._waiting.clear()
+
+    def _carry_out(self) -> None:
+        """Carry out what waits, group by group, until one is in flight or nothing waits."""
+        while self._waiting:
+            txn = Transaction(0, self._published.snapshot, self._clock.now_us(), self._entropy)
+            group = self._perform_group(txn)
+            self._group += 1
+            if txn.has_writes:
+                self._in_flight = group
+                self._coordinator.send(Commit(txn.seal(), self._attempt), AsMessage(self.ref, self._decided()))
+                return
+            self._answer(group, txn.start_version)
+        self._continue_draining()
+
+    def _decided(self) -> Callable[[Any, BaseException | None], CommitDecided]:
+        group = self._group
+
+        def decided(outcome: Any, error: BaseException | None) -> CommitDecided:
+            if error is not None:
+                outcome = CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError())
+            return CommitDecided(group, outcome)
+
+        return decided
+
+    def _perform_group(self, txn: Transaction) -> list[tuple[Owed, Any]]:
+        group: list[tuple[Owed, Any]] = []
+        while self._waiting and len(group) < GROUP_REQUESTS_MAX:
+            owed = self._waiting[0]
+            mark = txn.mark()
+            try:
+                result = self.perform(txn, owed.message)
+            except Postpone:
+                if not group:
+                    raise InvariantError("a request that opens its group postpones itself") from None
+                break
+            except InmemError as error:
+                if isinstance(error, InvariantError):
+                    raise
+                txn.rollback_to(mark)
+                result = Refusal(error)
+            except Exception as error:
+                # This request brings the actor down. It must not bring its successor down as well.
+                self._waiting.popleft().refuse(
+                    TransactionAbortedError(f"the {self.mailbox.name} actor failed: {error!r}")
+                )
+                raise
+            group.append((self._waiting.popleft(), result))
+        return group
+
+    def _decide(self, outcome: Any) -> None:
+        group = self._in_flight or []
+        if isinstance(outcome, Committed):
+            self._attempt = 0
+            self._answer(group, outcome.version)
+            self._in_flight = None
+        elif isinstance(outcome, CommitRefused) or isinstance(outcome.error, TransactionAbortedError):
+            self._in_flight = None
+            self._waiting.extendleft(owed for owed, _ in reversed(group))
+            self._attempt += 1
+            if self._attempt > BACKOFF_AFTER:
+                delay_s = _BACKOFF.delay_s(self._attempt - BACKOFF_AFTER, self._entropy.uniform())
+                self.mailbox.dispatcher.post_later(delay_s, self.mailbox, RetryDue(self._group))
+                return
+        else:
+            self._attempt = 0
+            for owed, result in group:
+                owed.refuse(result.error if isinstance(result, Refusal) else outcome.error)
+            self._in_flight = None
+        self._carry_out()
+
+    def _answer(self, group: list[tuple[Owed, Any]], version: int) -> None:
+        for owed, result in group:
+            if result is COMMIT_VERSION:
+                owed.answer(version)
+            elif isinstance(result, Refusal):
+                owed.refuse(result.error)
+            else:
+                owed.answer(result)
+
+    def _continue_draining(self) -> None:
+        if self._draining is not None and not self._waiting and self._in_flight is None:
+            self._draining.answer(Drained(0))
+
+    def _take_over(self, predecessor: PrimitiveActor) -> None:
+        """Go on where the failed actor stopped; a group in flight is answered when its `CommitDecided` arrives."""
+        self._waiting = predecessor._waiting
+        self._in_flight = predecessor._in_flight
+        self._group = predecessor._group
+        self._attempt = predecessor._attempt
+        self._draining = predecessor._draining
+        for owed in tuple(predecessor.owed):
+            owed.move_to(self)

@@ -1,0 +1,166 @@
+"""`db.kv`: the KVStore as a plain object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from inmem.actors.messages.kv import (
+    CasKey,
+    DeleteKey,
+    GetKey,
+    GetKeys,
+    GetVersionedKey,
+    KeyExists,
+    ListKeys,
+    ListKeysWithValues,
+    PutKey,
+)
+from inmem.actors.proxies.mapping import KVMapping
+from inmem.engine.keys import normalize_run_id
+from inmem.primitives.kv import KVOperations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+    import pykka
+
+    from inmem.actors.client import Client
+    from inmem.primitives.kv import VersionedValue
+
+# Inside the classes, the name `list` is the method.
+Names: TypeAlias = list[str]
+Items: TypeAlias = list[tuple[str, Any]]
+RunId: TypeAlias = "str | UUID"
+
+
+class KVStore:
+    """Named values of a run. Every call is a transaction of its own; reads look at the newest committed state.
+
+    A read sees everything whose success was reported before it began. It does not wait for requests that were sent
+    through `futures` and have not been answered: ask for those with a future too.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.futures = KVStoreFutures(client)
+
+    def put(self, run: RunId, key: str, value: object, ttl: float | None = None) -> int:
+        """Set a key durably (see `durability`) and return the commit version. Never fails by conflict.
+
+        Args:
+            run: id of the run.
+            key: any str of at most 1024 bytes of UTF-8.
+            value: None, bool, int, float, str, bytes, list, dict; copied.
+            ttl: seconds until the key expires; None means never.
+
+        Raises:
+            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
+        """
+        version: int = self._client.ask(PutKey(run, key, value, ttl))
+        return version
+
+    def get(self, run: RunId, key: str) -> Any:
+        """Return a fresh copy of the value, or None if the key is absent or expired. O(value size), no message."""
+        return self._read(run).get(key)
+
+    def get_versioned(self, run: RunId, key: str) -> VersionedValue | None:
+        """Return the value with its version and deadline, or None if the key is absent or expired."""
+        return self._read(run).get_versioned(key)
+
+    def get_many(self, run: RunId, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the values of those `keys` that exist, all from one snapshot."""
+        return self._read(run).get_many(keys)
+
+    def exists(self, run: RunId, key: str) -> bool:
+        """Return whether the key is there and not expired."""
+        return self._read(run).exists(key)
+
+    def list(self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Names:
+        """Return the keys that start with `prefix`, sorted by their UTF-8 bytes.
+
+        Args:
+            run: id of the run.
+            prefix: None means all keys.
+            limit: at most so many.
+            after: only keys greater than this one: the last key of one page begins the next.
+
+        Complexity: O(log n) plus O(1) per key returned, and per deleted or expired key passed.
+        """
+        return self._read(run).list(prefix, limit, after)
+
+    def list_with_values(
+        self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None
+    ) -> Items:
+        """Return (key, value) pairs; arguments and order are those of `list`."""
+        return self._read(run).list_with_values(prefix, limit, after)
+
+    def delete(self, run: RunId, key: str) -> bool:
+        """Delete a key and return whether it existed."""
+        existed: bool = self._client.ask(DeleteKey(run, key))
+        return existed
+
+    def cas(self, run: RunId, key: str, expected_version: int, value: object, ttl: float | None = None) -> int:
+        """Set a key that has `expected_version`, 0 meaning "has never existed"; return the commit version.
+
+        Raises:
+            CasConflictError: it has another version; `.expected` and `.actual` tell.
+        """
+        version: int = self._client.ask(CasKey(run, key, expected_version, value, ttl))
+        return version
+
+    def mapping(self, run: RunId) -> KVMapping:
+        """Return the run's KVStore in the form of a dict. Nothing is read before it is asked for."""
+        return KVMapping(self._client, run)
+
+    def _read(self, run: RunId) -> KVOperations:
+        return KVOperations(self._client.reader(), normalize_run_id(run))
+
+
+class KVStoreFutures:
+    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order."""
+
+    def __init__(self, client: Client) -> None:
+        self._send = client.send
+
+    def put(self, run: RunId, key: str, value: object, ttl: float | None = None) -> pykka.Future[int]:
+        """See `KVStore.put`."""
+        return self._send(PutKey(run, key, value, ttl))
+
+    def get(self, run: RunId, key: str) -> pykka.Future[Any]:
+        """See `KVStore.get`."""
+        return self._send(GetKey(run, key))
+
+    def get_versioned(self, run: RunId, key: str) -> pykka.Future[VersionedValue | None]:
+        """See `KVStore.get_versioned`."""
+        return self._send(GetVersionedKey(run, key))
+
+    def get_many(self, run: RunId, keys: Iterable[str]) -> pykka.Future[dict[str, Any]]:
+        """See `KVStore.get_many`."""
+        return self._send(GetKeys(run, keys))
+
+    def exists(self, run: RunId, key: str) -> pykka.Future[bool]:
+        """See `KVStore.exists`."""
+        return self._send(KeyExists(run, key))
+
+    def list(
+        self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None
+    ) -> pykka.Future[Names]:
+        """See `KVStore.list`."""
+        return self._send(ListKeys(run, prefix, limit, after))
+
+    def list_with_values(
+        self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None
+    ) -> pykka.Future[Items]:
+        """See `KVStore.list_with_values`."""
+        return self._send(ListKeysWithValues(run, prefix, limit, after))
+
+    def delete(self, run: RunId, key: str) -> pykka.Future[bool]:
+        """See `KVStore.delete`."""
+        return self._send(DeleteKey(run, key))
+
+    def cas(
+        self, run: RunId, key: str, expected_version: int, value: object, ttl: float | None = None
+    ) -> pykka.Future[int]:
+        """See `KVStore.cas`."""
+        return self._send(CasKey(run, key, expected_version, value, ttl))

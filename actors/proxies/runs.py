@@ -1,0 +1,306 @@
+"""`db.runs`: the RunIndex as a plain object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inmem.actors.messages.runs import (
+    AddRunTags,
+    ArchiveRun,
+    CancelRun,
+    CompleteRun,
+    CreateRun,
+    DeleteRun,
+    FailRun,
+    GetChildRuns,
+    GetRun,
+    GetRunStats,
+    ListRuns,
+    PauseRun,
+    QueryRuns,
+    ResumeRun,
+    UpdateRunMetadata,
+    UpdateRunStatus,
+)
+from inmem.engine.ids import time_ordered_id
+from inmem.primitives.runs import RunOperations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pykka
+
+    from inmem.actors.client import Client
+    from inmem.actors.messages.request import Request
+    from inmem.actors.proxies.kv import RunId
+    from inmem.primitives.run_status import RunStatus
+    from inmem.primitives.runs import RunMetadata, RunStats
+
+
+class RunIndex:
+    """Which runs there are, how they stand, and who started whom.
+
+    It is about runs that were registered with `create_run`; the other primitives neither need nor notice it. Every
+    call is a transaction of its own; reads look at the newest committed state. Whatever changes a run returns what is
+    known of it then, and concurrent changes of one run all take effect, one after the other.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.futures = RunIndexFutures(client)
+
+    def create_run(
+        self,
+        run_id: RunId | None = None,
+        *,
+        parent: RunId | None = None,
+        tags: Iterable[str] = (),
+        metadata: Any = None,
+    ) -> RunMetadata:
+        """Register a run durably (see `durability`), which is Active then, and return what is known of it.
+
+        Data that the run holds already stays. Children are as independent of their parent as any two runs: only
+        `get_child_runs` and `query_runs` look at the relation.
+
+        Args:
+            run_id: a str of at most 255 characters or a UUID; None takes a fresh, time-ordered one.
+            parent: a registered run, in any status.
+            tags: any strings; doubles count once.
+            metadata: a dict of anything that can be stored.
+
+        Raises:
+            RunExistsError: the id is registered.
+            RunNotFoundError: the parent is not.
+            InvalidKeyError, InvalidValueError: an argument is not acceptable; nothing was changed.
+
+        Complexity: O(log n) for each tag.
+        """
+        return self._change(_create_run(self._client, run_id, parent, tags, metadata))
+
+    def get_run(self, run_id: RunId) -> RunMetadata | None:
+        """Return what is known of the run, or None if it is not registered. O(1)."""
+        return self._read().get_run(run_id)
+
+    def update_status(self, run_id: RunId, status: RunStatus | str) -> RunMetadata:
+        """Move the run to `status` and return what is known of it then.
+
+        Raises:
+            InvalidStatusTransitionError: the run's present status does not lead there (docs/primitives/runs.md).
+            RunNotFoundError: the run is not registered.
+            UsageError: there is no such status.
+        """
+        return self._change(UpdateRunStatus(run_id, status))
+
+    def complete_run(self, run_id: RunId) -> RunMetadata:
+        """Move the run to Completed. See `update_status`."""
+        return self._change(CompleteRun(run_id))
+
+    def fail_run(self, run_id: RunId, error: str) -> RunMetadata:
+        """Move the run to Failed and keep `error`, the reason. See `update_status`."""
+        return self._change(FailRun(run_id, error))
+
+    def cancel_run(self, run_id: RunId) -> RunMetadata:
+        """Move the run to Cancelled. See `update_status`."""
+        return self._change(CancelRun(run_id))
+
+    def pause_run(self, run_id: RunId) -> RunMetadata:
+        """Move the run to Paused. See `update_status`."""
+        return self._change(PauseRun(run_id))
+
+    def resume_run(self, run_id: RunId) -> RunMetadata:
+        """Move the run, which must be Paused, back to Active. See `update_status`."""
+        return self._change(ResumeRun(run_id))
+
+    def archive_run(self, run_id: RunId) -> RunMetadata:
+        """Move the run to Archived for good: it stays readable and leaves default queries. See `update_status`."""
+        return self._change(ArchiveRun(run_id))
+
+    def delete_run(self, run_id: RunId) -> None:
+        """Remove the run, all its data in all primitives and its index entries, in one atomic commit.
+
+        Children stay, and their `parent_run` keeps naming the deleted run. A transaction that began before and
+        touched the run conflicts, so nothing is left behind in it. The id may be used again.
+
+        Raises:
+            RunNotFoundError: the run is not registered.
+
+        Complexity: O(tags), however much data the run holds.
+        """
+        self._client.ask(DeleteRun(run_id))
+
+    def add_tags(self, run_id: RunId, tags: Iterable[str]) -> RunMetadata:
+        """Give the run further tags, in any status; those that it has already stay where they are.
+
+        Raises:
+            RunNotFoundError: the run is not registered.
+            InvalidKeyError: a tag could not be a key.
+        """
+        return self._change(AddRunTags(run_id, tags))
+
+    def update_metadata(self, run_id: RunId, metadata: Any) -> RunMetadata:
+        """Set the keys of the dict `metadata` in the run's metadata, in any status; its other keys stay.
+
+        Raises:
+            RunNotFoundError: the run is not registered.
+            InvalidValueError: it is not a dict, or holds something that cannot be stored.
+        """
+        return self._change(UpdateRunMetadata(run_id, metadata))
+
+    def query_runs(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        tags: Iterable[str] = (),
+        created_after: int | None = None,
+        created_before: int | None = None,
+        parent: RunId | None = None,
+        include_archived: bool = False,
+        limit: int | None = None,
+    ) -> list[RunMetadata]:
+        """Return the runs that pass every filter, in order of creation, all from one snapshot.
+
+        Args:
+            status: exactly this one; asking for Archived includes archived runs.
+            tags: all of these.
+            created_after: created at this time or later, in microseconds since the epoch.
+            created_before: created earlier than this time, in microseconds since the epoch.
+            parent: children of this run, which need not exist any more.
+            include_archived: otherwise archived runs are left out.
+            limit: at most so many.
+
+        Raises:
+            UsageError: a filter is not of its type.
+
+        Complexity: O(filters * log n) per run of the most selective of status, tags and parent, within the creation
+        window; without any of them O(1) per run of the window.
+        """
+        return self._read().query_runs(
+            status=status,
+            tags=tags,
+            created_after=created_after,
+            created_before=created_before,
+            parent=parent,
+            include_archived=include_archived,
+            limit=limit,
+        )
+
+    def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> list[str]:
+        """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run."""
+        return self._read().list_runs(include_archived=include_archived, limit=limit)
+
+    def get_child_runs(
+        self, run_id: RunId, *, include_archived: bool = False, limit: int | None = None
+    ) -> list[RunMetadata]:
+        """Return the runs created with this parent, which need not exist any more. See `query_runs`."""
+        return self._read().get_child_runs(run_id, include_archived=include_archived, limit=limit)
+
+    def get_stats(self) -> RunStats:
+        """Return the number of runs by status, all of one moment. O(1)."""
+        return self._read().get_stats()
+
+    def _change(self, request: Request) -> RunMetadata:
+        run: RunMetadata = self._client.ask(request)
+        return run
+
+    def _read(self) -> RunOperations:
+        return RunOperations(self._client.reader())
+
+
+class RunIndexFutures:
+    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._send = client.send
+
+    def create_run(
+        self,
+        run_id: RunId | None = None,
+        *,
+        parent: RunId | None = None,
+        tags: Iterable[str] = (),
+        metadata: Any = None,
+    ) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.create_run`."""
+        return self._send(_create_run(self._client, run_id, parent, tags, metadata))
+
+    def get_run(self, run_id: RunId) -> pykka.Future[RunMetadata | None]:
+        """See `RunIndex.get_run`."""
+        return self._send(GetRun(run_id))
+
+    def update_status(self, run_id: RunId, status: RunStatus | str) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.update_status`."""
+        return self._send(UpdateRunStatus(run_id, status))
+
+    def complete_run(self, run_id: RunId) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.complete_run`."""
+        return self._send(CompleteRun(run_id))
+
+    def fail_run(self, run_id: RunId, error: str) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.fail_run`."""
+        return self._send(FailRun(run_id, error))
+
+    def cancel_run(self, run_id: RunId) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.cancel_run`."""
+        return self._send(CancelRun(run_id))
+
+    def pause_run(self, run_id: RunId) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.pause_run`."""
+        return self._send(PauseRun(run_id))
+
+    def resume_run(self, run_id: RunId) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.resume_run`."""
+        return self._send(ResumeRun(run_id))
+
+    def archive_run(self, run_id: RunId) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.archive_run`."""
+        return self._send(ArchiveRun(run_id))
+
+    def delete_run(self, run_id: RunId) -> pykka.Future[None]:
+        """See `RunIndex.delete_run`."""
+        return self._send(DeleteRun(run_id))
+
+    def add_tags(self, run_id: RunId, tags: Iterable[str]) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.add_tags`."""
+        return self._send(AddRunTags(run_id, tags))
+
+    def update_metadata(self, run_id: RunId, metadata: Any) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.update_metadata`."""
+        return self._send(UpdateRunMetadata(run_id, metadata))
+
+    def query_runs(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        tags: Iterable[str] = (),
+        created_after: int | None = None,
+        created_before: int | None = None,
+        parent: RunId | None = None,
+        include_archived: bool = False,
+        limit: int | None = None,
+    ) -> pykka.Future[list[RunMetadata]]:
+        """See `RunIndex.query_runs`."""
+        return self._send(QueryRuns(status, tags, created_after, created_before, parent, include_archived, limit))
+
+    def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> pykka.Future[list[str]]:
+        """See `RunIndex.list_runs`."""
+        return self._send(ListRuns(include_archived, limit))
+
+    def get_child_runs(
+        self, run_id: RunId, *, include_archived: bool = False, limit: int | None = None
+    ) -> pykka.Future[list[RunMetadata]]:
+        """See `RunIndex.get_child_runs`."""
+        return self._send(GetChildRuns(run_id, include_archived, limit))
+
+    def get_stats(self) -> pykka.Future[RunStats]:
+        """See `RunIndex.get_stats`."""
+        return self._send(GetRunStats())
+
+
+def _create_run(
+    client: Client, run_id: RunId | None, parent: RunId | None, tags: Iterable[str], metadata: Any
+) -> CreateRun:
+    """Return the request with its id chosen here: however often it is carried out, it makes one run."""
+    if run_id is None:
+        run_id = time_ordered_id(client.directory.clock.now_us(), client.directory.entropy)
+    return CreateRun(run_id, parent, tags, metadata)

@@ -1,0 +1,17 @@
+"""The one reference through which everybody sees the newest committed state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inmem.engine.snapshot import Snapshot
+
+
+class Published:
+    """Holds the newest snapshot. The coordinator replaces it, in one assignment; everybody else only reads it."""
+
+    __slots__ = ("snapshot",)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot

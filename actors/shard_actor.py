@@ -1,0 +1,54 @@
+"""A storage shard's actor: validation and application, for the runs that fall to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inmem.actors.actor import StoreActor
+from inmem.actors.messages.core import Applied, Apply, Release, Validate, Validated
+from inmem.engine.errors import InvariantError
+from inmem.engine.shard import Shard
+
+if TYPE_CHECKING:
+    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.engine.snapshot import Root
+
+
+class ShardActor(StoreActor):
+    """Steps 2, 4 and 5 of the commit protocol (`engine/pipeline.py`), for one shard.
+
+    Args:
+        mailbox: its address.
+        supervisor: told of failures.
+        core: the core it belongs to.
+        index: which shard.
+        root: the tables to start with.
+        coordinator: gets the answers.
+    """
+
+    def __init__(
+        self, mailbox: Mailbox, supervisor: MailboxRef, core: int, index: int, root: Root, coordinator: MailboxRef
+    ) -> None:
+        super().__init__(mailbox, supervisor, core)
+        self._index = index
+        self._shard = Shard(root)
+        self._coordinator = coordinator
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        match message:
+            case Validate(_, part):
+                verdict = self._shard.prepare(part)
+                self._coordinator.tell(Validated(self.core, self._index, part.transaction_id, verdict))
+            case Apply(_, batch_version, commits):
+                for transaction_id, version in commits:
+                    self._shard.apply(transaction_id, version)
+                self._coordinator.tell(Applied(self.core, self._index, batch_version, self._shard.root))
+            case Release(_, transaction_id):
+                self._shard.release(transaction_id)
+            case _:
+                raise InvariantError(f"a shard cannot handle {type(message).__name__}")
+
+    def check(self) -> None:
+        """Raise `InvariantError` unless the shard is consistent."""
+        self._shard.check()

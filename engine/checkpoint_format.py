@@ -1,0 +1,265 @@
+"""The byte layout of a checkpoint: the whole database at one version, readable without the log before it.
+
+A checkpoint is a header of 64 bytes (see file_header), then blocks without gaps, little-endian throughout.
+
+    header                                      block header (12 bytes, the payload follows)
+     0  8  magic b"INMEMCKP"                     0  1  kind: 1 ENTRIES, 2 OUTCOMES, 3 END
+     8  2  format, 1                             1  3  zeros
+    10  2  header size, 64                       4  4  payload length
+    12  4  CRC-32 of all other header bytes      8  4  CRC-32 of the 8 bytes before and the payload
+    16  8  first segment to replay on top
+    24  8  version
+    32  8  greatest transaction id              payloads, msgpack but for END
+    40  8  time floor, microseconds              ENTRIES   [run, tag, [[key, value | nil, version, expires_at_us], ...]]
+    48  8  outcomes since version                OUTCOMES  [[salt, transaction_id, version], ...]
+    56  8  created at, microseconds              END       blocks before it u64, entries u64, CRC-32 of all before it
+
+The checksums of the blocks continue the CRC-32 of the header, so that a block of another checkpoint never passes. A
+table larger than a block takes several, one after the other, its keys ascending throughout. Tables stand in key order.
+END is last, and nothing follows it: a checkpoint without it is not one.
+"""
+
+# msgpack comes without types, and what it reads is of no known type before it has been checked.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from zlib import crc32
+
+import msgpack  # type: ignore[import-untyped]
+
+from inmem.engine.errors import CorruptionError, InvariantError
+from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header
+from inmem.engine.log_records import check_table_id, unpack_untrusted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.table import Entry
+
+CHECKPOINT_MAGIC: Final = b"INMEMCKP"
+CHECKPOINT_FORMAT: Final = 1
+
+BLOCK_BYTES: Final = 1024 * 1024
+"""A block is ended by the entry that makes it this long: few checksums, and little memory at a time."""
+
+_ENTRIES: Final = 1
+_OUTCOMES: Final = 2
+_END: Final = 3
+
+_BLOCK_FACTS = Struct("<BxxxI")
+_BLOCK_HEADER = Struct("<BxxxII")
+_CHECKSUM = Struct("<I")
+_END_PAYLOAD = Struct("<QQI")
+
+_packb: Final = cast("Callable[[Any], bytes]", msgpack.packb)
+
+Outcomes: TypeAlias = "Mapping[tuple[int, int], int]"
+"""(salt of the opening, transaction id) → version of its commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointHeader:
+    """The facts at the start of a checkpoint.
+
+    Attributes:
+        first_segment: number of the first segment that has to be replayed on top.
+        version: of the snapshot.
+        transaction_id_max: no transaction up to the snapshot has a greater id.
+        time_floor_us: no commit up to the snapshot has a later timestamp; microseconds since the epoch.
+        outcomes_since: the outcome of every commit after this version is in the checkpoint or the log on top of it.
+        created_at_us: microseconds since the epoch.
+    """
+
+    first_segment: int
+    version: int
+    transaction_id_max: int
+    time_floor_us: int
+    outcomes_since: int
+    created_at_us: int
+
+    def encode(self) -> bytes:
+        """Return the 64 bytes with which the checkpoint begins."""
+        return encode_header(CHECKPOINT_MAGIC, CHECKPOINT_FORMAT, astuple(self))
+
+    @classmethod
+    def decode(cls, data: bytes, path: str) -> CheckpointHeader:
+        """Return the header of the checkpoint file `data`.
+
+        Raises:
+            FormatVersionError: not a checkpoint, or one of a newer format.
+            CorruptionError: the header is damaged.
+        """
+        return cls(*decode_header(data, path, CHECKPOINT_MAGIC, CHECKPOINT_FORMAT))
+
+
+def encode_checkpoint(header: CheckpointHeader, snapshot: Snapshot, outcomes: Outcomes) -> Iterator[bytes]:
+    """Yield the checkpoint piece by piece, each about BLOCK_BYTES or one value long.
+
+    Args:
+        header: its version is the snapshot's.
+        snapshot: what to write, tombstones included.
+        outcomes: of all commits after `header.outcomes_since` up to the snapshot.
+
+    Raises:
+        InvariantError: the header is of another version than the snapshot.
+
+    Complexity: O(entries) in time; O(BLOCK_BYTES + longest value) in memory.
+    """
+    if header.version != snapshot.version:
+        raise InvariantError(f"a checkpoint of version {header.version} from a snapshot of {snapshot.version}")
+    encoded = header.encode()
+    seed = checksum = crc32(encoded)
+    yield encoded
+    blocks = entries = 0
+    for kind, count, payload in _payloads(snapshot, outcomes):
+        block = _block(kind, payload, seed)
+        checksum = crc32(block, checksum)
+        blocks += 1
+        entries += count
+        yield block
+    yield _block(_END, _END_PAYLOAD.pack(blocks, entries, checksum), seed)
+
+
+def _block(kind: int, payload: bytes, seed: int) -> bytes:
+    facts = _BLOCK_FACTS.pack(kind, len(payload))
+    return b"".join((facts, _CHECKSUM.pack(crc32(payload, crc32(facts, seed))), payload))
+
+
+def _payloads(snapshot: Snapshot, outcomes: Outcomes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (block kind, entries in it, payload)."""
+    for run, tag, table in snapshot.tables():
+        size = 0
+        entries: list[tuple[bytes, bytes | None, int, int]] = []
+        for key, (version, value, expires_at_us) in table.range():
+            entries.append((key, value, version, expires_at_us))
+            size += len(key) + 24 + (0 if value is None else len(value))
+            if size >= BLOCK_BYTES:
+                yield _ENTRIES, len(entries), _packb((run, tag, entries))
+                size = 0
+                entries = []
+        if entries:
+            yield _ENTRIES, len(entries), _packb((run, tag, entries))
+    if outcomes:
+        yield _OUTCOMES, 0, _packb([(*transaction, version) for transaction, version in outcomes.items()])
+
+
+class CheckpointReader:
+    """The content of a checkpoint, block by block. Iterate once.
+
+    What was yielded is proven only once the iteration has come to its end.
+
+    Attributes:
+        header: of the checkpoint.
+        outcomes: filled while iterating.
+        entry_count: entries yielded so far.
+    """
+
+    __slots__ = ("_data", "_path", "_seed", "entry_count", "header", "outcomes")
+
+    def __init__(self, data: bytes, path: str) -> None:
+        self._data: Final = data
+        self._path: Final = path
+        self._seed: Final = crc32(data[:HEADER_BYTES])
+        self.header: Final = CheckpointHeader.decode(data, path)
+        self.outcomes: Final[dict[tuple[int, int], int]] = {}
+        self.entry_count = 0
+
+    def __iter__(self) -> Iterator[tuple[str, int, list[tuple[bytes, Entry]]]]:
+        """Yield (run, tag, entries in key order); a table may come in several consecutive parts.
+
+        Raises:
+            CorruptionError: the checkpoint is incomplete or altered.
+
+        Complexity: O(bytes) in time, O(block) in memory beside the file itself.
+        """
+        done: set[tuple[str, int]] = set()
+        table: tuple[str, int] | None = None
+        last_key = b""
+        offset = HEADER_BYTES
+        blocks = 0
+        while True:
+            kind, payload = self._block_at(offset)
+            if kind == _END:
+                self._check_end(offset, payload, blocks)
+                return
+            try:
+                if kind == _ENTRIES:
+                    run, tag, entries = _decode_entries(payload, self.header.version)
+                    if (run, tag) != table:
+                        table = (run, tag)
+                        if table in done:
+                            raise ValueError("a table comes twice")
+                        done.add(table)
+                    elif entries[0][0] <= last_key:
+                        raise ValueError("the keys are not in order")
+                    last_key = entries[-1][0]
+                    self.entry_count += len(entries)
+                    yield run, tag, entries
+                elif kind == _OUTCOMES:
+                    self._add_outcomes(payload)
+                else:
+                    raise ValueError(f"there is no kind {kind}")
+            except (ValueError, TypeError) as error:
+                raise CorruptionError(self._path, offset, f"the block cannot be read: {error}") from error
+            offset += _BLOCK_HEADER.size + len(payload)
+            blocks += 1
+
+    def _block_at(self, offset: int) -> tuple[int, bytes]:
+        data = self._data
+        payload_at = offset + _BLOCK_HEADER.size
+        if payload_at > len(data):
+            raise CorruptionError(self._path, offset, "the checkpoint ends without an END block")
+        kind, length, checksum = _BLOCK_HEADER.unpack_from(data, offset)
+        payload = data[payload_at : payload_at + length]
+        if crc32(payload, crc32(data[offset : offset + _BLOCK_FACTS.size], self._seed)) != checksum:
+            raise CorruptionError(self._path, offset, "the block does not match its checksum")
+        return kind, payload
+
+    def _check_end(self, offset: int, payload: bytes, blocks: int) -> None:
+        data = self._data
+        with memoryview(data) as view:
+            expected = _END_PAYLOAD.pack(blocks, self.entry_count, crc32(view[:offset]))
+        if payload != expected:
+            raise CorruptionError(self._path, offset, "the END block does not match the blocks before it")
+        end = offset + _BLOCK_HEADER.size + len(payload)
+        if end != len(data):
+            raise CorruptionError(self._path, end, "something follows the END block")
+
+    def _add_outcomes(self, payload: bytes) -> None:
+        for item in unpack_untrusted(payload):
+            salt, transaction_id, version = item
+            if type(salt) is not int or type(transaction_id) is not int or type(version) is not int:
+                raise ValueError("a field of an outcome has a wrong type")
+            self.outcomes[salt, transaction_id] = version
+
+
+def _decode_entries(payload: bytes, newest: int) -> tuple[str, int, list[tuple[bytes, Entry]]]:
+    run, tag, packed = unpack_untrusted(payload)
+    check_table_id(run, tag)
+    if type(packed) is not tuple or not packed:
+        raise ValueError("the entries are not an array with something in it")
+    entries: list[tuple[bytes, Entry]] = []
+    last_key: bytes | None = None
+    for item in packed:
+        if type(item) is not tuple:
+            raise ValueError("an entry is not an array")
+        key, value, version, expires_at_us = item
+        if (
+            type(key) is not bytes
+            or (value is not None and type(value) is not bytes)
+            or type(version) is not int
+            or not 0 < version <= newest
+            or type(expires_at_us) is not int
+            or expires_at_us < 0
+        ):
+            raise ValueError("a field of an entry has a wrong type or value")
+        if last_key is not None and key <= last_key:
+            raise ValueError("the keys are not in order")
+        last_key = key
+        entries.append((key, (version, value, expires_at_us)))
+    return run, tag, entries

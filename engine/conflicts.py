@@ -1,0 +1,75 @@
+"""The four ways in which a transaction can lose to one that committed first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from inmem.engine.keys import Key
+
+
+class ReadConflict(NamedTuple):
+    """A key that was read has another version now. `read_version` 0: it had never existed."""
+
+    key: Key
+    read_version: int
+    current_version: int
+
+    def __str__(self) -> str:
+        return f"{self.key} was read at version {self.read_version} and is at {self.current_version} now"
+
+
+class WriteConflict(NamedTuple):
+    """A key that was put or deleted was committed by somebody else after this transaction began."""
+
+    key: Key
+    start_version: int
+    current_version: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key} was written here from a snapshot at version {self.start_version}"
+            f" and by another commit at {self.current_version}"
+        )
+
+
+class CasConflict(NamedTuple):
+    """A compare-and-swap expected another version. `expected_version` 0 means "has never existed"."""
+
+    key: Key
+    expected_version: int
+    current_version: int
+
+    def __str__(self) -> str:
+        return f"{self.key} was expected at version {self.expected_version} and is at {self.current_version}"
+
+
+class ScanConflict(NamedTuple):
+    """A key inside a scanned range was created, changed or deleted since (serializable transactions only).
+
+    `prefix` is where the scanned range starts, `end` the first user key behind it (None: to the end of the
+    table), `key` the first key found changed.
+    """
+
+    prefix: Key
+    end: bytes | None
+    start_version: int
+    key: Key
+    current_version: int
+
+    def __str__(self) -> str:
+        return (
+            f"the range scanned from {self.prefix} at version {self.start_version}"
+            f" has {self.key} changed at {self.current_version}"
+        )
+
+
+KIND_NAMES = {
+    ReadConflict: "read",
+    WriteConflict: "write",
+    CasConflict: "cas",
+    ScanConflict: "scan",
+}
+"""How statistics and log events call each kind."""
+
+Conflict = ReadConflict | WriteConflict | CasConflict | ScanConflict

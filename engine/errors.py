@@ -1,0 +1,264 @@
+"""Every error the store raises, in one tree.
+
+Each error carries its facts as attributes, so that a program can act on them without parsing text, and says
+through `retryable` whether running the same work again, unchanged, can succeed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inmem.engine.conflicts import Conflict
+
+
+class InmemError(Exception):
+    """The root: whatever this package raises on purpose is one of these."""
+
+    retryable: ClassVar[bool] = False
+
+
+class UsageError(InmemError, ValueError):
+    """The caller passed something the store does not accept. Nothing was changed."""
+
+
+class InvalidKeyError(UsageError):
+    """A key or run id is not of the accepted form; the message names the argument and the reason."""
+
+
+class InvalidValueError(UsageError):
+    """A value cannot be stored; `path` names the place inside it, as in ``payload["items"][3]``."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class InvalidStatusTransitionError(UsageError):
+    """A run's status cannot change from `from_status` to `to_status`."""
+
+    def __init__(self, from_status: str, to_status: str) -> None:
+        super().__init__(f"a run that is {from_status} cannot become {to_status}")
+        self.from_status = from_status
+        self.to_status = to_status
+
+
+class TransactionError(InmemError):
+    """A transaction did not commit, or cannot be used any more."""
+
+
+class ConflictError(TransactionError):
+    """Somebody else committed first; `conflicts` holds every conflict that validation found."""
+
+    retryable = True
+
+    def __init__(self, conflicts: Sequence[Conflict], message: str | None = None) -> None:
+        self.conflicts = tuple(conflicts)
+        super().__init__(message or "; ".join(str(conflict) for conflict in self.conflicts))
+
+
+class CasConflictError(ConflictError):
+    """A compare-and-swap found another version than it expected.
+
+    `expected` and `actual` are versions: of the cell for StateCell, of the key for `cas` on a key.
+    """
+
+    retryable = False
+
+    def __init__(self, name: str, expected: int, actual: int, conflicts: Sequence[Conflict] = ()) -> None:
+        super().__init__(conflicts, f"{name}: expected version {expected}, found {actual}")
+        self.name = name
+        self.expected = expected
+        self.actual = actual
+
+
+class RetriesExhaustedError(ConflictError):
+    """Every attempt met a conflict; `attempts` says how many there were, `conflicts` are the last attempt's."""
+
+    def __init__(self, attempts: int, conflicts: Sequence[Conflict]) -> None:
+        last = "; ".join(str(conflict) for conflict in conflicts)
+        super().__init__(conflicts, f"gave up after {attempts} attempts, the last one met: {last}")
+        self.attempts = attempts
+
+
+class TransactionAbortedError(TransactionError):
+    """The store aborted the transaction for a reason of its own, such as a restart; nothing of it was committed."""
+
+    retryable = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the transaction was aborted: {reason}")
+        self.reason = reason
+
+
+class TransactionTimeoutError(TransactionError):
+    """The time allowed for the transaction ran out; nothing of it was committed."""
+
+    retryable = True
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"the transaction did not finish within {timeout_s:g} s; nothing was committed")
+        self.timeout_s = timeout_s
+
+
+class TransactionClosedError(TransactionError):
+    """The transaction has ended, or is being committed, and accepts nothing more; `status` says how it ended."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"this transaction is {status}: begin another one")
+        self.status = status
+
+
+class CommitOutcomeUnknownError(TransactionError):
+    """The store could not tell whether the commit became durable; ``db.outcome(token)`` tells after reopening."""
+
+    def __init__(self, token: str, reason: str) -> None:
+        super().__init__(f"it is not known whether the commit became durable ({reason}); token {token}")
+        self.token = token
+        self.reason = reason
+
+
+class NotFoundError(InmemError, LookupError):
+    """Something named by the caller does not exist; `name` is the name that was given."""
+
+    noun: ClassVar[str] = "entry"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no {self.noun} {name!r}")
+        self.name = name
+
+
+class RunNotFoundError(NotFoundError):
+    """The run is not in the RunIndex."""
+
+    noun = "run"
+
+
+class CellNotFoundError(NotFoundError):
+    """The run has no live cell of that name."""
+
+    noun = "cell"
+
+
+class TraceNotFoundError(NotFoundError):
+    """The run has no trace with that id."""
+
+    noun = "trace"
+
+
+class ExistsError(InmemError):
+    """Something of that name exists already; `name` is the name that was given."""
+
+    noun: ClassVar[str] = "entry"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{self.noun} {name!r} exists already")
+        self.name = name
+
+
+class RunExistsError(ExistsError):
+    """The RunIndex has a run with that id."""
+
+    noun = "run"
+
+
+class CellExistsError(ExistsError):
+    """The run has a live cell of that name."""
+
+    noun = "cell"
+
+
+class TraceExistsError(ExistsError):
+    """The run has a trace with that id."""
+
+    noun = "trace"
+
+
+class StorageError(InmemError):
+    """The files, or the machine under them, do not allow what was asked."""
+
+
+class CorruptionError(StorageError):
+    """Acknowledged data is damaged at byte `offset` of `path`. The files were left as they are."""
+
+    def __init__(self, path: str, offset: int, reason: str) -> None:
+        super().__init__(f"{path}, byte {offset}: {reason}")
+        self.path = path
+        self.offset = offset
+        self.reason = reason
+
+
+class FormatVersionError(StorageError):
+    """The file is not one of ours, or was written by a newer version of this package."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class DatabaseLockedError(StorageError):
+    """Another opener owns the database; `owner` describes it as far as it is known."""
+
+    def __init__(self, path: str, owner: str) -> None:
+        super().__init__(f"{path} is in use by {owner}")
+        self.path = path
+        self.owner = owner
+
+
+class DiskFullError(StorageError):
+    """There was no room for the commit. It was aborted whole; commits work again once there is space."""
+
+    retryable = True
+
+
+class StoreFailedError(StorageError):
+    """The store gave up writing after repeated failures; `reason` is the last one. Reads go on."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the store stopped accepting writes: {reason}")
+        self.reason = reason
+
+
+class ReadOnlyError(StorageError):
+    """The database was opened, or can only be opened, for reading."""
+
+
+class DatabaseNotFoundError(StorageError, LookupError):
+    """There is no database at `path`, and the caller asked not to create one."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"there is no database at {path}")
+        self.path = path
+
+
+class DatabaseClosedError(InmemError):
+    """The database handle, or the actor system behind it, was closed."""
+
+    def __init__(self, message: str = "the database is closed") -> None:
+        super().__init__(message)
+
+
+class OverloadedError(InmemError):
+    """A mailbox holds as many requests as it may; `limit` says how many. The request was not accepted."""
+
+    retryable = True
+
+    def __init__(self, mailbox: str, limit: int) -> None:
+        super().__init__(f"{mailbox} already holds {limit} waiting requests")
+        self.mailbox = mailbox
+        self.limit = limit
+
+
+class ForkedProcessError(InmemError):
+    """A forked child used its parent's handle. Open the database anew after the parent has closed it."""
+
+    def __init__(self) -> None:
+        super().__init__("this handle belongs to the parent process; a forked child must open its own")
+
+
+class InvariantError(InmemError):
+    """A bug in this package: something that cannot happen has happened."""

@@ -1,0 +1,56 @@
+"""The 64 bytes that begin every file of a database: what it is, its format, six numbers, under one checksum.
+
+     0  8  magic
+     8  2  format
+    10  2  header size, 64
+    12  4  CRC-32 of all other header bytes
+    16 48  six unsigned 64-bit numbers, whose meaning the kind of file decides
+
+Little-endian throughout. A later format may change everything but the first 16 bytes and where they stand.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final, cast
+from zlib import crc32
+
+from inmem.engine.errors import CorruptionError, FormatVersionError
+
+HEADER_BYTES: Final = 64
+
+_IDENTITY = Struct("<8sHH")
+_CHECKSUM = Struct("<I")
+_FACTS = Struct("<QQQQQQ")
+
+
+def encode_header(magic: bytes, file_format: int, facts: tuple[int, int, int, int, int, int]) -> bytes:
+    """Return the 64 bytes that begin a segment or a checkpoint: six unsigned numbers under a checksum."""
+    identity = _IDENTITY.pack(magic, file_format, HEADER_BYTES)
+    packed = _FACTS.pack(*facts)
+    return b"".join((identity, _CHECKSUM.pack(crc32(packed, crc32(identity))), packed))
+
+
+def decode_header(data: bytes, path: str, magic: bytes, known_format: int) -> tuple[int, int, int, int, int, int]:
+    """Return the six numbers that `encode_header` put at the start of `data`.
+
+    Raises:
+        FormatVersionError: another magic or another format.
+        CorruptionError: the header is incomplete or damaged.
+    """
+    if not data.startswith(magic[: len(data)]):
+        raise FormatVersionError(path, f"it does not begin with {magic.decode()}")
+    if len(data) < HEADER_BYTES:
+        raise CorruptionError(path, len(data), "the file ends within its header")
+    _, file_format, size = _IDENTITY.unpack_from(data)
+    if file_format != known_format:
+        raise FormatVersionError(path, f"it has format {file_format}, this version reads {known_format}")
+    if size != HEADER_BYTES or not header_checksum_holds(data):
+        raise CorruptionError(path, 0, "the header does not match its checksum")
+    return cast("tuple[int, int, int, int, int, int]", _FACTS.unpack_from(data, 16))
+
+
+def header_checksum_holds(data: bytes) -> bool:
+    """Tell whether the first 64 bytes of `data`, which must be there, match the checksum in them."""
+    (checksum,) = _CHECKSUM.unpack_from(data, 12)
+    return crc32(data[16:HEADER_BYTES], crc32(data[:12])) == cast("int", checksum)

@@ -1,0 +1,290 @@
+"""When to write, when to sync and when to answer: the log writer's decisions, without its I/O.
+
+    durability   a commit is answered   written               synced
+    always       after its sync         when no sync runs     after every write, one sync for all that were written
+    interval     after its write        at once               when told to, by a timer
+    never        after its write        at once               on flush and close only
+
+While a sync runs under `always`, records pile up; when it ends they are written with one call and synced with one
+call. That is group commit, and it is why many clients together commit faster than one.
+
+Versions are given here, in the order of the records in the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from inmem.engine.errors import InvariantError, StorageError
+from inmem.engine.log_format import FrameKind, encode_frame
+
+if TYPE_CHECKING:
+    from inmem.engine.log_format import SegmentHeader
+
+GROUP_BYTES_MAX = 8 * 1024 * 1024
+"""Bytes written with one call: larger groups would make the first commit in them wait for the last."""
+
+SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+"""A segment that has grown past this is followed by a new one, and by a checkpoint: recovery reads about this much."""
+
+
+class Durability(StrEnum):
+    """What success of a commit promises: durable, durable soon, or written."""
+
+    ALWAYS = "always"
+    INTERVAL = "interval"
+    NEVER = "never"
+
+
+class LogOutbox(Protocol):
+    """What the writer wants done. `write` happens before it returns; the others are answered later."""
+
+    def write(self, data: bytes) -> None:
+        """Append to the segment, or leave it as it was and raise `StorageError`."""
+        ...
+
+    def sync(self) -> None:
+        """Start making the segment durable; `GroupCommit.synced` reports the end."""
+        ...
+
+    def start_segment(self, number: int, base_version: int, previous_end: int, previous_version: int) -> None:
+        """Start creating a segment, the previous one made durable first; `GroupCommit.segment_started` reports it."""
+        ...
+
+    def appended(self, first_version: int, transaction_ids: tuple[int, ...]) -> None:
+        """These transactions are in the log, as durable as the mode promises."""
+        ...
+
+    def refused(self, transaction_ids: tuple[int, ...], error: StorageError) -> None:
+        """These transactions are not in the log and never will be."""
+        ...
+
+    def flushed(self, ticket: object) -> None:
+        """Everything appended before that flush is durable."""
+        ...
+
+    def rotated(self, number: int, base_version: int) -> None:
+        """A new segment has taken over from one that had grown too long, or because a checkpoint wants one."""
+        ...
+
+    def not_rotated(self, error: StorageError) -> None:
+        """The new segment could not be created; the old one goes on."""
+        ...
+
+
+@dataclass(slots=True)
+class Flush:
+    """Somebody who waits until what had been taken when they asked is durable."""
+
+    ticket: object
+    records_ahead: int
+    """How many of the records that were waiting then are still not written."""
+    end: int | None
+    """Once they are: where in the current segment they end."""
+
+
+class GroupCommit:
+    """The state of the log's end: what waits to be written, what waits to be synced, who waits for which.
+
+    Args:
+        outbox: carries the decisions out.
+        durability: one of the three modes.
+        number: number of the last segment that exists, 0 if none does.
+        end: how many bytes of it count.
+        version: the last version in the log, or a higher one to continue from.
+        previous_version: the last version in the log.
+    """
+
+    def __init__(
+        self,
+        outbox: LogOutbox,
+        durability: Durability,
+        *,
+        number: int,
+        end: int,
+        version: int,
+        previous_version: int,
+    ) -> None:
+        self._out = outbox
+        self._always = durability is Durability.ALWAYS
+        self._number = number
+        self._previous_end = end
+        self._previous_version = previous_version
+        self._version = version
+        self._seed = 0
+        self._end = 0
+        self._synced_end = 0
+        self._open = False
+        self._starting = False
+        self._rotate = False
+        self._syncing_to: int | None = None
+        self._pending: list[tuple[int, bytes]] = []
+        # Written but not answered yet, `always` only: the first version and the transactions of one group.
+        self._unanswered: tuple[int, tuple[int, ...]] | None = None
+        self._flushes: list[Flush] = []
+
+    @property
+    def version(self) -> int:
+        """The last version given."""
+        return self._version
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes of the current segment not known to be durable."""
+        return self._end - self._synced_end
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and nothing runs."""
+        return not (self._pending or self._starting or self._syncing_to is not None or self._flushes)
+
+    def append(self, transaction_id: int, record: bytes) -> None:
+        """Take a record. It is written at once, or with the next group."""
+        self._pending.append((transaction_id, record))
+        self._advance()
+
+    def flush(self, ticket: object) -> None:
+        """Have everything taken so far made durable, in any mode."""
+        self._flushes.append(Flush(ticket, len(self._pending), None if self._pending else self._end))
+        self._advance()
+
+    def sync_due(self) -> None:
+        """`interval`: the time has come to sync what was written."""
+        if self._open and not self._starting and self._syncing_to is None and self._end > self._synced_end:
+            self._start_sync()
+
+    def rotate(self) -> None:
+        """Go on in a new segment as soon as the current one is durable."""
+        self._rotate = True
+        self._advance()
+
+    def synced(self) -> None:
+        """The sync that was asked for has ended well."""
+        if self._syncing_to is None:
+            raise InvariantError("a sync ended that nobody had asked for")
+        self._synced_end = self._syncing_to
+        self._syncing_to = None
+        if self._unanswered is not None:
+            first_version, transaction_ids = self._unanswered
+            self._unanswered = None
+            self._out.appended(first_version, transaction_ids)
+        self._advance()
+
+    def segment_started(self, header: SegmentHeader, size: int) -> None:
+        """The segment that was asked for exists, durably, and holds its header."""
+        rotated = self._rotate
+        self._number = header.number
+        self._seed = header.seed
+        self._end = self._synced_end = size
+        self._open = True
+        self._starting = False
+        self._rotate = False
+        for flush in self._flushes:
+            if flush.end is not None:
+                flush.end = 0
+        if rotated:
+            self._out.rotated(header.number, header.base_version)
+        self._advance()
+
+    def segment_refused(self, error: StorageError) -> None:
+        """The segment could not be created: whoever waits for it is refused; the next record tries again."""
+        self._starting = False
+        refused = tuple(transaction_id for transaction_id, _ in self._pending)
+        self._pending = []
+        for flush in self._flushes:
+            flush.records_ahead = 0
+            flush.end = self._end if flush.end is None else flush.end
+        if refused:
+            self._out.refused(refused, error)
+        if self._rotate:
+            self._rotate = False
+            self._out.not_rotated(error)
+        self._answer_flushes()
+
+    def close_frame(self) -> bytes | None:
+        """Return the frame that marks a clean close, or None when this opening never wrote anything."""
+        if not self._open:
+            return None
+        return encode_frame(FrameKind.CLOSE, self._version, self._end, b"", self._seed)
+
+    def check(self) -> None:
+        """Raise `InvariantError` unless the marks are in order."""
+        if not self._synced_end <= self._end:
+            raise InvariantError("more is synced than was written")
+        if self._unanswered is not None and self._syncing_to is None:
+            raise InvariantError("a group waits for a sync that is not running")
+        if self._pending and self._open and not self._starting and self._syncing_to is None:
+            raise InvariantError("records wait although nothing is in their way")
+
+    def _advance(self) -> None:
+        """Do whatever can be done now; called after every change."""
+        while not self._starting and not (self._always and self._syncing_to is not None):
+            if not self._open:
+                if not self._pending and not self._rotate:
+                    break
+                self._start_segment(self._number + 1, self._previous_end, self._previous_version)
+                return
+            if self._rotate or self._end > SEGMENT_BYTES_MAX:
+                if self._syncing_to is not None:
+                    return
+                self._rotate = True
+                self._start_segment(self._number + 1, self._end, self._version)
+                return
+            if not self._pending:
+                break
+            self._write_group()
+        self._answer_flushes()
+
+    def _start_segment(self, number: int, previous_end: int, previous_version: int) -> None:
+        self._starting = True
+        self._out.start_segment(number, self._version, previous_end, previous_version)
+
+    def _write_group(self) -> None:
+        group, size_bytes = 0, 0
+        frames: list[bytes] = []
+        for group, (_, record) in enumerate(self._pending, 1):
+            frames.append(encode_frame(FrameKind.COMMIT, self._version + group, self._synced_end, record, self._seed))
+            size_bytes += len(frames[-1])
+            if size_bytes >= GROUP_BYTES_MAX:
+                break
+        transaction_ids = tuple(transaction_id for transaction_id, _ in self._pending[:group])
+        del self._pending[:group]
+        try:
+            self._out.write(frames[0] if group == 1 else b"".join(frames))
+        except StorageError as error:
+            self._note_written(group)
+            self._out.refused(transaction_ids, error)
+            return
+        first_version = self._version + 1
+        self._version += group
+        self._end += size_bytes
+        self._note_written(group)
+        if self._always:
+            self._unanswered = (first_version, transaction_ids)
+            self._start_sync()
+        else:
+            self._out.appended(first_version, transaction_ids)
+
+    def _note_written(self, records: int) -> None:
+        for flush in self._flushes:
+            if flush.end is None:
+                flush.records_ahead = max(0, flush.records_ahead - records)
+                flush.end = None if flush.records_ahead else self._end
+
+    def _start_sync(self) -> None:
+        self._syncing_to = self._end
+        self._out.sync()
+
+    def _answer_flushes(self) -> None:
+        """Answer the flushes whose records are durable; start a sync when one is still waited for."""
+        if self._starting or not self._flushes:
+            return
+        synced_end = self._synced_end
+        done = [flush for flush in self._flushes if flush.end is not None and flush.end <= synced_end]
+        self._flushes = [flush for flush in self._flushes if flush.end is None or flush.end > synced_end]
+        for flush in done:
+            self._out.flushed(flush.ticket)
+        if self._syncing_to is None and any(flush.end is not None for flush in self._flushes):
+            self._start_sync()

@@ -1,0 +1,242 @@
+"""An immutable ordered set of keys that only grows: versions share most of their nodes.
+
+A B+ tree (Bayer and McCreight 1972; copied along the changed path, as in bbolt) whose leaves are
+plain tuples of keys, so that the garbage collector soon stops looking at them. Keys are never
+removed, because tombstones last as long as their table; hence nodes split but never merge. Nodes on
+the right edge split unevenly, the left part full, so that appending in order leaves full chunks
+behind instead of half-full ones.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeAlias, TypeVar
+
+from inmem.engine.errors import InvariantError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_T = TypeVar("_T")
+
+
+class Branch:
+    """An inner node: its children in key order, and the splits between them.
+
+    ``splits[i]`` is above every key of ``children[i]`` and above none of ``children[i + 1]``.
+    """
+
+    __slots__ = ("children", "splits")
+
+    def __init__(self, splits: tuple[bytes, ...], children: tuple[_Node, ...]) -> None:
+        self.splits: Final = splits
+        self.children: Final = children
+
+
+_Leaf: TypeAlias = tuple[bytes, ...]
+_Node: TypeAlias = _Leaf | Branch
+
+
+class KeyIndex:
+    """An immutable sorted set of `bytes` keys; inserting gives a new one and leaves this one alone.
+
+    With n keys, an insert copies O(log n) chunks; membership and the ends of a range cost O(log n)
+    comparisons, and each further key of a range O(1).
+    """
+
+    __slots__ = ("_root", "_size")
+
+    chunk_max: ClassVar[int] = 64
+    """Keys per leaf and children per branch: fewer make a deep tree, more make long copies."""
+
+    def __init__(self, root: _Node, size: int) -> None:
+        self._root: Final = root
+        self._size: Final = size
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the index without keys."""
+        return cls((), 0)
+
+    @classmethod
+    def from_sorted(cls, keys: list[bytes]) -> Self:
+        """Return an index of `keys`, which must be strictly ascending. O(n)."""
+        return cls.empty().insert_many(keys)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __contains__(self, key: bytes) -> bool:
+        node = self._root
+        while isinstance(node, Branch):
+            node = node.children[bisect_right(node.splits, key)]
+        at = bisect_left(node, key)
+        return at < len(node) and node[at] == key
+
+    def insert(self, key: bytes) -> Self:
+        """Return an index that also has `key`: this very one if it has it already.
+
+        Complexity: O(log n), each of the log n steps copying one chunk.
+        """
+        path: list[tuple[Branch, int]] = []
+        node = self._root
+        while isinstance(node, Branch):
+            at = bisect_right(node.splits, key)
+            path.append((node, at))
+            node = node.children[at]
+        at = bisect_left(node, key)
+        if at < len(node) and node[at] == key:
+            return self
+        if len(node) == self.chunk_max:
+            return self.insert_many((key,))
+        grown: _Node = (*node[:at], key, *node[at:])
+        for branch, at in reversed(path):
+            children = list(branch.children)
+            children[at] = grown
+            grown = Branch(branch.splits, tuple(children))
+        return self.__class__(grown, self._size + 1)
+
+    def insert_many(self, keys: list[bytes] | tuple[bytes, ...]) -> Self:
+        """Return an index that also has `keys`, which must be strictly ascending.
+
+        Complexity: O(k log n) for k keys, each touched chunk being copied once; O(k + log n) if all
+        of them follow the last key.
+        """
+        if not keys:
+            return self
+        nodes, added = _merge(self._root, tuple(keys), self.chunk_max, right_edge=True)
+        if not added:
+            return self
+        while len(nodes) > 1:
+            nodes = _branches(nodes, self.chunk_max, right_edge=True)
+        return self.__class__(nodes[0], self._size + added)
+
+    def last(self) -> bytes | None:
+        """Return the greatest key, or None if there is none. O(log n)."""
+        node = self._root
+        while isinstance(node, Branch):
+            node = node.children[-1]
+        return node[-1] if node else None
+
+    def chunks(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, ...]]:
+        """Iterate over the keys of [start, end) in order, or in reverse order, as non-empty tuples.
+
+        For callers that want to pay per chunk rather than per key. `end` None means no upper bound.
+        """
+        return _chunks(self._root, start, end, reverse=reverse)
+
+    def range(self, start: bytes = b"", end: bytes | None = None) -> Iterator[bytes]:
+        """Iterate over the keys of [start, end), ascending; `end` None means no upper bound."""
+        return chain.from_iterable(_chunks(self._root, start, end, reverse=False))
+
+    def range_reversed(self, start: bytes = b"", end: bytes | None = None) -> Iterator[bytes]:
+        """Iterate over the keys of [start, end), descending; `end` None means no upper bound."""
+        return chain.from_iterable(_chunks(self._root, start, end, reverse=True))
+
+    def check(self) -> None:
+        """Raise InvariantError unless order, separators, fill, depth and size are right. O(n)."""
+        depth = 0
+        node = self._root
+        while isinstance(node, Branch):
+            depth += 1
+            node = node.children[0]
+        if isinstance(self._root, Branch) and len(self._root.children) < 2:
+            raise InvariantError("the root has a single child")
+        _check_node(self._root, depth, self.chunk_max, None, None, right_edge=True)
+        keys = list(self.range())
+        if any(low >= high for low, high in pairwise(keys)):
+            raise InvariantError("keys are not strictly ascending")
+        if len(keys) != self._size:
+            raise InvariantError(f"{len(keys)} keys counted as {self._size}")
+
+
+def _low(node: _Node) -> bytes:
+    while isinstance(node, Branch):
+        node = node.children[0]
+    return node[0]
+
+
+def _cut(items: tuple[_T, ...], most: int, *, right_edge: bool) -> list[tuple[_T, ...]]:
+    """Cut into pieces of at most `most`.
+
+    On the right edge of the tree these are full ones and a rest, elsewhere even ones, so that each
+    is at least half full.
+    """
+    count = len(items)
+    if count <= most:
+        return [items]
+    pieces = -(-count // most)
+    if right_edge:
+        bounds = [*range(0, count, most), count]
+    else:
+        bounds = [count * piece // pieces for piece in range(pieces + 1)]
+    return [items[low:high] for low, high in pairwise(bounds)]
+
+
+def _branches(nodes: list[_Node], most: int, *, right_edge: bool) -> list[_Node]:
+    return [
+        Branch(tuple([_low(child) for child in children[1:]]), children)
+        for children in _cut(tuple(nodes), most, right_edge=right_edge)
+    ]
+
+
+def _merge(node: _Node, keys: tuple[bytes, ...], most: int, *, right_edge: bool) -> tuple[list[_Node], int]:
+    """Return the nodes of its height that replace `node` once it has `keys`, and how many were new."""
+    if isinstance(node, tuple):
+        follow = not node or node[-1] < keys[0]
+        merged = node + keys if follow else tuple(dict.fromkeys(sorted(node + keys)))
+        return [*_cut(merged, most, right_edge=right_edge)], len(merged) - len(node)
+    first = bisect_right(node.splits, keys[0])
+    last = bisect_right(node.splits, keys[-1])
+    children = [*node.children[:first]]
+    added = taken = 0
+    for at in range(first, last + 1):
+        stop = len(keys) if at == last else bisect_left(keys, node.splits[at], taken)
+        if taken == stop:
+            children.append(node.children[at])
+            continue
+        edge = right_edge and at == len(node.splits)
+        nodes, count = _merge(node.children[at], keys[taken:stop], most, right_edge=edge)
+        children.extend(nodes)
+        added += count
+        taken = stop
+    children.extend(node.children[last + 1 :])
+    if len(children) == len(node.children):
+        return [Branch(node.splits, tuple(children))], added
+    return _branches(children, most, right_edge=right_edge), added
+
+
+def _chunks(node: _Node, start: bytes, end: bytes | None, *, reverse: bool) -> Iterator[tuple[bytes, ...]]:
+    if isinstance(node, tuple):
+        part = node[bisect_left(node, start) : None if end is None else bisect_left(node, end)]
+        if part:
+            yield part[::-1] if reverse else part
+        return
+    last = None if end is None else bisect_left(node.splits, end) + 1
+    children = node.children[bisect_right(node.splits, start) : last]
+    for child in reversed(children) if reverse else children:
+        yield from _chunks(child, start, end, reverse=reverse)
+
+
+def _check_node(node: _Node, depth: int, most: int, low: bytes | None, high: bytes | None, *, right_edge: bool) -> None:
+    """Check one subtree: keys in [low, high), leaves `depth` levels below."""
+    if isinstance(node, Branch) != (depth > 0):
+        raise InvariantError("leaves lie at different depths")
+    items = node.children if isinstance(node, Branch) else node
+    least = 0 if right_edge else (most + 1) // 2
+    if not least <= len(items) <= most:
+        raise InvariantError(f"a node of {len(items)} items, {least} to {most} allowed")
+    if isinstance(node, tuple):
+        for key in node:
+            if type(key) is not bytes or (low is not None and key < low) or (high is not None and key >= high):
+                raise InvariantError(f"key {key!r} is not bytes in [{low!r}, {high!r})")
+        return
+    if len(node.splits) != len(node.children) - 1:
+        raise InvariantError(f"{len(node.splits)} splits for {len(node.children)} children")
+    bounds = [low, *node.splits, high]
+    for child, (child_low, child_high) in zip(node.children, pairwise(bounds), strict=True):
+        edge = right_edge and child is node.children[-1]
+        _check_node(child, depth - 1, most, child_low, child_high, right_edge=edge)

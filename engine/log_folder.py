@@ -1,0 +1,119 @@
+"""The names in a database's folder, and which of its segments follow which.
+
+    LOCK                                  held by the owner, never removed
+    000000000001.wal                      segments, numbered from 1 without gaps
+    000000000003.checkpoint               checkpoints, numbered by the first segment to be replayed on top
+    *.tmp                                 checkpoints that were not finished
+    000000000002.wal.torn-4711            a torn tail that was kept aside, with the offset it began at
+
+Names of any other form are not ours: they are neither read nor removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from inmem.engine.errors import CorruptionError
+from inmem.engine.log_format import SegmentHeader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from inmem.engine.ports import Disk
+
+TEMPORARY_SUFFIX: Final = ".tmp"
+
+_SEGMENT_SUFFIX: Final = ".wal"
+_CHECKPOINT_SUFFIX: Final = ".checkpoint"
+_NUMBER_DIGITS: Final = 12
+
+
+def segment_name(number: int) -> str:
+    """Return the file name of a segment; names sort as their numbers do."""
+    return f"{number:0{_NUMBER_DIGITS}d}{_SEGMENT_SUFFIX}"
+
+
+def checkpoint_name(number: int) -> str:
+    """Return the file name of the checkpoint that needs the segments from `number` on."""
+    return f"{number:0{_NUMBER_DIGITS}d}{_CHECKPOINT_SUFFIX}"
+
+
+def torn_name(name: str, offset: int) -> str:
+    """Return the name under which what was cut from the file `name` at `offset` is kept."""
+    return f"{name}.torn-{offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContents:
+    """What the names in a folder say: numbers of segments and checkpoints, ascending, and temporary files."""
+
+    segments: tuple[int, ...]
+    checkpoints: tuple[int, ...]
+    temporary: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> FolderContents:
+        """Return what `names`, in any order, stand for."""
+        return cls(
+            tuple(_numbers(names, _SEGMENT_SUFFIX)),
+            tuple(_numbers(names, _CHECKPOINT_SUFFIX)),
+            tuple(sorted(name for name in names if name.endswith(TEMPORARY_SUFFIX))),
+        )
+
+
+def _numbers(names: Sequence[str], suffix: str) -> list[int]:
+    stems = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+    return sorted(
+        int(stem) for stem in stems if len(stem) == _NUMBER_DIGITS and stem.isascii() and stem.isdigit() and int(stem)
+    )
+
+
+class SegmentFile(NamedTuple):
+    """One segment as it was read; its header is None if its creation was interrupted, as only the last one's can be."""
+
+    number: int
+    name: str
+    path: str
+    header: SegmentHeader | None
+    data: bytes
+
+
+def path_of(disk: Disk, name: str) -> str:
+    """Return what to call the file in messages."""
+    return f"{disk.path}/{name}"
+
+
+def read_segment(disk: Disk, number: int, *, is_last: bool) -> SegmentFile:
+    """Return a segment with its header decoded.
+
+    Raises:
+        FormatVersionError: not a segment, or one of a newer format.
+        CorruptionError: the header is damaged or belongs to another number.
+    """
+    name = segment_name(number)
+    path = path_of(disk, name)
+    data = disk.read(name)
+    header = SegmentHeader.decode(data, path, is_last=is_last)
+    if header is not None and header.number != number:
+        raise CorruptionError(path, 16, f"the header says that this is segment {header.number}")
+    return SegmentFile(number, name, path, header, data)
+
+
+def linked_segments(disk: Disk, numbers: Sequence[int]) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
+    """Yield each segment together with the one after it, reading every file once and holding two at a time.
+
+    Args:
+        disk: the folder.
+        numbers: consecutive, ending with the last segment there is.
+
+    Raises:
+        FormatVersionError, CorruptionError: as `read_segment`.
+    """
+    following: SegmentFile | None = None
+    for position, number in enumerate(numbers, start=1):
+        segment = following or read_segment(disk, number, is_last=position == len(numbers))
+        following = None
+        if position < len(numbers):
+            following = read_segment(disk, numbers[position], is_last=position + 1 == len(numbers))
+        yield segment, following

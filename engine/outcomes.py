@@ -1,0 +1,44 @@
+"""Which of the newest commits happened: the answer for callers who could not be told at the time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from inmem.engine.recovery import OUTCOMES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Outcomes:
+    """The versions of the last `OUTCOMES_MAX` commits, by (salt of the opening, transaction id).
+
+    Args:
+        known: outcomes to start with, in the order of their versions.
+        since: every commit after this version is among them.
+    """
+
+    __slots__ = ("_order", "_versions", "since")
+
+    def __init__(self, known: Mapping[tuple[int, int], int], since: int) -> None:
+        self._order = deque(known.items())
+        self._versions = dict(known)
+        self.since = since
+
+    def record(self, salt: int, transaction_id: int, version: int) -> None:
+        """Remember a commit, and forget the oldest one beyond the bound. O(1)."""
+        commit = (salt, transaction_id)
+        self._versions[commit] = version
+        self._order.append((commit, version))
+        if len(self._order) > OUTCOMES_MAX:
+            oldest, self.since = self._order.popleft()
+            del self._versions[oldest]
+
+    def version_of(self, salt: int, transaction_id: int) -> int | None:
+        """Return the version that the transaction committed as, or None if it is not among the remembered. O(1)."""
+        return self._versions.get((salt, transaction_id))
+
+    def up_to(self, version: int) -> dict[tuple[int, int], int]:
+        """Return the remembered commits up to `version`, for a checkpoint. O(OUTCOMES_MAX)."""
+        return {commit: committed_at for commit, committed_at in self._order if committed_at <= version}

@@ -1,0 +1,99 @@
+"""What the pure layers need from the outside world, as protocols.
+
+Production supplies the machine's clock, disk and entropy; the simulator supplies its own. Nothing below the actors
+reaches for the real ones.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time, in the two forms the store uses."""
+
+    def now_us(self) -> int:
+        """Return wall-clock time in microseconds since the epoch. May step back."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Return seconds from an arbitrary start that never decrease."""
+        ...
+
+
+class Entropy(Protocol):
+    """Unpredictable bits for ids, salts and jitter."""
+
+    def bits(self, count: int) -> int:
+        """Return an integer of `count` random bits."""
+        ...
+
+    def uniform(self) -> float:
+        """Return a float in [0, 1)."""
+        ...
+
+
+class AppendFile(Protocol):
+    """A file that only grows, written past every buffer of this process."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far, whether durable or not."""
+        ...
+
+    def append(self, data: bytes) -> None:
+        """Write all of `data` at the end, or cut the file back to where it was and raise OSError."""
+        ...
+
+    def sync(self) -> None:
+        """Make every byte written before the call durable (fdatasync), or raise OSError."""
+        ...
+
+    def close(self) -> None:
+        """Release the descriptor; idempotent and without a sync."""
+        ...
+
+
+class Disk(Protocol):
+    """One database's folder. Names are plain file names that the store itself made up."""
+
+    @property
+    def path(self) -> str:
+        """The folder's path, for messages."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names in the folder, sorted."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return the whole content of a file."""
+        ...
+
+    def create(self, name: str) -> AppendFile:
+        """Create a file that must not exist yet. Its name is durable only after `sync_names`."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name, atomically replacing what had it."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        ...
+
+    def truncate(self, name: str, size: int) -> None:
+        """Cut a file to `size` bytes and make that durable."""
+        ...
+
+    def sync(self, name: str) -> None:
+        """Make a file's content durable."""
+        ...
+
+    def sync_names(self) -> None:
+        """Make created, renamed and removed names durable (fsync of the folder)."""
+        ...
+
+    def close(self) -> None:
+        """Give up the ownership lock; idempotent."""
+        ...

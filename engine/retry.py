@@ -1,0 +1,40 @@
+"""How long to wait before a transaction that met a conflict is run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inmem.engine.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Exponential backoff with jitter.
+
+    Attempt n (counted from 0) is followed, after a conflict, by a pause of ``base_delay * 2**n`` seconds, at most
+    `max_delay`, of which the fraction `jitter` is random: two clients that collided do not collide again in step.
+
+    Args:
+        max_retries: how often to run again; 0 means one attempt in all.
+        base_delay: seconds before the first retry.
+        max_delay: upper bound of a pause, in seconds.
+        jitter: between 0 (always the full pause) and 1 (anything from nothing to the full pause).
+    """
+
+    max_retries: int = 10
+    base_delay: float = 0.001
+    max_delay: float = 0.1
+    jitter: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.max_retries < 0:
+            raise UsageError(f"max_retries must not be negative: {self.max_retries}")
+        if self.base_delay < 0 or self.max_delay < self.base_delay:
+            raise UsageError(f"0 <= base_delay <= max_delay must hold: {self.base_delay}, {self.max_delay}")
+        if not 0 <= self.jitter <= 1:
+            raise UsageError(f"jitter must be between 0 and 1: {self.jitter}")
+
+    def delay_s(self, attempt: int, uniform: float) -> float:
+        """Return the pause after attempt number `attempt`, given a random number in [0, 1)."""
+        full = self.max_delay if attempt > 60 else min(self.base_delay * 2.0**attempt, self.max_delay)
+        return full * (1.0 - self.jitter * uniform)

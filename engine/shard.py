@@ -1,0 +1,246 @@
+"""One storage shard: its applied tables, and the writes it has promised to apply.
+
+A shard answers three questions in a fixed order for each transaction: may it commit (`prepare`), what does the store
+look like once it has (`apply`), or never mind (`release`). Between `prepare` and one of the other two the
+transaction's writes are *prepared*: not visible to anybody, yet nobody may commit against them.
+
+A shard owns whole runs (`keys.shard_of`). It does no I/O and knows no other shard.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.errors import InvariantError
+from inmem.engine.keys import Key, Tag
+from inmem.engine.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem.engine.snapshot import Root
+    from inmem.engine.table_view import Slice
+
+DROPPED_RUNS_MAX = 10_000
+"""How many deleted runs a shard remembers by name. Transactions older than the oldest remembered one conflict."""
+
+
+class Part(NamedTuple):
+    """What one transaction did on one shard."""
+
+    transaction_id: int
+    start_version: int
+    slices: tuple[Slice, ...]
+    dropped_runs: tuple[str, ...]
+
+
+class Prepared(NamedTuple):
+    """The part may commit, and its writes are reserved until `apply` or `release`."""
+
+
+class Refused(NamedTuple):
+    """The part must not commit: every conflict it has on this shard."""
+
+    conflicts: tuple[Conflict, ...]
+
+
+class Blocked(NamedTuple):
+    """The answer depends on transactions that are prepared and not yet decided: ask again when they are."""
+
+    transaction_ids: frozenset[int]
+
+
+Verdict = Prepared | Refused | Blocked
+
+PREPARED = Prepared()
+
+
+class Shard:
+    """The tables of the runs that fall to one shard, as of some version, and what is prepared on top.
+
+    Args:
+        root: the tables to start with.
+    """
+
+    __slots__ = ("_dropped_at", "_forgotten_version", "_prepared", "_prepared_drops", "_prepared_keys", "root")
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self._prepared: dict[int, Part] = {}
+        self._prepared_keys: dict[tuple[str, int, bytes], int] = {}
+        self._prepared_drops: dict[str, int] = {}
+        # Deleted runs leave no tombstones behind, so a transaction that began before the deletion is recognised here.
+        self._dropped_at: dict[str, int] = {}
+        self._forgotten_version = 0
+
+    def prepare(self, part: Part) -> Verdict:
+        """Judge a part against applied and prepared writes; when nothing stands against it, reserve its writes.
+
+        All conflicts are collected. When the part touches what a prepared transaction writes, the answer is
+        `Blocked`, whatever else was found: once that transaction is decided, asking again gives the whole truth.
+        O(keys read, written and expected), plus the keys in the scanned ranges for serializable transactions.
+        """
+        if part.transaction_id in self._prepared:
+            raise InvariantError(f"transaction {part.transaction_id} is prepared already")
+        if self._prepared:
+            blockers = frozenset(self._blockers(part))
+            if blockers:
+                return Blocked(blockers)
+        conflicts = tuple(self._conflicts(part))
+        if conflicts:
+            return Refused(conflicts)
+        self._prepared[part.transaction_id] = part
+        for run in part.dropped_runs:
+            self._prepared_drops[run] = part.transaction_id
+        for run, tag, _, _, _, _, writes in part.slices:
+            for key, _, _ in writes:
+                self._prepared_keys[run, tag, key] = part.transaction_id
+        return PREPARED
+
+    def release(self, transaction_id: int) -> None:
+        """Give up what `prepare` reserved; nothing of the transaction remains. A no-op if nothing is reserved."""
+        part = self._prepared.pop(transaction_id, None)
+        if part is not None:
+            self._unreserve(part)
+
+    def apply(self, transaction_id: int, version: int) -> None:
+        """Make a prepared part the newest state of this shard, at `version`."""
+        part = self._prepared.pop(transaction_id, None)
+        if part is None:
+            raise InvariantError(f"transaction {transaction_id} is applied without having been prepared")
+        self._unreserve(part)
+        root = self.root
+        for run in part.dropped_runs:
+            root = self._without(root, run, version)
+        for run, tag, _, _, _, _, writes in part.slices:
+            if writes:
+                table_id = (run, tag)
+                root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(writes, version))
+        self.root = root
+
+    @property
+    def prepared_count(self) -> int:
+        """How many transactions are prepared and undecided."""
+        return len(self._prepared)
+
+    def check(self) -> None:
+        """Raise `InvariantError` unless the reservations are exactly those of the prepared parts. O(tables + keys)."""
+        keys = {
+            (part_slice.run, part_slice.tag, write[0]): part.transaction_id
+            for part in self._prepared.values()
+            for part_slice in part.slices
+            for write in part_slice.writes
+        }
+        drops = {run: part.transaction_id for part in self._prepared.values() for run in part.dropped_runs}
+        if keys != self._prepared_keys or drops != self._prepared_drops:
+            raise InvariantError("the reserved keys are not those of the prepared transactions")
+        for table in self.root.values():
+            table.check()
+
+    def _blockers(self, part: Part) -> Iterator[int]:
+        prepared_keys = self._prepared_keys
+        prepared_drops = self._prepared_drops
+        for part_slice in part.slices:
+            run, tag, reads, _, expected, scans, writes = part_slice
+            if run in prepared_drops:
+                yield prepared_drops[run]
+            for keyed in (reads, expected, writes):
+                for item in keyed:
+                    blocker = prepared_keys.get((run, tag, item[0]))
+                    if blocker is not None:
+                        yield blocker
+            for start, end in scans:
+                for (other_run, other_tag, key), blocker in prepared_keys.items():
+                    if other_run == run and other_tag == tag and start <= key and (end is None or key < end):
+                        yield blocker
+        for run in part.dropped_runs:
+            if run in prepared_drops:
+                yield prepared_drops[run]
+            for (other_run, _, _), blocker in prepared_keys.items():
+                if other_run == run:
+                    yield blocker
+
+    def _conflicts(self, part: Part) -> Iterator[Conflict]:
+        start_version = part.start_version
+        root = self.root
+        for part_slice in part.slices:
+            run, tag, reads, judged, expected, scans, _ = part_slice
+            if self._dropped_at or self._forgotten_version:
+                dropped_at = self._dropped_version(run)
+                if dropped_at > start_version:
+                    yield from _conflicts_with_drop(part_slice, start_version, dropped_at)
+                    continue
+            if run in part.dropped_runs:
+                # The drop, judged below, stands for all that was read before it; what came after it started from
+                # an empty table, whatever the root still holds.
+                for key, expected_version in expected:
+                    if expected_version:
+                        yield CasConflict(Key(run, Tag(tag), key), expected_version, 0)
+                continue
+            table = root.get((run, tag), Table.EMPTY)
+            entries = table.entries
+            for key, read_version in reads:
+                entry = entries.get(key)
+                current = 0 if entry is None else entry[0]
+                if current != read_version:
+                    yield ReadConflict(Key(run, Tag(tag), key), read_version, current)
+            for key in judged:
+                entry = entries.get(key)
+                if entry is not None and entry[0] > start_version:
+                    yield WriteConflict(Key(run, Tag(tag), key), start_version, entry[0])
+            for key, expected_version in expected:
+                entry = entries.get(key)
+                current = 0 if entry is None else entry[0]
+                if current != expected_version:
+                    yield CasConflict(Key(run, Tag(tag), key), expected_version, current)
+            for start, end in scans:
+                changed = table.changed_since(start, end, start_version)
+                if changed is not None:
+                    key = Key(run, Tag(tag), changed)
+                    yield ScanConflict(Key(run, Tag(tag), start), end, start_version, key, entries[changed][0])
+        for run in part.dropped_runs:
+            changed_at = max((table.last_version for table in self._tables(run)), default=0)
+            changed_at = max(changed_at, self._dropped_version(run))
+            if changed_at > start_version:
+                yield WriteConflict(Key.run(run), start_version, changed_at)
+
+    def _dropped_version(self, run: str) -> int:
+        return self._dropped_at.get(run, self._forgotten_version)
+
+    def _tables(self, run: str) -> Iterator[Table]:
+        for tag in Tag:
+            table = self.root.get((run, tag))
+            if table is not None:
+                yield table
+
+    def _without(self, root: Root, run: str, version: int) -> Root:
+        for tag in Tag:
+            if (run, tag) in root:
+                root = root.delete((run, tag))
+        self._dropped_at.pop(run, None)
+        self._dropped_at[run] = version
+        if len(self._dropped_at) > DROPPED_RUNS_MAX:
+            oldest = next(iter(self._dropped_at))
+            self._forgotten_version = self._dropped_at.pop(oldest)
+        return root
+
+    def _unreserve(self, part: Part) -> None:
+        for run in part.dropped_runs:
+            del self._prepared_drops[run]
+        for run, tag, _, _, _, _, writes in part.slices:
+            for key, _, _ in writes:
+                del self._prepared_keys[run, tag, key]
+
+
+def _conflicts_with_drop(part_slice: Slice, start_version: int, dropped_at: int) -> Iterator[Conflict]:
+    """Everything done in a run that was deleted after the snapshot conflicts, reads of absent keys included."""
+    run, tag = part_slice.run, Tag(part_slice.tag)
+    for key, read_version in part_slice.reads:
+        yield ReadConflict(Key(run, tag, key), read_version, dropped_at)
+    for key in part_slice.judged:
+        yield WriteConflict(Key(run, tag, key), start_version, dropped_at)
+    for key, expected_version in part_slice.expected:
+        yield CasConflict(Key(run, tag, key), expected_version, dropped_at)
+    for start, end in part_slice.scans:
+        yield ScanConflict(Key(run, tag, start), end, start_version, Key.run(run), dropped_at)

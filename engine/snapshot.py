@@ -1,0 +1,66 @@
+"""The whole database at one version, as an immutable value that is read without asking anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from immutables import Map
+
+from inmem.engine.errors import InvariantError
+from inmem.engine.keys import shard_of
+from inmem.engine.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TableId: TypeAlias = tuple[str, int]
+"""(run id, type tag)."""
+
+Root: TypeAlias = Map[TableId, Table]
+"""The tables of one shard."""
+
+
+class Snapshot:
+    """Every commit up to `version` and nothing later. O(1) to create: it refers to the roots.
+
+    Attributes:
+        version: the newest commit it holds.
+        roots: one root per shard; a run's tables are all in the root that `shard_of` names.
+    """
+
+    __slots__ = ("roots", "version")
+
+    def __init__(self, version: int, roots: tuple[Root, ...]) -> None:
+        self.version: Final = version
+        self.roots: Final = roots
+
+    @classmethod
+    def empty(cls, shards: int) -> Snapshot:
+        """Return the snapshot of a database that nothing was ever written to."""
+        return cls(0, (Map(),) * shards)
+
+    def table(self, run: str, tag: int) -> Table | None:
+        """Return the run's table of that tag, or None if nothing was ever written to it. O(1)."""
+        roots = self.roots
+        root = roots[0] if len(roots) == 1 else roots[shard_of(run, len(roots))]
+        return root.get((run, tag))
+
+    def tables(self) -> Iterator[tuple[str, int, Table]]:
+        """Iterate over (run, tag, table) in key order. O(t log t) for t tables."""
+        # UTF-8 keeps the order of code points, so run ids sort as text as their encoded keys do.
+        tables = {table_id: table for root in self.roots for table_id, table in root.items()}
+        for run, tag in sorted(tables):
+            yield run, tag, tables[run, tag]
+
+    def check(self) -> None:
+        """Raise InvariantError unless each table is sound, in its shard and not too new. O(n)."""
+        if not self.roots:
+            raise InvariantError("a snapshot without shards")
+        for shard, root in enumerate(self.roots):
+            for (run, tag), table in root.items():
+                table.check()
+                home = shard_of(run, len(self.roots))
+                if home != shard:
+                    raise InvariantError(f"table ({run!r}, {tag}) of shard {home} is in {shard}")
+                if table.last_version > self.version:
+                    raise InvariantError(f"table ({run!r}, {tag}) is at {table.last_version}, past {self.version}")

@@ -1,0 +1,346 @@
+"""One table as one transaction sees it: the snapshot below, the transaction's own writes above, and what it read.
+
+The view is where the rules of reading and buffering live (SEMANTICS: reads come from the snapshot, own writes win,
+per key the last operation in program order wins). It works on encoded bytes; values are encoded by the callers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sortedcontainers import SortedList
+
+from inmem.engine.errors import TransactionClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem.engine.table import Entry, Table
+
+Write = tuple[bytes, "bytes | None", int]
+"""(key, encoded value or None for a delete, expiry in microseconds or 0)."""
+
+
+class Slice(NamedTuple):
+    """What one transaction did to one table, as validation and the log need it. Immutable."""
+
+    run: str
+    tag: int
+    reads: tuple[tuple[bytes, int], ...]
+    """Keys read from the snapshot with the version seen; 0 for a key that had never existed."""
+    judged: tuple[bytes, ...]
+    """Keys under the first-committer-wins rule: put or deleted, as opposed to compare-and-swapped."""
+    expected: tuple[tuple[bytes, int], ...]
+    """Compare-and-swapped keys with the version each must have."""
+    scans: tuple[tuple[bytes, bytes | None], ...]
+    """Scanned ranges [start, end); empty unless the transaction is serializable."""
+    writes: tuple[Write, ...]
+
+
+Buffered = tuple["bytes | None", int, bool]
+"""(encoded value or None for a delete, expiry, whether the first-committer-wins rule judges the key)."""
+
+
+class Undo(NamedTuple):
+    """How to take one buffered write back."""
+
+    view: TableView
+    key: bytes
+    buffered: Buffered | None
+    expected: int | None
+
+
+class TableView:
+    """A table under one transaction. Reads never wait; writes stay here until the transaction commits.
+
+    Obtained from `Transaction.view`; every method raises `TransactionClosedError` once that transaction has ended.
+    """
+
+    __slots__ = (
+        "_expected",
+        "_now_us",
+        "_order",
+        "_reads",
+        "_scans",
+        "_status",
+        "_table",
+        "_track_scans",
+        "_undo_log",
+        "_writes",
+        "run",
+        "tag",
+    )
+
+    def __init__(
+        self, run: str, tag: int, table: Table | None, now_us: int, *, track_scans: bool, undo_log: list[Any] | None
+    ) -> None:
+        self.run = run
+        self.tag = tag
+        self._table = table
+        self._now_us = now_us
+        self._track_scans = track_scans
+        self._undo_log = undo_log
+        self._reads: dict[bytes, int] = {}
+        self._writes: dict[bytes, Buffered] = {}
+        self._expected: dict[bytes, int] = {}
+        self._scans: list[tuple[bytes, bytes | None]] = []
+        # The written keys in order, built by the first operation that needs the order and kept up from then on.
+        self._order: SortedList[bytes] | None = None
+        self._status: str | None = None
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the live value of `key`, or None. O(1)."""
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
+        if self._writes:
+            own = self._writes.get(key)
+            if own is not None:
+                value, expires_at, _ = own
+                return None if expires_at and expires_at <= self._now_us else value
+        table = self._table
+        entry = None if table is None else table.get(key)
+        if entry is None:
+            self._reads[key] = 0
+            return None
+        version, value, expires_at = entry
+        self._reads[key] = version
+        return None if expires_at and expires_at <= self._now_us else value
+
+    def get_entry(self, key: bytes) -> Entry | None:
+        """Return (version, value, expires_at_us) of a live key, or None. O(1).
+
+        The version of a key written in this transaction is the committed version underneath: the one that a
+        compare-and-swap has to expect.
+        """
+        value = self.get(key)
+        if value is None:
+            return None
+        version, _, expires_at = self._committed(key)
+        own = self._writes.get(key)
+        if own is not None:
+            self._reads.setdefault(key, version)
+            expires_at = own[1]
+        return (version, value, expires_at)
+
+    def version(self, key: bytes) -> int:
+        """Return the committed version of `key`, a tombstone's included; 0 if it has never existed. O(1)."""
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
+        version = self._committed(key)[0]
+        self._reads.setdefault(key, version)
+        return version
+
+    def wrote(self, key: bytes) -> bool:
+        """Return whether this transaction has buffered a write or deletion of `key`. O(1)."""
+        return key in self._writes
+
+    def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
+        """Buffer a write; it becomes visible to others when the transaction commits. O(1)."""
+        self._buffer(key, (value, expires_at_us, True))
+
+    def delete(self, key: bytes) -> bool:
+        """Buffer the deletion of a live key; return whether there was one. O(1)."""
+        if self.get(key) is None:
+            return False
+        version, committed_value, _ = self._committed(key)
+        if committed_value is None:
+            # Only this transaction's own write made the key live: taking that back leaves nothing to commit,
+            # provided that the key still is not live then.
+            self._reads.setdefault(key, version)
+            self._unbuffer(key)
+        else:
+            self._buffer(key, (None, 0, True))
+        return True
+
+    def remove_expired(self, key: bytes, before_us: int) -> bool:
+        """Buffer a tombstone for a committed entry whose deadline is at or before `before_us`; return whether there was one.
+
+        For the reaper: to everybody else an expired key is absent already, and deleting what is absent writes
+        nothing. A key that this transaction has written is left alone. O(1).
+        """
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
+        version, value, expires_at = self._committed(key)
+        if value is None or not 0 < expires_at <= before_us or key in self._writes:
+            return False
+        self._reads[key] = version
+        self._buffer(key, (None, 0, True))
+        return True
+
+    def cas(self, key: bytes, expected_version: int, value: bytes, expires_at_us: int = 0) -> None:
+        """Buffer a write that commits only if `key` then still has `expected_version` (0: has never existed). O(1)."""
+        own = self._writes.get(key)
+        self._buffer(key, (value, expires_at_us, own is not None and own[2]))
+        earlier = self._expected.get(key)
+        if earlier is not None and earlier != expected_version:
+            # Two expectations of one committed version cannot both hold. The earlier one is kept as a read, so
+            # that validation reports whichever fails.
+            self._reads[key] = earlier
+        self._expected[key] = expected_version
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the live (key, value) pairs of [start, end) in key order, own writes merged in.
+
+        Every key yielded is remembered as read; a serializable transaction remembers the range as well. Writes
+        made while the iterator is open do not change what it yields. O(1) per key.
+        """
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
+        if self._track_scans:
+            self._scans.append((start, end))
+        own: list[tuple[bytes, bytes | None, int]] = []
+        if self._writes:
+            keys = self._ordered().irange(start, end, inclusive=(True, False), reverse=reverse)
+            own = [(key, *self._writes[key][:2]) for key in keys]
+        return self._merge(own, start, end, reverse=reverse)
+
+    def last(self) -> tuple[bytes, bytes] | None:
+        """Return the last live (key, value) of the table, own writes included, or None. Amortised O(log n)."""
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
+        own: Iterable[Write] = ()
+        if self._writes:
+            writes = self._writes
+            own = ((key, *writes[key][:2]) for key in reversed(self._ordered()))
+        found = next(self._merge(own, b"", None, reverse=True), None)
+        if self._track_scans:
+            self._scans.append((b"" if found is None else found[0], None))
+        return found
+
+    def count(self) -> int:
+        """Return the number of keys that are not deleted, own writes included. O(own writes)."""
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
+        if self._track_scans:
+            self._scans.append((b"", None))
+        live = 0 if self._table is None else self._table.live_count
+        for key, (value, _, _) in self._writes.items():
+            live += (value is not None) - (self._committed(key)[1] is not None)
+        return live
+
+    def _committed(self, key: bytes) -> Entry:
+        entry = None if self._table is None else self._table.get(key)
+        return entry if entry is not None else (0, None, 0)
+
+    def _merge(
+        self, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        now_us = self._now_us
+        reads = self._reads
+        own_writes = iter(own)
+        mine = next(own_writes, None)
+        if self._table is not None:
+            for key, (version, value, expires_at) in self._table.range(start, end, reverse=reverse):
+                while mine is not None and (mine[0] > key if reverse else mine[0] < key):
+                    if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
+                        yield mine[0], mine[1]
+                    mine = next(own_writes, None)
+                if mine is not None and mine[0] == key:
+                    continue
+                if value is None or (expires_at and expires_at <= now_us):
+                    continue
+                if self._status is not None:
+                    raise TransactionClosedError(self._status)
+                reads[key] = version
+                yield key, value
+        while mine is not None:
+            if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
+                yield mine[0], mine[1]
+            mine = next(own_writes, None)
+
+    def _ordered(self) -> SortedList[bytes]:
+        if self._order is None:
+            self._order = SortedList(self._writes)
+        return self._order
+
+    def _buffer(self, key: bytes, buffered: Buffered) -> None:
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
+        self._note_undo(key)
+        if self._order is not None and key not in self._writes:
+            self._order.add(key)
+        self._writes[key] = buffered
+
+    def _unbuffer(self, key: bytes) -> None:
+        self._note_undo(key)
+        del self._writes[key]
+        if self._order is not None:
+            self._order.remove(key)
+
+    def _note_undo(self, key: bytes) -> None:
+        if self._undo_log is not None:
+            self._undo_log.append(Undo(self, key, self._writes.get(key), self._expected.get(key)))
+
+    def undo(self, undo: Undo) -> None:
+        """Take back the latest write that `undo` describes. For the transaction only."""
+        key = undo.key
+        if undo.buffered is None:
+            if self._writes.pop(key, None) is not None and self._order is not None:
+                self._order.remove(key)
+        else:
+            if self._order is not None and key not in self._writes:
+                self._order.add(key)
+            self._writes[key] = undo.buffered
+        if undo.expected is None:
+            self._expected.pop(key, None)
+        else:
+            self._expected[key] = undo.expected
+
+    def copy(self) -> TableView:
+        """Return the view as it stands, for `restore`."""
+        twin = TableView(
+            self.run, self.tag, self._table, self._now_us, track_scans=self._track_scans, undo_log=self._undo_log
+        )
+        twin.restore(self)
+        return twin
+
+    def restore(self, earlier: TableView) -> None:
+        """Become again what `copy` returned; what was read since stays remembered."""
+        self._table = earlier._table
+        self._writes = dict(earlier._writes)
+        self._expected = dict(earlier._expected)
+        self._order = None
+
+    def attach(self, table: Table | None) -> None:
+        """Show `table` again, after the drop that had hidden it was taken back."""
+        self._table = table
+
+    def forget(self) -> None:
+        """Become the view of an empty table, as after the run was dropped; what was read stays remembered."""
+        self._table = None
+        self._writes = {}
+        self._expected = {}
+        self._order = None
+
+    def track_undo(self, undo_log: list[Any]) -> None:
+        """From now on, note in `undo_log` how to take each write back."""
+        self._undo_log = undo_log
+
+    def close(self, status: str) -> None:
+        """Refuse everything from now on, naming `status` as the reason."""
+        self._status = status
+
+    @property
+    def has_writes(self) -> bool:
+        """Whether anything is buffered."""
+        return bool(self._writes)
+
+    @property
+    def written_count(self) -> int:
+        """How many keys are buffered, deletions included. O(1)."""
+        return len(self._writes)
+
+    def slice(self) -> Slice:
+        """Return what was done here, as an immutable value. O(reads + writes)."""
+        writes = self._writes
+        return Slice(
+            self.run,
+            self.tag,
+            tuple(self._reads.items()),
+            tuple(key for key, (_, _, judged) in writes.items() if judged),
+            tuple(self._expected.items()),
+            tuple(self._scans),
+            tuple((key, value, expires_at) for key, (value, expires_at, _) in writes.items()),
+        )

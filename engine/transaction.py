@@ -1,0 +1,208 @@
+"""A transaction: a snapshot to read from, writes held back, and everything remembered that validation will judge.
+
+Life of a transaction (`TRANSITIONS` is this table):
+
+    active ──▶ validating ──▶ committed
+       │           │
+       └───────────┴────────▶ aborted
+
+Nothing here talks to anybody. `seal` turns the transaction into an immutable `CommitRequest`; the coordinator carries
+that through validation and the log.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
+from inmem.engine.ids import time_ordered_id
+from inmem.engine.limits import TRANSACTION_BYTES_MAX
+from inmem.engine.table_view import Slice, TableView, Undo
+
+if TYPE_CHECKING:
+    from inmem.engine.ports import Entropy
+    from inmem.engine.snapshot import Snapshot
+
+
+class Isolation(StrEnum):
+    """What concurrent transactions may see of each other; the isolation table in docs/transactions.md shows each."""
+
+    SNAPSHOT = "snapshot"
+    SERIALIZABLE = "serializable"
+
+
+class TransactionStatus(StrEnum):
+    """Where a transaction stands."""
+
+    ACTIVE = "active"
+    VALIDATING = "validating"
+    COMMITTED = "committed"
+    ABORTED = "aborted"
+
+
+TRANSITIONS: dict[TransactionStatus, frozenset[TransactionStatus]] = {
+    TransactionStatus.ACTIVE: frozenset({TransactionStatus.VALIDATING, TransactionStatus.ABORTED}),
+    TransactionStatus.VALIDATING: frozenset({TransactionStatus.COMMITTED, TransactionStatus.ABORTED}),
+    TransactionStatus.COMMITTED: frozenset(),
+    TransactionStatus.ABORTED: frozenset(),
+}
+
+
+class CommitRequest(NamedTuple):
+    """A sealed transaction: what it read, what it expects and what it writes. Immutable."""
+
+    transaction_id: int
+    start_version: int
+    timestamp_us: int
+    slices: tuple[Slice, ...]
+    dropped_runs: tuple[str, ...]
+    """Runs deleted whole. They vanish before the writes of `slices` take effect."""
+
+
+class _Drop(NamedTuple):
+    """How to take a drop_run back: the run, and its views as they stood before."""
+
+    run: str
+    was_dropped: bool
+    views: tuple[tuple[tuple[str, int], TableView], ...]
+
+
+class Transaction:
+    """Reads one snapshot, buffers writes, remembers what must still hold at commit. Not for sharing among threads.
+
+    Args:
+        transaction_id: unique in the life of the database.
+        snapshot: what the transaction sees.
+        now_us: the transaction's one and only time, microseconds since the epoch; expiry is judged by it.
+        entropy: where new ids take their random bits from.
+        isolation: whether scanned ranges are remembered too.
+    """
+
+    __slots__ = (
+        "_dropped",
+        "_entropy",
+        "_track_scans",
+        "_undo_log",
+        "_views",
+        "id",
+        "isolation",
+        "now_us",
+        "snapshot",
+        "start_version",
+        "status",
+    )
+
+    def __init__(
+        self,
+        transaction_id: int,
+        snapshot: Snapshot,
+        now_us: int,
+        entropy: Entropy,
+        isolation: Isolation = Isolation.SNAPSHOT,
+    ) -> None:
+        self.id = transaction_id
+        self.snapshot = snapshot
+        self.start_version = snapshot.version
+        self.now_us = now_us
+        self.isolation = isolation
+        self.status = TransactionStatus.ACTIVE
+        self._entropy = entropy
+        self._track_scans = isolation is Isolation.SERIALIZABLE
+        self._views: dict[tuple[str, int], TableView] = {}
+        self._dropped: dict[str, None] = {}
+        self._undo_log: list[Undo | _Drop] | None = None
+
+    def view(self, run: str, tag: int) -> TableView:
+        """Return this transaction's view of one table of `run`; the same object every time. O(1)."""
+        view = self._views.get((run, tag))
+        if view is None:
+            self._require_active()
+            table = None if run in self._dropped else self.snapshot.table(run, tag)
+            view = TableView(run, tag, table, self.now_us, track_scans=self._track_scans, undo_log=self._undo_log)
+            self._views[run, tag] = view
+        return view
+
+    def drop_run(self, run: str) -> None:
+        """Make every table of `run` vanish in this commit; what is written to it afterwards starts afresh. O(tables).
+
+        The transaction then conflicts with any commit to the run after its snapshot.
+        """
+        self._require_active()
+        views = tuple((table_id, view) for table_id, view in self._views.items() if table_id[0] == run)
+        if self._undo_log is not None:
+            before = tuple((table_id, view.copy()) for table_id, view in views)
+            self._undo_log.append(_Drop(run, run in self._dropped, before))
+        self._dropped[run] = None
+        for _, view in views:
+            view.forget()
+
+    def new_id(self) -> str:
+        """Return a fresh time-ordered id."""
+        return time_ordered_id(self.now_us, self._entropy)
+
+    def mark(self) -> int:
+        """Return a place to which `rollback_to` can take the buffered writes back."""
+        if self._undo_log is None:
+            self._undo_log = []
+            for view in self._views.values():
+                view.track_undo(self._undo_log)
+        return len(self._undo_log)
+
+    def rollback_to(self, mark: int) -> None:
+        """Take back every write since `mark`. What was read stays remembered. O(writes since)."""
+        if self._undo_log is None:
+            raise InvariantError("rollback_to without a mark")
+        while len(self._undo_log) > mark:
+            undo = self._undo_log.pop()
+            if isinstance(undo, Undo):
+                undo.view.undo(undo)
+                continue
+            if not undo.was_dropped:
+                del self._dropped[undo.run]
+            before = dict(undo.views)
+            for table_id, view in self._views.items():
+                if table_id[0] != undo.run:
+                    continue
+                if table_id in before:
+                    view.restore(before[table_id])
+                elif not undo.was_dropped:
+                    view.attach(self.snapshot.table(*table_id))
+
+    @property
+    def has_writes(self) -> bool:
+        """Whether committing would change anything."""
+        return bool(self._dropped) or any(view.has_writes for view in self._views.values())
+
+    def seal(self) -> CommitRequest:
+        """Close the transaction for validation and return it as an immutable request. O(reads + writes).
+
+        Raises:
+            TransactionClosedError: it is not active.
+            UsageError: its writes exceed `TRANSACTION_BYTES_MAX`; it stays active.
+        """
+        self._require_active()
+        slices = tuple(view.slice() for view in self._views.values())
+        size_bytes = sum(
+            len(key) + (0 if value is None else len(value)) for part in slices for key, value, _ in part.writes
+        )
+        if size_bytes > TRANSACTION_BYTES_MAX:
+            raise UsageError(f"the transaction writes {size_bytes} bytes, at most {TRANSACTION_BYTES_MAX} are allowed")
+        self.finish(TransactionStatus.VALIDATING)
+        return CommitRequest(self.id, self.start_version, self.now_us, slices, tuple(self._dropped))
+
+    def finish(self, status: TransactionStatus) -> None:
+        """Move to `status` and refuse every further operation.
+
+        Raises:
+            TransactionClosedError: the status table does not lead there.
+        """
+        if status not in TRANSITIONS[self.status]:
+            raise TransactionClosedError(self.status)
+        self.status = status
+        for view in self._views.values():
+            view.close(status)
+
+    def _require_active(self) -> None:
+        if self.status is not TransactionStatus.ACTIVE:
+            raise TransactionClosedError(self.status)

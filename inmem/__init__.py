@@ -1,0 +1,219 @@
+"""inmem: an embedded, crash-safe, transactional store for agent runs, made of actors.
+
+Start with `inmem.open`. The README shows the rest in three short programs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pykka
+
+from inmem import messages
+from inmem.actors.client_transaction import ClientTransaction as Transaction
+from inmem.actors.environment import SystemEntropy
+from inmem.actors.messages.control import Connect
+from inmem.actors.options import Options
+from inmem.actors.proxies.cells import StateCell
+from inmem.actors.proxies.events import EventLog
+from inmem.actors.proxies.kv import KVStore
+from inmem.actors.proxies.runs import RunIndex
+from inmem.actors.proxies.traces import TraceStore
+from inmem.actors.system import start_store
+from inmem.database import Database
+from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.errors import (
+    CasConflictError,
+    CellExistsError,
+    CellNotFoundError,
+    CommitOutcomeUnknownError,
+    ConflictError,
+    CorruptionError,
+    DatabaseClosedError,
+    DatabaseLockedError,
+    DatabaseNotFoundError,
+    DiskFullError,
+    ExistsError,
+    ForkedProcessError,
+    FormatVersionError,
+    InmemError,
+    InvalidKeyError,
+    InvalidStatusTransitionError,
+    InvalidValueError,
+    InvariantError,
+    NotFoundError,
+    OverloadedError,
+    ReadOnlyError,
+    RetriesExhaustedError,
+    RunExistsError,
+    RunNotFoundError,
+    StorageError,
+    StoreFailedError,
+    TraceExistsError,
+    TraceNotFoundError,
+    TransactionAbortedError,
+    TransactionClosedError,
+    TransactionError,
+    TransactionTimeoutError,
+    UsageError,
+)
+from inmem.engine.ids import time_ordered_id
+from inmem.engine.keys import Key
+from inmem.engine.retry import RetryPolicy
+from inmem.engine.transaction import Isolation, TransactionStatus
+from inmem.primitives.cells import State
+from inmem.primitives.events import ChainVerification, Event
+from inmem.primitives.kv import VersionedValue
+from inmem.primitives.run_status import RunStatus
+from inmem.primitives.runs import RunMetadata, RunStats
+from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
+from inmem.primitives.trace_tree import TraceTree
+from inmem.primitives.traces import Trace
+from inmem.stats import Stats
+from inmem.verification import Verification
+
+__version__ = "0.1.0"
+
+
+def open(path: str | os.PathLike[str], **options: Any) -> Database:  # noqa: A001  (as in sqlite3, dbm, shelve)
+    """Open a database, recovering it if need be, and return a handle. Closing the handle closes the database.
+
+    Args:
+        path: the database's folder, made if it is missing; ":memory:" for one without files.
+        **options: those of `spawn`.
+
+    Raises:
+        DatabaseLockedError: somebody has it open.
+        CorruptionError: acknowledged data is damaged; nothing was changed.
+        FormatVersionError: not a database, or one written by a newer version.
+        UsageError: an option is not acceptable.
+    """
+    return Database(spawn(path, **options).ask(Connect()), owner=True)
+
+
+def spawn(
+    path: str | os.PathLike[str],
+    *,
+    durability: str = "always",
+    sync_interval: float = 0.1,
+    shards: int = 1,
+    dispatcher: str = "caller",
+    read_only: bool = False,
+    create: bool = True,
+) -> pykka.ActorRef[Any]:
+    """Open a database as part of an actor system and return its supervisor's ref.
+
+    Any actor may `ask` and `tell` the ref what `inmem.messages` holds; the ref survives restarts of the actors
+    below. `ref.stop()` and `pykka.ActorRegistry.stop_all()` close the database cleanly.
+
+    Args:
+        path: the database's folder, made if it is missing; ":memory:" for one without files.
+        durability: "always": a commit is acknowledged when it is durable. "interval": when it is written; it is
+            made durable within `sync_interval`. "never": when it is written; the operating system decides.
+        sync_interval: seconds.
+        shards: storage shards; more of them change nothing but who does the work.
+        dispatcher: "caller": threads that wait run the actors. "threads": every actor has a thread.
+        read_only: look at the state as of opening, without owning the database or disturbing its owner.
+        create: whether to make a missing database.
+    """
+    options = Options.checked(
+        path,
+        durability=durability,
+        sync_interval=sync_interval,
+        shards=shards,
+        dispatcher=dispatcher,
+        read_only=read_only,
+        create=create,
+    )
+    return start_store(options)
+
+
+def connect(ref: pykka.ActorRef[Any]) -> Database:
+    """Return a handle on a store that `spawn` has started. Closing the handle leaves the store running.
+
+    Raises:
+        pykka.ActorDeadError: the store was stopped.
+    """
+    return Database(ref.ask(Connect()), owner=False)
+
+
+def new_run_id() -> str:
+    """Return a fresh run id; ids made later sort later."""
+    return time_ordered_id(time.time_ns() // 1000, SystemEntropy())
+
+
+__all__ = [
+    "CasConflict",
+    "CasConflictError",
+    "CellExistsError",
+    "CellNotFoundError",
+    "ChainVerification",
+    "CommitOutcomeUnknownError",
+    "Conflict",
+    "ConflictError",
+    "CorruptionError",
+    "Custom",
+    "Database",
+    "DatabaseClosedError",
+    "DatabaseLockedError",
+    "DatabaseNotFoundError",
+    "Decision",
+    "DiskFullError",
+    "ErrorTrace",
+    "Event",
+    "EventLog",
+    "ExistsError",
+    "ForkedProcessError",
+    "FormatVersionError",
+    "InmemError",
+    "InvalidKeyError",
+    "InvalidStatusTransitionError",
+    "InvalidValueError",
+    "InvariantError",
+    "Isolation",
+    "KVStore",
+    "Key",
+    "NotFoundError",
+    "OverloadedError",
+    "Query",
+    "ReadConflict",
+    "ReadOnlyError",
+    "RetriesExhaustedError",
+    "RetryPolicy",
+    "RunExistsError",
+    "RunIndex",
+    "RunMetadata",
+    "RunNotFoundError",
+    "RunStats",
+    "RunStatus",
+    "ScanConflict",
+    "State",
+    "StateCell",
+    "Stats",
+    "StorageError",
+    "StoreFailedError",
+    "Thought",
+    "ToolCall",
+    "Trace",
+    "TraceExistsError",
+    "TraceNotFoundError",
+    "TraceStore",
+    "TraceTree",
+    "Transaction",
+    "TransactionAbortedError",
+    "TransactionClosedError",
+    "TransactionError",
+    "TransactionStatus",
+    "TransactionTimeoutError",
+    "UsageError",
+    "Verification",
+    "VersionedValue",
+    "WriteConflict",
+    "connect",
+    "messages",
+    "new_run_id",
+    "open",
+    "spawn",
+]

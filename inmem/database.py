@@ -1,0 +1,245 @@
+"""The database as users hold it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pykka
+
+from inmem.actors.client import DEFAULT_RETRY, Client
+from inmem.actors.messages.control import Close, Recover
+from inmem.actors.messages.core import Checkpoint, Flush
+from inmem.actors.messages.transactions import ReadOutcome, ReadStats
+from inmem.actors.options import MEMORY
+from inmem.actors.proxies.cells import StateCell
+from inmem.actors.proxies.events import EventLog
+from inmem.actors.proxies.kv import KVStore
+from inmem.actors.proxies.runs import RunIndex
+from inmem.actors.proxies.traces import TraceStore
+from inmem.engine.errors import UsageError
+from inmem.engine.transaction import TransactionStatus
+from inmem.stats import Stats
+from inmem.verification import Verification, verify_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+    from uuid import UUID
+
+    from inmem.actors.client_transaction import ClientTransaction
+    from inmem.actors.directory import Directory
+    from inmem.actors.messages.transactions import CoordinatorStats
+    from inmem.engine.retry import RetryPolicy
+    from inmem.primitives.kv import VersionedValue
+
+T = TypeVar("T")
+
+
+class Database:
+    """A handle on a running store. Use it from any thread; it stays good when the actors behind it are replaced.
+
+    Made by `inmem.open`, which also starts the store and whose `close` stops it, or by `inmem.connect`, whose
+    `close` only lets go of this handle.
+
+    Attributes:
+        kv, events, cells, traces, runs: the five primitives.
+    """
+
+    def __init__(self, directory: Directory, *, owner: bool) -> None:
+        self._client = Client(directory)
+        self._directory = directory
+        self._owner = owner
+        self.kv = KVStore(self._client)
+        self.events = EventLog(self._client)
+        self.cells = StateCell(self._client)
+        self.traces = TraceStore(self._client)
+        self.runs = RunIndex(self._client)
+
+    # Single operations: each is a transaction of its own.
+
+    def put(self, run: str | UUID, key: str, value: object, ttl: float | None = None) -> int:
+        """Set a key and return the commit version. The same as `db.kv.put`."""
+        return self.kv.put(run, key, value, ttl)
+
+    def get(self, run: str | UUID, key: str) -> Any:
+        """Return a fresh copy of the newest committed value, or None. The same as `db.kv.get`."""
+        return self.kv.get(run, key)
+
+    def get_versioned(self, run: str | UUID, key: str) -> VersionedValue | None:
+        """Return the newest committed value with its version and deadline, or None."""
+        return self.kv.get_versioned(run, key)
+
+    def delete(self, run: str | UUID, key: str) -> bool:
+        """Delete a key and return whether it existed. The same as `db.kv.delete`."""
+        return self.kv.delete(run, key)
+
+    def cas(self, run: str | UUID, key: str, expected_version: int, value: object, ttl: float | None = None) -> int:
+        """Set a key that has `expected_version` and return the commit version. The same as `db.kv.cas`."""
+        return self.kv.cas(run, key, expected_version, value, ttl)
+
+    def begin_run(
+        self,
+        run_id: str | UUID | None = None,
+        *,
+        parent: str | UUID | None = None,
+        tags: Iterable[str] = (),
+        metadata: dict[str, Any] | None = None,
+    ) -> str:
+        """Register a run and return its id, a fresh one by default. See `db.runs.create_run`."""
+        return self.runs.create_run(run_id, parent=parent, tags=tags, metadata=metadata).run_id
+
+    def end_run(self, run: str | UUID) -> None:
+        """Mark a run as completed. See `db.runs.complete_run`."""
+        self.runs.complete_run(run)
+
+    # Transactions.
+
+    def begin(self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None) -> ClientTransaction:
+        """Begin a transaction on the newest committed state. Costs the same on a store of any size.
+
+        Args:
+            run: what plain keys and accessors of the transaction mean.
+            isolation: "snapshot", or "serializable" to have scans validated as well.
+            timeout: seconds until `commit` refuses.
+        """
+        return self._client.begin(run, isolation=isolation, timeout=timeout)
+
+    def transaction(
+        self,
+        run: str | UUID,
+        fn: Callable[[ClientTransaction], T],
+        *,
+        isolation: str = "snapshot",
+        retry: RetryPolicy = DEFAULT_RETRY,
+        timeout: float | None = None,
+    ) -> T:
+        """Run `fn(txn)` in this thread, commit, and return what `fn` returned.
+
+        After a conflict `fn` is run again on a fresh snapshot, so it should have no effects but through `txn`.
+
+        Args:
+            run: what plain keys and accessors of the transaction mean.
+            fn: takes the transaction. What it raises aborts the transaction and is passed on, never retried.
+            isolation: "snapshot" or "serializable".
+            retry: how often and after what pauses.
+            timeout: seconds for all attempts together.
+
+        Raises:
+            RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
+            TransactionTimeoutError: the time was up; nothing was committed.
+        """
+        return self._client.transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
+
+    def outcome(self, token: str) -> TransactionStatus:
+        """Tell how a commit ended whose `CommitOutcomeUnknownError` carried `token`: committed or aborted.
+
+        Raises:
+            UsageError: not a token, or one too old to be remembered.
+        """
+        try:
+            salt, transaction_id, start_version = token.split("-")
+            facts = int(salt, 16), int(transaction_id), int(start_version)
+        except ValueError:
+            raise UsageError(f"token: {token!r} is not the token of a CommitOutcomeUnknownError") from None
+        version, since = self._client.ask_actor(self._directory.coordinator, ReadOutcome(facts[0], facts[1]))
+        if version is not None:
+            return TransactionStatus.COMMITTED
+        if facts[2] < since:
+            raise UsageError(f"token: the outcome of {token} is too old to be remembered")
+        return TransactionStatus.ABORTED
+
+    # The store as a whole.
+
+    @property
+    def version(self) -> int:
+        """The version of the newest commit."""
+        return self._client.snapshot().version
+
+    @property
+    def path(self) -> str:
+        """The database's folder, or ":memory:"."""
+        return self._directory.path
+
+    def flush(self) -> None:
+        """Return when everything committed so far is durable, whatever the durability mode.
+
+        Raises:
+            StorageError: it could not be made durable.
+        """
+        self._client.ask_actor(self._directory.writer, Flush())
+
+    def checkpoint(self) -> int:
+        """Write the state to a checkpoint, beside the commits, and remove the log before it; return its version.
+
+        Raises:
+            StorageError: it could not be written; the log is as it was.
+        """
+        version: int = self._client.ask_actor(self._directory.writer, Checkpoint())
+        return version
+
+    def recover(self) -> None:
+        """Rebuild the store from its log now: the way back for one that answers `StoreFailedError`.
+
+        Raises:
+            StoreFailedError: it still cannot be made durable; reads go on.
+        """
+        self._client.ask_actor(self._directory.supervisor, Recover())
+
+    def stats(self) -> Stats:
+        """Return counters and the state of queues and transactions. O(tables)."""
+        counted: CoordinatorStats = self._client.ask_actor(self._directory.coordinator, ReadStats())
+        snapshot = self._client.snapshot()
+        dispatcher = self._directory.dispatcher
+        tables = list(snapshot.tables())
+        attempts = counted.commits + counted.aborts
+        return Stats(
+            version=snapshot.version,
+            commits=counted.commits,
+            aborts=counted.aborts,
+            conflicts=dict(counted.conflicts),
+            retries=counted.retries,
+            conflict_rate=counted.refused / attempts if attempts else 0.0,
+            group_sizes=dict(counted.groups),
+            in_flight=counted.in_flight,
+            active_transactions=counted.active_transactions,
+            oldest_snapshot_version=counted.oldest_start_version,
+            oldest_snapshot_age_s=counted.oldest_age_s,
+            queue_depths={name: dispatcher.depth(ref.mailbox) for name, ref in self._directory.mailboxes.items()},
+            keys=sum(table.live_count for _, _, table in tables),
+            runs=len({run for run, _, _ in tables if run}),
+        )
+
+    def verify(self) -> Verification:
+        """Read every file, check every table and every chain of events. O(everything), while commits go on."""
+        in_memory = self.path == MEMORY
+        return verify_store(self._client, None if in_memory else self.path)
+
+    def close(self) -> None:
+        """Finish what is under way, make it durable and stop the store; a no-op the second time.
+
+        A handle from `inmem.connect` only becomes unusable; the store goes on.
+
+        Raises:
+            StorageError: what weaker durability modes had acknowledged could not be made durable.
+        """
+        if not self._client.is_open:
+            return
+        self._client.close()
+        if self._owner:
+            try:
+                self._directory.supervisor.ask(Close())
+            except pykka.ActorDeadError:
+                # Somebody has stopped the store already, by ActorRegistry.stop_all() for example: it is closed.
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<inmem.Database {self.path!r}{'' if self._client.is_open else ', closed'}>"

@@ -1,0 +1,46 @@
+"""What a running store counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counters since the store was opened, and its state at the moment of asking.
+
+    Attributes:
+        version: of the newest published commit.
+        commits: transactions that committed writes.
+        aborts: commits that were refused or aborted.
+        conflicts: refused commits by kind of conflict: read, write, cas, scan. One commit can count under several.
+        retries: commits that were repeated attempts at the same piece of work.
+        conflict_rate: refused commits as a share of all attempted ones.
+        group_sizes: number of commits logged together → how often. Under `always`, one group is one sync.
+        in_flight: commits being validated or logged right now.
+        active_transactions: transactions begun and not ended.
+        oldest_snapshot_version: the version that the oldest of them reads, or None.
+        oldest_snapshot_age_s: how long ago it began, in seconds.
+        queue_depths: messages waiting, by actor.
+        keys: live entries of all kinds, index entries and expired keys included.
+        runs: runs with data.
+    """
+
+    version: int
+    commits: int
+    aborts: int
+    conflicts: Mapping[str, int]
+    retries: int
+    conflict_rate: float
+    group_sizes: Mapping[int, int]
+    in_flight: int
+    active_transactions: int
+    oldest_snapshot_version: int | None
+    oldest_snapshot_age_s: float
+    queue_depths: Mapping[str, int]
+    keys: int
+    runs: int

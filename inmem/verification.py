@@ -1,0 +1,59 @@
+"""Checking a store from top to bottom: its files, its tables, and every run's chain of events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inmem.actors.folder_disk import FolderDisk
+from inmem.engine.keys import Tag
+from inmem.engine.verification import verify as verify_files
+from inmem.primitives.events import EventOperations
+
+if TYPE_CHECKING:
+    from inmem.actors.client import Client
+    from inmem.engine.errors import CorruptionError
+    from inmem.engine.verification import VerifyReport
+    from inmem.primitives.events import ChainVerification
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a full check of a store found.
+
+    Attributes:
+        is_valid: nothing is wrong.
+        version: that was checked.
+        files: what reading every byte of every file found; None for a database in memory.
+        problems: damaged places of files.
+        chains: runs whose chain of events was checked.
+        events: events in them.
+        broken_chains: (run, what is wrong) of those that are not intact.
+    """
+
+    is_valid: bool
+    version: int
+    files: VerifyReport | None
+    problems: tuple[CorruptionError, ...]
+    chains: int
+    events: int
+    broken_chains: tuple[tuple[str, ChainVerification], ...]
+
+
+def verify_store(client: Client, path: str | None) -> Verification:
+    """Check the newest snapshot, and the files at `path` if there are any. O(everything), while commits go on."""
+    reader = client.reader()
+    snapshot = reader.snapshot
+    snapshot.check()
+    chains = events = 0
+    broken: list[tuple[str, ChainVerification]] = []
+    for run, tag, _ in snapshot.tables():
+        if tag == Tag.EVENT:
+            result = EventOperations(reader, run).verify_chain()
+            chains += 1
+            events += result.length
+            if not result.is_valid:
+                broken.append((run, result))
+    files = None if path is None else verify_files(FolderDisk(path, read_only=True))
+    problems = () if files is None else files.problems
+    return Verification(not problems and not broken, snapshot.version, files, problems, chains, events, tuple(broken))

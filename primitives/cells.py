@@ -1,0 +1,179 @@
+"""StateCell: a run's named states, changed by compare-and-swap, each with a version of its own.
+
+A cell is the record (version, time of the last change, encoded value or None) under its name. A deleted cell keeps its
+record, with None for the value: that is how its next life goes on counting where this one ended, so that nobody's
+compare-and-swap can succeed against another cell of the same name. To the outside such a cell does not exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
+from inmem.engine.keys import Tag, user_key
+from inmem.primitives.paging import at_most, scan_names
+from inmem.primitives.record import pack_record, unpack_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.engine.transaction import Transaction
+
+# Inside the class, the name `list` is the method.
+Names: TypeAlias = list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a cell holds.
+
+    Attributes:
+        value: a fresh copy.
+        version: 1 for a cell's first value, one more with every change; never used twice under one name.
+        updated_at: microseconds since the epoch of the last change; never decreases.
+    """
+
+    value: Any
+    version: int
+    updated_at: int
+
+
+class CellOperations:
+    """The StateCells of one run, inside one transaction.
+
+    Every operation reads the cell, so a commit by somebody else to the same cell meanwhile is a conflict.
+    """
+
+    __slots__ = ("_now_us", "_view")
+
+    def __init__(self, txn: Transaction, run: str) -> None:
+        self._view = txn.view(run, Tag.STATE)
+        self._now_us = txn.now_us
+
+    def init(self, name: str, value: object) -> int:
+        """Create the cell and return its version: 1, or where a deleted cell of this name left off, plus 1.
+
+        Raises:
+            CellExistsError: the cell exists.
+        """
+        key = _key(name)
+        version, updated_at, current = self._load(key)
+        if current is not None:
+            raise CellExistsError(name)
+        return self._store(key, version, updated_at, encode_value(value))
+
+    def read(self, name: str) -> State | None:
+        """Return the cell's state, or None if there is no such cell. O(value size)."""
+        version, updated_at, current = self._load(_key(name))
+        return None if current is None else State(decode_value(current), version, updated_at)
+
+    def cas(self, name: str, expected: int, value: object) -> int:
+        """Replace the value of a cell that is at version `expected`, and return the new version, `expected` + 1.
+
+        Raises:
+            CasConflictError: the cell is at another version, `actual`, in this transaction's view.
+            CellNotFoundError: there is no such cell.
+        """
+        if type(expected) is not int:
+            raise UsageError(f"expected: must be an int, not {type(expected).__name__}")
+        key = _key(name)
+        data = encode_value(value)
+        version, updated_at, current = self._load(key)
+        if current is None:
+            raise CellNotFoundError(name)
+        if version != expected:
+            raise CasConflictError(name, expected, version)
+        return self._store(key, version, updated_at, data)
+
+    def set(self, name: str, value: object) -> int:
+        """Set the cell, creating it if need be, and return its new version."""
+        key = _key(name)
+        data = encode_value(value)
+        version, updated_at, _ = self._load(key)
+        return self._store(key, version, updated_at, data)
+
+    def delete(self, name: str) -> bool:
+        """Delete the cell; return whether it was there. Its versions are not used again."""
+        key = _key(name)
+        version, updated_at, current = self._load(key)
+        if current is None:
+            return False
+        self._view.put(key, pack_record((version, max(self._now_us, updated_at), None)))
+        return True
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is such a cell. O(1)."""
+        return self._load(_key(name))[2] is not None
+
+    def list(self, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Names:
+        """Return the names of the cells that start with `prefix`, sorted by their UTF-8 bytes.
+
+        Args:
+            prefix: None means all cells.
+            limit: at most so many.
+            after: only names greater than this one: the last name of one page begins the next.
+
+        Complexity: O(log n) plus O(1) per name returned, and per deleted cell passed.
+        """
+        entries = scan_names(self._view, prefix, after)
+        return at_most((name for name, data in entries if unpack_record(data)[2] is not None), limit)
+
+    def transition(self, name: str, fn: Callable[[State], tuple[Any, Any]]) -> Any:
+        """Replace the cell's value by what `fn` makes of its state, and return what else `fn` returns.
+
+        `fn` must be pure: it is called once in every attempt of the surrounding transaction, and all attempts but
+        the last leave no trace. What has an effect outside the store belongs behind the commit.
+
+        Args:
+            name: the cell.
+            fn: takes the State, returns (new value, result). An exception from it leaves the cell as it was.
+
+        Raises:
+            CellNotFoundError: there is no such cell.
+            UsageError: `fn` did not return a pair.
+        """
+        key = _key(name)
+        version, updated_at, current = self._load(key)
+        if current is None:
+            raise CellNotFoundError(name)
+        return self._transition(key, State(decode_value(current), version, updated_at), fn)
+
+    def transition_or_init(self, name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]) -> Any:
+        """Do `init` with `initial` if there is no such cell, then `transition`, and return `fn`'s result.
+
+        Both count: a new cell is at version 2 afterwards. Nothing is created if `fn` fails.
+        """
+        key = _key(name)
+        version, updated_at, current = self._load(key)
+        if current is None:
+            current = encode_value(initial, "initial")
+            version += 1
+            updated_at = max(self._now_us, updated_at)
+        return self._transition(key, State(decode_value(current), version, updated_at), fn)
+
+    def _transition(self, key: bytes, state: State, fn: Callable[[State], tuple[Any, Any]]) -> Any:
+        outcome: Any = cast("Any", fn(state))
+        pair: tuple[Any, ...] = outcome
+        if type(outcome) is not tuple or len(pair) != 2:
+            raise UsageError(f"transition: fn must return (new_value, result), not {outcome!r:.80}")
+        new_value, result = pair
+        self._store(key, state.version, state.updated_at, encode_value(new_value, "new_value"))
+        return result
+
+    def _load(self, key: bytes) -> tuple[int, int, bytes | None]:
+        """Return (version, updated_at, value); the value is None if there is no such cell, then version may be 0."""
+        data = self._view.get(key)
+        if data is None:
+            return 0, 0, None
+        version, updated_at, value = unpack_record(data)
+        return version, updated_at, value
+
+    def _store(self, key: bytes, version: int, updated_at: int, value: bytes) -> int:
+        self._view.put(key, pack_record((version + 1, max(self._now_us, updated_at), value)))
+        return version + 1
+
+
+def _key(name: str) -> bytes:
+    return user_key(name, where="cell name")

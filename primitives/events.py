@@ -1,0 +1,201 @@
+"""EventLog: what happened in a run, in one order, each event chained to the one before by its hash.
+
+An event is the record (type, encoded payload, timestamp, previous hash, hash) under its sequence in 8 bytes. For each
+there is an entry in the run's EVENT_INDEX, (name component of the type, sequence), written in the same transaction.
+
+No head is kept: the last live key is the head, and an append remembers that the sequence it takes did not exist. So
+two transactions that append to one run conflict on exactly that key, and an aborted append burns no sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
+from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
+from inmem.primitives.event_chain import ChainVerification, verify_records
+from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
+from inmem.primitives.index_key import PRESENT, name_component
+from inmem.primitives.paging import at_most
+from inmem.primitives.record import pack_record, unpack_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem.engine.transaction import Transaction
+
+BATCH_SIZE = 1000
+"""Events read ahead by `iter`: enough to make the start of a range cheap, few enough to hold."""
+
+Events: TypeAlias = "list[Event]"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event.
+
+    Attributes:
+        sequence: 0, 1, 2, … in its run.
+        event_type: what happened, in a word.
+        payload: a fresh copy of what was stored.
+        timestamp: microseconds since the epoch; never decreases in a run.
+        prev_hash: the hash of the event before, 32 zero bytes for the first.
+        hash: see event_hash.py for how to compute it.
+    """
+
+    sequence: int
+    event_type: str
+    payload: Any
+    timestamp: int
+    prev_hash: bytes
+    hash: bytes
+
+
+class EventOperations:
+    """The EventLog of one run, inside one transaction. It only grows: nothing changes or removes an event."""
+
+    __slots__ = ("_index", "_now_us", "_run", "_view")
+
+    def __init__(self, txn: Transaction, run: str) -> None:
+        self._run = run
+        self._view = txn.view(run, Tag.EVENT)
+        self._index = txn.view(run, Tag.EVENT_INDEX)
+        self._now_us = txn.now_us
+
+    def append(self, event_type: str, payload: object = None) -> Event:
+        """Append one event and return it. See `append_many`."""
+        _checked_type(event_type, "event_type")
+        return self._append([(event_type, encode_value(payload, "payload"))])[0]
+
+    def append_many(self, events: Iterable[tuple[str, object]]) -> Events:
+        """Append (type, payload) pairs in this order and return the events: all of them, or none if one is refused.
+
+        The sequence follows the last event's without a gap. The timestamp is the transaction's, or the last event's
+        if that is later. A transaction that appends loses against one that appended to the same run first.
+
+        Raises:
+            InvalidKeyError: a type is empty or could not be a key.
+            InvalidValueError: a payload cannot be stored.
+            UsageError: something in `events` is not a pair.
+
+        Complexity: O(log n) plus O(payload bytes).
+        """
+        encoded: list[tuple[str, bytes]] = []
+        for at, event in enumerate(events):
+            if type(event) not in (tuple, list) or len(event) != 2:
+                raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {event!r:.80}")
+            event_type, payload = event
+            _checked_type(event_type, f"events[{at}].event_type")
+            encoded.append((event_type, encode_value(payload, f"events[{at}].payload")))
+        return self._append(encoded)
+
+    def read(self, sequence: int) -> Event | None:
+        """Return the event, or None if there are not that many yet. O(1)."""
+        data = self._view.get(event_key(sequence))
+        return None if data is None else _event(sequence, data)
+
+    def read_range(self, start: int, end: int) -> Events:
+        """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event."""
+        return [_event(sequence_of(key), data) for key, data in self._view.scan(event_key(start), event_key(end))]
+
+    def head(self) -> Event | None:
+        """Return the last event, or None if there is none. An append by somebody else meanwhile is a conflict."""
+        last = self._last()
+        return None if last is None else _event(*last)
+
+    def len(self) -> int:
+        """Return how many events there are. An append by somebody else meanwhile is a conflict. O(log n)."""
+        last = self._last()
+        return 0 if last is None else last[0] + 1
+
+    def iter(self, start: int = 0, *, batch_size: int = BATCH_SIZE) -> Iterator[Event]:
+        """Iterate over the events from `start` to the one that is the head now, holding `batch_size` at a time.
+
+        Raises:
+            UsageError: `batch_size` is not a positive int, or `start` is no sequence.
+        """
+        if type(batch_size) is not int or batch_size < 1:
+            raise UsageError(f"batch_size: must be an int of at least 1, not {batch_size!r}")
+        event_key(start)
+        end = self.len()
+        return chain.from_iterable(
+            self.read_range(at, min(at + batch_size, end)) for at in range(start, end, batch_size)
+        )
+
+    def read_by_type(self, event_type: str, limit: int | None = None, after: int | None = None) -> Events:
+        """Return the events of one type, in order.
+
+        Args:
+            event_type: the exact type.
+            limit: at most so many.
+            after: only events with a greater sequence: the last of one page begins the next.
+
+        Complexity: O(log n) plus O(1) per event returned, whatever lies between.
+        """
+        prefix = name_component(_checked_type(event_type, "event_type"))
+        start = prefix if after is None else prefix + event_key(after) + b"\x00"
+        entries = self._index.scan(start, prefix_end(prefix))
+        return at_most((self._indexed(key) for key, _ in entries), limit)
+
+    def verify_chain(self) -> ChainVerification:
+        """Recompute every hash and compare. O(bytes of the log), one event at a time."""
+        return verify_records(self._run, self._view.scan())
+
+    def check(self) -> None:
+        """Raise InvariantError unless the chain is valid and the index has exactly one entry per event. O(n)."""
+        verification = self.verify_chain()
+        if not verification.is_valid:
+            raise InvariantError(f"run {self._run!r}: {verification.error}")
+        expected = sorted(_index_key(unpack_record(data)[0], key) for key, data in self._view.scan())
+        if [key for key, _ in self._index.scan()] != expected:
+            raise InvariantError(f"run {self._run!r}: the index of event types does not agree with the events")
+
+    def _append(self, events: list[tuple[str, bytes]]) -> Events:
+        last = self._last()
+        if last is None:
+            sequence, timestamp, previous_hash = 0, self._now_us, FIRST_PREVIOUS_HASH
+        else:
+            _, _, last_timestamp, _, previous_hash = unpack_record(last[1])
+            sequence, timestamp = last[0] + 1, max(self._now_us, last_timestamp)
+        appended: list[Event] = []
+        for event_type, payload in events:
+            new_hash = event_hash(self._run, sequence, event_type, payload, timestamp, previous_hash)
+            key = event_key(sequence)
+            self._view.put(key, pack_record((event_type, payload, timestamp, previous_hash, new_hash)))
+            self._index.put(_index_key(event_type, key), PRESENT)
+            appended.append(Event(sequence, event_type, decode_value(payload), timestamp, previous_hash, new_hash))
+            sequence += 1
+            previous_hash = new_hash
+        return appended
+
+    def _last(self) -> tuple[int, bytes] | None:
+        """Return sequence and record of the head; remember that nothing follows it."""
+        last = self._view.last()
+        sequence = -1 if last is None else sequence_of(last[0])
+        self._view.get(event_key(sequence + 1))
+        return None if last is None else (sequence, last[1])
+
+    def _indexed(self, index_key: bytes) -> Event:
+        key = index_key[-8:]
+        data = self._view.get(key)
+        if data is None:
+            raise InvariantError(f"run {self._run!r}: the index names event {sequence_of(key)}, which does not exist")
+        return _event(sequence_of(key), data)
+
+
+def _event(sequence: int, data: bytes) -> Event:
+    event_type, payload, timestamp, prev_hash, own_hash = unpack_record(data)
+    return Event(sequence, event_type, decode_value(payload), timestamp, prev_hash, own_hash)
+
+
+def _index_key(event_type: str, key: bytes) -> bytes:
+    return name_component(event_type) + key
+
+
+def _checked_type(event_type: str, where: str) -> str:
+    if not user_key(event_type, where=where):
+        raise InvalidKeyError(f"{where}: must not be empty")
+    return event_type

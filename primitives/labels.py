@@ -1,0 +1,43 @@
+"""What a caller attaches to a trace or a run to find it again or to explain it: tags and metadata."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inmem.engine.codec import Encoded, decode_value, encode_value
+from inmem.engine.errors import InvalidKeyError, InvalidValueError
+from inmem.engine.keys import user_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NO_METADATA = encode_value({})
+"""The metadata of what has none."""
+
+
+def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return the tags in the order given, each once. Any str that could be a key may be a tag.
+
+    Raises:
+        InvalidKeyError: a tag is not of that form, or `tags` is itself a str.
+    """
+    if isinstance(tags, str):
+        raise InvalidKeyError("tags: must be several str, not one")
+    checked = tuple(dict.fromkeys(tags))
+    for tag in checked:
+        user_key(tag, where="tag")
+    return checked
+
+
+def encoded_metadata(metadata: object) -> bytes:
+    """Return the encoding of a metadata dict; None stands for an empty one.
+
+    Raises:
+        InvalidValueError: it is not a dict with str keys, or holds something that cannot be stored.
+    """
+    if metadata is None:
+        return NO_METADATA
+    value: Any = decode_value(metadata.data) if type(metadata) is Encoded else metadata
+    if type(value) is not dict:
+        raise InvalidValueError("metadata", f"must be a dict, not {type(value).__name__}")
+    return encode_value(metadata, "metadata")

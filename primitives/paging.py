@@ -1,0 +1,45 @@
+"""Reading entries that have str names: by prefix, from a cursor on, and no more than asked for."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from inmem.engine.errors import UsageError
+from inmem.engine.keys import prefix_end, user_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem.engine.table_view import TableView
+
+T = TypeVar("T")
+
+
+def scan_names(view: TableView, prefix: str | None, after: str | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, encoded value) of the live entries whose name starts with `prefix`, in order of UTF-8 bytes.
+
+    Args:
+        view: a table whose keys are UTF-8.
+        prefix: None means all.
+        after: a cursor: only names greater than it. It need not exist, nor start with the prefix.
+
+    Raises:
+        InvalidKeyError: prefix or cursor could not be the start of a key.
+    """
+    start = b"" if prefix is None else user_key(prefix, where="prefix")
+    end = prefix_end(start)
+    if after is not None:
+        start = max(start, user_key(after, where="after") + b"\x00")
+    return ((key.decode(), value) for key, value in view.scan(start, end))
+
+
+def at_most(items: Iterable[T], limit: int | None) -> list[T]:
+    """Return the first `limit` items, or all if it is None; the others are never asked for.
+
+    Raises:
+        UsageError: `limit` is not a non-negative int.
+    """
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise UsageError(f"limit: must be an int of at least 0, or None, not {limit!r}")
+    return list(islice(items, limit))

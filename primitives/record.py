@@ -1,0 +1,33 @@
+"""How a primitive keeps several facts under one key: a msgpack array of plain fields.
+
+Field values that belong to the user stay in the codec's encoding, as bin: whoever reads the record pays for decoding
+them only if they are wanted, and the event hash can cover exactly the stored bytes. A record is an ordinary value of
+the codec as well, so tools can show it without knowing the primitive.
+"""
+
+# msgpack comes without types.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+
+import msgpack  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Field: TypeAlias = "str | bytes | int | bool | tuple[Field, ...] | None"
+
+_packb: Final = cast("Callable[[object], bytes]", msgpack.packb)
+_unpackb: Final = cast("Callable[..., tuple[Any, ...]]", msgpack.unpackb)
+
+
+def pack_record(fields: tuple[Field, ...]) -> bytes:
+    """Return the stored form of `fields`, which are valid already. O(bytes)."""
+    return _packb(fields)
+
+
+def unpack_record(data: bytes) -> tuple[Any, ...]:
+    """Return what `pack_record` made `data` from; ValueError if it is not msgpack at all. O(bytes)."""
+    return _unpackb(data, use_list=False)

@@ -1,0 +1,129 @@
+"""The entries in the namespace "" through which runs are found; see index_key.py for how they are built.
+
+Each run has one entry in the table of its status, and in RUN_INDEX one by each tag and one as the child of its parent.
+An entry ends with the suffix (position, run id), the same in all of a run's entries, so every range of entries is in
+order of creation and an intersection of ranges can be walked in that order.
+
+Giving each status a table of its own makes counting runs by status O(1) without a counter that everybody would
+have to write: a table knows its size.
+"""
+
+from __future__ import annotations
+
+from heapq import merge
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from inmem.engine.keys import Tag, prefix_end
+from inmem.primitives.index_key import POSITION_BYTES, PRESENT, name_component
+from inmem.primitives.run_status import STATUS_TAGS, RunStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem.engine.table_view import TableView
+    from inmem.engine.transaction import Transaction
+
+NAMESPACE: Final = ""
+"""Never a run id: what spans runs lies here."""
+
+_BY_TAG: Final = b"\x01"
+_BY_PARENT: Final = b"\x02"
+
+
+class EntryRange(NamedTuple):
+    """The entries of one table that start with a prefix."""
+
+    view: TableView
+    prefix: bytes
+
+    def suffixes(self, low: bytes, high: bytes | None) -> Iterator[bytes]:
+        """Yield the suffixes in [low, high), in order."""
+        start = len(self.prefix)
+        end = prefix_end(self.prefix) if high is None else self.prefix + high
+        return (key[start:] for key, _ in self.view.scan(self.prefix + low, end))
+
+
+def run_id_of(suffix: bytes) -> str:
+    """Return the run that an entry belongs to."""
+    return suffix[POSITION_BYTES:].decode()
+
+
+def suffix_of(position: bytes, run_id: str) -> bytes:
+    """Return what all entries of a run end with."""
+    return position + run_id.encode()
+
+
+class RunIndex:
+    """The index entries of all runs, inside one transaction."""
+
+    __slots__ = ("_index", "_txn")
+
+    def __init__(self, txn: Transaction) -> None:
+        self._txn = txn
+        self._index = txn.view(NAMESPACE, Tag.RUN_INDEX)
+
+    def of_status(self, status: RunStatus) -> EntryRange:
+        """Return the entries of the runs that have a status."""
+        return EntryRange(self._txn.view(NAMESPACE, STATUS_TAGS[status]), b"")
+
+    def of_tag(self, tag: str) -> EntryRange:
+        """Return the entries of the runs that have a tag."""
+        return EntryRange(self._index, _BY_TAG + name_component(tag))
+
+    def of_parent(self, run_id: str) -> EntryRange:
+        """Return the entries of a run's children."""
+        return EntryRange(self._index, _BY_PARENT + name_component(run_id))
+
+    def count(self, status: RunStatus) -> int:
+        """Return how many runs have a status. O(index entries written in this transaction)."""
+        return self.of_status(status).view.count()
+
+    def entries_of(
+        self, suffix: bytes, status: RunStatus, parent: str | None, tags: Iterable[str]
+    ) -> dict[tuple[TableView, bytes], None]:
+        """Return the entries that a run must have, and no others, as (table, key)."""
+        ranges = [self.of_status(status), *map(self.of_tag, tags)]
+        if parent is not None:
+            ranges.append(self.of_parent(parent))
+        return dict.fromkeys((view, prefix + suffix) for view, prefix in ranges)
+
+
+def update_entries(old: dict[tuple[TableView, bytes], None], new: dict[tuple[TableView, bytes], None]) -> None:
+    """Remove the entries that are only in `old` and add those that are only in `new`."""
+    for view, key in old:
+        if (view, key) not in new:
+            view.delete(key)
+    for view, key in new:
+        if (view, key) not in old:
+            view.put(key, PRESENT)
+
+
+def union(ranges: Iterable[EntryRange], low: bytes, high: bytes | None) -> Iterator[bytes]:
+    """Yield the suffixes in [low, high) that are in one of the ranges, in order; no suffix is in two. O(1) each."""
+    return merge(*[entry_range.suffixes(low, high) for entry_range in ranges])
+
+
+def intersection(ranges: list[EntryRange], low: bytes, high: bytes | None) -> Iterator[bytes]:
+    """Yield the suffixes in [low, high) that are in all of the ranges, in order.
+
+    A leapfrog join (Veldhuizen, "Leapfrog Triejoin", ICDT 2014): each range in turn is asked for its first suffix not
+    below the greatest seen so far, until all name the same. So the smallest range bounds the work, whichever it is:
+    O(ranges * log n) for each of its suffixes, and never more than the answer needs if only its start is taken.
+    """
+    if len(ranges) == 1:
+        yield from ranges[0].suffixes(low, high)
+        return
+    target = low
+    agreeing = 0
+    while True:
+        for entry_range in ranges:
+            suffix = next(entry_range.suffixes(target, high), None)
+            if suffix is None:
+                return
+            agreeing = agreeing + 1 if suffix == target else 1
+            target = suffix
+            if agreeing == len(ranges):
+                yield suffix
+                # The smallest byte string above it.
+                target += b"\x00"
+                agreeing = 0

@@ -1,0 +1,78 @@
+"""The statuses of a run, and which may follow which."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from inmem.engine.errors import InvalidStatusTransitionError, UsageError
+from inmem.engine.keys import Tag
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    ACTIVE = "Active"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    PAUSED = "Paused"
+    ARCHIVED = "Archived"
+
+
+TRANSITIONS: Final[dict[RunStatus, tuple[RunStatus, ...]]] = {
+    RunStatus.ACTIVE: (
+        RunStatus.COMPLETED,
+        RunStatus.FAILED,
+        RunStatus.CANCELLED,
+        RunStatus.PAUSED,
+        RunStatus.ARCHIVED,
+    ),
+    RunStatus.PAUSED: (RunStatus.ACTIVE, RunStatus.CANCELLED, RunStatus.ARCHIVED),
+    RunStatus.COMPLETED: (RunStatus.ARCHIVED,),
+    RunStatus.FAILED: (RunStatus.ARCHIVED,),
+    RunStatus.CANCELLED: (RunStatus.ARCHIVED,),
+    RunStatus.ARCHIVED: (),
+}
+"""What each status may become. Nothing else is allowed, staying the same included."""
+
+FINISHED: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+"""Statuses whose beginning is the run's `completed_at`."""
+
+STATUS_TAGS: Final = {
+    RunStatus.ACTIVE: Tag.RUN_ACTIVE,
+    RunStatus.COMPLETED: Tag.RUN_COMPLETED,
+    RunStatus.FAILED: Tag.RUN_FAILED,
+    RunStatus.CANCELLED: Tag.RUN_CANCELLED,
+    RunStatus.PAUSED: Tag.RUN_PAUSED,
+    RunStatus.ARCHIVED: Tag.RUN_ARCHIVED,
+}
+"""The table that lists the runs of each status."""
+
+
+def status_of(status: RunStatus | str) -> RunStatus:
+    """Return the status given as such or by its name.
+
+    Raises:
+        UsageError: there is no such status.
+    """
+    try:
+        return RunStatus(status)
+    except ValueError:
+        raise UsageError(f"status: must be one of {', '.join(RunStatus)}, not {status!r}") from None
+
+
+def check_transition(old: RunStatus, new: RunStatus) -> None:
+    """Return only if a run that is `old` may become `new`.
+
+    Raises:
+        InvalidStatusTransitionError: it may not.
+    """
+    if new not in TRANSITIONS[old]:
+        raise InvalidStatusTransitionError(old, new)
+
+
+def transition_diagram() -> str:
+    """Return the table as text, one line per status, as the documentation shows it."""
+    width = max(map(len, RunStatus))
+    return "\n".join(f"{old:<{width}} ──▶ {', '.join(new) or 'nothing'}" for old, new in TRANSITIONS.items())

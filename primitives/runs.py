@@ -1,0 +1,353 @@
+"""RunIndex: which runs there are, how they stand, and who started whom.
+
+A run is the record (position, parent, status, updated_at, completed_at, tags, encoded metadata, error) under the empty
+key of its own RUN table, so that it goes when the run's data goes. The index entries (run_index.py), written in the
+same transactions, lie outside of any run.
+
+The index is about runs that were registered with `create_run`; the other primitives neither need nor notice it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.errors import InvalidValueError, InvariantError, RunExistsError, RunNotFoundError
+from inmem.engine.keys import Tag, normalize_run_id
+from inmem.primitives.index_key import position_of, time_bound, time_of
+from inmem.primitives.labels import checked_tags, encoded_metadata
+from inmem.primitives.paging import at_most
+from inmem.primitives.record import pack_record, unpack_record
+from inmem.primitives.run_index import RunIndex, intersection, run_id_of, suffix_of, union, update_entries
+from inmem.primitives.run_status import FINISHED, RunStatus, check_transition, status_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from uuid import UUID
+
+    from inmem.engine.transaction import Transaction
+
+_RUN_KEY = b""
+
+
+@dataclass(frozen=True, slots=True)
+class RunMetadata:
+    """What is known of a run.
+
+    Attributes:
+        run_id: its id.
+        parent_run: the run that started it, or None. It keeps naming a parent that has been deleted.
+        status: where it stands.
+        created_at: microseconds since the epoch.
+        updated_at: when status, tags or metadata last changed, in microseconds; never decreases.
+        completed_at: when it was completed, failed or cancelled, in microseconds, or None.
+        tags: in the order given, each once.
+        metadata: a fresh dict, empty if none was given.
+        error: what `fail_run` was told, or None.
+    """
+
+    run_id: str
+    parent_run: str | None
+    status: RunStatus
+    created_at: int
+    updated_at: int
+    completed_at: int | None
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStats:
+    """How many runs there are of each status, all of one moment."""
+
+    total_runs: int
+    active_runs: int
+    completed_runs: int
+    failed_runs: int
+    cancelled_runs: int
+    paused_runs: int
+    archived_runs: int
+
+
+class _Record(NamedTuple):
+    """A run as it is stored."""
+
+    position: bytes
+    parent: str | None
+    status: RunStatus
+    updated_at: int
+    completed_at: int | None
+    tags: tuple[str, ...]
+    metadata: bytes
+    error: str | None
+
+
+class RunOperations:
+    """The RunIndex, inside one transaction. Runs are given by id, as str or uuid.UUID.
+
+    Every change reads the run first, so a change of the same run by somebody else meanwhile is a conflict; changes of
+    different runs never are.
+    """
+
+    __slots__ = ("_index", "_txn")
+
+    def __init__(self, txn: Transaction) -> None:
+        self._txn = txn
+        self._index = RunIndex(txn)
+
+    def create_run(
+        self,
+        run_id: str | UUID | None = None,
+        *,
+        parent: str | UUID | None = None,
+        tags: Iterable[str] = (),
+        metadata: object = None,
+    ) -> RunMetadata:
+        """Register a run, which is Active then, and return what is known of it.
+
+        Data that the run holds already stays. Children are as independent of their parent as any two runs: only
+        `get_child_runs` and `query_runs` look at the relation.
+
+        Args:
+            run_id: None takes a fresh, time-ordered one.
+            parent: a registered run, in any status.
+            tags: any strings; doubles count once.
+            metadata: a dict of anything that can be stored.
+
+        Raises:
+            RunExistsError: the id is registered.
+            RunNotFoundError: the parent is not.
+            InvalidKeyError, InvalidValueError: an argument is not acceptable; nothing was changed.
+        """
+        name = self._txn.new_id() if run_id is None else normalize_run_id(run_id)
+        parent_name = None if parent is None else normalize_run_id(parent)
+        checked = checked_tags(tags)
+        metadata_data = encoded_metadata(metadata)
+        if parent_name is not None:
+            self._load(parent_name)
+        if self._stored(name) is not None:
+            raise RunExistsError(name)
+        ordinal = sum(self._index.of_status(status).view.written_count for status in RunStatus)
+        now_us = self._txn.now_us
+        position = position_of(self._txn, ordinal)
+        record = _Record(position, parent_name, RunStatus.ACTIVE, now_us, None, checked, metadata_data, None)
+        return self._store(name, None, record)
+
+    def get_run(self, run_id: str | UUID) -> RunMetadata | None:
+        """Return what is known of the run, or None if it is not registered. O(1)."""
+        name = normalize_run_id(run_id)
+        record = self._stored(name)
+        return None if record is None else _metadata(name, record)
+
+    def update_status(self, run_id: str | UUID, status: RunStatus | str) -> RunMetadata:
+        """Move the run to `status` and return what is known of it then.
+
+        Raises:
+            InvalidStatusTransitionError: the run's present status does not lead there (docs/primitives/runs.md).
+            RunNotFoundError: the run is not registered.
+            UsageError: there is no such status.
+        """
+        return self._move(run_id, status_of(status))
+
+    def complete_run(self, run_id: str | UUID) -> RunMetadata:
+        """Move the run to Completed. See `update_status`."""
+        return self._move(run_id, RunStatus.COMPLETED)
+
+    def fail_run(self, run_id: str | UUID, error: str) -> RunMetadata:
+        """Move the run to Failed and keep `error`, the reason. See `update_status`."""
+        if type(error) is not str:
+            raise InvalidValueError("error", f"must be a str, not {type(error).__name__}")
+        encode_value(error, "error")
+        return self._move(run_id, RunStatus.FAILED, error)
+
+    def cancel_run(self, run_id: str | UUID) -> RunMetadata:
+        """Move the run to Cancelled. See `update_status`."""
+        return self._move(run_id, RunStatus.CANCELLED)
+
+    def pause_run(self, run_id: str | UUID) -> RunMetadata:
+        """Move the run to Paused. See `update_status`."""
+        return self._move(run_id, RunStatus.PAUSED)
+
+    def resume_run(self, run_id: str | UUID) -> RunMetadata:
+        """Move the run, which must be Paused, back to Active. See `update_status`."""
+        return self._move(run_id, RunStatus.ACTIVE)
+
+    def archive_run(self, run_id: str | UUID) -> RunMetadata:
+        """Move the run to Archived for good: it stays readable and leaves default queries. See `update_status`."""
+        return self._move(run_id, RunStatus.ARCHIVED)
+
+    def delete_run(self, run_id: str | UUID) -> None:
+        """Remove the run, all its data in all primitives and its index entries, in this commit. O(tags).
+
+        Children stay, and their `parent_run` keeps naming the deleted run. A transaction that began before the
+        commit and touched the run conflicts. The id may be used again.
+
+        Raises:
+            RunNotFoundError: the run is not registered.
+        """
+        name = normalize_run_id(run_id)
+        record = self._load(name)
+        update_entries(self._entries(name, record), {})
+        self._txn.drop_run(name)
+
+    def add_tags(self, run_id: str | UUID, tags: Iterable[str]) -> RunMetadata:
+        """Give the run further tags, in any status; those that it has already stay where they are.
+
+        Raises:
+            RunNotFoundError: the run is not registered.
+            InvalidKeyError: a tag could not be a key.
+        """
+        name = normalize_run_id(run_id)
+        added = checked_tags(tags)
+        record = self._load(name)
+        return self._change(name, record, record._replace(tags=checked_tags((*record.tags, *added))))
+
+    def update_metadata(self, run_id: str | UUID, metadata: object) -> RunMetadata:
+        """Set the keys of the dict `metadata` in the run's metadata, in any status; its other keys stay.
+
+        Raises:
+            RunNotFoundError: the run is not registered.
+            InvalidValueError: it is not a dict, or holds something that cannot be stored.
+        """
+        name = normalize_run_id(run_id)
+        new: Any = decode_value(encoded_metadata(metadata))
+        record = self._load(name)
+        old: Any = decode_value(record.metadata)
+        return self._change(name, record, record._replace(metadata=encoded_metadata({**old, **new})))
+
+    def query_runs(
+        self,
+        *,
+        status: RunStatus | str | None = None,
+        tags: Iterable[str] = (),
+        created_after: int | None = None,
+        created_before: int | None = None,
+        parent: str | UUID | None = None,
+        include_archived: bool = False,
+        limit: int | None = None,
+    ) -> list[RunMetadata]:
+        """Return the runs that pass every filter, in order of creation.
+
+        Args:
+            status: exactly this one; asking for Archived includes archived runs.
+            tags: all of these.
+            created_after: created at this time or later, in microseconds.
+            created_before: created earlier than this time, in microseconds.
+            parent: children of this run, which need not exist any more.
+            include_archived: otherwise archived runs are left out.
+            limit: at most so many.
+
+        Raises:
+            UsageError: a filter is not of its type.
+
+        Complexity: O(filters * log n) per run of the most selective of status, tags and parent, within the creation
+        window; without any of them O(1) per run of the window. Deleted index entries that are passed count too.
+        Archived runs that only the tags or the parent select are read and left out.
+        """
+        wanted = None if status is None else status_of(status)
+        names = self._select(wanted, tags, created_after, created_before, parent, include_archived=include_archived)
+        runs = (_metadata(name, self._load(name)) for name in names)
+        if wanted is None and not include_archived:
+            runs = (run for run in runs if run.status is not RunStatus.ARCHIVED)
+        return at_most(runs, limit)
+
+    def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> list[str]:
+        """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run."""
+        return at_most(self._select(None, (), None, None, None, include_archived=include_archived), limit)
+
+    def get_child_runs(
+        self, run_id: str | UUID, *, include_archived: bool = False, limit: int | None = None
+    ) -> list[RunMetadata]:
+        """Return the runs created with this parent, which need not exist any more. See `query_runs`."""
+        return self.query_runs(parent=run_id, include_archived=include_archived, limit=limit)
+
+    def get_stats(self) -> RunStats:
+        """Return the number of runs by status. O(index entries written in this transaction)."""
+        counts = {status: self._index.count(status) for status in RunStatus}
+        return RunStats(sum(counts.values()), **{f"{status.lower()}_runs": count for status, count in counts.items()})
+
+    def check(self) -> None:
+        """Raise InvariantError unless the index entries are exactly those of the runs they name. O(n log n)."""
+        expected: dict[tuple[Any, bytes], None] = {}
+        for name in self._select(None, (), None, None, None, include_archived=True):
+            expected |= self._entries(name, self._load(name))
+        views = [self._index.of_status(status).view for status in RunStatus]
+        views.append(self._index.of_tag("").view)
+        found = {(view, key): None for view in views for key, _ in view.scan()}
+        if found != expected:
+            raise InvariantError("the run index does not agree with the runs")
+
+    def _select(
+        self,
+        status: RunStatus | None,
+        tags: Iterable[str],
+        created_after: int | None,
+        created_before: int | None,
+        parent: str | UUID | None,
+        *,
+        include_archived: bool,
+    ) -> Iterator[str]:
+        low = b"" if created_after is None else time_bound(created_after, "created_after")
+        high = None if created_before is None else time_bound(created_before, "created_before")
+        ranges = [self._index.of_tag(tag) for tag in checked_tags(tags)]
+        if parent is not None:
+            ranges.append(self._index.of_parent(normalize_run_id(parent)))
+        if status is not None:
+            ranges.append(self._index.of_status(status))
+        if ranges:
+            return map(run_id_of, intersection(ranges, low, high))
+        statuses = [status for status in RunStatus if include_archived or status is not RunStatus.ARCHIVED]
+        return map(run_id_of, union(map(self._index.of_status, statuses), low, high))
+
+    def _move(self, run_id: str | UUID, status: RunStatus, error: str | None = None) -> RunMetadata:
+        name = normalize_run_id(run_id)
+        record = self._load(name)
+        check_transition(record.status, status)
+        completed_at = self._now_us(record) if status in FINISHED else record.completed_at
+        changed = record._replace(status=status, completed_at=completed_at)
+        return self._change(name, record, changed if error is None else changed._replace(error=error))
+
+    def _change(self, name: str, old: _Record, new: _Record) -> RunMetadata:
+        return self._store(name, old, new._replace(updated_at=self._now_us(old)))
+
+    def _now_us(self, record: _Record) -> int:
+        return max(self._txn.now_us, record.updated_at)
+
+    def _stored(self, name: str) -> _Record | None:
+        data = self._txn.view(name, Tag.RUN).get(_RUN_KEY)
+        if data is None:
+            return None
+        record = _Record(*unpack_record(data))
+        return record._replace(status=RunStatus(record.status))
+
+    def _load(self, name: str) -> _Record:
+        record = self._stored(name)
+        if record is None:
+            raise RunNotFoundError(name)
+        return record
+
+    def _store(self, name: str, old: _Record | None, new: _Record) -> RunMetadata:
+        self._txn.view(name, Tag.RUN).put(_RUN_KEY, pack_record(new))
+        update_entries({} if old is None else self._entries(name, old), self._entries(name, new))
+        return _metadata(name, new)
+
+    def _entries(self, name: str, record: _Record) -> dict[tuple[Any, bytes], None]:
+        suffix = suffix_of(record.position, name)
+        return self._index.entries_of(suffix, record.status, record.parent, record.tags)
+
+
+def _metadata(name: str, record: _Record) -> RunMetadata:
+    metadata: Any = decode_value(record.metadata)
+    return RunMetadata(
+        name,
+        record.parent,
+        record.status,
+        time_of(record.position),
+        record.updated_at,
+        record.completed_at,
+        record.tags,
+        metadata,
+        record.error,
+    )

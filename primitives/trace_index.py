@@ -1,0 +1,54 @@
+"""The entries in a run's TRACE_INDEX through which traces are found; see index_key.py for how they are built.
+
+Each trace has one entry in the order of recording, one by its type, one by each tag, and one as the child of its
+parent or as a root. Within a family and name, entries are in the order of recording.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from inmem.engine.keys import prefix_end
+from inmem.primitives.index_key import POSITION_BYTES, name_component
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem.engine.table_view import TableView
+
+ALL: Final = b"\x01"
+ROOTS: Final = b"\x02"
+_BY_TYPE: Final = b"\x03"
+_BY_TAG: Final = b"\x04"
+_BY_PARENT: Final = b"\x05"
+
+
+def of_type(trace_type: str) -> bytes:
+    """Return what the entries of a trace type start with."""
+    return _BY_TYPE + name_component(trace_type)
+
+
+def of_tag(tag: str) -> bytes:
+    """Return what the entries of a tag start with."""
+    return _BY_TAG + name_component(tag)
+
+
+def children_of(trace_id: str) -> bytes:
+    """Return what the entries of a trace's children start with."""
+    return _BY_PARENT + name_component(trace_id)
+
+
+def entries_of(
+    position: bytes, trace_id: bytes, parent_id: str | None, trace_type: str, tags: tuple[str, ...]
+) -> list[bytes]:
+    """Return the index keys that a trace must have, and no others."""
+    suffix = position + trace_id
+    family = ROOTS if parent_id is None else children_of(parent_id)
+    return [ALL + suffix, family + suffix, of_type(trace_type) + suffix, *[of_tag(tag) + suffix for tag in tags]]
+
+
+def trace_ids(index: TableView, prefix: bytes, low: bytes = b"", high: bytes | None = None) -> Iterator[bytes]:
+    """Yield the ids under `prefix`, in the order of recording, with positions in [low, high)."""
+    start = len(prefix) + POSITION_BYTES
+    end = prefix_end(prefix) if high is None else prefix + high
+    return (key[start:] for key, _ in index.scan(prefix + low, end))

@@ -1,0 +1,184 @@
+"""What an agent's step can be: the six kinds of trace, checked when they are made.
+
+Fields that hold a value of the user's may be anything that can be stored, and are checked when the trace is recorded;
+the others are checked at once. Errors name the field.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+
+from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.errors import InvalidValueError, UsageError
+
+_TEXT: Final = (str,)
+_OPTIONAL_TEXT: Final = (str, type(None))
+_OPTIONAL_NUMBER: Final = (int, float, type(None))
+_OPTIONAL_COUNT: Final = (int, type(None))
+_FLAG: Final = (bool,)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool was called; `arguments` and `result` are any values, `duration_ms` is in milliseconds."""
+
+    trace_type: ClassVar[str] = "ToolCall"
+
+    tool_name: str
+    arguments: Any = None
+    result: Any = None
+    duration_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, "tool_name", _TEXT)
+        _check(self, "duration_ms", _OPTIONAL_NUMBER)
+        _check_not_negative(self, "duration_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One of `options` was chosen, all of them any values; the options are kept as a list."""
+
+    trace_type: ClassVar[str] = "Decision"
+
+    question: str
+    options: list[Any] | tuple[Any, ...]
+    chosen: Any
+    reasoning: str | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, "question", _TEXT)
+        _check(self, "options", (list, tuple))
+        object.__setattr__(self, "options", [*self.options])
+        _check(self, "reasoning", _OPTIONAL_TEXT)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Something was looked up; `query` is any value, `results_count` how many answers there were."""
+
+    trace_type: ClassVar[str] = "Query"
+
+    query_type: str
+    query: Any
+    results_count: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, "query_type", _TEXT)
+        _check(self, "results_count", _OPTIONAL_COUNT)
+        _check_not_negative(self, "results_count")
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """The agent thought; `confidence` is on whatever scale the agent uses."""
+
+    trace_type: ClassVar[str] = "Thought"
+
+    content: str
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(self, "content", _TEXT)
+        _check(self, "confidence", _OPTIONAL_NUMBER)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTrace:
+    """Something went wrong. The trace type is "Error"."""
+
+    trace_type: ClassVar[str] = "Error"
+
+    error_type: str
+    message: str
+    recoverable: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self, "error_type", _TEXT)
+        _check(self, "message", _TEXT)
+        _check(self, "recoverable", _FLAG)
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """Anything else, under a name of the user's; `data` is any value. The trace type is "Custom", whatever the name."""
+
+    trace_type: ClassVar[str] = "Custom"
+
+    name: str
+    data: Any = None
+
+    def __post_init__(self) -> None:
+        _check(self, "name", _TEXT)
+
+
+Kind: TypeAlias = ToolCall | Decision | Query | Thought | ErrorTrace | Custom
+
+KINDS: Final[dict[str, type[Kind]]] = {
+    kind.trace_type: kind for kind in (ToolCall, Decision, Query, Thought, ErrorTrace, Custom)
+}
+"""The kinds by their trace type."""
+
+_FIELDS: Final = {
+    kind: tuple((field.name, f"{kind.__name__}.{field.name}") for field in fields(kind)) for kind in KINDS.values()
+}
+
+
+class PackedKind(NamedTuple):
+    """A kind whose fields are encoded already, accepted wherever a kind is. Immutable, so fit for a message."""
+
+    trace_type: str
+    fields: tuple[bytes, ...]
+
+
+def pack_kind(kind: Kind | PackedKind) -> PackedKind:
+    """Return the kind with every field encoded. O(encoded size).
+
+    Raises:
+        InvalidValueError: a field cannot be stored; the error names it, as in ``ToolCall.arguments["x"]``.
+        UsageError: not one of the kinds.
+    """
+    if type(kind) is PackedKind:
+        return kind
+    names = _FIELDS.get(type(kind))  # type: ignore[arg-type]
+    if names is None:
+        raise UsageError(f"kind: must be one of {_names_of_classes()}, not {type(kind).__name__}")
+    return PackedKind(kind.trace_type, tuple([encode_value(getattr(kind, name), where) for name, where in names]))
+
+
+def unpack_kind(packed: PackedKind) -> Kind:
+    """Return a fresh kind from what `pack_kind` made."""
+    return KINDS[packed.trace_type](*[decode_value(field) for field in packed.fields])  # type: ignore[arg-type]
+
+
+def trace_type_of(kind: str | type[Kind]) -> str:
+    """Return the trace type that a name or a class stands for.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    if isinstance(kind, str):
+        if kind in KINDS:
+            return kind
+    elif kind in _FIELDS:
+        return kind.trace_type
+    raise UsageError(f"trace type: must be one of {', '.join(KINDS)}, or its class, not {kind!r}")
+
+
+def _names_of_classes() -> str:
+    return ", ".join(kind.__name__ for kind in KINDS.values())
+
+
+def _check(kind: Kind, name: str, allowed: tuple[type, ...]) -> None:
+    value = getattr(kind, name)
+    if type(value) not in allowed:
+        wanted = " or ".join("None" if each is type(None) else each.__name__ for each in allowed)
+        raise InvalidValueError(f"{type(kind).__name__}.{name}", f"must be {wanted}, not {type(value).__name__}")
+
+
+def _check_not_negative(kind: ToolCall | Query, name: str) -> None:
+    value = getattr(kind, name)
+    # Written so that NaN is refused too.
+    if value is not None and not value >= 0:
+        raise InvalidValueError(f"{type(kind).__name__}.{name}", f"must be at least 0, not {value!r}")

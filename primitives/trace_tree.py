@@ -1,0 +1,57 @@
+"""A trace and everything recorded below it, at any depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from inmem.primitives.traces import Trace
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TraceTree:
+    """A trace with the trees of its children, in the order of recording.
+
+    Comparing, showing and walking take no recursion, so chains of any length are fine; other code that visits the
+    tree had better use `walk`.
+    """
+
+    root: Trace
+    children: tuple[TraceTree, ...]
+
+    def walk(self) -> Iterator[tuple[int, Trace]]:
+        """Yield (depth, trace) for every trace of the tree: parents before children, the root first at depth 0."""
+        pending: list[tuple[int, TraceTree]] = [(0, self)]
+        while pending:
+            depth, tree = pending.pop()
+            yield depth, tree.root
+            pending.extend((depth + 1, child) for child in reversed(tree.children))
+
+    def __eq__(self, other: object) -> bool:
+        # Parents before children with their depths: two trees with the same such list are the same tree.
+        return isinstance(other, TraceTree) and list(self.walk()) == list(other.walk())
+
+    # As their traces, trees hold dicts and lists.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        count = sum(1 for _ in self.walk())
+        return f"TraceTree(root={self.root.id!r}, {len(self.children)} children, {count} traces)"
+
+
+def build_tree(root: Trace, children_of: Callable[[Trace], list[Trace]]) -> TraceTree:
+    """Return the tree below `root`, asking once for the children of each trace. O(traces), without recursion."""
+    # Breadth first; then from the last level up, so that the children of a trace are complete when it comes to it.
+    found = [root]
+    spans: list[tuple[int, int]] = []
+    for trace in found:
+        start = len(found)
+        found.extend(children_of(trace))
+        spans.append((start, len(found)))
+    trees: dict[int, TraceTree] = {}
+    for at in reversed(range(len(found))):
+        trees[at] = TraceTree(found[at], tuple([trees.pop(child) for child in range(*spans[at])]))
+    return trees[0]

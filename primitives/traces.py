@@ -1,0 +1,195 @@
+"""TraceStore: the steps of an agent's reasoning, as a forest, found by type, tag, parent and time.
+
+A trace is the record (position, parent id, trace type, tags, encoded metadata, encoded fields of its kind) under its
+id. Its index entries (trace_index.py) are written in the same transaction. Traces are never changed or removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from inmem.engine.codec import decode_value
+from inmem.engine.errors import InvariantError, TraceExistsError, TraceNotFoundError
+from inmem.engine.keys import Tag, user_key
+from inmem.primitives import trace_index
+from inmem.primitives.index_key import PRESENT, position_of, time_bound, time_of
+from inmem.primitives.labels import checked_tags, encoded_metadata
+from inmem.primitives.paging import at_most
+from inmem.primitives.record import pack_record, unpack_record
+from inmem.primitives.trace_kinds import Kind, PackedKind, pack_kind, trace_type_of, unpack_kind
+from inmem.primitives.trace_tree import TraceTree, build_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem.engine.transaction import Transaction
+
+# Inside the class, the name `list` is the method.
+Ids: TypeAlias = list[str]
+Traces: TypeAlias = "list[Trace]"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One recorded step.
+
+    Attributes:
+        id: unique in its run.
+        parent_id: the trace it belongs under, or None for a root.
+        trace_type: "ToolCall", "Decision", "Query", "Thought", "Error" or "Custom".
+        timestamp: microseconds since the epoch: the start of the transaction that recorded it.
+        tags: in the order given, each once.
+        metadata: a fresh dict, empty if none was given.
+        kind: the ToolCall, Decision, … with fresh fields.
+    """
+
+    id: str
+    parent_id: str | None
+    trace_type: str
+    timestamp: int
+    tags: tuple[str, ...]
+    metadata: dict[str, Any]
+    kind: Kind
+
+
+class TraceOperations:
+    """The TraceStore of one run, inside one transaction.
+
+    Every query returns traces in the order of recording: by the time of the recording transaction, within one
+    microsecond by the order in which those transactions began, within a transaction by the order of the calls.
+    """
+
+    __slots__ = ("_index", "_run", "_txn", "_view")
+
+    def __init__(self, txn: Transaction, run: str) -> None:
+        self._txn = txn
+        self._run = run
+        self._view = txn.view(run, Tag.TRACE)
+        self._index = txn.view(run, Tag.TRACE_INDEX)
+
+    def record(self, kind: Kind | PackedKind) -> Trace:
+        """Record a root trace under a fresh id. See `record_with_options`."""
+        return self.record_with_options(kind)
+
+    def record_child(self, parent_id: str, kind: Kind | PackedKind) -> Trace:
+        """Record a trace under `parent_id`, under a fresh id. See `record_with_options`."""
+        return self.record_with_options(kind, parent_id=parent_id)
+
+    def record_with_options(
+        self,
+        kind: Kind | PackedKind,
+        *,
+        id: str | None = None,  # noqa: A002  the name under which users know it
+        parent_id: str | None = None,
+        tags: Iterable[str] = (),
+        metadata: object = None,
+    ) -> Trace:
+        """Record a trace and return it.
+
+        Args:
+            kind: what happened.
+            id: unique in the run; None takes a fresh, time-ordered one.
+            parent_id: an existing trace of the same run; None makes a root.
+            tags: any strings; doubles count once.
+            metadata: a dict of anything that can be stored.
+
+        Raises:
+            TraceExistsError: the id is taken.
+            TraceNotFoundError: the run has no trace `parent_id`.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
+
+        Complexity: O(1) plus O(tags) index entries.
+        """
+        packed = pack_kind(kind)
+        trace_id = self._txn.new_id() if id is None else id
+        key = user_key(trace_id, where="trace id")
+        checked = checked_tags(tags)
+        metadata_data = encoded_metadata(metadata)
+        view = self._view
+        if parent_id is not None and view.get(user_key(parent_id, where="parent id")) is None:
+            raise TraceNotFoundError(parent_id)
+        if view.get(key) is not None:
+            raise TraceExistsError(trace_id)
+        position = position_of(self._txn, view.written_count)
+        record = (position, parent_id, packed.trace_type, checked, metadata_data, packed.fields)
+        view.put(key, pack_record(record))
+        for entry in trace_index.entries_of(position, key, parent_id, packed.trace_type, checked):
+            self._index.put(entry, PRESENT)
+        return _trace(trace_id, record)
+
+    def get(self, trace_id: str) -> Trace | None:
+        """Return the trace, or None if there is none with that id. O(1)."""
+        data = self._view.get(user_key(trace_id, where="trace id"))
+        return None if data is None else _trace(trace_id, unpack_record(data))
+
+    def query_by_type(self, trace_type: str | type[Kind], limit: int | None = None) -> Traces:
+        """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
+
+        Raises:
+            UsageError: there is no such type.
+        """
+        return self._found(trace_index.of_type(trace_type_of(trace_type)), limit)
+
+    def query_by_tag(self, tag: str, limit: int | None = None) -> Traces:
+        """Return the traces that have exactly this tag. O(log n) plus O(1) per trace returned."""
+        user_key(tag, where="tag")
+        return self._found(trace_index.of_tag(tag), limit)
+
+    def query_by_time(self, start: int, end: int, limit: int | None = None) -> Traces:
+        """Return the traces with start <= timestamp < end, in microseconds. O(log n) plus O(1) per trace returned."""
+        return self._found(trace_index.ALL, limit, time_bound(start, "start"), time_bound(end, "end"))
+
+    def get_children(self, trace_id: str, limit: int | None = None) -> Traces:
+        """Return the traces directly below this one; none if it does not exist. O(log n) plus O(1) per child."""
+        user_key(trace_id, where="trace id")
+        return self._found(trace_index.children_of(trace_id), limit)
+
+    def get_tree(self, trace_id: str) -> TraceTree:
+        """Return the trace with everything below it, at any depth. O(log n) per trace returned.
+
+        Raises:
+            TraceNotFoundError: there is no such trace.
+        """
+        root = self.get(trace_id)
+        if root is None:
+            raise TraceNotFoundError(trace_id)
+        return build_tree(root, lambda trace: self.get_children(trace.id))
+
+    def roots(self, limit: int | None = None) -> Traces:
+        """Return the traces that have no parent. O(log n) plus O(1) per trace returned."""
+        return self._found(trace_index.ROOTS, limit)
+
+    def list(self, limit: int | None = None) -> Ids:
+        """Return the ids of all traces. O(log n) plus O(1) per id returned."""
+        return at_most((key.decode() for key in trace_index.trace_ids(self._index, trace_index.ALL)), limit)
+
+    def count(self) -> int:
+        """Return how many traces there are. O(keys written in this transaction)."""
+        return self._view.count()
+
+    def check(self) -> None:
+        """Raise InvariantError unless the index entries are exactly those of the traces. O(n log n)."""
+        expected: list[bytes] = []
+        for key, data in self._view.scan():
+            position, parent_id, trace_type, tags, _, _ = unpack_record(data)
+            expected += trace_index.entries_of(position, key, parent_id, trace_type, tags)
+        if [key for key, _ in self._index.scan()] != sorted(expected):
+            raise InvariantError(f"run {self._run!r}: the trace index does not agree with the traces")
+
+    def _found(self, prefix: bytes, limit: int | None, low: bytes = b"", high: bytes | None = None) -> Traces:
+        return at_most(self._each(trace_index.trace_ids(self._index, prefix, low, high)), limit)
+
+    def _each(self, keys: Iterator[bytes]) -> Iterator[Trace]:
+        for key in keys:
+            data = self._view.get(key)
+            if data is None:
+                raise InvariantError(f"run {self._run!r}: the index names trace {key!r}, which does not exist")
+            yield _trace(key.decode(), unpack_record(data))
+
+
+def _trace(trace_id: str, record: tuple[Any, ...]) -> Trace:
+    position, parent_id, trace_type, tags, metadata, fields = record
+    kind = unpack_kind(PackedKind(trace_type, fields))
+    decoded: Any = decode_value(metadata)
+    return Trace(trace_id, parent_id, trace_type, time_of(position), tags, decoded, kind)

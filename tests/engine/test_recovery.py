@@ -1,0 +1,464 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from immutables import Map
+
+from inmem.engine import recovery as recovery_module
+from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
+from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError, StorageError
+from inmem.engine.keys import shard_of
+from inmem.engine.log_folder import checkpoint_name, segment_name
+from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log_records import CommitRecord, DropRun, TableWrites
+from inmem.engine.recovery import Recovery, TornFile, recover
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
+from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of
+from tests.engine.memory_disk import MemoryDisk
+from tests.golden.make import expectation
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+RUNS = st.sampled_from(["", "run-1", "run-2", "läufe"])
+WRITES = st.lists(
+    st.tuples(st.sampled_from([b"", b"a", b"b", b"c"]), st.none() | st.binary(max_size=4), st.integers(0, 9)),
+    max_size=3,
+    unique_by=lambda write: write[0],
+).map(tuple)
+OPERATIONS = st.builds(TableWrites, RUNS, st.integers(1, 2), WRITES) | st.builds(DropRun, RUNS)
+COMMITS = st.lists(OPERATIONS, min_size=1, max_size=3).map(tuple)
+STEPS = st.lists(
+    COMMITS | st.sampled_from(["sync", "roll", "checkpoint", "checkpoint and keep", "crash", "torn", "close", "skip"]),
+    max_size=25,
+)
+
+
+def state(disk):
+    recovered, position = recover(disk, 1)
+    return (
+        recovered.version,
+        recovered.transaction_id_max,
+        recovered.time_floor_us,
+        tables_of(recovered),
+        recovered.outcomes,
+    ), position
+
+
+def small_database():
+    """Three segments, the last of them not closed, with the state after each version."""
+    disk = MemoryDisk()
+    log = LogBuilder(disk, salt=1)
+    log.commit(put("run-1", b"a", b"1"))
+    log.commit(put("run-1", b"b", b"2"), put("run-2", b"a", b"3"))
+    log.close()
+    log = LogBuilder(disk, salt=2)
+    log.commit(put("run-1", b"a", None))
+    log.roll()
+    log.commit(DropRun("run-2"), put("run-2", b"z", b"4"))
+    log.sync()
+    log.commit(put("run-3", b"a", b"5"))
+    log.commit(put("run-3", b"b", b"6"))
+    return disk
+
+
+def prefixes(disk):
+    """Every state that a prefix of the last segment's frames leads to, by version."""
+    name = disk.names()[-1]
+    states = {}
+    content = disk.content()
+    for size in range(64, len(content[name]) + 1):
+        found, position = state(MemoryDisk(content | {name: content[name][:size]}))
+        assert position.end <= size
+        states[found[0]] = found
+    return states
+
+
+@given(STEPS)
+def test_recovery_is_the_fold_of_all_commits(steps):
+    disk = MemoryDisk()
+    log = LogBuilder(disk, salt=1)
+    model, outcomes, openings = {}, {}, 1
+    for step in steps:
+        match step:
+            case tuple():
+                version = log.commit(*step)
+                apply_to_model(model, version, step)
+                outcomes[log.salt, log.transaction_id] = version
+            case "sync":
+                log.sync()
+            case "roll":
+                log.roll()
+            case "checkpoint" | "checkpoint and keep":
+                log.checkpoint(remove_obsolete=step == "checkpoint")
+            case _:
+                if step == "close":
+                    log.close()
+                elif step == "torn":
+                    log.file.append(b"\xd5\xf7\x01torn")
+                openings += 1
+                log = LogBuilder(disk, salt=openings, skip_versions=3 if step == "skip" else 0)
+    before = disk.content()
+    for shards in (1, 3):
+        recovered, position = recover(disk, shards)
+        assert tables_of(recovered) == model
+        assert recovered.version == position.version == log.version
+        assert recovered.transaction_id_max == log.transaction_id
+        assert recovered.outcomes == outcomes
+        assert recovered.outcomes_since == 0
+        assert recovered.keys == sum(entry[1] is not None for table in model.values() for entry in table.values())
+        assert len(recovered.roots) == shards
+        assert all(shard_of(run, shards) == i for i, root in enumerate(recovered.roots) for run, _ in root)
+        assert (position.segment, position.end) == (log.header.number, log.file.size)
+        assert (position.torn, position.damaged) == ((), ())
+    assert disk.content() == before
+
+
+def test_an_empty_folder_is_an_empty_database():
+    recovered, position = recover(
+        MemoryDisk({"LOCK": b"", "notes.txt": b"", "1.wal": b"?", "000000000000.wal": b"?"}), 2
+    )
+    assert (recovered.version, recovered.keys, len(recovered.roots)) == (0, 0, 2)
+    assert (position.segment, position.end, position.version, position.is_clean) == (0, 0, 0, True)
+    assert (position.torn, position.obsolete) == ((), ())
+
+
+def test_a_clean_close_is_recognised():
+    disk = MemoryDisk()
+    log = LogBuilder(disk)
+    assert not recover(disk, 1)[1].is_clean
+    log.commit(put("run", b"a", b"1"))
+    assert not recover(disk, 1)[1].is_clean
+    log.close()
+    assert recover(disk, 1)[1].is_clean
+    log.file.append(b"x")
+    position = recover(disk, 1)[1]
+    assert not position.is_clean
+    assert position.torn[0][:3] == (segment_name(1), log.file.size - 1, 1)
+
+
+def test_a_log_cut_at_any_byte_gives_a_prefix_and_goes_on_from_there():
+    whole = small_database()
+    name = whole.names()[-1]
+    content = whole.content()
+    states = prefixes(whole)
+    assert sorted(states) == [3, 4, 5, 6]
+    for size in range(len(content[name]) + 1):
+        disk = MemoryDisk(content | {name: content[name][:size]})
+        found, position = state(disk)
+        assert found == states[found[0]]
+        torn = position.torn
+        assert sum(part.size for part in torn) == (size if size < 64 else size - position.end)
+        log = LogBuilder(disk, salt=77)
+        assert state(disk)[0] == found
+        version = log.commit(put("run-9", b"later", b"7"))
+        assert version == found[0] + 1
+        for salt in (78, 79):
+            again, position = state(disk)
+            assert again[0] == version
+            assert again[3] == found[3] | {("run-9", 1): {b"later": (version, b"7", 0)}}
+            assert position.torn == ()
+            LogBuilder(disk, salt=salt)
+        kept = {n: disk.read(n) for n in disk.names() if ".torn-" in n}
+        assert kept == {f"{part.name}.torn-{part.offset}": content[name][part.offset : size] for part in torn}
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
+def test_no_altered_byte_ever_leads_to_other_data(mask):
+    disk = small_database()
+    whole, _ = state(disk)
+    states = prefixes(disk)
+    content = disk.content()
+    names = disk.names()
+    # Version 4 was called durable by the frame of version 5.
+    proven = 4
+    refused = tails = 0
+    for name in names:
+        for at in range(len(content[name])):
+            altered = bytearray(content[name])
+            altered[at] ^= mask
+            try:
+                found, position = state(MemoryDisk(content | {name: bytes(altered)}))
+            except (CorruptionError, FormatVersionError):
+                refused += 1
+                continue
+            assert name == names[-1]
+            assert proven < found[0] + 1 <= whole[0]
+            assert found == states[found[0]]
+            assert position.torn[0].name == name
+            tails += 1
+    assert refused > tails > 0
+
+
+@pytest.mark.parametrize("mask", [0x01, 0xFF])
+def test_no_altered_byte_of_a_closed_database_goes_unnoticed(mask):
+    disk = small_database()
+    log = LogBuilder(disk, salt=5)
+    log.commit(put("run-1", b"a", b"7"))
+    log.checkpoint(remove_obsolete=True)
+    log.commit(put("run-1", b"b", b"8"))
+    log.close()
+    whole, _ = state(disk)
+    content = disk.content()
+    close_at = len(content[log.name]) - 32
+    for name in disk.names():
+        for at in range(len(content[name])):
+            altered = bytearray(content[name])
+            altered[at] ^= mask
+            if name == log.name and at >= close_at:
+                found, position = state(MemoryDisk(content | {name: bytes(altered)}))
+                assert found == whole
+                assert position.torn[0].offset == close_at
+            else:
+                with pytest.raises((CorruptionError, FormatVersionError)):
+                    recover(MemoryDisk(content | {name: bytes(altered)}), 1)
+
+
+@given(st.data())
+def test_no_cut_or_insertion_ever_leads_to_other_data(data):
+    disk = small_database()
+    states = prefixes(disk)
+    content = disk.content()
+    name = data.draw(st.sampled_from(disk.names()))
+    at = data.draw(st.integers(0, len(content[name])))
+    gone = data.draw(st.integers(0, 40))
+    inserted = data.draw(st.binary(max_size=40) | st.just(content[name][at : at + gone]))
+    altered = content[name][:at] + inserted + content[name][at + gone :]
+    try:
+        found, _ = state(MemoryDisk(content | {name: altered}))
+    except StorageError:
+        return
+    assert found == states[found[0]]
+
+
+def test_stale_frames_of_another_opening_are_ignored():
+    disk = MemoryDisk()
+    log = LogBuilder(disk, salt=1)
+    log.commit(put("run", b"a", b"1"))
+    other = SegmentHeader(1, 2, 0, 0, 0, 0)
+    log.file.append(encode_frame(FrameKind.COMMIT, 2, log.file.size, b"stale", other.seed))
+    recovered, position = recover(disk, 1)
+    assert recovered.version == 1
+    assert position.torn == (
+        TornFile(log.name, position.end, log.file.size - position.end, "the frame header does not match its checksum"),
+    )
+
+
+def test_an_interrupted_creation_is_reported_and_ignored():
+    disk = small_database()
+    whole, before = state(disk)
+    for content in (b"", b"INMEM", bytes(64), b"INMEMWAL" + bytes(56)):
+        disk.files[segment_name(4)] = bytearray(content)
+        found, position = state(disk)
+        assert found == whole
+        assert position.torn == (TornFile(segment_name(4), 0, len(content), "its creation was interrupted"),)
+        assert (position.segment, position.end) == (before.segment, before.end)
+    LogBuilder(disk).commit(put("run-1", b"a", b"9"))
+    assert state(disk)[0][0] == whole[0] + 1
+    assert disk.read(segment_name(4) + ".torn-0") == b"INMEMWAL" + bytes(56)
+
+
+def test_the_very_first_creation_may_have_been_interrupted():
+    disk = MemoryDisk({segment_name(1): b"INM"})
+    recovered, position = recover(disk, 1)
+    assert (recovered.version, position.segment, position.is_clean) == (0, 0, False)
+    LogBuilder(disk).commit(put("run", b"a", b"1"))
+    assert recover(disk, 1)[0].version == 1
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_missing_segment_is_damage(missing):
+    disk = small_database()
+    disk.remove(segment_name(missing))
+    with pytest.raises(CorruptionError) as caught:
+        recover(disk, 1)
+    assert caught.value.path == f"/memory/{segment_name(missing)}"
+
+
+def test_a_segment_under_another_number_is_damage():
+    disk = small_database()
+    disk.files[segment_name(4)] = disk.files[segment_name(3)]
+    with pytest.raises(CorruptionError) as caught:
+        recover(disk, 1)
+    assert (caught.value.path, caught.value.offset) == (f"/memory/{segment_name(4)}", 16)
+
+
+@pytest.mark.parametrize(
+    ("number", "header"),
+    [
+        (1, SegmentHeader(1, 1, 5, 0, 5, 0)),
+        (1, SegmentHeader(1, 1, 0, 64, 0, 0)),
+        (2, SegmentHeader(2, 2, 9, 0, 9, 0)),
+        (2, SegmentHeader(2, 2, 9, 64, 1, 0)),
+        (2, SegmentHeader(2, 2, 9, 10_000, 0, 0)),
+    ],
+)
+def test_a_segment_that_does_not_continue_the_one_before_is_damage(number, header):
+    files = {} if number == 1 else {segment_name(1): SegmentHeader(1, 1, 0, 0, 0, 0).encode()}
+    with pytest.raises(CorruptionError):
+        recover(MemoryDisk(files | {segment_name(number): header.encode()}), 1)
+
+
+def test_skipped_versions_are_never_given_out_again():
+    disk = MemoryDisk()
+    LogBuilder(disk, salt=1).commit(put("run", b"a", b"1"))
+    LogBuilder(disk, salt=2, skip_versions=10)
+    assert recover(disk, 1)[0].version == 11
+    assert LogBuilder(disk, salt=3).commit(put("run", b"a", b"2")) == 12
+    recovered, _ = recover(disk, 1)
+    assert tables_of(recovered) == {("run", 1): {b"a": (12, b"2", 0)}}
+
+
+def test_what_a_later_segment_does_not_count_is_void():
+    disk = MemoryDisk()
+    log = LogBuilder(disk, salt=1)
+    log.commit(put("run", b"a", b"1"))
+    end = log.file.size
+    log.commit(put("run", b"a", b"never acknowledged"))
+    header = SegmentHeader(2, 2, 2, end, 1, 0)
+    disk.create(segment_name(2)).append(header.encode())
+    recovered, position = recover(disk, 1)
+    assert tables_of(recovered) == {("run", 1): {b"a": (1, b"1", 0)}}
+    assert (recovered.version, position.torn) == (2, ())
+
+
+def test_a_checkpoint_makes_what_lies_before_it_obsolete():
+    disk = small_database()
+    log = LogBuilder(disk, salt=5)
+    log.checkpoint(remove_obsolete=False)
+    log.commit(put("run-1", b"c", b"7"))
+    log.checkpoint(remove_obsolete=False)
+    disk.create("000000000009.checkpoint.tmp").append(b"half")
+    whole, position = state(disk)
+    assert position.obsolete == (
+        "000000000009.checkpoint.tmp",
+        checkpoint_name(5),
+        *(segment_name(number) for number in range(1, 6)),
+    )
+    for name in position.obsolete:
+        disk.remove(name)
+        assert state(disk)[0][:4] == whole[:4]
+    assert disk.names() == [checkpoint_name(6), segment_name(6)]
+
+
+def test_commits_that_a_checkpoint_holds_already_are_not_folded_in_again():
+    disk = MemoryDisk()
+    log = LogBuilder(disk)
+    log.commit(put("run", b"a", b"1"))
+    log.roll()
+    log.commit(put("run", b"b", b"2"))
+    log.commit(DropRun("run"))
+    log.commit(put("run", b"c", b"4"))
+    # Taken while segment 2 was being written: it holds the first two of the three commits there.
+    entries = {b"d": (3, b"as the checkpoint has it", 0)}
+    snapshot = Snapshot(3, (Map({("run", 1): Table.build(entries)}),))
+    header = CheckpointHeader(2, 3, 0, 0, 3, 0)
+    disk.create(checkpoint_name(2)).append(b"".join(encode_checkpoint(header, snapshot, {})))
+    recovered, _ = recover(disk, 1)
+    assert tables_of(recovered) == {("run", 1): entries | {b"c": (4, b"4", 0)}}
+    assert (recovered.version, recovered.commits, recovered.outcomes_since) == (4, 1, 3)
+
+
+def test_a_damaged_checkpoint_is_passed_over_only_while_the_log_before_it_exists():
+    disk = small_database()
+    log = LogBuilder(disk, salt=5)
+    log.checkpoint(remove_obsolete=False)
+    log.commit(put("run-1", b"c", b"7"))
+    log.checkpoint(remove_obsolete=False)
+    log.commit(put("run-1", b"d", b"8"))
+    whole, _ = state(disk)
+    newest = checkpoint_name(6)
+    disk.files[newest][100] ^= 1
+    found, position = state(disk)
+    assert found == whole
+    assert [error.path for error in position.damaged] == [f"/memory/{newest}"]
+    assert newest not in position.obsolete
+    for needed in (segment_name(5), segment_name(6)):
+        content = disk.content()
+        del content[needed]
+        with pytest.raises(CorruptionError) as caught:
+            recover(MemoryDisk(content), 1)
+        assert caught.value.path == f"/memory/{newest}"
+    disk.files[checkpoint_name(5)][100] ^= 1
+    assert state(disk)[0] == whole
+    disk.remove(segment_name(1))
+    with pytest.raises(CorruptionError):
+        recover(disk, 1)
+
+
+def test_a_checkpoint_of_a_newer_format_is_never_passed_over():
+    disk = small_database()
+    LogBuilder(disk, salt=5).checkpoint(remove_obsolete=False)
+    disk.files[checkpoint_name(5)][8] = 2
+    with pytest.raises(FormatVersionError):
+        recover(disk, 1)
+
+
+def test_a_checkpoint_without_its_log_is_damage():
+    disk = small_database()
+    LogBuilder(disk, salt=5).checkpoint()
+    content = disk.content()
+    checkpoint = {checkpoint_name(5): content[checkpoint_name(5)]}
+    for files in (
+        checkpoint,
+        checkpoint | {segment_name(5): b""},
+        checkpoint | {segment_name(6): SegmentHeader(6, 1, 6, 64, 6, 0).encode()},
+        checkpoint | {segment_name(5): SegmentHeader(5, 1, 7, 64, 7, 0).encode()},
+        checkpoint | {segment_name(5): SegmentHeader(5, 1, 5, 64, 5, 0).encode()},
+    ):
+        with pytest.raises(CorruptionError) as caught:
+            recover(MemoryDisk(files), 1)
+        assert caught.value.path == f"/memory/{segment_name(5)}"
+
+
+def test_a_checkpoint_under_another_number_is_passed_over_as_damaged():
+    disk = small_database()
+    LogBuilder(disk, salt=5).checkpoint(remove_obsolete=False)
+    disk.rename(checkpoint_name(5), checkpoint_name(4))
+    recovered, position = recover(disk, 1)
+    assert recovered.commits == 6
+    assert [(error.path, error.offset) for error in position.damaged] == [(f"/memory/{checkpoint_name(4)}", 16)]
+
+
+def test_a_stray_number_costs_no_memory():
+    disk = MemoryDisk({"999999999999.checkpoint": b"", segment_name(1): SegmentHeader(1, 1, 0, 0, 0, 0).encode()})
+    with pytest.raises(CorruptionError):
+        recover(disk, 1)
+
+
+def test_the_newest_outcomes_are_kept_and_say_since_when(monkeypatch):
+    monkeypatch.setattr(recovery_module, "OUTCOMES_MAX", 3)
+    recovery = Recovery()
+    for version in range(1, 4):
+        recovery.apply(version, CommitRecord(version + 100, 0, ()), 7)
+    assert recovery.result(1).outcomes_since == 0
+    recovery.apply(10, CommitRecord(110, 0, ()), 8)
+    recovered = recovery.result(1)
+    assert recovered.outcomes == {(7, 102): 2, (7, 103): 3, (8, 110): 10}
+    assert recovered.outcomes_since == 1
+
+
+def test_versions_are_folded_in_ascending_order_only():
+    recovery = Recovery()
+    recovery.apply(5, CommitRecord(1, 0, ()), 0)
+    for version in (4, 5):
+        with pytest.raises(InvariantError):
+            recovery.apply(version, CommitRecord(1, 0, ()), 0)
+
+
+def test_ids_and_times_never_fall_behind_what_was_recovered():
+    recovery = Recovery()
+    for version, (transaction_id, timestamp_us) in enumerate([(5, 50), (9, 20), (7, 30)], start=1):
+        recovery.apply(version, CommitRecord(transaction_id, timestamp_us, ()), 0)
+    recovered = recovery.result(1)
+    assert (recovered.transaction_id_max, recovered.time_floor_us) == (9, 50)
+
+
+@pytest.mark.parametrize("name", ["closed", "crashed", "checkpoint"])
+def test_golden_files_open_to_the_recorded_state(name):
+    folder = GOLDEN / name
+    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".json"}
+    assert expectation(MemoryDisk(files)) == expected

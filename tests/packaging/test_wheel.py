@@ -1,0 +1,70 @@
+"""The wheel holds every file of the four code folders, once, under the one import name."""
+
+import email
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CODE_FOLDERS = ("inmem", "actors", "engine", "primitives")
+
+
+@pytest.fixture(scope="module")
+def distributions(build_folder) -> Path:
+    """A source distribution and the wheel built from it, as an index would serve them."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", "."]
+    subprocess.run(command, cwd=build_folder, check=True, capture_output=True)
+    return build_folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions):
+    (path,) = distributions.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def _packaged_name(name: str) -> str:
+    return name if name.startswith("inmem/") else f"inmem/{name}"
+
+
+def test_the_wheel_holds_exactly_the_files_of_the_code_folders(wheel, checkout_files, build_folder):
+    expected = {
+        _packaged_name(name)
+        for name in checkout_files
+        if name.split("/")[0] in CODE_FOLDERS and "/" in name and not (build_folder / name).is_symlink()
+    }
+    packaged = [name for name in wheel.namelist() if ".dist-info/" not in name]
+
+    assert set(packaged) == expected
+    assert len(packaged) == len(expected)
+    assert "inmem/py.typed" in packaged
+
+
+def test_the_source_distribution_holds_every_file_once(distributions):
+    (path,) = distributions.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = [name.split("/", 1)[1] for name in archive.getnames() if "/" in name]
+
+    assert len(names) == len(set(names))
+    doubled = [name for name in names if name.startswith(("inmem/actors", "inmem/engine", "inmem/primitives"))]
+    assert doubled == []
+
+
+def test_every_runtime_dependency_is_bounded_on_both_sides(wheel):
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    requirements = email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist", [])
+
+    assert requirements
+    unbounded = [line for line in requirements if ">=" not in line or "<" not in line]
+    assert unbounded == []
+
+
+def test_the_links_give_each_code_folder_its_import_name(build_folder):
+    for folder in CODE_FOLDERS[1:]:
+        link = build_folder / "inmem" / folder
+        assert link.is_symlink()
+        assert link.readlink() == Path("..") / folder

@@ -1,0 +1,107 @@
+"""A store without actors and files: one shard, and commits that take effect at once."""
+
+import random
+from collections.abc import Callable
+from contextlib import contextmanager
+
+from immutables import Map
+
+from inmem.engine.conflicts import Conflict
+from inmem.engine.errors import ConflictError
+from inmem.engine.shard import Part, Refused, Shard
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
+from inmem.engine.transaction import Isolation, Transaction
+from inmem.primitives.cells import CellOperations
+from inmem.primitives.events import EventOperations
+from inmem.primitives.kv import KVOperations
+from inmem.primitives.runs import RunOperations
+from inmem.primitives.traces import TraceOperations
+
+
+class SeededEntropy:
+    def __init__(self, seed: int = 7) -> None:
+        self._random = random.Random(seed)
+
+    def bits(self, count: int) -> int:
+        return self._random.getrandbits(count)
+
+    def uniform(self) -> float:
+        return self._random.random()
+
+
+class Store:
+    """What a database does around the primitives, in the fewest lines."""
+
+    def __init__(self) -> None:
+        self.shard = Shard(Map())
+        self.version = 0
+        self.now_us = 1_700_000_000_000_000
+        self._entropy = SeededEntropy()
+        self._last_id = 0
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.version, (self.shard.root,))
+
+    def begin(self, isolation: Isolation = Isolation.SNAPSHOT) -> Transaction:
+        self._last_id += 1
+        return Transaction(self._last_id, self.snapshot, self.now_us, self._entropy, isolation)
+
+    def commit(self, txn: Transaction) -> int:
+        """Return the version, or raise ConflictError."""
+        request = txn.seal()
+        verdict = self.shard.prepare(
+            Part(request.transaction_id, request.start_version, request.slices, request.dropped_runs)
+        )
+        if isinstance(verdict, Refused):
+            raise ConflictError(verdict.conflicts)
+        if any(part.writes for part in request.slices) or request.dropped_runs:
+            self.version += 1
+        self.shard.apply(request.transaction_id, self.version)
+        return self.version
+
+    def conflicts(self, txn: Transaction) -> tuple[Conflict, ...]:
+        """Commit, and return the conflicts that this met."""
+        try:
+            self.commit(txn)
+        except ConflictError as error:
+            return error.conflicts
+        return ()
+
+    @contextmanager
+    def transaction(self):
+        txn = self.begin()
+        yield txn
+        self.commit(txn)
+
+    def do(self, work: Callable[[Transaction], object]):
+        """Run `work` in a transaction of its own and return what it returns."""
+        txn = self.begin()
+        result = work(txn)
+        self.commit(txn)
+        return result
+
+    def kv(self, run: str = "run", txn: Transaction | None = None) -> KVOperations:
+        return KVOperations(txn or self.begin(), run)
+
+    def events(self, run: str = "run", txn: Transaction | None = None) -> EventOperations:
+        return EventOperations(txn or self.begin(), run)
+
+    def cells(self, run: str = "run", txn: Transaction | None = None) -> CellOperations:
+        return CellOperations(txn or self.begin(), run)
+
+    def traces(self, run: str = "run", txn: Transaction | None = None) -> TraceOperations:
+        return TraceOperations(txn or self.begin(), run)
+
+    def runs(self, txn: Transaction | None = None) -> RunOperations:
+        return RunOperations(txn or self.begin())
+
+    def tamper(self, run: str, tag: int, key: bytes, value: bytes | None) -> None:
+        """Change what is stored behind the primitives' back; None takes the entry away altogether."""
+        table = self.shard.root[run, tag]
+        entries = dict(table.entries)
+        entries.pop(key, None)
+        if value is not None:
+            entries[key] = (self.version, value, 0)
+        self.shard.root = self.shard.root.set((run, tag), Table.build(entries))

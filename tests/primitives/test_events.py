@@ -1,0 +1,211 @@
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from inmem.engine.codec import Encoded, encode_value
+from inmem.engine.conflicts import ReadConflict, WriteConflict
+from inmem.engine.errors import InvalidKeyError, InvalidValueError, InvariantError, UsageError
+from inmem.engine.keys import Key, Tag, event_key
+from inmem.primitives.event_chain import ChainVerification
+from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH
+from inmem.primitives.events import Event, EventOperations
+from inmem.primitives.index_key import PRESENT
+from tests.primitives.machine import TransactionMachine, limits, names, values
+from tests.primitives.store import Store
+
+
+class EventMachine(TransactionMachine):
+    """The model is the list of events."""
+
+    clock_steps_back = True
+
+    def new_model(self):
+        return []
+
+    def events(self) -> EventOperations:
+        return EventOperations(self.txn, "run")
+
+    @rule(event_type=names, payload=values)
+    def append(self, event_type, payload):
+        event = self.events().append(event_type, payload)
+        assert (event.event_type, event.payload) == (event_type, payload)
+        self.extend([event])
+
+    @rule(pairs=st.lists(st.tuples(names, values), max_size=4))
+    def append_many(self, pairs):
+        events = self.events().append_many(pairs)
+        assert [(event.event_type, event.payload) for event in events] == pairs
+        self.extend(events)
+
+    def extend(self, events):
+        for event in events:
+            assert event.sequence == len(self.model)
+            assert event.prev_hash == (self.model[-1].hash if self.model else FIRST_PREVIOUS_HASH)
+            assert event.timestamp == max(self.txn.now_us, self.model[-1].timestamp if self.model else 0)
+            self.model.append(event)
+
+    @rule(start=st.integers(0, 12), count=st.integers(-2, 12), batch_size=st.integers(1, 4))
+    def read(self, start, count, batch_size):
+        events = self.events()
+        assert events.read_range(start, max(start + count, 0)) == self.model[start : max(start + count, 0)]
+        assert list(events.iter(start, batch_size=batch_size)) == self.model[start:]
+        assert events.read(start) == (self.model[start] if start < len(self.model) else None)
+
+    @rule(event_type=names, limit=limits, after=st.none() | st.integers(0, 12))
+    def by_type(self, event_type, limit, after):
+        expected = [event for event in self.model if event.event_type == event_type]
+        if after is not None:
+            expected = [event for event in expected if event.sequence > after]
+        assert self.events().read_by_type(event_type, limit, after) == expected[:limit]
+
+    def check(self):
+        events = self.events()
+        assert events.len() == len(self.model)
+        assert events.head() == (self.model[-1] if self.model else None)
+        assert events.verify_chain() == ChainVerification(True, len(self.model))
+        events.check()
+
+
+TestEventLog = EventMachine.TestCase
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+def append(store, *pairs, run="run"):
+    return store.do(lambda txn: store.events(run, txn).append_many(pairs))
+
+
+def test_concurrent_appenders_conflict_on_the_sequence_they_both_take(store):
+    append(store, ("x", 0))
+    first, second = store.begin(), store.begin()
+    for txn in (first, second):
+        store.events(txn=txn).append("x", 1)
+    store.commit(first)
+    key = Key.event("run", 1)
+    conflicts = store.conflicts(second)
+    assert ReadConflict(key, 0, 2) in conflicts
+    assert WriteConflict(key, 1, 2) in conflicts
+
+
+@pytest.mark.parametrize("reading", ["head", "len"])
+def test_an_append_meanwhile_conflicts_with_whoever_read_the_head(store, reading):
+    append(store, ("x", 0))
+    txn = store.begin()
+    getattr(store.events(txn=txn), reading)()
+    store.kv(txn=txn).put("seen", True)
+    append(store, ("x", 1))
+    assert store.conflicts(txn) == (ReadConflict(Key.event("run", 1), 0, 2),)
+
+
+def test_reading_events_that_are_there_does_not_conflict_with_appends(store):
+    append(store, ("x", 0))
+    txn = store.begin()
+    store.events(txn=txn).read(0)
+    store.events(txn=txn).read_range(0, 10)
+    store.events(txn=txn).read_by_type("x")
+    store.kv(txn=txn).put("seen", True)
+    append(store, ("x", 1))
+    assert store.conflicts(txn) == ()
+
+
+def test_aborted_appends_burn_no_sequence(store):
+    store.events().append("x", 0)
+    assert append(store, ("x", 1))[0].sequence == 0
+
+
+def test_timestamps_never_decrease(store):
+    append(store, ("x", 0))
+    later = store.now_us
+    store.now_us -= 5_000_000
+    event = append(store, ("x", 1))[0]
+    assert event.timestamp == later
+    assert store.events().verify_chain().is_valid
+
+
+def test_append_many_appends_all_or_nothing(store):
+    txn = store.begin()
+    events = store.events(txn=txn)
+    with pytest.raises(InvalidValueError, match=r'^events\[1\]\.payload\["a"\]: set cannot be stored'):
+        events.append_many([("x", 1), ("x", {"a": set()})])
+    with pytest.raises(InvalidKeyError, match=r"^events\[1\]\.event_type: must not be empty"):
+        events.append_many([("x", 1), ("", 1)])
+    for odd in (("x",), "xy", ("x", 1, 2), None):
+        with pytest.raises(UsageError, match=r"^events\[1\]: must be a pair"):
+            events.append_many([("x", 1), odd])
+    assert not txn.has_writes
+
+
+def test_arguments_are_refused_by_name(store):
+    events = store.events()
+    with pytest.raises(InvalidValueError, match=r"^payload: set cannot be stored"):
+        events.append("x", set())
+    for event_type in ("", 1, None, "x" * 1025):
+        with pytest.raises(InvalidKeyError, match=r"^event_type: "):
+            events.append(event_type, 1)
+        with pytest.raises(InvalidKeyError, match=r"^event_type: "):
+            events.read_by_type(event_type)
+    for sequence in (-1, True, 1.0, "1", 2**63):
+        with pytest.raises(InvalidKeyError, match=r"^sequence: "):
+            events.read(sequence)
+        with pytest.raises(InvalidKeyError, match=r"^sequence: "):
+            events.iter(sequence)
+    for batch_size in (0, True, 1.0):
+        with pytest.raises(UsageError, match=r"^batch_size: "):
+            events.iter(batch_size=batch_size)
+
+
+def test_iterating_yields_the_events_there_were_when_it_began(store):
+    append(store, ("x", 0), ("x", 1))
+    txn = store.begin()
+    events = store.events(txn=txn)
+    iterator = events.iter(batch_size=1)
+    events.append("x", 2)
+    assert [event.sequence for event in iterator] == [0, 1]
+
+
+def test_what_is_read_out_is_not_the_stored_payload(store):
+    payload = {"items": [1]}
+    txn = store.begin()
+    events = store.events(txn=txn)
+    event = events.append("x", payload)
+    payload["items"].append(2)
+    event.payload["items"].append(3)
+    events.read(0).payload["items"].append(4)
+    assert events.read(0) == Event(0, "x", {"items": [1]}, store.now_us, FIRST_PREVIOUS_HASH, event.hash)
+    assert events.verify_chain().is_valid
+
+
+def test_an_encoded_payload_has_the_same_hash(store):
+    plain = store.events().append("x", [1, "é"])
+    assert store.events().append("x", Encoded(encode_value([1, "é"]))) == plain
+
+
+def test_runs_have_chains_of_their_own(store):
+    first = append(store, ("x", 1), run="first")[0]
+    second = append(store, ("x", 1), run="second")[0]
+    assert (first.sequence, second.sequence) == (0, 0)
+    assert first.hash != second.hash
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        (b"y\x00\x00" + event_key(7), PRESENT, "does not agree"),
+        (b"x\x00\x00" + event_key(0), None, "does not agree"),
+    ],
+)
+def test_check_finds_an_index_that_does_not_agree(store, key, value, complaint):
+    append(store, ("x", 1))
+    store.tamper("run", Tag.EVENT_INDEX, key, value)
+    with pytest.raises(InvariantError, match=complaint):
+        store.events().check()
+
+
+def test_an_index_entry_without_its_event_is_our_bug(store):
+    append(store, ("x", 1))
+    store.tamper("run", Tag.EVENT_INDEX, b"x\x00\x00" + event_key(7), PRESENT)
+    with pytest.raises(InvariantError, match="event 7, which does not exist"):
+        store.events().read_by_type("x")
