@@ -7,8 +7,9 @@ so handing a message over costs no thread switch: that is what makes thousands o
 Actors that may block have a thread of their own; what they send comes back through the same queue.
 
 Two things are worth knowing when reading `_run`. Nobody stays trapped running other people's work: a thread whose own
-reply is there hands over to one that still waits. And no message is ever left behind: whoever finds the lock taken has
-already queued its message, and whoever lets the lock go looks at the queue once more.
+reply is there, or whose time is up, hands over to one that still waits, or else lets the next thread that posts take
+over. And no message is ever left behind: whoever finds the lock taken has already queued its message, and whoever lets
+the lock go either has a successor or looks at the queue once more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, ReplyTo
 
 TELLER_MESSAGES_MAX = 64
-"""How many messages a thread that waits for nothing runs before it hands over to one that waits."""
+"""How many messages a thread that waits for nothing runs before it wants to be relieved."""
+
+_NOTHING: Final[ReplyFuture[None]] = ReplyFuture()
+"""What a thread waits for that wants to stop running the queue as soon as somebody else can."""
+_NOTHING.set()
 
 
 class CallerDispatcher:
@@ -36,6 +41,9 @@ class CallerDispatcher:
     def __init__(self) -> None:
         self._queue: deque[tuple[Mailbox, Any, ReplyTo | None]] = deque()
         self._running = threading.Lock()
+        self._relieving = threading.Lock()
+        # Ident of the thread that runs the queue, once it has nothing to wait for any more; else 0.
+        self._tired = 0
         self._waiters: deque[ReplyFuture[Any]] = deque()
         self._lanes: dict[Mailbox, ThreadLane] = {}
         self._timers = Timers()
@@ -48,10 +56,16 @@ class CallerDispatcher:
         """Queue a message, and run the queue unless somebody is at it."""
         if mailbox.own_thread:
             self._lane(mailbox).put(message, reply_to)
+            if interrupts.pending:
+                interrupts.raise_pending()
             return
         self._queue.append((mailbox, message, reply_to))
         if not self._running.locked():
             self._run(None)
+            if interrupts.pending:
+                interrupts.raise_pending()
+        elif self._tired and self._tired != threading.get_ident():
+            self._relieve()
             if interrupts.pending:
                 interrupts.raise_pending()
 
@@ -62,6 +76,8 @@ class CallerDispatcher:
             return
         self._queue.append((mailbox, message, future))
         self._run(future)
+        if interrupts.pending:
+            interrupts.raise_pending()
 
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any) -> None:
         """Queue a message later, from the timer thread."""
@@ -70,10 +86,11 @@ class CallerDispatcher:
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Run the queue; when there is nothing to run, or somebody else runs it, block."""
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        future.arm()
         try:
             while True:
                 self._waiters.append(future)
-                self._run(future)
+                self._run(future, deadline_s)
                 if interrupts.pending:
                     interrupts.raise_pending()
                 if future.done:
@@ -85,10 +102,8 @@ class CallerDispatcher:
                 if future.done:
                     return
         finally:
-            self._forget(future)
-            # This thread may just have been chosen to go on running the queue.
-            if self._queue:
-                self._run(future)
+            # One call, so that no second Ctrl-C comes in between.
+            self._leave(future)
 
     def sleep(self, delay_s: float) -> None:
         """Pause the calling thread."""
@@ -113,34 +128,58 @@ class CallerDispatcher:
 
     def _lane(self, mailbox: Mailbox) -> ThreadLane:
         lane = self._lanes.get(mailbox)
-        if lane is None:
-            lane = self._lanes[mailbox] = ThreadLane(mailbox)
-        return lane
+        return lane if lane is not None else self._lanes.setdefault(mailbox, ThreadLane(mailbox))
 
     @interrupts.uninterrupted
-    def _run(self, until: ReplyFuture[Any] | None) -> None:
+    def _run(self, until: ReplyFuture[Any] | None, deadline_s: float | None = None) -> None:
+        """Run the queue until it is empty, or until somebody else does so once `until` is done or time is up."""
         queue = self._queue
         running = self._running
         budget = TELLER_MESSAGES_MAX
         while queue:
             if not running.acquire(False):
                 return
-            handing_over = False
+            leaving = False
             try:
                 while queue:
                     mailbox, message, reply_to = queue.popleft()
                     mailbox.deliver(message, reply_to)
                     if until is None:
                         budget -= 1
-                        handing_over = budget < 0 and bool(self._waiters)
+                        free = budget < 0
                     else:
-                        handing_over = until.done and bool(self._waiters)
-                    if handing_over:
-                        break
+                        free = until.done or (deadline_s is not None and time.monotonic() >= deadline_s)
+                    if free:
+                        if self._relieving.locked():
+                            return
+                        if self._waiters:
+                            leaving = True
+                            break
+                        self._tired = threading.get_ident()
             finally:
+                self._tired = 0
                 running.release()
-            if handing_over and self._hand_over(until):
+            if leaving and self._hand_over(until):
                 return
+
+    @interrupts.uninterrupted
+    def _relieve(self) -> None:
+        """Take over from a thread that runs the queue and is tired of it. That takes it one message at most."""
+        if not self._relieving.acquire(False):
+            return
+        try:
+            self._running.acquire()
+        finally:
+            self._relieving.release()
+        self._running.release()
+        self._run(None)
+
+    @interrupts.uninterrupted
+    def _leave(self, future: ReplyFuture[Any]) -> None:
+        """Wait no more; and in case this thread has just been chosen to go on running the queue, do."""
+        self._forget(future)
+        if self._queue:
+            self._run(_NOTHING)
 
     def _hand_over(self, own: ReplyFuture[Any] | None) -> bool:
         """Wake a thread that still waits, to run the queue from here on; return whether there was one."""

@@ -6,6 +6,7 @@ snapshot. Everything else is a request to an actor.
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from inmem.actors.future import ReplyFuture
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.messages.request import Request
+    from inmem.actors.published import Published
     from inmem.engine.conflicts import Conflict
     from inmem.engine.snapshot import Snapshot
     from inmem.engine.transaction import CommitRequest
@@ -67,14 +69,18 @@ class Client:
     """
 
     def __init__(self, directory: Directory) -> None:
+        self._unusable: type[InmemError] | None = None
+        self.connect(directory, directory.published)
+        _clients.add(self)
+
+    def connect(self, directory: Directory, published: Published) -> None:
+        """Talk to the store of `directory` from now on, and take `published` for its newest state."""
         self.directory = directory
-        self._published = directory.published
+        self._published = published
         self._clock = directory.clock
         self._entropy = directory.entropy
         self._routes = directory.routes
         self._coordinator = directory.coordinator
-        self._unusable: type[InmemError] | None = None
-        _clients.add(self)
 
     def snapshot(self) -> Snapshot:
         """Return the newest published snapshot. O(1), without a message.
@@ -168,37 +174,34 @@ class Client:
         """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
         timeout_s = _timeout(timeout)
         deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
-        attempt = 0
-        while True:
+        for attempt in itertools.count():
             remaining_s = None if deadline_s is None else deadline_s - self.monotonic_s()
             if remaining_s is not None and timeout_s is not None and remaining_s <= 0:
                 raise TransactionTimeoutError(timeout_s)
-            txn = self.begin(run, isolation=isolation, timeout=remaining_s, attempt=attempt)
+            failure: ConflictError | TransactionAbortedError | None
             try:
-                result = fn(txn)
-            except BaseException:
-                if txn.status is TransactionStatus.ACTIVE:
-                    txn.abort()
-                raise
-            if txn.status is not TransactionStatus.ACTIVE:
-                # fn has ended it by hand, which is its right.
-                return result
-            try:
-                txn.commit()
-            except (ConflictError, TransactionAbortedError) as error:
-                if attempt >= retry.max_retries:
-                    if isinstance(error, ConflictError):
-                        raise RetriesExhaustedError(attempt + 1, error.conflicts) from error
-                    raise
-            except TransactionTimeoutError:
-                raise TransactionTimeoutError(timeout_s or 0.0) from None
+                txn = self.begin(run, isolation=isolation, timeout=remaining_s, attempt=attempt)
+            except TransactionAbortedError as error:
+                failure = error
             else:
-                return result
+                try:
+                    result = fn(txn)
+                except BaseException:
+                    if txn.status is TransactionStatus.ACTIVE:
+                        txn.abort()
+                    raise
+                failure = _commit_unless_ended(txn, timeout_s)
+                if failure is None:
+                    return result
+            if attempt >= retry.max_retries:
+                if isinstance(failure, ConflictError):
+                    raise RetriesExhaustedError(attempt + 1, failure.conflicts) from failure
+                raise failure
             delay_s = retry.delay_s(attempt, self._entropy.uniform())
             if deadline_s is not None:
                 delay_s = min(delay_s, max(0.0, deadline_s - self.monotonic_s()))
             self.directory.dispatcher.sleep(delay_s)
-            attempt += 1
+        raise InvariantError("unreachable")
 
     def _commit_in_time(self, message: Commit, remaining_s: float, timeout_s: float) -> Any:
         if self._unusable is not None:
@@ -223,6 +226,21 @@ class Client:
     def disown(self) -> None:
         """In a forked child: everything here belongs to the parent."""
         self._unusable = ForkedProcessError
+
+
+def _commit_unless_ended(
+    txn: ClientTransaction, timeout_s: float | None
+) -> ConflictError | TransactionAbortedError | None:
+    """Commit, unless the user's function has ended the transaction by hand; return what is worth another attempt."""
+    if txn.status is not TransactionStatus.ACTIVE:
+        return None
+    try:
+        txn.commit()
+    except (ConflictError, TransactionAbortedError) as error:
+        return error
+    except TransactionTimeoutError:
+        raise TransactionTimeoutError(timeout_s or 0.0) from None
+    return None
 
 
 def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:

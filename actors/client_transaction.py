@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from inmem.actors import interrupts
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
     InvalidKeyError,
@@ -237,8 +238,10 @@ class ClientTransaction(RunAccess):
         else:
             self.abort()
 
+    @interrupts.uninterrupted
     def __del__(self) -> None:
-        # Forgotten without an end: the coordinator must not count it as running for ever.
+        # Forgotten without an end: the coordinator must not count it as running for ever. Python would swallow a
+        # KeyboardInterrupt here.
         engine = getattr(self, "_engine", None)
         if engine is not None and engine.status is TransactionStatus.ACTIVE:
             self._client.end(engine.id)

@@ -106,9 +106,9 @@ class Coordinator(StoreActor):
         self._outcomes = outcomes
         self._salt = salt
         self._transaction_id = transaction_id
-        self._lost_after = lost_after
+        self.lost_after = lost_after
         self._first_version = published.snapshot.version
-        self._refusal = refusal
+        self.refusal = refusal
         self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, published.snapshot)
         self._shards: Sequence[MailboxRef] = ()
         self._writer: MailboxRef | None = None
@@ -127,6 +127,11 @@ class Coordinator(StoreActor):
             self._counts = predecessor._counts
             self._conflicts = predecessor._conflicts
             self._groups = predecessor._groups
+
+    @property
+    def published(self) -> Snapshot:
+        """The newest snapshot that this coordinator has published, or started from."""
+        return self._pipeline.published
 
     def wire(self, shards: Sequence[MailboxRef], writer: MailboxRef | None, checkpointer: MailboxRef | None) -> None:
         """Learn the addresses of the rest of the core, before the first message."""
@@ -256,9 +261,9 @@ class Coordinator(StoreActor):
     def _why_not(self, request: CommitRequest) -> InmemError | None:
         if self._draining is not None:
             return DatabaseClosedError()
-        if self._refusal is not None:
-            return self._refusal
-        if self._lost_after is not None and self._lost_after < request.start_version < self._first_version:
+        if self.refusal is not None:
+            return self.refusal
+        if self.lost_after is not None and self.lost_after < request.start_version < self._first_version:
             return TransactionAbortedError("it began before a restart that lost part of what it had seen")
         return None
 

@@ -86,8 +86,8 @@ def start_core(
     system_clock: Clock,
     disk: Disk | None,
     predecessor: Coordinator | None,
-) -> Coordinator:
-    """Put new actors behind all addresses of the core; return the coordinator's.
+) -> tuple[Coordinator, tuple[Mailbox, ...]]:
+    """Put new actors behind the addresses of the core; return the coordinator and the addresses in use.
 
     The shards come first and the coordinator last: what has piled up in its mailbox makes it talk to them at once.
     """
@@ -135,4 +135,5 @@ def start_core(
     )
     coordinator.wire([mailbox.ref for mailbox in mailboxes.shards], writer_ref, checkpointer_ref)
     coordinator_ref.tell(Resume(coordinator))
-    return coordinator
+    with_disk = (mailboxes.disk, mailboxes.checkpointer) if checkpointer_ref is not None else ()
+    return coordinator, (*mailboxes.shards, *with_disk, mailboxes.writer, mailboxes.coordinator)

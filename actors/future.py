@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 from _thread import LockType, allocate_lock
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import pykka
+
+from inmem.actors import interrupts
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,6 +33,10 @@ class _Unset:
 
 
 _UNSET: Final = _Unset()
+
+_arming: Final = allocate_lock()
+"""Held while a future gets its baton: two threads that begin to wait for it must share one."""
+os.register_at_fork(before=_arming.acquire, after_in_parent=_arming.release, after_in_child=_arming.release)
 
 
 class ReplyFuture(pykka.Future[T]):
@@ -73,6 +80,8 @@ class ReplyFuture(pykka.Future[T]):
                 self._waiting.wait(self, timeout)
             else:
                 self.block(timeout)
+            if interrupts.pending:
+                interrupts.raise_pending()
             if self._value is _UNSET:
                 raise pykka.Timeout(f"{timeout} seconds")
         if self._error is not None:
@@ -80,25 +89,37 @@ class ReplyFuture(pykka.Future[T]):
             raise error.with_traceback(traceback)
         return self._value  # type: ignore[no-any-return]
 
+    @interrupts.uninterrupted
+    def arm(self) -> None:
+        """See to it that a `nudge` from now on is not lost: the next `block`, if there is one, returns at once."""
+        with _arming:
+            if self._baton is None:
+                baton = allocate_lock()
+                baton.acquire()
+                self._baton = baton
+
     def block(self, timeout_s: float | None) -> None:
         """Block this thread until somebody sets the reply or calls `nudge`, or until `timeout_s` have passed."""
-        baton = self._baton
-        if baton is None:
-            baton = allocate_lock()
-            baton.acquire()
-            self._baton = baton
+        if self._baton is None:
+            self.arm()
         # The order matters: whoever sets the value looks for the baton afterwards, so one of us sees the other.
-        if self._value is _UNSET:
-            baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
+        if self._value is _UNSET and self._baton is not None:
+            try:
+                self._baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
+            finally:
+                if self._value is not _UNSET:
+                    # Several threads may wait for one reply; each wakes the next.
+                    self.nudge()
 
+    @interrupts.uninterrupted
     def nudge(self) -> None:
-        """Wake the thread that blocks on this future, if one does, without a reply."""
+        """Wake a thread that blocks on this future, if one does, without a reply."""
         baton = self._baton
         if baton is not None and baton.locked():
             try:
                 baton.release()
             except RuntimeError:
-                # Somebody else released it between the check and the call: the thread is awake, which is the aim.
+                # Somebody else released it between the check and the call: a thread is awake, which is the aim.
                 return
 
     def set(self, value: T | None = None) -> None:

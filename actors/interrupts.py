@@ -12,6 +12,7 @@ replaces anybody else's.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,8 +36,8 @@ def uninterrupted(function: FunctionT) -> FunctionT:
 
 
 def raise_pending() -> None:
-    """Raise what was kept back, in the main thread; elsewhere do nothing."""
-    if pending and threading.current_thread() is threading.main_thread():
+    """Raise what was kept back, in the main thread and outside uninterrupted functions; elsewhere do nothing."""
+    if pending and threading.current_thread() is threading.main_thread() and not _is_protected(sys._getframe(1)):
         error = pending[0]
         pending.clear()
         raise error
@@ -57,11 +58,16 @@ def install() -> None:
 
 
 def _on_sigint(signum: int, frame: FrameType | None) -> None:
-    inner = frame
-    while inner is not None:
-        if inner.f_code in _PROTECTED:
-            pending.append(KeyboardInterrupt())
-            return
-        inner = inner.f_back
+    if _is_protected(frame):
+        pending.append(KeyboardInterrupt())
+        return
     pending.clear()
     signal.default_int_handler(signum, frame)
+
+
+def _is_protected(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code in _PROTECTED:
+            return True
+        frame = frame.f_back
+    return False

@@ -27,7 +27,7 @@ from inmem.actors.messages.core import (
     SyncDue,
     Synced,
 )
-from inmem.engine.errors import InvariantError, StorageError
+from inmem.engine.errors import DatabaseClosedError, InvariantError, StorageError
 from inmem.engine.group_commit import Durability, GroupCommit
 from inmem.engine.log_format import SegmentHeader
 
@@ -85,6 +85,8 @@ class LogWriter(StoreActor):
         self._timer_runs = False
         self._checkpoints: list[Owed] = []
         self._checkpoint_runs = False
+        self._closing: Owed | None = None
+        self._closed = False
         self._group = GroupCommit(
             self,
             durability,
@@ -111,6 +113,8 @@ class LogWriter(StoreActor):
                 self._group.segment_started(header, file.size)
             case SegmentRefused(_, error):
                 self._group.segment_refused(error)
+            case Flush() | Checkpoint() if self._closed:
+                raise DatabaseClosedError
             case Flush():
                 self._group.flush(self.owe(message))
                 return LATER
@@ -123,11 +127,13 @@ class LogWriter(StoreActor):
             case CheckpointFailed(_, error):
                 self._end_checkpoint(0, error)
             case CloseLog():
-                self._close()
-                return LogClosed(self._group.version)
+                self._closing = self.owe(message)
             case _:
                 raise InvariantError(f"the log writer cannot handle {type(message).__name__}")
-        return None
+        if self._closing is None:
+            return None
+        self._continue_closing()
+        return LATER
 
     # What GroupCommit wants done.
 
@@ -194,6 +200,22 @@ class LogWriter(StoreActor):
         if self._file is not None:
             self._file.close()
         self._file = file
+
+    def _continue_closing(self) -> None:
+        """Close the log once no sync and no checkpoint is under way: afterwards the folder is somebody else's."""
+        closing = self._closing
+        if closing is None or self._checkpoint_runs or not self._group.is_idle:
+            return
+        self._closing = None
+        self._closed = True
+        try:
+            self._close()
+        except StorageError as error:
+            closing.refuse(error)
+        except OSError as error:
+            closing.refuse(StorageError(f"the log could not be made durable: {error.strerror}"))
+        else:
+            closing.answer(LogClosed(self._group.version))
 
     def _close(self) -> None:
         """Write the mark of a clean close. Runs when nothing is in flight, so that waiting here delays nobody."""

@@ -57,7 +57,7 @@ class Options:
         Raises:
             UsageError: one of them is not acceptable; the message names it.
         """
-        folder = os.fspath(path)
+        folder = os.fspath(path) if isinstance(path, str | os.PathLike) else None
         if not isinstance(folder, str) or not folder or "\0" in folder:
             raise UsageError(f"path: must be a non-empty str or os.PathLike of str, not {path!r}")
         if durability not in tuple(Durability):
@@ -68,6 +68,9 @@ class Options:
             raise UsageError(f"shards: must be an int from 1 to {SHARDS_MAX}, not {shards!r}")
         if dispatcher not in ("caller", "threads"):
             raise UsageError(f'dispatcher: must be "caller" or "threads", not {dispatcher!r}')
+        for name, flag in (("read_only", read_only), ("create", create)):
+            if type(flag) is not bool:
+                raise UsageError(f"{name}: must be a bool, not {flag!r}")
         if folder == MEMORY and read_only:
             raise UsageError("read_only: a database in memory begins empty, so there would be nothing to read")
         return cls(folder, Durability(durability), float(sync_interval), shards, dispatcher, read_only, create)

@@ -124,6 +124,7 @@ class Supervisor(StoreActor):
         self._clock = StoreClock(clock, 0)
         self._published = Published(Snapshot(0, ()))
         self._coordinator: Coordinator | None = None
+        self._members: tuple[Mailbox, ...] = ()
         self._directory = self._make_directory(dispatcher)
         self._routes: dict[type, MailboxRef] = dict(self._directory.routes)
         self._core = 0
@@ -267,7 +268,7 @@ class Supervisor(StoreActor):
             lost_after=lost_after,
             refusal=refusal,
         )
-        self._coordinator = start_core(
+        self._coordinator, self._members = start_core(
             self._core_mailboxes,
             state,
             supervisor=self.ref,
@@ -318,9 +319,9 @@ class Supervisor(StoreActor):
         self._failed_because = error
         if error is not None:
             self._failures.append(self._system_clock.monotonic_s())
-        running = [mailbox for mailbox in self._core_mailboxes if mailbox.actor is not None or mailbox.name == name]
-        self._halting = {mailbox.name for mailbox in running}
-        for mailbox in running:
+        # Those too that have not been resumed yet: their Halt arrives behind their Resume.
+        self._halting = {mailbox.name for mailbox in self._members}
+        for mailbox in self._members:
             if mailbox.name != name:
                 mailbox.ref.tell(Halt(self._core))
 
@@ -384,6 +385,9 @@ class Supervisor(StoreActor):
                 owed.refuse(refusal)
 
     def _pay(self, owed: Owed, recovered: Recovered, salt: int, *, proven: bool) -> None:
+        if isinstance(owed.message, CloseLog):
+            self._directory.writer.send(owed.message, owed.reply_to)
+            return
         if not isinstance(owed.message, Commit):
             self._routes.get(type(owed.message), self._directory.coordinator).send(owed.message, owed.reply_to)
             return

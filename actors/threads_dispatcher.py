@@ -7,6 +7,7 @@ import time
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
 from inmem.actors.timers import Timers
 
@@ -23,6 +24,7 @@ class ThreadLane:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
+    @interrupts.uninterrupted
     def put(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Queue a message for the thread."""
         self._queue.put((message, reply_to))
@@ -59,7 +61,6 @@ class ThreadsDispatcher:
 
     def __init__(self) -> None:
         self._lanes: dict[Mailbox, ThreadLane] = {}
-        self._creating = threading.Lock()
         self._timers = Timers()
 
     def future(self) -> ReplyFuture[Any]:
@@ -70,9 +71,10 @@ class ThreadsDispatcher:
         """Queue a message for the mailbox's thread."""
         lane = self._lanes.get(mailbox)
         if lane is None:
-            with self._creating:
-                lane = self._lanes.setdefault(mailbox, ThreadLane(mailbox))
+            lane = self._lanes.setdefault(mailbox, ThreadLane(mailbox))
         lane.put(message, reply_to)
+        if interrupts.pending:
+            interrupts.raise_pending()
 
     def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
         """Queue a message for the mailbox's thread."""

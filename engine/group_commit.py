@@ -120,6 +120,7 @@ class GroupCommit:
         self._starting = False
         self._rotate = False
         self._syncing_to: int | None = None
+        self._sync_owed = False
         self._pending: list[tuple[int, bytes]] = []
         # Written but not answered yet, `always` only: the first version and the transactions of one group.
         self._unanswered: tuple[int, tuple[int, ...]] | None = None
@@ -151,9 +152,9 @@ class GroupCommit:
         self._advance()
 
     def sync_due(self) -> None:
-        """`interval`: the time has come to sync what was written."""
-        if self._open and not self._starting and self._syncing_to is None and self._end > self._synced_end:
-            self._start_sync()
+        """`interval`: the time has come to sync what was written, at the latest when what runs now has ended."""
+        self._sync_owed = True
+        self._advance()
 
     def rotate(self) -> None:
         """Go on in a new segment as soon as the current one is durable."""
@@ -207,7 +208,7 @@ class GroupCommit:
         """Return the frame that marks a clean close, or None when this opening never wrote anything."""
         if not self._open:
             return None
-        return encode_frame(FrameKind.CLOSE, self._version, self._end, b"", self._seed)
+        return encode_frame(FrameKind.CLOSE, self._version, self._synced_end, b"", self._seed)
 
     def check(self) -> None:
         """Raise `InvariantError` unless the marks are in order."""
@@ -275,16 +276,19 @@ class GroupCommit:
 
     def _start_sync(self) -> None:
         self._syncing_to = self._end
+        self._sync_owed = False
         self._out.sync()
 
     def _answer_flushes(self) -> None:
-        """Answer the flushes whose records are durable; start a sync when one is still waited for."""
-        if self._starting or not self._flushes:
+        """Answer the flushes whose records are durable; start a sync when one is due or still waited for."""
+        if self._starting:
             return
         synced_end = self._synced_end
+        if synced_end == self._end:
+            self._sync_owed = False
         done = [flush for flush in self._flushes if flush.end is not None and flush.end <= synced_end]
         self._flushes = [flush for flush in self._flushes if flush.end is None or flush.end > synced_end]
         for flush in done:
             self._out.flushed(flush.ticket)
-        if self._syncing_to is None and any(flush.end is not None for flush in self._flushes):
+        if self._syncing_to is None and (self._sync_owed or any(flush.end is not None for flush in self._flushes)):
             self._start_sync()

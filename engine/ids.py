@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def time_ordered_id(now_us: int, entropy: Entropy) -> str:
-    """Return a fresh UUIDv7 string: ids made in a later millisecond sort later, 74 random bits keep them apart.
+    """Return a fresh UUIDv7 string: ids made in a later microsecond sort later, 64 random bits keep the others apart.
 
     Args:
         now_us: microseconds since the epoch; the id carries whole milliseconds and, as RFC 9562 allows, the
             remaining microseconds in `rand_a`.
-        entropy: source of the 62 random bits.
+        entropy: source of the random bits.
     """
     milliseconds, microseconds = divmod(now_us, 1000)
     rand_a = (microseconds << 2) | (entropy.bits(2))

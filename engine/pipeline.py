@@ -5,7 +5,8 @@ The steps, which the coordinator actor and the tests cite by number:
     1  commit      a sealed transaction arrives; its parts go to the shards that own them
     2  verdict     every shard has answered
                      all prepared: the transaction is ready to be logged
-                     some refused: the prepared parts are released, the client learns of every conflict
+                     some refused: the prepared parts are released, the client learns of every conflict once what
+                     it lost to is published, so that a retry sees it
                      some blocked: the prepared parts are released; once the blockers are decided, back to 1
     3  append      ready transactions go to the log, strictly in the order in which they were sent to validation
     4  appended    the log has them, and has numbered them; the shards apply them
@@ -40,9 +41,10 @@ if TYPE_CHECKING:
     from inmem.engine.transaction import CommitRequest
 
 ReplyT = TypeVar("ReplyT")
+ReplyT_contra = TypeVar("ReplyT_contra", contravariant=True)
 
 
-class Outbox(Protocol[ReplyT]):
+class Outbox(Protocol[ReplyT_contra]):
     """Where the pipeline sends what it decides. Each call becomes a message; none may call back into the pipeline."""
 
     def validate(self, shard: int, part: Part) -> None:
@@ -65,15 +67,15 @@ class Outbox(Protocol[ReplyT]):
         """Step 5: make a snapshot the one that everybody begins from."""
         ...
 
-    def committed(self, reply: ReplyT, request: CommitRequest, version: int) -> None:
+    def committed(self, reply: ReplyT_contra, request: CommitRequest, version: int) -> None:
         """Step 6: the transaction is committed and visible."""
         ...
 
-    def refused(self, reply: ReplyT, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
+    def refused(self, reply: ReplyT_contra, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
         """The transaction lost; these are all its conflicts."""
         ...
 
-    def aborted(self, reply: ReplyT, request: CommitRequest, error: Exception) -> None:
+    def aborted(self, reply: ReplyT_contra, request: CommitRequest, error: Exception) -> None:
         """The transaction was not committed for another reason, which `error` tells."""
         ...
 
@@ -114,6 +116,9 @@ class CommitPipeline(Generic[ReplyT]):
         self._published = snapshot
         self._validating: OrderedDict[int, InFlight[ReplyT]] = OrderedDict()
         self._blocked: dict[int, InFlight[ReplyT]] = {}
+        # Refused because of a commit that some shard has applied and that is not published yet: its version, and all
+        # the conflicts.
+        self._losers: dict[int, tuple[InFlight[ReplyT], int, tuple[Conflict, ...]]] = {}
         self._waiters: dict[int, list[int]] = {}
         self._appending: OrderedDict[int, InFlight[ReplyT]] = OrderedDict()
         self._applying: dict[int, Batch[ReplyT]] = {}
@@ -123,7 +128,7 @@ class CommitPipeline(Generic[ReplyT]):
     def in_flight(self) -> int:
         """How many commits are on their way."""
         applying = sum(len(batch.commits) for batch in self._applying.values())
-        return len(self._validating) + len(self._blocked) + len(self._appending) + applying
+        return len(self._validating) + len(self._blocked) + len(self._losers) + len(self._appending) + applying
 
     @property
     def published(self) -> Snapshot:
@@ -132,8 +137,10 @@ class CommitPipeline(Generic[ReplyT]):
 
     def commit(self, request: CommitRequest, reply: ReplyT) -> None:
         """Step 1. O(slices)."""
-        in_flight = InFlight(request, reply, self._split(request), encode_request(request))
-        self._validate(in_flight)
+        parts = self._split(request)
+        if not parts:
+            raise InvariantError(f"transaction {request.transaction_id} did nothing: no shard would ever judge it")
+        self._validate(InFlight(request, reply, parts, encode_request(request)))
 
     def verdict(self, transaction_id: int, shard: int, verdict: Verdict) -> None:
         """Step 2: a shard has answered."""
@@ -189,20 +196,24 @@ class CommitPipeline(Generic[ReplyT]):
         if in_flight is not None:
             in_flight.cancelled = error
             return
-        in_flight = self._blocked.pop(transaction_id, None)
+        loser = self._losers.pop(transaction_id, None)
+        in_flight = self._blocked.pop(transaction_id, None) if loser is None else loser[0]
         if in_flight is not None:
             self._out.aborted(in_flight.reply, in_flight.request, error)
 
     def check(self) -> None:
-        """Raise `InvariantError` unless every commit is in exactly one stage and every waiter has somebody to wait for."""
+        """Raise `InvariantError` unless each commit is in one stage and each waiter has somebody to wait for."""
         applying = [flight.request.transaction_id for batch in self._applying.values() for flight, _ in batch.commits]
-        staged = [*self._validating, *self._blocked, *self._appending, *applying]
+        staged = [*self._validating, *self._blocked, *self._losers, *self._appending, *applying]
         if len(staged) != len(set(staged)):
             raise InvariantError("a commit is in two stages at once")
         decided = set(self._validating) | set(self._appending) | set(applying)
         for in_flight in self._blocked.values():
             if not in_flight.waits_for or not in_flight.waits_for <= decided:
                 raise InvariantError(f"transaction {in_flight.request.transaction_id} waits for nobody in flight")
+        for transaction_id, (_, version, _) in self._losers.items():
+            if not self._published.version < version <= self._logged_version:
+                raise InvariantError(f"transaction {transaction_id} waits for version {version} to be published")
 
     def _split(self, request: CommitRequest) -> tuple[tuple[int, Part], ...]:
         if self._shard_count == 1:
@@ -257,7 +268,11 @@ class CommitPipeline(Generic[ReplyT]):
         elif blockers:
             self._wait(in_flight, blockers)
         else:
-            self._out.refused(in_flight.reply, in_flight.request, tuple(conflicts))
+            lost_to = max(conflict.current_version for conflict in conflicts)
+            if lost_to > self._published.version:
+                self._losers[transaction_id] = (in_flight, lost_to, tuple(conflicts))
+            else:
+                self._out.refused(in_flight.reply, in_flight.request, tuple(conflicts))
         self._wake_waiters(transaction_id)
         self._append_ready()
 
@@ -328,8 +343,18 @@ class CommitPipeline(Generic[ReplyT]):
         self._out.publish(self._published)
         for in_flight, commit_version in batch.commits:
             self._out.committed(in_flight.reply, in_flight.request, commit_version)
+        if self._losers:
+            self._answer_losers()
         for in_flight, _ in batch.commits:
             self._wake_waiters(in_flight.request.transaction_id)
+
+    def _answer_losers(self) -> None:
+        losers, self._losers = self._losers, {}
+        for transaction_id, (in_flight, version, conflicts) in losers.items():
+            if version > self._published.version:
+                self._losers[transaction_id] = (in_flight, version, conflicts)
+            else:
+                self._out.refused(in_flight.reply, in_flight.request, conflicts)
 
 
 def encode_request(request: CommitRequest) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from inmem.engine.errors import UsageError
 
@@ -29,12 +30,13 @@ class RetryPolicy:
     def __post_init__(self) -> None:
         if self.max_retries < 0:
             raise UsageError(f"max_retries must not be negative: {self.max_retries}")
-        if self.base_delay < 0 or self.max_delay < self.base_delay:
-            raise UsageError(f"0 <= base_delay <= max_delay must hold: {self.base_delay}, {self.max_delay}")
+        if not 0 <= self.base_delay <= self.max_delay < inf:
+            raise UsageError(f"0 <= base_delay <= max_delay < inf must hold: {self.base_delay}, {self.max_delay}")
         if not 0 <= self.jitter <= 1:
             raise UsageError(f"jitter must be between 0 and 1: {self.jitter}")
 
     def delay_s(self, attempt: int, uniform: float) -> float:
         """Return the pause after attempt number `attempt`, given a random number in [0, 1)."""
-        full = self.max_delay if attempt > 60 else min(self.base_delay * 2.0**attempt, self.max_delay)
+        # Beyond 2**1000 a float overflows, and no pause worth waiting for still grows.
+        full = min(self.base_delay * 2.0 ** min(attempt, 1000), self.max_delay)
         return full * (1.0 - self.jitter * uniform)

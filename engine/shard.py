@@ -61,18 +61,20 @@ class Shard:
 
     Args:
         root: the tables to start with.
+        forgotten_version: runs may have been deleted up to here without this shard having seen it. A transaction with
+            an earlier snapshot conflicts, whatever it did.
     """
 
     __slots__ = ("_dropped_at", "_forgotten_version", "_prepared", "_prepared_drops", "_prepared_keys", "root")
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, forgotten_version: int = 0) -> None:
         self.root = root
         self._prepared: dict[int, Part] = {}
         self._prepared_keys: dict[tuple[str, int, bytes], int] = {}
         self._prepared_drops: dict[str, int] = {}
         # Deleted runs leave no tombstones behind, so a transaction that began before the deletion is recognised here.
         self._dropped_at: dict[str, int] = {}
-        self._forgotten_version = 0
+        self._forgotten_version = forgotten_version
 
     def prepare(self, part: Part) -> Verdict:
         """Judge a part against applied and prepared writes; when nothing stands against it, reserve its writes.
@@ -171,13 +173,6 @@ class Shard:
                 if dropped_at > start_version:
                     yield from _conflicts_with_drop(part_slice, start_version, dropped_at)
                     continue
-            if run in part.dropped_runs:
-                # The drop, judged below, stands for all that was read before it; what came after it started from
-                # an empty table, whatever the root still holds.
-                for key, expected_version in expected:
-                    if expected_version:
-                        yield CasConflict(Key(run, Tag(tag), key), expected_version, 0)
-                continue
             table = root.get((run, tag), Table.EMPTY)
             entries = table.entries
             for key, read_version in reads:
@@ -189,16 +184,16 @@ class Shard:
                 entry = entries.get(key)
                 if entry is not None and entry[0] > start_version:
                     yield WriteConflict(Key(run, Tag(tag), key), start_version, entry[0])
-            for key, expected_version in expected:
-                entry = entries.get(key)
+            for key, expected_version, after_drop in expected:
+                entry = None if after_drop else entries.get(key)
                 current = 0 if entry is None else entry[0]
                 if current != expected_version:
                     yield CasConflict(Key(run, Tag(tag), key), expected_version, current)
             for start, end in scans:
                 changed = table.changed_since(start, end, start_version)
                 if changed is not None:
-                    key = Key(run, Tag(tag), changed)
-                    yield ScanConflict(Key(run, Tag(tag), start), end, start_version, key, entries[changed][0])
+                    prefix, found = Key(run, Tag(tag), start), Key(run, Tag(tag), changed)
+                    yield ScanConflict(prefix, end, start_version, found, entries[changed][0])
         for run in part.dropped_runs:
             changed_at = max((table.last_version for table in self._tables(run)), default=0)
             changed_at = max(changed_at, self._dropped_version(run))
@@ -240,7 +235,7 @@ def _conflicts_with_drop(part_slice: Slice, start_version: int, dropped_at: int)
         yield ReadConflict(Key(run, tag, key), read_version, dropped_at)
     for key in part_slice.judged:
         yield WriteConflict(Key(run, tag, key), start_version, dropped_at)
-    for key, expected_version in part_slice.expected:
+    for key, expected_version, _ in part_slice.expected:
         yield CasConflict(Key(run, tag, key), expected_version, dropped_at)
     for start, end in part_slice.scans:
         yield ScanConflict(Key(run, tag, start), end, start_version, Key.run(run), dropped_at)

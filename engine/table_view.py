@@ -30,8 +30,9 @@ class Slice(NamedTuple):
     """Keys read from the snapshot with the version seen; 0 for a key that had never existed."""
     judged: tuple[bytes, ...]
     """Keys under the first-committer-wins rule: put or deleted, as opposed to compare-and-swapped."""
-    expected: tuple[tuple[bytes, int], ...]
-    """Compare-and-swapped keys with the version each must have."""
+    expected: tuple[tuple[bytes, int, bool], ...]
+    """Compare-and-swapped keys, the version each must have, and whether this transaction had dropped the run before:
+    then nothing is there, whatever others have committed."""
     scans: tuple[tuple[bytes, bytes | None], ...]
     """Scanned ranges [start, end); empty unless the transaction is serializable."""
     writes: tuple[Write, ...]
@@ -47,7 +48,8 @@ class Undo(NamedTuple):
     view: TableView
     key: bytes
     buffered: Buffered | None
-    expected: int | None
+    expectation: tuple[bytes, int, bool] | None
+    """What the write added to the expectations, if anything."""
 
 
 class TableView:
@@ -57,6 +59,7 @@ class TableView:
     """
 
     __slots__ = (
+        "_dropped",
         "_expected",
         "_now_us",
         "_order",
@@ -82,8 +85,10 @@ class TableView:
         self._undo_log = undo_log
         self._reads: dict[bytes, int] = {}
         self._writes: dict[bytes, Buffered] = {}
-        self._expected: dict[bytes, int] = {}
+        self._expected: dict[tuple[bytes, int, bool], None] = {}
         self._scans: list[tuple[bytes, bytes | None]] = []
+        # Once the run has been dropped here, what is read no longer comes from the snapshot, and is not remembered.
+        self._dropped = False
         # The written keys in order, built by the first operation that needs the order and kept up from then on.
         self._order: SortedList[bytes] | None = None
         self._status: str | None = None
@@ -100,7 +105,8 @@ class TableView:
         table = self._table
         entry = None if table is None else table.get(key)
         if entry is None:
-            self._reads[key] = 0
+            if not self._dropped:
+                self._reads[key] = 0
             return None
         version, value, expires_at = entry
         self._reads[key] = version
@@ -118,7 +124,7 @@ class TableView:
         version, _, expires_at = self._committed(key)
         own = self._writes.get(key)
         if own is not None:
-            self._reads.setdefault(key, version)
+            self._remember(key, version)
             expires_at = own[1]
         return (version, value, expires_at)
 
@@ -127,11 +133,13 @@ class TableView:
         if self._status is not None:
             raise TransactionClosedError(self._status)
         version = self._committed(key)[0]
-        self._reads.setdefault(key, version)
+        self._remember(key, version)
         return version
 
     def wrote(self, key: bytes) -> bool:
         """Return whether this transaction has buffered a write or deletion of `key`. O(1)."""
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
         return key in self._writes
 
     def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
@@ -146,14 +154,14 @@ class TableView:
         if committed_value is None:
             # Only this transaction's own write made the key live: taking that back leaves nothing to commit,
             # provided that the key still is not live then.
-            self._reads.setdefault(key, version)
+            self._remember(key, version)
             self._unbuffer(key)
         else:
             self._buffer(key, (None, 0, True))
         return True
 
     def remove_expired(self, key: bytes, before_us: int) -> bool:
-        """Buffer a tombstone for a committed entry whose deadline is at or before `before_us`; return whether there was one.
+        """Buffer a tombstone for a committed entry whose deadline is not after `before_us`; return whether it was one.
 
         For the reaper: to everybody else an expired key is absent already, and deleting what is absent writes
         nothing. A key that this transaction has written is left alone. O(1).
@@ -170,13 +178,11 @@ class TableView:
     def cas(self, key: bytes, expected_version: int, value: bytes, expires_at_us: int = 0) -> None:
         """Buffer a write that commits only if `key` then still has `expected_version` (0: has never existed). O(1)."""
         own = self._writes.get(key)
-        self._buffer(key, (value, expires_at_us, own is not None and own[2]))
-        earlier = self._expected.get(key)
-        if earlier is not None and earlier != expected_version:
-            # Two expectations of one committed version cannot both hold. The earlier one is kept as a read, so
-            # that validation reports whichever fails.
-            self._reads[key] = earlier
-        self._expected[key] = expected_version
+        expectation = (key, expected_version, self._dropped)
+        is_new = expectation not in self._expected
+        self._buffer(key, (value, expires_at_us, own is not None and own[2]), expectation if is_new else None)
+        # Earlier expectations stand beside this one: a write that is written over is still one that had to succeed.
+        self._expected[expectation] = None
 
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
@@ -188,13 +194,13 @@ class TableView:
         """
         if self._status is not None:
             raise TransactionClosedError(self._status)
-        if self._track_scans:
+        if self._track_scans and not self._dropped:
             self._scans.append((start, end))
         own: list[tuple[bytes, bytes | None, int]] = []
         if self._writes:
             keys = self._ordered().irange(start, end, inclusive=(True, False), reverse=reverse)
             own = [(key, *self._writes[key][:2]) for key in keys]
-        return self._merge(own, start, end, reverse=reverse)
+        return self._merge(self._table, own, start, end, reverse=reverse)
 
     def last(self) -> tuple[bytes, bytes] | None:
         """Return the last live (key, value) of the table, own writes included, or None. Amortised O(log n)."""
@@ -204,8 +210,8 @@ class TableView:
         if self._writes:
             writes = self._writes
             own = ((key, *writes[key][:2]) for key in reversed(self._ordered()))
-        found = next(self._merge(own, b"", None, reverse=True), None)
-        if self._track_scans:
+        found = next(self._merge(self._table, own, b"", None, reverse=True), None)
+        if self._track_scans and not self._dropped:
             self._scans.append((b"" if found is None else found[0], None))
         return found
 
@@ -213,7 +219,7 @@ class TableView:
         """Return the number of keys that are not deleted, own writes included. O(own writes)."""
         if self._status is not None:
             raise TransactionClosedError(self._status)
-        if self._track_scans:
+        if self._track_scans and not self._dropped:
             self._scans.append((b"", None))
         live = 0 if self._table is None else self._table.live_count
         for key, (value, _, _) in self._writes.items():
@@ -224,30 +230,40 @@ class TableView:
         entry = None if self._table is None else self._table.get(key)
         return entry if entry is not None else (0, None, 0)
 
+    def _remember(self, key: bytes, version: int) -> None:
+        if not self._dropped:
+            self._reads[key] = version
+
     def _merge(
-        self, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool
+        self, table: Table | None, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
         now_us = self._now_us
         reads = self._reads
         own_writes = iter(own)
         mine = next(own_writes, None)
-        if self._table is not None:
-            for key, (version, value, expires_at) in self._table.range(start, end, reverse=reverse):
+        if table is not None:
+            for key, (version, value, expires_at) in table.range(start, end, reverse=reverse):
                 while mine is not None and (mine[0] > key if reverse else mine[0] < key):
                     if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
                         yield mine[0], mine[1]
+                        if self._status is not None:
+                            raise TransactionClosedError(self._status)
                     mine = next(own_writes, None)
                 if mine is not None and mine[0] == key:
                     continue
                 if value is None or (expires_at and expires_at <= now_us):
                     continue
-                if self._status is not None:
-                    raise TransactionClosedError(self._status)
                 reads[key] = version
                 yield key, value
+                if self._status is not None:
+                    raise TransactionClosedError(self._status)
         while mine is not None:
             if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
                 yield mine[0], mine[1]
+                if self._status is not None:
+                    raise TransactionClosedError(self._status)
             mine = next(own_writes, None)
 
     def _ordered(self) -> SortedList[bytes]:
@@ -255,10 +271,10 @@ class TableView:
             self._order = SortedList(self._writes)
         return self._order
 
-    def _buffer(self, key: bytes, buffered: Buffered) -> None:
+    def _buffer(self, key: bytes, buffered: Buffered, expectation: tuple[bytes, int, bool] | None = None) -> None:
         if self._status is not None:
             raise TransactionClosedError(self._status)
-        self._note_undo(key)
+        self._note_undo(key, expectation)
         if self._order is not None and key not in self._writes:
             self._order.add(key)
         self._writes[key] = buffered
@@ -269,9 +285,9 @@ class TableView:
         if self._order is not None:
             self._order.remove(key)
 
-    def _note_undo(self, key: bytes) -> None:
+    def _note_undo(self, key: bytes, expectation: tuple[bytes, int, bool] | None = None) -> None:
         if self._undo_log is not None:
-            self._undo_log.append(Undo(self, key, self._writes.get(key), self._expected.get(key)))
+            self._undo_log.append(Undo(self, key, self._writes.get(key), expectation))
 
     def undo(self, undo: Undo) -> None:
         """Take back the latest write that `undo` describes. For the transaction only."""
@@ -283,10 +299,8 @@ class TableView:
             if self._order is not None and key not in self._writes:
                 self._order.add(key)
             self._writes[key] = undo.buffered
-        if undo.expected is None:
-            self._expected.pop(key, None)
-        else:
-            self._expected[key] = undo.expected
+        if undo.expectation is not None:
+            del self._expected[undo.expectation]
 
     def copy(self) -> TableView:
         """Return the view as it stands, for `restore`."""
@@ -299,6 +313,7 @@ class TableView:
     def restore(self, earlier: TableView) -> None:
         """Become again what `copy` returned; what was read since stays remembered."""
         self._table = earlier._table
+        self._dropped = earlier._dropped
         self._writes = dict(earlier._writes)
         self._expected = dict(earlier._expected)
         self._order = None
@@ -306,12 +321,13 @@ class TableView:
     def attach(self, table: Table | None) -> None:
         """Show `table` again, after the drop that had hidden it was taken back."""
         self._table = table
+        self._dropped = False
 
     def forget(self) -> None:
-        """Become the view of an empty table, as after the run was dropped; what was read stays remembered."""
+        """Become the view of an empty table: the run was dropped. What was read and expected before must still hold."""
         self._table = None
+        self._dropped = True
         self._writes = {}
-        self._expected = {}
         self._order = None
 
     def track_undo(self, undo_log: list[Any]) -> None:
@@ -340,7 +356,7 @@ class TableView:
             self.tag,
             tuple(self._reads.items()),
             tuple(key for key, (_, _, judged) in writes.items() if judged),
-            tuple(self._expected.items()),
+            tuple(self._expected),
             tuple(self._scans),
             tuple((key, value, expires_at) for key, (value, expires_at, _) in writes.items()),
         )

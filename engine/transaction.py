@@ -118,8 +118,10 @@ class Transaction:
         view = self._views.get((run, tag))
         if view is None:
             self._require_active()
-            table = None if run in self._dropped else self.snapshot.table(run, tag)
+            table = self.snapshot.table(run, tag)
             view = TableView(run, tag, table, self.now_us, track_scans=self._track_scans, undo_log=self._undo_log)
+            if run in self._dropped:
+                view.forget()
             self._views[run, tag] = view
         return view
 
@@ -139,10 +141,12 @@ class Transaction:
 
     def new_id(self) -> str:
         """Return a fresh time-ordered id."""
+        self._require_active()
         return time_ordered_id(self.now_us, self._entropy)
 
     def mark(self) -> int:
         """Return a place to which `rollback_to` can take the buffered writes back."""
+        self._require_active()
         if self._undo_log is None:
             self._undo_log = []
             for view in self._views.values():
@@ -151,6 +155,7 @@ class Transaction:
 
     def rollback_to(self, mark: int) -> None:
         """Take back every write since `mark`. What was read stays remembered. O(writes since)."""
+        self._require_active()
         if self._undo_log is None:
             raise InvariantError("rollback_to without a mark")
         while len(self._undo_log) > mark:

@@ -78,6 +78,30 @@ class RunIndex:
         """Return how many runs have a status. O(index entries written in this transaction)."""
         return self.of_status(status).view.count()
 
+    def select(
+        self,
+        status: RunStatus | None = None,
+        tags: Iterable[str] = (),
+        parent: str | None = None,
+        low: bytes = b"",
+        high: bytes | None = None,
+        *,
+        include_archived: bool = True,
+    ) -> Iterator[str]:
+        """Yield the ids of the runs that pass every filter, with positions in [low, high), in order of creation.
+
+        Whether to leave archived runs out is heeded only where no other filter is given.
+        """
+        ranges = [self.of_tag(tag) for tag in tags]
+        if parent is not None:
+            ranges.append(self.of_parent(parent))
+        if status is not None:
+            ranges.append(self.of_status(status))
+        if ranges:
+            return map(run_id_of, intersection(ranges, low, high))
+        statuses = [status for status in RunStatus if include_archived or status is not RunStatus.ARCHIVED]
+        return map(run_id_of, union(map(self.of_status, statuses), low, high))
+
     def entries_of(
         self, suffix: bytes, status: RunStatus, parent: str | None, tags: Iterable[str]
     ) -> dict[tuple[TableView, bytes], None]:

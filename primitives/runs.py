@@ -1,8 +1,7 @@
 """RunIndex: which runs there are, how they stand, and who started whom.
 
-A run is the record (position, parent, status, updated_at, completed_at, tags, encoded metadata, error) under the empty
-key of its own RUN table, so that it goes when the run's data goes. The index entries (run_index.py), written in the
-same transactions, lie outside of any run.
+A run is a record (run_record.py) under the empty key of its own RUN table, so that it goes when the run's data goes.
+The index entries (run_index.py), written in the same transactions, lie outside of any run.
 
 The index is about runs that were registered with `create_run`; the other primitives neither need nor notice it.
 """
@@ -10,7 +9,7 @@ The index is about runs that were registered with `create_run`; the other primit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, InvariantError, RunExistsError, RunNotFoundError
@@ -18,12 +17,12 @@ from inmem.engine.keys import Tag, normalize_run_id
 from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.paging import at_most
-from inmem.primitives.record import pack_record, unpack_record
-from inmem.primitives.run_index import RunIndex, intersection, run_id_of, suffix_of, union, update_entries
+from inmem.primitives.run_index import RunIndex, suffix_of, update_entries
+from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import FINISHED, RunStatus, check_transition, status_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from uuid import UUID
 
     from inmem.engine.transaction import Transaction
@@ -69,19 +68,6 @@ class RunStats:
     cancelled_runs: int
     paused_runs: int
     archived_runs: int
-
-
-class _Record(NamedTuple):
-    """A run as it is stored."""
-
-    position: bytes
-    parent: str | None
-    status: RunStatus
-    updated_at: int
-    completed_at: int | None
-    tags: tuple[str, ...]
-    metadata: bytes
-    error: str | None
 
 
 class RunOperations:
@@ -132,7 +118,7 @@ class RunOperations:
         ordinal = sum(self._index.of_status(status).view.written_count for status in RunStatus)
         now_us = self._txn.now_us
         position = position_of(self._txn, ordinal)
-        record = _Record(position, parent_name, RunStatus.ACTIVE, now_us, None, checked, metadata_data, None)
+        record = RunRecord(position, parent_name, RunStatus.ACTIVE, now_us, None, checked, metadata_data, None)
         return self._store(name, None, record)
 
     def get_run(self, run_id: str | UUID) -> RunMetadata | None:
@@ -247,7 +233,12 @@ class RunOperations:
         Archived runs that only the tags or the parent select are read and left out.
         """
         wanted = None if status is None else status_of(status)
-        names = self._select(wanted, tags, created_after, created_before, parent, include_archived=include_archived)
+        low = b"" if created_after is None else time_bound(created_after, "created_after")
+        high = None if created_before is None else time_bound(created_before, "created_before")
+        parent_name = None if parent is None else normalize_run_id(parent)
+        names = self._index.select(
+            wanted, checked_tags(tags), parent_name, low, high, include_archived=include_archived
+        )
         runs = (_metadata(name, self._load(name)) for name in names)
         if wanted is None and not include_archived:
             runs = (run for run in runs if run.status is not RunStatus.ARCHIVED)
@@ -255,7 +246,7 @@ class RunOperations:
 
     def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> list[str]:
         """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run."""
-        return at_most(self._select(None, (), None, None, None, include_archived=include_archived), limit)
+        return at_most(self._index.select(include_archived=include_archived), limit)
 
     def get_child_runs(
         self, run_id: str | UUID, *, include_archived: bool = False, limit: int | None = None
@@ -271,35 +262,13 @@ class RunOperations:
     def check(self) -> None:
         """Raise InvariantError unless the index entries are exactly those of the runs they name. O(n log n)."""
         expected: dict[tuple[Any, bytes], None] = {}
-        for name in self._select(None, (), None, None, None, include_archived=True):
+        for name in self._index.select():
             expected |= self._entries(name, self._load(name))
         views = [self._index.of_status(status).view for status in RunStatus]
         views.append(self._index.of_tag("").view)
         found = {(view, key): None for view in views for key, _ in view.scan()}
         if found != expected:
             raise InvariantError("the run index does not agree with the runs")
-
-    def _select(
-        self,
-        status: RunStatus | None,
-        tags: Iterable[str],
-        created_after: int | None,
-        created_before: int | None,
-        parent: str | UUID | None,
-        *,
-        include_archived: bool,
-    ) -> Iterator[str]:
-        low = b"" if created_after is None else time_bound(created_after, "created_after")
-        high = None if created_before is None else time_bound(created_before, "created_before")
-        ranges = [self._index.of_tag(tag) for tag in checked_tags(tags)]
-        if parent is not None:
-            ranges.append(self._index.of_parent(normalize_run_id(parent)))
-        if status is not None:
-            ranges.append(self._index.of_status(status))
-        if ranges:
-            return map(run_id_of, intersection(ranges, low, high))
-        statuses = [status for status in RunStatus if include_archived or status is not RunStatus.ARCHIVED]
-        return map(run_id_of, union(map(self._index.of_status, statuses), low, high))
 
     def _move(self, run_id: str | UUID, status: RunStatus, error: str | None = None) -> RunMetadata:
         name = normalize_run_id(run_id)
@@ -309,36 +278,33 @@ class RunOperations:
         changed = record._replace(status=status, completed_at=completed_at)
         return self._change(name, record, changed if error is None else changed._replace(error=error))
 
-    def _change(self, name: str, old: _Record, new: _Record) -> RunMetadata:
+    def _change(self, name: str, old: RunRecord, new: RunRecord) -> RunMetadata:
         return self._store(name, old, new._replace(updated_at=self._now_us(old)))
 
-    def _now_us(self, record: _Record) -> int:
+    def _now_us(self, record: RunRecord) -> int:
         return max(self._txn.now_us, record.updated_at)
 
-    def _stored(self, name: str) -> _Record | None:
+    def _stored(self, name: str) -> RunRecord | None:
         data = self._txn.view(name, Tag.RUN).get(_RUN_KEY)
-        if data is None:
-            return None
-        record = _Record(*unpack_record(data))
-        return record._replace(status=RunStatus(record.status))
+        return None if data is None else RunRecord.unpack(data)
 
-    def _load(self, name: str) -> _Record:
+    def _load(self, name: str) -> RunRecord:
         record = self._stored(name)
         if record is None:
             raise RunNotFoundError(name)
         return record
 
-    def _store(self, name: str, old: _Record | None, new: _Record) -> RunMetadata:
-        self._txn.view(name, Tag.RUN).put(_RUN_KEY, pack_record(new))
+    def _store(self, name: str, old: RunRecord | None, new: RunRecord) -> RunMetadata:
+        self._txn.view(name, Tag.RUN).put(_RUN_KEY, new.pack())
         update_entries({} if old is None else self._entries(name, old), self._entries(name, new))
         return _metadata(name, new)
 
-    def _entries(self, name: str, record: _Record) -> dict[tuple[Any, bytes], None]:
+    def _entries(self, name: str, record: RunRecord) -> dict[tuple[Any, bytes], None]:
         suffix = suffix_of(record.position, name)
         return self._index.entries_of(suffix, record.status, record.parent, record.tags)
 
 
-def _metadata(name: str, record: _Record) -> RunMetadata:
+def _metadata(name: str, record: RunRecord) -> RunMetadata:
     metadata: Any = decode_value(record.metadata)
     return RunMetadata(
         name,

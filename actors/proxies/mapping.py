@@ -23,8 +23,10 @@ class KVMapping(MutableMapping[str, Any]):
     """The KVStore of one run in the form of a dict, whose keys are sorted by their UTF-8 bytes.
 
     Every method is one transaction, those that read and then write included: of several agents that `pop` one key,
-    one gets it. Iterators and comparisons look at the snapshot of the moment at which they begin, so what is written
-    meanwhile does not disturb them. Values are copies: changing one changes nothing here. Tuples come back as lists.
+    one gets it. Those raise RetriesExhaustedError if others change the same keys during every attempt.
+
+    Iterators and comparisons look at the snapshot of the moment at which they begin, so what is written meanwhile
+    does not disturb them. Values are copies: changing one changes nothing here. Tuples come back as lists.
 
     Whatever cannot be a key raises InvalidKeyError, also where a dict would just not find it.
 

@@ -1,4 +1,5 @@
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +75,8 @@ def test_the_diagram_shows_the_table():
         "Completed ──▶ Archived",
     ]
     assert transition_diagram().splitlines()[-1] == "Archived  ──▶ nothing"
+
+
+def test_the_documentation_shows_the_diagram():
+    page = Path(__file__).parents[2] / "docs" / "primitives" / "runs.md"
+    assert transition_diagram() in page.read_text(encoding="utf-8")

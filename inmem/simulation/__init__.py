@@ -1,0 +1,31 @@
+"""Testing under simulation: the production actors, and your agents, in every order that a seed can think of.
+
+from inmem.simulation import Faults, Simulation, explore
+
+def scenario(sim):
+    db = sim.open("db")
+    sim.spawn(agent, db)
+    sim.spawn(agent, db)
+    sim.run()
+    assert db.get("run", "counter") == 2
+
+explore(scenario, seeds=500)
+"""
+
+from inmem.simulation.checkers import BrokenPromise
+from inmem.simulation.exploration import SimulationFailure, explore, search
+from inmem.simulation.faults import Faults
+from inmem.simulation.simulation import Simulation
+from inmem.simulation.trace import Step, as_mermaid, as_text
+
+__all__ = [
+    "BrokenPromise",
+    "Faults",
+    "Simulation",
+    "SimulationFailure",
+    "Step",
+    "as_mermaid",
+    "as_text",
+    "explore",
+    "search",
+]

@@ -1,0 +1,72 @@
+"""Virtual time, seeded entropy, and a published snapshot at which clients pause."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from inmem.actors.published import Published
+
+if TYPE_CHECKING:
+    from inmem.engine.snapshot import Snapshot
+    from inmem.simulation.faults import Faults
+    from inmem.simulation.scheduler import Scheduler
+
+EPOCH_US = 1_700_000_000_000_000
+"""Where simulated wall clocks start."""
+
+JUMP_US = 3_600_000_000
+"""How far the wall clock jumps when it does: an hour, as when somebody corrects it."""
+
+
+class SimulatedClock:
+    """Time that passes only when the scheduler lets it. The wall clock may jump, the monotonic one never does."""
+
+    def __init__(self, scheduler: Scheduler, faults: Faults) -> None:
+        self._scheduler = scheduler
+        self._faults = faults
+        self._offset_us = EPOCH_US
+
+    def now_us(self) -> int:
+        """Return simulated wall-clock time."""
+        chooser = self._scheduler.chooser
+        if chooser.chance(self._faults.clock_jumps):
+            self._offset_us += JUMP_US if chooser.choose(2) else -JUMP_US
+        return self._offset_us + self._scheduler.now_us
+
+    def monotonic_s(self) -> float:
+        """Return simulated monotonic time."""
+        return self._scheduler.now_us / 1e6
+
+
+class SeededEntropy:
+    """Ids, salts and jitter from a seed: fresh, and the same in every replay."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def bits(self, count: int) -> int:
+        """Return `count` bits."""
+        return self._random.getrandbits(count)
+
+    def uniform(self) -> float:
+        """Return a float in [0, 1)."""
+        return self._random.random()
+
+
+class PausingPublished(Published):
+    """The newest snapshot; a client that looks at it lets others run first."""
+
+    __slots__ = ("_published", "_scheduler")
+
+    def __init__(self, published: Published, scheduler: Scheduler) -> None:
+        self._published = published
+        self._scheduler = scheduler
+
+    @property
+    def snapshot(self) -> Snapshot:  # type: ignore[override]
+        """The newest snapshot at the moment when the client goes on."""
+        self._scheduler.breathe()
+        snapshot = self._published.snapshot
+        self._scheduler.note_client(f"looks at version {snapshot.version}")
+        return snapshot

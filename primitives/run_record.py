@@ -1,0 +1,33 @@
+"""A run as it is stored, under the empty key of its own RUN table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from inmem.primitives.record import pack_record, unpack_record
+from inmem.primitives.run_status import RunStatus
+
+
+class RunRecord(NamedTuple):
+    """The fields in the order in which the record has them; see `RunMetadata` for their meaning."""
+
+    position: bytes
+    """When it was created, as index_key.py defines it."""
+    parent: str | None
+    status: RunStatus
+    updated_at: int
+    completed_at: int | None
+    tags: tuple[str, ...]
+    metadata: bytes
+    """In the codec's encoding."""
+    error: str | None
+
+    def pack(self) -> bytes:
+        """Return the stored form."""
+        return pack_record(self)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> RunRecord:
+        """Return what `pack` made `data` from."""
+        record = cls(*unpack_record(data))
+        return record._replace(status=RunStatus(record.status))
