@@ -1,0 +1,21 @@
+"""``python -m inmem``, and the command ``inmem``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what it needs."""
+    try:
+        from inmem.cli.app import app  # noqa: PLC0415  it is an extra: without it this is the place to say so
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] not in ("click", "rich"):
+            raise
+        sys.stderr.write("inmem: error: the command line needs click and rich: pip install 'inmem[cli]'\n")
+        sys.exit(2)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command line: `inmem --help` lists the commands, app.py puts them together."""

@@ -1,0 +1,72 @@
+"""How a command ends when it cannot do what was asked: one line, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Final, NoReturn
+
+import click
+
+from inmem import InmemError, UsageError
+from inmem.cli.output import printable
+
+FINE: Final = 0
+NO: Final = 1
+"""The answer is no: something is damaged, was not found or could not be done."""
+WRONG_USAGE: Final = 2
+INTERRUPTED: Final = 130
+"""What shells report of a command that Ctrl-C ended."""
+
+
+class NoError(click.ClickException):
+    """The answer is no."""
+
+    exit_code = NO
+
+
+def say_error(message: str) -> None:
+    """Write the line that tells of an error."""
+    click.echo(f"inmem: error: {printable(message)}", err=True)
+
+
+class Application(click.Group):
+    """A group of commands whose errors are one line each, whoever raised them."""
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run a command and exit: 0 fine, 1 the answer is no, 2 wrong usage."""
+        extra |= {"standalone_mode": False, "prog_name": "inmem"}
+        _make_output_tolerant()
+        sys.exit(self._run(args, extra))
+
+    def _run(self, args: tuple[Any, ...], extra: dict[str, Any]) -> int:
+        try:
+            code: Any = super().main(*args, **extra)
+            sys.stdout.flush()
+        except click.Abort:
+            return INTERRUPTED
+        except click.ClickException as error:
+            say_error(error.format_message())
+            return error.exit_code
+        except UsageError as error:
+            say_error(str(error))
+            return WRONG_USAGE
+        except InmemError as error:
+            say_error(str(error))
+            return NO
+        except BrokenPipeError:
+            # Whoever read the output has seen enough. Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return NO
+        except OSError as error:
+            say_error(str(error))
+            return NO
+        return code if type(code) is int else FINE
+
+
+def _make_output_tolerant() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # Stored text may hold what the terminal's encoding has no character for.
+        reconfigure: Any = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")

@@ -1,0 +1,199 @@
+"""`inmem runs`, `events`, `cells` and `get`: what a database holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from inmem import RunStatus
+from inmem.cli.errors import NoError
+from inmem.cli.output import Column, as_json, as_text, moment, one_line, print_json, printable, show, table
+from inmem.cli.reading import database_argument, json_option, open_for_reading, reading_run, run_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from inmem import RunMetadata
+
+STATUS_STYLES = {
+    RunStatus.ACTIVE: "yellow",
+    RunStatus.COMPLETED: "green",
+    RunStatus.FAILED: "red",
+    RunStatus.CANCELLED: "dim",
+    RunStatus.PAUSED: "cyan",
+    RunStatus.ARCHIVED: "dim",
+}
+
+_status_type = click.Choice(list(RunStatus), case_sensitive=False)
+_limit_option = click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N.")
+
+
+@click.command(epilog="Example: inmem runs agents.db --status failed --limit 10")
+@database_argument
+@click.option("--status", type=_status_type, help="Only runs of this status.")
+@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; may be given again.")
+@click.option("--all", "include_archived", is_flag=True, help="Archived runs too.")
+@_limit_option
+@json_option
+def runs(
+    *,
+    database: str,
+    status: str | None,
+    tags: tuple[str, ...],
+    include_archived: bool,
+    limit: int | None,
+    as_json_output: bool,
+) -> None:
+    """List the runs of DB in the order of their creation."""
+    with open_for_reading(database) as db, db.begin("runs") as txn:
+        found = txn.runs.query_runs(status=status, tags=tags, include_archived=include_archived, limit=limit)
+        rows = [(run, txn.on(run.run_id).events.len()) for run in found]
+    if as_json_output:
+        print_json([_run_as_json(run, events) for run, events in rows])
+    else:
+        show(runs_table(rows))
+
+
+def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> Table:
+    """Return the table of runs, given with the number of their events."""
+    columns = (
+        Column("RUN"),
+        Column("STATUS"),
+        Column("EVENTS", justify="right"),
+        Column("ERROR", is_cut=True),
+        Column("CREATED (UTC)", is_optional=True),
+        Column("TAGS", is_cut=True, is_optional=True),
+    )
+    rows = [
+        (
+            printable(run.run_id),
+            Text(run.status, STATUS_STYLES[run.status]),
+            f"{events:,}",
+            printable(run.error or ""),
+            moment(run.created_at)[:19],
+            printable(" ".join(run.tags)),
+        )
+        for run, events in found
+    ]
+    return table(columns, rows, width)
+
+
+@click.command(epilog="Example: inmem events agents.db airline/0007 --type tool")
+@database_argument
+@run_argument
+@click.option("--type", "event_type", help="Only events of this type.")
+@click.option("--start", type=click.IntRange(min=0), default=0, metavar="N", help="Begin with event N.")
+@_limit_option
+@json_option
+def events(
+    *, database: str, run: str, event_type: str | None, start: int, limit: int | None, as_json_output: bool
+) -> None:
+    """List the events of RUN, a run of DB or an unambiguous beginning of its name."""
+    with reading_run(database, run) as txn:
+        if event_type is None:
+            found = txn.events.read_range(start, txn.events.len() if limit is None else start + limit)
+        else:
+            found = txn.events.read_by_type(event_type, limit, after=start - 1 if start else None)
+    if as_json_output:
+        print_json(
+            [
+                {
+                    "sequence": event.sequence,
+                    "type": event.event_type,
+                    "payload": as_json(event.payload),
+                    "timestamp": event.timestamp,
+                    "prev_hash": event.prev_hash.hex(),
+                    "hash": event.hash.hex(),
+                }
+                for event in found
+            ]
+        )
+        return
+    columns = (Column("#", justify="right"), Column("TIME (UTC)"), Column("TYPE"), Column("PAYLOAD", is_cut=True))
+    rows = [
+        (str(event.sequence), moment(event.timestamp), printable(event.event_type), one_line(event.payload))
+        for event in found
+    ]
+    show(table(columns, rows))
+
+
+@click.command(epilog="Example: inmem cells agents.db airline/0007")
+@database_argument
+@run_argument
+@json_option
+def cells(*, database: str, run: str, as_json_output: bool) -> None:
+    """List the state cells of RUN with their values."""
+    with reading_run(database, run) as txn:
+        found = [(name, txn.cells.read(name)) for name in txn.cells.list()]
+    states = [(name, state) for name, state in found if state is not None]
+    if as_json_output:
+        print_json(
+            [
+                {"name": name, "value": as_json(state.value), "version": state.version, "updated_at": state.updated_at}
+                for name, state in states
+            ]
+        )
+        return
+    columns = (
+        Column("CELL"),
+        Column("VERSION", justify="right"),
+        Column("UPDATED (UTC)"),
+        Column("VALUE", is_cut=True),
+    )
+    rows = [
+        (printable(name), str(state.version), moment(state.updated_at), one_line(state.value)) for name, state in states
+    ]
+    show(table(columns, rows))
+
+
+@click.command(epilog="Example: inmem get agents.db airline/0007 last_user_message")
+@database_argument
+@run_argument
+@click.argument("key", metavar="[KEY]", required=False)
+@json_option
+def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> None:
+    """Print the value of KEY in RUN, or the run's keys if no KEY is given."""
+    with reading_run(database, run) as txn:
+        if key is None:
+            keys = txn.kv.list()
+            found = None
+        else:
+            keys = []
+            found = txn.kv.get_versioned(key)
+        run_id = txn.run_id
+    if key is None:
+        if as_json_output:
+            print_json(keys)
+        else:
+            for name in keys:
+                click.echo(printable(name))
+        return
+    if found is None:
+        raise NoError(f"run {run_id!r} has no key {key!r}")
+    if as_json_output:
+        facts = {"version": found.version, "expires_at": found.expires_at}
+        print_json({"run": run_id, "key": key, "value": as_json(found.value), **facts})
+        return
+    text = found.value if isinstance(found.value, str) else as_text(found.value)
+    # Lines may stay lines; nothing else that moves the cursor may.
+    for line in text.split("\n"):
+        click.echo(printable(line))
+
+
+def _run_as_json(run: RunMetadata, events: int) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "parent_run": run.parent_run,
+        "status": run.status,
+        "created_at": run.created_at,
+        "updated_at": run.updated_at,
+        "completed_at": run.completed_at,
+        "tags": list(run.tags),
+        "metadata": as_json(run.metadata),
+        "error": run.error,
+        "events": events,
+    }

@@ -1,0 +1,113 @@
+"""`inmem trace`: the tree of what an agent did and why, drawn."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+from rich.tree import Tree
+
+from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
+from inmem.cli.output import as_json, one_line, print_json, printable, show
+from inmem.cli.reading import database_argument, json_option, reading_run, run_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from inmem import Trace, Transaction
+
+_ARGUMENTS_CHARS_MAX = 120
+_RESULT_CHARS_MAX = 200
+
+
+@click.command(epilog="Example: inmem trace agents.db airline/0007")
+@database_argument
+@run_argument
+@json_option
+def trace(*, database: str, run: str, as_json_output: bool) -> None:
+    """Draw the traces of RUN as a tree; errors are marked.
+
+    With --json, a list of the traces in the order of the tree, each with its depth.
+    """
+    with reading_run(database, run) as txn:
+        traces = list(walk_traces(txn))
+        run_id = txn.run_id
+    if as_json_output:
+        print_json([_trace_as_json(depth, found) for depth, found in traces])
+    else:
+        show(draw(run_id, traces))
+
+
+def walk_traces(txn: Transaction) -> Iterable[tuple[int, Trace]]:
+    """Yield (depth, trace) for all traces of the transaction's run, parents before their children."""
+    for root in txn.traces.roots():
+        yield from txn.traces.get_tree(root.id).walk()
+
+
+def draw(run_id: str, traces: Iterable[tuple[int, Trace]]) -> Tree:
+    """Return the drawing of a run's traces, each on one line."""
+    top = Tree(Text(printable(run_id), "bold"), guide_style="dim")
+    path = [top]
+    for depth, found in traces:
+        del path[depth + 1 :]
+        path.append(path[depth].add(_label(found)))
+    return top
+
+
+def _label(found: Trace) -> Text:
+    label = Text(no_wrap=True, overflow="ellipsis")
+    match found.kind:
+        case ToolCall(tool_name, arguments, result, duration_ms):
+            label.append(printable(tool_name), "bold blue")
+            label.append(f"({'' if arguments is None else one_line(arguments, _ARGUMENTS_CHARS_MAX)})")
+            if duration_ms is not None:
+                label.append(f"  {_duration(duration_ms)}", "magenta")
+            label.append("  → ", "dim")
+            label.append(one_line(result, _RESULT_CHARS_MAX))
+        case Decision(question, options, chosen, reasoning):
+            label.append("decision ", "bold yellow")
+            label.append(one_line(question))
+            others = [option for option in options if option != chosen]
+            label.append("  → ", "dim")
+            label.append(one_line(chosen), "bold")
+            if others:
+                label.append(f"  (not {', '.join(map(one_line, others))})", "dim")
+            if reasoning is not None:
+                label.append(f"  because: {one_line(reasoning)}", "dim")
+        case Query(query_type, query, results_count):
+            label.append(f"query {printable(query_type)} ", "bold blue")
+            label.append(one_line(query))
+            if results_count is not None:
+                label.append(f"  → {results_count}", "dim")
+        case Thought(content):
+            label.append("thought ", "bold green")
+            label.append(one_line(content))
+        case ErrorTrace(error_type, message, recoverable):
+            label.append(f"✗ {printable(error_type)}: {one_line(message)}", "bold red")
+            if not recoverable:
+                label.append("  (not recoverable)", "red")
+        case Custom(name, data):
+            label.append(f"{printable(name)} ", "bold cyan")
+            label.append(one_line(data))
+    if found.tags:
+        label.append("  " + " ".join(f"#{printable(tag)}" for tag in found.tags), "dim")
+    return label
+
+
+def _duration(milliseconds: float) -> str:
+    return f"{milliseconds / 1000:.2f} s" if milliseconds >= 1000 else f"{milliseconds:.3g} ms"
+
+
+def _trace_as_json(depth: int, found: Trace) -> dict[str, Any]:
+    return {
+        "depth": depth,
+        "id": found.id,
+        "parent_id": found.parent_id,
+        "type": found.trace_type,
+        "timestamp": found.timestamp,
+        "tags": list(found.tags),
+        "metadata": as_json(found.metadata),
+        "fields": {each.name: as_json(getattr(found.kind, each.name)) for each in fields(found.kind)},
+    }

@@ -1,0 +1,1 @@
+"""What `inmem demo` shows, and the transcripts that it shows it on."""

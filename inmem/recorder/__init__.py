@@ -1,0 +1,7 @@
+"""Recording transcripts of agents as runs, message by message, as the agents would have done while running."""
+
+from inmem.recorder.place import TranscriptError
+from inmem.recorder.recording import RecordSummary, record_files
+from inmem.recorder.source import read_conversations
+
+__all__ = ["RecordSummary", "TranscriptError", "read_conversations", "record_files"]

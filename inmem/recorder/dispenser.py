@@ -1,0 +1,108 @@
+"""The dispenser: hands conversations to agents as they are read, and gathers what comes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from inmem import DatabaseClosedError, StorageError
+from inmem.recorder.messages import (
+    AgentReady,
+    ConversationFailed,
+    Progress,
+    ProgressMade,
+    RecordConversation,
+)
+from inmem.recorder.place import TranscriptError
+from inmem.recorder.source import read_conversations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from inmem.recorder.transcript import Conversation
+
+_STORE_TROUBLE = (StorageError, DatabaseClosedError)
+"""After these there is no use in going on with other conversations."""
+
+
+class Dispenser(pykka.ThreadingActor):
+    """Reads the files while the agents record, and sets `done` once every agent is out of work.
+
+    Args:
+        paths: of the files, in the order in which to record them.
+        agent_count: how many agents will come and ask.
+        done: gets (progress, errors) in the end, or the exception that kept it from coming.
+        on_progress: called in this actor's thread with all the progress so far.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        agent_count: int,
+        done: pykka.Future[tuple[Progress, list[str]]],
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._conversations = self._read(paths)
+        self._agents_at_work = agent_count
+        self._done: pykka.Future[tuple[Progress, list[str]]] | None = done
+        self._on_progress = on_progress
+        self._progress = Progress()
+        self._errors: list[str] = []
+        self._store_failed = False
+
+    def on_receive(self, message: Any) -> None:
+        """Give an agent its next conversation, or note what it reports."""
+        match message:
+            case AgentReady(agent):
+                self._dispense(agent)
+            case ProgressMade(progress):
+                self._progress += progress
+                if self._on_progress is not None:
+                    self._on_progress(self._progress)
+            case ConversationFailed(run_id, error):
+                self._errors.append(f"{run_id}: {str(error) or type(error).__name__}")
+                self._store_failed = self._store_failed or isinstance(error, _STORE_TROUBLE)
+            case _:
+                raise TypeError(f"the dispenser does not know {type(message).__name__}")
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Hand the failure to whoever waits for the end."""
+        if self._done is not None:
+            self._done.set_exception((exception_type, exception_value, traceback))
+
+    def on_stop(self) -> None:
+        """Tell whoever waits for the end that it will not come."""
+        if self._done is not None:
+            self._done.set_exception((DatabaseClosedError, DatabaseClosedError("the recording was stopped"), None))
+            self._done = None
+
+    def _dispense(self, agent: pykka.ActorRef[Any]) -> None:
+        conversation = None if self._store_failed else next(self._conversations, None)
+        if conversation is not None:
+            agent.tell(RecordConversation(conversation))
+            return
+        self._agents_at_work -= 1
+        if self._agents_at_work == 0 and self._done is not None:
+            self._done.set((self._progress, self._errors))
+            self._done = None
+
+    def _read(self, paths: Sequence[str]) -> Iterator[Conversation]:
+        """Yield the conversations of all files once each; a file that is not as it should be is left there."""
+        seen: set[str] = set()
+        for path in paths:
+            try:
+                for conversation in read_conversations(path):
+                    # Two agents in one run would only be in each other's way.
+                    if conversation.run_id not in seen:
+                        seen.add(conversation.run_id)
+                        yield conversation
+            except TranscriptError as error:
+                self._errors.append(str(error))

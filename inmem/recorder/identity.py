@@ -1,0 +1,73 @@
+"""What a conversation is called as a run, and what is known of it besides its messages."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from inmem.recorder.place import Place
+
+_STEM_CHARS_MAX = 100
+_LABEL_CHARS_MAX = 60
+"""With the rest of a run id, these stay within the 255 characters that one may have."""
+
+_DIGEST_CHARS = 8
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+_KNOWN_FIELDS = ("task_id", "trial", "reward", "agent", "environment")
+
+
+def run_id_for(path: str, index: int, record: dict[str, Any], content: bytes) -> str:
+    """Return the run id of the conversation at `index` of a file, such as ``airline/0007-task-3-trial-0-5f1e2a90``.
+
+    The number tells conversations of one file apart, however equal; the digest those of different files with the same
+    name. The same conversation has the same id whenever and wherever it is read.
+
+    Args:
+        path: of the file; its stem begins the id.
+        index: of the conversation in the file, from 0.
+        record: the object that holds the conversation; its task, trial or id become part of the run id.
+        content: its bytes in the file.
+    """
+    stem = _fit(Path(path).stem, _STEM_CHARS_MAX)
+    label = "".join(f"-{part}" for part in _label_parts(record))[:_LABEL_CHARS_MAX]
+    return f"{stem}/{index:04}{label}-{sha256(content).hexdigest()[:_DIGEST_CHARS]}"
+
+
+def describe(record: dict[str, Any], format_name: str, place: Place) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the tags and metadata of the run that a conversation becomes.
+
+    Raises:
+        TranscriptError: something in it cannot be stored.
+    """
+    tags = [format_name]
+    task = record.get("task_id")
+    if type(task) in (int, str):
+        tags.append(f"task-{_fit(str(task), _LABEL_CHARS_MAX)}")
+    agent = record.get("agent")
+    if type(agent) is str:
+        tags.append(f"agent-{_fit(agent, _LABEL_CHARS_MAX)}")
+    # A file name may hold bytes that are no text.
+    source = Path(place.path).name.encode(errors="replace").decode()
+    metadata: dict[str, Any] = {"source": source, "format": format_name}
+    known = {name: record[name] for name in _KNOWN_FIELDS if type(record.get(name)) in (int, float, str)}
+    place.encoded(known)
+    return tuple(tags), metadata | known
+
+
+def _label_parts(record: dict[str, Any]) -> list[str]:
+    parts: list[str] = []
+    for name in ("task_id", "trial", "id"):
+        value = record.get(name)
+        if type(value) is int:
+            # A number says nothing without a name; a name does.
+            parts.append(f"{name.removesuffix('_id')}-{value}")
+        elif type(value) is str:
+            parts.append(_fit(value, _LABEL_CHARS_MAX))
+    return parts
+
+
+def _fit(text: str, chars_max: int) -> str:
+    return _UNFIT.sub("-", text)[:chars_max].strip("-") or "x"

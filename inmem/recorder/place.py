@@ -1,0 +1,119 @@
+"""Places in a transcript file, and how to say that something there is not as it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeGuard, TypeVar
+
+from inmem import InmemError, InvalidValueError
+from inmem.engine.codec import encode_value
+from inmem.engine.limits import INT_MAX, INT_MIN
+
+T = TypeVar("T")
+
+OBJECT: Final[type[dict[str, Any]]] = dict
+"""A JSON object, as a type to ask for."""
+
+LIST: Final[type[list[Any]]] = list
+"""A JSON list, as a type to ask for."""
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether a value read from JSON is an object."""
+    return type(value) is dict
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Return whether a value read from JSON is a list."""
+    return type(value) is list
+
+
+_JSON_NAMES: Final[dict[type[Any], str]] = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+class TranscriptError(InmemError):
+    """A transcript cannot be read any further; `path`, `where` and `reason` say which, at what place and why."""
+
+    def __init__(self, path: str, where: str, reason: str) -> None:
+        super().__init__(": ".join(part for part in (path, where, reason) if part))
+        self.path = path
+        self.where = where
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a file: `where` is a line and column, or a path through the JSON, as in ``item 7, traj[3]``."""
+
+    path: str
+    where: str = ""
+
+    def at(self, step: str) -> Place:
+        """Return the place one step further in."""
+        return Place(self.path, f"{self.where}, {step}" if self.where else step)
+
+    def below(self, step: str) -> Place:
+        """Return the place one step further in, written without a gap: ``traj[3]`` + ``.tool_calls[0]``."""
+        return Place(self.path, self.where + step)
+
+    def error(self, reason: str) -> TranscriptError:
+        """Return the error that names this place."""
+        return TranscriptError(self.path, self.where, reason)
+
+    def expect(self, value: object, kind: type[T]) -> T:
+        """Return `value` if it is of exactly the type `kind`.
+
+        Raises:
+            TranscriptError: it is not.
+        """
+        if type(value) is not kind:
+            raise self.error(f"expected {_JSON_NAMES[kind]}, found {_JSON_NAMES[type(value)]}")
+        return value
+
+    def field(self, record: dict[str, Any], name: str, kind: type[T]) -> T:
+        """Return the field `name` of a JSON object, which must be there and be of type `kind`.
+
+        Raises:
+            TranscriptError: it is missing, or something else.
+        """
+        if name not in record:
+            raise self.error(f'"{name}" is missing')
+        return self._typed(name, record[name], kind)
+
+    def optional(self, record: dict[str, Any], name: str, kind: type[T]) -> T | None:
+        """Return the field `name` as `field` does, or None if it is missing or null."""
+        value = record.get(name)
+        return None if value is None else self._typed(name, value, kind)
+
+    def optional_number(self, record: dict[str, Any], name: str) -> float | None:
+        """Return the field `name` if it is a number that can be stored, None if it is missing or null."""
+        value = record.get(name)
+        if type(value) is not int:
+            return self.optional(record, name, float)
+        if not INT_MIN <= value <= INT_MAX:
+            raise self.error(f'"{name}" does not fit in 64 bits')
+        return value
+
+    def encoded(self, value: object) -> bytes:
+        """Return the value as the store will keep it, so that what cannot be stored is found while reading.
+
+        Raises:
+            TranscriptError: it cannot be stored; the error names the place inside it.
+        """
+        try:
+            return encode_value(value, "")
+        except InvalidValueError as error:
+            raise TranscriptError(self.path, self.where + error.path, error.reason) from None
+
+    def _typed(self, name: str, value: object, kind: type[T]) -> T:
+        if type(value) is not kind:
+            raise self.error(f'"{name}" must be {_JSON_NAMES[kind]}, not {_JSON_NAMES[type(value)]}')
+        return value

@@ -1,0 +1,151 @@
+"""Transcript files: which format one has, and its conversations one by one.
+
+The content decides, not the name:
+
+| content | format | conversations |
+|---|---|---|
+| a JSON list of objects with "traj" or "messages" | chat-runs | one per item |
+| a JSON object with "traj" or "messages" | chat-runs | one |
+| a JSON list of objects with "role" | chat-messages | one |
+| a JSON object with "trajectory" | trajectory | one |
+| one JSON object with "traj" or "messages" per line | chat-runs | one per line |
+| one JSON object with "role" per line | chat-messages | one |
+
+Conversations come as they are read. So what is wrong in one of them does not keep those before it from being recorded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from inmem.recorder.chat import read_message
+from inmem.recorder.identity import describe, run_id_for
+from inmem.recorder.json_text import decode_utf8, read_items, read_value, skip_blank
+from inmem.recorder.place import LIST, OBJECT, Place, is_object
+from inmem.recorder.trajectory import exit_error, read_trajectory
+from inmem.recorder.transcript import Conversation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem.recorder.transcript import Message
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MESSAGE_LISTS = ("traj", "messages")
+_NOTHING_KNOWN = 'neither a message with "role", nor a conversation with "messages" or "traj", nor a "trajectory"'
+
+
+def read_conversations(path: str | Path) -> Iterator[Conversation]:
+    """Yield the conversations of a transcript file as they are read. O(file size) in memory.
+
+    Raises:
+        TranscriptError: the file cannot be read, or something in it is not as it should be. The conversations before
+            that place have been yielded.
+    """
+    place = Place(str(path))
+    try:
+        # Unbuffered: it is read whole, in one go.
+        with Path(path).open("rb", buffering=0) as file:
+            data = file.read().removeprefix(_BYTE_ORDER_MARK)
+    except OSError as error:
+        raise place.error(f"cannot be read: {error.strerror}") from None
+    if not data.strip():
+        raise place.error("the file is empty")
+    return _conversations(data, place)
+
+
+def _conversations(data: bytes, place: Place) -> Iterator[Conversation]:
+    first_line = _first_object(data)
+    if first_line is not None and "trajectory" not in first_line:
+        yield from _from_lines(data, first_line, place)
+        return
+    text = decode_utf8(data, place)
+    start = skip_blank(text, 0)
+    if text.startswith("[", start):
+        yield from _from_list(text, start, place)
+        return
+    record = place.expect(read_value(text, place), OBJECT)
+    if "trajectory" in record:
+        messages = tuple(read_trajectory(record, place))
+        yield _conversation("trajectory", 0, record, messages, text, place, exit_error(record, place))
+    else:
+        yield _from_object(0, record, text, place)
+
+
+def _from_list(text: str, start: int, place: Place) -> Iterator[Conversation]:
+    messages: list[Message] = []
+    for index, value, source in read_items(text, start, place):
+        here = place.at(f"item {index}")
+        record = here.expect(value, OBJECT)
+        if messages or (index == 0 and "role" in record):
+            messages.append(read_message(record, here))
+        else:
+            yield _from_object(index, record, source, here)
+    if messages:
+        yield _conversation("chat-messages", 0, {}, tuple(messages), text, place)
+
+
+def _from_lines(data: bytes, first: dict[str, Any], place: Place) -> Iterator[Conversation]:
+    lines = ((place.at(f"line {number}"), line) for number, line in _lines(data) if line.strip())
+    values = ((here, decode_utf8(line, here)) for here, line in lines)
+    if "role" in first:
+        messages = tuple([read_message(read_value(text, here), here) for here, text in values])
+        yield _conversation("chat-messages", 0, {}, messages, data.decode(), place)
+        return
+    for index, (here, text) in enumerate(values):
+        yield _from_object(index, here.expect(read_value(text, here), OBJECT), text, here)
+
+
+def _from_object(index: int, record: dict[str, Any], source: str, place: Place) -> Conversation:
+    name = next((name for name in _MESSAGE_LISTS if name in record), None)
+    if name is None:
+        raise place.error(_NOTHING_KNOWN)
+    values: list[object] = place.field(record, name, LIST)
+    messages = tuple([read_message(value, place.at(f"{name}[{at}]")) for at, value in enumerate(values)])
+    error = place.optional(record, "error", str)
+    reward = place.optional_number(record, "reward")
+    if error is None and reward is not None and not reward > 0:
+        error = f"the task was not solved: reward {reward:g}"
+    return _conversation("chat-runs", index, record, messages, source, place, error)
+
+
+def _conversation(
+    format_name: str,
+    index: int,
+    record: dict[str, Any],
+    messages: Iterable[Message],
+    source: str,
+    place: Place,
+    error: str | None = None,
+) -> Conversation:
+    messages = tuple(messages)
+    tags, metadata = describe(record, format_name, place)
+    content = source.strip().encode()
+    metadata["messages"] = len(messages)
+    metadata["tool_calls"] = sum(len(message.calls) for message in messages)
+    run_id = run_id_for(place.path, index, record, content)
+    return Conversation(run_id, messages, len(content), tags, metadata, error)
+
+
+def _first_object(data: bytes) -> dict[str, Any] | None:
+    """Return the object on the first line that is not blank, or None if there is no whole object on it."""
+    line = next(line for _, line in _lines(data) if line.strip())
+    try:
+        value: Any = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    return value if is_object(value) else None
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    start = 0
+    number = 1
+    while start < len(data):
+        end = data.find(b"\n", start)
+        if end < 0:
+            end = len(data)
+        yield number, data[start:end]
+        start = end + 1
+        number += 1

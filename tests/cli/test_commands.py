@@ -1,0 +1,324 @@
+"""The commands that show what a database holds."""
+
+import json
+import shutil
+
+import pytest
+
+import inmem
+from inmem.cli.app import app
+from tests.recorder.transcripts import OWN, user, write_runs
+
+READING = ("runs", "events", "trace", "cells", "get", "stat", "verify")
+
+
+def lines(result):
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout.splitlines()
+
+
+def test_every_command_has_help_with_an_example(run):
+    for name in app.commands:
+        result = run(name, "--help")
+        assert result.exit_code == 0
+        assert f"Example: inmem {name} " in result.stdout
+    assert "Example: inmem demo" in run("--help").stdout
+    assert run("-h").exit_code == 0
+
+
+@pytest.mark.parametrize("name", [*READING, "record", "checkpoint"])
+def test_every_command_that_tells_something_does_it_in_json_too(run, name):
+    assert "--json" in run(name, "--help").stdout
+
+
+def test_the_version(run):
+    assert run("--version").stdout == f"inmem, version {inmem.__version__}\n"
+
+
+def test_runs_are_listed(run, recorded):
+    first, *rows = lines(run("runs", recorded))
+
+    assert first.split() == ["RUN", "STATUS", "EVENTS", "ERROR", "CREATED", "(UTC)", "TAGS"]
+    assert len(rows) == 7
+    assert rows[0].split()[:3] == [rows[0].split()[0], "Completed", "14"]
+    assert rows[0].startswith("harbour-desk/0000-berth-for-marigold-")
+    assert "Failed" in rows[2]
+    assert "nobody with a key answered" in rows[2]
+    assert all(row == row.rstrip() for row in rows)
+
+
+def test_runs_in_json(run_json, odd):
+    first, second = run_json("runs", odd)
+
+    assert first["run_id"] == "run-1"
+    assert (first["status"], first["tags"], first["events"]) == ("Active", ["a", "b"], 6)
+    assert first["metadata"] == {"blob": {"$bytes": "AP8="}}
+    assert (second["parent_run"], second["error"]) == ("run-1", "went wrong\x1b[2J")
+
+
+def test_runs_are_chosen_by_status_tag_and_number(run_json, odd, recorded):
+    def chosen(*options):
+        return [each["run_id"] for each in run_json("runs", odd, *options)]
+
+    assert chosen("--status", "failed") == ["run-10"]
+    assert chosen("--status", "ARCHIVED") == ["old"]
+    assert chosen("--tag", "a", "--tag", "b") == ["run-1"]
+    assert chosen("--tag", "c") == []
+    assert chosen("--limit", 1) == ["run-1"]
+    assert chosen("--all") == ["run-1", "run-10", "old"]
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 132])
+@pytest.mark.parametrize("command", ["runs", "events", "cells", "trace", "stat", "verify"])
+def test_what_is_shown_fits_the_terminal(run, recorded, monkeypatch, columns, command):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    name = ["night-watch/0000"] if command in ("events", "cells", "trace") else []
+
+    for line in lines(run(command, recorded, *name)):
+        assert len(line) <= columns
+
+
+def test_events(run, run_json, recorded, odd):
+    rows = lines(run("events", recorded, "night-watch/0000"))
+    assert rows[0].split() == ["#", "TIME", "(UTC)", "TYPE", "PAYLOAD"]
+    assert len(rows) == 19
+
+    found = run_json("events", recorded, "night-watch/0000")
+    assert [event["sequence"] for event in found] == list(range(18))
+    assert found[1]["payload"]["role"] == found[1]["type"] == "user"
+    assert found[1]["prev_hash"] == found[0]["hash"]
+
+    def sequences(*options):
+        return [event["sequence"] for event in run_json("events", odd, "run-1", *options)]
+
+    assert sequences("--type", "plain") == [1, 2, 3, 4, 5]
+    assert sequences("--type", "plain", "--limit", 2) == [1, 2]
+    assert sequences("--type", "plain", "--start", 3) == [3, 4, 5]
+    assert sequences("--start", 4) == [4, 5]
+    assert sequences("--start", 1, "--limit", 2) == [1, 2]
+
+
+def test_a_trace_is_drawn_as_a_tree(run, recorded):
+    drawn = lines(run("trace", recorded, "night-watch/0001"))
+
+    assert drawn[0].startswith("night-watch/0001-drifting-dinghy-")
+    find = 'find_boat({"kind": "dinghy", "colour": "blue"})  44 ms  → '
+    found = '[{"name": "Biscuit", "owner": "crew of Marigold", "berth": "B7"}]'
+    call = 'call_berth({"berth": "B7"})  15.30 s  → {"answered": true, "aboard": 2, '
+    note = '"note": "both crew safe; a knot was mentioned, and whose idea it was"}'
+    choice = "decision Who brings it in?  → the pilot boat  (not the owners, by swimming)  because: "
+    reason = "It is on the water anyway, and the owners have offered to swim."
+    assert drawn[1:] == [
+        "└── user There is an empty dinghy drifting past the mole. Blue, no lights.",
+        "    ├── thought First whether somebody is missing, then whose it is.",
+        "    │   ├── people_overdue({})  31 ms  → []",
+        f"    │   └── {find}{found}",
+        f"    ├── {call}{note}",
+        f"    ├── {choice}{reason}",
+        '    │   └── send_pilot_boat({"task": "tow Biscuit to B7"})  840.00 s  → {"state": "done", "minutes": 14}',
+        "    └── thought Nobody was in danger. Biscuit is back at B7, with a better knot.",
+    ]
+
+
+def test_traces_of_every_kind(run, run_json, odd):
+    assert lines(run("trace", odd, "run-1"))[1:] == [
+        "├── thought think\\x1b[2J",
+        "│   ├── query sql select 1  → 4",
+        "│   └── ✗ Fatal: boom  (not recoverable)",
+        "├── note [1]  #t",
+        "└── slow()  2.50 s  → null",
+    ]
+    found = run_json("trace", odd, "run-1")
+    assert [(trace["depth"], trace["type"]) for trace in found] == [
+        (0, "Thought"),
+        (1, "Query"),
+        (1, "Error"),
+        (0, "Custom"),
+        (0, "ToolCall"),
+    ]
+    assert found[1]["parent_id"] == found[0]["id"]
+    assert found[1]["fields"] == {"query_type": "sql", "query": "select 1", "results_count": 4}
+    assert (found[3]["tags"], found[3]["metadata"]) == (["t"], {"m": {"$bytes": "eA=="}})
+
+
+def test_a_run_without_traces(run, run_json, odd):
+    assert lines(run("trace", odd, "run-10")) == ["run-10"]
+    assert run_json("trace", odd, "run-10") == []
+
+
+def test_cells(run, run_json, odd):
+    header, row = lines(run("cells", odd, "run-1"))
+    assert (header.split()[0], row.split()[:2]) == ("CELL", ["phase", "1"])
+    assert row.endswith('{"step": 1}')
+    (cell,) = run_json("cells", odd, "run-1")
+    assert (cell["name"], cell["value"], cell["version"]) == ("phase", {"step": 1}, 1)
+
+
+def test_get(run, run_json, odd):
+    assert lines(run("get", odd, "run-1", "bytes")) == ['{"$bytes": "AP8="}']
+    assert lines(run("get", odd, "run-1", "lines")) == ["one", "two\\x1b[31m\\ttabs \\u202eevil 🚢 日本\u3000語"]
+    found = run_json("get", odd, "run-1", "nan")
+    assert found["value"] == [{"$float": "nan"}, {"$float": "-inf"}, 1.5, None, True]
+    assert (found["run"], found["key"], found["expires_at"]) == ("run-1", "nan", None)
+    assert lines(run("get", odd, "run-1")) == ["bytes", "key\\x07", "lines", "nan"]
+    assert run_json("get", odd, "run-1") == ["bytes", "key\x07", "lines", "nan"]
+
+
+def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
+    assert run_json("get", odd, "run-1", "bytes")["run"] == "run-1", "a whole name wins over beginnings"
+    assert run_json("events", odd, "ol") == []
+    assert run_json("get", odd, "unregistered", "k")["value"] == {"a": 1}
+
+    several = run("events", odd, "run")
+    assert (several.exit_code, several.stdout) == (2, "")
+    assert several.stderr == "inmem: error: 2 runs begin with 'run': run-1, run-10\n"
+    none = run("events", odd, "unreg")
+    assert (none.exit_code, none.stdout, none.stderr) == (1, "", "inmem: error: there is no run 'unreg'\n")
+
+
+def test_what_was_not_found_is_a_no(run, odd, tmp_path):
+    no_key = run("get", odd, "run-1", "nothing")
+    assert (no_key.exit_code, no_key.stdout) == (1, "")
+    assert no_key.stderr == "inmem: error: run 'run-1' has no key 'nothing'\n"
+    for name in READING:
+        more = ["run"] if name in ("events", "trace", "cells", "get") else []
+        no_database = run(name, tmp_path / "none", *more)
+        assert (no_database.exit_code, no_database.stdout) == (1, "")
+        assert no_database.stderr == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("--nonsense",),
+        ("runs",),
+        ("runs", "db", "--limit", "-1"),
+        ("runs", "db", "--limit", "x"),
+        ("runs", "db", "--status", "happy"),
+        ("events", "db"),
+        ("events", "db", "run", "more"),
+        ("record", "--into", "db"),
+        ("record", "no-such-file", "--into", "db"),
+        ("record", __file__),
+        ("record", __file__, "--into", "db", "--agents", "0"),
+        ("record", __file__, "--into", "db", "--durability", "sometimes"),
+        ("get", "db", "x" * 300),
+    ],
+)
+def test_wrong_usage(run, arguments, tmp_path, monkeypatch, odd):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(odd, tmp_path / "db")
+
+    result = run(*arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert not arguments or len(result.stderr.splitlines()) == 1
+    assert result.stderr.startswith("inmem: error: " if arguments else "Usage: inmem ")
+
+
+def test_nothing_that_is_shown_moves_the_cursor(run, odd):
+    for command in (("runs",), ("events", "run-1"), ("trace", "run-1"), ("cells", "run-1"), ("get", "run-1", "lines")):
+        name, *more = command
+        shown = run(name, odd, *more).stdout
+        assert all(char.isprintable() or char in "\n\u3000" for char in shown), command
+
+
+def test_stat(run, run_json, recorded):
+    told = dict(line.split(maxsplit=1) for line in lines(run("stat", recorded)))
+    assert told["runs"] == "7 (6 completed, 1 failed)"
+    assert told["events"] == "90"
+
+    facts = run_json("stat", recorded)
+    assert (facts["events"], facts["runs"]["total_runs"], facts["runs"]["failed_runs"]) == (90, 7, 1)
+    assert facts["size_bytes"] == sum(path.stat().st_size for path in recorded.iterdir())
+
+
+def test_verify_a_sound_database(run, run_json, recorded):
+    files, chains = lines(run("verify", recorded))
+    assert files.split()[:2] == ["files", "ok"]
+    assert chains.split() == ["chains", "ok", "90", "events", "in", "7", "chains"]
+    assert run_json("verify", recorded)["is_valid"] is True
+
+
+def test_verify_a_damaged_database(run, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "db")
+    (segment,) = (path for path in (tmp_path / "db").iterdir() if path.stat().st_size > 10_000)
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+
+    told = run("verify", tmp_path / "db")
+    assert (told.exit_code, told.stderr) == (1, "")
+    assert "damaged" in told.stdout
+    assert str(segment) in told.stdout
+    found = run("verify", tmp_path / "db", "--json")
+    assert found.exit_code == 1
+    facts = json.loads(found.stdout)
+    assert facts["is_valid"] is False
+    assert facts["files"]["problems"][0]["path"] == str(segment)
+    other = run("runs", tmp_path / "db")
+    assert (other.exit_code, other.stdout) == (1, "")
+    assert len(other.stderr.splitlines()) == 1
+
+
+def test_checkpoint(run, run_json, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "db")
+
+    assert lines(run("checkpoint", tmp_path / "db"))[0].startswith("checkpoint of version ")
+    assert run_json("checkpoint", tmp_path / "db") == {"version": run_json("stat", recorded)["version"]}
+    assert run_json("verify", tmp_path / "db")["events"] == 90
+
+
+def test_reading_does_not_disturb_a_writer(run_json, tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.runs.create_run("live")
+        assert [each["run_id"] for each in run_json("runs", tmp_path / "db")] == ["live"]
+        db.kv.put("live", "k", 1)
+        assert run_json("get", tmp_path / "db", "live", "k")["value"] == 1
+        assert run_json("verify", tmp_path / "db")["is_valid"]
+
+
+def test_writing_beside_a_writer_is_refused(run, tmp_path):
+    with inmem.open(tmp_path / "db"):
+        result = run("checkpoint", tmp_path / "db")
+        assert result.exit_code == 1
+        assert "is in use by" in result.stderr
+
+
+def test_record(run, run_json, tmp_path):
+    told = run("record", *OWN[:1], "--into", tmp_path / "db", "--agents", 2)
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert told.stdout.startswith("3 runs, 38 messages, 10 tool calls recorded; ")
+
+    more = run_json("record", *OWN, "--into", tmp_path / "db", "--durability", "never")
+    assert (more["runs"], more["messages"], more["tool_calls"]) == (7, 90, 31)
+    assert (more["already_recorded"], more["errors"]) == (38, [])
+    assert more["seconds"] > 0
+    assert more["files"] == [str(path) for path in OWN]
+
+    again = run("record", *OWN, "--into", tmp_path / "db")
+    assert again.stdout == "7 runs, 90 messages, 31 tool calls: all recorded already\n"
+
+
+def test_record_tells_where_a_file_is_malformed_and_keeps_the_rest(run, run_json, tmp_path):
+    path = write_runs(tmp_path / "runs.json", [user("fine")], [user("fine"), {"content": "who?"}])
+
+    result = run("record", path, "--into", tmp_path / "db")
+
+    assert result.exit_code == 1
+    assert result.stderr == f'inmem: error: {path}: item 1, messages[1]: "role" is missing\n'
+    assert result.stdout.startswith("1 run, 1 message, 0 tool calls recorded")
+    (only,) = run_json("runs", tmp_path / "db")
+    assert (only["status"], only["events"]) == ("Completed", 1)
+
+
+def test_record_into_something_else(run, tmp_path):
+    (tmp_path / "file").write_text("hello")
+
+    result = run("record", OWN[0], "--into", tmp_path / "file")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert len(result.stderr.splitlines()) == 1

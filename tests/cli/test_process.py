@@ -1,0 +1,139 @@
+"""The command as a process of its own: pipes, terminals, signals, missing extras."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import inmem
+from inmem.demo.recording_process import recorded_in
+from tests.recorder.transcripts import OWN
+
+INMEM = (sys.executable, "-m", "inmem")
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """The environment of a plain terminal, with the package found as it was found here."""
+    found_in = str(Path(inmem.__file__).parent.parent)
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
+    return {**kept, "PYTHONPATH": found_in, "TERM": "xterm", "COLUMNS": "100"}
+
+
+def run(*arguments, environment, **options):
+    command = [str(each) for each in arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **options)
+
+
+def test_an_error_is_one_line_and_nothing_else(environment, tmp_path):
+    result = run(*INMEM, "runs", tmp_path / "none", environment=environment)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
+
+
+@pytest.mark.parametrize("line_count", [2, 200_000], ids=["fits the pipe", "does not fit"])
+def test_a_reader_that_has_seen_enough_is_no_error(environment, tmp_path, line_count):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "lines", "line\n" * line_count)
+    command = [*INMEM, "get", str(tmp_path / "db"), "run", "lines"]
+    reading, writing = os.pipe()
+    with subprocess.Popen(command, env=environment, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(writing)
+        if line_count > 2:
+            assert os.read(reading, 1) == b"l"
+        os.close(reading)
+        _, stderr = process.communicate()
+
+    assert (process.returncode, stderr) == (1, b"")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_the_encoding_does_not_have_is_no_error(environment, odd, encoding):
+    for command in (("get", "run-1", "lines"), ("trace", "run-1"), ("runs",)):
+        name, *more = command
+        result = run(*INMEM, name, odd, *more, environment={**environment, "PYTHONIOENCODING": encoding})
+
+        assert (result.returncode, result.stderr) == (0, "")
+        assert result.stdout
+
+
+def test_without_its_libraries_the_command_says_what_it_needs(environment):
+    for name in ("click", "rich"):
+        program = f"import sys; sys.modules[{name!r}] = None; from inmem.__main__ import main; main()"
+
+        result = run(sys.executable, "-c", program, environment=environment)
+
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr == "inmem: error: the command line needs click and rich: pip install 'inmem[cli]'\n"
+
+
+def in_terminal(command, environment):
+    """Run a command in a terminal and return (exit code, what the terminal received)."""
+    terminal, end = pty.openpty()
+    with subprocess.Popen(command, env=environment, stdin=end, stdout=end, stderr=end) as process:
+        os.close(end)
+        received = b""
+        while chunk := _read(terminal):
+            received += chunk
+    os.close(terminal)
+    return process.returncode, received.decode()
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        # How Linux tells that the other end is closed.
+        return b""
+
+
+def test_colours_on_a_terminal_only(environment, recorded):
+    arguments = [*INMEM, "runs", str(recorded)]
+
+    code, shown = in_terminal(arguments, environment)
+    piped = run(*arguments, environment=environment)
+    _, plain = in_terminal(arguments, {**environment, "NO_COLOR": "1"})
+
+    assert code == 0
+    assert re.search(r"\x1b\[32mCompleted", shown)
+    assert "\x1b" not in piped.stdout
+    assert not re.search(r"\x1b\[3[0-9]m", plain)
+
+
+def test_progress_is_shown_on_a_terminal_only(environment, tmp_path):
+    options = ["--agents", "2", "--pace", "0.01"]
+
+    code, shown = in_terminal([*INMEM, "record", *map(str, OWN), "--into", str(tmp_path / "a"), *options], environment)
+    piped = run(*INMEM, "record", *OWN, "--into", tmp_path / "b", *options, environment=environment)
+
+    assert code == 0
+    assert re.search(r"recording.*\d+ messages, .*/s", shown)
+    assert "7 runs, 90 messages, 31 tool calls recorded; " in shown
+    assert piped.stderr == ""
+
+
+def test_ctrl_c_stops_between_two_messages(environment, tmp_path):
+    command = [*INMEM, "record", *map(str, OWN), "--into", str(tmp_path / "db"), "--pace", "0.05"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None:
+        try:
+            with inmem.open(tmp_path / "db", create=False, read_only=True) as db:
+                if recorded_in(db).total > 5:
+                    break
+        except inmem.DatabaseNotFoundError:
+            pass
+
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr == "inmem: error: interrupted; the same command goes on from here\n"
+    with inmem.open(tmp_path / "db", create=False) as db:
+        assert 5 < recorded_in(db).total < 90
+        assert db.verify().is_valid
