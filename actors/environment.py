@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inmem.engine.ports import Clock
+
+_all_entropy: weakref.WeakSet[SystemEntropy] = weakref.WeakSet()
+
+
+def _reseed_all() -> None:
+    for entropy in tuple(_all_entropy):
+        entropy.reseed()
+
+
+os.register_at_fork(after_in_child=_reseed_all)
 
 
 class SystemClock:
@@ -23,10 +35,15 @@ class SystemClock:
 
 
 class SystemEntropy:
-    """Random bits from the operating system."""
+    """Random bits from a generator that the operating system has seeded: asking it for each id costs too much."""
 
     def __init__(self) -> None:
-        self._random = random.SystemRandom()
+        self._random = random.Random(os.urandom(32))
+        _all_entropy.add(self)
+
+    def reseed(self) -> None:
+        """In a forked child: do not repeat the parent's numbers."""
+        self._random.seed(os.urandom(32))
 
     def bits(self, count: int) -> int:
         """Return `count` random bits."""

@@ -186,27 +186,37 @@ def _branches(nodes: list[_Node], most: int, *, right_edge: bool) -> list[_Node]
 def _merge(node: _Node, keys: tuple[bytes, ...], most: int, *, right_edge: bool) -> tuple[list[_Node], int]:
     """Return the nodes of its height that replace `node` once it has `keys`, and how many were new."""
     if isinstance(node, tuple):
-        follow = not node or node[-1] < keys[0]
-        merged = node + keys if follow else tuple(dict.fromkeys(sorted(node + keys)))
+        merged = _merge_leaf(node, keys)
         return [*_cut(merged, most, right_edge=right_edge)], len(merged) - len(node)
-    first = bisect_right(node.splits, keys[0])
-    last = bisect_right(node.splits, keys[-1])
-    children = [*node.children[:first]]
-    added = taken = 0
-    for at in range(first, last + 1):
-        stop = len(keys) if at == last else bisect_left(keys, node.splits[at], taken)
-        if taken == stop:
-            children.append(node.children[at])
-            continue
-        edge = right_edge and at == len(node.splits)
+    splits = node.splits
+    children: list[_Node] = []
+    added = taken = copied = 0
+    # From key to key, not from child to child: a few keys spread over many children touch only a few.
+    while taken < len(keys):
+        at = bisect_right(splits, keys[taken], copied)
+        children.extend(node.children[copied:at])
+        stop = len(keys) if at == len(splits) else bisect_left(keys, splits[at], taken)
+        edge = right_edge and at == len(splits)
         nodes, count = _merge(node.children[at], keys[taken:stop], most, right_edge=edge)
         children.extend(nodes)
         added += count
         taken = stop
-    children.extend(node.children[last + 1 :])
+        copied = at + 1
+    children.extend(node.children[copied:])
     if len(children) == len(node.children):
         return [Branch(node.splits, tuple(children))], added
     return _branches(children, most, right_edge=right_edge), added
+
+
+def _merge_leaf(leaf: _Leaf, keys: tuple[bytes, ...]) -> _Leaf:
+    """Return the leaf with `keys` in it. O(leaf + keys)."""
+    if not leaf or leaf[-1] < keys[0]:
+        return leaf + keys
+    if len(keys) == 1:
+        (key,) = keys
+        at = bisect_left(leaf, key)
+        return leaf if leaf[at] == key else (*leaf[:at], key, *leaf[at:])
+    return tuple(dict.fromkeys(sorted(leaf + keys)))
 
 
 def _chunks(node: _Node, start: bytes, end: bytes | None, *, reverse: bool) -> Iterator[tuple[bytes, ...]]:

@@ -16,8 +16,8 @@ from inmem.engine.errors import UsageError
 if TYPE_CHECKING:
     from inmem.engine.transaction import Transaction
 
-POSITION_BYTES: Final = 20
-_POSITION: Final = Struct(">QQI")
+POSITION_BYTES: Final = 28
+_POSITION: Final = Struct(">QQQI")
 _TIME: Final = Struct(">Q")
 _TIME_MAX: Final = 2**64 - 1
 
@@ -33,10 +33,10 @@ def name_component(name: str) -> bytes:
 def position_of(txn: Transaction, ordinal: int) -> bytes:
     """Return the position of an entry about to be recorded, which `ordinal` others of this transaction precede.
 
-    Positions sort by the transaction's time; within one microsecond by the order in which transactions began; within
-    a transaction by ordinal. Nothing shared is read or written for it, so that recorders do not conflict.
+    Positions sort by the transaction's time; within one microsecond, or while the clock stands still, by the version it
+    began at, then by the order in which transactions began; within a transaction by ordinal. Nothing shared is read or written for it, so that recorders do not conflict.
     """
-    return _POSITION.pack(txn.now_us, txn.id, ordinal)
+    return _POSITION.pack(txn.now_us, txn.start_version, txn.id, ordinal)
 
 
 def time_of(position: bytes) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import prefix_end, user_key
+from inmem.engine.limits import INT_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,4 +43,4 @@ def at_most(items: Iterable[T], limit: int | None) -> list[T]:
     """
     if limit is not None and (type(limit) is not int or limit < 0):
         raise UsageError(f"limit: must be an int of at least 0, or None, not {limit!r}")
-    return list(islice(items, limit))
+    return list(islice(items, None if limit is None else min(limit, INT_MAX)))

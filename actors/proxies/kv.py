@@ -33,6 +33,9 @@ Names: TypeAlias = list[str]
 Items: TypeAlias = list[tuple[str, Any]]
 RunId: TypeAlias = "str | UUID"
 
+RUNS_REMEMBERED_MAX = 1024
+"""Runs whose way a handle remembers: about 1 MB."""
+
 
 class KVStore:
     """Named values of a run. Every call is a transaction of its own; reads look at the newest committed state.
@@ -44,6 +47,8 @@ class KVStore:
     def __init__(self, client: Client) -> None:
         self._client = client
         self.futures = KVStoreFutures(client)
+        # Reading one key is what agents do most: the way to a run's table is looked up once.
+        self._latest: dict[RunId, KVOperations] = {}
 
     def put(self, run: RunId, key: str, value: object, ttl: float | None = None) -> int:
         """Set a key durably (see `durability`) and return the commit version. Never fails by conflict.
@@ -62,7 +67,14 @@ class KVStore:
 
     def get(self, run: RunId, key: str) -> Any:
         """Return a fresh copy of the value, or None if the key is absent or expired. O(value size), no message."""
-        return self._read(run).get(key)
+        try:
+            latest = self._latest.get(run)
+        except TypeError:
+            # Not hashable, so not a run id: `_remember` says so.
+            latest = None
+        if latest is None:
+            latest = self._remember(run)
+        return latest.get(key)
 
     def get_versioned(self, run: RunId, key: str) -> VersionedValue | None:
         """Return the value with its version and deadline, or None if the key is absent or expired."""
@@ -112,6 +124,12 @@ class KVStore:
     def mapping(self, run: RunId) -> KVMapping:
         """Return the run's KVStore in the form of a dict. Nothing is read before it is asked for."""
         return KVMapping(self._client, run)
+
+    def _remember(self, run: RunId) -> KVOperations:
+        if len(self._latest) >= RUNS_REMEMBERED_MAX:
+            self._latest.clear()
+        latest = self._latest[run] = KVOperations(self._client.latest_reader(), normalize_run_id(run))
+        return latest
 
     def _read(self, run: RunId) -> KVOperations:
         return KVOperations(self._client.reader(), normalize_run_id(run))

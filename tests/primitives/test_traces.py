@@ -14,6 +14,7 @@ from inmem.engine.errors import (
 from inmem.engine.keys import Key, Tag
 from inmem.primitives import trace_index
 from inmem.primitives.index_key import PRESENT
+from inmem.primitives.index_key import POSITION_BYTES
 from inmem.primitives.trace_kinds import KINDS, Custom, Decision, ErrorTrace, Query, Thought, ToolCall, pack_kind
 from inmem.primitives.traces import Trace, TraceOperations
 from tests.primitives.machine import HOSTILE_NAMES, TransactionMachine, limits, name_sets, names, picks, values
@@ -248,7 +249,7 @@ def test_times_beyond_any_clock_are_ordinary_bounds(store):
 
 def test_check_and_queries_find_an_index_that_does_not_agree(store):
     store.do(lambda txn: store.traces(txn=txn).record(Thought("x")))
-    store.tamper("run", Tag.TRACE_INDEX, trace_index.ROOTS + bytes(20) + b"absent", PRESENT)
+    store.tamper("run", Tag.TRACE_INDEX, trace_index.ROOTS + bytes(POSITION_BYTES) + b"absent", PRESENT)
     with pytest.raises(InvariantError, match="does not agree"):
         store.traces().check()
     with pytest.raises(InvariantError, match="names trace b'absent'"):

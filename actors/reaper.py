@@ -1,0 +1,162 @@
+"""The reaper gives back the memory of expired keys.
+
+Readers do not need it: an expired key is absent for them from its deadline on. So it may take its time. It works in
+ordinary small commits, and never touches a key that some running transaction could still see alive: it reaps by the
+time of the oldest one, not by its own.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from sortedcontainers import SortedSet
+
+from inmem.actors.actor import StoreActor
+from inmem.actors.mailbox import AsMessage
+from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
+from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
+from inmem.engine.errors import DatabaseClosedError, InmemError, InvariantError
+from inmem.engine.keys import Tag
+from inmem.engine.transaction import Transaction
+from inmem.primitives.expiry import reap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.actors.published import Published
+    from inmem.engine.ports import Entropy
+    from inmem.engine.snapshot import Snapshot
+
+KEYS_PER_COMMIT_MAX = 1_000
+"""Small enough that a reaping commit delays nobody."""
+
+KEYS_PER_LOOK_MAX = 10_000
+"""Recovered keys looked through for deadlines in one go: a few milliseconds."""
+
+PAUSE_MIN_S = 0.1
+PAUSE_MAX_S = 60.0
+"""Between two rounds: expired keys may wait a moment, and clocks may jump while nobody looks."""
+
+
+class Reaper(StoreActor):
+    """Turns expired keys into tombstones.
+
+    Args:
+        mailbox: its address.
+        supervisor: told of failures.
+        coordinator: takes the commits, and knows the oldest transaction.
+        published: the newest snapshot.
+        clock: the store's time.
+        entropy: for transactions.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        supervisor: MailboxRef,
+        *,
+        coordinator: MailboxRef,
+        published: Published,
+        clock: StoreClock,
+        entropy: Entropy,
+    ) -> None:
+        super().__init__(mailbox, supervisor)
+        self._coordinator = coordinator
+        self._published = published
+        self._clock = clock
+        self._entropy = entropy
+        self._expiring: SortedSet[tuple[int, str, bytes]] = SortedSet()
+        self._recovered = _expiring_entries(published.snapshot)
+        self._timer_runs = False
+        self._reaping: list[tuple[int, str, bytes]] = []
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        match message:
+            case Expiring(entries):
+                self._expiring.update(entries)
+                self._wait()
+            case ReapDue():
+                self._timer_runs = False
+                self._ask_for_oldest()
+            case OldestRunning(now_us):
+                self._reap(min(now_us, self._clock.now_us()))
+            case CommitDecided(_, outcome):
+                self._note(outcome)
+            case FindExpiring():
+                self._look_through_recovered()
+            case _:
+                raise InvariantError(f"the reaper cannot handle {type(message).__name__}")
+
+    def _look_through_recovered(self) -> None:
+        found = list(islice(self._recovered, KEYS_PER_LOOK_MAX))
+        self._expiring.update(entry for entry in found if entry[0])
+        if len(found) == KEYS_PER_LOOK_MAX:
+            self.ref.tell(FindExpiring())
+        self._wait()
+
+    def _wait(self) -> None:
+        """Set the timer for the next deadline, unless it runs or a commit is on its way."""
+        if not self._expiring or self._timer_runs or self._reaping:
+            return
+        until_s = (self._expiring[0][0] - self._clock.now_us()) / 1e6
+        self._timer_runs = True
+        delay_s = min(max(until_s, PAUSE_MIN_S), PAUSE_MAX_S)
+        self.mailbox.dispatcher.post_later(delay_s, self.mailbox, ReapDue(), idle=True)
+
+    def _ask_for_oldest(self) -> None:
+        if self._expiring and self._expiring[0][0] <= self._clock.now_us():
+            self._coordinator.send(ReadOldest(), AsMessage(self.ref, _oldest))
+        else:
+            self._wait()
+
+    def _reap(self, before_us: int) -> None:
+        if self._reaping:
+            return
+        until_now = self._expiring.irange(maximum=(before_us + 1,), inclusive=(True, False))
+        due = list(islice(until_now, KEYS_PER_COMMIT_MAX))
+        txn = Transaction(0, self._published.snapshot, self._clock.now_us(), self._entropy)
+        for run, keys in _by_run(due).items():
+            reap(txn, run, keys, before_us)
+        if txn.has_writes:
+            self._reaping = due
+            self._coordinator.send(Commit(txn.seal(), 0), AsMessage(self.ref, _decided))
+        else:
+            # Written anew, deleted, or their run dropped: nothing is left to do about them.
+            self._expiring.difference_update(due)
+            self._wait()
+
+    def _note(self, outcome: Any) -> None:
+        reaped, self._reaping = self._reaping, []
+        if isinstance(outcome, Committed):
+            self._expiring.difference_update(reaped)
+        self._wait()
+
+
+def _expiring_entries(snapshot: Snapshot) -> Iterator[tuple[int, str, bytes]]:
+    """Yield (deadline, run, key) of every KVStore entry; the deadline is 0 for those that have none."""
+    for run, tag, table in snapshot.tables():
+        if tag == Tag.KV:
+            for key, (_, value, expires_at) in table.range():
+                yield (0 if value is None else expires_at, run, key)
+
+
+def _by_run(entries: list[tuple[int, str, bytes]]) -> dict[str, list[bytes]]:
+    keys: dict[str, list[bytes]] = {}
+    for _, run, key in entries:
+        keys.setdefault(run, []).append(key)
+    return keys
+
+
+def _oldest(now_us: Any, error: BaseException | None) -> OldestRunning:
+    # Asked of a store that is closing or restarting: reap nothing now.
+    return OldestRunning(0 if error is not None else now_us)
+
+
+def _decided(outcome: Any, error: BaseException | None) -> CommitDecided:
+    if error is not None:
+        outcome = CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError())
+    return CommitDecided(0, outcome)

@@ -1,0 +1,141 @@
+"""Reading one snapshot when nobody will validate it: the read half of a transaction, without its memory.
+
+A single read outside any transaction, a scan over a whole log, a report: none of them commits, so there is no point in
+remembering what they read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from inmem.engine.errors import InvariantError
+from inmem.engine.table import Table
+from inmem.engine.table_view import TableView
+from inmem.engine.transaction import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from inmem.engine.ports import Entropy
+    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.table import Entry
+
+
+class ReadView(TableView):
+    """One table of a snapshot, for reading only."""
+
+    __slots__ = ("_reader", "_shown")
+
+    def __init__(self, reader: Reader, table: Table | None) -> None:
+        # None of the fields of TableView: every method that needs them is replaced or refuses.
+        self._reader = reader
+        self._shown = Table.EMPTY if table is None else table
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the live value of `key`, or None. O(1)."""
+        entry = self._shown.get(key)
+        if entry is None:
+            return None
+        _, value, expires_at = entry
+        return None if expires_at and expires_at <= self._reader.now_us else value
+
+    def get_entry(self, key: bytes) -> Entry | None:
+        """Return (version, value, expires_at_us) of a live key, or None. O(1)."""
+        entry = self._shown.get(key)
+        if entry is None or entry[1] is None or (entry[2] and entry[2] <= self._reader.now_us):
+            return None
+        return entry
+
+    def version(self, key: bytes) -> int:
+        """Return the version of `key`, a tombstone's included; 0 if it has never existed. O(1)."""
+        entry = self._shown.get(key)
+        return 0 if entry is None else entry[0]
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the live (key, value) pairs of [start, end) in key order. O(1) per key."""
+        now_us = self._reader.now_us
+        for key, (_, value, expires_at) in self._shown.range(start, end, reverse=reverse):
+            if value is not None and not (expires_at and expires_at <= now_us):
+                yield key, value
+
+    def last(self) -> tuple[bytes, bytes] | None:
+        """Return the last live (key, value) of the table, or None."""
+        return next(self.scan(reverse=True), None)
+
+    def count(self) -> int:
+        """Return the number of keys that are not deleted. O(1)."""
+        return self._shown.live_count
+
+    def wrote(self, key: bytes) -> bool:
+        """Return False: nothing is written here."""
+        return False
+
+    @property
+    def has_writes(self) -> bool:
+        """Nothing is written here."""
+        return False
+
+    def _buffer(self, *_: object) -> NoReturn:
+        raise InvariantError("a reader was asked to write")
+
+
+class Reader(Transaction):
+    """A transaction that only reads, remembers nothing and is never committed.
+
+    Args:
+        snapshot: what it sees.
+        now_us: the time by which expiry is judged.
+        entropy: unused, as nothing is recorded.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, snapshot: Snapshot, now_us: int, entropy: Entropy) -> None:
+        super().__init__(0, snapshot, now_us, entropy)
+
+    def view(self, run: str, tag: int) -> TableView:
+        """Return a view of one table. O(1)."""
+        return ReadView(self, self.snapshot.table(run, tag))
+
+
+class LatestView(TableView):
+    """One table as it is at the moment of each call. For single keys: two calls may see two states."""
+
+    __slots__ = ("_latest", "_now")
+
+    def __init__(self, run: str, tag: int, latest: Callable[[], Snapshot], now: Callable[[], int]) -> None:
+        self.run = run
+        self.tag = tag
+        self._latest = latest
+        self._now = now
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the live value of `key`, or None. O(1)."""
+        table = self._latest().table(self.run, self.tag)
+        entry = None if table is None else table.get(key)
+        if entry is None:
+            return None
+        _, value, expires_at = entry
+        return None if expires_at and expires_at <= self._now() else value
+
+
+class LatestReader(Reader):
+    """A reader that never grows old, for reads of single keys outside any transaction.
+
+    Args:
+        latest: returns the newest snapshot.
+        now: returns the time; asked only when an entry has a deadline.
+    """
+
+    __slots__ = ("_latest", "_now")
+
+    def __init__(self, latest: Callable[[], Snapshot], now: Callable[[], int], entropy: Entropy) -> None:
+        super().__init__(latest(), 0, entropy)
+        self._latest = latest
+        self._now = now
+
+    def view(self, run: str, tag: int) -> TableView:
+        """Return a view of one table. O(1)."""
+        return LatestView(run, tag, self._latest, self._now)

@@ -1,0 +1,108 @@
+"""An audit: are the events of every run the ones that were appended, and in that order?
+
+The auditor verifies a database and writes the hash of each run's last event down in another place. Then a forger gets
+at copies of it, and is caught three times:
+
+1. changes a byte of a file: the database does not open;
+2. knows docs/log-format.md and mends the checksums: the database opens, and the chain of hashes does not fit;
+3. writes the whole history anew: the chain fits, and ends in another hash than the one written down.
+
+    python examples/audit.py
+"""
+
+import shutil
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+
+import inmem
+
+PAYMENTS = {"march": [120, 80, 640], "april": [75, 310]}
+FORGED_PAYMENTS = {**PAYMENTS, "march": [120, 80, 940]}
+
+# The payload {"amount": 640}, and 940, in msgpack, as docs/primitives/events.md describes it.
+OLD, NEW = b"\xa6amount\xcd\x02\x80", b"\xa6amount\xcd\x03\xac"
+
+
+def record(path: Path, payments: dict[str, list[int]]) -> None:
+    with inmem.open(path) as db:
+        for run, amounts in payments.items():
+            db.begin_run(run)
+            for amount in amounts:
+                db.events.append(run, "payment", {"amount": amount})
+            db.end_run(run)
+
+
+def audit(path: Path) -> dict[str, bytes]:
+    """Print what is wrong, if anything; return the hash of the last event of every run whose chain is valid."""
+    heads: dict[str, bytes] = {}
+    with inmem.open(path, create=False) as db:
+        for run in db.runs.list_runs():
+            chain = db.events.verify_chain(run)
+            head = db.events.head(run)
+            if chain.is_valid and head is not None:
+                heads[run] = head.hash
+            else:
+                print(f"   {run}: {chain.error}")
+        assert db.verify().is_valid == (len(heads) == len(PAYMENTS))
+    return heads
+
+
+def forge(path: Path, *, mend_checksums: bool) -> None:
+    """Change an amount in the log, and make the checksums of every frame fit if asked to."""
+    [segment] = (file for file in path.glob("*.wal") if OLD in file.read_bytes())
+    data = bytearray(segment.read_bytes().replace(OLD, NEW, 1))
+    seed = zlib.crc32(data[16:32])
+    at = 64
+    while mend_checksums and at < len(data):
+        [length] = struct.unpack_from("<I", data, at + 4)
+        end = at + 32 + length
+        struct.pack_into("<I", data, at + 24, zlib.crc32(data[at + 32 : end], seed))
+        struct.pack_into("<I", data, at + 28, zlib.crc32(data[at : at + 28], seed))
+        at = end
+    segment.write_bytes(data)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        original = Path(folder, "payments.db")
+        record(original, PAYMENTS)
+        heads = audit(original)
+        print("0. the original is sound; the auditor writes down where its runs end:", ", ".join(heads))
+        assert heads.keys() == PAYMENTS.keys()
+
+        print("1. a byte is changed in a copy")
+        damaged = Path(shutil.copytree(original, Path(folder, "damaged.db")))
+        forge(damaged, mend_checksums=False)
+        try:
+            audit(damaged)
+        except inmem.CorruptionError as error:
+            print(f"   refused: {Path(error.path).name} is damaged")
+        else:
+            raise AssertionError("a database opened although a byte was changed")
+
+        print("2. a byte is changed in a copy, and all checksums are mended")
+        forged = Path(shutil.copytree(original, Path(folder, "forged.db")))
+        forge(forged, mend_checksums=True)
+        assert audit(forged) == {"april": heads["april"]}
+        with inmem.open(forged) as db:
+            event = db.events.read("march", 2)
+            assert event is not None
+            assert event.payload == {"amount": 940}
+            assert db.events.verify_chain("march").first_invalid == 2
+
+        print("3. the whole history is written anew with another amount")
+        rewritten = Path(folder, "rewritten.db")
+        record(rewritten, FORGED_PAYMENTS)
+        new_heads = audit(rewritten)
+        assert new_heads.keys() == PAYMENTS.keys()
+        assert new_heads["march"] != heads["march"]
+        print("   march: valid in itself, but it does not end in the hash that was written down")
+
+        assert audit(original) == heads
+        print("the original is as it was")
+
+
+if __name__ == "__main__":
+    main()

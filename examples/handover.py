@@ -1,0 +1,102 @@
+"""Two pykka agents hand work over through a StateCell.
+
+A researcher and a writer work on one report in turns. Messages between them only say "have a look"; whose turn it is
+stands in a cell. So it does not matter that here every message is sent twice: whoever finds that it is not its turn
+does nothing, and a turn, with all that belongs to it, is one commit.
+
+    python examples/handover.py
+"""
+
+from typing import Any
+
+import pykka
+
+import inmem
+
+ROUNDS = 3
+
+
+class Agent(pykka.ThreadingActor):
+    """Takes its turn when the cell says so, and wakes its partner."""
+
+    def __init__(self, store: pykka.ActorRef[Any], run: str, name: str, finished: pykka.ThreadingFuture[None]) -> None:
+        super().__init__()
+        self.db = inmem.connect(store)
+        self.run = run
+        self.name = name
+        self.finished = finished
+        self.partner: Any = None
+        self.ignored = 0
+
+    def meet(self, partner: Any) -> None:
+        """Learn whom to wake after a turn."""
+        self.partner = partner
+
+    def look(self) -> None:
+        """Take a turn if it is this agent's."""
+        taken = self.db.transaction(self.run, self.take_turn)
+        if taken is None:
+            self.ignored += 1
+            return
+        print(f"round {taken['round']}: {self.name}")
+        if self.next_turn(taken)["of"] == "nobody":
+            self.finished.set()
+        for _ in range(2):
+            self.partner.look()
+
+    def take_turn(self, txn: inmem.Transaction) -> dict[str, Any] | None:
+        """Write the text, the event and the hand-over, together or not at all; return the turn, or None."""
+        state = txn.cells.read("turn")
+        if state is None or state.value["of"] != self.name:
+            return None
+        turn: dict[str, Any] = state.value
+        txn.kv.put("report", [*txn.kv.get("report"), f"{self.name}, round {turn['round']}"])
+        txn.events.append("turn", {"by": self.name, "round": turn["round"]})
+        txn.cells.cas("turn", state.version, self.next_turn(turn))
+        return turn
+
+    def next_turn(self, turn: dict[str, Any]) -> dict[str, Any]:
+        """Return whose turn it is after this agent's."""
+        if self.name == "researcher":
+            return {"of": "writer", "round": turn["round"]}
+        if turn["round"] < ROUNDS:
+            return {"of": "researcher", "round": turn["round"] + 1}
+        return {"of": "nobody", "round": turn["round"]}
+
+    def count_ignored(self) -> int:
+        """Return how many messages came when it was not this agent's turn."""
+        return self.ignored
+
+
+def main() -> None:
+    store = inmem.spawn(":memory:")
+    db = inmem.connect(store)
+    run = db.begin_run(tags=["report"])
+    db.kv.put(run, "report", [])
+    db.cells.init(run, "turn", {"of": "researcher", "round": 1})
+
+    finished: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
+    researcher = Agent.start(store, run, "researcher", finished).proxy()
+    writer = Agent.start(store, run, "writer", finished).proxy()
+    researcher.meet(writer).get()
+    writer.meet(researcher).get()
+
+    researcher.look()
+    finished.get(timeout=30)
+    # What was sent to an agent before this question is handled before it.
+    ignored = researcher.count_ignored().get() + writer.count_ignored().get()
+
+    turns = [(event.payload["by"], event.payload["round"]) for event in db.events.iter(run)]
+    assert turns == [(name, number) for number in range(1, ROUNDS + 1) for name in ("researcher", "writer")]
+    assert len(db.kv.get(run, "report")) == 2 * ROUNDS
+    assert ignored > 0
+    print("every turn was taken once; messages that came at the wrong time were ignored")
+
+    db.end_run(run)
+    # Stops the agents first and then the store, which closes cleanly.
+    pykka.ActorRegistry.stop_all()
+    assert not store.is_alive()
+
+
+if __name__ == "__main__":
+    main()

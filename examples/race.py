@@ -1,0 +1,62 @@
+"""Two agents that may take the same task, the schedule in which they do, and the version in which they cannot.
+
+Each agent looks whether the task is free, thinks for a while, as agents do, and then takes it: a check followed by an
+act, with everything that others do in between. In a test on a quiet machine that never fails. `explore` runs
+it under hundreds of message orders, finds one that breaks it, and shrinks that to the few steps that matter.
+"""
+
+import inmem
+from inmem.simulation import Simulation, SimulationFailure, explore
+
+RUN = "demo"
+
+
+def hasty(sim: Simulation, db: inmem.Database, name: str) -> None:
+    task = db.cells.read(RUN, "task")
+    if task is not None and task.value == "free":
+        sim.pause()  # a call to a model would go here
+        db.cells.set(RUN, "task", name)
+        db.events.append(RUN, "started", name)
+
+
+def careful(sim: Simulation, db: inmem.Database, name: str) -> None:
+    task = db.cells.read(RUN, "task")
+    if task is not None and task.value == "free":
+        sim.pause()
+        try:
+            db.cells.cas(RUN, "task", task.version, name)
+        except inmem.CasConflictError:
+            return
+        db.events.append(RUN, "started", name)
+
+
+def two_hasty_agents(sim: Simulation) -> None:
+    run_two(sim, hasty)
+
+
+def two_careful_agents(sim: Simulation) -> None:
+    run_two(sim, careful)
+
+
+def run_two(sim: Simulation, agent) -> None:
+    db = sim.open(memory=True)
+    db.cells.init(RUN, "task", "free")
+    sim.spawn(agent, sim, db, "Ada", name="Ada")
+    sim.spawn(agent, sim, db, "Ben", name="Ben")
+    sim.run()
+    started = [event.payload for event in db.events.read_by_type(RUN, "started")]
+    assert len(started) == 1, f"the task was started by {' and '.join(started)}"
+
+
+def main() -> None:
+    try:
+        explore(two_hasty_agents, seeds=500)
+    except SimulationFailure as failure:
+        print(failure)
+    else:
+        raise SystemExit("the race was not found")
+    print(f"with cas, {explore(two_careful_agents, seeds=500)} schedules end well")
+
+
+if __name__ == "__main__":
+    main()

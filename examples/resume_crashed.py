@@ -1,0 +1,124 @@
+"""A supervisor agent resumes runs whose process was killed.
+
+A worker process goes through its runs step by step. Each step is one transaction: it asks a tool, appends events and
+moves the run's cursor, a StateCell. The supervisor kills the worker twice with SIGKILL, each time in the middle of a
+transaction. Each time it opens the database, sees which runs are still Active and how far they came, and starts a
+worker again. In the end every step of every run has happened, and has happened once.
+
+    python examples/resume_crashed.py
+"""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pykka
+
+import inmem
+
+RUNS = ("invoice", "report")
+STEPS = 3
+
+
+def work(path: str) -> None:
+    """Continue every run that is Active. This is all that the worker process does; it knows nothing of crashes."""
+    with inmem.open(path) as db:
+        for run in db.runs.query_runs(status="Active"):
+            while take_step(db, run.run_id):
+                pass
+
+
+def take_step(db: inmem.Database, run: str) -> bool:
+    """Take the run's next step; return whether there was one."""
+    with db.begin(run) as txn:
+        done = txn.cells.read("done")
+        if done is None or done.value == STEPS:
+            return False
+        number = done.value + 1
+        txn.events.append("asked", {"step": number})
+        txn.events.append("answered", {"step": number, "answer": ask_tool(f"{run}, step {number}")})
+        txn.cells.cas("done", done.version, number)
+        if number == STEPS:
+            txn.runs.complete_run(run)
+    return True
+
+
+def ask_tool(question: str) -> str:
+    """Ask something that takes its time: here, the supervisor at the other end of the pipe."""
+    print(question, flush=True)
+    return input()
+
+
+class Supervisor(pykka.ThreadingActor):
+    """Looks after the runs of one database."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+
+    def register(self, runs: tuple[str, ...]) -> None:
+        """Register the runs that workers will work on."""
+        with inmem.open(self.path) as db:
+            for run in runs:
+                db.begin_run(run, metadata={"steps": STEPS})
+                db.cells.init(run, "done", 0)
+
+    def unfinished(self) -> dict[str, int]:
+        """Return how many steps each Active run has done. The lock of a dead process is no obstacle."""
+        found = {}
+        with inmem.open(self.path) as db:
+            for run in db.runs.query_runs(status="Active"):
+                done = db.cells.read(run.run_id, "done")
+                found[run.run_id] = 0 if done is None else done.value
+        return found
+
+    def run_worker(self, answers: int | None) -> int:
+        """Start a worker, answer so many of its questions and then kill it; None answers all. Return its exit code."""
+        command = [sys.executable, __file__, self.path]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:  # noqa: S603
+            if worker.stdin is None or worker.stdout is None:
+                raise RuntimeError("the worker has no pipes")
+            for count, question in enumerate(worker.stdout):
+                if count == answers:
+                    print(f"  {question.strip()}: killed")
+                    worker.kill()
+                    break
+                print(f"  {question.strip()}: answered")
+                worker.stdin.write("yes\n")
+                worker.stdin.flush()
+        return worker.returncode
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "runs.db"))
+        supervisor = Supervisor.start(path).proxy()
+        supervisor.register(RUNS).get()
+        for answers in (1, 3, None):
+            print("starting a worker; steps done:", supervisor.unfinished().get())
+            exit_code = supervisor.run_worker(answers).get()
+            assert exit_code == (0 if answers is None else -signal.SIGKILL)
+        assert supervisor.unfinished().get() == {}
+        supervisor.stop()
+
+        with inmem.open(path) as db:
+            for run in RUNS:
+                metadata = db.runs.get_run(run)
+                assert metadata is not None
+                steps = [event.payload["step"] for event in db.events.read_by_type(run, "answered")]
+                print(f"{run}: {metadata.status}, steps {steps}")
+                assert metadata.status is inmem.RunStatus.COMPLETED
+                assert steps == list(range(1, STEPS + 1))
+                # Of the transactions that were cut off, not even the question is there.
+                assert db.events.len(run) == 2 * STEPS
+            assert db.verify().is_valid
+        print("the worker was killed twice; no step is missing, none happened twice")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        work(sys.argv[1])
+    else:
+        main()

@@ -1,0 +1,144 @@
+"""Runs what a documentation page shows, as its reader would.
+
+The fenced blocks of a page, by the word behind the backquotes:
+
+    python                 All of them are one program, run in their order in the folder where this was started.
+    python raises=Name     Must end with that exception, which counts as printed: `Name: message`.
+    output                 Directly behind a python block: what that block prints; `...` stands for anything.
+                           A python block without one must print nothing.
+    mermaid                Directly behind a python block, it is the same; elsewhere it is only looked at.
+    console                Lines that begin with `$ inmem` are run in the same folder and must succeed; the lines
+                           below such a line, if any, are its output. Other commands are left to the reader.
+    text, hexdump          Only looked at; so is a block without a word.
+
+    python tests/docs/page.py docs/transactions.md
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+LANGUAGES = frozenset({"", "python", "output", "console", "text", "mermaid", "hexdump"})
+_FENCE = re.compile(r"^```(?P<info>.*)$")
+_CHECKER = doctest.OutputChecker()
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block: its language, what else stands behind the backquotes, its text and its first line's number."""
+
+    language: str
+    option: str
+    text: str
+    line: int
+    follows_directly: bool
+    """Nothing but empty lines lie between it and the block before."""
+
+
+class PageError(AssertionError):
+    """The page is not true."""
+
+
+def blocks_of(text: str) -> list[Block]:
+    """Return the fenced blocks of a page."""
+    blocks: list[Block] = []
+    inside: list[str] | None = None
+    info = ""
+    line = 0
+    directly = False
+    for number, content in enumerate(text.splitlines(), 1):
+        fence = _FENCE.match(content)
+        if inside is not None:
+            if content == "```":
+                language, _, option = info.partition(" ")
+                blocks.append(Block(language, option, "\n".join([*inside, ""]), line, directly))
+                inside, directly = None, True
+            else:
+                inside.append(content)
+        elif fence is not None:
+            inside, info, line = [], fence["info"], number + 1
+            if info.partition(" ")[0] not in LANGUAGES:
+                raise PageError(f"line {number}: a block needs one of the languages {', '.join(sorted(LANGUAGES))}")
+        elif content.strip():
+            directly = False
+    if inside is not None:
+        raise PageError(f"line {line - 1}: the block does not end")
+    return blocks
+
+
+def run_page(text: str, name: str) -> None:
+    """Run all blocks of a page and compare.
+
+    Raises:
+        PageError: something that the page shows is not so.
+        Exception: what a python block raised without being expected to.
+    """
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    blocks = blocks_of(text)
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block.language == "python":
+            shown = following is not None and following.language in {"output", "mermaid"} and following.follows_directly
+            expected = following.text if following is not None and shown else ""
+            printed = _run_python(block, name, namespace)
+            _compare(expected, printed, f"{name}, line {block.line}")
+        elif block.language == "console":
+            _run_console(block, name)
+    for before, block in zip([None, *blocks], blocks, strict=False):
+        if block.language == "output" and not (block.follows_directly and before and before.language == "python"):
+            raise PageError(f"{name}, line {block.line}: output of nothing")
+
+
+def _run_python(block: Block, name: str, namespace: dict[str, object]) -> str:
+    expected_error = block.option.removeprefix("raises=")
+    # The empty lines make tracebacks name the page's own lines.
+    program = compile("\n" * (block.line - 1) + block.text, name, "exec", dont_inherit=True)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(program, namespace)
+        except Exception as error:
+            if type(error).__name__ != expected_error:
+                raise
+            printed.write(f"{expected_error}: {error}\n")
+        else:
+            if expected_error:
+                raise PageError(f"{name}, line {block.line}: {expected_error} was not raised")
+    return printed.getvalue()
+
+
+def _run_console(block: Block, name: str) -> None:
+    commands: list[tuple[str, list[str]]] = []
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            commands.append((line[2:], []))
+        elif commands:
+            commands[-1][1].append(line)
+    for command, expected in commands:
+        program, *arguments = shlex.split(command)
+        if program == "inmem":
+            result = subprocess.run(
+                [sys.executable, "-m", "inmem", *arguments], capture_output=True, text=True, check=False
+            )
+            where = f"{name}, line {block.line}: {command}"
+            if result.returncode:
+                raise PageError(f"{where}: exit code {result.returncode}\n{result.stderr}")
+            if expected:
+                _compare("\n".join([*expected, ""]), result.stdout, where)
+
+
+def _compare(expected: str, printed: str, where: str) -> None:
+    if not _CHECKER.check_output(expected, printed, doctest.ELLIPSIS):
+        raise PageError(f"{where}\nexpected:\n{expected}printed:\n{printed}")
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1])
+    run_page(page.read_text(encoding="utf-8"), str(page))

@@ -1,0 +1,30 @@
+"""The limits that the pages name are those of the code."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from inmem.actors import options, primitive_actor
+from inmem.engine import limits
+
+ROOT = Path(__file__).resolve().parents[2]
+_ROW = re.compile(r"^\| (.+?) \| (.+?) \| `(\w+)` \|$", re.MULTILINE)
+ROWS = {constant: stated for _, stated, constant in _ROW.findall((ROOT / "README.md").read_text(encoding="utf-8"))}
+LIMITS = {name: value for name, value in vars(limits).items() if name.endswith("_MAX") and name != "INT_MAX"}
+LIMITS["SHARDS_MAX"] = options.SHARDS_MAX
+LIMITS["WAITING_REQUESTS_MAX"] = primitive_actor.WAITING_REQUESTS_MAX
+del LIMITS["FRAME_BYTES_MAX"]
+
+
+def in_words(value: int) -> str:
+    return f"{value // 2**20} MiB" if value % 2**20 == 0 else f"{value:,}"
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_readme_states_the_limit(name):
+    assert re.match(rf"{re.escape(in_words(LIMITS[name]))}\b", ROWS[name])
+
+
+def test_the_readme_states_no_other_limit():
+    assert ROWS.keys() == LIMITS.keys()
