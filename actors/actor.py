@@ -12,6 +12,8 @@ gave it.
 
 from __future__ import annotations
 
+import contextlib
+import queue
 from typing import TYPE_CHECKING, Any, Final
 
 import pykka
@@ -36,7 +38,8 @@ _PYKKA_MESSAGES = frozenset({
     pykka_messages.ProxyGetAttr,
     pykka_messages.ProxySetAttr,
 })  # fmt: skip
-_SPECIAL = core.MESSAGES | _PYKKA_MESSAGES | {Halt, Retire}
+_CONTROL_MESSAGES = _PYKKA_MESSAGES | {Halt, Retire}
+_CORE_MESSAGES = core.MESSAGES
 
 
 class Owed:
@@ -106,20 +109,22 @@ class StoreActor(pykka.Actor):
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Handle one message, whatever happens. Called by the mailbox."""
         kind = message.__class__
-        if kind in _SPECIAL:
-            if kind in core.MESSAGES:
-                if message.core != self.core:
-                    return
-            elif kind is Halt:
+        receive = self.on_receive
+        if kind in _CORE_MESSAGES:
+            if message.core != self.core:
+                return
+        elif kind in _CONTROL_MESSAGES:
+            if kind is Halt:
                 if message.core == self.core:
                     self._halt(message)
                 return
-            elif kind is Retire:
+            if kind is Retire:
                 self.retire()
                 return
+            receive = self.on_pykka_message
         self._reply_to = reply_to
         try:
-            result = self.on_pykka_message(message) if kind in _PYKKA_MESSAGES else self.on_receive(message)
+            result = receive(message)
         except InmemError as error:
             if reply_to is None or isinstance(error, InvariantError):
                 self.fail(message, reply_to, error)
@@ -133,7 +138,7 @@ class StoreActor(pykka.Actor):
 
     def on_pykka_message(self, message: Any) -> Any:
         """Handle what pykka's own refs and proxies send. Only the supervisor can be stopped from outside."""
-        if isinstance(message, _STOP):
+        if type(message) is _STOP:
             raise InvariantError(f"the {self.mailbox.name} actor was stopped from outside")
         return self._handle_receive(message)
 
@@ -143,7 +148,9 @@ class StoreActor(pykka.Actor):
         interrupts.keep_back(error)
         if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {error!r}")
-            reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))
+            # It may have been answered just before the handler failed.
+            with contextlib.suppress(queue.Full):
+                reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))
         if self.supervisor is None:
             raise error
         self.supervisor.send(ActorFailed(self.mailbox.name, self.core, error, self, message), None)

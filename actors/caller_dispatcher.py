@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 TELLER_MESSAGES_MAX = 64
 """How many messages a thread that waits for nothing runs before it wants to be relieved."""
 
+QUEUE_MESSAGES_MAX = 10_000
+"""Messages in the run queue beyond which whoever posts another one takes part in the work: memory stays bounded."""
+
 _NOTHING: Final[ReplyFuture[None]] = ReplyFuture()
 """What a thread waits for that wants to stop running the queue as soon as somebody else can."""
 _NOTHING.set()
@@ -42,7 +45,8 @@ class CallerDispatcher:
         self._queue: deque[tuple[Mailbox, Any, ReplyTo | None]] = deque()
         self._running = threading.Lock()
         self._relieving = threading.Lock()
-        # Ident of the thread that runs the queue, once it has nothing to wait for any more; else 0.
+        # Idents of the thread that runs the queue, and of it again once it has nothing to wait for any more; else 0.
+        self._runner = 0
         self._tired = 0
         self._waiters: deque[ReplyFuture[Any]] = deque()
         self._lanes: dict[Mailbox, ThreadLane] = {}
@@ -65,7 +69,11 @@ class CallerDispatcher:
             if interrupts.pending:
                 interrupts.raise_pending()
         elif self._tired and self._tired != threading.get_ident():
-            self._relieve()
+            self._relieve(patiently=False)
+            if interrupts.pending:
+                interrupts.raise_pending()
+        elif len(self._queue) > QUEUE_MESSAGES_MAX and self._runner != threading.get_ident():
+            self._relieve(patiently=True)
             if interrupts.pending:
                 interrupts.raise_pending()
 
@@ -79,7 +87,7 @@ class CallerDispatcher:
         if interrupts.pending:
             interrupts.raise_pending()
 
-    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any) -> None:
+    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
         """Queue a message later, from the timer thread."""
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
 
@@ -98,8 +106,7 @@ class CallerDispatcher:
                 remaining_s = None if deadline_s is None else deadline_s - time.monotonic()
                 if remaining_s is not None and remaining_s <= 0:
                     return
-                future.block(remaining_s)
-                if future.done:
+                if future.block(remaining_s):
                     return
         finally:
             # One call, so that no second Ctrl-C comes in between.
@@ -141,6 +148,7 @@ class CallerDispatcher:
                 return
             leaving = False
             try:
+                self._runner = threading.get_ident()
                 while queue:
                     mailbox, message, reply_to = queue.popleft()
                     mailbox.deliver(message, reply_to)
@@ -157,15 +165,19 @@ class CallerDispatcher:
                             break
                         self._tired = threading.get_ident()
             finally:
-                self._tired = 0
+                self._runner = self._tired = 0
                 running.release()
             if leaving and self._hand_over(until):
                 return
 
     @interrupts.uninterrupted
-    def _relieve(self) -> None:
-        """Take over from a thread that runs the queue and is tired of it. That takes it one message at most."""
-        if not self._relieving.acquire(False):
+    def _relieve(self, *, patiently: bool) -> None:
+        """Take over from the thread that runs the queue, as soon as it has nothing to wait for any more.
+
+        Args:
+            patiently: when somebody is about to take over already, wait for a turn instead of leaving it to them.
+        """
+        if not self._relieving.acquire(patiently):
             return
         try:
             self._running.acquire()

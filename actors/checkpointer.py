@@ -40,7 +40,7 @@ class Checkpointer(StoreActor):
             case WriteCheckpoint():
                 try:
                     size_bytes = self._write(message)
-                except StorageError as error:
+                except (StorageError, OSError) as error:
                     self._give_up(message, error)
                 else:
                     self._writer.send(
@@ -95,7 +95,7 @@ class Checkpointer(StoreActor):
                 self._disk.remove(segment_name(number))
         self._disk.sync_names()
 
-    def _give_up(self, message: WriteCheckpoint, error: StorageError) -> None:
+    def _give_up(self, message: WriteCheckpoint, error: StorageError | OSError) -> None:
         log.warning("checkpoint_failed", version=message.snapshot.version, error=str(error))
         temporary = checkpoint_name(message.first_segment) + TEMPORARY_SUFFIX
         try:
@@ -103,4 +103,8 @@ class Checkpointer(StoreActor):
                 self._disk.remove(temporary)
         except StorageError as second:
             log.warning("temporary_file_left", name=temporary, error=str(second))
-        self._writer.tell(CheckpointFailed(self.core, error))
+        # A failed sync of a file that is thrown away tells nothing about the log: the store goes on.
+        failure = (
+            error if isinstance(error, StorageError) else StorageError(f"the checkpoint could not be synced: {error}")
+        )
+        self._writer.tell(CheckpointFailed(self.core, failure))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pykka
 
 from inmem.actors.client_transaction import ClientTransaction
+from inmem.actors.messages.control import Close
 from inmem.actors.messages.transactions import (
     Begin,
     Begun,
@@ -22,7 +23,6 @@ from inmem.actors.messages.transactions import (
     CommitAborted,
     CommitRefused,
     Committed,
-    End,
 )
 from inmem.engine.conflicts import CasConflict
 from inmem.engine.errors import (
@@ -38,6 +38,7 @@ from inmem.engine.errors import (
     UsageError,
 )
 from inmem.engine.keys import normalize_run_id
+from inmem.engine.reader import LatestReader, Reader
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
 
@@ -91,11 +92,21 @@ class Client:
         """
         if self._unusable is not None:
             raise self._unusable
-        return self._published.snapshot
+        published = self._published
+        if published.is_closed:
+            raise DatabaseClosedError
+        return published.snapshot
 
-    def reader(self) -> Transaction:
-        """Return a throw-away transaction on the newest snapshot, for one read."""
-        return Transaction(0, self.snapshot(), self._clock.now_us(), self._entropy)
+    def reader(self) -> Reader:
+        """Return a reader of the newest snapshot."""
+        return Reader(self.snapshot(), self._clock.now_us(), self._entropy)
+
+    def latest_reader(self) -> LatestReader:
+        """Return a reader of single keys that always looks at the newest snapshot."""
+        return LatestReader(self.snapshot, self._now_us, self._entropy)
+
+    def _now_us(self) -> int:
+        return self._clock.now_us()
 
     def ask(self, request: Request) -> Any:
         """Send a request to the actor that handles it and wait for the answer."""
@@ -132,14 +143,10 @@ class Client:
         """Begin a transaction: one message, whatever the size of the store. See `Database.begin`."""
         run_id = normalize_run_id(run)
         level = _isolation(isolation)
+        timeout_s = _timeout(timeout)
         begun: Begun = self.ask_actor(self._coordinator, Begin())
         engine = Transaction(begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level)
-        return ClientTransaction(self, engine, run_id, timeout_s=_timeout(timeout), attempt=attempt)
-
-    def end(self, transaction_id: int) -> None:
-        """Tell the coordinator that a transaction is over without a commit."""
-        if self._unusable is None:
-            self._coordinator.send(End(transaction_id), None)
+        return ClientTransaction(self, engine, run_id, begun.lease, timeout_s=timeout_s, attempt=attempt)
 
     def commit(self, request: CommitRequest, attempt: int, remaining_s: float | None, timeout_s: float | None) -> int:
         """Take a sealed transaction through the commit protocol and return its version.
@@ -218,6 +225,18 @@ class Client:
         if self._unusable is None:
             self._unusable = DatabaseClosedError
 
+    def close_store(self) -> None:
+        """Close the store itself, and return when that is done.
+
+        Raises:
+            StorageError: what was acknowledged could not be made durable.
+        """
+        try:
+            self.directory.supervisor.ask(Close())
+        except pykka.ActorDeadError:
+            # Somebody has stopped the store already, by ActorRegistry.stop_all() for example: it is closed.
+            return
+
     @property
     def is_open(self) -> bool:
         """Whether requests are accepted."""
@@ -245,8 +264,8 @@ def _commit_unless_ended(
 
 def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:
     if len(conflicts) == 1 and isinstance(conflicts[0], CasConflict):
-        key, expected, actual = conflicts[0]
-        return CasConflictError(str(key), expected, actual, conflicts)
+        conflict = conflicts[0]
+        return CasConflictError(str(conflict.key), conflict.expected_version, conflict.current_version, conflicts)
     return ConflictError(conflicts)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors import interrupts
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
     InvalidKeyError,
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from inmem.actors.client import Client
+    from inmem.actors.lease import Lease
     from inmem.engine.transaction import Transaction as EngineTransaction
 
 
@@ -89,20 +89,28 @@ class ClientTransaction(RunAccess):
         run_id: the run that plain keys and the accessors mean.
     """
 
-    __slots__ = ("__weakref__", "_attempt", "_client", "_deadline_s", "_timeout_s")
+    __slots__ = ("__weakref__", "_attempt", "_client", "_deadline_s", "_lease", "_timeout_s")
 
     def __init__(
-        self, client: Client, engine: EngineTransaction, run_id: str, *, timeout_s: float | None, attempt: int
+        self,
+        client: Client,
+        engine: EngineTransaction,
+        run_id: str,
+        lease: Lease,
+        *,
+        timeout_s: float | None,
+        attempt: int,
     ) -> None:
-        super().__init__(engine, run_id)
         self._client = client
+        self._lease = lease
         self._attempt = attempt
         self._timeout_s = timeout_s
         self._deadline_s = None if timeout_s is None else client.monotonic_s() + timeout_s
+        super().__init__(engine, run_id)
 
     @property
     def id(self) -> int:
-        """Unique in the life of the database."""
+        """Unique while the database is open, and greater than that of every commit before."""
         return self._engine.id
 
     @property
@@ -191,17 +199,17 @@ class ClientTransaction(RunAccess):
         """
         engine = self._engine
         self._require_active()
-        if not engine.has_writes:
-            self._client.end(engine.id)
-            engine.finish(TransactionStatus.VALIDATING)
-            engine.finish(TransactionStatus.COMMITTED)
-            return engine.start_version
         remaining_s = None
         if self._deadline_s is not None and self._timeout_s is not None:
             remaining_s = self._deadline_s - self._client.monotonic_s()
             if remaining_s <= 0:
                 self.abort()
                 raise TransactionTimeoutError(self._timeout_s)
+        if not engine.has_writes:
+            self._lease.end()
+            engine.finish(TransactionStatus.VALIDATING)
+            engine.finish(TransactionStatus.COMMITTED)
+            return engine.start_version
         request = engine.seal()
         try:
             version = self._client.commit(request, self._attempt, remaining_s, self._timeout_s)
@@ -209,8 +217,10 @@ class ClientTransaction(RunAccess):
             # Neither committed nor aborted: it stays what it is, validating.
             raise
         except Exception:
+            self._lease.settle()
             engine.finish(TransactionStatus.ABORTED)
             raise
+        self._lease.settle()
         engine.finish(TransactionStatus.COMMITTED)
         return version
 
@@ -223,7 +233,7 @@ class ClientTransaction(RunAccess):
         if self._engine.status is TransactionStatus.ABORTED:
             return
         self._engine.finish(TransactionStatus.ABORTED)
-        self._client.end(self._engine.id)
+        self._lease.end()
 
     def __enter__(self) -> Self:
         return self
@@ -237,14 +247,6 @@ class ClientTransaction(RunAccess):
             self.commit()
         else:
             self.abort()
-
-    @interrupts.uninterrupted
-    def __del__(self) -> None:
-        # Forgotten without an end: the coordinator must not count it as running for ever. Python would swallow a
-        # KeyboardInterrupt here.
-        engine = getattr(self, "_engine", None)
-        if engine is not None and engine.status is TransactionStatus.ACTIVE:
-            self._client.end(engine.id)
 
     def __repr__(self) -> str:
         return f"<Transaction {self.id} of run {self.run_id!r}, {self.status}>"

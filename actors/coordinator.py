@@ -6,11 +6,11 @@ its decisions into messages. It also keeps the list of running transactions, and
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.actor import LATER, Owed, StoreActor
 from inmem.actors.event_log import QuietLogger
+from inmem.actors.lease import Lease
 from inmem.actors.messages.core import (
     Append,
     Appended,
@@ -23,6 +23,7 @@ from inmem.actors.messages.core import (
     Validated,
     WriteCheckpoint,
 )
+from inmem.actors.messages.reaping import Expiring
 from inmem.actors.messages.transactions import (
     Begin,
     Begun,
@@ -39,14 +40,16 @@ from inmem.actors.messages.transactions import (
     ReadOutcome,
     ReadStats,
 )
-from inmem.engine.conflicts import KIND_NAMES
+from inmem.actors.transaction_registry import TransactionRegistry
 from inmem.engine.errors import (
     DatabaseClosedError,
     InmemError,
     InvariantError,
+    StoreFailedError,
     TransactionAbortedError,
     TransactionTimeoutError,
 )
+from inmem.engine.keys import Tag
 from inmem.engine.pipeline import CommitPipeline
 
 if TYPE_CHECKING:
@@ -82,7 +85,7 @@ class Coordinator(StoreActor):
         lost_after: a snapshot of a later version than this, begun under an earlier core, shows commits that were
             lost; None if nothing was.
         refusal: why the store accepts no writes, or None.
-        predecessor: of an earlier core; its running transactions and counts are taken over.
+        predecessor: of an earlier core; its registry of transactions is taken over.
     """
 
     def __init__(
@@ -105,7 +108,8 @@ class Coordinator(StoreActor):
         self._clock = clock
         self._outcomes = outcomes
         self._salt = salt
-        self._transaction_id = transaction_id
+        self.registry: TransactionRegistry = TransactionRegistry() if predecessor is None else predecessor.registry
+        self.registry.transaction_id = max(transaction_id, self.registry.transaction_id)
         self.lost_after = lost_after
         self._first_version = published.snapshot.version
         self.refusal = refusal
@@ -113,28 +117,25 @@ class Coordinator(StoreActor):
         self._shards: Sequence[MailboxRef] = ()
         self._writer: MailboxRef | None = None
         self._checkpointer: MailboxRef | None = None
-        # In the order of their ids, which is the order of their start versions and times.
-        self._active: dict[int, tuple[int, int]] = {}
+        self._reaper: MailboxRef | None = None
         self._draining: Owed | None = None
         self._checkpoint: SegmentRotated | None = None
-        self._counts: Counter[str] = Counter()
-        self._conflicts: Counter[str] = Counter()
-        self._groups: Counter[int] = Counter()
         self._refused_in_a_row = 0
-        if predecessor is not None:
-            self._transaction_id = max(transaction_id, predecessor._transaction_id)
-            self._active = predecessor._active
-            self._counts = predecessor._counts
-            self._conflicts = predecessor._conflicts
-            self._groups = predecessor._groups
 
     @property
     def published(self) -> Snapshot:
         """The newest snapshot that this coordinator has published, or started from."""
         return self._pipeline.published
 
-    def wire(self, shards: Sequence[MailboxRef], writer: MailboxRef | None, checkpointer: MailboxRef | None) -> None:
-        """Learn the addresses of the rest of the core, before the first message."""
+    def wire(
+        self,
+        shards: Sequence[MailboxRef],
+        writer: MailboxRef | None,
+        checkpointer: MailboxRef | None,
+        reaper: MailboxRef | None,
+    ) -> None:
+        """Learn whom to talk to, before the first message."""
+        self._reaper = reaper
         self._shards = shards
         self._writer = writer
         self._checkpointer = checkpointer
@@ -149,12 +150,12 @@ class Coordinator(StoreActor):
             case Validated(_, shard, transaction_id, verdict):
                 self._pipeline.verdict(transaction_id, shard, verdict)
             case Appended(_, first_version, transaction_ids):
-                self._groups[len(transaction_ids)] += 1
+                self.registry.groups[len(transaction_ids)] += 1
                 self._pipeline.appended(first_version, transaction_ids)
             case Applied(_, shard, batch_version, root):
                 self._pipeline.applied(shard, batch_version, root)
             case End(transaction_id):
-                self._active.pop(transaction_id, None)
+                self.registry.end(transaction_id)
             case AppendRefused(_, transaction_ids, error):
                 self._pipeline.append_refused(transaction_ids, error)
             case CancelCommit(transaction_id, timeout_s):
@@ -163,11 +164,12 @@ class Coordinator(StoreActor):
                 self._checkpoint = message
                 self._continue_checkpoint()
             case ReadOutcome(salt, transaction_id):
-                return self._outcomes.version_of(salt, transaction_id), self._outcomes.since
+                return self._outcome(salt, transaction_id)
             case ReadStats():
                 return self._stats()
             case ReadOldest():
-                return next(iter(self._active.values()), (self._pipeline.published.version, self._clock.now_us()))[1]
+                oldest = self.registry.oldest()
+                return self._clock.now_us() if oldest is None else oldest[1]
             case Drain():
                 self._draining = self.owe(message)
                 self._continue_draining()
@@ -209,19 +211,26 @@ class Coordinator(StoreActor):
     def committed(self, reply: Owed, request: CommitRequest, version: int) -> None:
         """Step 6."""
         self._outcomes.record(self._salt, request.transaction_id, version)
-        self._active.pop(request.transaction_id, None)
-        self._counts["commits"] += 1
+        self.registry.end(request.transaction_id)
+        self.registry.commits += 1
         self._refused_in_a_row = 0
         reply.answer(Committed(version))
+        if self._reaper is not None:
+            expiring = tuple(
+                (expires_at, part.run, key)
+                for part in request.slices
+                if part.tag == Tag.KV
+                for key, _, expires_at in part.writes
+                if expires_at
+            )
+            if expiring:
+                self._reaper.tell(Expiring(expiring))
         self._continue_draining()
 
     def refused(self, reply: Owed, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
         """Tell a client why it lost."""
-        self._active.pop(request.transaction_id, None)
-        self._counts["aborts"] += 1
-        self._counts["refused"] += 1
-        for kind in {type(conflict) for conflict in conflicts}:
-            self._conflicts[KIND_NAMES[kind]] += 1
+        self.registry.end(request.transaction_id)
+        self.registry.count_refusal(conflicts)
         self._refused_in_a_row += 1
         if self._refused_in_a_row == STORM_REFUSALS:
             log.warning("conflict_storm", refused_in_a_row=STORM_REFUSALS, latest=[str(c) for c in conflicts[:3]])
@@ -231,32 +240,37 @@ class Coordinator(StoreActor):
 
     def aborted(self, reply: Owed, request: CommitRequest, error: Exception) -> None:
         """Tell a client that its commit came to nothing."""
-        self._active.pop(request.transaction_id, None)
-        self._counts["aborts"] += 1
+        self.registry.end(request.transaction_id)
+        self.registry.aborts += 1
         if not isinstance(error, InmemError):
             raise InvariantError(f"a commit was aborted with {error!r}") from error
         reply.answer(CommitAborted(error))
         self._continue_draining()
 
     def _begin(self) -> Begun:
-        self._transaction_id += 1
         snapshot = self._pipeline.published
         now_us = self._clock.now_us()
-        self._active[self._transaction_id] = (snapshot.version, now_us)
-        return Begun(self._transaction_id, snapshot, now_us)
+        transaction_id = self.registry.begin(snapshot.version, now_us)
+        return Begun(transaction_id, snapshot, now_us, Lease(self.ref, transaction_id))
 
     def _commit(self, request: CommitRequest, attempt: int, owed: Owed) -> Any:
         if request.transaction_id == 0:
-            self._transaction_id += 1
-            request = request._replace(transaction_id=self._transaction_id)
+            request = request._replace(transaction_id=self.registry.next_id())
         owed.transaction_id = request.transaction_id
-        self._counts["retries"] += attempt > 0
+        self.registry.retries += attempt > 0
         refusal = self._why_not(request)
         if refusal is not None:
             self.aborted(owed, request, refusal)
         else:
             self._pipeline.commit(request, owed)
         return LATER
+
+    def _outcome(self, salt: int, transaction_id: int) -> tuple[int | None, int]:
+        version = self._outcomes.version_of(salt, transaction_id)
+        if version is None and isinstance(self.refusal, StoreFailedError):
+            # What the log holds is not known before it has been read again.
+            raise self.refusal
+        return version, self._outcomes.since
 
     def _why_not(self, request: CommitRequest) -> InmemError | None:
         if self._draining is not None:
@@ -279,7 +293,7 @@ class Coordinator(StoreActor):
                 self.core,
                 snapshot,
                 rotated.number,
-                self._transaction_id,
+                self.registry.transaction_id,
                 self._clock.floor_us,
                 outcomes,
                 self._outcomes.since,
@@ -288,19 +302,20 @@ class Coordinator(StoreActor):
 
     def _continue_draining(self) -> None:
         if self._draining is not None and self._pipeline.in_flight == 0:
-            self._draining.answer(Drained(self._transaction_id))
+            self._draining.answer(Drained(self.registry.transaction_id))
 
     def _stats(self) -> CoordinatorStats:
-        oldest = next(iter(self._active.values()), None)
+        registry = self.registry
+        oldest = registry.oldest()
         return CoordinatorStats(
-            commits=self._counts["commits"],
-            aborts=self._counts["aborts"],
-            refused=self._counts["refused"],
-            conflicts=tuple(sorted(self._conflicts.items())),
-            retries=self._counts["retries"],
+            commits=registry.commits,
+            aborts=registry.aborts,
+            refused=registry.refused,
+            conflicts=tuple(sorted(registry.conflicts.items())),
+            retries=registry.retries,
             in_flight=self._pipeline.in_flight,
-            active_transactions=len(self._active),
+            active_transactions=registry.active_count,
             oldest_start_version=None if oldest is None else oldest[0],
             oldest_age_s=0.0 if oldest is None else (self._clock.now_us() - oldest[1]) / 1e6,
-            groups=tuple(sorted(self._groups.items())),
+            groups=tuple(sorted(registry.groups.items())),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.actors.checkpointer import Checkpointer
 from inmem.actors.coordinator import Coordinator
@@ -75,6 +75,15 @@ class CoreState:
     refusal: InmemError | None
 
 
+class Core(NamedTuple):
+    """A running core, as far as the supervisor has to know it."""
+
+    coordinator: Coordinator
+    writer: LogWriter | MemoryLogWriter
+    members: tuple[Mailbox, ...]
+    """The addresses that have an actor behind them."""
+
+
 def start_core(
     mailboxes: CoreMailboxes,
     state: CoreState,
@@ -85,9 +94,10 @@ def start_core(
     clock: StoreClock,
     system_clock: Clock,
     disk: Disk | None,
+    reaper: MailboxRef | None,
     predecessor: Coordinator | None,
-) -> tuple[Coordinator, tuple[Mailbox, ...]]:
-    """Put new actors behind the addresses of the core; return the coordinator and the addresses in use.
+) -> Core:
+    """Put new actors behind the addresses of the core.
 
     The shards come first and the coordinator last: what has piled up in its mailbox makes it talk to them at once.
     """
@@ -133,7 +143,7 @@ def start_core(
         refusal=state.refusal,
         predecessor=predecessor,
     )
-    coordinator.wire([mailbox.ref for mailbox in mailboxes.shards], writer_ref, checkpointer_ref)
+    coordinator.wire([mailbox.ref for mailbox in mailboxes.shards], writer_ref, checkpointer_ref, reaper)
     coordinator_ref.tell(Resume(coordinator))
     with_disk = (mailboxes.disk, mailboxes.checkpointer) if checkpointer_ref is not None else ()
-    return coordinator, (*mailboxes.shards, *with_disk, mailboxes.writer, mailboxes.coordinator)
+    return Core(coordinator, writer, (*mailboxes.shards, *with_disk, mailboxes.writer, mailboxes.coordinator))

@@ -24,8 +24,11 @@ class Dispatcher(Protocol):
         """Like `post`, from a thread that will wait for `future` at once."""
         ...
 
-    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any) -> None:
-        """Have `message` delivered when `delay_s` seconds have passed."""
+    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
+        """Have `message` delivered when `delay_s` seconds have passed.
+
+        An `idle` one is housekeeping that nobody waits for: a store at rest may have such timers.
+        """
         ...
 
     def future(self) -> ReplyFuture[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import structlog
@@ -31,5 +32,9 @@ class QuietLogger:
         self._log("error", event, facts)
 
     def _log(self, level: str, event: str, facts: dict[str, Any]) -> None:
-        if structlog.is_configured():
+        if not structlog.is_configured():
+            return
+        try:
             getattr(structlog.get_logger(self._name), level)(event, **facts)
+        except Exception as error:  # noqa: BLE001  (the application's logging is broken, the store is not)
+            sys.excepthook(type(error), error, error.__traceback__)

@@ -7,9 +7,11 @@ the folder.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import weakref
 from typing import TYPE_CHECKING, TypeVar
 
 from inmem.engine.errors import (
@@ -80,6 +82,10 @@ class LogFile:
             os.close(self._descriptor)
             self._descriptor = -1
 
+    def __del__(self) -> None:
+        # A file on its way to an actor that has failed is nobody's.
+        self.close()
+
 
 class FolderDisk:
     """One database's folder, owned by this object while it is open.
@@ -105,10 +111,10 @@ class FolderDisk:
                 raise StorageError(f"{path} is a file; a database is a folder")
             if not create or read_only:
                 raise DatabaseNotFoundError(path)
-            self._guard(lambda: os.makedirs(path, FOLDER_MODE))
-            _sync_folder(os.path.dirname(os.path.abspath(path)))
+            self._guard(lambda: _make_folders(os.path.abspath(path)))
         if not read_only:
             self._acquire(create)
+            _owners.add(self)
 
     @property
     def path(self) -> str:
@@ -152,6 +158,13 @@ class FolderDisk:
     def close(self) -> None:
         """Give up the ownership. The LOCK file stays: unlinking it would let two owners lock different files."""
         if self._lock >= 0:
+            # Closing the descriptor would not be enough: a forked child may hold a copy of it.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close this process's copy of the lock, without unlocking what another process owns."""
+        if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
@@ -161,10 +174,14 @@ class FolderDisk:
         return os.path.join(self._path, name)
 
     def _guard(self, operation: Callable[[], T]) -> T:
-        try:
-            return operation()
-        except OSError as error:
-            raise storage_error(error, self._path) from error
+        while True:
+            try:
+                return operation()
+            except InterruptedError:
+                # Python itself repeats most calls, but not those that take or list names.
+                continue
+            except OSError as error:
+                raise storage_error(error, self._path) from error
 
     def _acquire(self, create: bool) -> None:
         path = self._join(LOCK_NAME)
@@ -175,12 +192,27 @@ class FolderDisk:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             owner = os.pread(self._lock, 200, 0).decode("utf-8", "replace").strip() or "another process"
-            self.close()
+            self.abandon()
             if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
                 raise DatabaseLockedError(self._path, owner) from None
             raise storage_error(error, self._path) from error
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"process {os.getpid()}".encode(), 0)
+        with contextlib.suppress(OSError):
+            # A note for people. A disk too full for it must not keep anybody from opening the database.
+            os.ftruncate(self._lock, 0)
+            os.pwrite(self._lock, f"process {os.getpid()}".encode(), 0)
+
+
+_owners: weakref.WeakSet[FolderDisk] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # The parent stays the owner; should it die, its lock must not live on in the child.
+    for disk in tuple(_owners):
+        disk.abandon()
+    _owners.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def storage_error(error: OSError, path: str) -> StorageError:
@@ -206,6 +238,16 @@ def _read(path: str) -> bytes:
 def _cut(descriptor: int, size: int) -> None:
     os.ftruncate(descriptor, size)
     os.fsync(descriptor)
+
+
+def _make_folders(path: str) -> None:
+    """Make the folder and whatever is missing above it, all durably."""
+    if not os.path.isdir(path):
+        parent = os.path.dirname(path)
+        _make_folders(parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, FOLDER_MODE)
+        _sync_folder(parent)
 
 
 def _sync_folder(path: str) -> None:

@@ -6,16 +6,11 @@ import os
 import queue
 import sys
 from _thread import LockType, allocate_lock
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import pykka
 
 from inmem.actors import interrupts
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 T = TypeVar("T")
 
@@ -54,7 +49,7 @@ class ReplyFuture(pykka.Future[T]):
         self._get_hook_result: Any = None
         self._waiting = waiting
         self._value: Any = _UNSET
-        self._error: ExcInfo | None = None
+        self._error: Any = None
         self._baton: LockType | None = None
 
     @property
@@ -98,8 +93,11 @@ class ReplyFuture(pykka.Future[T]):
                 baton.acquire()
                 self._baton = baton
 
-    def block(self, timeout_s: float | None) -> None:
-        """Block this thread until somebody sets the reply or calls `nudge`, or until `timeout_s` have passed."""
+    def block(self, timeout_s: float | None) -> bool:
+        """Block this thread until somebody sets the reply or calls `nudge`, or until `timeout_s` have passed.
+
+        Returns whether there is a reply.
+        """
         if self._baton is None:
             self.arm()
         # The order matters: whoever sets the value looks for the baton afterwards, so one of us sees the other.
@@ -110,6 +108,7 @@ class ReplyFuture(pykka.Future[T]):
                 if self._value is not _UNSET:
                     # Several threads may wait for one reply; each wakes the next.
                     self.nudge()
+        return self.done
 
     @interrupts.uninterrupted
     def nudge(self) -> None:
@@ -141,8 +140,9 @@ class ReplyFuture(pykka.Future[T]):
         """
         if self._value is not _UNSET or self._get_hook is not None:
             raise queue.Full
-        error_type, error, traceback = exc_info or sys.exc_info()
-        self._error = (error_type, error if error is not None else error_type(), traceback)
+        info: Any = exc_info or sys.exc_info()
+        error_type, error, traceback = info
+        self._error = (error_type, error_type() if error is None else error, traceback)
         self._value = None
         self.nudge()
 

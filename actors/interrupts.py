@@ -11,8 +11,8 @@ replaces anybody else's.
 
 from __future__ import annotations
 
+import inspect
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,7 +37,7 @@ def uninterrupted(function: FunctionT) -> FunctionT:
 
 def raise_pending() -> None:
     """Raise what was kept back, in the main thread and outside uninterrupted functions; elsewhere do nothing."""
-    if pending and threading.current_thread() is threading.main_thread() and not _is_protected(sys._getframe(1)):
+    if pending and threading.current_thread() is threading.main_thread() and not _is_protected(inspect.currentframe()):
         error = pending[0]
         pending.clear()
         raise error

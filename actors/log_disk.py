@@ -51,12 +51,17 @@ class LogDisk(StoreActor):
 
 
 def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> AppendFile:
-    """Create a segment durably: content first, then its name; or leave nothing behind and raise `StorageError`.
+    """Create a segment durably: content first, then its name.
 
     Args:
         disk: the folder.
         header: the facts the segment starts with.
         frames: what follows the header at once.
+
+    Raises:
+        StorageError: nothing of the segment is left, durably: the one before can be continued.
+        OSError: nobody knows what is left. A segment that comes back after a crash would make void whatever was
+            appended to the one before since, so nothing may be.
     """
     name = segment_name(header.number)
     file = disk.create(name)
@@ -64,8 +69,12 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
         file.append(header.encode() + frames)
         file.sync()
         disk.sync_names()
-    except BaseException:
+    except BaseException as error:
         file.close()
-        disk.remove(name)
+        try:
+            disk.remove(name)
+            disk.sync_names()
+        except StorageError as second:
+            raise OSError(f"{name} could not be created ({error}), nor removed again: {second}") from error
         raise
     return file

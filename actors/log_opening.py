@@ -57,40 +57,45 @@ def open_log(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
     return recovered, position
 
 
-def reopen_log(disk: Disk, shards: int, *, salt: int, now_us: int) -> tuple[Recovered, LogPosition]:
-    """Recover after a failure inside this process, when the operating system may have lost what it was given.
+def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
+    """Make durable what was recovered after a failure inside this process; return where the log goes on.
 
     After a failed sync, bytes that can be read need not be on the disk, and syncing them again proves nothing. So
     everything behind the last mark known to be durable is written once more, to a new segment, before anybody relies
-    on it. What the old segment holds behind the mark is then void.
+    on it. What the old segment holds behind the mark is then void. The new one keeps the salt of the old one: the
+    outcomes of its commits are asked for under it.
+
+    Args:
+        disk: the folder.
+        position: the log's end, as `recover` has found it.
+        now_us: microseconds since the epoch.
 
     Raises:
-        CorruptionError, StorageError: the state cannot be proven, or not be made durable.
+        CorruptionError, StorageError, OSError: it could not be made durable.
     """
-    recovered, position = recover(disk, shards)
     _set_torn_creation_aside(disk, position)
     if position.segment == 0:
-        return recovered, position
+        return position
     last = read_segment(disk, position.segment, is_last=False)
     if last.header is None:
-        return recovered, position
+        return position
     path = path_of(disk, last.name)
     reader = read_frames(last.data[: position.end], last.header, path, None)
     frames = list(reader)
     durable_end = max(reader.synced, HEADER_BYTES)
     carried = [frame for frame in frames if frame.offset >= durable_end and frame.kind == FrameKind.COMMIT]
     if not carried:
-        return recovered, position
+        return position
     number = position.segment + 1
     base_version = carried[0].version - 1
-    header = SegmentHeader(number, salt, base_version, durable_end, base_version, now_us)
+    header = SegmentHeader(number, last.header.salt, base_version, durable_end, base_version, now_us)
     copies = [
         encode_frame(FrameKind.COMMIT, frame.version, HEADER_BYTES, frame.payload, header.seed) for frame in carried
     ]
     file = create_segment(disk, header, b"".join(copies))
     file.close()
     log.warning("tail_rewritten", segment=number, commits=len(carried), file=last.name, offset=durable_end)
-    return recovered, replace(position, segment=number, end=file.size, version=carried[-1].version, torn=())
+    return replace(position, segment=number, end=file.size, version=carried[-1].version, torn=())
 
 
 def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:

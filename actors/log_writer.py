@@ -83,7 +83,8 @@ class LogWriter(StoreActor):
         self._salt = salt
         self._file: AppendFile | None = None
         self._timer_runs = False
-        self._checkpoints: list[Owed] = []
+        # With the version that the checkpoint must have reached: what had been acknowledged when it was asked for.
+        self._checkpoints: list[tuple[Owed, int]] = []
         self._checkpoint_runs = False
         self._closing: Owed | None = None
         self._closed = False
@@ -119,13 +120,15 @@ class LogWriter(StoreActor):
                 self._group.flush(self.owe(message))
                 return LATER
             case Checkpoint():
-                self._checkpoints.append(self.owe(message))
+                self._checkpoints.append((self.owe(message), self._group.version))
                 self._start_checkpoint()
                 return LATER
             case CheckpointWritten(_, version, _):
                 self._end_checkpoint(version, None)
             case CheckpointFailed(_, error):
                 self._end_checkpoint(0, error)
+            case CloseLog() if self._closed:
+                return LogClosed(self._group.version)
             case CloseLog():
                 self._closing = self.owe(message)
             case _:
@@ -185,11 +188,15 @@ class LogWriter(StoreActor):
     def _end_checkpoint(self, version: int, error: StorageError | None) -> None:
         self._checkpoint_runs = False
         waiting, self._checkpoints = self._checkpoints, []
-        for owed in waiting:
-            if error is None:
+        for owed, version_min in waiting:
+            if error is not None:
+                owed.refuse(error)
+            elif version_min <= version:
                 owed.answer(version)
             else:
-                owed.refuse(error)
+                self._checkpoints.append((owed, version_min))
+        if self._checkpoints:
+            self._start_checkpoint()
 
     def _open_file(self) -> AppendFile:
         if self._file is None:
@@ -219,11 +226,22 @@ class LogWriter(StoreActor):
 
     def _close(self) -> None:
         """Write the mark of a clean close. Runs when nothing is in flight, so that waiting here delays nobody."""
+        if self._group.unsynced_bytes:
+            self._open_file().sync()
+            self._group.synced_for_close()
         frame = self._group.close_frame()
         if frame is not None:
             file = self._open_file()
-            file.append(frame)
+            try:
+                file.append(frame)
+            except StorageError as error:
+                # Without the mark the next opening looks for a torn tail; nobody was promised more.
+                log.warning("close_mark_missing", error=str(error))
             file.sync()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the segment. The supervisor does it for a core that has halted, when nobody syncs it any more."""
         self._replace_file(None)
 
 
@@ -247,6 +265,9 @@ class MemoryLogWriter(StoreActor):
         self._coordinator = coordinator
         self._version = version
         self._refusal = refusal
+
+    def release(self) -> None:
+        """There is nothing to let go of."""
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""

@@ -57,8 +57,11 @@ class Options:
         Raises:
             UsageError: one of them is not acceptable; the message names it.
         """
-        folder = os.fspath(path) if isinstance(path, str | os.PathLike) else None
-        if not isinstance(folder, str) or not folder or "\0" in folder:
+        try:
+            folder = os.fspath(path)
+        except TypeError:
+            folder = ""
+        if type(folder) is not str or not folder or "\0" in folder:
             raise UsageError(f"path: must be a non-empty str or os.PathLike of str, not {path!r}")
         if durability not in tuple(Durability):
             raise UsageError(f"durability: must be one of {', '.join(Durability)}, not {durability!r}")

@@ -31,6 +31,7 @@ from inmem.engine.errors import (
     InvariantError,
     OverloadedError,
     TransactionAbortedError,
+    UsageError,
 )
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.transaction import Transaction
@@ -51,6 +52,9 @@ WAITING_REQUESTS_MAX = 100_000
 
 BACKOFF_AFTER = 8
 """Lost attempts after which the actor pauses before the next: until then it is quicker to try again at once."""
+
+ABORTS_MAX = 20
+"""How often in a row the store may abort a group, without a conflict, before its requests are refused."""
 
 COMMIT_VERSION: Final = object()
 """The result of a request whose answer is the version that its group will have committed as."""
@@ -108,8 +112,9 @@ class PrimitiveActor(StoreActor):
         self._in_flight: list[tuple[Owed, Any]] | None = None
         self._group = 0
         self._attempt = 0
+        self._aborts = 0
+        self._requests_max = GROUP_REQUESTS_MAX
         self._draining: Owed | None = None
-        self._given_up: InmemError | None = None
         if predecessor is not None:
             self._take_over(predecessor)
 
@@ -117,7 +122,7 @@ class PrimitiveActor(StoreActor):
     """The request classes that are routed to this actor."""
 
     def perform(self, txn: Transaction, message: Any) -> Any:
-        """Carry one request out on `txn` and return its answer, or `COMMIT_VERSION`, or raise what the caller is to get."""
+        """Carry one request out on `txn`; return its answer or `COMMIT_VERSION`, or raise what the caller is to get."""
         raise NotImplementedError
 
     def on_receive(self, message: Any) -> Any:
@@ -136,8 +141,6 @@ class PrimitiveActor(StoreActor):
             return LATER
         if self._draining is not None:
             raise DatabaseClosedError
-        if self._given_up is not None:
-            raise self._given_up
         if len(self._waiting) >= WAITING_REQUESTS_MAX:
             raise OverloadedError(self.mailbox.name, WAITING_REQUESTS_MAX)
         self._waiting.append(self.owe(message))
@@ -145,12 +148,11 @@ class PrimitiveActor(StoreActor):
             self._carry_out()
         return LATER
 
-    def give_up(self, error: InmemError) -> None:
-        """Refuse every request from now on, after too many failures; reads of snapshots are not affected."""
-        self._given_up = error
+    def retire(self) -> None:
+        """Stop for good, and tell those who still wait."""
         for owed in tuple(self.owed):
-            owed.refuse(error)
-        self._waiting.clear()
+            owed.refuse(DatabaseClosedError())
+        super().retire()
 
     def _carry_out(self) -> None:
         """Carry out what waits, group by group, until one is in flight or nothing waits."""
@@ -158,12 +160,29 @@ class PrimitiveActor(StoreActor):
             txn = Transaction(0, self._published.snapshot, self._clock.now_us(), self._entropy)
             group = self._perform_group(txn)
             self._group += 1
-            if txn.has_writes:
-                self._in_flight = group
-                self._coordinator.send(Commit(txn.seal(), self._attempt), AsMessage(self.ref, self._decided()))
-                return
-            self._answer(group, txn.start_version)
+            if not txn.has_writes:
+                self._answer(group, txn.start_version)
+                continue
+            try:
+                commit = Commit(txn.seal(), self._attempt)
+            except UsageError as error:
+                self._split(group, error)
+                continue
+            decided = AsMessage(self.ref, self._decided())
+            self._in_flight = group
+            self._coordinator.send(commit, decided)
+            return
+        # A group that lost may have nothing to write the next time: then there is nobody left to pause for.
+        self._attempt = 0
         self._continue_draining()
+
+    def _split(self, group: list[tuple[Owed, Any]], error: UsageError) -> None:
+        """Together they write more than a transaction may: carry them out in smaller groups."""
+        if len(group) == 1:
+            group[0][0].refuse(error)
+            return
+        self._waiting.extendleft(owed for owed, _ in reversed(group))
+        self._requests_max = len(group) // 2
 
     def _decided(self) -> Callable[[Any, BaseException | None], CommitDecided]:
         group = self._group
@@ -177,7 +196,7 @@ class PrimitiveActor(StoreActor):
 
     def _perform_group(self, txn: Transaction) -> list[tuple[Owed, Any]]:
         group: list[tuple[Owed, Any]] = []
-        while self._waiting and len(group) < GROUP_REQUESTS_MAX:
+        while self._waiting and len(group) < self._requests_max:
             owed = self._waiting[0]
             mark = txn.mark()
             try:
@@ -186,27 +205,28 @@ class PrimitiveActor(StoreActor):
                 if not group:
                     raise InvariantError("a request that opens its group postpones itself") from None
                 break
-            except InmemError as error:
-                if isinstance(error, InvariantError):
+            except Exception as error:
+                if not isinstance(error, InmemError) or isinstance(error, InvariantError):
+                    # This request brings the actor down. It must not bring its successor down as well.
+                    self._waiting.popleft().refuse(
+                        TransactionAbortedError(f"the {self.mailbox.name} actor failed: {error!r}")
+                    )
                     raise
                 txn.rollback_to(mark)
                 result = Refusal(error)
-            except Exception as error:
-                # This request brings the actor down. It must not bring its successor down as well.
-                self._waiting.popleft().refuse(
-                    TransactionAbortedError(f"the {self.mailbox.name} actor failed: {error!r}")
-                )
-                raise
             group.append((self._waiting.popleft(), result))
         return group
 
     def _decide(self, outcome: Any) -> None:
         group = self._in_flight or []
+        is_aborted = isinstance(outcome, CommitAborted) and isinstance(outcome.error, TransactionAbortedError)
+        self._aborts = self._aborts + 1 if is_aborted else 0
         if isinstance(outcome, Committed):
             self._attempt = 0
+            self._requests_max = GROUP_REQUESTS_MAX
             self._answer(group, outcome.version)
             self._in_flight = None
-        elif isinstance(outcome, CommitRefused) or isinstance(outcome.error, TransactionAbortedError):
+        elif isinstance(outcome, CommitRefused) or (is_aborted and self._aborts <= ABORTS_MAX):
             self._in_flight = None
             self._waiting.extendleft(owed for owed, _ in reversed(group))
             self._attempt += 1
@@ -216,8 +236,7 @@ class PrimitiveActor(StoreActor):
                 return
         else:
             self._attempt = 0
-            for owed, result in group:
-                owed.refuse(result.error if isinstance(result, Refusal) else outcome.error)
+            self._refuse(group, outcome.error)
             self._in_flight = None
         self._carry_out()
 
@@ -230,16 +249,66 @@ class PrimitiveActor(StoreActor):
             else:
                 owed.answer(result)
 
+    @staticmethod
+    def _refuse(group: list[tuple[Owed, Any]], error: InmemError) -> None:
+        for owed, result in group:
+            owed.refuse(result.error if isinstance(result, Refusal) else error)
+
     def _continue_draining(self) -> None:
         if self._draining is not None and not self._waiting and self._in_flight is None:
             self._draining.answer(Drained(0))
 
     def _take_over(self, predecessor: PrimitiveActor) -> None:
-        """Go on where the failed actor stopped; a group in flight is answered when its `CommitDecided` arrives."""
-        self._waiting = predecessor._waiting
+        """Go on where the failed actor stopped; a group in flight is answered when its `CommitDecided` arrives.
+
+        Wherever it stopped, what it owed is complete and in the order of arrival; its waiting line may not be.
+        """
         self._in_flight = predecessor._in_flight
         self._group = predecessor._group
         self._attempt = predecessor._attempt
-        self._draining = predecessor._draining
+        self._aborts = predecessor._aborts
+        self._requests_max = predecessor._requests_max
+        in_flight = {owed for owed, _ in self._in_flight or ()}
         for owed in tuple(predecessor.owed):
             owed.move_to(self)
+            if type(owed.message) is Drain:
+                self._draining = owed
+            elif owed not in in_flight:
+                self._waiting.append(owed)
+
+
+class StandIn(PrimitiveActor):
+    """Takes the place of a primitive actor that keeps failing: refuses everything with `refusal`.
+
+    A group in flight when it takes over still learns how its commit went.
+    """
+
+    refusal: InmemError = DatabaseClosedError()
+
+    def refuse_all(self, refusal: InmemError) -> None:
+        """Refuse what waits, and from now on whatever comes."""
+        self.refusal = refusal
+        while self._waiting:
+            self._waiting.popleft().refuse(refusal)
+        self._continue_draining()
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        match message:
+            case CommitDecided(group, outcome):
+                if group == self._group and self._in_flight is not None:
+                    if isinstance(outcome, Committed):
+                        self._answer(self._in_flight, outcome.version)
+                    else:
+                        self._refuse(self._in_flight, self.refusal)
+                    self._in_flight = None
+                    self._continue_draining()
+            case RetryDue():
+                return None
+            case Drain():
+                self._draining = self.owe(message)
+                self._continue_draining()
+                return LATER
+            case _ if self._reply_to is not None:
+                raise self.refusal
+        return None

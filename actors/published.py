@@ -9,9 +9,15 @@ if TYPE_CHECKING:
 
 
 class Published:
-    """Holds the newest snapshot. The coordinator replaces it, in one assignment; everybody else only reads it."""
+    """Holds the newest snapshot. The coordinator replaces it, in one assignment; everybody else only reads it.
 
-    __slots__ = ("snapshot",)
+    Attributes:
+        snapshot: the newest.
+        is_closed: the store has been closed; there will be no newer one, and nobody should go on reading this one.
+    """
+
+    __slots__ = ("is_closed", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self.is_closed = False

@@ -116,7 +116,7 @@ class Reaper(StoreActor):
     def _reap(self, before_us: int) -> None:
         if self._reaping:
             return
-        until_now = self._expiring.irange(maximum=(before_us + 1,), inclusive=(True, False))
+        until_now = self._expiring.irange(maximum=(before_us + 1, "", b""), inclusive=(True, False))
         due = list(islice(until_now, KEYS_PER_COMMIT_MAX))
         txn = Transaction(0, self._published.snapshot, self._clock.now_us(), self._entropy)
         for run, keys in _by_run(due).items():

@@ -12,14 +12,16 @@ When an actor of the core fails (coordinator, shards, log writer, log disk, chec
 
 A primitive actor is replaced alone; its requests, the waiting ones and those in flight, pass to its successor. When
 failures come too fast, or the log cannot be recovered, the store goes on for readers only and refuses writes with
-`StoreFailedError`.
+`StoreFailedError`, until `Recover` asks for another try.
+
+A close goes on through failures: what was asked of an actor that has failed is asked of its successor.
 """
 
 from __future__ import annotations
 
 import gc
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pykka
 
@@ -28,7 +30,8 @@ from inmem.actors.core import CoreMailboxes, CoreState, start_core
 from inmem.actors.directory import Directory
 from inmem.actors.environment import StoreClock
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.log_opening import open_log, reopen_log
+from inmem.actors.folder_disk import storage_error
+from inmem.actors.log_opening import open_log, rewrite_tail
 from inmem.actors.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import (
     ActorFailed,
@@ -43,6 +46,8 @@ from inmem.actors.messages.control import (
     Resume,
     Retire,
 )
+from inmem.actors.messages.reaping import FindExpiring
+from inmem.actors.reaper import Reaper
 from inmem.actors.messages.core import Checkpoint, CloseLog, Flush, LogClosed
 from inmem.actors.messages.transactions import (
     Begin,
@@ -57,11 +62,12 @@ from inmem.actors.messages.transactions import (
     ReadOutcome,
     ReadStats,
 )
-from inmem.actors.primitive_actor import PrimitiveActor, RetryDue
+from inmem.actors.primitive_actor import PrimitiveActor, RetryDue, StandIn
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.published import Published
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
+    DatabaseClosedError,
     InmemError,
     InvariantError,
     ReadOnlyError,
@@ -70,14 +76,15 @@ from inmem.engine.errors import (
     TransactionAbortedError,
     UsageError,
 )
+from inmem.engine.group_commit import Durability
 from inmem.engine.outcomes import Outcomes
 from inmem.engine.recovery import Recovered, recover
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from inmem.actors.coordinator import Coordinator
+    from inmem.actors.core import Core
     from inmem.actors.dispatcher import Dispatcher
     from inmem.actors.mailbox import MailboxRef, ReplyTo
     from inmem.actors.options import Options
@@ -96,6 +103,21 @@ FREEZE_KEYS_MIN = 50_000
 """A store recovered with more keys than this is taken out of the garbage collector's sight."""
 
 log = QuietLogger("inmem.supervisor")
+
+
+class NotDrained(NamedTuple):
+    """To the supervisor: that primitive actor has failed over its `Drain`."""
+
+    name: str
+
+
+class Caretaker(StoreActor):
+    """Behind an address without an actor when the store is closed: refuses whatever has piled up."""
+
+    def on_receive(self, message: Any) -> Any:  # noqa: ARG002
+        """Handle one message."""
+        if self._reply_to is not None:
+            raise DatabaseClosedError
 
 
 class Supervisor(StoreActor):
@@ -121,10 +143,13 @@ class Supervisor(StoreActor):
         dispatcher = mailbox.dispatcher
         self._core_mailboxes = CoreMailboxes.create(dispatcher, options.shards)
         self._primitives = {name: Mailbox(name, dispatcher) for name in PRIMITIVE_ACTORS}
+        self._reaper = Mailbox("reaper", dispatcher)
         self._clock = StoreClock(clock, 0)
         self._published = Published(Snapshot(0, ()))
-        self._coordinator: Coordinator | None = None
-        self._members: tuple[Mailbox, ...] = ()
+        self._running: Core | None = None
+        self._outcomes = Outcomes({}, 0)
+        self._refusal: InmemError | None = None
+        self._stand_ins: dict[str, StandIn] = {}
         self._directory = self._make_directory(dispatcher)
         self._routes: dict[type, MailboxRef] = dict(self._directory.routes)
         self._core = 0
@@ -135,6 +160,7 @@ class Supervisor(StoreActor):
         self._failed_because: BaseException | None = None
         self._recovering: list[Owed] = []
         self._closers: list[Owed] = []
+        self._closing: tuple[MailboxRef, Any] | None = None
         self._undrained: set[str] = set()
 
     def on_receive(self, message: Any) -> Any:
@@ -160,15 +186,22 @@ class Supervisor(StoreActor):
             case PrimitiveDrained(name):
                 self._undrained.discard(name)
                 if not self._undrained:
-                    self._ask(self._directory.coordinator, Drain())
+                    self._close_next(self._directory.coordinator, Drain())
+            case NotDrained(name):
+                self._drain(name)
             case Drained():
-                self._ask(self._directory.writer, CloseLog())
+                self._close_next(self._directory.writer, CloseLog())
             case LogClosed():
-                self._finish_closing(None)
+                self._finish_closing(self._lost_on_close())
             case LogCloseFailed(error):
-                self._finish_closing(error)
+                if isinstance(error, StorageError):
+                    self._finish_closing(error)
+                elif self._closing is not None:
+                    # That actor has failed; its successor finds the question in its mailbox.
+                    self._close_next(*self._closing)
             case Recover():
                 self._recovering.append(self.owe(message))
+                self._failures.clear()
                 self._fail_core(None, None)
                 return LATER
             case _:
@@ -207,7 +240,9 @@ class Supervisor(StoreActor):
             supervisor=self.ref,
             coordinator=core.coordinator.ref,
             writer=core.writer.ref,
-            mailboxes={mailbox.name: mailbox.ref for mailbox in (self.mailbox, *core, *self._primitives.values())},
+            mailboxes={
+                mailbox.name: mailbox.ref for mailbox in (self.mailbox, *core, *self._primitives.values(), self._reaper)
+            },
             routes=routes,
         )
 
@@ -227,6 +262,9 @@ class Supervisor(StoreActor):
                         refusal = ReadOnlyError(f"{self._options.path} was opened for reading")
                     else:
                         recovered, position = open_log(self._disk, shards)
+            except OSError as error:
+                self._disk.close()
+                raise storage_error(error, self._options.path) from error
             except BaseException:
                 self._disk.close()
                 raise
@@ -238,6 +276,7 @@ class Supervisor(StoreActor):
         self._start_core(recovered, position, None, refusal)
         for name, mailbox in self._primitives.items():
             mailbox.ref.tell(Resume(self._make_primitive(name, None)))
+        self._start_reaper()
         log.info(
             "opened",
             path=self._options.path,
@@ -259,16 +298,18 @@ class Supervisor(StoreActor):
     ) -> None:
         self._core += 1
         self._salt = self._entropy.bits(64)
+        self._refusal = refusal
+        self._outcomes = Outcomes(recovered.outcomes, recovered.outcomes_since)
         state = CoreState(
             number=self._core,
             salt=self._salt,
             transaction_id=recovered.transaction_id_max,
-            outcomes=Outcomes(recovered.outcomes, recovered.outcomes_since),
+            outcomes=self._outcomes,
             position=position,
             lost_after=lost_after,
             refusal=refusal,
         )
-        self._coordinator, self._members = start_core(
+        self._running = start_core(
             self._core_mailboxes,
             state,
             supervisor=self.ref,
@@ -277,11 +318,36 @@ class Supervisor(StoreActor):
             clock=self._clock,
             system_clock=self._system_clock,
             disk=self._disk,
-            predecessor=self._coordinator,
+            reaper=None if self._options.read_only else self._reaper.ref,
+            predecessor=None if self._running is None else self._running.coordinator,
         )
+
+    def _start_reaper(self) -> None:
+        if not self._options.read_only:
+            reaper = Reaper(
+                self._reaper,
+                self.ref,
+                coordinator=self._directory.coordinator,
+                published=self._published,
+                clock=self._clock,
+                entropy=self._entropy,
+            )
+            self._reaper.ref.tell(Resume(reaper))
+            self._reaper.ref.tell(FindExpiring())
 
     def _make_primitive(self, name: str, predecessor: PrimitiveActor | None) -> PrimitiveActor:
         return PRIMITIVE_ACTORS[name](
+            self._primitives[name],
+            self.ref,
+            coordinator=self._directory.coordinator,
+            published=self._published,
+            clock=self._clock,
+            entropy=self._entropy,
+            predecessor=predecessor,
+        )
+
+    def _make_stand_in(self, name: str, predecessor: PrimitiveActor) -> StandIn:
+        return StandIn(
             self._primitives[name],
             self.ref,
             coordinator=self._directory.coordinator,
@@ -296,36 +362,51 @@ class Supervisor(StoreActor):
     def _replace(self, failed: ActorFailed) -> None:
         log.error("actor_failed", actor=failed.name, error=repr(failed.error), exc_info=failed.error)
         if failed.name in self._primitives:
-            predecessor = failed.actor
-            if not isinstance(predecessor, PrimitiveActor):
+            if not isinstance(failed.actor, PrimitiveActor):
                 raise InvariantError(f"{failed.name} is not a primitive actor")
             self._failures.append(self._system_clock.monotonic_s())
-            mailbox = self._primitives[failed.name]
-            successor = self._make_primitive(failed.name, predecessor)
-            if self._is_storm():
-                successor.give_up(StoreFailedError(f"the {failed.name} actor keeps failing: {failed.error!r}"))
-            mailbox.ref.tell(Resume(successor))
-            if isinstance(failed.message, CommitDecided):
-                mailbox.ref.tell(failed.message)
-            mailbox.ref.tell(RetryDue(None))
+            self._replace_primitive(failed, failed.actor)
+        elif failed.name == self._reaper.name:
+            self._failures.append(self._system_clock.monotonic_s())
+            if not self._is_storm():
+                self._start_reaper()
         elif failed.core == self._core:
             self._fail_core(failed.name, failed.error)
             self._note_halted(failed.name, failed.core, tuple(failed.actor.owed))
 
+    def _replace_primitive(self, failed: ActorFailed, predecessor: PrimitiveActor) -> None:
+        name, ref = failed.name, self._primitives[failed.name].ref
+        if self._is_storm():
+            refusal = StoreFailedError(f"the {name} actor keeps failing, the last time with {failed.error!r}")
+            log.error("gave_up", actor=name)
+            self._stand_ins[name] = stand_in = self._make_stand_in(name, predecessor)
+            stand_in.refuse_all(refusal)
+            ref.tell(Resume(stand_in))
+        else:
+            ref.tell(Resume(self._make_primitive(name, predecessor)))
+        if isinstance(failed.message, CommitDecided):
+            ref.tell(failed.message)
+        ref.tell(RetryDue(None))
+
     def _fail_core(self, name: str | None, error: BaseException | None) -> None:
         """Step 1."""
-        if self._halting:
+        if self._halting or self._running is None:
             return
         self._failed_because = error
         if error is not None:
             self._failures.append(self._system_clock.monotonic_s())
         # Those too that have not been resumed yet: their Halt arrives behind their Resume.
-        self._halting = {mailbox.name for mailbox in self._members}
-        for mailbox in self._members:
+        members = self._running.members
+        self._halting = {mailbox.name for mailbox in members}
+        for mailbox in members:
             if mailbox.name != name:
                 mailbox.ref.tell(Halt(self._core))
 
     def _note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> None:
+        if name in self._stand_ins:
+            stand_in = self._stand_ins.pop(name)
+            self._primitives[name].ref.tell(Resume(self._make_primitive(name, stand_in)))
+            self._primitives[name].ref.tell(RetryDue(None))
         if core != self._core or name not in self._halting:
             return
         self._halting.discard(name)
@@ -335,38 +416,21 @@ class Supervisor(StoreActor):
 
     def _rebuild(self) -> None:
         """Steps 2 to 5."""
-        published_version = self._published.snapshot.version
+        if self._running is not None:
+            self._running.writer.release()
+        published = self._published.snapshot
         old_salt = self._salt
-        refusal: InmemError | None = None
-        position: LogPosition | None = None
-        proven = True
-        recovered: Recovered | None = None
-        if self._disk is not None and not self._options.read_only:
-            try:
-                if self._is_storm():
-                    raise StoreFailedError(f"actors keep failing, the last time with {self._failed_because!r}")
-                with _PausedCollection():
-                    recovered, position = reopen_log(
-                        self._disk,
-                        self._options.shards,
-                        salt=self._entropy.bits(64),
-                        now_us=self._clock.now_us(),
-                    )
-            except (StorageError, OSError) as error:
-                refusal = error if isinstance(error, StoreFailedError) else StoreFailedError(str(error))
-                proven = False
-        elif self._options.read_only:
-            refusal = ReadOnlyError(f"{self._options.path} was opened for reading")
+        logged, position, refusal = self._read_log()
         lost_after: int | None = None
-        if recovered is None:
-            # Without a log, or with one that cannot be trusted, the published state is what there is.
-            recovered = Recovered(published_version, 0, 0, self._published.snapshot.roots, {}, 0, 0, 0)
-        else:
-            version = recovered.version
-            if version < published_version:
-                lost_after, version = version, published_version + 1
+        if logged is not None and refusal is None:
+            recovered, version = logged, logged.version
+            if version < published.version:
+                lost_after, version = version, published.version + 1
             self._published.snapshot = Snapshot(version, recovered.roots)
             self._clock.floor_us = max(self._clock.floor_us, recovered.time_floor_us)
+        else:
+            recovered = self._what_is_published()
+        known = logged.outcomes if logged is not None else None if self._disk is not None else recovered.outcomes
         log.warning(
             "restarted" if refusal is None else "failed",
             version=self._published.snapshot.version,
@@ -376,29 +440,79 @@ class Supervisor(StoreActor):
         self._start_core(recovered, position, lost_after, refusal)
         debts, self._core_debts = self._core_debts, []
         for owed in debts:
-            self._pay(owed, recovered, old_salt, proven=proven)
+            self._pay(owed, known, old_salt)
         recovering, self._recovering = self._recovering, []
+        if recovering:
+            self._dismiss_stand_ins()
         for owed in recovering:
             if refusal is None:
                 owed.answer(None)
             else:
                 owed.refuse(refusal)
+        if self._closing is not None and self._is_storm():
+            self._finish_closing(refusal)
 
-    def _pay(self, owed: Owed, recovered: Recovered, salt: int, *, proven: bool) -> None:
-        if isinstance(owed.message, CloseLog):
-            self._directory.writer.send(owed.message, owed.reply_to)
+    def _read_log(self) -> tuple[Recovered | None, LogPosition | None, InmemError | None]:
+        """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
+        refusal: InmemError | None = None
+        if self._is_storm():
+            refusal = StoreFailedError(f"actors keep failing, the last time with {self._failed_because!r}")
+        if self._disk is None:
+            return None, None, refusal
+        if self._options.read_only:
+            return None, None, ReadOnlyError(f"{self._options.path} was opened for reading")
+        logged: Recovered | None = None
+        position: LogPosition | None = None
+        try:
+            with _PausedCollection():
+                logged, position = recover(self._disk, self._options.shards)
+            if refusal is None:
+                position = rewrite_tail(self._disk, position, self._clock.now_us())
+        except Exception as error:
+            # Whatever it is, callers wait for the end of this.
+            log.warning("log_unusable", error=repr(error), exc_info=error)
+            refusal = refusal or StoreFailedError(str(error) or repr(error))
+        return logged, position, refusal
+
+    def _what_is_published(self) -> Recovered:
+        """Return the state of a store without a log, or with one that it cannot go on with.
+
+        The log may hold commits that are not published, and then nothing is said about commits that are not known.
+        """
+        published = self._published.snapshot
+        is_whole = self._disk is None or self._options.read_only
+        since = self._outcomes.since if is_whole else published.version + 1
+        outcomes = self._outcomes.up_to(published.version)
+        return Recovered(published.version, 0, 0, published.roots, outcomes, since, 0, 0)
+
+    def _pay(self, owed: Owed, known: Mapping[tuple[int, int], int] | None, salt: int) -> None:
+        """Steps 4 and 5. `known` are the outcomes of all commits that may have happened, None if nobody can tell."""
+        message = owed.message
+        if not isinstance(message, Commit):
+            if self._is_storm() and self._refusal is not None:
+                owed.refuse(self._refusal)
+            elif isinstance(message, CloseLog):
+                self._directory.writer.send(message, owed.reply_to)
+            else:
+                self._routes.get(type(message), self._directory.coordinator).send(message, owed.reply_to)
             return
-        if not isinstance(owed.message, Commit):
-            self._routes.get(type(owed.message), self._directory.coordinator).send(owed.message, owed.reply_to)
-            return
-        version = recovered.outcomes.get((salt, owed.transaction_id))
-        if version is not None:
+        version = None if known is None else known.get((salt, owed.transaction_id))
+        if version is not None and version <= self._published.snapshot.version:
             owed.answer(Committed(version))
-        elif proven or owed.transaction_id == 0:
-            owed.answer(CommitAborted(TransactionAbortedError("the store restarted before it was committed")))
+        elif owed.transaction_id == 0 or (known is not None and version is None):
+            restarted = TransactionAbortedError("the store restarted before it was committed")
+            owed.answer(CommitAborted(restarted if self._refusal is None else self._refusal))
         else:
-            token = f"{salt:016x}-{owed.transaction_id}-{owed.message.request.start_version}"
-            owed.answer(CommitAborted(CommitOutcomeUnknownError(token, "the log cannot be read")))
+            token = f"{salt:016x}-{owed.transaction_id}-{message.request.start_version}"
+            reason = "the log cannot be read" if known is None else "the log cannot be made durable"
+            owed.answer(CommitAborted(CommitOutcomeUnknownError(token, reason)))
+        # Whatever became of it, that transaction does not run any more.
+        self._directory.coordinator.send(End(owed.transaction_id), None)
+
+    def _dismiss_stand_ins(self) -> None:
+        """Give primitive actors that had been given up another chance; see `_note_halted`."""
+        for name in self._stand_ins:
+            self._primitives[name].ref.tell(Halt(0))
 
     def _is_storm(self) -> bool:
         failures = self._failures
@@ -410,17 +524,30 @@ class Supervisor(StoreActor):
         if len(self._closers) > 1:
             return
         self._undrained = set(self._primitives)
-        for name, mailbox in self._primitives.items():
-            mailbox.ref.send(Drain(), AsMessage(self.ref, lambda _value, _error, name=name: PrimitiveDrained(name)))
+        for name in self._primitives:
+            self._drain(name)
 
-    def _ask(self, ref: MailboxRef, message: Any) -> None:
+    def _drain(self, name: str) -> None:
+        self._primitives[name].ref.send(Drain(), AsMessage(self.ref, _drained(name)))
+
+    def _close_next(self, ref: MailboxRef, message: Any) -> None:
+        self._closing = ref, message
         ref.send(message, AsMessage(self.ref, lambda value, error: value if error is None else LogCloseFailed(error)))
 
+    def _lost_on_close(self) -> BaseException | None:
+        """A failed store that had acknowledged before it was durable has to own up."""
+        if isinstance(self._refusal, StoreFailedError) and self._options.durability is not Durability.ALWAYS:
+            return None if self._disk is None else self._refusal
+        return None
+
     def _finish_closing(self, error: BaseException | None) -> None:
-        for mailbox in (*self._primitives.values(), *self._core_mailboxes):
-            if mailbox.actor is not None:
-                mailbox.ref.tell(Retire())
+        for mailbox in (*self._primitives.values(), *self._core_mailboxes, self._reaper):
+            if mailbox.actor is None:
+                # Somebody has to tell those who wait there, and let go of the thread.
+                mailbox.ref.tell(Resume(Caretaker(mailbox, None)))
+            mailbox.ref.tell(Retire())
             mailbox.stopped = True
+        self._published.is_closed = True
         if self._disk is not None:
             self._disk.close()
         log.info("closed", path=self._options.path, version=self._published.snapshot.version, error=repr(error))
@@ -433,6 +560,10 @@ class Supervisor(StoreActor):
                 owed.answer(None)
             else:
                 owed.refuse(error)
+
+
+def _drained(name: str) -> Callable[[Any, BaseException | None], PrimitiveDrained | NotDrained]:
+    return lambda _value, error: PrimitiveDrained(name) if error is None else NotDrained(name)
 
 
 def _read_beside_owner(disk: Disk, shards: int) -> Recovered:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pykka
 
@@ -17,6 +17,7 @@ from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Close, Open
 from inmem.actors.supervisor import Supervisor
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
+from inmem.engine.errors import ForkedProcessError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Clock, Disk, Entropy
 
 _open: weakref.WeakSet[MailboxRef] = weakref.WeakSet()
-_process = os.getpid()
 
 
 def start_store(options: Options) -> MailboxRef:
@@ -69,11 +69,21 @@ def start_supervisor(
 
 def _close_all() -> None:
     """Close at interpreter exit what the program left open, so that weaker durability modes lose nothing."""
-    if os.getpid() != _process:
-        return
     for ref in tuple(_open):
         if ref.is_alive():
             ref.ask(Close())
 
 
+def _after_fork_in_child() -> None:
+    """See to it that the child's copies of the parent's actors handle nothing: their files are the parent's."""
+    for ref in tuple(_open):
+        vars(ref.mailbox.dispatcher).update(post=_refuse, post_and_run=_refuse)
+    _open.clear()
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise ForkedProcessError
+
+
 atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -17,7 +17,9 @@ class Timers:
 
     def __init__(self) -> None:
         self._wake = threading.Condition()
-        self._due: SortedKeyList[tuple[float, int, Callable[[], Any]]] = SortedKeyList(key=lambda item: item[:2])
+        self._due: SortedKeyList[tuple[float, int, Callable[[], Any]], tuple[float, int]] = SortedKeyList(
+            key=lambda item: item[:2]
+        )
         self._count = 0
         self._thread: threading.Thread | None = None
         self._stopped = False

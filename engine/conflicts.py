@@ -1,14 +1,19 @@
-"""The four ways in which a transaction can lose to one that committed first."""
+"""The four ways in which a transaction can lose to one that committed first.
+
+Dataclasses, not named tuples: a `ReadConflict` never equals a `WriteConflict` with the same numbers.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from inmem.engine.keys import Key
 
 
-class ReadConflict(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ReadConflict:
     """A key that was read has another version now. `read_version` 0: it had never existed."""
 
     key: Key
@@ -19,7 +24,8 @@ class ReadConflict(NamedTuple):
         return f"{self.key} was read at version {self.read_version} and is at {self.current_version} now"
 
 
-class WriteConflict(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WriteConflict:
     """A key that was put or deleted was committed by somebody else after this transaction began."""
 
     key: Key
@@ -33,7 +39,8 @@ class WriteConflict(NamedTuple):
         )
 
 
-class CasConflict(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CasConflict:
     """A compare-and-swap expected another version. `expected_version` 0 means "has never existed"."""
 
     key: Key
@@ -44,7 +51,8 @@ class CasConflict(NamedTuple):
         return f"{self.key} was expected at version {self.expected_version} and is at {self.current_version}"
 
 
-class ScanConflict(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ScanConflict:
     """A key inside a scanned range was created, changed or deleted since (serializable transactions only).
 
     `prefix` is where the scanned range starts, `end` the first user key behind it (None: to the end of the

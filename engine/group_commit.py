@@ -195,7 +195,6 @@ class GroupCommit:
         refused = tuple(transaction_id for transaction_id, _ in self._pending)
         self._pending = []
         for flush in self._flushes:
-            flush.records_ahead = 0
             flush.end = self._end if flush.end is None else flush.end
         if refused:
             self._out.refused(refused, error)
@@ -204,8 +203,15 @@ class GroupCommit:
             self._out.not_rotated(error)
         self._answer_flushes()
 
+    def synced_for_close(self) -> None:
+        """Everything written has been made durable, by a sync that was not started here."""
+        self._synced_end = self._end
+
     def close_frame(self) -> bytes | None:
-        """Return the frame that marks a clean close, or None when this opening never wrote anything."""
+        """Return the frame that marks a clean close, or None when this opening never wrote anything.
+
+        It vouches for what is known to be durable, so that has to be everything by now.
+        """
         if not self._open:
             return None
         return encode_frame(FrameKind.CLOSE, self._version, self._synced_end, b"", self._seed)
@@ -226,13 +232,12 @@ class GroupCommit:
                 if not self._pending and not self._rotate:
                     break
                 self._start_segment(self._number + 1, self._previous_end, self._previous_version)
-                return
+                break
             if self._rotate or self._end > SEGMENT_BYTES_MAX:
-                if self._syncing_to is not None:
-                    return
-                self._rotate = True
-                self._start_segment(self._number + 1, self._end, self._version)
-                return
+                if self._syncing_to is None:
+                    self._rotate = True
+                    self._start_segment(self._number + 1, self._end, self._version)
+                break
             if not self._pending:
                 break
             self._write_group()
@@ -281,8 +286,6 @@ class GroupCommit:
 
     def _answer_flushes(self) -> None:
         """Answer the flushes whose records are durable; start a sync when one is due or still waited for."""
-        if self._starting:
-            return
         synced_end = self._synced_end
         if synced_end == self._end:
             self._sync_owed = False
@@ -290,5 +293,7 @@ class GroupCommit:
         self._flushes = [flush for flush in self._flushes if flush.end is None or flush.end > synced_end]
         for flush in done:
             self._out.flushed(flush.ticket)
-        if self._syncing_to is None and (self._sync_owed or any(flush.end is not None for flush in self._flushes)):
+        if self._starting or self._syncing_to is not None:
+            return
+        if self._sync_owed or any(flush.end is not None for flush in self._flushes):
             self._start_sync()

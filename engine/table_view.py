@@ -86,7 +86,7 @@ class TableView:
         self._reads: dict[bytes, int] = {}
         self._writes: dict[bytes, Buffered] = {}
         self._expected: dict[tuple[bytes, int, bool], None] = {}
-        self._scans: list[tuple[bytes, bytes | None]] = []
+        self._scans: dict[tuple[bytes, bytes | None], None] = {}
         # Once the run has been dropped here, what is read no longer comes from the snapshot, and is not remembered.
         self._dropped = False
         # The written keys in order, built by the first operation that needs the order and kept up from then on.
@@ -195,7 +195,7 @@ class TableView:
         if self._status is not None:
             raise TransactionClosedError(self._status)
         if self._track_scans and not self._dropped:
-            self._scans.append((start, end))
+            self._scans[start, end] = None
         own: list[tuple[bytes, bytes | None, int]] = []
         if self._writes:
             keys = self._ordered().irange(start, end, inclusive=(True, False), reverse=reverse)
@@ -212,7 +212,7 @@ class TableView:
             own = ((key, *writes[key][:2]) for key in reversed(self._ordered()))
         found = next(self._merge(self._table, own, b"", None, reverse=True), None)
         if self._track_scans and not self._dropped:
-            self._scans.append((b"" if found is None else found[0], None))
+            self._scans[b"" if found is None else found[0], None] = None
         return found
 
     def count(self) -> int:
@@ -220,7 +220,7 @@ class TableView:
         if self._status is not None:
             raise TransactionClosedError(self._status)
         if self._track_scans and not self._dropped:
-            self._scans.append((b"", None))
+            self._scans[b"", None] = None
         live = 0 if self._table is None else self._table.live_count
         for key, (value, _, _) in self._writes.items():
             live += (value is not None) - (self._committed(key)[1] is not None)

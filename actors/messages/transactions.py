@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from inmem.actors.lease import Lease
     from inmem.engine.conflicts import Conflict
     from inmem.engine.errors import InmemError
     from inmem.engine.snapshot import Snapshot
@@ -22,6 +23,8 @@ class Begun(NamedTuple):
     snapshot: Snapshot
     now_us: int
     """The transaction's time, microseconds since the epoch; it never decreases from one transaction to the next."""
+    lease: Lease
+    """Ends the transaction when whoever holds it forgets it."""
 
 
 class End(NamedTuple):

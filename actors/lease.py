@@ -1,0 +1,39 @@
+"""A running transaction is running for as long as somebody holds its lease."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inmem.actors import interrupts
+from inmem.actors.messages.transactions import End
+
+if TYPE_CHECKING:
+    from inmem.actors.mailbox import MailboxRef
+
+
+class Lease:
+    """Tells the coordinator, once, that a transaction has ended: at the latest when nobody holds the lease any more.
+
+    So a client that is interrupted or forgetful does not leave a transaction behind that counts as running for ever.
+    """
+
+    __slots__ = ("_coordinator", "_transaction_id")
+
+    def __init__(self, coordinator: MailboxRef, transaction_id: int) -> None:
+        self._coordinator: MailboxRef | None = coordinator
+        self._transaction_id = transaction_id
+
+    def end(self) -> None:
+        """The transaction has ended without a commit."""
+        coordinator, self._coordinator = self._coordinator, None
+        if coordinator is not None:
+            coordinator.send(End(self._transaction_id), None)
+
+    def settle(self) -> None:
+        """The coordinator knows of the end already: it has decided the commit."""
+        self._coordinator = None
+
+    @interrupts.uninterrupted
+    def __del__(self) -> None:
+        # Python would swallow a KeyboardInterrupt here.
+        self.end()

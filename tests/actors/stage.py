@@ -1,0 +1,92 @@
+"""A stage for single actors: a dispatcher, no store, and one actor class that does what its messages say."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pykka
+
+from inmem.actors.actor import StoreActor
+from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.mailbox import Mailbox, MailboxRef
+from inmem.actors.threads_dispatcher import ThreadsDispatcher
+
+FAILSAFE_S = 30.0
+"""Nothing in these tests takes this long, unless it hangs."""
+
+DISPATCHERS = {"caller": CallerDispatcher, "threads": ThreadsDispatcher}
+
+
+class Performer(StoreActor):
+    """Calls the messages that can be called, with itself as the argument, and echoes the others."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        super().__init__(mailbox, None)
+        self.field = "initial"
+        self.heard: list[Any] = []
+
+    def on_receive(self, message: Any) -> Any:
+        if callable(message):
+            return message(self)
+        self.heard.append(message)
+        return message
+
+    def double(self, number: int, *, plus: int = 0) -> int:
+        return 2 * number + plus
+
+    def on_pykka_message(self, message: Any) -> Any:
+        """Stop when asked to, as the supervisor does."""
+        if type(message).__name__ == "_ActorStop":
+            pykka.ActorRegistry.unregister(self.ref)
+            self.retire()
+            return None
+        return super().on_pykka_message(message)
+
+    def fail(self, message: Any, reply_to: Any, error: BaseException) -> None:
+        """Survive, and pass the error on, as pykka's actors do under `ask`."""
+        if reply_to is not None:
+            reply_to.set_exception((type(error), error, error.__traceback__))
+
+
+class Stage:
+    """Actors on one dispatcher, all of which are stopped in the end."""
+
+    def __init__(self, dispatcher: CallerDispatcher | ThreadsDispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.mailboxes: list[Mailbox] = []
+
+    def start(self, name: str = "performer", *, own_thread: bool = False) -> MailboxRef:
+        mailbox = Mailbox(name, self.dispatcher, own_thread=own_thread)
+        mailbox.attach(Performer(mailbox))
+        self.mailboxes.append(mailbox)
+        return mailbox.ref
+
+    def close(self) -> None:
+        for mailbox in self.mailboxes:
+            if mailbox.ref.is_alive():
+                mailbox.ref.stop(timeout=FAILSAFE_S)
+        self.dispatcher.shut_down()
+
+
+def in_threads(*works: Callable[[], Any]) -> list[Any]:
+    """Run each in a thread of its own, all starting at once; return the results, or raise the first exception."""
+    barrier = threading.Barrier(len(works))
+    outcomes: list[Any] = [None] * len(works)
+    errors: list[BaseException] = []
+
+    def run(index: int, work: Callable[[], Any]) -> None:
+        barrier.wait(FAILSAFE_S)
+        try:
+            outcomes[index] = work()
+        except BaseException as error:  # noqa: BLE001  (raised again below, in the test's thread)
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=item, daemon=True) for item in enumerate(works)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(FAILSAFE_S)
+    if errors:
+        raise errors[0]
+    assert not any(thread.is_alive() for thread in threads), "a thread hangs"
+    return outcomes

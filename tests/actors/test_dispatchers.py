@@ -1,0 +1,438 @@
+"""What every dispatcher promises, and what the caller dispatcher promises to the threads that run it."""
+
+import itertools
+import threading
+
+import pykka
+import pytest
+
+from inmem.actors.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
+from inmem.actors.future import ReplyFuture
+from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage, in_threads
+
+
+@pytest.fixture(params=DISPATCHERS)
+def stage(request):
+    stage = Stage(DISPATCHERS[request.param]())
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def caller_stage():
+    stage = Stage(CallerDispatcher())
+    yield stage
+    stage.close()
+
+
+@pytest.mark.parametrize("own_thread", [False, True])
+def test_an_actor_handles_one_message_at_a_time(stage, own_thread):
+    ref = stage.start(own_thread=own_thread)
+    inside = []
+    overlaps = []
+
+    def enter(_):
+        inside.append(None)
+        overlaps.append(len(inside))
+        inside.pop()
+
+    def work(number):
+        for index in range(300):
+            if (index + number) % 2:
+                ref.ask(enter)
+            else:
+                ref.tell(enter)
+
+    in_threads(*(lambda number=number: work(number) for number in range(6)))
+    ref.ask("all done")
+    assert len(overlaps) == 1800
+    assert set(overlaps) == {1}
+
+
+@pytest.mark.parametrize("own_thread", [False, True])
+def test_messages_between_a_pair_stay_in_order(stage, own_thread):
+    refs = [stage.start(f"receiver-{index}", own_thread=own_thread) for index in range(2)]
+
+    def send(sender):
+        for number in range(300):
+            for ref in refs:
+                ref.tell((sender, number))
+
+    in_threads(*(lambda sender=sender: send(sender) for sender in range(4)))
+    for ref in refs:
+        heard = ref.ask(lambda actor: list(actor.heard))
+        for sender in range(4):
+            assert [number for who, number in heard if who == sender] == list(range(300))
+
+
+def test_messages_from_actor_to_actor_stay_in_order(stage):
+    relay, receiver = stage.start("relay"), stage.start("receiver")
+
+    def pass_on(number):
+        return lambda _: receiver.tell(number)
+
+    for number in range(300):
+        relay.tell(pass_on(number))
+    relay.ask("all passed on")
+    assert receiver.ask(lambda actor: list(actor.heard)) == list(range(300))
+
+
+def test_a_handler_can_post_to_anybody_and_is_not_re_entered(stage):
+    ref, other = stage.start("one"), stage.start("other")
+
+    def outer(actor):
+        ref.tell("to itself")
+        other.tell(lambda _: ref.tell("by way of the other"))
+        future = other.ask("asked from inside", block=False)
+        return list(actor.heard), future
+
+    heard, future = ref.ask(outer)
+    assert heard == []
+    assert future.get(timeout=FAILSAFE_S) == "asked from inside"
+    other.ask("passed on by now")
+    assert ref.ask(lambda actor: list(actor.heard)) == ["to itself", "by way of the other"]
+
+
+def test_a_chain_of_messages_runs_to_its_end(stage):
+    """No recursion: each message is posted by the one before."""
+    refs = [stage.start(str(index)) for index in range(3)]
+    done = threading.Event()
+
+    def step(number):
+        if number == 0:
+            done.set()
+        else:
+            refs[number % 3].tell(lambda _: step(number - 1))
+
+    step(5000)
+    assert done.wait(FAILSAFE_S)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_message_is_left_behind(stage, seed):
+    """Many threads ask, tell and wait for futures in different mixtures; every reply arrives and every message too."""
+    refs = [stage.start(str(index), own_thread=index == 2) for index in range(3)]
+
+    def work(number):
+        futures = []
+        for index in range(150):
+            ref = refs[(index * (seed + 1) + number) % 3]
+            match (index * 7 + number + seed) % 4:
+                case 0:
+                    assert ref.ask((number, index), timeout=FAILSAFE_S) == (number, index)
+                case 1:
+                    futures.append((index, ref.ask((number, index), block=False)))
+                case 2:
+                    ref.tell((number, index))
+                case _:
+                    # The answer comes from another actor's handler, so somebody else may have to run it.
+                    neighbour = refs[(index + 1) % 3]
+                    inner = ref.ask(
+                        lambda _, i=index, to=neighbour: to.ask((number, i), block=False), timeout=FAILSAFE_S
+                    )
+                    assert inner.get(timeout=FAILSAFE_S) == (number, index)
+        for index, future in futures:
+            assert future.get(timeout=FAILSAFE_S) == (number, index)
+
+    in_threads(*(lambda number=number: work(number) for number in range(8)))
+    heard = [message for ref in refs for message in ref.ask(lambda actor: list(actor.heard), timeout=FAILSAFE_S)]
+    assert sorted(heard) == [(number, index) for number in range(8) for index in range(150)]
+
+
+def test_threads_that_wait_on_each_others_turns_all_get_through(stage):
+    """Each reply is there only after another thread's message: nobody may sleep on the last one."""
+    ref = stage.start()
+    waiting = {}
+
+    def meet(place, reply_to):
+        def handle(_):
+            other = waiting.pop(place, None)
+            if other is None:
+                waiting[place] = reply_to
+            else:
+                other.set("met")
+                reply_to.set("met")
+
+        return handle
+
+    def work():
+        for place in range(400):
+            reply = stage.dispatcher.future()
+            ref.tell(meet(place, reply))
+            assert reply.get(timeout=FAILSAFE_S) == "met"
+
+    in_threads(work, work)
+    in_threads(*[work] * 6)
+
+
+def test_a_timed_out_get_leaves_the_others_running(stage):
+    ref, other = stage.start("one"), stage.start("other")
+    never = stage.dispatcher.future()
+    stop = threading.Event()
+
+    def give_up():
+        for _ in range(50):
+            with pytest.raises(pykka.Timeout):
+                never.get(timeout=0)
+            with pytest.raises(pykka.Timeout):
+                never.get(timeout=0.0001)
+        stop.set()
+
+    def work():
+        for count in itertools.takewhile(lambda _: not stop.is_set(), itertools.count()):
+            assert ref.ask(count, timeout=FAILSAFE_S) == count
+            assert other.ask(count, timeout=FAILSAFE_S) == count
+
+    in_threads(give_up, work, work)
+
+
+def test_an_actor_with_its_own_thread_blocks_nobody(stage):
+    blocking, free = stage.start("blocking", own_thread=True), stage.start("free")
+    go = threading.Event()
+    held = blocking.ask(lambda _: go.wait(FAILSAFE_S), block=False)
+    assert free.ask("goes on", timeout=FAILSAFE_S) == "goes on"
+    assert stage.dispatcher.depth(blocking.mailbox) in {0, 1}
+    go.set()
+    assert held.get(timeout=FAILSAFE_S) is True
+
+
+def test_own_threads_are_made_once(stage):
+    for _ in range(20):
+        ref = stage.start(own_thread=True)
+        idents = in_threads(*[lambda ref=ref: ref.ask(lambda _: threading.get_ident())] * 4)
+        assert len(set(idents)) == 1
+        assert idents[0] != threading.get_ident()
+
+
+def test_what_an_own_thread_sends_is_handled(stage):
+    blocking, free = stage.start("blocking", own_thread=True), stage.start("free")
+    reply = stage.dispatcher.future()
+    blocking.tell(lambda _: free.send("from another thread", reply))
+    assert reply.get(timeout=FAILSAFE_S) == "from another thread"
+
+
+def test_a_message_posted_for_later_arrives(stage):
+    ref = stage.start()
+    arrived = threading.Event()
+    stage.dispatcher.post_later(0.0, ref.mailbox, lambda _: arrived.set())
+    assert arrived.wait(FAILSAFE_S)
+
+
+def test_messages_for_later_come_in_the_order_of_their_deadlines(stage):
+    ref = stage.start()
+    arrived = threading.Event()
+    for number, delay_s in ((2, 0.02), (1, 0.01), (0, 0.0)):
+        stage.dispatcher.post_later(delay_s, ref.mailbox, number)
+    stage.dispatcher.post_later(0.03, ref.mailbox, lambda _: arrived.set())
+    assert arrived.wait(FAILSAFE_S)
+    assert ref.ask(lambda actor: list(actor.heard)) == [0, 1, 2]
+
+
+def test_after_shut_down_nothing_is_posted_later():
+    stage = Stage(CallerDispatcher())
+    ref = stage.start()
+    stage.dispatcher.shut_down()
+    stage.dispatcher.post_later(0.0, ref.mailbox, "too late")
+    assert ref.ask(lambda actor: list(actor.heard)) == []
+
+
+def test_the_thread_that_asks_runs_the_actor(caller_stage):
+    ref = caller_stage.start()
+    assert ref.ask(lambda _: threading.get_ident()) == threading.get_ident()
+    told = []
+    ref.tell(lambda _: told.append(threading.get_ident()))
+    assert told == [threading.get_ident()]
+
+
+class WatchedFuture(ReplyFuture):
+    """Tells when a thread is about to block on it."""
+
+    __slots__ = ("about_to_block", "may_block")
+
+    def __init__(self, waiting):
+        super().__init__(waiting)
+        self.about_to_block = threading.Event()
+        self.may_block = threading.Event()
+        self.may_block.set()
+
+    def block(self, timeout_s):
+        self.about_to_block.set()
+        assert self.may_block.wait(FAILSAFE_S)
+        return super().block(timeout_s)
+
+
+def test_a_thread_whose_reply_is_there_hands_over_to_one_that_waits(caller_stage):
+    """The first thread is run into the ground with messages behind its own; the second has to take them on."""
+    dispatcher = caller_stage.dispatcher
+    ref = caller_stage.start()
+    handling, second_waits = threading.Event(), threading.Event()
+    runners = []
+
+    def first_message(_):
+        handling.set()
+        assert second_waits.wait(FAILSAFE_S)
+        return "first"
+
+    second = WatchedFuture(dispatcher)
+
+    def ask_second():
+        assert handling.wait(FAILSAFE_S)
+        for _ in range(10):
+            ref.tell(lambda _: runners.append(threading.get_ident()))
+        ref.send("second", second)
+        threading.Thread(target=lambda: second.about_to_block.wait(FAILSAFE_S) and second_waits.set()).start()
+        return second.get(timeout=FAILSAFE_S), threading.get_ident()
+
+    first, (second_reply, second_ident) = in_threads(lambda: ref.ask(first_message), ask_second)
+    assert (first, second_reply) == ("first", "second")
+    assert runners == [second_ident] * 10
+
+
+def test_a_hand_over_reaches_a_thread_that_is_just_about_to_block(caller_stage):
+    dispatcher = caller_stage.dispatcher
+    ref = caller_stage.start()
+    handling, go_on = threading.Event(), threading.Event()
+    second = WatchedFuture(dispatcher)
+    second.may_block.clear()
+
+    def first_message(_):
+        handling.set()
+        assert go_on.wait(FAILSAFE_S)
+        return "first"
+
+    def ask_first():
+        # Returns at once, leaving the second message to the thread that waits for it.
+        reply = ref.ask(first_message)
+        second.may_block.set()
+        return reply
+
+    def ask_second():
+        assert handling.wait(FAILSAFE_S)
+        ref.send("second", second)
+        return second.get(timeout=FAILSAFE_S)
+
+    def conduct():
+        assert second.about_to_block.wait(FAILSAFE_S)
+        go_on.set()
+
+    assert in_threads(ask_first, ask_second, conduct) == ["first", "second", None]
+
+
+@pytest.mark.parametrize("others", ["ask", "tell", "ask for futures"])
+def test_a_thread_whose_reply_is_there_returns_although_others_keep_posting(caller_stage, others):
+    ref = caller_stage.start()
+    returned = threading.Event()
+
+    def post():
+        while not returned.is_set():
+            match others:
+                case "ask":
+                    ref.ask(lambda _: None)
+                case "tell":
+                    ref.tell(lambda _: None)
+                case _:
+                    ref.ask(lambda _: None, block=False)
+
+    def ask():
+        # A few times only: what is posted in the meantime lies ahead of the next message.
+        for number in range(3):
+            assert ref.ask(number) == number
+        returned.set()
+
+    in_threads(ask, post, post, post)
+
+
+def test_a_tired_thread_is_relieved_by_the_next_that_posts(caller_stage):
+    """Nobody waits, but somebody posts: the thread whose reply is there need not run the backlog to its end."""
+    ref = caller_stage.start()
+    handling, posted, held, relieved = (threading.Event() for _ in range(4))
+    runners = []
+
+    def note(_):
+        runners.append(threading.get_ident())
+
+    def first_message(_):
+        handling.set()
+        assert posted.wait(FAILSAFE_S)
+        return "first"
+
+    def hold(_):
+        # Runs in the first thread, whose reply is there, until the one that posts stands by to take over.
+        note(_)
+        held.set()
+        while not caller_stage.dispatcher._relieving.locked():
+            assert not relieved.is_set()
+
+    def ask_first():
+        reply = ref.ask(first_message)
+        return reply, threading.get_ident()
+
+    def post():
+        assert handling.wait(FAILSAFE_S)
+        ref.tell(note)
+        ref.tell(hold)
+        for _ in range(20):
+            ref.tell(note)
+        posted.set()
+        assert held.wait(FAILSAFE_S)
+        ref.tell(note)
+        relieved.set()
+        return threading.get_ident()
+
+    (reply, first_ident), second_ident = in_threads(ask_first, post)
+    assert reply == "first"
+    assert runners == [first_ident] * 2 + [second_ident] * 21
+
+
+def test_a_teller_is_released_after_its_share(caller_stage):
+    ref = caller_stage.start()
+    handling, posted = threading.Event(), threading.Event()
+    runners = []
+    waiter = WatchedFuture(caller_stage.dispatcher)
+
+    def first_message(_):
+        handling.set()
+        assert posted.wait(FAILSAFE_S)
+
+    def post():
+        assert handling.wait(FAILSAFE_S)
+        for _ in range(3 * TELLER_MESSAGES_MAX):
+            ref.tell(lambda _: runners.append(threading.get_ident()))
+        ref.send("last", waiter)
+        threading.Thread(target=lambda: waiter.about_to_block.wait(FAILSAFE_S) and posted.set()).start()
+        return waiter.get(timeout=FAILSAFE_S), threading.get_ident()
+
+    teller, (reply, waiter_ident) = in_threads(
+        lambda: ref.tell(first_message) or threading.get_ident(),
+        post,
+    )
+    assert reply == "last"
+    assert runners == [teller] * TELLER_MESSAGES_MAX + [waiter_ident] * (2 * TELLER_MESSAGES_MAX)
+
+
+def test_a_thread_whose_time_is_up_stops_running_other_peoples_messages(caller_stage):
+    ref = caller_stage.start()
+    never = caller_stage.dispatcher.future()
+    stop = threading.Event()
+
+    def post():
+        while not stop.is_set():
+            ref.ask(lambda _: None)
+
+    def give_up():
+        for _ in range(20):
+            with pytest.raises(pykka.Timeout):
+                never.get(timeout=0.001)
+        stop.set()
+
+    in_threads(give_up, post, post)
+
+
+def test_the_reply_to_a_timed_out_ask_comes_all_the_same(stage):
+    ref = stage.start(own_thread=True)
+    go = threading.Event()
+    future = ref.ask(lambda _: go.wait(FAILSAFE_S), block=False)
+    with pytest.raises(pykka.Timeout):
+        future.get(timeout=0)
+    go.set()
+    assert future.get(timeout=FAILSAFE_S) is True

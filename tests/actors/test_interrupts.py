@@ -1,0 +1,245 @@
+"""Ctrl-C reaches the caller, never a handler: wherever it strikes, nobody hangs and the store stays whole."""
+
+import itertools
+import signal
+import sys
+import threading
+
+import pytest
+
+import inmem
+from inmem.actors import interrupts
+from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
+
+
+@pytest.fixture(autouse=True)
+def python_s_own_handler():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert not interrupts.pending
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def stage():
+    interrupts.install()
+    stage = Stage(DISPATCHERS["caller"]())
+    yield stage
+    stage.close()
+
+
+def strike(*_):
+    signal.raise_signal(signal.SIGINT)
+    return "handled"
+
+
+def test_opening_a_store_takes_over_pythons_own_handler_only():
+    inmem.open(":memory:").close()
+    assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    inmem.open(":memory:").close()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_opening_a_store_elsewhere_than_in_the_main_thread_takes_over_nothing():
+    thread = threading.Thread(target=lambda: inmem.open(":memory:").close())
+    thread.start()
+    thread.join(FAILSAFE_S)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_outside_the_store_it_is_raised_at_once(stage):
+    with pytest.raises(KeyboardInterrupt):
+        strike()
+
+
+def test_a_handler_is_not_cut_short_and_the_caller_of_ask_is_interrupted(stage):
+    ref = stage.start()
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        ref.ask(lambda _: strike() and done.append("done"))
+    assert done == ["done"]
+    assert ref.ask("goes on") == "goes on"
+
+
+def test_the_caller_of_tell_is_interrupted(stage):
+    ref = stage.start()
+    with pytest.raises(KeyboardInterrupt):
+        ref.tell(strike)
+    assert ref.ask("goes on") == "goes on"
+
+
+def test_the_caller_of_get_is_interrupted(stage):
+    ref = stage.start(own_thread=True)
+    arrived = threading.Event()
+    future = ref.ask(lambda _: arrived.wait(FAILSAFE_S) and strike(), block=False)
+    arrived.set()
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  (it strikes in one or the other)
+        future.get(timeout=FAILSAFE_S)
+        # The signal can be a little later than the reply.
+        threading.Event().wait(FAILSAFE_S)
+    assert future.get(timeout=FAILSAFE_S) == "handled"
+
+
+def test_several_strikes_in_one_handler_are_one_interrupt(stage):
+    ref = stage.start()
+    with pytest.raises(KeyboardInterrupt):
+        ref.ask(lambda _: [strike() for _ in range(5)])
+    assert ref.ask("goes on") == "goes on"
+
+
+def test_a_strike_while_a_transaction_is_forgotten_is_not_swallowed():
+    """Python prints and drops what is raised in `__del__`, so the interrupt has to wait for the next call."""
+    with inmem.open(":memory:") as db:
+        txn = db.begin("run")
+        interrupts.pending.append(KeyboardInterrupt())
+        del txn
+        assert interrupts.pending
+        with pytest.raises(KeyboardInterrupt):
+            db.put("run", "k", 1)
+        assert db.stats().active_transactions == 0
+
+
+class StrikeAt:
+    """Within `with`, strikes before the n-th line of the package's code that the main thread comes to."""
+
+    def __init__(self, number):
+        self._left = number
+        self.struck = False
+        self.in_del = False
+
+    def __enter__(self):
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def _enter(self, frame, event, argument):
+        name = frame.f_code.co_filename
+        inside = any(f"/{folder}/" in name for folder in ("actors", "engine", "primitives")) and "/tests/" not in name
+        return self._line if inside else None
+
+    def _line(self, frame, event, argument):
+        if event == "line":
+            self._left -= 1
+            if self._left == 0:
+                sys.settrace(None)
+                self.struck = True
+                while frame is not None:
+                    self.in_del |= frame.f_code.co_name == "__del__"
+                    frame = frame.f_back
+                strike()
+        return self._line
+
+
+def work_put(db, number):
+    db.put("run", "a", number)
+
+
+def work_transaction(db, number):
+    def write(txn):
+        txn.get("a")
+        for key in ("a", "b"):
+            txn.put(key, number)
+        txn.on("other run").kv.put("c", number)
+
+    db.transaction("run", write)
+
+
+def work_begin(db, number):
+    with db.begin("run") as txn:
+        for key in ("a", "b"):
+            txn.put(key, number)
+        txn.on("other run").kv.put("c", number)
+
+
+def work_future(db, number):
+    db.events.futures.append("run", "type", number).get()
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize("work", [work_put, work_transaction, work_begin, work_future])
+def test_a_strike_at_any_line_interrupts_the_caller_and_harms_nothing(tmp_path, work, dispatcher):
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability="never", shards=2) as db:
+        for key in ("a", "b"):
+            db.put("run", key, 0)
+        db.put("other run", "c", 0)
+        for number in itertools.count(1):
+            interrupted = False
+            before = db.version
+            with StrikeAt(number) as struck:
+                try:
+                    work(db, number)
+                except KeyboardInterrupt:
+                    interrupted = True
+            if struck.in_del:
+                # Nothing can be raised there, so the next call raises it.
+                with pytest.raises(KeyboardInterrupt):
+                    db.put("run", "after", number)
+            else:
+                assert interrupted == struck.struck, f"line {number}"
+            # Whoever comes next is served; and what was interrupted has happened whole, or not at all.
+            db.put("run", "after", number)
+            assert db.get("run", "after") == number
+            assert db.version in {before + 1, before + 2, before + 3}
+            if work in {work_transaction, work_begin}:
+                with db.begin("run") as txn:
+                    values = {txn.get("a"), txn.get("b"), txn.on("other run").kv.get("c")}
+                assert len(values) == 1
+            if not struck.struck:
+                break
+        assert number > 20
+        assert db.verify().is_valid
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_thousand_strikes_during_commits(tmp_path, dispatcher):
+    """One strike after another, each answered by exactly one KeyboardInterrupt, while another thread commits too."""
+    ready, stop = threading.Semaphore(0), threading.Event()
+    errors = []
+
+    def striker():
+        while ready.acquire(timeout=FAILSAFE_S) and not stop.is_set():
+            strike()
+
+    def neighbour(db):
+        try:
+            for number in itertools.takewhile(lambda _: not stop.is_set(), itertools.count(1)):
+                db.events.append("neighbour", "type", number)
+        except BaseException as error:  # noqa: BLE001  (it is the test that must fail, not the thread)
+            errors.append(error)
+
+    def write_both(txn):
+        number = txn.get("a") + 1
+        txn.put("a", number)
+        txn.put("b", number)
+
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability="never") as db:
+        db.put("run", "a", 0)
+        db.put("run", "b", 0)
+        threads = [threading.Thread(target=striker, daemon=True), threading.Thread(target=neighbour, args=[db])]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(1000):
+                with pytest.raises(KeyboardInterrupt):  # noqa: PT012  (it strikes while the loop runs)
+                    ready.release()
+                    for _ in range(100_000):
+                        db.transaction("run", write_both)
+        finally:
+            stop.set()
+            ready.release()
+            for thread in threads:
+                thread.join(FAILSAFE_S)
+        assert not any(thread.is_alive() for thread in threads)
+        assert errors == []
+        assert db.get("run", "a") == db.get("run", "b")
+        before = db.get("run", "a")
+        db.transaction("run", write_both)
+        assert db.get("run", "a") == before + 1
+        assert db.events.verify_chain("neighbour").is_valid
+        assert db.verify().is_valid
+        assert db.stats().in_flight == 0
+    with inmem.open(tmp_path / "db") as db:
+        assert db.get("run", "a") == db.get("run", "b") == before + 1

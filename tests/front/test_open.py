@@ -1,0 +1,797 @@
+"""Opening, closing and reopening a database, and everything that can be wrong with it."""
+
+import os
+import pathlib
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import uuid
+
+import pykka
+import pytest
+import structlog
+
+import inmem
+from inmem.actors.messages.core import Checkpoint
+from inmem.messages import PutKey
+
+FAILSAFE_S = 60.0
+
+
+def run_python(code, *arguments):
+    """Run a program in a process of its own and return what it printed; it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=FAILSAFE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "agent.db"
+
+
+@pytest.fixture
+def events():
+    """Log events, as an application sees them that has configured structlog."""
+    seen = []
+
+    def capture(_logger, level, event):
+        seen.append((level, event.pop("event"), event))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[capture])
+    yield seen
+    structlog.reset_defaults()
+
+
+def facts(events, name):
+    return [facts for _, event, facts in events if event == name]
+
+
+# The folder.
+
+
+@pytest.mark.parametrize("kind", [str, pathlib.Path, lambda path: str(path) + "/"])
+def test_a_path_is_a_str_or_a_path(path, kind):
+    with inmem.open(kind(path)) as db:
+        db.put("run", "k", 1)
+        assert db.path == os.fspath(kind(path))
+    assert path.is_dir()
+
+
+def test_a_relative_path_is_seen_from_here(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    with inmem.open(path.name) as db:
+        db.put("run", "k", 1)
+    assert path.is_dir()
+
+
+def test_missing_folders_above_are_made_too(path):
+    with inmem.open(path / "deep" / "deeper") as db:
+        db.put("run", "k", 1)
+    with inmem.open(path / "deep" / "deeper") as db:
+        assert db.get("run", "k") == 1
+
+
+def test_an_empty_folder_becomes_a_database(path):
+    path.mkdir()
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 1
+
+
+@pytest.mark.parametrize("name", ["with space", "ünïcödé 🐍", "new\nline", "%s{}", "x" * 200])
+def test_any_name_will_do(tmp_path, name):
+    with inmem.open(tmp_path / name) as db:
+        db.put("run", "k", 1)
+    with inmem.open(tmp_path / name) as db:
+        assert db.get("run", "k") == 1
+
+
+def test_nobody_else_may_read_it(path):
+    before = os.umask(0)
+    try:
+        with inmem.open(path) as db:
+            db.put("run", "k", 1)
+            db.checkpoint()
+            db.put("run", "k", 2)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    files = list(path.iterdir())
+    assert len(files) >= 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_a_file_is_refused_and_left_alone(path):
+    path.write_text("mine")
+    with pytest.raises(inmem.StorageError, match=r"agent\.db is a file; a database is a folder"):
+        inmem.open(path)
+    assert path.read_text() == "mine"
+
+
+def test_a_dangling_link_is_refused(path):
+    path.symlink_to(path.parent / "nowhere")
+    with pytest.raises(inmem.StorageError):
+        inmem.open(path)
+
+
+def test_a_link_to_a_database_is_that_database(path, tmp_path):
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
+        (tmp_path / "link").symlink_to(path)
+        with pytest.raises(inmem.DatabaseLockedError):
+            inmem.open(tmp_path / "link")
+    with inmem.open(tmp_path / "link") as db:
+        assert db.get("run", "k") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(path):
+    path.mkdir(0o500)
+    with pytest.raises(inmem.ReadOnlyError):
+        inmem.open(path)
+
+
+def test_create_false_wants_a_database(path):
+    with pytest.raises(inmem.DatabaseNotFoundError, match=r"there is no database at .*agent\.db") as caught:
+        inmem.open(path, create=False)
+    assert caught.value.path == str(path)
+    assert isinstance(caught.value, LookupError)
+    assert not path.exists()
+    path.mkdir()
+    with pytest.raises(inmem.DatabaseNotFoundError):
+        inmem.open(path, create=False)
+    assert list(path.iterdir()) == []
+    inmem.open(path).close()
+    with inmem.open(path, create=False) as db:
+        db.put("run", "k", 1)
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_a_failed_opening_leaves_nothing_running(path, dispatcher):
+    path.write_text("a file")
+    actors, threads = pykka.ActorRegistry.get_all(), threading.active_count()
+    for _ in range(3):
+        with pytest.raises(inmem.StorageError):
+            inmem.open(path, dispatcher=dispatcher)
+    assert pykka.ActorRegistry.get_all() == actors
+    for thread in threading.enumerate():
+        if thread.name.startswith("inmem-supervisor"):
+            thread.join(FAILSAFE_S)
+    assert threading.active_count() <= threads
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        *(("path", bad) for bad in (None, 3, b"bytes", "", "a\0b", ["list"])),
+        *(("durability", bad) for bad in ("", "ALWAYS", "sometimes", None, 1, ["always"])),
+        *(("sync_interval", bad) for bad in (0, -1, 3600, float("nan"), float("inf"), "1", None, True)),
+        *(("shards", bad) for bad in (0, -1, 65, 1.0, "1", None, True)),
+        *(("dispatcher", bad) for bad in ("", "simulated", None, 1, [])),
+        *(("read_only", bad) for bad in ("yes", 1, None)),
+        *(("create", bad) for bad in ("yes", 0, None)),
+    ],
+)
+def test_every_bad_option_is_refused_by_name(path, name, bad):
+    options = {"path": path, name: bad}
+    for opener in (inmem.open, inmem.spawn):
+        with pytest.raises(inmem.UsageError, match=f"^{name}: "):
+            opener(options["path"], **{key: value for key, value in options.items() if key != "path"})
+    assert not path.exists()
+
+
+def test_an_unknown_option_is_refused(path):
+    with pytest.raises(TypeError, match="colour"):
+        inmem.open(path, colour="green")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"durability": "always"},
+        {"durability": "interval", "sync_interval": 0.001},
+        {"durability": "interval", "sync_interval": 1},
+        {"durability": "never"},
+        {"shards": 64},
+        {"dispatcher": "threads"},
+        {"dispatcher": "threads", "durability": "interval", "shards": 3},
+    ],
+)
+def test_every_good_option_keeps_data(path, options):
+    with inmem.open(path, **options) as db:
+        for number in range(20):
+            db.put(f"run {number % 3}", f"k{number}", number)
+        assert db.get("run 1", "k1") == 1
+    with inmem.open(path) as db:
+        assert [db.get(f"run {number % 3}", f"k{number}") for number in range(20)] == list(range(20))
+        assert db.version == 20
+
+
+def test_options_may_change_from_one_opening_to_the_next(path):
+    for round_, options in enumerate([{"shards": 3}, {"shards": 1}, {"shards": 7, "dispatcher": "threads"}, {}]):
+        with inmem.open(path, **options) as db:
+            assert [db.get(f"run {number}", "k") for number in range(10)] == [round_ or None] * 10
+            for number in range(10):
+                db.put(f"run {number}", "k", round_ + 1)
+
+
+# In memory.
+
+
+def test_a_database_in_memory_has_no_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with inmem.open(":memory:") as db, inmem.open(":memory:") as other:
+        db.put("run", "k", 1)
+        assert other.get("run", "k") is None
+        assert db.path == ":memory:"
+        db.flush()
+        assert db.checkpoint() == 1
+        assert db.verify().is_valid
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_in_memory_cannot_be_opened_for_reading():
+    with pytest.raises(inmem.UsageError, match="read_only"):
+        inmem.open(":memory:", read_only=True)
+
+
+# Closing and reopening.
+
+
+def test_everything_is_there_after_reopening(path):
+    with inmem.open(path) as db:
+        run = db.begin_run(tags=["t"])
+        db.put(run, "k", {"a": [1, 2.5, None, b"x"]})
+        db.events.append(run, "type", {"n": 1})
+        db.cells.init(run, "phase", "a")
+        trace = db.traces.record(run, inmem.Thought("hm"))
+        db.end_run(run)
+        version = db.version
+    with inmem.open(path) as db:
+        assert db.version == version
+        assert db.get(run, "k") == {"a": [1, 2.5, None, b"x"]}
+        assert db.events.read(run, 0).payload == {"n": 1}
+        assert db.cells.read(run, "phase").value == "a"
+        assert db.traces.get(run, trace.id) == trace
+        assert db.runs.get_run(run).status is inmem.RunStatus.COMPLETED
+        assert db.verify().is_valid
+
+
+def test_the_version_never_goes_down(path):
+    seen = [0]
+    for round_ in range(6):
+        with inmem.open(path, durability=["always", "interval", "never"][round_ % 3]) as db:
+            assert db.version == seen[-1]
+            assert db.begin("run").start_version == seen[-1]
+            for number in range(3):
+                assert db.put("run", f"{number}", round_) == seen[-1] + 1
+                seen.append(db.version)
+            db.delete("run", "0")
+            seen.append(db.version)
+            if round_ % 2:
+                db.checkpoint()
+    assert seen == list(range(25))
+
+
+def test_transaction_ids_are_never_used_again(path):
+    last = 0
+    for _ in range(3):
+        with inmem.open(path) as db:
+            txn = db.begin("run")
+            assert txn.id > last
+            last = txn.id
+            txn.put("k", 1)
+            txn.commit()
+
+
+def test_opening_and_closing_writes_nothing(path):
+    inmem.open(path).close()
+    before = sorted((file.name, file.read_bytes()) for file in path.iterdir())
+    for _ in range(3):
+        with inmem.open(path) as db:
+            assert db.version == 0
+    assert sorted((file.name, file.read_bytes()) for file in path.iterdir()) == before
+
+
+def test_close_is_idempotent(path):
+    db = inmem.open(path)
+    db.put("run", "k", 1)
+    for _ in range(3):
+        db.close()
+    with db:
+        pass
+    inmem.open(path).close()
+
+
+def test_an_exception_closes_as_well(path):
+    with pytest.raises(ZeroDivisionError), inmem.open(path) as db:  # noqa: PT012  (it is raised in the block)
+        db.put("run", "k", 1)
+        1 / 0  # noqa: B018
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 1
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda db: db.get("run", "k"),
+        lambda db: db.put("run", "k", 1),
+        lambda db: db.delete("run", "k"),
+        lambda db: db.cas("run", "k", 0, 1),
+        lambda db: db.kv.list("run"),
+        lambda db: db.kv.futures.put("run", "k", 1).get(),
+        lambda db: db.events.append("run", "type"),
+        lambda db: db.events.head("run"),
+        lambda db: db.cells.set("run", "c", 1),
+        lambda db: db.traces.record("run", inmem.Thought("x")),
+        lambda db: db.runs.create_run(),
+        lambda db: db.begin("run"),
+        lambda db: db.transaction("run", lambda txn: txn.put("k", 1)),
+        lambda db: db.begin_run(),
+        lambda db: db.flush(),
+        lambda db: db.checkpoint(),
+        lambda db: db.recover(),
+        lambda db: db.stats(),
+        lambda db: db.verify(),
+        lambda db: db.version,
+        lambda db: db.outcome("0-1-2"),
+    ],
+)
+def test_a_closed_database_refuses_everything(path, use):
+    db = inmem.open(path)
+    db.close()
+    with pytest.raises(inmem.DatabaseClosedError, match="closed"):
+        use(db)
+    assert repr(db) == f"<inmem.Database {str(path)!r}, closed>"
+
+
+def test_a_transaction_that_was_running_cannot_commit_any_more(path):
+    db = inmem.open(path)
+    txn = db.begin("run")
+    txn.put("k", 1)
+    db.close()
+    with pytest.raises(inmem.DatabaseClosedError):
+        txn.commit()
+    assert txn.status == "aborted"
+    with inmem.open(path) as db:
+        assert db.get("run", "k") is None
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_closing_answers_everybody_and_keeps_what_was_acknowledged(path, dispatcher, durability):
+    """Several threads go on committing while the store is closed under them."""
+    db = inmem.open(path, dispatcher=dispatcher, durability=durability, sync_interval=0.001)
+    started = threading.Barrier(5)
+    acknowledged = [0] * 4
+
+    def work(number):
+        started.wait(FAILSAFE_S)
+        try:
+            for count in range(1, 100_000):
+                db.put(f"run {number}", "k", count)
+                acknowledged[number] = count
+        except inmem.DatabaseClosedError:
+            return
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    started.wait(FAILSAFE_S)
+    checkpoint = db._client.directory.writer.ask(Checkpoint(), block=False)
+    futures = [db.kv.futures.put("futures", f"{number}", number) for number in range(50)]
+    db.close()
+    for thread in threads:
+        thread.join(FAILSAFE_S)
+    assert not any(thread.is_alive() for thread in threads)
+    stored = []
+    for future in (checkpoint, *futures):
+        try:
+            stored.append(future.get(timeout=FAILSAFE_S))
+        except (inmem.DatabaseClosedError, pykka.ActorDeadError):
+            stored.append(None)
+    with inmem.open(path) as db:
+        for number, count in enumerate(acknowledged):
+            # One more may have been stored whose success nobody was told of.
+            assert db.get(f"run {number}", "k") in {count or None, count + 1}
+        for number, version in enumerate(stored[1:]):
+            assert version is None or db.get("futures", f"{number}") == number
+        assert db.verify().is_valid
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_a_checkpoint_under_way_is_finished_before_the_folder_is_let_go(path, round_):
+    db = inmem.open(path, durability="never")
+    for number in range(40 * round_):
+        db.put("run", f"{number}", "x" * 1000)
+    checkpoint = db._client.directory.writer.ask(Checkpoint(), block=False)
+    db.close()
+    assert checkpoint.get(timeout=FAILSAFE_S) == 40 * round_
+    files = sorted(path.iterdir())
+    with inmem.open(path) as db:
+        assert db.version == 40 * round_
+        assert sorted(path.iterdir()) == files
+
+
+def test_two_threads_may_close_at_once(path):
+    for _ in range(20):
+        db = inmem.open(path, dispatcher="threads")
+        db.put("run", "k", 1)
+        threads = [threading.Thread(target=db.close) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(FAILSAFE_S)
+        assert not any(thread.is_alive() for thread in threads)
+        db.close()
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_closing_ends_the_threads(path, dispatcher):
+    before = set(threading.enumerate())
+    with inmem.open(path, dispatcher=dispatcher, durability="interval", shards=3) as db:
+        db.put("run", "k", 1)
+        db.checkpoint()
+        assert set(threading.enumerate()) - before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(FAILSAFE_S)
+        assert not thread.is_alive()
+
+
+# One owner.
+
+
+def test_a_second_opening_in_the_same_process_is_refused(path):
+    with inmem.open(path) as db:
+        for options in ({}, {"create": False}, {"dispatcher": "threads"}):
+            with pytest.raises(inmem.DatabaseLockedError, match=f"in use by process {os.getpid()}") as caught:
+                inmem.open(path, **options)
+            assert caught.value.path == str(path)
+            assert caught.value.owner == f"process {os.getpid()}"
+        db.put("run", "k", 1)
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 1
+
+
+def test_another_process_is_refused_and_told_who_owns_it(path):
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
+        printed = run_python(
+            "import inmem, sys\n"
+            "try: inmem.open(sys.argv[1])\n"
+            "except inmem.DatabaseLockedError as error: print(error.owner)",
+            path,
+        )
+        assert printed.strip() == f"process {os.getpid()}"
+        db.put("run", "k", 2)
+    assert run_python("import inmem, sys; print(inmem.open(sys.argv[1]).get('run', 'k'))", path).strip() == "2"
+
+
+def test_this_process_is_refused_while_another_owns_it(path):
+    owner = subprocess.Popen(
+        [
+            sys.executable,
+            "-uc",
+            "import inmem, sys; db = inmem.open(sys.argv[1]); db.put('run', 'k', 1); print('open'); input()",
+            str(path),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with owner:
+        assert owner.stdout.readline() == "open\n"
+        with pytest.raises(inmem.DatabaseLockedError) as caught:
+            inmem.open(path)
+        assert caught.value.owner == f"process {owner.pid}"
+        owner.send_signal(signal.SIGKILL)
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 1
+
+
+def test_a_reader_beside_the_owner_sees_the_state_as_of_opening(path):
+    with inmem.open(path, durability="never") as db:
+        db.put("run", "k", 1)
+        with inmem.open(path, read_only=True) as reader, inmem.open(path, read_only=True) as other:
+            db.put("run", "k", 2)
+            assert (reader.get("run", "k"), other.get("run", "k"), reader.version) == (1, 1, 1)
+            db.checkpoint()
+            assert reader.get("run", "k") == 1
+        with inmem.open(path, read_only=True) as reader:
+            assert (reader.get("run", "k"), reader.version) == (2, 2)
+        db.put("run", "k", 3)
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 3
+
+
+def test_a_reader_beside_a_busy_owner_always_finds_a_whole_state(path):
+    """Segments and checkpoints come and go while it looks."""
+    with inmem.open(path, durability="never") as db:
+        done = threading.Event()
+
+        def write():
+            number = 0
+            while not done.is_set():
+                number += 1
+                with db.begin("run") as txn:
+                    txn.put("a", number)
+                    txn.put("b", number)
+                if number % 20 == 0:
+                    db.checkpoint()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            versions = [0]
+            for _ in range(30):
+                with inmem.open(path, read_only=True) as reader:
+                    assert reader.get("run", "a") == reader.get("run", "b")
+                    versions.append(reader.version)
+        finally:
+            done.set()
+            writer.join(FAILSAFE_S)
+        assert versions == sorted(versions)
+
+
+def test_a_reader_writes_nothing(path):
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
+    before = sorted((file.name, file.read_bytes(), file.stat().st_mtime_ns) for file in path.iterdir())
+    with inmem.open(path, read_only=True) as reader:
+        for write in (
+            lambda: reader.put("run", "k", 2),
+            lambda: reader.events.append("run", "type"),
+            lambda: reader.transaction("run", lambda txn: txn.put("k", 2)),
+            reader.begin_run,
+            reader.checkpoint,
+            reader.flush,
+        ):
+            with pytest.raises(inmem.ReadOnlyError, match="opened for reading"):
+                write()
+        txn = reader.begin("run")
+        assert txn.get("k") == 1
+        txn.put("k", 2)
+        with pytest.raises(inmem.ReadOnlyError):
+            txn.commit()
+        with reader.begin("run") as txn:
+            assert list(txn.scan()) == [("k", 1)]
+        assert reader.delete("run", "missing") is False
+        assert reader.verify().is_valid
+        assert reader.get("run", "k") == 1
+    assert sorted((file.name, file.read_bytes(), file.stat().st_mtime_ns) for file in path.iterdir()) == before
+
+
+def test_a_reader_wants_a_database(path):
+    with pytest.raises(inmem.DatabaseNotFoundError):
+        inmem.open(path, read_only=True)
+    assert not path.exists()
+
+
+# Other processes.
+
+
+FORK = """
+import gc, os, sys, warnings
+import inmem, pykka
+from inmem.messages import PutKey
+
+warnings.simplefilter("ignore")
+ref = inmem.spawn(sys.argv[1], dispatcher=sys.argv[2])
+db = inmem.connect(ref)
+db.put("run", "k", 1)
+txn = db.begin("run")
+txn.put("k", 2)
+spare = db.begin("run")
+
+child = os.fork()
+if child == 0:
+    code = 0
+    for use in (
+        lambda: db.get("run", "k"),
+        lambda: db.put("run", "k", 3),
+        lambda: db.kv.futures.put("run", "k", 3),
+        lambda: db.begin("run"),
+        lambda: db.version,
+        lambda: db.flush(),
+        lambda: db.stats(),
+        lambda: txn.commit(),
+        lambda: ref.ask(PutKey("run", "k", 3)),
+        lambda: ref.tell(PutKey("run", "k", 3)),
+        lambda: inmem.connect(ref),
+        lambda: ref.stop(),
+    ):
+        try:
+            use()
+            code = 1
+        except inmem.ForkedProcessError:
+            pass
+    db.close()
+    del spare, txn
+    gc.collect()
+    if sys.argv[3] == "exit":
+        try:
+            inmem.open(sys.argv[1])
+            code = 2
+        except inmem.DatabaseLockedError:
+            pass
+    # A store of the child's own works.
+    with inmem.open(sys.argv[1] + "-child") as own:
+        own.put("run", "k", 4)
+    inmem.open(sys.argv[1] + "-left-open", durability="interval").put("run", "k", 5)
+    if sys.argv[3] == "exit":
+        sys.exit(code)
+    sys.stdin.read()
+    os._exit(code)
+if sys.argv[3] == "exit":
+    assert os.waitpid(child, 0)[1] == 0
+db.put("run", "after", 1)
+assert db.get("run", "k") == 1
+assert db.version == 2
+ref.stop()
+with inmem.open(sys.argv[1]) as again:
+    assert again.get("run", "after") == 1
+    assert again.verify().is_valid
+print("fine", flush=True)
+if sys.argv[3] != "exit":
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+@pytest.mark.parametrize("child", ["exit", "stay"])
+def test_a_forked_child_is_refused_and_the_owner_unharmed(path, dispatcher, child):
+    """A child that lives on does not keep the parent from giving the database up."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORK, str(path), dispatcher, child],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "fine\n", process.communicate(timeout=FAILSAFE_S)
+        process.stdin.close()
+        process.stdin = None
+        assert process.wait(FAILSAFE_S) == 0
+    with inmem.open(path) as db:
+        assert (db.get("run", "k"), db.get("run", "after"), db.version) == (1, 1, 2)
+    if child == "exit":
+        with inmem.open(f"{path}-left-open") as db:
+            assert db.get("run", "k") == 5
+
+
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_a_program_that_forgets_to_close_loses_nothing(path, durability, dispatcher, events):
+    printed = run_python(
+        "import inmem, sys\n"
+        "db = inmem.open(sys.argv[1], durability=sys.argv[2], dispatcher=sys.argv[3], sync_interval=3599)\n"
+        "for number in range(100): db.put('run', 'k', number)\n"
+        "txn = db.begin('run')\n"
+        "txn.put('k', 'not committed')\n",
+        path,
+        durability,
+        dispatcher,
+    )
+    assert printed == ""
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 99
+        assert db.version == 100
+    assert facts(events, "opened")[0]["clean"] is True
+
+
+def test_a_program_that_fails_with_the_store_open_loses_nothing(path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import inmem, sys; inmem.open(sys.argv[1], durability='interval').put('run', 'k', 1); sys.exit(3)",
+            str(path),
+        ],
+        timeout=FAILSAFE_S,
+        check=False,
+    )
+    assert done.returncode == 3
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 1
+
+
+# Log events.
+
+
+def test_it_is_silent_unless_structlog_is_configured(path):
+    code = (
+        "import inmem, sys, threading\n"
+        "assert 'structlog' in sys.modules\n"
+        "for _ in range(2):\n"
+        "    with inmem.open(sys.argv[1]) as db:\n"
+        "        db.put('run', 'k', 1)\n"
+        "        db.checkpoint()\n"
+        "        for bad in (lambda: inmem.open(sys.argv[1]), lambda: db.cas('run', 'k', 99, 1)):\n"
+        "            try: bad()\n"
+        "            except inmem.InmemError: pass\n"
+    )
+    assert run_python(code, path) == ""
+
+
+def test_log_events_tell_what_happened_and_never_what_a_value_holds(path, events):
+    secret = f"secret {uuid.uuid4()}"
+    with inmem.open(path, durability="interval") as db:
+        db.put("run", "k", secret)
+        db.events.append("run", "type", {"s": secret})
+        db.cells.set("run", "c", [secret])
+        db.traces.record("run", inmem.Thought(secret))
+        txn = db.begin("run")
+        txn.put("k", secret)
+        db.put("run", "k", secret)
+        with pytest.raises(inmem.ConflictError):
+            txn.commit()
+        for _ in range(100):
+            with pytest.raises(inmem.CasConflictError):
+                db.cas("run", "k", 99, secret)
+        db.checkpoint()
+        db.recover()
+        version = db.version
+    assert [event for _, event, _ in events] == ["opened", "checkpoint_written", "restarted", "closed"]
+    (opened,) = facts(events, "opened")
+    assert opened["path"] == str(path)
+    assert opened["durability"] == "interval"
+    assert (opened["version"], opened["clean"], opened["torn_bytes"]) == (0, True, 0)
+    (written,) = facts(events, "checkpoint_written")
+    assert written["version"] == version
+    (closed,) = facts(events, "closed")
+    assert closed["version"] == version
+    assert secret not in repr(events)
+
+
+def test_a_reopening_says_what_it_found(path, events):
+    db = inmem.open(path)
+    db.put("run", "k", 1)
+    db.put("run", "k", 2)
+    db.close()
+    inmem.open(path).close()
+    _, again = facts(events, "opened")
+    assert (again["version"], again["commits_replayed"], again["keys"], again["clean"]) == (2, 2, 1, True)
+
+
+def test_broken_logging_of_the_application_does_not_break_the_store(path, monkeypatch):
+    def broken(_logger, _level, _event):
+        raise RuntimeError("misconfigured")
+
+    reported = []
+    monkeypatch.setattr("sys.excepthook", lambda *error: reported.append(error[0]))
+    structlog.configure(processors=[broken])
+    try:
+        with inmem.open(path) as db:
+            db.put("run", "k", 1)
+            db.recover()
+            assert db.get("run", "k") == 1
+    finally:
+        structlog.reset_defaults()
+    assert len(reported) >= 3
+    assert set(reported) == {RuntimeError}
+    inmem.open(path).close()
+
+
+def test_asking_a_stopped_store_says_so(path):
+    ref = inmem.spawn(path)
+    db = inmem.connect(ref)
+    ref.stop(timeout=FAILSAFE_S)
+    with pytest.raises(pykka.ActorDeadError):
+        ref.ask(PutKey("run", "k", 1))
+    with pytest.raises(inmem.DatabaseClosedError):
+        db.put("run", "k", 1)
+    db.close()
