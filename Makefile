@@ -5,6 +5,7 @@
 #   make check       formatting, lint, types, import contracts
 #   make wheel-test  the suite against the built wheel, from another directory
 #   make coverage    the suite under coverage, with the thresholds
+#   make bench       the benchmarks; BENCH_ARGS=--quick for two minutes, see benchmarks/README.md
 #   make format      rewrite the code as `make check` wants it
 #   make clean       remove everything that make made
 
@@ -20,9 +21,10 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 p
 
 BIN := .venv/bin
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test coverage coverage-report check format-check lint types pyright imports format wheel-test clean
+.PHONY: demo test coverage coverage-report check format-check lint types pyright imports format wheel-test bench clean
 
 demo: .venv/.runtime
 	$(BIN)/inmem demo
@@ -63,6 +65,9 @@ format: .venv/.dev
 wheel-test: .venv/.dev
 	.ci/wheel-test $(PYTEST_ARGS)
 
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -86,4 +91,9 @@ clean:
 .venv/.dev: .venv/.runtime
 	@echo 'installing the development tools into .venv'
 	@$(BIN)/python -m pip install -qq --group dev
+	@touch $@
+
+.venv/.bench: .venv/.runtime
+	@echo 'installing the peers of the benchmarks into .venv'
+	@$(BIN)/python -m pip install -qq --editable '.[cli,bench]'
 	@touch $@

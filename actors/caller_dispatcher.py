@@ -87,7 +87,7 @@ class CallerDispatcher:
         if interrupts.pending:
             interrupts.raise_pending()
 
-    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
+    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:  # noqa: ARG002
         """Queue a message later, from the timer thread."""
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
 

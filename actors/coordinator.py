@@ -213,6 +213,8 @@ class Coordinator(StoreActor):
         self._outcomes.record(self._salt, request.transaction_id, version)
         self.registry.end(request.transaction_id)
         self.registry.commits += 1
+        if request.dropped_runs:
+            self.registry.last_drop_version = version
         self._refused_in_a_row = 0
         reply.answer(Committed(version))
         if self._reaper is not None:

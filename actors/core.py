@@ -62,6 +62,7 @@ class CoreState:
         transaction_id: the highest given so far.
         outcomes: of the newest commits.
         position: the log's end; None without a log.
+        last_drop_version: of the last recovered commit that dropped a run.
         lost_after: see `Coordinator`.
         refusal: why there will be no writes, or None.
     """
@@ -71,6 +72,7 @@ class CoreState:
     transaction_id: int
     outcomes: Outcomes
     position: LogPosition | None
+    last_drop_version: int
     lost_after: int | None
     refusal: InmemError | None
 
@@ -104,8 +106,11 @@ def start_core(
     number = state.number
     writer_ref = mailboxes.writer.ref
     coordinator_ref = mailboxes.coordinator.ref
+    # Transactions may still run that began before a run was dropped under an earlier core.
+    dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
     for index, (mailbox, root) in enumerate(zip(mailboxes.shards, published.snapshot.roots, strict=True)):
-        mailbox.ref.tell(Resume(ShardActor(mailbox, supervisor, number, index, root, coordinator_ref)))
+        shard = ShardActor(mailbox, supervisor, number, index, root, dropped_up_to, coordinator_ref)
+        mailbox.ref.tell(Resume(shard))
     checkpointer_ref = None
     if disk is not None and state.position is not None and state.refusal is None:
         checkpointer_ref = mailboxes.checkpointer.ref

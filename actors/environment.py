@@ -38,7 +38,7 @@ class SystemEntropy:
     """Random bits from a generator that the operating system has seeded: asking it for each id costs too much."""
 
     def __init__(self) -> None:
-        self._random = random.Random(os.urandom(32))
+        self._random = random.Random(os.urandom(32))  # noqa: S311  (ids must be unique, not secret)
         _all_entropy.add(self)
 
     def reseed(self) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import structlog
-
 
 class QuietLogger:
     """Passes events on to structlog once the application has configured it, and drops them before.
@@ -32,7 +30,10 @@ class QuietLogger:
         self._log("error", event, facts)
 
     def _log(self, level: str, event: str, facts: dict[str, Any]) -> None:
-        if not structlog.is_configured():
+        # Whoever has configured structlog has imported it. The store leaves that to them: it takes a while, and brings
+        # asyncio and more along.
+        structlog = sys.modules.get("structlog")
+        if structlog is None or not structlog.is_configured():
             return
         try:
             getattr(structlog.get_logger(self._name), level)(event, **facts)

@@ -113,7 +113,7 @@ class FolderDisk:
                 raise DatabaseNotFoundError(path)
             self._guard(lambda: _make_folders(os.path.abspath(path)))
         if not read_only:
-            self._acquire(create)
+            self._acquire(create=create)
             _owners.add(self)
 
     @property
@@ -183,7 +183,7 @@ class FolderDisk:
             except OSError as error:
                 raise storage_error(error, self._path) from error
 
-    def _acquire(self, create: bool) -> None:
+    def _acquire(self, *, create: bool) -> None:
         path = self._join(LOCK_NAME)
         if not create and not os.path.exists(path):
             raise DatabaseNotFoundError(self._path)
@@ -227,7 +227,7 @@ def storage_error(error: OSError, path: str) -> StorageError:
 
 def _read(path: str) -> bytes:
     def read_all(descriptor: int) -> bytes:
-        pieces = []
+        pieces: list[bytes] = []
         while piece := os.read(descriptor, 1 << 24):
             pieces.append(piece)
         return b"".join(pieces)

@@ -5,6 +5,7 @@ Writing is quick and done here. Whatever waits for the disk is the log disk's, w
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.actor import LATER, Owed, StoreActor
@@ -30,6 +31,7 @@ from inmem.actors.messages.core import (
 from inmem.engine.errors import DatabaseClosedError, InvariantError, StorageError
 from inmem.engine.group_commit import Durability, GroupCommit
 from inmem.engine.log_format import SegmentHeader
+from inmem.engine.recovery import OUTCOMES_MAX
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef
@@ -250,6 +252,9 @@ class MemoryLogWriter(StoreActor):
 
     Also stands in where no file may be written, in a read-only or failed store; `refusal` is then what a flush or a
     checkpoint gets, and commits never come this far.
+
+    Attributes:
+        numbered: (transaction id, version) of the newest commits: what a log would prove after a failure.
     """
 
     def __init__(
@@ -265,6 +270,7 @@ class MemoryLogWriter(StoreActor):
         self._coordinator = coordinator
         self._version = version
         self._refusal = refusal
+        self.numbered: deque[tuple[int, int]] = deque(maxlen=OUTCOMES_MAX)
 
     def release(self) -> None:
         """There is nothing to let go of."""
@@ -274,6 +280,7 @@ class MemoryLogWriter(StoreActor):
         match message:
             case Append(core, transaction_id, _):
                 self._version += 1
+                self.numbered.append((transaction_id, self._version))
                 self._coordinator.tell(Appended(core, self._version, (transaction_id,)))
             case CloseLog():
                 return LogClosed(self._version)

@@ -116,10 +116,8 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
 
     def __init__(self, mailbox: Mailbox) -> None:
         # All the fields of pykka.ActorRef, whose own __init__ wants an actor: here the address comes first.
-        from inmem.actors.actor import StoreActor
-
         self._actor_weakref = lambda: None  # type: ignore[assignment]
-        self.actor_class = StoreActor
+        self.actor_class = pykka.Actor  # type: ignore[assignment]
         self.actor_urn = uuid.uuid4().urn
         self.actor_inbox = mailbox
         self.actor_stopped = threading.Event()

@@ -309,6 +309,7 @@ class StandIn(PrimitiveActor):
                 self._draining = self.owe(message)
                 self._continue_draining()
                 return LATER
-            case _ if self._reply_to is not None:
-                raise self.refusal
+            case _:
+                if self._reply_to is not None:
+                    raise self.refusal
         return None

@@ -23,15 +23,23 @@ class ShardActor(StoreActor):
         core: the core it belongs to.
         index: which shard.
         root: the tables to start with.
+        forgotten_version: runs may have been dropped up to this version, and are not known by name any more.
         coordinator: gets the answers.
     """
 
     def __init__(
-        self, mailbox: Mailbox, supervisor: MailboxRef, core: int, index: int, root: Root, coordinator: MailboxRef
+        self,
+        mailbox: Mailbox,
+        supervisor: MailboxRef,
+        core: int,
+        index: int,
+        root: Root,
+        forgotten_version: int,
+        coordinator: MailboxRef,
     ) -> None:
         super().__init__(mailbox, supervisor, core)
         self._index = index
-        self._shard = Shard(root)
+        self._shard = Shard(root, forgotten_version)
         self._coordinator = coordinator
 
     def on_receive(self, message: Any) -> Any:

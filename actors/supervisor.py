@@ -32,6 +32,7 @@ from inmem.actors.environment import StoreClock
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.folder_disk import storage_error
 from inmem.actors.log_opening import open_log, rewrite_tail
+from inmem.actors.log_writer import MemoryLogWriter
 from inmem.actors.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import (
     ActorFailed,
@@ -46,9 +47,8 @@ from inmem.actors.messages.control import (
     Resume,
     Retire,
 )
-from inmem.actors.messages.reaping import FindExpiring
-from inmem.actors.reaper import Reaper
 from inmem.actors.messages.core import Checkpoint, CloseLog, Flush, LogClosed
+from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.messages.transactions import (
     Begin,
     CancelCommit,
@@ -65,6 +65,7 @@ from inmem.actors.messages.transactions import (
 from inmem.actors.primitive_actor import PrimitiveActor, RetryDue, StandIn
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.published import Published
+from inmem.actors.reaper import Reaper
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
     DatabaseClosedError,
@@ -165,7 +166,7 @@ class Supervisor(StoreActor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
-        route = self._routes.get(type(message))
+        route = self._routes.get(message.__class__)
         if route is not None:
             route.send(message, self._reply_to)
             return LATER
@@ -306,6 +307,7 @@ class Supervisor(StoreActor):
             transaction_id=recovered.transaction_id_max,
             outcomes=self._outcomes,
             position=position,
+            last_drop_version=recovered.last_drop_version,
             lost_after=lost_after,
             refusal=refusal,
         )
@@ -483,6 +485,10 @@ class Supervisor(StoreActor):
         is_whole = self._disk is None or self._options.read_only
         since = self._outcomes.since if is_whole else published.version + 1
         outcomes = self._outcomes.up_to(published.version)
+        if self._running is not None and isinstance(self._running.writer, MemoryLogWriter):
+            # Published, and perhaps not recorded yet: callers who wait for those have committed.
+            numbered = self._running.writer.numbered
+            outcomes |= {(self._salt, number): version for number, version in numbered if version <= published.version}
         return Recovered(published.version, 0, 0, published.roots, outcomes, since, 0, 0)
 
     def _pay(self, owed: Owed, known: Mapping[tuple[int, int], int] | None, salt: int) -> None:
@@ -494,7 +500,7 @@ class Supervisor(StoreActor):
             elif isinstance(message, CloseLog):
                 self._directory.writer.send(message, owed.reply_to)
             else:
-                self._routes.get(type(message), self._directory.coordinator).send(message, owed.reply_to)
+                self._routes.get(message.__class__, self._directory.coordinator).send(message, owed.reply_to)
             return
         version = None if known is None else known.get((salt, owed.transaction_id))
         if version is not None and version <= self._published.snapshot.version:

@@ -80,7 +80,7 @@ class ThreadsDispatcher:
         """Queue a message for the mailbox's thread."""
         self.post(mailbox, message, future)
 
-    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
+    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:  # noqa: ARG002
         """Queue a message later, from the timer thread."""
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
 

@@ -19,6 +19,7 @@ class TransactionRegistry:
         commits, aborts, refused, retries: see `inmem.Stats`; `refused` counts the aborts that were due to conflicts.
         conflicts: refused commits by kind of conflict.
         groups: how often so many commits were logged together.
+        last_drop_version: of the last commit that dropped a run: who began before it may have seen a run that is gone.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class TransactionRegistry:
         self.commits = 0
         self.aborts = 0
         self.refused = 0
+        self.last_drop_version = 0
         self.retries = 0
         self.conflicts: Counter[str] = Counter()
         self.groups: Counter[int] = Counter()

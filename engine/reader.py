@@ -68,7 +68,7 @@ class ReadView(TableView):
         """Return the number of keys that are not deleted. O(1)."""
         return self._shown.live_count
 
-    def wrote(self, key: bytes) -> bool:
+    def wrote(self, key: bytes) -> bool:  # noqa: ARG002  (whatever the key)
         """Return False: nothing is written here."""
         return False
 

@@ -44,6 +44,7 @@ class Recovered:
         outcomes_since: every commit after this version is in `outcomes`; one that is not there did not happen.
         commits: commits replayed from the log.
         keys: live keys, expired ones included.
+        last_drop_version: of the last replayed commit that dropped a run, 0 if none did.
     """
 
     version: int
@@ -54,6 +55,7 @@ class Recovered:
     outcomes_since: int
     commits: int
     keys: int
+    last_drop_version: int = 0
 
 
 class Recovery:
@@ -71,6 +73,7 @@ class Recovery:
         self._outcomes: deque[tuple[int, int, int]] = deque(maxlen=OUTCOMES_MAX)
         self._outcomes_since = 0
         self._commits = 0
+        self._last_drop_version = 0
 
     def load_checkpoint(self, checkpoint: CheckpointReader) -> None:
         """Begin with the checkpoint. If it turns out to be damaged, this object is of no further use. O(bytes).
@@ -118,6 +121,7 @@ class Recovery:
                     table[key] = (version, value, expires_at_us)
             else:
                 tables.pop(operation.run, None)
+                self._last_drop_version = version
         self.version = version
         self._commits += 1
         self._transaction_id_max = max(self._transaction_id_max, transaction_id)
@@ -149,6 +153,7 @@ class Recovery:
             self._outcomes_since,
             self._commits,
             keys,
+            self._last_drop_version,
         )
 
 

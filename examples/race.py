@@ -3,12 +3,18 @@
 Each agent looks whether the task is free, thinks for a while, as agents do, and then takes it: a check followed by an
 act, with everything that others do in between. In a test on a quiet machine that never fails. `explore` runs
 it under hundreds of message orders, finds one that breaks it, and shrinks that to the few steps that matter.
+
+    python examples/race.py
 """
 
+from collections.abc import Callable
+
 import inmem
-from inmem.simulation import Simulation, SimulationFailure, explore
+from inmem.simulation import Simulation, SimulationFailure, as_text, explore
 
 RUN = "demo"
+
+Agent = Callable[[Simulation, inmem.Database, str], None]
 
 
 def hasty(sim: Simulation, db: inmem.Database, name: str) -> None:
@@ -38,7 +44,7 @@ def two_careful_agents(sim: Simulation) -> None:
     run_two(sim, careful)
 
 
-def run_two(sim: Simulation, agent) -> None:
+def run_two(sim: Simulation, agent: Agent) -> None:
     db = sim.open(memory=True)
     db.cells.init(RUN, "task", "free")
     sim.spawn(agent, sim, db, "Ada", name="Ada")
@@ -52,7 +58,7 @@ def main() -> None:
     try:
         explore(two_hasty_agents, seeds=500)
     except SimulationFailure as failure:
-        print(failure)
+        print(f"{failure.cause} (seed {failure.seed})\n\n{as_text(failure.story)}\n")
     else:
         raise SystemExit("the race was not found")
     print(f"with cas, {explore(two_careful_agents, seeds=500)} schedules end well")

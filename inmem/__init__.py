@@ -5,11 +5,8 @@ Start with `inmem.open`. The README shows the rest in three short programs.
 
 from __future__ import annotations
 
-import os
 import time
-from typing import Any
-
-import pykka
+from typing import TYPE_CHECKING, Any
 
 from inmem import messages
 from inmem.actors.client_transaction import ClientTransaction as Transaction
@@ -64,7 +61,8 @@ from inmem.engine.keys import Key
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.transaction import Isolation, TransactionStatus
 from inmem.primitives.cells import State
-from inmem.primitives.events import ChainVerification, Event
+from inmem.primitives.event_chain import ChainVerification
+from inmem.primitives.events import Event
 from inmem.primitives.kv import VersionedValue
 from inmem.primitives.run_status import RunStatus
 from inmem.primitives.runs import RunMetadata, RunStats
@@ -73,6 +71,15 @@ from inmem.primitives.trace_tree import TraceTree
 from inmem.primitives.traces import Trace
 from inmem.stats import Stats
 from inmem.verification import Verification
+
+_entropy = SystemEntropy()
+
+if TYPE_CHECKING:
+    import os
+
+    import pykka
+
+    from inmem.actors.directory import Directory
 
 __version__ = "0.1.0"
 
@@ -90,7 +97,7 @@ def open(path: str | os.PathLike[str], **options: Any) -> Database:  # noqa: A00
         FormatVersionError: not a database, or one written by a newer version.
         UsageError: an option is not acceptable.
     """
-    return Database(spawn(path, **options).ask(Connect()), owner=True)
+    return Database(_directory(spawn(path, **options)), owner=True)
 
 
 def spawn(
@@ -136,12 +143,17 @@ def connect(ref: pykka.ActorRef[Any]) -> Database:
     Raises:
         pykka.ActorDeadError: the store was stopped.
     """
-    return Database(ref.ask(Connect()), owner=False)
+    return Database(_directory(ref), owner=False)
+
+
+def _directory(ref: pykka.ActorRef[Any]) -> Directory:
+    directory: Directory = ref.ask(Connect(), block=True)
+    return directory
 
 
 def new_run_id() -> str:
     """Return a fresh run id; ids made later sort later."""
-    return time_ordered_id(time.time_ns() // 1000, SystemEntropy())
+    return time_ordered_id(time.time_ns() // 1000, _entropy)
 
 
 __all__ = [

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import pykka
-
 from inmem.actors.client import DEFAULT_RETRY, Client
-from inmem.actors.messages.control import Close, Recover
+from inmem.actors.messages.control import Recover
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadOutcome, ReadStats
 from inmem.actors.options import MEMORY
@@ -48,7 +46,6 @@ class Database:
 
     def __init__(self, directory: Directory, *, owner: bool) -> None:
         self._client = Client(directory)
-        self._directory = directory
         self._owner = owner
         self.kv = KVStore(self._client)
         self.events = EventLog(self._client)
@@ -142,7 +139,7 @@ class Database:
             facts = int(salt, 16), int(transaction_id), int(start_version)
         except ValueError:
             raise UsageError(f"token: {token!r} is not the token of a CommitOutcomeUnknownError") from None
-        version, since = self._client.ask_actor(self._directory.coordinator, ReadOutcome(facts[0], facts[1]))
+        version, since = self._client.ask_actor(self._client.directory.coordinator, ReadOutcome(facts[0], facts[1]))
         if version is not None:
             return TransactionStatus.COMMITTED
         if facts[2] < since:
@@ -159,7 +156,7 @@ class Database:
     @property
     def path(self) -> str:
         """The database's folder, or ":memory:"."""
-        return self._directory.path
+        return self._client.directory.path
 
     def flush(self) -> None:
         """Return when everything committed so far is durable, whatever the durability mode.
@@ -167,7 +164,7 @@ class Database:
         Raises:
             StorageError: it could not be made durable.
         """
-        self._client.ask_actor(self._directory.writer, Flush())
+        self._client.ask_actor(self._client.directory.writer, Flush())
 
     def checkpoint(self) -> int:
         """Write the state to a checkpoint, beside the commits, and remove the log before it; return its version.
@@ -175,7 +172,7 @@ class Database:
         Raises:
             StorageError: it could not be written; the log is as it was.
         """
-        version: int = self._client.ask_actor(self._directory.writer, Checkpoint())
+        version: int = self._client.ask_actor(self._client.directory.writer, Checkpoint())
         return version
 
     def recover(self) -> None:
@@ -184,13 +181,13 @@ class Database:
         Raises:
             StoreFailedError: it still cannot be made durable; reads go on.
         """
-        self._client.ask_actor(self._directory.supervisor, Recover())
+        self._client.ask_actor(self._client.directory.supervisor, Recover())
 
     def stats(self) -> Stats:
         """Return counters and the state of queues and transactions. O(tables)."""
-        counted: CoordinatorStats = self._client.ask_actor(self._directory.coordinator, ReadStats())
+        counted: CoordinatorStats = self._client.ask_actor(self._client.directory.coordinator, ReadStats())
         snapshot = self._client.snapshot()
-        dispatcher = self._directory.dispatcher
+        directory = self._client.directory
         tables = list(snapshot.tables())
         attempts = counted.commits + counted.aborts
         return Stats(
@@ -205,7 +202,7 @@ class Database:
             active_transactions=counted.active_transactions,
             oldest_snapshot_version=counted.oldest_start_version,
             oldest_snapshot_age_s=counted.oldest_age_s,
-            queue_depths={name: dispatcher.depth(ref.mailbox) for name, ref in self._directory.mailboxes.items()},
+            queue_depths={name: directory.dispatcher.depth(ref.mailbox) for name, ref in directory.mailboxes.items()},
             keys=sum(table.live_count for _, _, table in tables),
             runs=len({run for run, _, _ in tables if run}),
         )
@@ -227,11 +224,7 @@ class Database:
             return
         self._client.close()
         if self._owner:
-            try:
-                self._directory.supervisor.ask(Close())
-            except pykka.ActorDeadError:
-                # Somebody has stopped the store already, by ActorRegistry.stop_all() for example: it is closed.
-                return
+            self._client.close_store()
 
     def __enter__(self) -> Self:
         return self

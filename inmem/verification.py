@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from inmem.actors.client import Client
     from inmem.engine.errors import CorruptionError
     from inmem.engine.verification import VerifyReport
-    from inmem.primitives.events import ChainVerification
+    from inmem.primitives.event_chain import ChainVerification
 
 
 @dataclass(frozen=True, slots=True)

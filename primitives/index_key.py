@@ -34,7 +34,8 @@ def position_of(txn: Transaction, ordinal: int) -> bytes:
     """Return the position of an entry about to be recorded, which `ordinal` others of this transaction precede.
 
     Positions sort by the transaction's time; within one microsecond, or while the clock stands still, by the version it
-    began at, then by the order in which transactions began; within a transaction by ordinal. Nothing shared is read or written for it, so that recorders do not conflict.
+    began at, then by the order in which transactions began; within a transaction by ordinal. Nothing shared is read or
+    written for it, so that recorders do not conflict.
     """
     return _POSITION.pack(txn.now_us, txn.start_version, txn.id, ordinal)
 

@@ -188,6 +188,7 @@ class LogClosed(NamedTuple):
 
 MESSAGES = frozenset({
     Validate, Validated, Release, Append, Appended, AppendRefused, Apply, Applied, SyncDue, Sync, Synced,
-    StartSegment, SegmentStarted, SegmentRefused, SegmentRotated, WriteCheckpoint, LogFlushed, CheckpointWritten, CheckpointFailed,
+    StartSegment, SegmentStarted, SegmentRefused, SegmentRotated, WriteCheckpoint, LogFlushed, CheckpointWritten,
+    CheckpointFailed,
 })  # fmt: skip
 """Those that are meaningless to any core but their own."""

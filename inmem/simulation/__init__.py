@@ -10,22 +10,27 @@ def scenario(sim):
     assert db.get("run", "counter") == 2
 
 explore(scenario, seeds=500)
+
+See docs/simulation.md.
 """
 
-from inmem.simulation.checkers import BrokenPromise
-from inmem.simulation.exploration import SimulationFailure, explore, search
+from inmem.simulation.exploration import Searched, explore, replay, search
+from inmem.simulation.failure import SimulationFailure
 from inmem.simulation.faults import Faults
+from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.simulation import Simulation
 from inmem.simulation.trace import Step, as_mermaid, as_text
 
 __all__ = [
     "BrokenPromise",
     "Faults",
+    "Searched",
     "Simulation",
     "SimulationFailure",
     "Step",
     "as_mermaid",
     "as_text",
     "explore",
+    "replay",
     "search",
 ]

@@ -7,7 +7,8 @@ whenever it looks at the store's newest snapshot, so that anything can happen be
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from _thread import LockType, allocate_lock
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,27 +19,29 @@ class ClientKilled(BaseException):
 
 
 class _Worker:
-    """A thread that runs one function after another, kept for later clients because starting threads is slow."""
+    """A thread that runs one client after another: starting a thread costs more than a small scenario."""
 
-    idle: list[_Worker] = []
+    idle: ClassVar[list[_Worker]] = []
 
     def __init__(self) -> None:
-        self._go = threading.Semaphore(0)
-        self._job: Callable[[], None] | None = None
+        self.go = _baton()
+        self.client: SimulatedClient | None = None
         threading.Thread(target=self._loop, name="simulated-client", daemon=True).start()
 
     @classmethod
-    def run(cls, job: Callable[[], None]) -> None:
+    def start(cls, client: SimulatedClient) -> None:
         worker = cls.idle.pop() if cls.idle else cls()
-        worker._job = job
-        worker._go.release()
+        worker.client = client
+        worker.go.release()
 
     def _loop(self) -> None:
         while True:
-            self._go.acquire()
-            job, self._job = self._job, None
-            if job is not None:
-                job()
+            self.go.acquire()
+            client, self.client = self.client, None
+            if client is not None:
+                client.work()
+                self.idle.append(self)
+                client.paused.release()
 
 
 class SimulatedClient:
@@ -48,6 +51,12 @@ class SimulatedClient:
         name: unique in the run.
         function: what it does.
         daemon: whether the run may end while it still waits, as an actor may for its next message.
+
+    Attributes:
+        ready: whether it can go on when it is given the turn.
+        done: it has returned, raised or been killed.
+        error: what it raised.
+        waits_for: in words, while it is not ready.
     """
 
     def __init__(self, name: str, function: Callable[[], Any], *, daemon: bool = False) -> None:
@@ -55,13 +64,13 @@ class SimulatedClient:
         self.daemon = daemon
         self.ready = True
         self.done = False
-        self.killed = False
         self.error: BaseException | None = None
         self.waits_for = ""
+        self.paused = _baton()
         self._function = function
+        self._killed = False
         self._started = False
-        self._turn = threading.Semaphore(0)
-        self._paused = threading.Semaphore(0)
+        self._turn = _baton()
 
     def run(self) -> None:
         """From the scheduler: let the client go on until it pauses or ends."""
@@ -70,46 +79,43 @@ class SimulatedClient:
             self._turn.release()
         else:
             self._started = True
-            _Worker.run(self._main)
-        self._paused.acquire()
+            _Worker.start(self)
+        self.paused.acquire()
         current.client = None
 
     def pause(self, waits_for: str, *, ready: bool) -> None:
         """From the client: let others run. A client that is not ready is not run again before `wake`."""
-        if self.killed:
+        if self._killed:
             raise ClientKilled
         self.ready = ready
         self.waits_for = waits_for
-        self._paused.release()
+        self.paused.release()
         self._turn.acquire()
-        if self.killed:
+        if self._killed:
             raise ClientKilled
 
     def wake(self) -> None:
         """From the scheduler: what the client waits for has happened."""
-        self.ready = True
+        self.ready = not self.done
 
     def kill(self) -> None:
         """From the scheduler: unwind the client."""
-        if self.done:
-            return
-        self.killed = True
+        self._killed = True
         if not self._started:
             self.done = True
-            return
         while not self.done:
             self.run()
 
-    def _main(self) -> None:
+    def work(self) -> None:
+        """On a worker's thread: the whole life of the client."""
         try:
             self._function()
         except ClientKilled:
-            self.killed = True
+            self._killed = True
         except BaseException as error:  # noqa: BLE001  (kept for the scheduler, which raises it)
             self.error = error
         self.done = True
         self.ready = False
-        self._paused.release()
 
 
 class _Current:
@@ -119,3 +125,10 @@ class _Current:
 
 
 current = _Current()
+
+
+def _baton() -> LockType:
+    """Return a lock that is taken: whoever acquires it waits for somebody's `release`."""
+    lock = allocate_lock()
+    lock.acquire()
+    return lock

@@ -8,10 +8,12 @@ It MAY, when the process crashes:
 
 It MAY, while the process runs:
 
-- with `Faults.failed_sync`, fail a sync. What was unsynced then may or may not survive a later crash, and later syncs of
-  the same file do not make it durable, as on Linux;
+- with `Faults.failed_sync`, fail a sync. What was unsynced then may or may not survive a later crash, and later syncs
+  of the same file do not make it durable. It may also be gone at once, replaced by zeros from some byte on: Linux
+  marks the pages clean and is free to drop them;
 - with `Faults.full_disk`, refuse to append or to create;
-- take any time for a sync: other messages are delivered meanwhile.
+- with `Faults.slow_sync`, take seconds for a sync. Without it, too, any number of messages between other actors may be
+  delivered before a sync begins and before its end is noticed.
 
 It MAY NOT:
 
@@ -26,12 +28,13 @@ import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.errors import DiskFullError, StorageError
+from inmem.simulation.faults import SLOW_SYNC_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inmem.simulation.choices import Chooser
-    from inmem.simulation.faults import Faults
+    from inmem.simulation.faults import FaultInjector
 
 
 class _Content:
@@ -77,7 +80,7 @@ class SimulatedFile:
         """Make durable what was written, or fail."""
         self._disk.step("sync", self._name)
         if self._disk.sync_fails():
-            self._content.tainted = True
+            self._disk.taint(self._content)
             raise OSError(errno.EIO, "simulated failure of a sync", self._name)
         if not self._content.tainted:
             self._content.synced = len(self._content.data)
@@ -91,16 +94,17 @@ class SimulatedDisk:
 
     Args:
         path: for messages.
-        chooser: decides which faults happen.
-        faults: those allowed.
-        step: is told of every operation before it happens; may crash the process.
+        chooser: decides what faults do.
+        injector: decides which happen.
+        take_time: lets virtual time pass.
     """
 
-    def __init__(self, path: str, chooser: Chooser, faults: Faults, step: Callable[[str, str], None]) -> None:
+    def __init__(self, path: str, chooser: Chooser, injector: FaultInjector, take_time: Callable[[int], None]) -> None:
         self._path = path
         self._chooser = chooser
-        self._faults = faults
-        self._step = step
+        self._injector = injector
+        self._faults = injector.faults
+        self._take_time = take_time
         self._names: dict[str, _Content] = {}
         self._durable_names: dict[str, _Content] = {}
         self._changes: list[_NameChange] = []
@@ -187,18 +191,28 @@ class SimulatedDisk:
 
     def step(self, operation: str, name: str) -> None:
         """Announce an operation, before which the process may crash."""
+        self._injector.before_disk_step(operation, name)
         if operation in ("sync", "sync_names"):
             self.syncs += 1
-        self._step(operation, name)
+            if self._injector.chance(self._faults.slow_sync):
+                self._take_time(SLOW_SYNC_US)
 
     def refuse_if_full(self, name: str) -> None:
         """Raise DiskFullError if the disk chooses to be full now."""
-        if self._chooser.chance(self._faults.full_disk):
+        if self._injector.chance(self._faults.full_disk):
             raise DiskFullError(f"{self._path}/{name}: simulated: no space left on device")
 
     def sync_fails(self) -> bool:
         """Whether a sync fails now."""
-        return self._chooser.chance(self._faults.failed_sync)
+        return self._injector.chance(self._faults.failed_sync)
+
+    def taint(self, content: _Content) -> None:
+        """A sync of this content has failed: what was unsynced is not to be relied upon any more."""
+        content.tainted = True
+        unsynced = len(content.data) - content.synced
+        if unsynced and self._chooser.choose(2):
+            gone = 1 + self._chooser.choose(unsynced)
+            content.data[-gone:] = bytes(gone)
 
     def _tear(self, content: _Content) -> None:
         unsynced = len(content.data) - content.synced

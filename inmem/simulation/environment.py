@@ -9,7 +9,7 @@ from inmem.actors.published import Published
 
 if TYPE_CHECKING:
     from inmem.engine.snapshot import Snapshot
-    from inmem.simulation.faults import Faults
+    from inmem.simulation.faults import FaultInjector
     from inmem.simulation.scheduler import Scheduler
 
 EPOCH_US = 1_700_000_000_000_000
@@ -18,20 +18,22 @@ EPOCH_US = 1_700_000_000_000_000
 JUMP_US = 3_600_000_000
 """How far the wall clock jumps when it does: an hour, as when somebody corrects it."""
 
+JITTER_STEPS = 8
+"""So many different pauses before a retry are tried."""
+
 
 class SimulatedClock:
     """Time that passes only when the scheduler lets it. The wall clock may jump, the monotonic one never does."""
 
-    def __init__(self, scheduler: Scheduler, faults: Faults) -> None:
+    def __init__(self, scheduler: Scheduler, injector: FaultInjector) -> None:
         self._scheduler = scheduler
-        self._faults = faults
+        self._injector = injector
         self._offset_us = EPOCH_US
 
     def now_us(self) -> int:
         """Return simulated wall-clock time."""
-        chooser = self._scheduler.chooser
-        if chooser.chance(self._faults.clock_jumps):
-            self._offset_us += JUMP_US if chooser.choose(2) else -JUMP_US
+        if self._injector.chance(self._injector.faults.clock_jumps):
+            self._offset_us += JUMP_US if self._scheduler.chooser.choose(2) else -JUMP_US
         return self._offset_us + self._scheduler.now_us
 
     def monotonic_s(self) -> float:
@@ -39,11 +41,12 @@ class SimulatedClock:
         return self._scheduler.now_us / 1e6
 
 
-class SeededEntropy:
-    """Ids, salts and jitter from a seed: fresh, and the same in every replay."""
+class SimulatedEntropy:
+    """Ids and salts from the seed, fresh and the same in every replay; jitter from the chooser."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+    def __init__(self, seed: int, scheduler: Scheduler) -> None:
+        self._random = random.Random(seed)  # noqa: S311  (to be repeated, not to be secret)
+        self._scheduler = scheduler
 
     def bits(self, count: int) -> int:
         """Return `count` bits."""
@@ -51,7 +54,7 @@ class SeededEntropy:
 
     def uniform(self) -> float:
         """Return a float in [0, 1)."""
-        return self._random.random()
+        return 0.0 if self._scheduler.calm else self._scheduler.chooser.choose(JITTER_STEPS) / JITTER_STEPS
 
 
 class PausingPublished(Published):
@@ -70,3 +73,8 @@ class PausingPublished(Published):
         snapshot = self._published.snapshot
         self._scheduler.note_client(f"looks at version {snapshot.version}")
         return snapshot
+
+    @property
+    def is_closed(self) -> bool:  # type: ignore[override]
+        """Whether the store has been closed."""
+        return self._published.is_closed

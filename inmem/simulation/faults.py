@@ -1,24 +1,41 @@
-"""Which faults a simulation may commit."""
+"""Which faults a simulation may commit, and the one place that commits them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inmem.simulation.trace import DISK, WORLD
+
+if TYPE_CHECKING:
+    from inmem.actors.mailbox import Mailbox, ReplyTo
+    from inmem.simulation.choices import Chooser
+    from inmem.simulation.scheduler import Scheduler
 
 CRASH_ODDS = 0.01
 """Per message and per disk step: most runs of a small scenario crash somewhere, few crash at once."""
+
+ACTOR_CRASH_ODDS = 0.0025
+"""Per message and per disk step: a storm of failures, after which the store gives up, stays rare."""
+
+SLOW_SYNC_US = 5_000_000
+"""How long a slow sync takes: longer than any timeout or interval in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
     """Faults to inject. The default injects none: then only the order of events varies.
 
+    They happen during `Simulation.run` only, so that a scenario can prepare and look around in peace.
+
     Attributes:
         crash: the whole process may die at any message or disk step; the disk keeps what it must.
-        actor_crash: any actor of the store may fail at any message.
+        actor_crash: any actor of the store may fail at any message or disk step.
         torn_writes: a crash may cut unsynced bytes anywhere, not only all or none.
         reordered_writes: a crash may lose earlier unsynced bytes and keep later ones.
         lost_names: a crash may undo changes of names that were not synced.
         failed_sync: odds that a sync fails.
+        slow_sync: odds that a sync takes seconds.
         full_disk: odds that the disk refuses an append or a creation.
         clock_jumps: odds, per reading, that the wall clock jumps, forwards or backwards.
         crashes_max: at most so many crashes of the process in one run.
@@ -30,9 +47,15 @@ class Faults:
     reordered_writes: bool = False
     lost_names: bool = False
     failed_sync: float = 0.0
+    slow_sync: float = 0.0
     full_disk: float = 0.0
     clock_jumps: float = 0.0
     crashes_max: int = 2
+
+    @classmethod
+    def crashes(cls) -> Faults:
+        """Return all that can happen when the process dies."""
+        return cls(crash=True, torn_writes=True, reordered_writes=True, lost_names=True)
 
     @classmethod
     def everything(cls) -> Faults:
@@ -44,6 +67,99 @@ class Faults:
             reordered_writes=True,
             lost_names=True,
             failed_sync=0.01,
+            slow_sync=0.05,
             full_disk=0.01,
             clock_jumps=0.02,
         )
+
+    def __repr__(self) -> str:
+        changed = ", ".join(
+            f"{name}={getattr(self, name)!r}"
+            for name in self.__slots__
+            if getattr(self, name) != getattr(_NONE, name, None)
+        )
+        return f"Faults({changed})"
+
+
+_NONE = Faults()
+
+
+class SimulatedCrash(Exception):  # noqa: N818  (an end, not an error)
+    """Ends whatever was running when the simulated process died."""
+
+
+class ActorCrash(Exception):  # noqa: N818  (raised inside an actor, seen by nobody but the supervisor)
+    """Makes an actor fail."""
+
+
+class FaultInjector:
+    """Decides, at every message and disk step, whether something bad happens there.
+
+    Args:
+        faults: those allowed.
+        chooser: decides.
+        scheduler: of the run.
+
+    Attributes:
+        active: whether anything may happen at all.
+        crashes: of the process, so far.
+    """
+
+    def __init__(self, faults: Faults, chooser: Chooser, scheduler: Scheduler) -> None:
+        self.faults = faults
+        self.active = False
+        self.crashes = 0
+        self._chooser = chooser
+        self._scheduler = scheduler
+
+    def chance(self, probability: float) -> bool:
+        """Whether a fault of these odds happens now."""
+        return probability > 0 and self._is_on() and self._chooser.chance(probability)
+
+    def before_delivery(self, receiver: str, mailbox: Mailbox | None, message: Any, reply_to: ReplyTo | None) -> bool:
+        """Decide whether something bad happens instead of a delivery; return False if it did."""
+        if not self._is_on():
+            return True
+        if self._process_dies(f"before {receiver} gets {type(message).__name__}"):
+            return False
+        actor = None if mailbox is None else mailbox.actor
+        if actor is not None and actor.supervisor is not None and self._actor_fails():
+            self._scheduler.note(WORLD, receiver, f"fails at {type(message).__name__}")
+            actor.fail(message, reply_to, ActorCrash(f"simulated failure of {receiver}"))
+            return False
+        return True
+
+    def before_disk_step(self, operation: str, name: str) -> None:
+        """Decide whether something bad happens instead of a disk operation.
+
+        Raises:
+            SimulatedCrash: the process has died.
+            ActorCrash: the actor that wanted the operation has.
+        """
+        if self._scheduler.crashed:
+            raise SimulatedCrash
+        where = f"{operation} {name}".rstrip()
+        self._scheduler.note(DISK, DISK, where)
+        if not self._is_on():
+            return
+        if self._process_dies(f"before {where}"):
+            raise SimulatedCrash
+        # Nobody stands above the supervisor, so it is not made to fail.
+        if not self._scheduler.handling.endswith("supervisor") and self._actor_fails():
+            self._scheduler.note(WORLD, self._scheduler.handling, f"fails before {where}")
+            raise ActorCrash(f"simulated failure before {where}")
+
+    def _is_on(self) -> bool:
+        return self.active and not self._scheduler.calm
+
+    def _process_dies(self, where: str) -> bool:
+        faults = self.faults
+        if not faults.crash or self.crashes >= faults.crashes_max or not self._chooser.chance(CRASH_ODDS):
+            return False
+        self.crashes += 1
+        self._scheduler.crashed = True
+        self._scheduler.note(WORLD, WORLD, f"the process dies {where}")
+        return True
+
+    def _actor_fails(self) -> bool:
+        return self.faults.actor_crash and self._chooser.chance(ACTOR_CRASH_ODDS)

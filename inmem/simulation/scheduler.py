@@ -1,4 +1,4 @@
-"""The simulated dispatcher: every message waits until the chooser picks it.
+"""The scheduler: every message, timer and client waits until the chooser picks it.
 
 What one sender has sent to one receiver stays in order; everything else may happen in any order. Client code runs under
 the scheduler too. Nothing here, and nothing below, looks at the machine's clock, at threads, at hashes or at addresses.
@@ -7,40 +7,68 @@ the scheduler too. Nothing here, and nothing below, looks at the machine's clock
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from sortedcontainers import SortedKeyList
 
 from inmem.actors.future import ReplyFuture
 from inmem.simulation.clients import SimulatedClient, current
-from inmem.simulation.trace import Step, describe
+from inmem.simulation.trace import MAIN, TIMER, Answer, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.mailbox import Mailbox, ReplyTo
+    from inmem.actors.mailbox import ReplyTo
     from inmem.simulation.choices import Chooser
 
-STEPS_MAX = 100_000
-"""A run that has not come to rest after so many steps never will."""
+STEPS_MAX = 20_000
+"""A run that has not come to rest after so many steps never will: small scenarios take a hundred, large ones 2,000."""
+
+
+IDLE_TIMERS_MAX = 30
+"""So often may housekeeping set a timer: a schedule that prefers timers would otherwise never come to the rest."""
+
+
+class Timer(NamedTuple):
+    """Something that happens when virtual time has come to `due_us`; the number tells it from others."""
+
+    due_us: int
+    number: int
+    name: str
+    action: Callable[[], None]
+    idle: bool
+    """Housekeeping, for which the run does not wait."""
 
 
 class Endless(Exception):  # noqa: N818  (a finding about the scenario, reported by Simulation)
     """The run does not come to rest."""
 
 
+class Carrier(Protocol):
+    """Hands a message over when the scheduler says that it arrives now."""
+
+    def deliver(self, target: Any, message: Any, reply_to: ReplyTo | None) -> None:
+        """Hand it over."""
+        ...
+
+
 class SimulatedFuture(ReplyFuture[Any]):
     """A future whose reply is announced to the scheduler."""
 
-    __slots__ = ("scheduler", "waiter")
+    __slots__ = ("asker", "scheduler", "waiter")
 
     def __init__(self, waiting: Scheduler | None = None) -> None:
         super().__init__(waiting)
         self.scheduler = waiting
         self.waiter: SimulatedClient | None = None
+        self.asker = MAIN if current.client is None else current.client.name
 
     def nudge(self) -> None:
         """The reply is there: whoever waits for it can go on."""
+        if self.scheduler is not None:
+            error = self._error
+            self.scheduler.note_answer(self.asker, Answer(self._value if error is None else error[1]))
         if self.waiter is not None:
             self.waiter.wake()
 
@@ -50,6 +78,15 @@ class Scheduler:
 
     Args:
         chooser: picks.
+
+    Attributes:
+        now_us: virtual time since the beginning.
+        steps: what has happened so far.
+        clients: everybody who runs, or waits to.
+        outsiders: names of all who ever did, and of the scenario itself.
+        handling: whose message is being handled, or "main".
+        crashed: the simulated process is dead; nothing happens any more.
+        calm: while set, everything happens in the order in which it was caused.
     """
 
     def __init__(self, chooser: Chooser) -> None:
@@ -57,111 +94,89 @@ class Scheduler:
         self.now_us = 0
         self.steps: list[Step] = []
         self.clients: list[SimulatedClient] = []
-        self.observers: list[Callable[[Mailbox, Any], None]] = []
-        self.before_delivery: Callable[[Mailbox, Any, ReplyTo | None], bool] | None = None
+        self.outsiders: set[str] = {MAIN}
+        self.handling = MAIN
         self.crashed = False
         self.calm = False
-        """While this is set, everything happens in the order in which it was caused."""
-        self._sender = "main"
-        self._queues: dict[tuple[str, str], deque[tuple[Mailbox, Any, ReplyTo | None]]] = {}
-        self._timers: SortedKeyList[tuple[int, int, str, Callable[[], None]]] = SortedKeyList(
-            key=lambda timer: timer[:2]
-        )
+        # Only pairs with something on its way are here, in the order in which their first message was sent.
+        self._queues: dict[tuple[str, str], deque[tuple[Carrier, Any, Any, ReplyTo | None]]] = {}
+        self._timers: SortedKeyList[Timer, tuple[int, int]] = SortedKeyList(key=lambda timer: timer[:2])
         self._timer_count = 0
+        self._urgent_timers = 0
+        self._idle_timers_left = IDLE_TIMERS_MAX
 
-    # The Dispatcher protocol.
+    # For dispatchers, inboxes and clocks.
 
-    def future(self) -> SimulatedFuture:
-        """Return an empty future."""
-        return SimulatedFuture(self)
-
-    def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
+    def post(self, receiver: str, carrier: Carrier, target: Any, message: Any, reply_to: ReplyTo | None) -> None:
         """Put a message on its way."""
         if self.crashed:
             return
-        sender = self._sender if current.client is None else current.client.name
-        queue = self._queues.get((sender, mailbox.name))
+        sender = self.handling if current.client is None else current.client.name
+        pair = (sender, receiver)
+        queue = self._queues.get(pair)
         if queue is None:
-            queue = self._queues[sender, mailbox.name] = deque()
-        queue.append((mailbox, message, reply_to))
-
-    def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
-        """Put a message on its way; waiting for its reply lets others run."""
-        self.post(mailbox, message, future)
-
-    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any) -> None:
-        """Put a message on its way when the virtual clock says so."""
-        self.call_later(delay_s, mailbox.name, lambda: self.post(mailbox, message, None))
+            queue = self._queues[pair] = deque()
+        queue.append((carrier, target, message, reply_to))
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Let others run until the reply is there or virtual time has passed."""
         client = current.client
-        timed_out = [False]
-
-        def expire() -> None:
-            timed_out[0] = True
-            if client is not None:
-                client.wake()
-
-        if timeout_s is not None:
-            self.call_later(timeout_s, "main" if client is None else client.name, expire)
-        if client is None:
-            self.run_until(lambda: future.done or timed_out[0])
-            return
         if isinstance(future, SimulatedFuture):
             future.waiter = client
-        while not future.done and not timed_out[0]:
-            client.pause("a reply", ready=False)
+        self._wait_for(lambda: future.done, timeout_s, "a reply")
 
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""
-        client = current.client
-        over = [False]
+        self._wait_for(lambda: False, delay_s, "time to pass")
 
-        def wake() -> None:
-            over[0] = True
-            if client is not None:
-                client.wake()
+    def call_later(self, delay_s: float, name: str, action: Callable[[], None], *, idle: bool = False) -> Timer:
+        """Have `action` called when the virtual clock has advanced by `delay_s` seconds.
 
-        self.call_later(delay_s, "main" if client is None else client.name, wake)
-        if client is None:
-            self.run_until(lambda: over[0])
-            return
-        while not over[0]:
-            client.pause("time to pass", ready=False)
-
-    def depth(self, mailbox: Mailbox) -> int:
-        """Count the messages on their way to a mailbox."""
-        return sum(len(queue) for (_, name), queue in self._queues.items() if name == mailbox.name)
-
-    def close(self, mailbox: Mailbox) -> None:
-        """Nothing to let go of."""
-
-    def shut_down(self) -> None:
-        """Nothing to stop."""
-
-    # What the simulation does with it.
-
-    def call_later(self, delay_s: float, name: str, action: Callable[[], None]) -> None:
-        """Have `action` called when the virtual clock has advanced by `delay_s` seconds."""
+        Everything is at rest when only `idle` timers are left: time does not pass for them alone.
+        """
         self._timer_count += 1
-        self._timers.add((self.now_us + round(delay_s * 1e6), self._timer_count, name, action))
+        timer = Timer(self.now_us + round(delay_s * 1e6), self._timer_count, name, action, idle)
+        if not idle:
+            self._urgent_timers += 1
+        elif self._idle_timers_left:
+            self._idle_timers_left -= 1
+        else:
+            return timer
+        self._timers.add(timer)
+        return timer
+
+    def cancel(self, timer: Timer) -> None:
+        """Forget a timer, unless it has fired."""
+        if timer in self._timers:
+            self._timers.remove(timer)
+            self._urgent_timers -= not timer.idle
 
     def breathe(self) -> None:
         """From client code, at a place where others may run: let them."""
-        client = current.client
-        if client is not None:
-            client.pause("its turn", ready=True)
+        if current.client is not None:
+            current.client.pause("its turn", ready=True)
 
-    def note(self, sender: str, receiver: str, text: str) -> None:
+    def depth(self, receiver: str) -> int:
+        """Count the messages on their way to a receiver."""
+        return sum(len(queue) for (_, name), queue in self._queues.items() if name == receiver)
+
+    # The trace.
+
+    def note(self, sender: str, receiver: str, what: Any) -> None:
         """Add a step to the trace."""
-        self.steps.append(Step(sender, receiver, text))
+        self.steps.append(Step(sender, receiver, what))
 
     def note_client(self, text: str) -> None:
         """Add a step of the client whose turn it is to the trace."""
-        client = current.client
-        if client is not None:
-            self.steps.append(Step(client.name, client.name, text))
+        name = MAIN if current.client is None else current.client.name
+        self.steps.append(Step(name, name, text))
+
+    def note_answer(self, asker: str, answer: Answer) -> None:
+        """Add to the trace that somebody gets an answer."""
+        sender = self.handling if current.client is None else current.client.name
+        self.steps.append(Step(sender, asker, answer))
+
+    # For the simulation.
 
     def run_until(self, done: Callable[[], bool]) -> None:
         """Make steps until `done()`.
@@ -169,11 +184,9 @@ class Scheduler:
         Raises:
             Endless: it never will be.
         """
-        while not done():
-            if self.crashed:
-                return
+        while not done() and not self.crashed:
             if not self.step():
-                raise Endless("everything has come to rest, and what main waits for has not happened")
+                raise Endless(f"everything has come to rest, and what {MAIN} waits for has not happened")
 
     def run(self) -> None:
         """Make steps until everything has come to rest."""
@@ -185,24 +198,30 @@ class Scheduler:
         return [client for client in self.clients if not client.done and not client.daemon]
 
     def step(self) -> bool:
-        """Make one step; return False when nothing can happen any more."""
+        """Make one step; return False when nothing can happen any more.
+
+        Raises:
+            Endless: there were too many.
+            BaseException: whatever a client raised.
+        """
         if len(self.steps) > STEPS_MAX:
             raise Endless(f"not at rest after {STEPS_MAX} steps")
-        pairs = [pair for pair, queue in self._queues.items() if queue]
-        clients = [client for client in self.clients if client.ready and not client.done]
-        count = len(pairs) + len(clients)
-        alternatives = count + bool(self._timers)
-        if alternatives == 0:
+        ready = [client for client in self.clients if client.ready]
+        messages = len(self._queues)
+        count = messages + len(ready)
+        if count == 0 and self._urgent_timers == 0:
             return False
-        labels = [receiver for _, receiver in pairs]
-        labels += [client.name for client in clients]
-        if self._timers:
-            labels.append("timer")
-        choice = 0 if self.calm else self.chooser.choose(alternatives, labels)
-        if choice < len(pairs):
-            self._deliver(pairs[choice])
+        alternatives = count + bool(self._timers)
+        choice = 0
+        if alternatives > 1 and not self.calm:
+            choice = self.chooser.choose(alternatives, self._labels)
+        if choice < messages:
+            self._deliver(next(islice(self._queues, choice, None)))
         elif choice < count:
-            clients[choice - len(pairs)].run()
+            client = ready[choice - messages]
+            client.run()
+            if client.error is not None:
+                raise client.error
         else:
             self._fire()
         return True
@@ -214,25 +233,56 @@ class Scheduler:
         self.clients = []
         self._queues = {}
         self._timers.clear()
-        self._sender = "main"
+        self._idle_timers_left = IDLE_TIMERS_MAX
+        self._urgent_timers = 0
+        self.handling = MAIN
+
+    def _labels(self) -> list[str]:
+        labels = [receiver for _, receiver in self._queues]
+        labels += [client.name for client in self.clients if client.ready]
+        labels.append(TIMER)
+        return labels
+
+    def _wait_for(self, done: Callable[[], bool], timeout_s: float | None, waits_for: str) -> None:
+        client = current.client
+        timed_out = False
+
+        def expire() -> None:
+            nonlocal timed_out
+            timed_out = True
+            if client is not None:
+                client.wake()
+
+        timer = None
+        if timeout_s is not None:
+            timer = self.call_later(timeout_s, MAIN if client is None else client.name, expire)
+        if client is None:
+            self.run_until(lambda: done() or timed_out)
+        else:
+            while not (done() or timed_out):
+                client.pause(waits_for, ready=False)
+        if timer is not None:
+            self.cancel(timer)
 
     def _deliver(self, pair: tuple[str, str]) -> None:
         queue = self._queues[pair]
-        mailbox, message, reply_to = queue.popleft()
+        carrier, target, message, reply_to = queue.popleft()
         if not queue:
             del self._queues[pair]
-        self.steps.append(Step(pair[0], pair[1], describe(message)))
-        self._sender = mailbox.name
-        for observe in self.observers:
-            observe(mailbox, message)
-        if self.before_delivery is None or self.before_delivery(mailbox, message, reply_to):
-            mailbox.deliver(message, reply_to)
-        self._sender = "main"
+        self.steps.append(Step(pair[0], pair[1], message))
+        self.handling = pair[1]
+        try:
+            carrier.deliver(target, message, reply_to)
+        finally:
+            self.handling = MAIN
 
     def _fire(self) -> None:
-        due_us, _, name, action = self._timers.pop(0)
-        self.now_us = max(self.now_us, due_us)
-        self.note("timer", name, f"at {self.now_us} us")
-        self._sender = "timer"
-        action()
-        self._sender = "main"
+        timer = self._timers[0]
+        self.cancel(timer)
+        self.now_us = max(self.now_us, timer.due_us)
+        self.note(TIMER, timer.name, f"at {self.now_us} us")
+        self.handling = TIMER
+        try:
+            timer.action()
+        finally:
+            self.handling = MAIN

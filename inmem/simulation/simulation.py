@@ -1,58 +1,39 @@
 """One simulated run: a scenario, the stores it opens, the clients it spawns, and the faults that befall them."""
 
+# pyright: reportPrivateUsage=false
+# pykka has no public way to empty its registry.
+
 from __future__ import annotations
 
-import contextlib
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from inmem.actors.messages.control import Connect
 from inmem.actors.options import Options
-from inmem.actors.system import start_supervisor
-from inmem.database import Database
 from inmem.engine.errors import InmemError
-from inmem.engine.group_commit import Durability
-from inmem.simulation.checkers import BrokenPromise, CommitLedger, check_store
 from inmem.simulation.choices import SeededChooser
 from inmem.simulation.clients import SimulatedClient, current
 from inmem.simulation.disk import SimulatedDisk
-from inmem.simulation.environment import PausingPublished, SeededEntropy, SimulatedClock
-from inmem.simulation.faults import CRASH_ODDS, Faults
+from inmem.simulation.dispatcher import StoreDispatcher
+from inmem.simulation.environment import SimulatedClock, SimulatedEntropy
+from inmem.simulation.faults import FaultInjector, Faults, SimulatedCrash
+from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.scheduler import Endless, Scheduler
+from inmem.simulation.store import SimulatedStore
+from inmem.simulation.trace import WORLD
 from inmem.simulation.user_actors import simulated_actors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.actor import StoreActor
-    from inmem.actors.mailbox import Mailbox, MailboxRef, ReplyTo
+    from inmem.database import Database
     from inmem.simulation.choices import Chooser
     from inmem.simulation.trace import Step
 
 
 RECOVERIES_MAX = 20
 """So many times in a row a store may fail to open because of injected faults."""
-
-
-class SimulatedCrash(Exception):  # noqa: N818  (an end, not an error)
-    """Ends whatever was running when the simulated process died."""
-
-
-class ActorCrash(Exception):  # noqa: N818  (raised inside an actor, seen by nobody but the supervisor)
-    """Makes an actor fail."""
-
-
-class _Store:
-    """A database of the simulation: its disk, which outlives crashes, and whoever runs it at the moment."""
-
-    def __init__(self, name: str, options: Options, disk: SimulatedDisk | None) -> None:
-        self.name = name
-        self.options = options
-        self.disk = disk
-        self.ledger = CommitLedger(durable=options.durability is Durability.ALWAYS or disk is None)
-        self.ref: MailboxRef | None = None
-        self.handle: Database | None = None
 
 
 class Simulation:
@@ -62,6 +43,10 @@ class Simulation:
         seed: decides everything; the same seed gives the same run, message by message, anywhere.
         faults: what may go wrong besides the order of events.
         chooser: instead of a seed, whatever else makes the choices.
+
+    Attributes:
+        seed: as given, for scenarios that want to vary their parameters.
+        faults: as given.
     """
 
     def __init__(self, seed: int = 0, faults: Faults | None = None, *, chooser: Chooser | None = None) -> None:
@@ -69,14 +54,12 @@ class Simulation:
         self.faults = faults or Faults()
         self._chooser: Chooser = chooser or SeededChooser(seed)
         self._scheduler = Scheduler(self._chooser)
-        self._scheduler.before_delivery = self._before_delivery
-        self._entropy = SeededEntropy(seed)
-        self._clock = SimulatedClock(self._scheduler, self.faults)
-        self._stores: dict[str, _Store] = {}
-        self._restarting: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = []
+        self._injector = FaultInjector(self.faults, self._chooser, self._scheduler)
+        self._entropy = SimulatedEntropy(seed, self._scheduler)
+        self._clock = SimulatedClock(self._scheduler, self._injector)
+        self._stores: dict[str, SimulatedStore] = {}
+        self._restarting: list[tuple[str, Callable[[], Any]]] = []
         self._names: dict[str, int] = {}
-        self.crashes = 0
-        self._running = False
 
     # For scenarios.
 
@@ -84,23 +67,25 @@ class Simulation:
         """Open a database by name and return a handle, which stays good over simulated crashes.
 
         Args:
-            name: of the database; opening it again in the same run returns a handle on what is there.
+            name: of the database. One that is open already is not opened again; one that was closed is.
             durability: as for `inmem.open`.
             shards: as for `inmem.open`.
             memory: without files, and so without anything that survives a crash.
         """
         store = self._stores.get(name)
         if store is None:
-            path = ":memory:" if memory else name
-            options = Options.checked(path, durability=durability, shards=shards)
-            disk = None if memory else SimulatedDisk(name, self._chooser, self.faults, self._disk_step)
-            store = self._stores[name] = _Store(name, options, disk)
-            self._scheduler.observers.append(store.ledger.observe)
-            # The first opening is not what a scenario is about. Every later one, after a crash, is explored.
-            self._scheduler.calm = True
-            self._start(store)
+            options = Options.checked(":memory:" if memory else name, durability=durability, shards=shards)
+            disk = None if memory else SimulatedDisk(name, self._chooser, self._injector, self._take_time)
+            store = self._stores[name] = SimulatedStore(options, disk, self._scheduler)
+        if not store.is_open:
+            # What a scenario opens before it runs is not what it is about. Every other opening is explored.
+            calm = not self._injector.active
+            steps = len(self._scheduler.steps)
+            self._scheduler.calm = calm
+            self._start(name)
             self._scheduler.calm = False
-            self._scheduler.steps.clear()
+            if calm:
+                del self._scheduler.steps[steps:]
         if store.handle is None:
             raise BrokenPromise(f"{name} could not be opened")
         return store.handle
@@ -114,40 +99,35 @@ class Simulation:
             restart: whether it is started again, from the beginning, after a crash of the process.
             name: for the trace; by default the function's.
         """
-        base = name or getattr(function, "__name__", "client")
-        self._names[base] = self._names.get(base, 0) + 1
-        unique = base if self._names[base] == 1 else f"{base}-{self._names[base]}"
-        self._add_client(unique, lambda: function(*args))
+        base: str = name or str(getattr(function, "__name__", "client"))
+        client = self.start_client(base, lambda: function(*args), daemon=False)
         if restart:
-            self._restarting.append((unique, function, args))
+            self._restarting.append((client, lambda: function(*args)))
 
     def run(self) -> None:
-        """Let messages, timers and clients happen until nothing more can.
+        """Let messages, timers and clients happen until nothing more can, then check the stores.
 
-        After a simulated crash of the process all databases are opened again, checked against what had been promised,
-        and the clients that were spawned with ``restart=True`` are started again.
+        After a simulated crash of the process the databases that were open are opened again, checked against what had
+        been promised, and the clients that were spawned with ``restart=True`` are started again.
 
         Raises:
-            BrokenPromise: the store did what it promises not to do, or a client waits for ever.
+            BrokenPromise: a store did what it promises not to do, or a client waits for ever.
             Exception: what a client raised.
         """
-        self._running = True
+        self._injector.active = True
         try:
-            while True:
-                self._scheduler.run()
-                if not self._scheduler.crashed:
-                    break
+            self._scheduler.run()
+            while self._scheduler.crashed:
                 self._recover()
+                self._scheduler.run()
         finally:
-            self._running = False
-        self._raise_client_errors()
+            self._injector.active = False
         stuck = self._scheduler.stuck()
         if stuck:
             waiting = ", ".join(f"{client.name} waits for {client.waits_for}" for client in stuck)
             raise BrokenPromise(f"everything has come to rest, yet {waiting}")
         for store in self._stores.values():
-            if store.handle is not None:
-                check_store(store.handle._client.directory.published.snapshot)  # noqa: SLF001
+            store.check_at_rest()
 
     def sleep(self, seconds: float) -> None:
         """Let virtual time pass for the calling client."""
@@ -157,6 +137,20 @@ class Simulation:
         """Let others run here: a place where your code could be interrupted, such as a call to a model."""
         self._scheduler.breathe()
 
+    def note(self, text: str) -> None:
+        """Add a line of the calling client's to the trace."""
+        self._scheduler.note_client(text)
+
+    @property
+    def crashes(self) -> int:
+        """How often the simulated process has died."""
+        return self._injector.crashes
+
+    @property
+    def lost(self) -> bool:
+        """Whether a store has lost what it had acknowledged, as durability modes other than `always` may."""
+        return any(store.ledger.lost for store in self._stores.values())
+
     @property
     def steps(self) -> list[Step]:
         """What has happened so far."""
@@ -165,7 +159,17 @@ class Simulation:
     @property
     def choices(self) -> list[int]:
         """The choices made so far: replaying them replays the run."""
-        return list(getattr(self._chooser, "made", ()))
+        return list(self._chooser.made)
+
+    @property
+    def outsiders(self) -> frozenset[str]:
+        """The names of all clients and users' actors."""
+        return frozenset(self._scheduler.outsiders)
+
+    @property
+    def now(self) -> float:
+        """Virtual time in seconds; for putting calls and returns in order, `len(sim.steps)` is finer."""
+        return self._scheduler.now_us / 1e6
 
     # For whoever explores.
 
@@ -175,115 +179,59 @@ class Simulation:
         Raises:
             Exception: whatever the scenario, its clients or the checkers found.
         """
-        with simulated_actors(self), contextlib.ExitStack() as stack:
-            stack.callback(self._end)
-            try:
-                scenario(self)
-            except Endless as error:
-                raise BrokenPromise(str(error)) from error
+        # A collection would run finalizers at a moment of its own choosing, and theirs send messages.
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            with simulated_actors(self._scheduler, self.start_client):
+                try:
+                    scenario(self)
+                except Endless as error:
+                    raise BrokenPromise(str(error)) from error
+                finally:
+                    self._scheduler.crashed = True
+                    self._scheduler.clear()
+                    current.client = None
+        finally:
+            if was_enabled:
+                gc.enable()
 
-    def start_client(self, name: str, function: Callable[[], Any]) -> None:
-        """Start a client that the run does not wait for: the loop of a user's own actor."""
-        self._names[name] = self._names.get(name, 0) + 1
-        unique = name if self._names[name] == 1 else f"{name}-{self._names[name]}"
-        self._scheduler.clients.append(SimulatedClient(unique, function, daemon=True))
+    def start_client(self, base: str, function: Callable[[], Any], *, daemon: bool = True) -> str:
+        """Start a client and return its name. The run does not wait for daemons, such as the loops of actors."""
+        self._names[base] = count = self._names.get(base, 0) + 1
+        name = base if count == 1 else f"{base}-{count}"
+        self._scheduler.outsiders.add(name)
+        self._scheduler.clients.append(SimulatedClient(name, function, daemon=daemon))
+        return name
 
-    @property
-    def scheduler(self) -> Scheduler:
-        """The scheduler of this run."""
-        return self._scheduler
-
-    def _add_client(self, name: str, function: Callable[[], Any]) -> None:
-        self._scheduler.clients.append(SimulatedClient(name, function))
-
-    def _start(self, store: _Store) -> None:
-        """Start a store's actors; crashes during recovery count as crashes, and recovery begins anew."""
-        disk = store.disk
-
-        def open_disk() -> SimulatedDisk:
-            if disk is None:
-                raise BrokenPromise("a database in memory has no disk")
-            return disk
-
-        store.ref = start_supervisor(store.options, self._scheduler, self._clock, self._entropy, open_disk)
-        directory = store.ref.ask(Connect())
-        if store.handle is None:
-            store.handle = Database(directory, owner=True)
-        client = store.handle._client  # noqa: SLF001
-        client.connect(directory, PausingPublished(directory.published, self._scheduler))
+    def _start(self, name: str) -> None:
+        prefix = "" if name == next(iter(self._stores)) else f"{name}/"
+        dispatcher = StoreDispatcher(self._scheduler, prefix, self._injector.before_delivery)
+        self._stores[name].start(dispatcher, self._clock, self._entropy)
 
     def _recover(self) -> None:
         """After a crash: clear everything that was in the process, let the disks lose what they may, open again."""
-        attempts = 0
-        while True:
+        failures = 0
+        while self._scheduler.crashed or failures:
             self._scheduler.clear()
+            pykka.ActorRegistry._actor_refs.clear()  # noqa: SLF001  (that of the simulation, see user_actors.py)
             for store in self._stores.values():
-                if store.disk is not None:
-                    store.disk.crash()
-                if store.ref is not None:
-                    pykka.ActorRegistry.unregister(store.ref)
+                store.crash()
             self._scheduler.crashed = False
-            self._scheduler.note("world", "world", "the process starts again")
+            self._scheduler.note(WORLD, WORLD, "the process starts again")
             try:
-                for store in self._stores.values():
-                    self._start(store)
+                for name, store in self._stores.items():
+                    if store.is_open:
+                        self._start(name)
             except (SimulatedCrash, InmemError, pykka.ActorDeadError, pykka.Timeout):
-                # Whatever kept the process from starting, its supervisor starts it again.
-                attempts += 1
-                if self._scheduler.crashed or attempts < RECOVERIES_MAX:
-                    continue
-                raise
-            if not self._scheduler.crashed:
-                break
-        for name, function, args in self._restarting:
-            self._add_client(name, lambda function=function, args=args: function(*args))
+                # Whatever kept the process from starting, it is started again.
+                failures += 1
+                if failures > RECOVERIES_MAX:
+                    raise
+            else:
+                failures = 0
+        for name, function in self._restarting:
+            self._scheduler.clients.append(SimulatedClient(name, function))
 
-    def _crash(self, where: str) -> None:
-        self.crashes += 1
-        self._scheduler.crashed = True
-        self._scheduler.note("world", "world", f"the process dies {where}")
-
-    def _may_crash(self) -> bool:
-        return (
-            self.faults.crash and self._running and not self._scheduler.calm and self.crashes < self.faults.crashes_max
-        )
-
-    def _before_delivery(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> bool:
-        """Decide whether something bad happens instead of a delivery; return False if it did."""
-        if self._may_crash() and self._chooser.chance(CRASH_ODDS):
-            self._crash(f"before {mailbox.name} gets {type(message).__name__}")
-            return False
-        actor: StoreActor | None = mailbox.actor
-        if (
-            self.faults.actor_crash
-            and not self._scheduler.calm
-            and actor is not None
-            and actor.supervisor is not None
-            and self._chooser.chance(CRASH_ODDS / 4)
-        ):
-            self._scheduler.note("world", mailbox.name, f"fails at {type(message).__name__}")
-            actor.fail(message, reply_to, ActorCrash(f"simulated failure of {mailbox.name}"))
-            return False
-        return True
-
-    def _disk_step(self, operation: str, name: str) -> None:
-        if self._scheduler.crashed:
-            raise SimulatedCrash
-        self._scheduler.note("disk", "disk", f"{operation} {name}".rstrip())
-        if self._may_crash() and self._chooser.chance(CRASH_ODDS):
-            self._crash(f"before {operation} {name}".rstrip())
-            raise SimulatedCrash
-
-    def _raise_client_errors(self) -> None:
-        for client in self._scheduler.clients:
-            if client.error is not None:
-                raise client.error
-
-    def _end(self) -> None:
-        """Take everything down without a trace."""
-        self._scheduler.crashed = True
-        self._scheduler.clear()
-        current.client = None
-        for store in self._stores.values():
-            if store.ref is not None:
-                pykka.ActorRegistry.unregister(store.ref)
+    def _take_time(self, duration_us: int) -> None:
+        self._scheduler.now_us += duration_us

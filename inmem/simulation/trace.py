@@ -1,25 +1,51 @@
-"""What happened in a run, message by message: as text, as a plain diagram, as Mermaid."""
+"""What happened in a run, step by step: as text and as a Mermaid diagram, in full or as its outsiders saw it."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from inmem.actors.messages.control import Connect, Open, Resume
+from inmem.engine.codec import Encoded, decode_value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
 SHOWN_FIELDS_MAX = 4
 SHOWN_CHARS_MAX = 60
+
+WORLD = "world"
+DISK = "disk"
+TIMER = "timer"
+MAIN = "main"
+
+_START_UP = (Resume, Open, Connect)
+_PLAIN = (bool, int, float, str)
+
+
+class Answer(NamedTuple):
+    """What somebody who had asked was answered."""
+
+    value: Any
 
 
 class Step(NamedTuple):
     """One event of a run.
 
     Attributes:
-        sender: an actor, a client, "timer", "disk" or "world".
+        sender: an actor, a client, "main", "timer", "disk" or "world".
         receiver: who got it; the same as the sender for what concerns only one.
-        text: what it was, without anything that differs from one process to the next.
+        what: a message, an `Answer`, or plain words. Turned into text only when somebody wants to read it.
     """
 
     sender: str
     receiver: str
-    text: str
+    what: Any
+
+    @property
+    def text(self) -> str:
+        """What it was, in one line, without anything that differs from one process to the next."""
+        return self.what if type(self.what) is str else describe(self.what)
 
     def __str__(self) -> str:
         return f"{self.sender} -> {self.receiver}: {self.text}"
@@ -30,23 +56,33 @@ def describe(message: Any) -> str:
 
     Objects are left out, so that the same run gives the same text in every process.
     """
-    facts: list[str] = []
-    fields = getattr(message, "_fields", None) or getattr(type(message), "__slots__", ())
-    for name in fields:
-        value = getattr(message, name, None)
-        if isinstance(value, bool | int | str) and name != "core":
-            shown = repr(value)
-            facts.append(f"{name}={shown if len(shown) <= SHOWN_CHARS_MAX else shown[:SHOWN_CHARS_MAX] + '…'}")
-        elif isinstance(value, tuple) and value and all(isinstance(item, int) for item in value):
-            facts.append(f"{name}={list(value)}")
-        elif hasattr(value, "transaction_id"):
-            facts.append(f"transaction={value.transaction_id}")
-        elif name in ("verdict", "outcome"):
-            facts.append(type(value).__name__)
+    if isinstance(message, Answer):
+        return f"answers {describe(message.value)}"
+    if message is None or type(message) in _PLAIN:
+        return _short(message)
+    if isinstance(message, BaseException):
+        return f"{type(message).__name__}({_short(str(message))})"
+    if type(message) in (list, tuple, dict, set, frozenset):
+        return f"{type(message).__name__} of {len(message)}"
+    facts = [fact for name in _field_names(message) if (fact := _fact(name, getattr(message, name, None)))]
     return f"{type(message).__name__}({', '.join(facts[:SHOWN_FIELDS_MAX])})"
 
 
-def as_text(steps: list[Step]) -> str:
+def story(steps: Sequence[Step], outsiders: Collection[str]) -> list[Step]:
+    """Return what the clients and the users' own actors did and were told.
+
+    The store's inner life is left out, and so is what the scenario itself did before and after, in peace.
+    """
+    told = set(outsiders) - {MAIN}
+    return [step for step in steps if step.sender == WORLD or step.sender in told or step.receiver in told]
+
+
+def without_start_up(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps except those of actors being started."""
+    return [step for step in steps if not isinstance(step.what, _START_UP)]
+
+
+def as_text(steps: Sequence[Step]) -> str:
     """Return the steps as a numbered list with aligned columns."""
     if not steps:
         return "(nothing happened)"
@@ -54,18 +90,17 @@ def as_text(steps: list[Step]) -> str:
     width_to = max(len(step.receiver) for step in steps)
     return "\n".join(
         f"{number:4d}  {step.sender:>{width_from}} -> {step.receiver:<{width_to}}  {step.text}"
+        if step.sender != step.receiver
+        else f"{number:4d}  {step.sender:>{width_from}}    {'':<{width_to}}  {step.text}"
         for number, step in enumerate(steps, 1)
     )
 
 
-def as_mermaid(steps: list[Step]) -> str:
+def as_mermaid(steps: Sequence[Step]) -> str:
     """Return the steps as a Mermaid sequence diagram."""
-    lines = ["sequenceDiagram"]
-    names: dict[str, None] = {}
-    for step in steps:
-        names[step.sender] = None
-        names[step.receiver] = None
+    names = dict.fromkeys(name for step in steps for name in (step.sender, step.receiver))
     identifiers = {name: f"p{index}" for index, name in enumerate(names)}
+    lines = ["sequenceDiagram"]
     lines += [f"    participant {identifier} as {name}" for name, identifier in identifiers.items()]
     for step in steps:
         text = step.text.replace(";", ",").replace("#", "").replace("\n", " ")
@@ -73,5 +108,38 @@ def as_mermaid(steps: list[Step]) -> str:
         if sender == receiver:
             lines.append(f"    Note over {sender}: {text}")
         else:
-            lines.append(f"    {sender}->>{receiver}: {text}")
+            arrow = "-->>" if isinstance(step.what, Answer) else "->>"
+            lines.append(f"    {sender}{arrow}{receiver}: {text}")
     return "\n".join(lines)
+
+
+def _field_names(message: Any) -> Sequence[str]:
+    names: Sequence[str] | None = getattr(message, "_fields", None)
+    if names is not None:
+        return names
+    if is_dataclass(message):
+        return [field.name for field in fields(message)]
+    return ()
+
+
+def _fact(name: str, value: Any) -> str:
+    if name == "core":
+        return ""
+    if isinstance(value, Encoded):
+        value = decode_value(value.data)
+        return f"{name}={_short(value) if value is None or type(value) in _PLAIN else type(value).__name__}"
+    if isinstance(value, _PLAIN):
+        return f"{name}={_short(value)}"
+    if value.__class__ is tuple and value and all(isinstance(item, int | str) for item in value):
+        return f"{name}={_short(list(value))}"
+    transaction_id = getattr(value, "transaction_id", None)
+    if transaction_id is not None:
+        return f"transaction={transaction_id}"
+    if name in ("verdict", "outcome"):
+        return type(value).__name__
+    return ""
+
+
+def _short(value: Any) -> str:
+    shown = str(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return shown if len(shown) <= SHOWN_CHARS_MAX else shown[:SHOWN_CHARS_MAX] + "…"

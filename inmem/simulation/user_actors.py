@@ -1,45 +1,48 @@
 """Users' own pykka actors in a simulation: their loops become clients, their inboxes become scheduled.
 
 pykka foresees new kinds of actors: an inbox, a future and a loop are all that an actor needs from its runtime. During a
-simulation `pykka.ThreadingActor` gets those of the simulation, so that agents need not be changed to be tested.
+simulation `pykka.ThreadingActor` gets those of the simulation, so that agents need not be changed to be tested; and
+the registry holds the actors of the simulation only.
 """
+
+# pyright: reportPrivateUsage=false
+# pykka documents its hooks for new kinds of actors, under names with an underscore.
 
 from __future__ import annotations
 
 import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import pykka
+from pykka import messages as pykka_messages
 
-from inmem.simulation.clients import current
+from inmem.simulation.clients import ClientKilled, current
 from inmem.simulation.scheduler import SimulatedFuture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator
 
     from inmem.simulation.clients import SimulatedClient
     from inmem.simulation.scheduler import Scheduler
-    from inmem.simulation.simulation import Simulation
 
 
 class SimulatedInbox:
     """The inbox of a user's actor. What is put into it arrives when the scheduler says so."""
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self.name = "inbox"
+        self.name = ""
         self._scheduler = scheduler
         self._envelopes: deque[Any] = deque()
         self._owner: SimulatedClient | None = None
 
     def put(self, envelope: Any, /) -> None:
         """Put an envelope on its way."""
-        self._scheduler.post(self, envelope, None)  # type: ignore[arg-type]
+        self._scheduler.post(self.name, self, envelope, _shown(envelope.message), None)
 
-    def deliver(self, envelope: Any, _reply_to: None) -> None:
-        """From the scheduler: it has arrived."""
-        self._envelopes.append(envelope)
+    def deliver(self, target: Any, message: Any, reply_to: Any) -> None:  # noqa: ARG002
+        """From the scheduler: an envelope has arrived."""
+        self._envelopes.append(target)
         if self._owner is not None:
             self._owner.wake()
 
@@ -57,35 +60,45 @@ class SimulatedInbox:
         """Whether nothing has arrived."""
         return not self._envelopes
 
-    @property
-    def actor(self) -> None:
-        """No actor of the store is behind this inbox."""
-        return None
-
 
 @contextlib.contextmanager
-def simulated_actors(simulation: Simulation) -> Iterator[None]:
-    """Within this context, `pykka.ThreadingActor` and its subclasses run inside the simulation."""
-    scheduler = simulation.scheduler
-    counts: dict[str, int] = {}
+def simulated_actors(scheduler: Scheduler, start_client: Callable[[str, Callable[[], Any]], str]) -> Generator[None]:
+    """Within this context, `pykka.ThreadingActor` and its subclasses run inside the simulation.
+
+    Args:
+        scheduler: of the run.
+        start_client: starts a client under a base name and returns its own.
+    """
 
     def start_loop(actor: pykka.ThreadingActor) -> None:
-        base = type(actor).__name__
-        counts[base] = counts.get(base, 0) + 1
-        inbox: Any = actor.actor_inbox
-        inbox.name = base if counts[base] == 1 else f"{base}-{counts[base]}"
-        simulation.start_client(base, actor._actor_loop)  # noqa: SLF001  (the hook that pykka foresees)
+        def loop() -> None:
+            # What a crash of the process unwinds must not look to pykka like a reason to stop everybody else.
+            with contextlib.suppress(ClientKilled):
+                actor._actor_loop()  # noqa: SLF001  (the hook that pykka foresees)
 
-    kinds: Any = pykka.ThreadingActor
-    with (
-        mock.patch.object(kinds, "_create_actor_inbox", staticmethod(lambda: SimulatedInbox(scheduler))),
-        mock.patch.object(kinds, "_create_future", staticmethod(lambda: SimulatedFuture(scheduler))),
-        mock.patch.object(kinds, "_start_actor_loop", start_loop),
-    ):
-        before = {ref.actor_urn for ref in pykka.ActorRegistry.get_all()}
-        try:
-            yield
-        finally:
-            for ref in pykka.ActorRegistry.get_all():
-                if ref.actor_urn not in before:
-                    pykka.ActorRegistry.unregister(ref)
+        inbox: Any = actor.actor_inbox
+        inbox.name = start_client(type(actor).__name__, loop)
+
+    kind: Any = pykka.ThreadingActor
+    registry: Any = pykka.ActorRegistry
+    replaced = {name: kind.__dict__[name] for name in ("_create_actor_inbox", "_create_future", "_start_actor_loop")}
+    others = registry._actor_refs  # noqa: SLF001
+    registry._actor_refs = []  # noqa: SLF001
+    kind._create_actor_inbox = staticmethod(lambda: SimulatedInbox(scheduler))  # noqa: SLF001
+    kind._create_future = staticmethod(lambda: SimulatedFuture(scheduler))  # noqa: SLF001
+    kind._start_actor_loop = start_loop  # noqa: SLF001
+    try:
+        yield
+    finally:
+        for name, original in replaced.items():
+            setattr(kind, name, original)
+        registry._actor_refs = others  # noqa: SLF001
+
+
+def _shown(message: Any) -> Any:
+    """Return what the trace is to show of a user's message."""
+    if isinstance(message, pykka_messages.ProxyCall):
+        return f"{'.'.join(message.attr_path)}(…)"
+    if isinstance(message, pykka_messages.ProxyGetAttr | pykka_messages.ProxySetAttr):
+        return f"{'get' if isinstance(message, pykka_messages.ProxyGetAttr) else 'set'} {'.'.join(message.attr_path)}"
+    return repr(message) if type(message) is str else message

@@ -46,7 +46,7 @@ class Model:
     own: dict[bytes, tuple[bytes | None, int, bool]] = field(default_factory=dict)
     expected: set[tuple[bytes, int, bool]] = field(default_factory=set)
     reads: dict[bytes, int] = field(default_factory=dict)
-    scans: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    scans: dict[tuple[bytes, bytes | None], None] = field(default_factory=dict)
 
     def committed(self, key: bytes) -> Entry:
         return (0, None, 0) if self.dropped else self.base.get(key, (0, None, 0))
@@ -89,7 +89,7 @@ class TransactionMachine(RuleBasedStateMachine):
 
     def track(self, model: Model, start: bytes, end: bytes | None) -> None:
         if self.tracks_scans and not model.dropped:
-            model.scans.append((start, end))
+            model.scans[start, end] = None
 
     @rule(at=VIEWS, key=KEYS)
     def get(self, at: TableId, key: bytes) -> None:
@@ -241,7 +241,7 @@ class TransactionMachine(RuleBasedStateMachine):
 
 
 TestTransactionMachine = TransactionMachine.TestCase
-TestTransactionMachine.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestTransactionMachine.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
 def begin(base: dict[bytes, Entry] | None = None, isolation: Isolation = Isolation.SNAPSHOT) -> Transaction:
@@ -283,7 +283,7 @@ def test_a_closed_view_refuses_every_operation_and_changes_nothing(operation, st
 @pytest.mark.parametrize("base", [(), (b"a",), (b"a", b"b", b"c"), (b"b", b"c"), (b"c",)])
 @pytest.mark.parametrize("consumed", [0, 1, 2, 3])
 def test_a_scan_that_outlives_its_transaction_raises_wherever_it_was(own, base, consumed: int) -> None:
-    txn = begin({key: (1, b"base", 0) for key in base})
+    txn = begin(dict.fromkeys(base, (1, b"base", 0)))
     view = txn.view("r", Tag.KV)
     for key in own:
         view.put(key, b"own")
@@ -333,6 +333,20 @@ def test_an_expectation_outlives_the_drop_of_its_run() -> None:
     txn.drop_run("r")
     txn.view("r", Tag.KV).cas(b"k", 4, b"2")
     assert txn.seal().slices[0].expected == ((b"k", 3, False), (b"k", 4, True))
+
+
+def test_the_order_of_own_writes_follows_what_is_taken_back() -> None:
+    txn = begin()
+    view = txn.view("r", Tag.KV)
+    view.put(b"a", b"1")
+    assert list(view.scan()) == [(b"a", b"1")]
+    mark = txn.mark()
+    view.put(b"b", b"1")
+    view.delete(b"a")
+    assert list(view.scan()) == [(b"b", b"1")]
+    txn.rollback_to(mark)
+    assert list(view.scan()) == [(b"a", b"1")]
+    assert view.last() == (b"a", b"1")
 
 
 def test_a_view_first_used_after_a_drop_shows_an_empty_table() -> None:

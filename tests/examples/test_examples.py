@@ -40,6 +40,22 @@ round 3: researcher
 round 3: writer
 every turn was taken once; messages that came at the wrong time were ignored
 """,
+    "race.py": """\
+the task was started by Ada and Ben (seed 0)
+
+   1     Ben            looks at version 1
+   2     Ada            looks at version 1
+   3     Ada -> cells   SetCell(run='demo', name='task', value='Ada')
+   4   cells -> Ada     answers 2
+   5     Ada -> events  AppendEvent(run='demo', event_type='started', payload='Ada')
+   6  events -> Ada     answers Event(sequence=0, event_type='started', payload='Ada', timestamp=1700000000000000)
+   7     Ben -> cells   SetCell(run='demo', name='task', value='Ben')
+   8   cells -> Ben     answers 3
+   9     Ben -> events  AppendEvent(run='demo', event_type='started', payload='Ben')
+  10  events -> Ben     answers Event(sequence=1, event_type='started', payload='Ben', timestamp=1700000000000000)
+
+with cas, 500 schedules end well
+""",
     "resume_crashed.py": """\
 starting a worker; steps done: {'invoice': 0, 'report': 0}
   invoice, step 1: answered

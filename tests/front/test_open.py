@@ -714,7 +714,7 @@ def test_a_program_that_fails_with_the_store_open_loses_nothing(path):
 
 def test_it_is_silent_unless_structlog_is_configured(path):
     code = (
-        "import inmem, sys, threading\n"
+        "import inmem, structlog, sys, threading\n"
         "assert 'structlog' in sys.modules\n"
         "for _ in range(2):\n"
         "    with inmem.open(sys.argv[1]) as db:\n"

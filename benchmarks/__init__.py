@@ -1,0 +1,1 @@
+"""The benchmark program: `python -m benchmarks`. See README.md in this folder."""

@@ -1,0 +1,161 @@
+"""The dispatcher of one simulated store: its actors post here, and the scheduler decides when their messages arrive.
+
+Every question is watched: it must be answered exactly once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inmem.simulation.promises import BrokenPromise
+from inmem.simulation.scheduler import SimulatedFuture
+from inmem.simulation.trace import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.actors.future import ReplyFuture
+    from inmem.actors.mailbox import Mailbox, ReplyTo
+    from inmem.simulation.scheduler import Scheduler
+
+
+class Question:
+    """The reply address of one message, which counts the answers that pass through it."""
+
+    __slots__ = ("_dispatcher", "_reply_to", "answers", "message", "receiver")
+
+    def __init__(self, dispatcher: StoreDispatcher, receiver: str, message: Any, reply_to: ReplyTo) -> None:
+        self._dispatcher = dispatcher
+        self._reply_to = reply_to
+        self.receiver = receiver
+        self.message = message
+        self.answers = 0
+
+    def set(self, value: Any = None) -> None:
+        """Pass an answer on."""
+        self._count()
+        self._dispatcher.note_answer(value)
+        self._reply_to.set(value)
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Pass an error on."""
+        self._count()
+        self._reply_to.set_exception(exc_info)
+
+    def __str__(self) -> str:
+        return f"{describe(self.message)} to {self.receiver}"
+
+    def _count(self) -> None:
+        self.answers += 1
+        if self.answers > 1:
+            self._dispatcher.broken.append(BrokenPromise(f"{self} was answered {self.answers} times"))
+
+
+class StoreDispatcher:
+    """Implements `inmem.actors.dispatcher.Dispatcher` on a scheduler.
+
+    Args:
+        scheduler: decides.
+        prefix: of its mailboxes' names in the trace, when there are several stores.
+        before_delivery: told the receiver's name, the mailbox, the message and its reply address; returns whether the
+            message is to arrive.
+
+    Attributes:
+        on_message: told of every message when it is sent.
+        on_answer: told of every answer.
+        broken: promises found broken while a handler ran. They are raised outside of it, or the store would take
+            them for a failure of its actor.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        prefix: str,
+        before_delivery: Callable[[str, Mailbox, Any, ReplyTo | None], bool],
+    ) -> None:
+        self._scheduler = scheduler
+        self._prefix = prefix
+        self._before_delivery = before_delivery
+        self._questions: list[Question] = []
+        self.on_message: Callable[[Any], None] = _ignore
+        self.on_answer: Callable[[Any], None] = _ignore
+        self.broken: list[BrokenPromise] = []
+
+    def future(self) -> SimulatedFuture:
+        """Return an empty future."""
+        return SimulatedFuture(self._scheduler)
+
+    def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
+        """Put a message on its way."""
+        if self._scheduler.crashed:
+            return
+        receiver = self._prefix + mailbox.name
+        if reply_to is not None and type(reply_to) is not Question:
+            question = Question(self, receiver, message, reply_to)
+            self._questions.append(question)
+            reply_to = question
+        try:
+            self.on_message(message)
+        except BrokenPromise as broken:
+            self.broken.append(broken)
+        self._scheduler.post(receiver, self, mailbox, message, reply_to)
+
+    def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
+        """Put a message on its way; waiting for its reply lets others run."""
+        self.post(mailbox, message, future)
+
+    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
+        """Put a message on its way when the virtual clock says so."""
+        name = self._prefix + mailbox.name
+        self._scheduler.call_later(delay_s, name, lambda: self.post(mailbox, message, None), idle=idle)
+
+    def deliver(self, target: Any, message: Any, reply_to: ReplyTo | None) -> None:
+        """From the scheduler: the message arrives now."""
+        if self._before_delivery(self._scheduler.handling, target, message, reply_to):
+            target.deliver(message, reply_to)
+        if self.broken:
+            raise self.broken[0]
+
+    def note_answer(self, value: Any) -> None:
+        """Somebody is being answered."""
+        if self._scheduler.crashed:
+            return
+        try:
+            self.on_answer(value)
+        except BrokenPromise as broken:
+            self.broken.append(broken)
+
+    def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Let others run until the reply is there or virtual time has passed."""
+        self._scheduler.wait(future, timeout_s)
+
+    def sleep(self, delay_s: float) -> None:
+        """Let virtual time pass."""
+        self._scheduler.sleep(delay_s)
+
+    def depth(self, mailbox: Mailbox) -> int:
+        """Count the messages on their way to a mailbox, or kept there until an actor is behind it."""
+        return self._scheduler.depth(self._prefix + mailbox.name) + len(mailbox.stash)
+
+    def close(self, mailbox: Mailbox) -> None:
+        """Nothing to let go of."""
+
+    def shut_down(self) -> None:
+        """Nothing to stop."""
+
+    def check_answers(self) -> None:
+        """At rest: check that whoever asked was answered, and only once.
+
+        Raises:
+            BrokenPromise: somebody was not.
+        """
+        if self.broken:
+            raise self.broken[0]
+        for question in self._questions:
+            if not question.answers:
+                raise BrokenPromise(f"everything has come to rest, and {question} has no answer")
+        self._questions.clear()
+
+
+def _ignore(_: Any) -> None:
+    """Nobody is interested."""

@@ -1,0 +1,67 @@
+"""Hypothesis makes the choices: it finds failing schedules its own way and shrinks them with its own means.
+
+Needs Hypothesis, which inmem itself does not depend on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inmem.simulation.simulation import Simulation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hypothesis.strategies import DataObject
+
+    from inmem.simulation.choices import Labels
+    from inmem.simulation.faults import Faults
+
+CHANCE_STEPS = 1_000
+"""How finely odds are drawn."""
+
+
+class HypothesisChooser:
+    """Draws every choice from Hypothesis.
+
+    Args:
+        data: from ``hypothesis.strategies.data()``.
+    """
+
+    def __init__(self, data: DataObject) -> None:
+        # A source of random numbers that Hypothesis controls and shrinks; quicker than a draw for each choice.
+        self._random = data.draw(st.randoms(use_true_random=False))
+        self.made: list[int] = []
+
+    def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
+        """Return any alternative; Hypothesis prefers the first."""
+        if count == 1:
+            return 0
+        choice = self._random.randrange(count)
+        self.made.append(choice)
+        return choice
+
+    def chance(self, probability: float) -> bool:
+        """Return True with about the given probability; Hypothesis prefers False."""
+        if probability <= 0:
+            return False
+        happens = self._random.randrange(CHANCE_STEPS) >= CHANCE_STEPS * (1 - probability)
+        self.made.append(int(happens))
+        return happens
+
+
+def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults | None = None) -> Callable[[], None]:
+    """Return a Hypothesis test of `scenario`, to be called or to be collected by pytest under a name ``test_…``.
+
+    Hypothesis's own settings apply: ``settings(max_examples=500)(hypothesis_test(scenario))``.
+    """
+
+    @given(st.data())
+    def test(data: DataObject) -> None:
+        Simulation(0, faults, chooser=HypothesisChooser(data)).check(scenario)
+
+    run: Callable[[], None] = test
+    return run

@@ -1,0 +1,7 @@
+"""The error of all checkers."""
+
+from __future__ import annotations
+
+
+class BrokenPromise(AssertionError):  # noqa: N818  (a finding; pytest shows it as a failure)
+    """The store did something that it promises never to do."""

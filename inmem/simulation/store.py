@@ -1,0 +1,94 @@
+"""One database of a simulation: its disk, which outlives crashes, and whoever runs it at the moment."""
+
+# pyright: reportPrivateUsage=false
+# A handle is to point at another store after a crash, which it cannot do for anybody else.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inmem.actors.messages.control import Connect
+from inmem.actors.system import start_supervisor
+from inmem.database import Database
+from inmem.engine.group_commit import Durability
+from inmem.simulation.environment import PausingPublished
+from inmem.simulation.ledger import CommitLedger
+from inmem.simulation.promises import BrokenPromise
+from inmem.simulation.store_checks import check_store
+
+if TYPE_CHECKING:
+    from inmem.actors.options import Options
+    from inmem.engine.ports import Clock, Entropy
+    from inmem.simulation.disk import SimulatedDisk
+    from inmem.simulation.dispatcher import StoreDispatcher
+    from inmem.simulation.scheduler import Scheduler
+
+
+class SimulatedStore:
+    """A store under simulation.
+
+    Args:
+        options: how it is opened.
+        disk: None for a database in memory, of which a crash leaves nothing.
+        scheduler: of the run.
+    """
+
+    def __init__(self, options: Options, disk: SimulatedDisk | None, scheduler: Scheduler) -> None:
+        self._options = options
+        self._scheduler = scheduler
+        self._dispatcher: StoreDispatcher | None = None
+        self.disk = disk
+        self.handle: Database | None = None
+        self.ledger = self._new_ledger()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has opened it and not closed it."""
+        return self.handle is not None and self.handle._client.is_open  # noqa: SLF001
+
+    def start(self, dispatcher: StoreDispatcher, clock: Clock, entropy: Entropy) -> None:
+        """Start the store's actors, behind the handle that there is if it is still good.
+
+        Raises:
+            InmemError: it could not be opened.
+        """
+        self._dispatcher = dispatcher
+        dispatcher.on_message = self.ledger.observe
+        dispatcher.on_answer = self.ledger.answered
+        self.ledger.published = None
+        ref = start_supervisor(self._options, dispatcher, clock, entropy, self._open_disk)
+        directory = ref.ask(Connect())
+        self.ledger.published = directory.published
+        if self.handle is None or not self.is_open:
+            self.handle = Database(directory, owner=True)
+        client = self.handle._client  # noqa: SLF001
+        client.connect(directory, PausingPublished(directory.published, self._scheduler))
+
+    def crash(self) -> None:
+        """The process that ran it is dead, and with it whoever waited; the disk loses what it may."""
+        self._dispatcher = None
+        if self.disk is None:
+            self.ledger = self._new_ledger()
+        else:
+            self.disk.crash()
+
+    def check_at_rest(self) -> None:
+        """Check everything that must hold when nothing is under way.
+
+        Raises:
+            BrokenPromise: it does not.
+        """
+        if self._dispatcher is not None:
+            self._dispatcher.check_answers()
+        if self.is_open and self.ledger.published is not None:
+            self.ledger.check_visible()
+            check_store(self.ledger.published.snapshot)
+
+    def _open_disk(self) -> SimulatedDisk:
+        if self.disk is None:
+            raise BrokenPromise("a database in memory looked for a disk")
+        return self.disk
+
+    def _new_ledger(self) -> CommitLedger:
+        durable = self._options.in_memory or self._options.durability is Durability.ALWAYS
+        return CommitLedger(durable=durable)

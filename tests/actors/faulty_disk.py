@@ -1,0 +1,230 @@
+"""A disk that fails when it is told to, and the way to open a store on it.
+
+Wraps a real folder. Every operation is counted by kind, on the folder and on its files alike:
+
+    create append sync sync_names rename remove read names truncate sync_file
+
+A `Fault` belongs to one kind and strikes at the n-th call from the moment it is set, once or from then on. What a
+failed sync leaves behind is the reader's choice: the bytes as they were written, which is what most kernels do, or the
+file cut back to what was durable, which is what they may do.
+"""
+
+import errno
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.environment import SystemClock, SystemEntropy
+from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.messages.control import Connect
+from inmem.actors.options import Options
+from inmem.actors.system import start_supervisor
+from inmem.actors.threads_dispatcher import ThreadsDispatcher
+from inmem.database import Database
+from inmem.engine.errors import DiskFullError, StorageError
+from inmem.engine.ports import AppendFile, Disk
+
+FAILSAFE_S = 30.0
+"""Nothing here takes that long, unless it hangs."""
+
+ErrorMaker = Callable[[], BaseException]
+
+
+def io_error() -> OSError:
+    return OSError(errno.EIO, "injected: input/output error")
+
+
+def disk_full() -> DiskFullError:
+    return DiskFullError("injected: no space left on device")
+
+
+def refused() -> StorageError:
+    return StorageError("injected: input/output error")
+
+
+@dataclass
+class Fault:
+    operation: str
+    error: ErrorMaker
+    at: int = 1
+    forever: bool = False
+    name_end: str = ""
+    drops_unsynced: bool = False
+    struck: threading.Event = field(default_factory=threading.Event)
+    calls: int = 0
+
+    def strikes(self, operation: str, name: str) -> bool:
+        if operation != self.operation or not name.endswith(self.name_end):
+            return False
+        self.calls += 1
+        if self.calls == self.at or (self.forever and self.calls > self.at):
+            self.struck.set()
+            return True
+        return False
+
+
+class Gate:
+    """Where one kind of operation waits: `arrived` tells that somebody does, `open` lets them through."""
+
+    def __init__(self, operation: str, name_end: str) -> None:
+        self.operation = operation
+        self.name_end = name_end
+        self.arrived = threading.Event()
+        self._open = threading.Event()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def pass_through(self, operation: str, name: str) -> None:
+        if operation == self.operation and name.endswith(self.name_end):
+            self.arrived.set()
+            if not self._open.wait(FAILSAFE_S):
+                raise TimeoutError(f"nobody opened the gate before {operation}")
+
+
+class FaultyFile:
+    def __init__(self, disk: "FaultyDisk", name: str, file: AppendFile) -> None:
+        self._disk = disk
+        self._name = name
+        self._file = file
+        self._synced = 0
+        self.sync_failed = False
+
+    @property
+    def size(self) -> int:
+        return self._file.size
+
+    def append(self, data: bytes) -> None:
+        if self.sync_failed and not self._disk.appends_overtake:
+            self._disk.violations.append(f"append to {self._name} after its sync had failed")
+        self._disk.call("append", self._name)
+        self._file.append(data)
+
+    def sync(self) -> None:
+        if self.sync_failed:
+            self._disk.violations.append(f"sync of {self._name} was retried")
+        fault = self._disk.fault("sync", self._name)
+        if fault is not None:
+            self.sync_failed = True
+            if fault.drops_unsynced:
+                self._disk.inner.truncate(self._name, self._synced)
+            raise fault.error()
+        self._file.sync()
+        self._synced = self._file.size
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class FaultyDisk:
+    """The Disk of a store under test.
+
+    Attributes:
+        inner: the real one.
+        counts: calls by operation.
+        history: all calls as (operation, name), in order.
+        violations: what no store may do, such as using a file after its sync has failed.
+        appends_overtake: the durability mode lets appends go on beside a sync, and so also beside one that fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.inner: Disk = FolderDisk(str(path))
+        self.counts: Counter[str] = Counter()
+        self.history: list[tuple[str, str]] = []
+        self.violations: list[str] = []
+        self.appends_overtake = False
+        self._faults: list[Fault] = []
+        self._gates: list[Gate] = []
+        self._lock = threading.Lock()
+
+    def fail(
+        self,
+        operation: str,
+        error: ErrorMaker = io_error,
+        *,
+        at: int = 1,
+        forever: bool = False,
+        name_end: str = "",
+        drops_unsynced: bool = False,
+    ) -> Fault:
+        """Fail the `at`-th call of `operation` from now on."""
+        fault = Fault(operation, error, at, forever, name_end, drops_unsynced)
+        self._faults.append(fault)
+        return fault
+
+    def repair(self) -> None:
+        """Let no fault strike any more."""
+        self._faults.clear()
+
+    def gate(self, operation: str, name_end: str = "") -> Gate:
+        """Hold every call of `operation` until the gate is opened."""
+        gate = Gate(operation, name_end)
+        self._gates.append(gate)
+        return gate
+
+    def fault(self, operation: str, name: str) -> Fault | None:
+        """Note a call; return the fault that strikes it."""
+        for gate in tuple(self._gates):
+            gate.pass_through(operation, name)
+        with self._lock:
+            self.counts[operation] += 1
+            self.history.append((operation, name))
+            return next((fault for fault in tuple(self._faults) if fault.strikes(operation, name)), None)
+
+    def call(self, operation: str, name: str = "") -> None:
+        fault = self.fault(operation, name)
+        if fault is not None:
+            raise fault.error()
+
+    # The Disk protocol.
+
+    @property
+    def path(self) -> str:
+        return self.inner.path
+
+    def names(self) -> list[str]:
+        self.call("names")
+        return self.inner.names()
+
+    def read(self, name: str) -> bytes:
+        self.call("read", name)
+        return self.inner.read(name)
+
+    def create(self, name: str) -> AppendFile:
+        self.call("create", name)
+        return FaultyFile(self, name, self.inner.create(name))
+
+    def rename(self, old: str, new: str) -> None:
+        self.call("rename", new)
+        self.inner.rename(old, new)
+
+    def remove(self, name: str) -> None:
+        self.call("remove", name)
+        self.inner.remove(name)
+
+    def truncate(self, name: str, size: int) -> None:
+        self.call("truncate", name)
+        self.inner.truncate(name, size)
+
+    def sync(self, name: str) -> None:
+        self.call("sync_file", name)
+        self.inner.sync(name)
+
+    def sync_names(self) -> None:
+        self.call("sync_names")
+        self.inner.sync_names()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def open_on(disk: Disk, *, dispatcher: str = "caller", **others: Any) -> Database:
+    """Open a store on a disk of the test's choice, with the options of `inmem.open`."""
+    options = Options.checked(disk.path, dispatcher=dispatcher, **others)
+    runs = CallerDispatcher() if dispatcher == "caller" else ThreadsDispatcher()
+    ref = start_supervisor(options, runs, SystemClock(), SystemEntropy(), lambda: disk)
+    return Database(ref.ask(Connect()), owner=True)

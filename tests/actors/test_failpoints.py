@@ -1,0 +1,516 @@
+"""Wherever a handler raises, its callers learn the truth, nobody hangs, and the store goes on."""
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import inmem
+from inmem import Database, InmemError, RetryPolicy, StoreFailedError, messages
+from inmem.actors import supervisor as supervisor_module
+from inmem.actors.checkpointer import Checkpointer
+from inmem.actors.coordinator import Coordinator
+from inmem.actors.log_disk import LogDisk
+from inmem.actors.log_writer import LogWriter, MemoryLogWriter
+from inmem.actors.messages import core
+from inmem.actors.messages.transactions import (
+    Begin,
+    CancelCommit,
+    Commit,
+    CommitDecided,
+    Drain,
+    End,
+    ReadOldest,
+    ReadOutcome,
+    ReadStats,
+)
+from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
+from inmem.actors.shard_actor import ShardActor
+from inmem.engine.keys import shard_of
+from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on, refused
+from tests.actors.workload import Worker, in_parallel, state_of
+
+WORKERS = ("ada", "grace", "barbara")
+STORAGES = ("disk", "memory")
+DISPATCHERS = ("caller", "threads")
+WHEN = ("before", "after")
+
+CORE = {
+    Coordinator: (
+        Begin,
+        Commit,
+        core.Validated,
+        core.Appended,
+        core.Applied,
+        End,
+        core.AppendRefused,
+        CancelCommit,
+        core.SegmentRotated,
+        ReadOutcome,
+        ReadStats,
+        ReadOldest,
+    ),
+    ShardActor: (core.Validate, core.Apply, core.Release),
+    LogWriter: (
+        core.Append,
+        core.Synced,
+        core.SegmentStarted,
+        core.SegmentRefused,
+        core.Flush,
+        core.Checkpoint,
+        core.CheckpointWritten,
+        core.CheckpointFailed,
+    ),
+    MemoryLogWriter: (core.Append, core.Flush, core.Checkpoint),
+    LogDisk: (core.Sync, core.StartSegment),
+    Checkpointer: (core.WriteCheckpoint, core.LogFlushed),
+}
+CLOSING = (
+    (Coordinator, Drain),
+    (LogWriter, core.CloseLog),
+    *((actor_class, Drain) for actor_class in PRIMITIVE_ACTORS.values()),
+)
+NEEDS_DISK = {LogWriter, LogDisk, Checkpointer}
+
+
+class BrokenError(Exception):
+    """Raised by failpoints: nothing that any handler expects."""
+
+
+class Failpoint:
+    """Makes one class of actors raise at one kind of message, before or after it was really handled."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, actor_class: type[Any]) -> None:
+        self._original: Callable[[Any, Any], Any] = actor_class.on_receive
+        self._kind: type | None = None
+        self._times = 0
+        self._after = False
+        self._lock = threading.Lock()
+        self.fired = threading.Event()
+        monkeypatch.setattr(actor_class, "on_receive", self._replacement())
+
+    def arm(self, kind: type, when: str, times: int = 1) -> None:
+        with self._lock:
+            self._kind, self._after, self._times = kind, when == "after", times
+        self.fired.clear()
+
+    def disarm(self) -> None:
+        with self._lock:
+            self._times = 0
+
+    def _replacement(self) -> Callable[[Any, Any], Any]:
+        # A function and no bound method, or it would not be called with the actor.
+        def on_receive(actor: Any, message: Any) -> Any:
+            return self._handle(actor, message)
+
+        return on_receive
+
+    def _handle(self, actor: Any, message: Any) -> Any:
+        with self._lock:
+            strikes = self._times > 0 and type(message) is self._kind
+            self._times -= strikes
+        if not strikes:
+            return self._original(actor, message)
+        self.fired.set()
+        if self._after:
+            self._original(actor, message)
+        raise BrokenError(f"{type(actor).__name__} over {type(message).__name__}")
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One store goes through many failures here; storms have tests of their own."""
+    if "storm" not in request.node.name:
+        monkeypatch.setattr(supervisor_module, "RESTARTS_MAX", 10_000)
+
+
+class House:
+    """A store, on a disk that can fail, or in memory."""
+
+    def __init__(self, path: Path, storage: str, dispatcher: str) -> None:
+        self.path = path
+        self.disk = FaultyDisk(path) if storage == "disk" else None
+        self._dispatcher = dispatcher
+        if self.disk is None:
+            self.db = inmem.open(":memory:", shards=2, dispatcher=dispatcher)
+        else:
+            self.db = open_on(self.disk, shards=2, dispatcher=dispatcher)
+
+    def check_reopened(self, workers: list[Worker]) -> None:
+        """Close, and unless it was all in memory find the same again."""
+        live, version = state_of(self.db), self.db.version
+        self.close()
+        if self.disk is None:
+            return
+        assert not self.disk.violations
+        with inmem.open(self.path) as db:
+            assert state_of(db) == live
+            assert db.version == version
+            for worker in workers:
+                worker.check(db)
+
+    def close(self) -> None:
+        in_parallel(self.db.close)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[Callable[[str, str], House]]:
+    houses: list[House] = []
+
+    def build(storage: str, dispatcher: str) -> House:
+        houses.append(House(tmp_path / "db", storage, dispatcher))
+        return houses[-1]
+
+    yield build
+    for built in houses:
+        if built.disk is not None:
+            built.disk.repair()
+        built.close()
+
+
+def tolerant(*works: Callable[[], Any]) -> Callable[[], None]:
+    def run() -> None:
+        for work in works:
+            try:
+                work()
+            except InmemError:
+                continue
+
+    return run
+
+
+def two_runs_on_different_shards() -> tuple[str, str]:
+    first = "left"
+    return first, next(name for name in map(str, range(100)) if shard_of(name, 2) != shard_of(first, 2))
+
+
+def lose_a_conflict(db: Database) -> None:
+    """One shard refuses while the other has prepared, and has to release."""
+    left, right = two_runs_on_different_shards()
+    loser = db.begin(left)
+    loser.put("contended", "loser")
+    loser.on(right).kv.put("contended", "loser")
+    db.put(left, "contended", "winner")
+    with pytest.raises(InmemError):
+        loser.commit()
+
+
+def chores(house: House, kind: type) -> Callable[[], None]:
+    """Everything that makes a store send messages, with the faults that the rare ones need."""
+    db, disk = house.db, house.disk
+
+    def provoke() -> None:
+        if disk is None:
+            return
+        if kind is core.AppendRefused:
+            disk.fail("append", disk_full)
+        elif kind is core.SegmentRefused:
+            disk.fail("create", disk_full, name_end=".wal")
+        elif kind is core.CheckpointFailed:
+            disk.fail("rename", refused)
+
+    return tolerant(
+        provoke,
+        lambda: lose_a_conflict(db),
+        lambda: db.put("chores", "k", 1),
+        lambda: db.begin("chores").abort(),
+        db.stats,
+        lambda: db.outcome("ab-1-0"),
+        db.flush,
+        db.checkpoint,
+        lambda: db._client.directory.coordinator.ask(ReadOldest()),
+        lambda: db._client.directory.coordinator.tell(CancelCommit(10**9, 1.0)),
+    )
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize(
+    ("actor_class", "storage"),
+    [
+        pytest.param(actor_class, storage, id=f"{actor_class.__name__}-{storage}")
+        for actor_class in CORE
+        for storage in STORAGES
+        if (actor_class not in NEEDS_DISK or storage == "disk")
+        and (actor_class is not MemoryLogWriter or storage == "memory")
+    ],
+)
+def test_a_core_actor_raises(house, monkeypatch, actor_class, storage, dispatcher, when):
+    failpoint = Failpoint(monkeypatch, actor_class)
+    built = house(storage, dispatcher)
+    db = built.db
+    workers = [Worker(db, name) for name in WORKERS]
+    on_disk_only = {core.AppendRefused, core.SegmentRotated}
+    for kind in CORE[actor_class]:
+        if storage == "memory" and kind in on_disk_only:
+            continue
+        failpoint.arm(kind, when)
+        in_parallel(*(lambda worker=worker: worker.do(3) for worker in workers), chores(built, kind))
+        assert failpoint.fired.wait(FAILSAFE_S), kind
+        if built.disk is not None:
+            built.disk.repair()
+        failpoint.disarm()
+        in_parallel(partial(db.put, "after", kind.__name__, 1))
+        for worker in workers:
+            worker.check(db)
+            assert not worker.unknown
+    stats = db.stats()
+    assert stats.in_flight == 0
+    built.check_reopened(workers)
+
+
+REQUESTS: dict[str, list[Callable[[int], Any]]] = {
+    "kv": [
+        lambda n: messages.PutKey("run", f"k{n}", n),
+        lambda n: messages.CasKey("run", f"cas{n}", 0, n),
+        lambda _: messages.DeleteKey("run", "k0"),
+        lambda _: messages.GetKey("run", "k1"),
+        lambda _: messages.GetKeys("run", ["k1", "k2"]),
+        lambda _: messages.GetVersionedKey("run", "k1"),
+        lambda _: messages.KeyExists("run", "k1"),
+        lambda _: messages.ListKeys("run"),
+        lambda _: messages.ListKeysWithValues("run"),
+    ],
+    "events": [
+        lambda n: messages.AppendEvent("run", "type", n),
+        lambda n: messages.AppendEvents("run", [("type", n), ("type", n)]),
+        lambda _: messages.ReadEvent("run", 0),
+        lambda _: messages.ReadEvents("run", 0, 3),
+        lambda _: messages.HeadEvent("run"),
+        lambda _: messages.CountEvents("run"),
+        lambda _: messages.ReadEventsByType("run", "type"),
+        lambda _: messages.VerifyEvents("run"),
+    ],
+    "cells": [
+        lambda n: messages.InitCell("run", f"c{n}", n),
+        lambda n: messages.SetCell("run", "c", n),
+        lambda n: messages.CasCell("run", "c", n, n),
+        lambda _: messages.DeleteCell("run", "c0"),
+        lambda _: messages.ReadCell("run", "c"),
+        lambda _: messages.CellExists("run", "c"),
+        lambda _: messages.ListCells("run"),
+    ],
+    "traces": [
+        lambda n: messages.RecordTrace("run", inmem.Thought(str(n))),
+        lambda _: messages.ListTraces("run"),
+        lambda _: messages.CountTraces("run"),
+        lambda _: messages.ListRootTraces("run"),
+        lambda _: messages.QueryTracesByType("run", inmem.Thought),
+    ],
+    "runs": [
+        lambda n: messages.CreateRun(f"run-{n}"),
+        lambda n: messages.GetRun(f"run-{n}"),
+        lambda _: messages.ListRuns(),
+    ],
+}
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("name", [name for name in PRIMITIVE_ACTORS if name in REQUESTS])
+def test_a_primitive_actor_raises_over_a_request(house, monkeypatch, name, storage, dispatcher, when):
+    failpoint = Failpoint(monkeypatch, PRIMITIVE_ACTORS[name])
+    built = house(storage, dispatcher)
+    db = built.db
+    for position, make in enumerate(REQUESTS[name]):
+        requests = [make(10 * position + n) for n in range(5)]
+        failpoint.arm(type(requests[0]), when)
+        futures = [db._client.send(request) for request in requests]
+        answers = 0
+        for future in futures:
+            try:
+                future.get(timeout=FAILSAFE_S)
+                answers += 1
+            except InmemError:
+                continue
+        assert failpoint.fired.wait(FAILSAFE_S)
+        if type(requests[0]) is not messages.CasCell:
+            assert answers >= (5 if when == "after" else 4)
+    built.check_reopened([])
+
+
+def answer_of(future: Any) -> Any:
+    try:
+        return future.get(timeout=FAILSAFE_S)
+    except InmemError as error:
+        return error
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_primitive_actor_raises_while_its_group_is_in_flight(house, monkeypatch, storage, dispatcher, when):
+    failpoint = Failpoint(monkeypatch, PRIMITIVE_ACTORS["events"])
+    built = house(storage, dispatcher)
+    db = built.db
+    for kind in (CommitDecided, messages.HeadEvent):
+        failpoint.arm(kind, when)
+        futures = [db.events.futures.append("run", "type", n) for n in range(20)]
+        head = db._client.send(messages.HeadEvent("run"))
+        futures += [db.events.futures.append("run", "type", n) for n in range(20)]
+        answers = [answer_of(future) for future in futures]
+        assert failpoint.fired.wait(FAILSAFE_S)
+        assert [type(answer) for answer in answers] == [inmem.Event] * 40
+        assert len({event.sequence for event in answers}) == 40
+        answer_of(head)
+    assert db.events.len("run") == 80
+    assert db.events.verify_chain("run").is_valid
+    built.check_reopened([])
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_primitive_actor_raises_over_its_retry(house, monkeypatch, dispatcher, when):
+    from inmem.actors import primitive_actor
+
+    monkeypatch.setattr(primitive_actor, "BACKOFF_AFTER", 0)
+    failpoint = Failpoint(monkeypatch, PRIMITIVE_ACTORS["kv"])
+    built = house("memory", dispatcher)
+    db = built.db
+    core_failpoint = Failpoint(monkeypatch, Coordinator)
+    failpoint.arm(primitive_actor.RetryDue, when)
+    core_failpoint.arm(Commit, "before")
+    futures = [db.kv.futures.put("run", f"k{n}", n) for n in range(5)]
+    assert sorted(future.get(timeout=FAILSAFE_S) for future in futures)
+    assert core_failpoint.fired.wait(FAILSAFE_S)
+    assert failpoint.fired.wait(FAILSAFE_S)
+    assert len(db.kv.list("run")) == 5
+
+
+@pytest.mark.parametrize("position", [0, 2, 4])
+@pytest.mark.parametrize("error", [BrokenError, inmem.InvariantError], ids=["unexpected", "invariant"])
+def test_a_request_that_cannot_be_carried_out_takes_nobody_along(house, monkeypatch, position, error):
+    """Its neighbours in the group, carried out before it or waiting behind it, are carried out by the successor."""
+    kv_class = PRIMITIVE_ACTORS["kv"]
+    original = kv_class.perform
+
+    def perform(actor: Any, txn: Any, message: Any) -> Any:
+        if isinstance(message, messages.PutKey) and message.key == "poison":
+            raise error("injected")
+        return original(actor, txn, message)
+
+    monkeypatch.setattr(kv_class, "perform", perform)
+    built = house("disk", "caller")
+    gate = built.disk.gate("sync")
+    opener = built.db.kv.futures.put("run", "opener", 0)
+    assert gate.arrived.wait(FAILSAFE_S)
+    keys = ["poison" if n == position else f"k{n}" for n in range(5)]
+    futures = [built.db.kv.futures.put("run", key, 1) for key in keys]
+    gate.open()
+    opener.get(timeout=FAILSAFE_S)
+    answers = [answer_of(future) for future in futures]
+    assert isinstance(answers[position], inmem.TransactionAbortedError)
+    assert [type(answer) for n, answer in enumerate(answers) if n != position] == [int] * 4
+    assert built.db.kv.list("run") == sorted([*(key for key in keys if key != "poison"), "opener"])
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize(
+    ("actor_class", "kind"),
+    [pytest.param(actor_class, kind, id=f"{actor_class.__name__}-{kind.__name__}") for actor_class, kind in CLOSING],
+)
+def test_an_actor_raises_while_the_store_is_closed(house, monkeypatch, actor_class, kind, dispatcher, when):
+    failpoint = Failpoint(monkeypatch, actor_class)
+    built = house("disk", dispatcher)
+    workers = [Worker(built.db, name) for name in WORKERS]
+    in_parallel(*(lambda worker=worker: worker.do(2) for worker in workers))
+    failpoint.arm(kind, when)
+    built.check_reopened(workers)
+    assert failpoint.fired.wait(FAILSAFE_S)
+
+
+@pytest.mark.parametrize("actor_class", [Coordinator, LogWriter, PRIMITIVE_ACTORS["kv"]])
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_storm_while_the_store_is_closed_ends(house, monkeypatch, actor_class, dispatcher):
+    failpoint = Failpoint(monkeypatch, actor_class)
+    built = house("disk", dispatcher)
+    built.db.put("run", "k", 1)
+    failpoint.arm(Drain if actor_class is not LogWriter else core.CloseLog, "after", 10**9)
+
+    def close() -> None:
+        try:
+            built.db.close()
+        except StoreFailedError:
+            return
+
+    in_parallel(close)
+    assert failpoint.fired.wait(FAILSAFE_S)
+    failpoint.disarm()
+    with inmem.open(built.path) as db:
+        assert db.get("run", "k") == 1
+
+
+STORMS = [
+    (ShardActor, core.Validate),
+    (ShardActor, core.Apply),
+    (LogWriter, core.Append),
+    (LogWriter, core.Synced),
+    (LogDisk, core.Sync),
+    (Coordinator, Commit),
+    (Coordinator, core.Appended),
+    (Coordinator, core.Applied),
+]
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize(
+    ("storage", "actor_class", "kind"),
+    [
+        *(("disk", *storm) for storm in STORMS),
+        *(("memory", *storm) for storm in STORMS if storm[0] not in NEEDS_DISK),
+        ("memory", MemoryLogWriter, core.Append),
+    ],
+)
+def test_a_storm_ends_in_a_store_for_readers(house, monkeypatch, actor_class, kind, storage, dispatcher, when):
+    failpoint = Failpoint(monkeypatch, actor_class)
+    built = house(storage, dispatcher)
+    db = built.db
+    worker = Worker(db, "ada")
+    worker.do(3)
+    failpoint.arm(kind, when, 10**9)
+    in_parallel(
+        lambda: worker.do(8, RetryPolicy(max_retries=3, base_delay=0.0001)),
+        tolerant(lambda: db.put("run", "k", 1), lambda: db.events.append("run", "type", 1)),
+    )
+    if not (actor_class is Coordinator and kind is Commit and when == "before"):
+        with pytest.raises(StoreFailedError):
+            db.put("run", "late", 1)
+        assert isinstance(worker.errors[-1], StoreFailedError)
+    assert db.kv.list("ada") == db.kv.list("ada")
+    assert db.get("ada", "00000000") == 0
+    assert {0, 1, 2} <= {value for _, value in db.kv.list_with_values("ada")}
+    failpoint.disarm()
+    in_parallel(db.recover)
+    db.put("run", "works again", 1)
+    worker.do(2)
+    for number, token in worker.unknown.items():
+        there = db.get("ada", f"{number:08}") is not None
+        assert (db.outcome(token) == "committed") is there
+    worker.check(db)
+    built.check_reopened([worker])
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize("when", WHEN)
+def test_a_storm_in_a_primitive_actor_leaves_the_others_alone(house, monkeypatch, dispatcher, when):
+    failpoint = Failpoint(monkeypatch, PRIMITIVE_ACTORS["kv"])
+    built = house("disk", dispatcher)
+    db = built.db
+    failpoint.arm(messages.PutKey, when, 10**9)
+    answers = [answer_of(db.kv.futures.put("run", f"k{n}", n)) for n in range(20)]
+    assert isinstance(answers[-1], StoreFailedError)
+    committed = {f"k{n}" for n, answer in enumerate(answers) if isinstance(answer, int)}
+    assert set(db.kv.list("run")) == committed
+    assert isinstance(answer_of(db._client.send(messages.GetKey("run", "k0"))), StoreFailedError)
+    db.transaction("run", lambda txn: txn.put("by hand", 1))
+    assert db.events.append("run", "type", 1).sequence == 0
+    failpoint.disarm()
+    in_parallel(db.recover)
+    db.kv.put("run", "again", 1)
+    built.check_reopened([])

@@ -1,0 +1,165 @@
+"""Transaction: its status table, its end, and what it seals. Reads and writes are in test_table_view.py."""
+
+import pytest
+from immutables import Map
+
+from inmem.engine import transaction as transaction_module
+from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
+from inmem.engine.keys import Tag
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
+from inmem.engine.table_view import Slice
+from inmem.engine.transaction import TRANSITIONS, CommitRequest, Isolation, Transaction, TransactionStatus
+from tests.engine.seeded_entropy import SeededEntropy
+
+ACTIVE, VALIDATING, COMMITTED, ABORTED = TransactionStatus
+PATHS = {ACTIVE: (), VALIDATING: (VALIDATING,), COMMITTED: (VALIDATING, COMMITTED), ABORTED: (ABORTED,)}
+ALLOWED = {(ACTIVE, VALIDATING), (ACTIVE, ABORTED), (VALIDATING, COMMITTED), (VALIDATING, ABORTED)}
+
+
+def begin(isolation: Isolation = Isolation.SNAPSHOT) -> Transaction:
+    table = Table.build({b"k": (2, b"x", 0), b"l": (3, b"y", 0)})
+    return Transaction(7, Snapshot(5, (Map({("r", Tag.KV): table}),)), 1_000, SeededEntropy(), isolation)
+
+
+@pytest.mark.parametrize("to_status", TransactionStatus)
+@pytest.mark.parametrize("from_status", TransactionStatus)
+def test_only_the_documented_transitions_are_possible(from_status, to_status) -> None:
+    txn = begin()
+    for step in PATHS[from_status]:
+        txn.finish(step)
+    if (from_status, to_status) in ALLOWED:
+        txn.finish(to_status)
+        assert txn.status is to_status
+    else:
+        with pytest.raises(TransactionClosedError) as caught:
+            txn.finish(to_status)
+        assert caught.value.status == from_status
+        assert txn.status is from_status
+
+
+def test_the_status_table_covers_every_status() -> None:
+    assert set(TRANSITIONS) == set(TransactionStatus)
+
+
+OPERATIONS = {
+    "a view of another table": lambda txn: txn.view("r", Tag.STATE),
+    "drop_run": lambda txn: txn.drop_run("r"),
+    "new_id": lambda txn: txn.new_id(),
+    "mark": lambda txn: txn.mark(),
+    "rollback_to": lambda txn: txn.rollback_to(0),
+    "seal": lambda txn: txn.seal(),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+@pytest.mark.parametrize("status", [VALIDATING, COMMITTED, ABORTED])
+def test_a_transaction_that_has_ended_refuses_everything(operation, status) -> None:
+    txn = begin()
+    txn.mark()
+    txn.view("r", Tag.KV).put(b"k", b"1")
+    for step in PATHS[status]:
+        txn.finish(step)
+    with pytest.raises(TransactionClosedError) as caught:
+        operation(txn)
+    assert caught.value.status == status
+    assert txn.status is status
+    assert txn.has_writes
+
+
+def test_seal_gives_an_immutable_account_of_everything() -> None:
+    txn = begin(Isolation.SERIALIZABLE)
+    view = txn.view("r", Tag.KV)
+    assert txn.view("r", Tag.KV) is view
+    view.get(b"k")
+    view.get(b"none")
+    view.put(b"p", b"1", 9)
+    view.delete(b"l")
+    view.cas(b"c", 4, b"2")
+    list(view.scan(b"a", b"b"))
+    txn.view("other", Tag.EVENT)
+    txn.drop_run("gone")
+    reads, writes = ((b"k", 2), (b"none", 0), (b"l", 3)), ((b"p", b"1", 9), (b"l", None, 0), (b"c", b"2", 0))
+    assert txn.seal() == CommitRequest(
+        7,
+        5,
+        1_000,
+        (
+            Slice("r", Tag.KV, reads, (b"p", b"l"), ((b"c", 4, False),), ((b"a", b"b"),), writes),
+            Slice("other", Tag.EVENT, (), (), (), (), ()),
+        ),
+        ("gone",),
+    )
+    assert txn.status is VALIDATING
+
+
+def test_a_snapshot_transaction_does_not_remember_ranges() -> None:
+    txn = begin()
+    view = txn.view("r", Tag.KV)
+    list(view.scan())
+    view.count()
+    view.last()
+    assert txn.seal().slices[0].scans == ()
+
+
+def test_a_transaction_too_large_for_one_record_stays_active(monkeypatch) -> None:
+    monkeypatch.setattr(transaction_module, "TRANSACTION_BYTES_MAX", 10)
+    txn = begin()
+    view = txn.view("r", Tag.KV)
+    view.put(b"12345", b"12345")
+    view.delete(b"k")
+    with pytest.raises(UsageError, match="writes 11 bytes, at most 10"):
+        txn.seal()
+    view.put(b"12345", b"1234")
+    assert txn.seal().slices[0].judged == (b"12345", b"k")
+
+
+def test_reading_and_deleting_what_is_not_there_leave_nothing_to_commit() -> None:
+    txn = begin()
+    view = txn.view("r", Tag.KV)
+    view.get(b"k")
+    assert view.delete(b"none") is False
+    view.put(b"new", b"1")
+    assert view.delete(b"new") is True
+    assert not txn.has_writes
+
+
+def test_a_drop_alone_is_something_to_commit() -> None:
+    txn = begin()
+    txn.drop_run("never seen")
+    assert txn.has_writes
+
+
+def test_writes_after_the_drop_of_a_run_start_afresh() -> None:
+    txn = begin()
+    view = txn.view("r", Tag.KV)
+    view.put(b"before", b"1")
+    txn.drop_run("r")
+    view.put(b"after", b"1")
+    assert list(view.scan()) == [(b"after", b"1")]
+    request = txn.seal()
+    assert (request.slices[0].writes, request.dropped_runs) == (((b"after", b"1", 0),), ("r",))
+
+
+def test_dropping_a_run_twice_and_taking_the_second_back_leaves_the_first() -> None:
+    txn = begin()
+    view = txn.view("r", Tag.KV)
+    txn.drop_run("r")
+    view.put(b"between", b"1")
+    mark = txn.mark()
+    txn.drop_run("r")
+    late = txn.view("r", Tag.STATE)
+    txn.rollback_to(mark)
+    assert list(view.scan()) == [(b"between", b"1")]
+    assert (late.get(b"k"), late.slice().reads) == (None, ())
+    assert txn.seal().dropped_runs == ("r",)
+
+
+def test_taking_back_needs_a_mark() -> None:
+    with pytest.raises(InvariantError):
+        begin().rollback_to(0)
+
+
+def test_new_ids_are_different() -> None:
+    txn = begin()
+    assert len({txn.new_id() for _ in range(100)}) == 100

@@ -1,0 +1,62 @@
+"""What the guards count with: messages, calls, and a disk that counts its syncs and bytes."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import inmem
+from inmem.actors.mailbox import Mailbox
+
+
+def calls_of(work: Callable[[], object]) -> int:
+    """Return how many functions written in Python `work` calls: the same on every machine and under any load."""
+    return sum(calls_by_name(work).values())
+
+
+def calls_by_name(work: Callable[[], object]) -> Counter[str]:
+    """Return the same, by name of the function."""
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: Any) -> None:
+        # Counted: what this thread does for `work`, and nothing of the garbage collector's finalizers.
+        if event == "call":
+            calls[frame.f_code.co_name] += 1
+
+    previous = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(previous)
+    calls.pop("__del__", None)
+    return calls
+
+
+@contextmanager
+def messages() -> Iterator[list[tuple[str, str]]]:
+    """Collect (receiver, message) of every delivery while it lasts."""
+    delivered: list[tuple[str, str]] = []
+    deliver = Mailbox.deliver
+
+    def noting(self: Mailbox, message: Any, reply_to: Any) -> None:
+        delivered.append((self.name, type(message).__name__))
+        deliver(self, message, reply_to)
+
+    Mailbox.deliver = noting
+    try:
+        yield delivered
+    finally:
+        Mailbox.deliver = deliver
+
+
+def store_of(keys: int) -> inmem.Database:
+    """Return a store in memory that holds so many keys in run "r"."""
+    db = inmem.open(":memory:")
+    for first in range(0, keys, 5000):
+        with db.begin("r") as txn:
+            for number in range(first, min(first + 5000, keys)):
+                txn.put(f"key-{number:06}", number)
+    return db

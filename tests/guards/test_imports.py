@@ -1,0 +1,75 @@
+"""What `import inmem` brings with it: every millisecond is paid by every short program that uses the store."""
+
+import ast
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import inmem.engine
+import inmem.primitives
+
+FOREIGN = (
+    "click",
+    "rich",
+    "matplotlib",
+    "asyncio",
+    "multiprocessing",
+    "http",
+    "ssl",
+    "sqlite3",
+    "hypothesis",
+    "pytest",
+)
+IMPURE = (
+    "asyncio", "fcntl", "logging", "mmap", "multiprocessing", "os", "pathlib", "pykka", "random", "secrets", "select",
+    "shutil", "signal", "socket", "structlog", "subprocess", "tempfile", "threading", "time",
+)  # fmt: skip
+
+
+def imported_by(code: str) -> set[str]:
+    """Return the top-level modules that an isolated interpreter has after running `code`, and had not before."""
+    script = f"import sys; before = set(sys.modules)\n{code}\nprint(*sorted(set(sys.modules) - before))"
+    completed = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=sys.path[0] or None
+    )
+    return {name.split(".")[0] for name in completed.stdout.split()}
+
+
+@pytest.fixture(scope="module")
+def modules():
+    return imported_by("import inmem")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_importing_inmem_does_not_import(modules, name):
+    assert name not in modules
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the top-level modules that a file imports anywhere, type-only imports excepted."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            pending += node.orelse
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+        else:
+            pending += ast.iter_child_nodes(node)
+    return found
+
+
+@pytest.mark.parametrize("package", [inmem.engine, inmem.primitives])
+def test_the_pure_layers_import_nothing_that_touches_the_world(package):
+    files = [
+        Path(folder) / f"{module.name}.py" for folder in package.__path__ for module in pkgutil.iter_modules([folder])
+    ]
+    assert len(files) > 10
+    offenders = {path.name: imports_of(path) & set(IMPURE) for path in files}
+    assert not {name: modules for name, modules in offenders.items() if modules}

@@ -1,0 +1,233 @@
+"""Bugs of the kinds that have lost people's data, planted into the store on purpose, one at a time.
+
+Each replaces one small piece of the product by the mistaken one. The simulation must find every one of them.
+"""
+
+import contextlib
+import dataclasses
+import queue
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from inmem.actors import core, log_disk, supervisor
+from inmem.actors.actor import Owed
+from inmem.actors.coordinator import Coordinator
+from inmem.actors.log_writer import LogWriter
+from inmem.actors.reaper import Reaper
+from inmem.actors.shard_actor import ShardActor
+from inmem.engine.group_commit import GroupCommit
+from inmem.engine.log_folder import segment_name
+from inmem.engine.pipeline import CommitPipeline
+from inmem.engine.recovery import recover
+from inmem.engine.shard import Shard
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
+from inmem.primitives.events import EventOperations
+from inmem.primitives.record import pack_record, unpack_record
+from inmem.simulation import Faults
+
+Plant = Callable[[pytest.MonkeyPatch], Callable[[], None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class PlantedBug:
+    """One bug, and how it is to be found.
+
+    Attributes:
+        plant: puts it into the store; returns what to call at the start of each run.
+        faults: that it takes to notice it.
+        seeds: within so many it must be found.
+    """
+
+    name: str
+    plant: Plant
+    faults: Faults
+    seeds: int
+
+
+def _nothing() -> None:
+    """Nothing to forget between two runs."""
+
+
+def acknowledge_before_sync(monkeypatch):
+    start_sync = GroupCommit._start_sync
+
+    def mistaken(self):
+        start_sync(self)
+        if self._unanswered is not None:
+            unanswered, self._unanswered = self._unanswered, None
+            self._out.appended(*unanswered)
+
+    monkeypatch.setattr(GroupCommit, "_start_sync", mistaken)
+    return _nothing
+
+
+def publish_before_apply(monkeypatch):
+    appended = CommitPipeline.appended
+
+    def mistaken(self, first_version, transaction_ids):
+        appended(self, first_version, transaction_ids)
+        self._publish(self._logged_version, self._applying.pop(self._logged_version))
+
+    def applied(self, shard, batch_version, root):
+        roots = list(self._published.roots)
+        roots[shard] = root
+        self._published = Snapshot(self._published.version, tuple(roots))
+        self._out.publish(self._published)
+
+    monkeypatch.setattr(CommitPipeline, "appended", mistaken)
+    monkeypatch.setattr(CommitPipeline, "applied", applied)
+    return _nothing
+
+
+def validate_without_prepared_writes(monkeypatch):
+    def unreserve(self, part):
+        for run, tag, *_, writes in part.slices:
+            for key, _, _ in writes:
+                self._prepared_keys.pop((run, tag, key), None)
+        for run in part.dropped_runs:
+            self._prepared_drops.pop(run, None)
+
+    monkeypatch.setattr(Shard, "_blockers", lambda self, part: iter(()))
+    monkeypatch.setattr(Shard, "_unreserve", unreserve)
+    return _nothing
+
+
+def skip_the_directory_fsync(monkeypatch):
+    create_segment = log_disk.create_segment
+
+    class Forgetful:
+        def __init__(self, disk):
+            self._disk = disk
+
+        def __getattr__(self, name):
+            return getattr(self._disk, name)
+
+        def sync_names(self):
+            """Not this time."""
+
+    monkeypatch.setattr(log_disk, "create_segment", lambda disk, *rest: create_segment(Forgetful(disk), *rest))
+    return _nothing
+
+
+def continue_after_a_torn_tail(monkeypatch):
+    def mistaken(disk, shards):
+        recovered, position = recover(disk, shards)
+        if not position.segment:
+            return recovered, position
+        name = segment_name(position.segment)
+        disk.sync(name)
+        for torn in position.torn:
+            if torn.offset == 0:
+                disk.remove(torn.name)
+        disk.sync_names()
+        return recovered, dataclasses.replace(position, end=len(disk.read(name)), torn=())
+
+    monkeypatch.setattr(supervisor, "open_log", mistaken)
+    return _nothing
+
+
+def reuse_a_version_after_recovery(monkeypatch):
+    init = LogWriter.__init__
+
+    def mistaken(self, *args, version, **kwargs):
+        init(self, *args, version=max(0, version - 1), **kwargs)
+
+    monkeypatch.setattr(LogWriter, "__init__", mistaken)
+    return _nothing
+
+
+def drop_one_shards_abort(monkeypatch):
+    release = Coordinator.release
+
+    def mistaken(self, shard, transaction_id):
+        if shard == 0:
+            release(self, shard, transaction_id)
+
+    monkeypatch.setattr(Coordinator, "release", mistaken)
+    return _nothing
+
+
+def deliver_a_reply_twice(monkeypatch):
+    answer = Owed.answer
+
+    def mistaken(self, value):
+        answer(self, value)
+        with contextlib.suppress(queue.Full):
+            if self.reply_to is not None:
+                self.reply_to.set(value)
+
+    monkeypatch.setattr(Owed, "answer", mistaken)
+    return _nothing
+
+
+def restart_an_actor_with_stale_state(monkeypatch):
+    roots: dict[Any, Any] = {}
+
+    class Stale(ShardActor):
+        def __init__(self, mailbox, supervisor, number, index, root, *rest):
+            super().__init__(mailbox, supervisor, number, index, roots.setdefault(mailbox, root), *rest)
+
+    monkeypatch.setattr(core, "ShardActor", Stale)
+    return roots.clear
+
+
+def forget_the_tombstone(monkeypatch):
+    apply = Table.apply
+
+    def mistaken(self, writes, version):
+        table = apply(self, writes, version)
+        if all(value is not None for _, value, _ in writes):
+            return table
+        return Table.build({key: entry for key, entry in table.range() if entry[1] is not None})
+
+    monkeypatch.setattr(Table, "apply", mistaken)
+    return _nothing
+
+
+def event_hash_from_the_unpublished_head(monkeypatch):
+    append, last = EventOperations._append, EventOperations._last
+    heads: dict[str, bytes] = {}
+
+    def remembering(self, events):
+        appended = append(self, events)
+        heads[self._run] = appended[-1].hash
+        return appended
+
+    def mistaken(self):
+        found = last(self)
+        if found is None or self._run not in heads:
+            return found
+        sequence, record = found
+        return sequence, pack_record((*unpack_record(record)[:-1], heads[self._run]))
+
+    monkeypatch.setattr(EventOperations, "_append", remembering)
+    monkeypatch.setattr(EventOperations, "_last", mistaken)
+    return heads.clear
+
+
+def reap_what_a_running_transaction_can_see(monkeypatch):
+    reap = Reaper._reap
+    monkeypatch.setattr(Reaper, "_reap", lambda self, _before_us: reap(self, self._clock.now_us()))
+    return _nothing
+
+
+CRASHES = Faults.crashes()
+ACTOR_CRASHES = Faults(actor_crash=True)
+
+PLANTED = [
+    PlantedBug("acknowledge before sync", acknowledge_before_sync, CRASHES, 100),
+    PlantedBug("publish before apply", publish_before_apply, Faults(), 20),
+    PlantedBug("validate without prepared writes", validate_without_prepared_writes, Faults(), 20),
+    PlantedBug("skip the directory fsync", skip_the_directory_fsync, CRASHES, 50),
+    PlantedBug("continue after a torn tail", continue_after_a_torn_tail, CRASHES, 100),
+    PlantedBug("reuse a version after recovery", reuse_a_version_after_recovery, CRASHES, 50),
+    PlantedBug("drop one shard's abort", drop_one_shards_abort, Faults(), 50),
+    PlantedBug("deliver a reply twice", deliver_a_reply_twice, Faults(), 5),
+    PlantedBug("restart an actor with stale state", restart_an_actor_with_stale_state, ACTOR_CRASHES, 50),
+    PlantedBug("forget the tombstone", forget_the_tombstone, Faults(), 20),
+    PlantedBug("event hash from the unpublished head", event_hash_from_the_unpublished_head, Faults(), 20),
+    PlantedBug("reap what a running transaction can see", reap_what_a_running_transaction_can_see, Faults(), 50),
+]
