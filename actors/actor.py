@@ -54,6 +54,11 @@ class Owed:
         self.transaction_id = 0
         """Of the commit that decides the answer, once it is known."""
 
+    @property
+    def mailbox(self) -> Mailbox:
+        """The address that was asked."""
+        return self._actor.mailbox
+
     def answer(self, value: Any) -> None:
         """Answer with a value."""
         if self._actor.settle(self) and self.reply_to is not None:

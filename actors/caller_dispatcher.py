@@ -141,6 +141,7 @@ class CallerDispatcher:
     def _run(self, until: ReplyFuture[Any] | None, deadline_s: float | None = None) -> None:
         """Run the queue until it is empty, or until somebody else does so once `until` is done or time is up."""
         queue = self._queue
+        popleft = queue.popleft
         running = self._running
         budget = TELLER_MESSAGES_MAX
         while queue:
@@ -150,20 +151,20 @@ class CallerDispatcher:
             try:
                 self._runner = threading.get_ident()
                 while queue:
-                    mailbox, message, reply_to = queue.popleft()
+                    mailbox, message, reply_to = popleft()
                     mailbox.deliver(message, reply_to)
-                    if until is None:
+                    if until is not None:
+                        if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
+                            continue
+                    elif budget:
                         budget -= 1
-                        free = budget < 0
-                    else:
-                        free = until.done or (deadline_s is not None and time.monotonic() >= deadline_s)
-                    if free:
-                        if self._relieving.locked():
-                            return
-                        if self._waiters:
-                            leaving = True
-                            break
-                        self._tired = threading.get_ident()
+                        continue
+                    if self._relieving.locked():
+                        return
+                    if self._waiters:
+                        leaving = True
+                        break
+                    self._tired = threading.get_ident()
             finally:
                 self._runner = self._tired = 0
                 running.release()

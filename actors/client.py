@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pykka
 
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEFAULT_RETRY = RetryPolicy()
+
+_ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isolation}
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -271,8 +273,8 @@ def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:
 
 def _isolation(isolation: str) -> Isolation:
     try:
-        return Isolation(isolation)
-    except ValueError:
+        return _ISOLATIONS[isolation]
+    except (KeyError, TypeError):
         raise UsageError(f"isolation: must be one of {', '.join(Isolation)}, not {isolation!r}") from None
 
 

@@ -41,7 +41,7 @@ class ReplyFuture(pykka.Future[T]):
         waiting: the dispatcher that will deliver the reply; without one, a waiting thread simply blocks.
     """
 
-    __slots__ = ("_baton", "_error", "_value", "_waiting")
+    __slots__ = ("_baton", "_error", "_value", "_waiting", "done")
 
     def __init__(self, waiting: Waiting | None = None) -> None:
         # pykka.Future's own fields, set here to save the call: one future is made for every message that is asked.
@@ -51,11 +51,8 @@ class ReplyFuture(pykka.Future[T]):
         self._value: Any = _UNSET
         self._error: Any = None
         self._baton: LockType | None = None
-
-    @property
-    def done(self) -> bool:
+        self.done = False
         """Whether `get` would return, or raise, at once."""
-        return self._value is not _UNSET
 
     def get(self, *, timeout: float | None = None) -> T:
         """Return the reply, or raise the exception that is the reply.
@@ -69,6 +66,7 @@ class ReplyFuture(pykka.Future[T]):
         if self._get_hook is not None:
             if self._value is _UNSET:
                 self._value = self._get_hook(timeout)
+                self.done = True
             return self._value  # type: ignore[no-any-return]
         if self._value is _UNSET:
             if self._waiting is not None:
@@ -130,6 +128,7 @@ class ReplyFuture(pykka.Future[T]):
         if self._value is not _UNSET or self._get_hook is not None:
             raise queue.Full
         self._value = value
+        self.done = True
         self.nudge()
 
     def set_exception(self, exc_info: Any = None) -> None:
@@ -144,6 +143,7 @@ class ReplyFuture(pykka.Future[T]):
         error_type, error, traceback = info
         self._error = (error_type, error_type() if error is None else error, traceback)
         self._value = None
+        self.done = True
         self.nudge()
 
     def set_get_hook(self, func: Any) -> None:

@@ -68,13 +68,13 @@ class Mailbox:
     def deliver(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Give one message to the actor. Called by the dispatcher only, one message at a time."""
         actor = self.actor
-        if type(message) is Resume:
+        if actor is not None and message.__class__ is not Resume:
+            actor.handle(message, reply_to)
+        elif message.__class__ is Resume:
             self.attach(message.actor)
             waiting, self.stash = self.stash, []
             for kept, kept_reply_to in waiting:
                 self.deliver(kept, kept_reply_to)
-        elif actor is not None:
-            actor.handle(message, reply_to)
         elif self.stopped:
             refuse_dead(self, reply_to)
         else:

@@ -251,8 +251,9 @@ class PrimitiveActor(StoreActor):
 
     @staticmethod
     def _refuse(group: list[tuple[Owed, Any]], error: InmemError) -> None:
-        for owed, result in group:
-            owed.refuse(result.error if isinstance(result, Refusal) else error)
+        # Those too that had been refused already: that may rest on what a neighbour wrote, which is not there.
+        for owed, _ in group:
+            owed.refuse(error)
 
     def _continue_draining(self) -> None:
         if self._draining is not None and not self._waiting and self._in_flight is None:

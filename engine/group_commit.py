@@ -255,7 +255,7 @@ class GroupCommit:
             size_bytes += len(frames[-1])
             if size_bytes >= GROUP_BYTES_MAX:
                 break
-        transaction_ids = tuple(transaction_id for transaction_id, _ in self._pending[:group])
+        transaction_ids = tuple([transaction_id for transaction_id, _ in self._pending[:group]])
         del self._pending[:group]
         try:
             self._out.write(frames[0] if group == 1 else b"".join(frames))
@@ -289,10 +289,11 @@ class GroupCommit:
         synced_end = self._synced_end
         if synced_end == self._end:
             self._sync_owed = False
-        done = [flush for flush in self._flushes if flush.end is not None and flush.end <= synced_end]
-        self._flushes = [flush for flush in self._flushes if flush.end is None or flush.end > synced_end]
-        for flush in done:
-            self._out.flushed(flush.ticket)
+        if self._flushes:
+            done = [flush for flush in self._flushes if flush.end is not None and flush.end <= synced_end]
+            self._flushes = [flush for flush in self._flushes if flush.end is None or flush.end > synced_end]
+            for flush in done:
+                self._out.flushed(flush.ticket)
         if self._starting or self._syncing_to is not None:
             return
         if self._sync_owed or any(flush.end is not None for flush in self._flushes):

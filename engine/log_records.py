@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 import msgpack  # type: ignore[import-untyped]
 
 from inmem.engine.errors import CorruptionError
+from inmem.engine.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_packb: Final = cast("Callable[[Any], bytes]", msgpack.packb)
 _unpackb: Final = cast("Callable[..., object]", msgpack.unpackb)
 
 
@@ -56,7 +56,7 @@ class CommitRecord(NamedTuple):
 def encode_commit(record: CommitRecord) -> bytes:
     """Return the payload of the record's frame. O(bytes)."""
     # Named tuples pack as the arrays the format asks for.
-    return _packb(record)
+    return pack(record)
 
 
 def decode_commit(payload: bytes, path: str, offset: int) -> CommitRecord:

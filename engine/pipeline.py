@@ -30,13 +30,14 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
 from inmem.engine.log_records import CommitRecord, DropRun, TableWrites, encode_commit
-from inmem.engine.shard import Part, Prepared, Refused, Verdict
+from inmem.engine.shard import Blocked, Part, Prepared, Refused, Verdict
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inmem.engine.conflicts import Conflict
+    from inmem.engine.log_records import Operation
     from inmem.engine.snapshot import Root
     from inmem.engine.transaction import CommitRequest
 
@@ -91,6 +92,14 @@ class InFlight(Generic[ReplyT]):
     verdicts: dict[int, Verdict] = field(default_factory=dict)
     waits_for: set[int] = field(default_factory=set)
     cancelled: Exception | None = None
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether every verdict so far lets it commit."""
+        for verdict in self.verdicts.values():  # noqa: SIM110  (a generator costs more than what it looks at)
+            if type(verdict) is not Prepared:
+                return False
+        return True
 
 
 @dataclass(slots=True, eq=False)
@@ -162,7 +171,10 @@ class CommitPipeline(Generic[ReplyT]):
             in_flight = self._pop_appending(transaction_id)
             commits.append((in_flight, version))
             for shard, _ in in_flight.parts:
-                by_shard.setdefault(shard, []).append((transaction_id, version))
+                if shard in by_shard:
+                    by_shard[shard].append((transaction_id, version))
+                else:
+                    by_shard[shard] = [(transaction_id, version)]
             version += 1
         self._logged_version = version - 1
         self._applying[self._logged_version] = Batch(commits, set(by_shard))
@@ -245,22 +257,18 @@ class CommitPipeline(Generic[ReplyT]):
             self._out.validate(shard, part)
 
     def _decide(self, in_flight: InFlight[ReplyT]) -> None:
+        if in_flight.cancelled is None and in_flight.is_prepared:
+            self._append_ready()
+            return
         transaction_id = in_flight.request.transaction_id
         conflicts: list[Conflict] = []
         blockers: set[int] = set()
-        ready = in_flight.cancelled is None
         for shard, _ in in_flight.parts:
             verdict = in_flight.verdicts[shard]
-            if isinstance(verdict, Prepared):
-                continue
-            ready = False
             if isinstance(verdict, Refused):
                 conflicts += verdict.conflicts
-            else:
+            elif isinstance(verdict, Blocked):
                 blockers |= verdict.transaction_ids
-        if ready:
-            self._append_ready()
-            return
         del self._validating[transaction_id]
         self._release(in_flight)
         if in_flight.cancelled is not None:
@@ -336,17 +344,18 @@ class CommitPipeline(Generic[ReplyT]):
         return self._appending.pop(transaction_id)
 
     def _publish(self, version: int, batch: Batch[ReplyT]) -> None:
-        roots = list(self._published.roots)
-        for shard, root in batch.roots.items():
-            roots[shard] = root
-        self._published = Snapshot(version, tuple(roots))
+        roots = tuple(batch.roots.values())
+        if self._shard_count > 1:
+            roots = tuple([batch.roots.get(shard, root) for shard, root in enumerate(self._published.roots)])
+        self._published = Snapshot(version, roots)
         self._out.publish(self._published)
         for in_flight, commit_version in batch.commits:
             self._out.committed(in_flight.reply, in_flight.request, commit_version)
         if self._losers:
             self._answer_losers()
-        for in_flight, _ in batch.commits:
-            self._wake_waiters(in_flight.request.transaction_id)
+        if self._waiters:
+            for in_flight, _ in batch.commits:
+                self._wake_waiters(in_flight.request.transaction_id)
 
     def _answer_losers(self) -> None:
         losers, self._losers = self._losers, {}
@@ -359,6 +368,7 @@ class CommitPipeline(Generic[ReplyT]):
 
 def encode_request(request: CommitRequest) -> bytes:
     """Return the log record of a sealed transaction: its drops first, then its writes, table by table."""
-    drops = tuple(DropRun(run) for run in request.dropped_runs)
-    writes = tuple(TableWrites(part.run, part.tag, part.writes) for part in request.slices if part.writes)
-    return encode_commit(CommitRecord(request.transaction_id, request.timestamp_us, (*drops, *writes)))
+    transaction_id, _, timestamp_us, slices, dropped_runs = request
+    operations: list[Operation] = [DropRun(run) for run in dropped_runs]
+    operations += [TableWrites(part.run, part.tag, part.writes) for part in slices if part.writes]
+    return encode_commit(CommitRecord(transaction_id, timestamp_us, tuple(operations)))

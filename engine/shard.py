@@ -93,11 +93,12 @@ class Shard:
         if conflicts:
             return Refused(conflicts)
         self._prepared[part.transaction_id] = part
-        for run in part.dropped_runs:
-            self._prepared_drops[run] = part.transaction_id
-        for run, tag, _, _, _, _, writes in part.slices:
+        transaction_id, _, slices, dropped_runs = part
+        for run in dropped_runs:
+            self._prepared_drops[run] = transaction_id
+        for run, tag, _, _, _, _, writes in slices:
             for key, _, _ in writes:
-                self._prepared_keys[run, tag, key] = part.transaction_id
+                self._prepared_keys[run, tag, key] = transaction_id
         return PREPARED
 
     def release(self, transaction_id: int) -> None:

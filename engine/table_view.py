@@ -355,8 +355,8 @@ class TableView:
             self.run,
             self.tag,
             tuple(self._reads.items()),
-            tuple(key for key, (_, _, judged) in writes.items() if judged),
+            tuple([key for key, (_, _, judged) in writes.items() if judged]),
             tuple(self._expected),
             tuple(self._scans),
-            tuple((key, value, expires_at) for key, (value, expires_at, _) in writes.items()),
+            tuple([(key, value, expires_at) for key, (value, expires_at, _) in writes.items()]),
         )

@@ -177,7 +177,12 @@ class Transaction:
     @property
     def has_writes(self) -> bool:
         """Whether committing would change anything."""
-        return bool(self._dropped) or any(view.has_writes for view in self._views.values())
+        if self._dropped:
+            return True
+        for view in self._views.values():  # noqa: SIM110  (a generator costs more than what it looks at)
+            if view.has_writes:
+                return True
+        return False
 
     def seal(self) -> CommitRequest:
         """Close the transaction for validation and return it as an immutable request. O(reads + writes).
@@ -187,10 +192,11 @@ class Transaction:
             UsageError: its writes exceed `TRANSACTION_BYTES_MAX`; it stays active.
         """
         self._require_active()
-        slices = tuple(view.slice() for view in self._views.values())
-        size_bytes = sum(
-            len(key) + (0 if value is None else len(value)) for part in slices for key, value, _ in part.writes
-        )
+        slices = tuple([view.slice() for view in self._views.values()])
+        size_bytes = 0
+        for part in slices:
+            for key, value, _ in part.writes:
+                size_bytes += len(key) if value is None else len(key) + len(value)
         if size_bytes > TRANSACTION_BYTES_MAX:
             raise UsageError(f"the transaction writes {size_bytes} bytes, at most {TRANSACTION_BYTES_MAX} are allowed")
         self.finish(TransactionStatus.VALIDATING)

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgpack  # type: ignore[import-untyped]
 
+from inmem.engine.packing import pack
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Field: TypeAlias = "str | bytes | int | bool | tuple[Field, ...] | None"
 
-_packb: Final = cast("Callable[[object], bytes]", msgpack.packb)
 _unpackb: Final = cast("Callable[..., tuple[Any, ...]]", msgpack.unpackb)
 
 
 def pack_record(fields: tuple[Field, ...]) -> bytes:
     """Return the stored form of `fields`, which are valid already. O(bytes)."""
-    return _packb(fields)
+    return pack(fields)
 
 
 def unpack_record(data: bytes) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import pytest
 
 import inmem
 from inmem import Database, InmemError, RetryPolicy, StoreFailedError, messages
-from inmem.actors import supervisor as supervisor_module
+from inmem.actors import restart_limit
 from inmem.actors.checkpointer import Checkpointer
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.log_disk import LogDisk
@@ -124,7 +124,7 @@ class Failpoint:
 def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One store goes through many failures here; storms have tests of their own."""
     if "storm" not in request.node.name:
-        monkeypatch.setattr(supervisor_module, "RESTARTS_MAX", 10_000)
+        monkeypatch.setattr(restart_limit, "RESTARTS_MAX", 10_000)
 
 
 class House:

@@ -16,7 +16,7 @@ from inmem import (
     StoreFailedError,
     TransactionAbortedError,
 )
-from inmem.actors import supervisor as supervisor_module
+from inmem.actors import restart_limit
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.log_writer import LogWriter, MemoryLogWriter
 from inmem.actors.messages.core import Append, Flush
@@ -190,7 +190,7 @@ def test_two_actors_that_fail_at_once_make_one_restart_and_owe_nothing(disk, mon
     in_writer, in_coordinator = Failpoint(monkeypatch, LogWriter), Failpoint(monkeypatch, Coordinator)
     db.put("run", "k", 1)
     supervisor = db._client.directory.supervisor.mailbox.actor
-    cores = supervisor._core
+    cores = supervisor._core.number
     in_writer.arm(Flush, "after")
     in_coordinator.arm(ReadStats, "after")
     dispatcher = db._client.directory.dispatcher
@@ -203,7 +203,7 @@ def test_two_actors_that_fail_at_once_make_one_restart_and_owe_nothing(disk, mon
     assert in_writer.fired.is_set()
     assert in_coordinator.fired.is_set()
     db.put("run", "k", 2)
-    assert supervisor._core == cores + 1
+    assert supervisor._core.number == cores + 1
     db.close()
 
 
@@ -212,7 +212,7 @@ def descriptors() -> int:
 
 
 def test_restarts_leave_no_descriptors_behind(db, disk, monkeypatch):
-    monkeypatch.setattr(supervisor_module, "RESTARTS_MAX", 10_000)
+    monkeypatch.setattr(restart_limit, "RESTARTS_MAX", 10_000)
     db.put("run", "k", 0)
     db.recover()
     before = descriptors()
@@ -367,7 +367,7 @@ def test_a_failed_store_does_not_guess_outcomes(db, disk):
 def test_in_memory_outcomes_are_remembered_across_restarts(monkeypatch):
     with inmem.open(":memory:") as db:
         directory = db._client.directory
-        salt = directory.supervisor.mailbox.actor._salt
+        salt = directory.supervisor.mailbox.actor._core.salt
         txn = db.begin("run")
         txn.put("k", 1)
         txn.commit()

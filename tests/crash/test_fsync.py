@@ -210,7 +210,7 @@ def test_a_segment_that_may_come_back_is_never_written_around(disk, removal):
 def test_a_checkpoint_that_cannot_be_synced_leaves_the_store_alone(disk, operation):
     db = open_on(disk)
     db.put("run", "k", 1)
-    cores = db._client.directory.supervisor.mailbox.actor._core
+    cores = db._client.directory.supervisor.mailbox.actor._core.number
     fault = disk.fail(
         operation,
         io_error if operation == "sync" else refused,
@@ -221,7 +221,7 @@ def test_a_checkpoint_that_cannot_be_synced_leaves_the_store_alone(disk, operati
     with pytest.raises(inmem.StorageError):
         db.checkpoint()
     assert fault.struck.is_set()
-    assert db._client.directory.supervisor.mailbox.actor._core == cores
+    assert db._client.directory.supervisor.mailbox.actor._core.number == cores
     db.put("run", "k", 2)
     assert db.checkpoint() == 2
     db.put("run", "k", 3)

@@ -1003,7 +1003,7 @@ def test_outcome_tells_what_became_of_a_commit(tmp_path, reopen):
     with pytest.raises(ConflictError):
         aborted.commit()
     supervisor = db._client.directory.supervisor.mailbox.actor
-    tokens = [f"{supervisor._salt:016x}-{txn.id}-{txn.start_version}" for txn in (committed, aborted, open_one)]
+    tokens = [f"{supervisor._core.salt:016x}-{txn.id}-{txn.start_version}" for txn in (committed, aborted, open_one)]
     if reopen:
         db.close()
         db = inmem.open(path)

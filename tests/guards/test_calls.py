@@ -15,8 +15,8 @@ BOUNDS = {
     "get": 11,
     "get_in_transaction": 9,
     "begin": 58,
-    "put": 200,
-    "read_modify_write": 200,
+    "put": 180,
+    "read_modify_write": 185,
 }
 
 

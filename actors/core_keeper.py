@@ -1,0 +1,246 @@
+"""Keeping the core alive: starting it, halting it when one of its actors fails, and rebuilding it from the log.
+
+The numbered steps are those of `supervisor.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inmem.actors.core import CoreMailboxes, CoreState, start_core
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.log_opening import paused_collection, rewrite_tail
+from inmem.actors.log_writer import MemoryLogWriter
+from inmem.actors.messages.control import Halt
+from inmem.actors.messages.transactions import Commit, CommitAborted, Committed, End
+from inmem.engine.errors import (
+    CommitOutcomeUnknownError,
+    InmemError,
+    ReadOnlyError,
+    StoreFailedError,
+    TransactionAbortedError,
+)
+from inmem.engine.outcomes import Outcomes
+from inmem.engine.recovery import Recovered, recover
+from inmem.engine.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from inmem.actors.actor import Owed
+    from inmem.actors.core import Core
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.options import Options
+    from inmem.actors.published import Published
+    from inmem.actors.restart_limit import RestartLimit
+    from inmem.engine.ports import Clock, Disk, Entropy
+    from inmem.engine.recovery import LogPosition
+
+log = QuietLogger("inmem.supervisor")
+
+
+class CoreKeeper:
+    """The core of one store, through all its incarnations.
+
+    Args:
+        supervisor: told of failures.
+        options: how the store was opened.
+        published: where the state is made visible.
+        clock: the store's time.
+        system_clock: the machine's.
+        entropy: for salts.
+        limit: says when to give up.
+
+    Attributes:
+        mailboxes: the addresses of the core.
+        disk: the database's folder, once it is open; None without files.
+        number: of the running core, counting up.
+        salt: of the running core.
+        refusal: why it accepts no writes, or None.
+    """
+
+    def __init__(
+        self,
+        supervisor: MailboxRef,
+        options: Options,
+        *,
+        published: Published,
+        clock: StoreClock,
+        system_clock: Clock,
+        entropy: Entropy,
+        limit: RestartLimit,
+    ) -> None:
+        self.mailboxes = CoreMailboxes.create(supervisor.mailbox.dispatcher, options.shards)
+        self.disk: Disk | None = None
+        self.number = 0
+        self.salt = 0
+        self.refusal: InmemError | None = None
+        self._supervisor = supervisor
+        self._options = options
+        self._published = published
+        self._clock = clock
+        self._system_clock = system_clock
+        self._entropy = entropy
+        self._limit = limit
+        self._reaper: MailboxRef | None = None
+        self._running: Core | None = None
+        self._outcomes = Outcomes({}, 0)
+        self._halting: set[str] = set()
+        self._debts: list[Owed] = []
+        self._failed_because: BaseException | None = None
+
+    def serve(self, reaper: MailboxRef) -> None:
+        """Learn whom the coordinator tells of keys that will expire."""
+        self._reaper = reaper
+
+    def start(
+        self,
+        recovered: Recovered,
+        position: LogPosition | None,
+        *,
+        lost_after: int | None = None,
+        refusal: InmemError | None = None,
+    ) -> None:
+        """Step 3: put new actors behind the addresses. The state is published already."""
+        self.number += 1
+        self.salt = self._entropy.bits(64)
+        self.refusal = refusal
+        self._outcomes = Outcomes(recovered.outcomes, recovered.outcomes_since)
+        state = CoreState(
+            number=self.number,
+            salt=self.salt,
+            transaction_id=recovered.transaction_id_max,
+            outcomes=self._outcomes,
+            position=position,
+            last_drop_version=recovered.last_drop_version,
+            lost_after=lost_after,
+            refusal=refusal,
+        )
+        self._running = start_core(
+            self.mailboxes,
+            state,
+            supervisor=self._supervisor,
+            options=self._options,
+            published=self._published,
+            clock=self._clock,
+            system_clock=self._system_clock,
+            disk=self.disk,
+            reaper=self._reaper,
+            predecessor=None if self._running is None else self._running.coordinator,
+        )
+
+    def fail(self, name: str | None, error: BaseException | None) -> None:
+        """Step 1: have the core halt, because `name` has failed with `error` or because somebody asked for it."""
+        if self._halting or self._running is None:
+            return
+        self._failed_because = error
+        if error is not None:
+            self._limit.note_failure()
+        # Those too that have not been resumed yet: their Halt arrives behind their Resume.
+        members = self._running.members
+        self._halting = {mailbox.name for mailbox in members}
+        for mailbox in members:
+            if mailbox.name != name:
+                mailbox.ref.tell(Halt(self.number))
+
+    def note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> bool:
+        """One actor has halted; when it was the last one, rebuild the core and return True."""
+        if core != self.number or name not in self._halting:
+            return False
+        self._halting.discard(name)
+        self._debts.extend(owed)
+        if self._halting:
+            return False
+        self._rebuild()
+        return True
+
+    def _rebuild(self) -> None:
+        """Steps 2 to 5."""
+        if self._running is not None:
+            self._running.writer.release()
+        published = self._published.snapshot
+        old_salt = self.salt
+        logged, position, refusal = self._read_log()
+        lost_after: int | None = None
+        if logged is not None and refusal is None:
+            recovered, version = logged, logged.version
+            if version < published.version:
+                lost_after, version = version, published.version + 1
+            self._published.snapshot = Snapshot(version, recovered.roots)
+            self._clock.floor_us = max(self._clock.floor_us, recovered.time_floor_us)
+        else:
+            recovered = self._what_is_published()
+        known = logged.outcomes if logged is not None else None if self.disk is not None else recovered.outcomes
+        log.warning(
+            "restarted" if refusal is None else "failed",
+            version=self._published.snapshot.version,
+            because=repr(self._failed_because),
+            in_flight=len(self._debts),
+        )
+        self.start(recovered, position, lost_after=lost_after, refusal=refusal)
+        debts, self._debts = self._debts, []
+        for owed in debts:
+            if isinstance(owed.message, Commit):
+                self._pay(owed, known, old_salt)
+            else:
+                self._ask_again(owed)
+
+    def _read_log(self) -> tuple[Recovered | None, LogPosition | None, InmemError | None]:
+        """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
+        refusal: InmemError | None = None
+        if self._limit.is_exceeded:
+            refusal = StoreFailedError(f"actors keep failing, the last time with {self._failed_because!r}")
+        if self.disk is None:
+            return None, None, refusal
+        if self._options.read_only:
+            return None, None, ReadOnlyError(f"{self._options.path} was opened for reading")
+        logged: Recovered | None = None
+        position: LogPosition | None = None
+        try:
+            with paused_collection():
+                logged, position = recover(self.disk, self._options.shards)
+            if refusal is None:
+                position = rewrite_tail(self.disk, position, self._clock.now_us())
+        except Exception as error:
+            # Whatever it is, callers wait for the end of this.
+            log.warning("log_unusable", error=repr(error), exc_info=error)
+            refusal = refusal or StoreFailedError(str(error) or repr(error))
+        return logged, position, refusal
+
+    def _what_is_published(self) -> Recovered:
+        """Return the state of a store without a log, or with one that it cannot go on with.
+
+        The log may hold commits that are not published, and then nothing is said about commits that are not known.
+        """
+        published = self._published.snapshot
+        is_whole = self.disk is None or self._options.read_only
+        since = self._outcomes.since if is_whole else published.version + 1
+        outcomes = self._outcomes.up_to(published.version)
+        if self._running is not None and isinstance(self._running.writer, MemoryLogWriter):
+            # Published, and perhaps not recorded yet: callers who wait for those have committed.
+            numbered = self._running.writer.numbered
+            outcomes |= {(self.salt, number): version for number, version in numbered if version <= published.version}
+        return Recovered(published.version, 0, 0, published.roots, outcomes, since, 0, 0)
+
+    def _pay(self, owed: Owed, known: Mapping[tuple[int, int], int] | None, salt: int) -> None:
+        """Step 4. `known` are the outcomes of all commits that may have happened, None if nobody can tell."""
+        version = None if known is None else known.get((salt, owed.transaction_id))
+        if version is not None and version <= self._published.snapshot.version:
+            owed.answer(Committed(version))
+        elif owed.transaction_id == 0 or (known is not None and version is None):
+            restarted = TransactionAbortedError("the store restarted before it was committed")
+            owed.answer(CommitAborted(restarted if self.refusal is None else self.refusal))
+        else:
+            token = f"{salt:016x}-{owed.transaction_id}-{owed.message.request.start_version}"
+            reason = "the log cannot be read" if known is None else "the log cannot be made durable"
+            owed.answer(CommitAborted(CommitOutcomeUnknownError(token, reason)))
+        # Whatever became of it, that transaction does not run any more.
+        self.mailboxes.coordinator.ref.send(End(owed.transaction_id), None)
+
+    def _ask_again(self, owed: Owed) -> None:
+        """Step 5."""
+        if self._limit.is_exceeded and self.refusal is not None:
+            owed.refuse(self.refusal)
+        else:
+            owed.mailbox.ref.send(owed.message, owed.reply_to)

@@ -1,0 +1,137 @@
+"""The primitive actors and the reaper of one store: started together, replaced one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.mailbox import Mailbox
+from inmem.actors.messages.control import Halt, Resume
+from inmem.actors.messages.reaping import FindExpiring
+from inmem.actors.messages.transactions import CommitDecided
+from inmem.actors.primitive_actor import PrimitiveActor, RetryDue, StandIn
+from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
+from inmem.actors.reaper import Reaper
+from inmem.engine.errors import InvariantError, StoreFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem.actors.dispatcher import Dispatcher
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.messages.control import ActorFailed
+    from inmem.actors.published import Published
+    from inmem.engine.ports import Entropy
+
+PrimitiveActorT = TypeVar("PrimitiveActorT", bound=PrimitiveActor)
+
+log = QuietLogger("inmem.supervisor")
+
+
+class PrimitiveGroup:
+    """Addresses of the primitive actors and the reaper, and who is behind them.
+
+    Args:
+        dispatcher: runs them.
+        supervisor: told of failures.
+        coordinator: takes their commits.
+        published: the newest snapshot.
+        clock: the store's time.
+        entropy: for ids and jitter.
+
+    Attributes:
+        mailboxes: of the primitive actors, by name.
+        reaper: the reaper's.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        supervisor: MailboxRef,
+        coordinator: MailboxRef,
+        published: Published,
+        clock: StoreClock,
+        entropy: Entropy,
+    ) -> None:
+        self.mailboxes = {name: Mailbox(name, dispatcher) for name in PRIMITIVE_ACTORS}
+        self.reaper = Mailbox("reaper", dispatcher)
+        self._supervisor = supervisor
+        self._coordinator = coordinator
+        self._published = published
+        self._clock = clock
+        self._entropy = entropy
+        self._stand_ins: dict[str, StandIn] = {}
+
+    def __iter__(self) -> Iterator[Mailbox]:
+        return iter((*self.mailboxes.values(), self.reaper))
+
+    def start(self) -> None:
+        """Put an actor behind every address."""
+        for name, mailbox in self.mailboxes.items():
+            mailbox.ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, None)))
+        self._start_reaper()
+
+    def replace(self, failed: ActorFailed, *, give_up: bool) -> None:
+        """Put a successor behind the address of a failed actor.
+
+        Args:
+            failed: what is known of the failure. A primitive actor's requests pass to the successor.
+            give_up: it has failed too often; the successor refuses everything with `StoreFailedError`.
+        """
+        if failed.name == self.reaper.name:
+            if not give_up:
+                self._start_reaper()
+            return
+        if not isinstance(failed.actor, PrimitiveActor):
+            raise InvariantError(f"{failed.name} is not a primitive actor")
+        ref = self.mailboxes[failed.name].ref
+        if give_up:
+            log.error("gave_up", actor=failed.name)
+            stand_in = self._stand_ins[failed.name] = self._make(StandIn, failed.name, failed.actor)
+            reason = f"the {failed.name} actor keeps failing, the last time with {failed.error!r}"
+            stand_in.refuse_all(StoreFailedError(reason))
+            ref.tell(Resume(stand_in))
+        else:
+            ref.tell(Resume(self._make(PRIMITIVE_ACTORS[failed.name], failed.name, failed.actor)))
+        if isinstance(failed.message, CommitDecided):
+            ref.tell(failed.message)
+        ref.tell(RetryDue(None))
+
+    def dismiss_stand_ins(self) -> None:
+        """Give actors that had been given up another chance; `note_halted` goes on from here."""
+        for name in self._stand_ins:
+            self.mailboxes[name].ref.tell(Halt(0))
+
+    def note_halted(self, name: str) -> None:
+        """An actor has halted: if it was a stand-in, the real one takes its place."""
+        stand_in = self._stand_ins.pop(name, None)
+        if stand_in is not None:
+            ref = self.mailboxes[name].ref
+            ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, stand_in)))
+            ref.tell(RetryDue(None))
+
+    def _make(
+        self, actor_class: type[PrimitiveActorT], name: str, predecessor: PrimitiveActor | None
+    ) -> PrimitiveActorT:
+        return actor_class(
+            self.mailboxes[name],
+            self._supervisor,
+            coordinator=self._coordinator,
+            published=self._published,
+            clock=self._clock,
+            entropy=self._entropy,
+            predecessor=predecessor,
+        )
+
+    def _start_reaper(self) -> None:
+        reaper = Reaper(
+            self.reaper,
+            self._supervisor,
+            coordinator=self._coordinator,
+            published=self._published,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+        self.reaper.ref.tell(Resume(reaper))
+        self.reaper.ref.tell(FindExpiring())

@@ -1,0 +1,53 @@
+"""Bugs that the simulation has found, each as the smallest scenario that shows it."""
+
+import contextlib
+
+import inmem
+from inmem.simulation import Faults, explore
+from inmem.simulation.linearizability import CellModel, Operation, check_linearizable
+
+
+def test_an_actor_whose_group_lost_and_had_nothing_left_to_write_answers_the_next_request():
+    # It took itself to be pausing before another attempt, and waited for a timer that nobody had set.
+    def scenario(sim):
+        db = sim.open(memory=True)
+        db.cells.init("run", "cell", 0)
+
+        def asks_twice():
+            with contextlib.suppress(inmem.CasConflictError):
+                db.cells.cas("run", "cell", 1, "swapped")
+            db.cells.set("run", "cell", "set")
+
+        sim.spawn(asks_twice)
+        sim.spawn(lambda: db.transaction("run", lambda txn: txn.cells.set("cell", "other")), name="other")
+        sim.run()
+
+    explore(scenario, seeds=200)
+
+
+def test_nobody_is_refused_because_of_a_write_that_came_to_nothing():
+    # Two requests of one group: the second was refused because of what the first wrote, and then the disk was full.
+    def scenario(sim):
+        db = sim.open()
+        db.cells.set("run", "cell", 0)
+        done = []
+
+        def swaps(value):
+            called_at, returned_at = len(sim.steps), None
+            result = None
+            try:
+                result = db.cells.cas("run", "cell", 1, value)
+                returned_at = len(sim.steps) + 1
+            except inmem.CasConflictError:
+                result = "refused"
+                returned_at = len(sim.steps) + 1
+            except inmem.DiskFullError:
+                return
+            done.append(Operation(f"cas 1 {value}", CellModel.cas(1, value), result, called_at, returned_at))
+
+        for value in range(3):
+            sim.spawn(swaps, value, name=f"swaps-{value}")
+        sim.run()
+        check_linearizable(done, (1, 0, True))
+
+    explore(scenario, seeds=300, faults=Faults(full_disk=0.2))
