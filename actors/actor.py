@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LATER: Final = object()
 """Returned by a handler whose answer comes later, through the `Owed` it has kept."""
 
-_STOP = pykka_messages._ActorStop  # noqa: SLF001  (pykka's own stop message has no public name)
+_STOP = pykka_messages._ActorStop  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (it has no public name)
 _PYKKA_MESSAGES = frozenset({
     _STOP,
     pykka_messages.ProxyCall,

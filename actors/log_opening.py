@@ -16,7 +16,7 @@ from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame, read
 from inmem.engine.recovery import recover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from inmem.engine.ports import Disk
     from inmem.engine.recovery import LogPosition, Recovered
@@ -131,7 +131,7 @@ def read_beside_owner(disk: Disk, shards: int) -> Recovered:
 
 
 @contextlib.contextmanager
-def paused_collection() -> Iterator[None]:
+def paused_collection() -> Generator[None]:
     """Keep the garbage collector from walking again and again through what recovery is building."""
     was_enabled = gc.isenabled()
     gc.disable()

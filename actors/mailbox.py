@@ -163,7 +163,9 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
     @overload
     def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any: ...
 
-    def ask(self, message: Any, *, block: bool = True, timeout: float | None = None) -> Any:
+    def ask(  # pyright: ignore[reportIncompatibleMethodOverride]  (block is True unless said otherwise, as in pykka)
+        self, message: Any, *, block: bool = True, timeout: float | None = None
+    ) -> Any:
         """Send a message and return the reply, or with ``block=False`` a future of it.
 
         Raises:

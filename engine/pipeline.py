@@ -89,8 +89,8 @@ class InFlight(Generic[ReplyT]):
     reply: ReplyT
     parts: tuple[tuple[int, Part], ...]
     record: bytes
-    verdicts: dict[int, Verdict] = field(default_factory=dict)
-    waits_for: set[int] = field(default_factory=set)
+    verdicts: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
+    waits_for: set[int] = field(default_factory=set[int])
     cancelled: Exception | None = None
 
     @property
@@ -108,7 +108,7 @@ class Batch(Generic[ReplyT]):
 
     commits: list[tuple[InFlight[ReplyT], int]]
     awaited: set[int]
-    roots: dict[int, Root] = field(default_factory=dict)
+    roots: dict[int, Root] = field(default_factory=dict[int, "Root"])
 
 
 class CommitPipeline(Generic[ReplyT]):

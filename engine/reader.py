@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
     from inmem.engine.table import Entry
+    from inmem.engine.table_view import Buffered
 
 
 class ReadView(TableView):
@@ -77,8 +78,13 @@ class ReadView(TableView):
         """Nothing is written here."""
         return False
 
-    def _buffer(self, *_: object) -> NoReturn:
-        raise InvariantError("a reader was asked to write")
+    def _buffer(
+        self,
+        key: bytes,
+        buffered: Buffered,  # noqa: ARG002  (whatever it is)
+        expectation: tuple[bytes, int, bool] | None = None,  # noqa: ARG002
+    ) -> NoReturn:
+        raise InvariantError(f"a reader was asked to write {key!r}")
 
 
 class Reader(Transaction):

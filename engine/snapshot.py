@@ -37,7 +37,8 @@ class Snapshot:
     @classmethod
     def empty(cls, shards: int) -> Snapshot:
         """Return the snapshot of a database that nothing was ever written to."""
-        return cls(0, (Map(),) * shards)
+        nothing: Root = Map()
+        return cls(0, (nothing,) * shards)
 
     def table(self, run: str, tag: int) -> Table | None:
         """Return the run's table of that tag, or None if nothing was ever written to it. O(1)."""

@@ -13,8 +13,7 @@ from inmem.engine.errors import (
 )
 from inmem.engine.keys import Key, Tag
 from inmem.primitives import trace_index
-from inmem.primitives.index_key import PRESENT
-from inmem.primitives.index_key import POSITION_BYTES
+from inmem.primitives.index_key import POSITION_BYTES, PRESENT
 from inmem.primitives.trace_kinds import KINDS, Custom, Decision, ErrorTrace, Query, Thought, ToolCall, pack_kind
 from inmem.primitives.traces import Trace, TraceOperations
 from tests.primitives.machine import HOSTILE_NAMES, TransactionMachine, limits, name_sets, names, picks, values
