@@ -34,13 +34,14 @@ class HypothesisChooser:
     def __init__(self, data: DataObject) -> None:
         # A source of random numbers that Hypothesis controls and shrinks; quicker than a draw for each choice.
         self._random = data.draw(st.randoms(use_true_random=False))
+        self._stop: BaseException | None = None
         self.made: list[int] = []
 
     def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
         """Return any alternative; Hypothesis prefers the first."""
         if count == 1:
             return 0
-        choice = self._random.randrange(count)
+        choice = self._draw(count)
         self.made.append(choice)
         return choice
 
@@ -48,9 +49,25 @@ class HypothesisChooser:
         """Return True with about the given probability; Hypothesis prefers False."""
         if probability <= 0:
             return False
-        happens = self._random.randrange(CHANCE_STEPS) >= CHANCE_STEPS * (1 - probability)
+        happens = self._draw(CHANCE_STEPS) >= CHANCE_STEPS * (1 - probability)
         self.made.append(int(happens))
         return happens
+
+    def finish(self) -> None:
+        """End the test case the way Hypothesis wanted it to end, if it did."""
+        if self._stop is not None:
+            raise self._stop
+
+    def _draw(self, count: int) -> int:
+        # Hypothesis ends a test case by raising from a draw. That may be inside an actor's handler, which would take
+        # it for a failure of the actor and go on. So the run goes on without it, the simplest way, and `finish` ends
+        # the case.
+        if self._stop is None:
+            try:
+                return self._random.randrange(count)
+            except BaseException as stop:  # noqa: BLE001
+                self._stop = stop
+        return 0
 
 
 def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults | None = None) -> Callable[[], None]:
@@ -61,7 +78,11 @@ def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults 
 
     @given(st.data())
     def test(data: DataObject) -> None:
-        Simulation(0, faults, chooser=HypothesisChooser(data)).check(scenario)
+        chooser = HypothesisChooser(data)
+        try:
+            Simulation(0, faults, chooser=chooser).check(scenario)
+        finally:
+            chooser.finish()
 
     run: Callable[[], None] = test
     return run
