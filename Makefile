@@ -33,7 +33,7 @@ test: .venv/.dev
 	$(PYTEST) $(PYTEST_ARGS)
 
 coverage: .venv/.dev
-	$(PYTEST) --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory coverage-report
 
 # More than 90 % of everything, more than 95 % of the layers that decide what a commit is; lines and branches.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import weakref
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pykka
@@ -182,6 +183,8 @@ class Client:
     ) -> T:
         """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
         timeout_s = _timeout(timeout)
+        if not isinstance(retry, RetryPolicy):
+            raise UsageError(f"retry: must be an inmem.RetryPolicy, not {retry!r}")
         deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
         for attempt in itertools.count():
             remaining_s = None if deadline_s is None else deadline_s - self.monotonic_s()
@@ -195,6 +198,9 @@ class Client:
             else:
                 try:
                     result = fn(txn)
+                    if isinstance(result, Coroutine):
+                        result.close()
+                        raise UsageError("fn: must be a plain function; an async one would run after the commit")
                 except BaseException:
                     if txn.status is TransactionStatus.ACTIVE:
                         txn.abort()

@@ -112,7 +112,10 @@ class FolderDisk:
             if not create or read_only:
                 raise DatabaseNotFoundError(path)
             self._guard(lambda: _make_folders(os.path.abspath(path)))
-        if not read_only:
+        if read_only:
+            if not os.path.exists(self._join(LOCK_NAME)):
+                raise DatabaseNotFoundError(path)
+        else:
             self._acquire(create=create)
             _owners.add(self)
 

@@ -16,7 +16,9 @@ from inmem.actors.messages.kv import (
     PutKey,
 )
 from inmem.actors.primitive_actor import COMMIT_VERSION, Postpone, PrimitiveActor
+from inmem.engine.conflicts import CasConflict
 from inmem.engine.errors import CasConflictError, InvariantError
+from inmem.engine.keys import Key
 from inmem.primitives.kv import KVOperations
 
 if TYPE_CHECKING:
@@ -64,5 +66,6 @@ def _cas(kv: KVOperations, message: CasKey) -> Any:
     actual = kv.version(message.key)
     kv.cas(message.key, message.expected_version, message.value, message.ttl)
     if actual != message.expected_version:
-        raise CasConflictError(f"key {message.key!r}", message.expected_version, actual)
+        conflict = CasConflict(Key.kv(message.run, message.key), message.expected_version, actual)
+        raise CasConflictError(str(conflict.key), message.expected_version, actual, (conflict,))
     return COMMIT_VERSION

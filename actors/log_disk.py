@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.actor import StoreActor
 from inmem.actors.messages.core import SegmentRefused, SegmentStarted, StartSegment, Sync, Synced
 from inmem.engine.errors import InvariantError, StorageError
-from inmem.engine.log_folder import segment_name
+from inmem.engine.log_folder import TEMPORARY_SUFFIX, segment_name
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef
@@ -64,15 +64,22 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
             appended to the one before since, so nothing may be.
     """
     name = segment_name(header.number)
-    file = disk.create(name)
+    # A header that carries frames over makes void what they were in the segment before: the one must not be seen
+    # without the others. So such a segment gets its name when all of it is durable.
+    first_name = name + TEMPORARY_SUFFIX if frames else name
+    if first_name != name and first_name in disk.names():
+        disk.remove(first_name)
+    file = disk.create(first_name)
     try:
         file.append(header.encode() + frames)
         file.sync()
+        if first_name != name:
+            disk.rename(first_name, name)
         disk.sync_names()
     except BaseException as error:
         file.close()
         try:
-            disk.remove(name)
+            disk.remove(name if name in disk.names() else first_name)
             disk.sync_names()
         except StorageError as second:
             raise OSError(f"{name} could not be created ({error}), nor removed again: {second}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.log_disk import create_segment
-from inmem.engine.errors import StorageError
+from inmem.engine.errors import CorruptionError, FormatVersionError, StorageError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.log_folder import path_of, read_segment, segment_name, torn_name
 from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame, read_frames
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Disk
     from inmem.engine.recovery import LogPosition, Recovered
 
-READ_ONLY_ATTEMPTS = 10
+READ_ONLY_ATTEMPTS = 50
 """How often a reader beside the owner looks at the folder anew because files changed under it."""
 
 log = QuietLogger("inmem.recovery")
@@ -124,9 +124,12 @@ def read_beside_owner(disk: Disk, shards: int) -> Recovered:
         names = disk.names()
         try:
             return recover(disk, shards)[0]
-        except StorageError:
+        except (CorruptionError, FormatVersionError):
             if disk.names() == names:
                 break
+        except StorageError:
+            # A file that was listed is gone: the owner has finished a checkpoint meanwhile.
+            continue
     return recover(disk, shards)[0]
 
 

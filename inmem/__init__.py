@@ -84,12 +84,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def open(path: str | os.PathLike[str], **options: Any) -> Database:  # noqa: A001  (as in sqlite3, dbm, shelve)
+def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
+    path: str | os.PathLike[str],
+    *,
+    durability: str = "always",
+    sync_interval: float = 0.1,
+    shards: int = 1,
+    dispatcher: str = "caller",
+    read_only: bool = False,
+    create: bool = True,
+) -> Database:
     """Open a database, recovering it if need be, and return a handle. Closing the handle closes the database.
 
     Args:
         path: the database's folder, made if it is missing; ":memory:" for one without files.
-        **options: those of `spawn`.
+        durability: see `spawn`, as for the other options.
+        sync_interval: seconds.
+        shards: storage shards.
+        dispatcher: "caller" or "threads".
+        read_only: look at the state as of opening.
+        create: whether to make a missing database.
 
     Raises:
         DatabaseLockedError: somebody has it open.
@@ -97,7 +111,16 @@ def open(path: str | os.PathLike[str], **options: Any) -> Database:  # noqa: A00
         FormatVersionError: not a database, or one written by a newer version.
         UsageError: an option is not acceptable.
     """
-    return Database(_directory(spawn(path, **options)), owner=True)
+    ref = spawn(
+        path,
+        durability=durability,
+        sync_interval=sync_interval,
+        shards=shards,
+        dispatcher=dispatcher,
+        read_only=read_only,
+        create=create,
+    )
+    return Database(_directory(ref), owner=True)
 
 
 def spawn(

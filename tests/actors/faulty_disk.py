@@ -89,7 +89,7 @@ class Gate:
 class FaultyFile:
     def __init__(self, disk: "FaultyDisk", name: str, file: AppendFile) -> None:
         self._disk = disk
-        self._name = name
+        self.name = name
         self._file = file
         self._synced = 0
         self.sync_failed = False
@@ -100,18 +100,18 @@ class FaultyFile:
 
     def append(self, data: bytes) -> None:
         if self.sync_failed and not self._disk.appends_overtake:
-            self._disk.violations.append(f"append to {self._name} after its sync had failed")
-        self._disk.call("append", self._name)
+            self._disk.violations.append(f"append to {self.name} after its sync had failed")
+        self._disk.call("append", self.name)
         self._file.append(data)
 
     def sync(self) -> None:
         if self.sync_failed:
-            self._disk.violations.append(f"sync of {self._name} was retried")
-        fault = self._disk.fault("sync", self._name)
+            self._disk.violations.append(f"sync of {self.name} was retried")
+        fault = self._disk.fault("sync", self.name)
         if fault is not None:
             self.sync_failed = True
             if fault.drops_unsynced:
-                self._disk.inner.truncate(self._name, self._synced)
+                self._disk.inner.truncate(self.name, self._synced)
             raise fault.error()
         self._file.sync()
         self._synced = self._file.size
@@ -140,6 +140,7 @@ class FaultyDisk:
         self._faults: list[Fault] = []
         self._gates: list[Gate] = []
         self._lock = threading.Lock()
+        self._files: dict[str, FaultyFile] = {}
 
     def fail(
         self,
@@ -196,11 +197,15 @@ class FaultyDisk:
 
     def create(self, name: str) -> AppendFile:
         self.call("create", name)
-        return FaultyFile(self, name, self.inner.create(name))
+        file = self._files[name] = FaultyFile(self, name, self.inner.create(name))
+        return file
 
     def rename(self, old: str, new: str) -> None:
         self.call("rename", new)
         self.inner.rename(old, new)
+        if old in self._files:
+            self._files[new] = self._files.pop(old)
+            self._files[new].name = new
 
     def remove(self, name: str) -> None:
         self.call("remove", name)

@@ -45,7 +45,7 @@ def test_one_failed_sync_is_not_retried_and_the_tail_is_written_anew(disk):
     txn.put("k", "v")
     assert txn.commit() == 2
     assert fault.struck.is_set()
-    assert ("create", "000000000002.wal") in disk.history
+    assert ("rename", "000000000002.wal") in disk.history
     data = disk.inner.read("000000000002.wal")
     header = SegmentHeader.decode(data, "", is_last=False)
     commits = [frame.version for frame in read_frames(data, header, "", None) if frame.kind == FrameKind.COMMIT]
