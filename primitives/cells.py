@@ -76,8 +76,7 @@ class CellOperations:
             CasConflictError: the cell is at another version, `actual`, in this transaction's view.
             CellNotFoundError: there is no such cell.
         """
-        if type(expected) is not int:
-            raise UsageError(f"expected: must be an int, not {type(expected).__name__}")
+        checked_version(expected)
         key = _key(name)
         data = encode_value(value)
         version, updated_at, current = self._load(key)
@@ -177,3 +176,14 @@ class CellOperations:
 
 def _key(name: str) -> bytes:
     return user_key(name, where="cell name")
+
+
+def checked_version(expected: int) -> int:
+    """Return the version that a compare-and-swap on a cell expects; the cell says whether it makes sense.
+
+    Raises:
+        UsageError: not exactly an int.
+    """
+    if type(expected) is not int:
+        raise UsageError(f"expected: must be an int, not {type(expected).__name__}")
+    return expected

@@ -67,7 +67,7 @@ class EventOperations:
 
     def append(self, event_type: str, payload: object = None) -> Event:
         """Append one event and return it. See `append_many`."""
-        _checked_type(event_type, "event_type")
+        checked_type(event_type, "event_type")
         return self._append([(event_type, encode_value(payload, "payload"))])[0]
 
     def append_many(self, events: Iterable[tuple[str, object]]) -> Events:
@@ -83,14 +83,7 @@ class EventOperations:
 
         Complexity: O(log n) plus O(payload bytes).
         """
-        encoded: list[tuple[str, bytes]] = []
-        for at, event in enumerate(events):
-            if type(event) not in (tuple, list) or len(event) != 2:
-                raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {event!r:.80}")
-            event_type, payload = event
-            _checked_type(event_type, f"events[{at}].event_type")
-            encoded.append((event_type, encode_value(payload, f"events[{at}].payload")))
-        return self._append(encoded)
+        return self._append(encoded_events(events))
 
     def read(self, sequence: int) -> Event | None:
         """Return the event, or None if there are not that many yet. O(1)."""
@@ -135,7 +128,7 @@ class EventOperations:
 
         Complexity: O(log n) plus O(1) per event returned, whatever lies between.
         """
-        prefix = name_component(_checked_type(event_type, "event_type"))
+        prefix = name_component(checked_type(event_type, "event_type"))
         start = prefix if after is None else prefix + event_key(after) + b"\x00"
         entries = self._index.scan(start, prefix_end(prefix))
         return at_most((self._indexed(key) for key, _ in entries), limit)
@@ -195,7 +188,29 @@ def _index_key(event_type: str, key: bytes) -> bytes:
     return name_component(event_type) + key
 
 
-def _checked_type(event_type: str, where: str) -> str:
+def checked_type(event_type: str, where: str = "event_type") -> str:
+    """Return the type of an event.
+
+    Raises:
+        InvalidKeyError: it could not be a key, or is empty.
+    """
     if not user_key(event_type, where=where):
         raise InvalidKeyError(f"{where}: must not be empty")
     return event_type
+
+
+def encoded_events(events: Iterable[Any]) -> list[tuple[str, bytes]]:
+    """Return (type, payload) pairs with the payloads encoded.
+
+    Raises:
+        InvalidKeyError, InvalidValueError, UsageError: one of them is not acceptable; the message says which.
+    """
+    encoded: list[tuple[str, bytes]] = []
+    for at, event in enumerate(events):
+        if type(event) not in (tuple, list) or len(event) != 2:
+            raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {event!r:.80}")
+        # Taken apart once: what is checked is what is kept, whatever another thread does to a list meanwhile.
+        event_type, payload = event
+        checked_type(event_type, f"events[{at}].event_type")
+        encoded.append((event_type, encode_value(payload, f"events[{at}].payload")))
+    return encoded

@@ -83,7 +83,7 @@ class KVOperations:
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of those `keys` that exist, in the order asked for, all from one snapshot."""
         found: dict[str, Any] = {}
-        for key in _several(keys):
+        for key in several(keys):
             data = self._view.get(user_key(key))
             if data is not None:
                 found[key] = decode_value(data)
@@ -120,9 +120,9 @@ class KVOperations:
         Raises:
             InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
         """
-        if type(expected_version) is not int or expected_version < 0:
-            raise UsageError(f"expected_version: must be an int of at least 0, not {expected_version!r}")
-        self._view.cas(user_key(key), expected_version, encode_value(value), deadline_us(self._now_us, ttl))
+        self._view.cas(
+            user_key(key), checked_version(expected_version), encode_value(value), deadline_us(self._now_us, ttl)
+        )
 
     def wrote(self, key: str) -> bool:
         """Return whether this transaction has put or deleted the key: its version is then not known yet."""
@@ -157,7 +157,23 @@ class KVOperations:
         return ((key, decode_value(data)) for key, data in scan_names(self._view, prefix))
 
 
-def _several(keys: Iterable[str]) -> Iterable[str]:
+def checked_version(expected_version: int) -> int:
+    """Return the version that a compare-and-swap on a key expects.
+
+    Raises:
+        UsageError: not an int of at least 0.
+    """
+    if type(expected_version) is not int or expected_version < 0:
+        raise UsageError(f"expected_version: must be an int of at least 0, not {expected_version!r}")
+    return expected_version
+
+
+def several(keys: Iterable[str]) -> Iterable[str]:
+    """Return `keys`.
+
+    Raises:
+        UsageError: it is one str, whose characters nobody means.
+    """
     if isinstance(keys, str):
         raise UsageError("keys: must be several str, not one")
     return keys

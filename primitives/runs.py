@@ -143,10 +143,7 @@ class RunOperations:
 
     def fail_run(self, run_id: str | UUID, error: str) -> RunMetadata:
         """Move the run to Failed and keep `error`, the reason. See `update_status`."""
-        if type(error) is not str:
-            raise InvalidValueError("error", f"must be a str, not {type(error).__name__}")
-        encode_value(error, "error")
-        return self._move(run_id, RunStatus.FAILED, error)
+        return self._move(run_id, RunStatus.FAILED, checked_error(error))
 
     def cancel_run(self, run_id: str | UUID) -> RunMetadata:
         """Move the run to Cancelled. See `update_status`."""
@@ -317,3 +314,15 @@ def _metadata(name: str, record: RunRecord) -> RunMetadata:
         metadata,
         record.error,
     )
+
+
+def checked_error(error: str) -> str:
+    """Return the reason for which a run failed.
+
+    Raises:
+        InvalidValueError: not a str that can be stored.
+    """
+    if type(error) is not str:
+        raise InvalidValueError("error", f"must be a str, not {type(error).__name__}")
+    encode_value(error, "error")
+    return error

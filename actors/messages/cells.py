@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
+from inmem.primitives.cells import checked_version
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -51,7 +52,7 @@ class CasCell(Request):
     expected: int
     value: Any
 
-    EDGE: ClassVar = {**_NAMED, "expected": edge.cell_version, "value": edge.value()}
+    EDGE: ClassVar = {**_NAMED, "expected": checked_version, "value": edge.value()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import Encoded, encode_value
-from inmem.engine.errors import InvalidKeyError, InvalidValueError, UsageError
 from inmem.engine.keys import event_key, user_key
+from inmem.primitives.events import encoded_events
 from inmem.primitives.index_key import time_bound
-from inmem.primitives.kv import deadline_us
+from inmem.primitives.kv import deadline_us, several
 from inmem.primitives.labels import encoded_metadata
 from inmem.primitives.paging import at_most
 
@@ -67,9 +67,7 @@ def metadata(argument: object) -> Encoded:
 
 def keys(argument: Iterable[str]) -> tuple[str, ...]:
     """Return several keys."""
-    if isinstance(argument, str):
-        raise UsageError("keys: must be several str, not one")
-    return tuple(map(name("key"), argument))
+    return tuple(map(name("key"), several(argument)))
 
 
 def limit(argument: int | None) -> int | None:
@@ -84,50 +82,12 @@ def ttl_s(argument: float | None) -> float | None:
     return argument
 
 
-def key_version(argument: int) -> int:
-    """Return the version that a compare-and-swap on a key expects."""
-    if type(argument) is not int or argument < 0:
-        raise UsageError(f"expected_version: must be an int of at least 0, not {argument!r}")
-    return argument
-
-
-def cell_version(argument: int) -> int:
-    """Return the version that a compare-and-swap on a cell expects; the cell says whether it makes sense."""
-    if type(argument) is not int:
-        raise UsageError(f"expected: must be an int, not {type(argument).__name__}")
-    return argument
-
-
 def sequence(argument: int) -> int:
     """Return the sequence of an event."""
     event_key(argument)
     return argument
 
 
-def event_type(argument: str, where: str = "event_type") -> str:
-    """Return the type of an event."""
-    if not user_key(argument, where=where):
-        raise InvalidKeyError(f"{where}: must not be empty")
-    return argument
-
-
 def events(argument: Iterable[tuple[str, object]]) -> tuple[tuple[str, Encoded], ...]:
     """Return (type, payload) pairs with the payloads encoded."""
-    sealed: list[tuple[str, Encoded]] = []
-    pairs: Iterable[Any] = argument
-    for at, pair in enumerate(pairs):
-        if type(pair) not in {tuple, list} or len(pair) != 2:
-            raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {pair!r:.80}")
-        # Taken apart once: what is checked is what is sent, whatever another thread does to a list meanwhile.
-        kind, payload = pair
-        kind = event_type(kind, f"events[{at}].event_type")
-        sealed.append((kind, Encoded(encode_value(payload, f"events[{at}].payload"))))
-    return tuple(sealed)
-
-
-def error_text(argument: str) -> str:
-    """Return the reason for which a run failed."""
-    if type(argument) is not str:
-        raise InvalidValueError("error", f"must be a str, not {type(argument).__name__}")
-    encode_value(argument, "error")
-    return argument
+    return tuple([(kind, Encoded(payload)) for kind, payload in encoded_events(argument)])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
+from inmem.primitives.events import checked_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,7 @@ class AppendEvent(Request):
     event_type: str
     payload: Any = None
 
-    EDGE: ClassVar = {"run": normalize_run_id, "event_type": edge.event_type, "payload": edge.value("payload")}
+    EDGE: ClassVar = {"run": normalize_run_id, "event_type": checked_type, "payload": edge.value("payload")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class ReadEventsByType(Request):
 
     EDGE: ClassVar = {
         "run": normalize_run_id,
-        "event_type": edge.event_type,
+        "event_type": checked_type,
         "limit": edge.limit,
         "after": edge.optional(edge.sequence),
     }

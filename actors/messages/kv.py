@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
+from inmem.primitives.kv import checked_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,7 +45,7 @@ class CasKey(Request):
     value: Any
     ttl: float | None = None
 
-    EDGE: ClassVar = {**_KEYED, "expected_version": edge.key_version, "value": edge.value(), "ttl": edge.ttl_s}
+    EDGE: ClassVar = {**_KEYED, "expected_version": checked_version, "value": edge.value(), "ttl": edge.ttl_s}
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def few_remembered_runs():
 
 
 class Oracle:
-    """All commits so far, in order, and what SEMANTICS says of a transaction that comes after them."""
+    """All commits so far, in order, and what docs/transactions.md says of a transaction that comes after them."""
 
     def __init__(self) -> None:
         self.history: list[tuple[int, Part]] = []
