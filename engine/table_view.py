@@ -1,7 +1,7 @@
 """One table as one transaction sees it: the snapshot below, the transaction's own writes above, and what it read.
 
-The view is where the rules of reading and buffering live (docs/transactions.md: reads come from the snapshot, own writes win,
-per key the last operation in program order wins). It works on encoded bytes; values are encoded by the callers.
+The view is where the rules of reading and buffering live (docs/transactions.md): reads come from the snapshot, own
+writes win, per key the last operation in program order wins. It works on encoded bytes; callers encode values.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The main workload over many seeds: a fixed range, the same in every run, and a fresh one.
 
-INMEM_SEEDS says how many seeds each of the two ranges has; CI runs 1,000.
+INMEM_SEEDS says how many seeds the fixed range has; the fresh one has a tenth of that. CI runs 1,900 and 190.
 """
 
 import os
@@ -36,7 +36,7 @@ def test_every_promise_holds_in_a_fixed_range_of_seeds(kind):
 def test_every_promise_holds_in_a_fresh_range_of_seeds(kind, capsys):
     with capsys.disabled():
         sys.stdout.write(f"\nfresh seeds from INMEM_FRESH_START={FRESH_START} ")
-    assert explore(workload, max(1, SEEDS // len(FAULTS)), first_seed=FRESH_START, faults=FAULTS[kind])
+    assert explore(workload, max(1, SEEDS // 10 // len(FAULTS)), first_seed=FRESH_START, faults=FAULTS[kind])
 
 
 def test_one_seed_can_be_run_alone():
