@@ -183,7 +183,7 @@ class Client:
     ) -> T:
         """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
         timeout_s = _timeout(timeout)
-        if not isinstance(retry, RetryPolicy):
+        if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"retry: must be an inmem.RetryPolicy, not {retry!r}")
         deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
         for attempt in itertools.count():

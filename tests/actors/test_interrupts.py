@@ -105,15 +105,17 @@ class StrikeAt:
 
     def __init__(self, number):
         self._left = number
+        self._before = None
         self.struck = False
         self.in_del = False
 
     def __enter__(self):
+        self._before = sys.gettrace()
         sys.settrace(self._enter)
         return self
 
     def __exit__(self, *_):
-        sys.settrace(None)
+        sys.settrace(self._before)
 
     def _enter(self, frame, event, argument):
         name = frame.f_code.co_filename

@@ -50,14 +50,14 @@ class Tracer:
     @contextmanager
     def tracing(self) -> Iterator[None]:
         """Trace this thread and those that it starts."""
-        before = sys.gettrace()
+        before, before_in_threads = sys.gettrace(), threading.gettrace()
         threading.settrace(self._call)
         sys.settrace(self._call)
         try:
             yield
         finally:
             sys.settrace(before)
-            threading.settrace(before)
+            threading.settrace(before_in_threads)
 
     def _call(self, frame: FrameType, _event: str, _: Any) -> Any:
         return self._line if frame.f_code.co_filename in TRACED else None
