@@ -57,7 +57,7 @@ class Checkpointer(StoreActor):
                 else:
                     version = checkpoint.snapshot.version
                     log.info("checkpoint_written", version=version, bytes=size_bytes)
-                    self._writer.tell(CheckpointWritten(self.core, version, size_bytes))
+                    self._writer.tell(CheckpointWritten(self.core, version, size_bytes, checkpoint.first_segment))
             case _:
                 raise InvariantError(f"the checkpointer cannot handle {type(message).__name__}")
 
@@ -107,4 +107,4 @@ class Checkpointer(StoreActor):
         failure = (
             error if isinstance(error, StorageError) else StorageError(f"the checkpoint could not be synced: {error}")
         )
-        self._writer.tell(CheckpointFailed(self.core, failure))
+        self._writer.tell(CheckpointFailed(self.core, failure, message.first_segment))

@@ -87,7 +87,10 @@ class LogWriter(StoreActor):
         self._timer_runs = False
         # With the version that the checkpoint must have reached: what had been acknowledged when it was asked for.
         self._checkpoints: list[tuple[Owed, int]] = []
-        self._checkpoint_runs = False
+        # A checkpoint is named by the segment that it begins with; several may be under way when segments fill fast.
+        self._rotation_wanted = False
+        self._rotated_to = 0
+        self._checkpointed_to = 0
         self._closing: Owed | None = None
         self._closed = False
         self._group = GroupCommit(
@@ -125,9 +128,11 @@ class LogWriter(StoreActor):
                 self._checkpoints.append((self.owe(message), self._group.version))
                 self._start_checkpoint()
                 return LATER
-            case CheckpointWritten(_, version, _):
+            case CheckpointWritten(_, version, _, first_segment):
+                self._checkpointed_to = max(self._checkpointed_to, first_segment)
                 self._end_checkpoint(version, None)
-            case CheckpointFailed(_, error):
+            case CheckpointFailed(_, error, first_segment):
+                self._checkpointed_to = max(self._checkpointed_to, first_segment)
                 self._end_checkpoint(0, error)
             case CloseLog() if self._closed:
                 return LogClosed(self._group.version)
@@ -175,20 +180,25 @@ class LogWriter(StoreActor):
 
     def rotated(self, number: int, base_version: int) -> None:
         """Start the checkpoint that makes the segments before `number` superfluous."""
-        self._checkpoint_runs = True
+        self._rotation_wanted = False
+        self._rotated_to = number
         self._coordinator.tell(SegmentRotated(self.core, number, base_version))
 
     def not_rotated(self, error: StorageError) -> None:
         """Give up the checkpoint."""
+        self._rotation_wanted = False
         self._end_checkpoint(0, error)
 
     def _start_checkpoint(self) -> None:
         if not self._checkpoint_runs:
-            self._checkpoint_runs = True
+            self._rotation_wanted = True
             self._group.rotate()
 
+    @property
+    def _checkpoint_runs(self) -> bool:
+        return self._rotation_wanted or self._checkpointed_to < self._rotated_to
+
     def _end_checkpoint(self, version: int, error: StorageError | None) -> None:
-        self._checkpoint_runs = False
         waiting, self._checkpoints = self._checkpoints, []
         for owed, version_min in waiting:
             if error is not None:

@@ -167,6 +167,7 @@ class CheckpointWritten(NamedTuple):
     core: int
     version: int
     size_bytes: int
+    first_segment: int
 
 
 class CheckpointFailed(NamedTuple):
@@ -174,6 +175,7 @@ class CheckpointFailed(NamedTuple):
 
     core: int
     error: StorageError
+    first_segment: int
 
 
 class CloseLog(NamedTuple):
