@@ -6,7 +6,6 @@ snapshot. Everything else is a request to an actor.
 
 from __future__ import annotations
 
-import itertools
 import os
 import weakref
 from collections.abc import Coroutine
@@ -186,7 +185,8 @@ class Client:
         if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"retry: must be an inmem.RetryPolicy, not {retry!r}")
         deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             remaining_s = None if deadline_s is None else deadline_s - self.monotonic_s()
             if remaining_s is not None and timeout_s is not None and remaining_s <= 0:
                 raise TransactionTimeoutError(timeout_s)
@@ -216,7 +216,7 @@ class Client:
             if deadline_s is not None:
                 delay_s = min(delay_s, max(0.0, deadline_s - self.monotonic_s()))
             self.directory.dispatcher.sleep(delay_s)
-        raise InvariantError("unreachable")
+            attempt += 1
 
     def _commit_in_time(self, message: Commit, remaining_s: float, timeout_s: float) -> Any:
         if self._unusable is not None:

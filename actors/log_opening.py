@@ -57,9 +57,7 @@ def open_log(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
     for damaged in position.damaged:
         log.warning("checkpoint_passed_over", error=str(damaged))
     for name in position.obsolete:
-        # A checkpointer of this process that was overtaken by another one may still be tidying up the same files.
-        if name in disk.names():
-            disk.remove(name)
+        disk.remove(name)
     if position.torn or position.obsolete:
         disk.sync_names()
     if position.segment and not position.is_clean:

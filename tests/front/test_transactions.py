@@ -18,32 +18,10 @@ from inmem import (
     TransactionTimeoutError,
     WriteConflict,
 )
+from tests.actors.stage import in_threads
 
 FAILSAFE_S = 60.0
 AT_ONCE = RetryPolicy(base_delay=0, max_delay=0)
-
-
-def in_threads(works):
-    """Run each in a thread of its own, all starting at once; return the results, or raise the first exception."""
-    barrier = threading.Barrier(len(works))
-    results, errors = [None] * len(works), []
-
-    def run(index, work):
-        barrier.wait(FAILSAFE_S)
-        try:
-            results[index] = work()
-        except BaseException as error:  # noqa: BLE001  (raised again below)
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=item, daemon=True) for item in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(FAILSAFE_S)
-    if errors:
-        raise errors[0]
-    assert not any(thread.is_alive() for thread in threads), "a thread hangs"
-    return results
 
 
 def disturbed(db, times, key="x"):
@@ -355,7 +333,7 @@ def test_every_reader_sees_all_of_a_commit_or_none(any_db):
             seen += values
         assert seen == sorted(seen)
 
-    in_threads([write, read, read])
+    in_threads(*[write, read, read])
 
 
 def test_keys_reach_every_primitive(any_db):
@@ -706,7 +684,7 @@ def test_transactions_may_be_nested_and_are_independent(any_db):
 def test_a_put_never_fails_by_conflict(any_db):
     db = any_db
     versions = in_threads(
-        [lambda number=number: [db.put("run", "x", number) for _ in range(60)] for number in range(6)]
+        *[lambda number=number: [db.put("run", "x", number) for _ in range(60)] for number in range(6)]
     )
     assert db.version == max(max(mine) for mine in versions)
     assert all(mine == sorted(mine) for mine in versions)
@@ -719,7 +697,7 @@ def test_every_commit_raises_the_version_by_one(any_db):
     def work(number):
         return [db.transaction(f"run {number}", lambda txn, n=n: txn.put("k", n)) or db.version for n in range(50)]
 
-    in_threads([lambda number=number: work(number) for number in range(4)])
+    in_threads(*[lambda number=number: work(number) for number in range(4)])
     assert db.version == 200
     with db.begin("run 0") as txn:
         versions = [txn.get_versioned(Key.kv(f"run {number}", "k")).version for number in range(4)]
@@ -751,7 +729,7 @@ def test_eight_threads_on_one_counter_lose_no_update(tmp_path, dispatcher, durab
             txn.put("x", value)
             return value
 
-        results = in_threads([lambda: [db.transaction("run", increment, retry=retry) for _ in range(40)]] * 8)
+        results = in_threads(*[lambda: [db.transaction("run", increment, retry=retry) for _ in range(40)]] * 8)
         assert sorted(itertools.chain(*results)) == list(range(1, 321))
         assert db.get("run", "x") == db.version == 320
     with inmem.open(tmp_path / "db") as db:
@@ -783,7 +761,7 @@ def test_money_is_neither_made_nor_lost(any_db):
             with db.begin("run 0") as txn:
                 assert sum(txn.get(Key.kv(*account)) for account in accounts) == 600
 
-    in_threads([*(lambda number=number: move(number) for number in range(4)), audit])
+    in_threads(*[*(lambda number=number: move(number) for number in range(4)), audit])
     assert sum(db.get(*account) for account in accounts) == 600
 
 
@@ -804,13 +782,13 @@ def test_a_commit_is_visible_to_every_later_begin_before_its_caller_learns(any_d
                 assert (txn.get("x") or 0) >= known
             assert (db.get("run", "x") or 0) >= known
 
-    in_threads([write, read, read])
+    in_threads(*[write, read, read])
 
 
 def test_concurrent_appenders_all_succeed(any_db):
     db = any_db
     results = in_threads(
-        [lambda number=number: [db.events.append("run", "type", number) for _ in range(40)] for number in range(6)]
+        *[lambda number=number: [db.events.append("run", "type", number) for _ in range(40)] for number in range(6)]
     )
     sequences = [event.sequence for events in results for event in events]
     assert sorted(sequences) == list(range(240))
@@ -824,7 +802,7 @@ def test_a_slow_transaction_blocks_nobody(any_db):
 
     def slow(txn):
         before = txn.get("x")
-        in_threads([lambda number=number: db.put("other", f"{number}", 1) for number in range(4)])
+        in_threads(*[lambda number=number: db.put("other", f"{number}", 1) for number in range(4)])
         assert txn.get("x") == before
         txn.put("y", 1)
 
