@@ -6,6 +6,9 @@ so handing a message over costs no thread switch: that is what makes thousands o
 
 Actors that may block have a thread of their own; what they send comes back through the same queue.
 
+The main thread runs actors only while no signal handler of the program's own could strike in the middle of a message;
+otherwise a deputy, a thread of the dispatcher's own, runs the queue for it.
+
 Two things are worth knowing when reading `_run`. Nobody stays trapped running other people's work: a thread whose own
 reply is there, or whose time is up, hands over to one that still waits, or else lets the next thread that posts take
 over. And no message is ever left behind: whoever finds the lock taken has already queued its message, and whoever lets
@@ -21,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
-from inmem.actors.threads_dispatcher import ThreadLane
+from inmem.actors.lane import Lane
+from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
 
 if TYPE_CHECKING:
@@ -49,7 +53,9 @@ class CallerDispatcher:
         self._runner = 0
         self._tired = 0
         self._waiters: deque[ReplyFuture[Any]] = deque()
-        self._lanes: dict[Mailbox, ThreadLane] = {}
+        self._lanes: dict[Mailbox, Lane[tuple[Any, ReplyTo | None]]] = {}
+        self._deputy: Lane[None] = Lane("inmem-deputy", self._stand_in)
+        self._deputy_ident = 0
         self._timers = Timers()
 
     def future(self) -> ReplyFuture[Any]:
@@ -59,30 +65,36 @@ class CallerDispatcher:
     def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
         """Queue a message, and run the queue unless somebody is at it."""
         if mailbox.own_thread:
-            self._lane(mailbox).put(message, reply_to)
+            self._lane(mailbox).put((message, reply_to))
             if interrupts.pending:
                 interrupts.raise_pending()
             return
         self._queue.append((mailbox, message, reply_to))
         if not self._running.locked():
-            self._run(None)
-            if interrupts.pending:
-                interrupts.raise_pending()
+            if not self._deputized():
+                self._run(None)
         elif self._tired and self._tired != threading.get_ident():
-            self._relieve(patiently=False)
-            if interrupts.pending:
-                interrupts.raise_pending()
+            if not self._deputized():
+                self._relieve(patiently=False)
         elif len(self._queue) > QUEUE_MESSAGES_MAX and self._runner != threading.get_ident():
+            if interrupts.is_exposed():
+                # Whoever runs the queue lets this go when it is done or relieved.
+                with self._running:
+                    return
             self._relieve(patiently=True)
-            if interrupts.pending:
-                interrupts.raise_pending()
+        else:
+            return
+        if interrupts.pending:
+            interrupts.raise_pending()
 
     def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
         """Queue a message and run the queue until its reply is there, unless somebody is at it."""
         if mailbox.own_thread:
-            self._lane(mailbox).put(message, future)
+            self._lane(mailbox).put((message, future))
             return
         self._queue.append((mailbox, message, future))
+        if self._deputized():
+            return
         self._run(future)
         if interrupts.pending:
             interrupts.raise_pending()
@@ -93,6 +105,9 @@ class CallerDispatcher:
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Run the queue; when there is nothing to run, or somebody else runs it, block."""
+        if self._deputized():
+            future.block(timeout_s)
+            return
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         future.arm()
         try:
@@ -120,7 +135,7 @@ class CallerDispatcher:
         """Count the messages waiting for this mailbox."""
         lane = self._lanes.get(mailbox)
         if lane is not None:
-            return lane.depth()
+            return lane.depth() + len(mailbox.stash)
         return sum(1 for entry in tuple(self._queue) if entry[0] is mailbox) + len(mailbox.stash)
 
     def close(self, mailbox: Mailbox) -> None:
@@ -130,12 +145,13 @@ class CallerDispatcher:
             lane.close()
 
     def shut_down(self) -> None:
-        """Stop the timers."""
+        """Stop the timers and the deputy."""
         self._timers.stop()
+        self._deputy.close()
 
-    def _lane(self, mailbox: Mailbox) -> ThreadLane:
+    def _lane(self, mailbox: Mailbox) -> Lane[tuple[Any, ReplyTo | None]]:
         lane = self._lanes.get(mailbox)
-        return lane if lane is not None else self._lanes.setdefault(mailbox, ThreadLane(mailbox))
+        return lane if lane is not None else self._lanes.setdefault(mailbox, mailbox_lane(mailbox))
 
     @interrupts.uninterrupted
     def _run(self, until: ReplyFuture[Any] | None, deadline_s: float | None = None) -> None:
@@ -186,6 +202,18 @@ class CallerDispatcher:
             self._relieving.release()
         self._running.release()
         self._run(None)
+
+    def _deputized(self) -> bool:
+        """Leave the queue to the deputy, from a thread in which any line may be the last one; return whether it is."""
+        if not interrupts.is_exposed():
+            return False
+        if self._queue and (not self._running.locked() or self._tired not in {0, self._deputy_ident}):
+            self._deputy.put(None)
+        return True
+
+    def _stand_in(self, _: None) -> None:
+        self._deputy_ident = threading.get_ident()
+        self._relieve(patiently=False)
 
     @interrupts.uninterrupted
     def _leave(self, future: ReplyFuture[Any]) -> None:

@@ -4,7 +4,9 @@ None has a deadline: how long an example takes says more about the machine than 
 """
 
 import os
+import time
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("default", deadline=None, max_examples=50, stateful_step_count=30)
@@ -21,3 +23,16 @@ settings.register_profile(
 settings.register_profile("thorough", parent=settings.get_profile("ci"), max_examples=2000)
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
+
+# Set here, in the process that starts the others, so that all of them have the same one.
+os.environ.setdefault("INMEM_FRESH_START", str(time.time_ns() // 1_000_000))
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"fresh seeds from INMEM_FRESH_START={os.environ['INMEM_FRESH_START']}"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # Coverage measures the processes of pytest itself (`make coverage`), not the victims that tests start and kill.
+    if os.environ.get("PYTEST_XDIST_WORKER") or not session.config.getoption("numprocesses", None):
+        os.environ.pop("COVERAGE_PROCESS_START", None)

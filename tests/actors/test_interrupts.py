@@ -118,9 +118,7 @@ class StrikeAt:
         sys.settrace(self._before)
 
     def _enter(self, frame, event, argument):
-        name = frame.f_code.co_filename
-        inside = any(f"/{folder}/" in name for folder in ("actors", "engine", "primitives")) and "/tests/" not in name
-        return self._line if inside else None
+        return self._line if is_ours(frame) else None
 
     def _line(self, frame, event, argument):
         if event == "line":
@@ -128,11 +126,49 @@ class StrikeAt:
             if self._left == 0:
                 sys.settrace(None)
                 self.struck = True
-                while frame is not None:
-                    self.in_del |= frame.f_code.co_name == "__del__"
-                    frame = frame.f_back
+                self.in_del = is_in_del(frame)
                 strike()
         return self._line
+
+
+class StrikeAfterCall:
+    """Within `with`, raises after the n-th call in the package's code in the main thread, as a signal handler would.
+
+    Python looks for signals when a function begins, when a call has returned, and when a loop jumps back. Between two
+    lines, where a tracer could strike as well, it does not look: the end of a `with` is safe.
+    """
+
+    def __init__(self, number):
+        self._left = number
+        self.struck = False
+        self.in_del = False
+
+    def __enter__(self):
+        sys.setprofile(self._event)
+        return self
+
+    def __exit__(self, *_):
+        sys.setprofile(None)
+
+    def _event(self, frame, event, argument):
+        if event not in {"call", "c_return"} or not is_ours(frame):
+            return
+        self._left -= 1
+        if self._left == 0:
+            self.struck = True
+            self.in_del = is_in_del(frame)
+            signal.raise_signal(signal.SIGALRM)
+
+
+def is_ours(frame):
+    name = frame.f_code.co_filename
+    return any(f"/{folder}/" in name for folder in ("actors", "engine", "primitives")) and "/tests/" not in name
+
+
+def is_in_del(frame):
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    return frame is not None
 
 
 def work_put(db, number):
@@ -195,6 +231,89 @@ def test_a_strike_at_any_line_interrupts_the_caller_and_harms_nothing(tmp_path, 
         assert db.verify().is_valid
 
 
+class DeadlineError(Exception):
+    """What a program's own signal handler raises."""
+
+
+@pytest.fixture
+def handler_of_the_program_s_own():
+    def handler(*_):
+        raise DeadlineError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_handler_of_another_kind_exposes_the_main_thread_and_no_other():
+    inmem.open(":memory:").close()
+    assert not interrupts.is_exposed()
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    elsewhere = []
+    thread = threading.Thread(target=lambda: elsewhere.append(interrupts.is_exposed()))
+    thread.start()
+    thread.join(FAILSAFE_S)
+    assert (interrupts.is_exposed(), elsewhere) == (True, [False])
+    signal.signal(signal.SIGTERM, before)
+    assert not interrupts.is_exposed()
+    # Nobody has taken over SIGINT: Python's own handler raises anywhere.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert interrupts.is_exposed()
+
+
+@pytest.mark.usefixtures("handler_of_the_program_s_own")
+@pytest.mark.parametrize("durability", ["always", "never"])
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize("work", [work_put, work_transaction, work_begin, work_future])
+def test_what_a_program_s_own_handler_raises_harms_nothing(tmp_path, monkeypatch, work, dispatcher, durability):
+    swallowed = []
+    # Python cannot raise anything from `__del__`: it calls this.
+    monkeypatch.setattr(sys, "unraisablehook", swallowed.append)
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability=durability, shards=2) as db:
+        for key in ("a", "b"):
+            db.put("run", key, 0)
+        db.put("other run", "c", 0)
+        for number in itertools.count(1):
+            interrupted = False
+            with StrikeAfterCall(number) as struck:
+                try:
+                    work(db, number)
+                except DeadlineError:
+                    interrupted = True
+            assert interrupted == (struck.struck and not struck.in_del), f"call {number}"
+            assert len(swallowed) == struck.in_del
+            swallowed.clear()
+            db.kv.futures.put("run", "after", number).get(timeout=FAILSAFE_S)
+            assert db.get("run", "after") == number
+            with db.begin("run") as txn:
+                assert txn.get("a") == txn.get("b") or work in {work_put, work_future}
+            if not struck.struck:
+                break
+        assert number > 20
+        assert db.verify().is_valid
+
+
+@pytest.fixture
+def untraced():
+    """Coverage takes a lock in a tracer, and an interrupt that strikes there leaves it locked for ever."""
+    tracers = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    sys.settrace(tracers[0])
+    threading.settrace(tracers[1])
+
+
+@pytest.fixture
+def swift_turns():
+    """Several threads take turns; how often they do must not decide how long a test takes."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    yield
+    sys.setswitchinterval(interval_s)
+
+
+@pytest.mark.usefixtures("untraced", "swift_turns")
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
 def test_a_thousand_strikes_during_commits(tmp_path, dispatcher):
     """One strike after another, each answered by exactly one KeyboardInterrupt, while another thread commits too."""

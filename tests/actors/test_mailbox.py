@@ -3,6 +3,7 @@
 import pykka
 import pytest
 
+from inmem.actors import interrupts
 from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import Resume
@@ -95,6 +96,7 @@ def test_an_answer_can_arrive_as_a_message(stage):
 
 
 def test_it_counts_what_waits():
+    interrupts.install()
     dispatcher = CallerDispatcher()
     mailbox = Mailbox("nobody", dispatcher)
     assert mailbox.empty()
