@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pykka
@@ -60,6 +60,9 @@ T = TypeVar("T")
 DEFAULT_RETRY = RetryPolicy()
 
 _ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isolation}
+
+_BEGIN: Final = Begin()
+_ACTIVE: Final = TransactionStatus.ACTIVE
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
@@ -146,9 +149,10 @@ class Client:
         run_id = normalize_run_id(run)
         level = _isolation(isolation)
         timeout_s = _timeout(timeout)
-        begun: Begun = self.ask_actor(self._coordinator, Begin())
-        engine = Transaction(begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level)
-        return ClientTransaction(self, engine, run_id, begun.lease, timeout_s=timeout_s, attempt=attempt)
+        begun: Begun = self.ask_actor(self._coordinator, _BEGIN)
+        transaction_id, snapshot, now_us, lease = begun
+        engine = Transaction(transaction_id, snapshot, now_us, self._entropy, level)
+        return ClientTransaction(self, engine, run_id, lease, timeout_s=timeout_s, attempt=attempt)
 
     def commit(self, request: CommitRequest, attempt: int, remaining_s: float | None, timeout_s: float | None) -> int:
         """Take a sealed transaction through the commit protocol and return its version.
@@ -161,9 +165,10 @@ class Client:
             outcome = self.ask_actor(self._coordinator, message)
         else:
             outcome = self._commit_in_time(message, remaining_s, timeout_s)
+        if outcome.__class__ is Committed:
+            version: int = outcome[0]
+            return version
         match outcome:
-            case Committed(version):
-                return version
             case CommitRefused(conflicts):
                 raise _conflict_error(conflicts)
             case CommitAborted(error):
@@ -198,7 +203,7 @@ class Client:
             else:
                 try:
                     result = fn(txn)
-                    if isinstance(result, Coroutine):
+                    if isinstance(result, CoroutineType):
                         result.close()
                         raise UsageError("fn: must be a plain function; an async one would run after the commit")
                 except BaseException:
@@ -259,7 +264,7 @@ def _commit_unless_ended(
     txn: ClientTransaction, timeout_s: float | None
 ) -> ConflictError | TransactionAbortedError | None:
     """Commit, unless the user's function has ended the transaction by hand; return what is worth another attempt."""
-    if txn.status is not TransactionStatus.ACTIVE:
+    if txn.status is not _ACTIVE:
         return None
     try:
         txn.commit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from inmem.actors.client import Client
     from inmem.actors.lease import Lease
     from inmem.engine.transaction import Transaction as EngineTransaction
+
+
+_ACTIVE: Final = TransactionStatus.ACTIVE
+_COMMITTED: Final = TransactionStatus.COMMITTED
 
 
 class RunAccess:
@@ -101,12 +105,12 @@ class ClientTransaction(RunAccess):
         timeout_s: float | None,
         attempt: int,
     ) -> None:
+        RunAccess.__init__(self, engine, run_id)
         self._client = client
         self._lease = lease
         self._attempt = attempt
         self._timeout_s = timeout_s
         self._deadline_s = None if timeout_s is None else client.monotonic_s() + timeout_s
-        super().__init__(engine, run_id)
 
     @property
     def id(self) -> int:
@@ -135,7 +139,8 @@ class ClientTransaction(RunAccess):
         return: an Event, a State, a Trace, a RunMetadata.
         """
         if type(key) is str:
-            return self.kv.get(key)
+            kv = self._kv
+            return (self.kv if kv is None else kv).get(key)
         return self._read(_as_key(key))
 
     def get_versioned(self, key: str | Key) -> VersionedValue | None:
@@ -154,7 +159,8 @@ class ClientTransaction(RunAccess):
     def put(self, key: str | Key, value: object, ttl: float | None = None) -> None:
         """Set a KVStore key to a copy of `value`, to expire after `ttl` seconds if given."""
         if type(key) is str:
-            self.kv.put(key, value, ttl)
+            kv = self._kv
+            (self.kv if kv is None else kv).put(key, value, ttl)
         else:
             checked = _writable(key)
             self._kv_of(checked).put(checked.user_key.decode(), value, ttl)
@@ -198,7 +204,8 @@ class ClientTransaction(RunAccess):
             In all these cases but the last nothing was committed.
         """
         engine = self._engine
-        self._require_active()
+        if engine.status is not _ACTIVE:
+            raise TransactionClosedError(engine.status)
         remaining_s = None
         if self._deadline_s is not None and self._timeout_s is not None:
             remaining_s = self._deadline_s - self._client.monotonic_s()
@@ -208,7 +215,7 @@ class ClientTransaction(RunAccess):
         if not engine.has_writes:
             self._lease.end()
             engine.finish(TransactionStatus.VALIDATING)
-            engine.finish(TransactionStatus.COMMITTED)
+            engine.finish(_COMMITTED)
             return engine.start_version
         request = engine.seal()
         try:
@@ -221,7 +228,7 @@ class ClientTransaction(RunAccess):
             engine.finish(TransactionStatus.ABORTED)
             raise
         self._lease.settle()
-        engine.finish(TransactionStatus.COMMITTED)
+        engine.finish(_COMMITTED)
         return version
 
     def abort(self) -> None:

@@ -145,14 +145,17 @@ class Coordinator(StoreActor):
         match message:
             case Begin():
                 return self._begin()
-            case Commit(request, attempt):
-                return self._commit(request, attempt, self.owe(message))
-            case Validated(_, shard, transaction_id, verdict):
+            case Commit():
+                return self._commit(*message, self.owe(message))
+            case Validated():
+                _, shard, transaction_id, verdict = message
                 self._pipeline.verdict(transaction_id, shard, verdict)
-            case Appended(_, first_version, transaction_ids):
+            case Appended():
+                _, first_version, transaction_ids = message
                 self.registry.groups[len(transaction_ids)] += 1
                 self._pipeline.appended(first_version, transaction_ids)
-            case Applied(_, shard, batch_version, root):
+            case Applied():
+                _, shard, batch_version, root = message
                 self._pipeline.applied(shard, batch_version, root)
             case End(transaction_id):
                 self.registry.end(transaction_id)
@@ -218,16 +221,17 @@ class Coordinator(StoreActor):
         self._refused_in_a_row = 0
         reply.answer(Committed(version))
         if self._reaper is not None:
-            expiring = tuple(
-                (expires_at, part.run, key)
-                for part in request.slices
-                if part.tag == Tag.KV
-                for key, _, expires_at in part.writes
+            expiring = [
+                (expires_at, run, key)
+                for run, tag, _, _, _, _, writes in request.slices
+                if tag == Tag.KV
+                for key, _, expires_at in writes
                 if expires_at
-            )
+            ]
             if expiring:
-                self._reaper.tell(Expiring(expiring))
-        self._continue_draining()
+                self._reaper.tell(Expiring(tuple(expiring)))
+        if self._draining is not None:
+            self._continue_draining()
 
     def refused(self, reply: Owed, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
         """Tell a client why it lost."""

@@ -129,7 +129,8 @@ class ReplyFuture(pykka.Future[T]):
             raise queue.Full
         self._value = value
         self.done = True
-        self.nudge()
+        if self._baton is not None:
+            self.nudge()
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Make an exception the reply: an `exc_info` triple, or by default the exception being handled.

@@ -105,9 +105,11 @@ class LogWriter(StoreActor):
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
         match message:
-            case Append(_, transaction_id, record):
+            case Append():
+                _, transaction_id, record = message
                 self._group.append(transaction_id, record)
-            case Synced(_, elapsed_s):
+            case Synced():
+                elapsed_s = message.elapsed_s
                 if elapsed_s > SLOW_SYNC_S:
                     log.warning("slow_sync", seconds=round(elapsed_s, 3))
                 self._group.synced()
@@ -288,7 +290,8 @@ class MemoryLogWriter(StoreActor):
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
         match message:
-            case Append(core, transaction_id, _):
+            case Append():
+                core, transaction_id, _ = message
                 self._version += 1
                 self.numbered.append((transaction_id, self._version))
                 self._coordinator.tell(Appended(core, self._version, (transaction_id,)))

@@ -45,10 +45,12 @@ class ShardActor(StoreActor):
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
         match message:
-            case Validate(_, part):
+            case Validate():
+                part = message.part
                 verdict = self._shard.prepare(part)
                 self._coordinator.tell(Validated(self.core, self._index, part.transaction_id, verdict))
-            case Apply(_, batch_version, commits):
+            case Apply():
+                _, batch_version, commits = message
                 for transaction_id, version in commits:
                     self._shard.apply(transaction_id, version)
                 self._coordinator.tell(Applied(self.core, self._index, batch_version, self._shard.root))

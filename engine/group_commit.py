@@ -248,30 +248,35 @@ class GroupCommit:
         self._out.start_segment(number, self._version, previous_end, previous_version)
 
     def _write_group(self) -> None:
-        group, size_bytes = 0, 0
+        version, size_bytes = self._version, 0
         frames: list[bytes] = []
-        for group, (_, record) in enumerate(self._pending, 1):
-            frames.append(encode_frame(FrameKind.COMMIT, self._version + group, self._synced_end, record, self._seed))
-            size_bytes += len(frames[-1])
+        transaction_ids: list[int] = []
+        for transaction_id, record in self._pending:
+            version += 1
+            frame = encode_frame(FrameKind.COMMIT, version, self._synced_end, record, self._seed)
+            frames.append(frame)
+            transaction_ids.append(transaction_id)
+            size_bytes += len(frame)
             if size_bytes >= GROUP_BYTES_MAX:
                 break
-        transaction_ids = tuple([transaction_id for transaction_id, _ in self._pending[:group]])
+        group = len(frames)
         del self._pending[:group]
         try:
-            self._out.write(frames[0] if group == 1 else b"".join(frames))
+            self._out.write(b"".join(frames))
         except StorageError as error:
             self._note_written(group)
-            self._out.refused(transaction_ids, error)
+            self._out.refused(tuple(transaction_ids), error)
             return
         first_version = self._version + 1
-        self._version += group
+        self._version = version
         self._end += size_bytes
-        self._note_written(group)
+        if self._flushes:
+            self._note_written(group)
         if self._always:
-            self._unanswered = (first_version, transaction_ids)
+            self._unanswered = (first_version, tuple(transaction_ids))
             self._start_sync()
         else:
-            self._out.appended(first_version, transaction_ids)
+            self._out.appended(first_version, tuple(transaction_ids))
 
     def _note_written(self, records: int) -> None:
         for flush in self._flushes:
@@ -296,5 +301,5 @@ class GroupCommit:
                 self._out.flushed(flush.ticket)
         if self._starting or self._syncing_to is not None:
             return
-        if self._sync_owed or any(flush.end is not None for flush in self._flushes):
+        if self._sync_owed or (self._flushes and any(flush.end is not None for flush in self._flushes)):
             self._start_sync()

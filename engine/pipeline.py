@@ -24,7 +24,7 @@ After 4: the commit, which nobody may have been told of.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from inmem.engine.errors import InvariantError
@@ -89,8 +89,8 @@ class InFlight(Generic[ReplyT]):
     reply: ReplyT
     parts: tuple[tuple[int, Part], ...]
     record: bytes
-    verdicts: dict[int, Verdict] = field(default_factory=dict[int, Verdict])
-    waits_for: set[int] = field(default_factory=set[int])
+    verdicts: dict[int, Verdict]
+    waits_for: set[int] | None = None
     cancelled: Exception | None = None
 
     @property
@@ -108,7 +108,7 @@ class Batch(Generic[ReplyT]):
 
     commits: list[tuple[InFlight[ReplyT], int]]
     awaited: set[int]
-    roots: dict[int, Root] = field(default_factory=dict[int, "Root"])
+    roots: dict[int, Root]
 
 
 class CommitPipeline(Generic[ReplyT]):
@@ -149,7 +149,7 @@ class CommitPipeline(Generic[ReplyT]):
         parts = self._split(request)
         if not parts:
             raise InvariantError(f"transaction {request.transaction_id} did nothing: no shard would ever judge it")
-        self._validate(InFlight(request, reply, parts, encode_request(request)))
+        self._validate(InFlight(request, reply, parts, encode_request(request), {}))
 
     def verdict(self, transaction_id: int, shard: int, verdict: Verdict) -> None:
         """Step 2: a shard has answered."""
@@ -177,7 +177,7 @@ class CommitPipeline(Generic[ReplyT]):
                     by_shard[shard] = [(transaction_id, version)]
             version += 1
         self._logged_version = version - 1
-        self._applying[self._logged_version] = Batch(commits, set(by_shard))
+        self._applying[self._logged_version] = Batch(commits, set(by_shard), {})
         for shard, pairs in by_shard.items():
             self._out.apply(shard, self._logged_version, tuple(pairs))
 
@@ -286,11 +286,13 @@ class CommitPipeline(Generic[ReplyT]):
 
     def _append_ready(self) -> None:
         """Step 3. The first of the queue holds the others back: the log's order is the validation's order."""
-        while self._validating:
-            transaction_id, in_flight = next(iter(self._validating.items()))
+        validating = self._validating
+        while validating:
+            transaction_id = next(iter(validating))
+            in_flight = validating[transaction_id]
             if len(in_flight.verdicts) < len(in_flight.parts):
                 return
-            del self._validating[transaction_id]
+            del validating[transaction_id]
             if in_flight.cancelled is not None:
                 self._release(in_flight)
                 self._out.aborted(in_flight.reply, in_flight.request, in_flight.cancelled)
@@ -325,7 +327,7 @@ class CommitPipeline(Generic[ReplyT]):
         """A transaction is decided, or no longer prepared: whoever waited only for it is validated again."""
         for waiter_id in self._waiters.pop(transaction_id, ()):
             waiter = self._blocked.get(waiter_id)
-            if waiter is None:
+            if waiter is None or waiter.waits_for is None:
                 continue
             waiter.waits_for.discard(transaction_id)
             if not waiter.waits_for:
@@ -341,7 +343,7 @@ class CommitPipeline(Generic[ReplyT]):
         first = next(iter(self._appending), None)
         if first != transaction_id:
             raise InvariantError(f"the log answered for {transaction_id}, the next in order is {first}")
-        return self._appending.pop(transaction_id)
+        return self._appending.popitem(last=False)[1]
 
     def _publish(self, version: int, batch: Batch[ReplyT]) -> None:
         roots = tuple(batch.roots.values())
@@ -370,5 +372,7 @@ def encode_request(request: CommitRequest) -> bytes:
     """Return the log record of a sealed transaction: its drops first, then its writes, table by table."""
     transaction_id, _, timestamp_us, slices, dropped_runs = request
     operations: list[Operation] = [DropRun(run) for run in dropped_runs]
-    operations += [TableWrites(part.run, part.tag, part.writes) for part in slices if part.writes]
+    for run, tag, _, _, _, _, writes in slices:
+        if writes:
+            operations.append(TableWrites(run, tag, writes))
     return encode_commit(CommitRecord(transaction_id, timestamp_us, tuple(operations)))

@@ -144,7 +144,10 @@ class TableView:
 
     def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
         """Buffer a write; it becomes visible to others when the transaction commits. O(1)."""
-        self._buffer(key, (value, expires_at_us, True))
+        if self._status is None and self._undo_log is None and self._order is None:
+            self._writes[key] = (value, expires_at_us, True)
+        else:
+            self._buffer(key, (value, expires_at_us, True))
 
     def delete(self, key: bytes) -> bool:
         """Buffer the deletion of a live key; return whether there was one. O(1)."""
@@ -350,13 +353,11 @@ class TableView:
 
     def slice(self) -> Slice:
         """Return what was done here, as an immutable value. O(reads + writes)."""
-        writes = self._writes
-        return Slice(
-            self.run,
-            self.tag,
-            tuple(self._reads.items()),
-            tuple([key for key, (_, _, judged) in writes.items() if judged]),
-            tuple(self._expected),
-            tuple(self._scans),
-            tuple([(key, value, expires_at) for key, (value, expires_at, _) in writes.items()]),
-        )
+        judged: list[bytes] = []
+        writes: list[Write] = []
+        for key, (value, expires_at, is_judged) in self._writes.items():
+            writes.append((key, value, expires_at))
+            if is_judged:
+                judged.append(key)
+        reads = tuple(self._reads.items())
+        return Slice(self.run, self.tag, reads, tuple(judged), tuple(self._expected), tuple(self._scans), tuple(writes))

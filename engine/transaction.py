@@ -13,7 +13,7 @@ that through validation and the log.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.ids import time_ordered_id
@@ -47,6 +47,10 @@ TRANSITIONS: dict[TransactionStatus, frozenset[TransactionStatus]] = {
     TransactionStatus.COMMITTED: frozenset(),
     TransactionStatus.ABORTED: frozenset(),
 }
+
+
+_ACTIVE: Final = TransactionStatus.ACTIVE
+_VALIDATING: Final = TransactionStatus.VALIDATING
 
 
 class CommitRequest(NamedTuple):
@@ -106,7 +110,7 @@ class Transaction:
         self.start_version = snapshot.version
         self.now_us = now_us
         self.isolation = isolation
-        self.status = TransactionStatus.ACTIVE
+        self.status: TransactionStatus = _ACTIVE
         self._entropy = entropy
         self._track_scans = isolation is Isolation.SERIALIZABLE
         self._views: dict[tuple[str, int], TableView] = {}
@@ -115,14 +119,15 @@ class Transaction:
 
     def view(self, run: str, tag: int) -> TableView:
         """Return this transaction's view of one table of `run`; the same object every time. O(1)."""
-        view = self._views.get((run, tag))
+        table_id = (run, tag)
+        view = self._views.get(table_id)
         if view is None:
             self._require_active()
             table = self.snapshot.table(run, tag)
             view = TableView(run, tag, table, self.now_us, track_scans=self._track_scans, undo_log=self._undo_log)
             if run in self._dropped:
                 view.forget()
-            self._views[run, tag] = view
+            self._views[table_id] = view
         return view
 
     def drop_run(self, run: str) -> None:
@@ -199,7 +204,7 @@ class Transaction:
                 size_bytes += len(key) if value is None else len(key) + len(value)
         if size_bytes > TRANSACTION_BYTES_MAX:
             raise UsageError(f"the transaction writes {size_bytes} bytes, at most {TRANSACTION_BYTES_MAX} are allowed")
-        self.finish(TransactionStatus.VALIDATING)
+        self.finish(_VALIDATING)
         return CommitRequest(self.id, self.start_version, self.now_us, slices, tuple(self._dropped))
 
     def finish(self, status: TransactionStatus) -> None:
@@ -215,5 +220,5 @@ class Transaction:
             view.close(status)
 
     def _require_active(self) -> None:
-        if self.status is not TransactionStatus.ACTIVE:
+        if self.status is not _ACTIVE:
             raise TransactionClosedError(self.status)
