@@ -129,8 +129,7 @@ class ReplyFuture(pykka.Future[T]):
             raise queue.Full
         self._value = value
         self.done = True
-        if self._baton is not None:
-            self.nudge()
+        self.nudge()
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Make an exception the reply: an `exc_info` triple, or by default the exception being handled.
