@@ -4,7 +4,9 @@ All mailboxes share one run queue. A thread that posts a message runs the queue,
 then that one will get to the message, and the first thread just waits for its reply. One thread at a time runs actors,
 so handing a message over costs no thread switch: that is what makes thousands of commits a second possible.
 
-Actors that may block have a thread of their own; what they send comes back through the same queue.
+Actors that may block have a thread of their own; what they send comes back through the same queue. If such an actor
+lends itself, and a thread waits for its work while nobody else waits for anything, then that thread does the work: a
+commit of the only client reaches the disk without a change of threads. Meanwhile the queue is free for others.
 
 The main thread runs actors only while no signal handler of the program's own could strike in the middle of a message;
 otherwise a deputy, a thread of the dispatcher's own, runs the queue for it.
@@ -20,7 +22,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
@@ -37,6 +39,9 @@ TELLER_MESSAGES_MAX = 64
 QUEUE_MESSAGES_MAX = 10_000
 """Messages in the run queue beyond which whoever posts another one takes part in the work: memory stays bounded."""
 
+Delivery: TypeAlias = "tuple[Any, ReplyTo | None]"
+DeliveryLane: TypeAlias = "Lane[Delivery]"
+
 _NOTHING: Final[ReplyFuture[None]] = ReplyFuture()
 """What a thread waits for that wants to stop running the queue as soon as somebody else can."""
 _NOTHING.set()
@@ -52,8 +57,10 @@ class CallerDispatcher:
         # Idents of the thread that runs the queue, and of it again once it has nothing to wait for any more; else 0.
         self._runner = 0
         self._tired = 0
+        # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
+        self._lent: list[tuple[DeliveryLane, Delivery]] = []
         self._waiters: deque[ReplyFuture[Any]] = deque()
-        self._lanes: dict[Mailbox, Lane[tuple[Any, ReplyTo | None]]] = {}
+        self._lanes: dict[Mailbox, DeliveryLane] = {}
         self._deputy: Lane[None] = Lane("inmem-deputy", self._stand_in)
         self._deputy_ident = 0
         self._timers = Timers()
@@ -65,6 +72,9 @@ class CallerDispatcher:
     def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
         """Queue a message, and run the queue unless somebody is at it."""
         if mailbox.own_thread:
+            if mailbox.lends_itself and self._runner == threading.get_ident():
+                self._lent.append((self._lane(mailbox), (message, reply_to)))
+                return
             self._lane(mailbox).put((message, reply_to))
             if interrupts.pending:
                 interrupts.raise_pending()
@@ -149,7 +159,7 @@ class CallerDispatcher:
         self._timers.stop()
         self._deputy.close()
 
-    def _lane(self, mailbox: Mailbox) -> Lane[tuple[Any, ReplyTo | None]]:
+    def _lane(self, mailbox: Mailbox) -> DeliveryLane:
         lane = self._lanes.get(mailbox)
         return lane if lane is not None else self._lanes.setdefault(mailbox, mailbox_lane(mailbox))
 
@@ -164,11 +174,14 @@ class CallerDispatcher:
             if not running.acquire(False):
                 return
             leaving = False
+            borrowed = None
             try:
                 self._runner = threading.get_ident()
                 while queue:
                     mailbox, message, reply_to = popleft()
                     mailbox.deliver(message, reply_to)
+                    if self._lent and queue:
+                        self._pass_on_lent()
                     if until is not None:
                         if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
                             continue
@@ -181,11 +194,30 @@ class CallerDispatcher:
                         leaving = True
                         break
                     self._tired = threading.get_ident()
+                if self._lent and deadline_s is None and not leaving:
+                    borrowed = self._borrow(until)
             finally:
+                if self._lent:
+                    self._pass_on_lent()
                 self._runner = self._tired = 0
                 running.release()
+            if borrowed is not None:
+                lane, delivery = borrowed
+                lane.handle_borrowed(delivery)
             if leaving and self._hand_over(until):
                 return
+
+    def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:
+        """Return what was sent to an actor that lends itself, if this thread shall do it; its lane is then reserved."""
+        if until is None or until.done or self._waiters or len(self._lent) > 1:
+            return None
+        lane, _ = self._lent[0]
+        return self._lent.pop() if lane.borrow() else None
+
+    def _pass_on_lent(self) -> None:
+        for lane, delivery in self._lent:
+            lane.put(delivery)
+        self._lent.clear()
 
     @interrupts.uninterrupted
     def _relieve(self, *, patiently: bool) -> None:

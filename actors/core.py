@@ -44,7 +44,7 @@ class CoreMailboxes:
             Mailbox("coordinator", dispatcher),
             tuple(Mailbox(f"shard-{index}", dispatcher) for index in range(shards)),
             Mailbox("log-writer", dispatcher),
-            Mailbox("log-disk", dispatcher, own_thread=True),
+            Mailbox("log-disk", dispatcher, own_thread=True, lends_itself=True),
             Mailbox("checkpointer", dispatcher, own_thread=True),
         )
 

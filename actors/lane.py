@@ -28,6 +28,7 @@ class Lane(Generic[ItemT]):
         self._queue: SimpleQueue[tuple[ItemT] | None] = SimpleQueue()
         self._starting = threading.Lock()
         self._emptying = threading.Lock()
+        self._handling = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @interrupts.uninterrupted
@@ -42,6 +43,25 @@ class Lane(Generic[ItemT]):
                     # Not before: a program's own signal handler may raise in any line of this, and then the next
                     # `put` starts another thread. Of two, one finds that the other is there.
                     self._thread = thread
+
+    def borrow(self) -> bool:
+        """Reserve the lane for one item that the calling thread is going to handle itself, unless it has work to do.
+
+        Returns whether it is reserved. `handle_borrowed` has to follow.
+        """
+        if not self._handling.acquire(blocking=False):
+            return False
+        if self._queue.empty():
+            return True
+        self._handling.release()
+        return False
+
+    def handle_borrowed(self, item: ItemT) -> None:
+        """Handle the item for which the lane was reserved; what has been queued meanwhile comes after it."""
+        try:
+            self._handle(item)
+        finally:
+            self._handling.release()
 
     def depth(self) -> int:
         """Count the items in the queue."""
@@ -59,5 +79,7 @@ class Lane(Generic[ItemT]):
             return
         queue = self._queue
         handle = self._handle
+        handling = self._handling
         while (item := queue.get()) is not None:
-            handle(*item)
+            with handling:
+                handle(*item)

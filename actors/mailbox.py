@@ -43,14 +43,19 @@ class Mailbox:
         name: unique in its actor system, for messages and traces.
         dispatcher: delivers what is posted here.
         own_thread: whether the actor may block, on a disk for example, and so needs a thread of its own.
+        lends_itself: whether it blocks so briefly that a thread which waits for its work, and is alone in waiting, may
+            as well do that work itself.
     """
 
-    __slots__ = ("actor", "dispatcher", "name", "own_thread", "ref", "stash", "stopped")
+    __slots__ = ("actor", "dispatcher", "lends_itself", "name", "own_thread", "ref", "stash", "stopped")
 
-    def __init__(self, name: str, dispatcher: Dispatcher, *, own_thread: bool = False) -> None:
+    def __init__(
+        self, name: str, dispatcher: Dispatcher, *, own_thread: bool = False, lends_itself: bool = False
+    ) -> None:
         self.name = name
         self.dispatcher = dispatcher
         self.own_thread = own_thread
+        self.lends_itself = lends_itself
         self.actor: StoreActor | None = None
         self.stash: list[tuple[Any, ReplyTo | None]] = []
         self.stopped = False

@@ -55,8 +55,8 @@ class Stage:
         self.dispatcher = dispatcher
         self.mailboxes: list[Mailbox] = []
 
-    def start(self, name: str = "performer", *, own_thread: bool = False) -> MailboxRef:
-        mailbox = Mailbox(name, self.dispatcher, own_thread=own_thread)
+    def start(self, name: str = "performer", *, own_thread: bool = False, lends_itself: bool = False) -> MailboxRef:
+        mailbox = Mailbox(name, self.dispatcher, own_thread=own_thread, lends_itself=lends_itself)
         mailbox.attach(Performer(mailbox))
         self.mailboxes.append(mailbox)
         return mailbox.ref

@@ -6,6 +6,8 @@ import threading
 import pykka
 import pytest
 
+from inmem.actors import interrupts
+from inmem.actors.actor import LATER
 from inmem.actors.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
 from inmem.actors.future import ReplyFuture
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage, in_threads
@@ -209,6 +211,114 @@ def test_what_an_own_thread_sends_is_handled(stage):
     reply = stage.dispatcher.future()
     blocking.tell(lambda _: free.send("from another thread", reply))
     assert reply.get(timeout=FAILSAFE_S) == "from another thread"
+
+
+def through(front, lender, work):
+    """Ask `front`, who has `lender` do the work and answer."""
+
+    def pass_on(actor):
+        lender.send(lambda _: work(), actor._reply_to)
+        return LATER
+
+    return front.ask(pass_on)
+
+
+@pytest.fixture
+def lending(caller_stage):
+    interrupts.install()
+    return caller_stage.start("front"), caller_stage.start("lender", own_thread=True, lends_itself=True)
+
+
+def test_who_waits_alone_for_an_actor_that_lends_itself_does_its_work(lending):
+    for _ in range(3):
+        assert through(*lending, threading.get_ident) == threading.get_ident()
+    failure = RuntimeError("an error goes where it always goes")
+
+    def fail():
+        raise failure
+
+    with pytest.raises(RuntimeError) as caught:
+        through(*lending, fail)
+    assert caught.value is failure
+    assert through(*lending, threading.get_ident) == threading.get_ident()
+
+
+def test_while_somebody_else_waits_it_works_in_its_own_thread(caller_stage, lending):
+    never = caller_stage.dispatcher.future()
+    waiter = threading.Thread(target=never.get, daemon=True)
+    waiter.start()
+    while not caller_stage.dispatcher._waiters:
+        assert waiter.is_alive()
+    assert through(*lending, threading.get_ident) != threading.get_ident()
+    never.set()
+    waiter.join(FAILSAFE_S)
+
+
+def test_who_has_no_time_left_does_no_work_that_may_block(lending):
+    front, lender = lending
+    future = front.ask(
+        lambda actor: lender.send(lambda _: threading.get_ident(), actor._reply_to) or LATER, block=False
+    )
+    assert future.get(timeout=0) != threading.get_ident()
+
+
+def test_an_actor_that_lends_itself_starts_at_once_when_there_is_other_work(caller_stage, lending):
+    front, lender = lending
+    endless = caller_stage.start("endless")
+    arrived = threading.Event()
+
+    def go_on(actor):
+        if not arrived.is_set():
+            actor.ref.tell(go_on)
+
+    def pass_on(actor):
+        lender.send(lambda _: arrived.set() or threading.get_ident(), actor._reply_to)
+        endless.tell(go_on)
+        return LATER
+
+    assert front.ask(pass_on, timeout=FAILSAFE_S) != threading.get_ident()
+
+
+def test_while_one_thread_does_the_work_the_queue_is_free_for_others(caller_stage, lending):
+    free = caller_stage.start("free")
+    begun, go = threading.Event(), threading.Event()
+
+    def held():
+        begun.set()
+        assert go.wait(FAILSAFE_S)
+        return threading.get_ident()
+
+    def other():
+        assert begun.wait(FAILSAFE_S)
+        answer = free.ask("goes on", timeout=FAILSAFE_S)
+        go.set()
+        return answer
+
+    def own():
+        return through(*lending, held) == threading.get_ident()
+
+    assert in_threads(own, other) == [True, "goes on"]
+
+
+def test_an_actor_that_lends_itself_still_does_one_thing_at_a_time(lending):
+    front, lender = lending
+    begun, go = threading.Event(), threading.Event()
+
+    def held(_):
+        begun.set()
+        return go.wait(FAILSAFE_S) and threading.get_ident()
+
+    # Nobody waits for this one, so it is done elsewhere.
+    elsewhere = lender.ask(held, block=False)
+    assert begun.wait(FAILSAFE_S)
+    idents = in_threads(
+        lambda: through(front, lender, lambda: (go.is_set(), threading.get_ident())),
+        go.set,
+    )
+    was_set, ident = idents[0]
+    assert was_set
+    assert elsewhere.get(timeout=FAILSAFE_S) != threading.get_ident()
+    assert ident
 
 
 def test_a_message_posted_for_later_arrives(stage):
