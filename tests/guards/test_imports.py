@@ -22,6 +22,10 @@ FOREIGN = (
     "sqlite3",
     "hypothesis",
     "pytest",
+    "langgraph",
+    "langchain_core",
+    "agents",
+    "pydantic",
 )
 IMPURE = (
     "asyncio", "fcntl", "logging", "mmap", "multiprocessing", "os", "pathlib", "pykka", "random", "secrets", "select",

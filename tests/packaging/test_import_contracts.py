@@ -30,6 +30,7 @@ def test_the_code_keeps_every_contract(checkout_copy):
         ("primitives/planted.py", "from threading import Lock", "engine and primitives are pure"),
         ("primitives/planted.py", "import pykka", "engine and primitives are pure"),
         ("inmem/planted.py", "from pykka import ActorRef", "only the actors know pykka"),
+        ("inmem/integrations/planted.py", "import inmem.primitives.neighbour", "the adapters use public names only"),
     ],
 )
 def test_a_violation_breaks_its_contract(checkout_copy, module, statement, contract):

@@ -1,0 +1,96 @@
+"""Removing a thread's checkpoints, and the values that nothing needs any more.
+
+These operations belong in serializable transactions. They scan all checkpoints of the thread, so they conflict with a
+checkpoint that somebody stores meanwhile; and a checkpoint that comes second conflicts with them, as it has read the
+values it shares. Whichever is run again sees the other: no value is taken from under a checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import inmem
+from inmem.integrations.langgraph import keys
+from inmem.integrations.langgraph.checkpoints import TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from inmem.integrations.langgraph.checkpoints import ThreadCheckpoints
+
+Records = list[dict[str, Any]]
+
+DELTAS: Final = "counters_since_delta_snapshot"
+"""The metadata in which LangGraph names the channels whose value is spread over a checkpoint's ancestors."""
+
+
+def delete_runs(thread: ThreadCheckpoints, run_ids: Iterable[str]) -> None:
+    """Remove the checkpoints that these LangGraph runs made, with their writes and what only they need."""
+    doomed = frozenset(run_ids)
+    _keep(thread, lambda _namespace, records: [record for record in records if record["run"] not in doomed])
+
+
+def keep_newest(thread: ThreadCheckpoints) -> None:
+    """Remove all checkpoints but the newest of each namespace and the ancestors it cannot be rebuilt without."""
+
+    def newest_and_needed(namespace: str, records: Records) -> Records:
+        kept = records[:1]
+        metadata: Any = thread.metadata(kept[0])
+        deltas: dict[str, Any] = metadata.get(DELTAS) or {}
+        wanted = deltas.keys() - kept[0]["channels"].keys()
+        for ancestor in thread.ancestors(namespace, kept[0]):
+            if not wanted:
+                break
+            kept.append(ancestor)
+            wanted -= ancestor["channels"].keys()
+        return kept
+
+    _keep(thread, newest_and_needed)
+
+
+def delete(thread: ThreadCheckpoints) -> None:
+    """Remove all that is kept of the thread; its run, too, if nobody else has put anything into it."""
+    for key in thread.kv.list(keys.PREFIX):
+        thread.kv.delete(key)
+    known = thread.txn.runs.get_run(thread.thread_id)
+    if known is None or (known.tags, known.metadata, known.parent_run) != ((TAG,), {}, None):
+        return
+    run = thread.txn.on(thread.thread_id)
+    if not (run.kv.list(limit=1) or run.events.len() or run.cells.list(limit=1) or run.traces.list(limit=1)):
+        thread.txn.runs.delete_run(thread.thread_id)
+
+
+def check(thread: ThreadCheckpoints) -> None:
+    """Raise InvariantError unless every checkpoint has its values and the entry of its LangGraph run. O(n)."""
+    for namespace in thread.namespaces():
+        for record in thread.newest_first(namespace):
+            missing = [key for key in sorted(_needed_by(namespace, record)) if not thread.kv.exists(key)]
+            if missing:
+                raise inmem.InvariantError(f"thread {thread.thread_id!r}: {record['id']} lacks {missing[0]}")
+
+
+def _keep(thread: ThreadCheckpoints, choose: Callable[[str, Records], Records]) -> None:
+    """Remove the checkpoints that `choose(namespace, records newest first)` does not return, and what they leave."""
+    needed: set[str] = set()
+    for namespace in list(thread.namespaces()):
+        records = list(thread.newest_first(namespace))
+        kept = {record["id"] for record in choose(namespace, records)}
+        for record in records:
+            if record["id"] in kept:
+                needed |= _needed_by(namespace, record)
+                continue
+            for key in thread.kv.list(keys.writes_prefix(namespace, record["id"])):
+                thread.kv.delete(key)
+            thread.kv.delete(keys.checkpoint_key(namespace, record["id"]))
+    for prefix in (keys.BLOBS, keys.RUNS):
+        for key in thread.kv.list(prefix):
+            if key not in needed:
+                thread.kv.delete(key)
+
+
+def _needed_by(namespace: str, record: dict[str, Any]) -> set[str]:
+    """Return the keys of the values that a checkpoint refers to and of the entry that refers to it."""
+    needed = {keys.BLOBS + digest for _, digest in record["channels"].values()}
+    if record["run"] is not None:
+        needed.add(keys.run_key(record["run"], namespace, record["id"]))
+    return needed

@@ -1,0 +1,62 @@
+"""Whether a stored value passes the filter of a search, as LangGraph's other stores judge it."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import inmem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+
+def passes(value: Any, wanted: Any) -> bool:
+    """Return whether `value` is what `wanted` asks for.
+
+    Args:
+        value: what is stored, None if nothing is.
+        wanted: a plain value, to be equal; a list, to be equal item by item; a dict whose keys start with `$`, all
+            of whose operators must hold; any other dict, each of whose entries `value` must have.
+
+    Raises:
+        UsageError: an unknown operator.
+    """
+    if isinstance(wanted, dict):
+        conditions = cast("dict[str, Any]", wanted)
+        if any(name.startswith("$") for name in conditions):
+            return all(_holds(value, name, operand) for name, operand in conditions.items())
+        return isinstance(value, dict) and all(
+            passes(cast("dict[str, Any]", value).get(name), part) for name, part in conditions.items()
+        )
+    if isinstance(wanted, list | tuple):
+        parts = list(cast("list[Any]", wanted))
+        items = cast("list[Any]", value)
+        return isinstance(value, list) and len(items) == len(parts) and all(map(passes, items, parts))
+    return bool(value == wanted)
+
+
+def _holds(value: Any, name: str, operand: Any) -> bool:
+    match name:
+        case "$eq":
+            return passes(value, operand)
+        case "$ne":
+            return not passes(value, operand)
+        case "$gt" | "$gte" | "$lt" | "$lte":
+            return _comparable(value, operand) and _ORDER[name](value, operand)
+        case _:
+            raise inmem.UsageError(f"filter: there is no operator {name!r}")
+
+
+def _comparable(value: Any, operand: Any) -> bool:
+    """Return whether one can be greater than the other: both numbers, or both str."""
+    if isinstance(value, str):
+        return isinstance(operand, str)
+    return isinstance(value, int | float) and isinstance(operand, int | float)

@@ -1,0 +1,175 @@
+"""The items of LangGraph's store, as operations inside one transaction.
+
+An item is an entry in the KVStore of a run, under its labels and key (keys.py): a dict of the value, the times of
+its creation and last change in microseconds, and the seconds it lives without being touched, or None. The deadline is
+the entry's own, so an expired item is absent for every reader at once, and the store's reaper removes it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from langgraph.store.base import (
+    GetOp,
+    InvalidNamespaceError,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    PutOp,
+    SearchItem,
+    SearchOp,
+    validate_op_namespace,
+)
+
+import inmem
+from inmem.integrations.langgraph import keys
+from inmem.integrations.langgraph.filters import passes
+from inmem.integrations.work import register
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from langgraph.store.base import Op, Result
+
+Labels = tuple[str, ...]
+
+TAG: Final = "langgraph-store"
+"""The tag, in the RunIndex, of a run that holds items."""
+
+PAGE: Final = 100
+"""Items read ahead by a search: enough that finding the place costs little, few enough to hold."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_US: Final = timedelta(microseconds=1)
+
+
+class Items:
+    """The items that one run holds.
+
+    Args:
+        txn: where everything is read and written.
+        run: the run.
+    """
+
+    def __init__(self, txn: inmem.Transaction, run: str) -> None:
+        self._txn = txn
+        self._run = run
+        self._kv = txn.on(run).kv
+
+    def apply(self, ops: Sequence[Op]) -> list[Result]:
+        """Carry out operations and return their results: first all reads, from before the batch, then all writes.
+
+        Raises:
+            InvalidNamespaceError: no label, or one that is empty, not a str, or contains a period.
+            InvalidValueError: a value cannot be stored.
+            UsageError: an operation that is none.
+        """
+        for op in ops:
+            validate_op_namespace(op)
+        results: list[Result] = [self._read(op) for op in ops]
+        for op in ops:
+            if isinstance(op, PutOp):
+                self._write(op)
+        return results
+
+    def _read(self, op: Op) -> Result:
+        match op:
+            case GetOp():
+                return self._get(op)
+            case SearchOp():
+                return self._search(op)
+            case ListNamespacesOp():
+                return self._list_namespaces(op)
+            case PutOp():
+                return None
+            case _:
+                raise inmem.UsageError(f"op: {type(op).__name__} is not an operation of a store")
+
+    def _write(self, op: PutOp) -> None:
+        if not op.namespace:
+            raise InvalidNamespaceError("Namespace cannot be empty.")
+        key = keys.item_key(op.namespace, op.key)
+        if op.value is None:
+            self._kv.delete(key)
+            return
+        now_us = (datetime.now(UTC) - _EPOCH) // _US
+        old = self._kv.get(key)
+        created_us = now_us if old is None else old["created_at"]
+        ttl_s = None if op.ttl is None else op.ttl * 60
+        register(self._txn, self._run, TAG)
+        item = {"value": dict(op.value), "created_at": created_us, "updated_at": now_us, "ttl": ttl_s}
+        self._kv.put(key, item, ttl_s)
+
+    def _get(self, op: GetOp) -> Item | None:
+        key = keys.item_key(op.namespace, op.key)
+        stored = self._kv.get(key)
+        if stored is None:
+            return None
+        self._touch(key, stored, refresh=op.refresh_ttl)
+        return Item(
+            value=stored["value"],
+            key=op.key,
+            namespace=op.namespace,
+            created_at=_time(stored["created_at"]),
+            updated_at=_time(stored["updated_at"]),
+        )
+
+    def _search(self, op: SearchOp) -> list[SearchItem]:
+        matching = (
+            (key, stored)
+            for key, stored in self._scan(keys.labels_prefix(op.namespace_prefix))
+            if not op.filter or passes(stored["value"], op.filter)
+        )
+        found: list[SearchItem] = []
+        for key, stored in list(islice(matching, op.offset, op.offset + op.limit)):
+            self._touch(key, stored, refresh=op.refresh_ttl)
+            labels, name = keys.labels_and_key(key)
+            created_at, updated_at = _time(stored["created_at"]), _time(stored["updated_at"])
+            found.append(SearchItem(labels, name, stored["value"], created_at, updated_at))
+        return found
+
+    def _list_namespaces(self, op: ListNamespacesOp) -> list[Labels]:
+        conditions = op.match_conditions or ()
+        matching = (labels for labels in self._namespaces() if all(_matches(labels, each) for each in conditions))
+        shown = sorted({labels[: op.max_depth] for labels in matching})
+        return shown[op.offset : op.offset + op.limit]
+
+    def _namespaces(self) -> Iterator[Labels]:
+        """Iterate over the namespaces that hold items, passing over these. O(log n) each."""
+        after = None
+        while found := self._kv.list(keys.ITEMS, limit=1, after=after):
+            labels, _ = keys.labels_and_key(found[0])
+            yield labels
+            after = keys.behind(keys.labels_prefix(labels) + "/")
+
+    def _scan(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        after = None
+        while page := self._kv.list_with_values(prefix, limit=PAGE, after=after):
+            yield from page
+            after = page[-1][0]
+
+    def _touch(self, key: str, stored: dict[str, Any], *, refresh: bool) -> None:
+        """Let an item that has a deadline live its full time from now on."""
+        if refresh and stored["ttl"] is not None:
+            self._kv.put(key, stored, stored["ttl"])
+
+
+def _time(time_us: int) -> datetime:
+    return _EPOCH + time_us * _US
+
+
+def _matches(labels: Labels, condition: MatchCondition) -> bool:
+    """Return whether the namespace begins, or ends, as the condition says; `*` stands for any one label."""
+    path = condition.path
+    if len(labels) < len(path):
+        return False
+    match condition.match_type:
+        case "prefix":
+            part = labels[: len(path)]
+        case "suffix":
+            part = labels[len(labels) - len(path) :]
+        case _:
+            raise inmem.UsageError(f"match_type: must be 'prefix' or 'suffix', not {condition.match_type!r}")
+    return all(wanted in ("*", label) for label, wanted in zip(part, path, strict=True))

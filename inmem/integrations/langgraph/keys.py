@@ -1,0 +1,95 @@
+"""The KVStore keys of checkpoints and items.
+
+A name becomes a component by writing `%` and `/` as `%25` and `%2F`; so `/` only ever ends a component, and whatever
+is in one component can never reach into the next. `0` is the character behind `/`: a prefix that ends in `/` with its
+last character replaced by `0` is a cursor behind everything that starts with the prefix.
+
+    langgraph/c/NAMESPACE/ID            a checkpoint
+    langgraph/w/NAMESPACE/ID/TASK/INDEX one write of a task, pending on that checkpoint
+    langgraph/b/DIGEST                  the value of a channel
+    langgraph/r/RUN/NAMESPACE/ID        which checkpoints a LangGraph run made
+
+    langgraph-store/LABEL/LABEL//KEY    an item of the store; as no label is empty, the `//` before KEY ends the labels
+
+The ID in a key is the checkpoint's id with its bytes complemented, in hex: LangGraph's ids grow, so keys in ascending
+order are checkpoints from the newest to the oldest, and the newest is found without passing the others.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFIX: Final = "langgraph/"
+CHECKPOINTS: Final = "langgraph/c/"
+WRITES: Final = "langgraph/w/"
+BLOBS: Final = "langgraph/b/"
+RUNS: Final = "langgraph/r/"
+ITEMS: Final = "langgraph-store/"
+
+_COMPLEMENT: Final = bytes(range(255, -1, -1))
+
+
+def component(name: str) -> str:
+    """Return the name with nothing in it that could end a component."""
+    return name.replace("%", "%25").replace("/", "%2F")
+
+
+def name_of(text: str) -> str:
+    """Return the name that `component` made `text` from."""
+    return text.replace("%2F", "/").replace("%25", "%")
+
+
+def behind(prefix: str) -> str:
+    """Return a cursor behind every key that starts with `prefix`, which ends in `/`."""
+    return prefix[:-1] + "0"
+
+
+def _descending(checkpoint_id: str) -> str:
+    # The end is greater than any hex digit: an id sorts behind those that continue it, as the order is reversed.
+    return checkpoint_id.encode().translate(_COMPLEMENT).hex() + "~"
+
+
+def in_namespace(kind: str, namespace: str) -> str:
+    """Return the prefix of what `kind`, CHECKPOINTS or WRITES, holds of a namespace."""
+    return f"{kind}{component(namespace)}/"
+
+
+def checkpoint_key(namespace: str, checkpoint_id: str) -> str:
+    """Return the key of a checkpoint."""
+    return in_namespace(CHECKPOINTS, namespace) + _descending(checkpoint_id)
+
+
+def writes_prefix(namespace: str, checkpoint_id: str) -> str:
+    """Return the prefix of the writes that are pending on a checkpoint."""
+    return f"{in_namespace(WRITES, namespace)}{_descending(checkpoint_id)}/"
+
+
+def write_key(namespace: str, checkpoint_id: str, task_id: str, index: int) -> str:
+    """Return the key of one write of a task."""
+    return f"{writes_prefix(namespace, checkpoint_id)}{component(task_id)}/{index}"
+
+
+def run_prefix(run_id: str) -> str:
+    """Return the prefix of the entries of one LangGraph run."""
+    return f"{RUNS}{component(run_id)}/"
+
+
+def run_key(run_id: str, namespace: str, checkpoint_id: str) -> str:
+    """Return the key of the entry that says: this run made this checkpoint."""
+    return f"{run_prefix(run_id)}{component(namespace)}/{_descending(checkpoint_id)}"
+
+
+def labels_prefix(labels: tuple[str, ...]) -> str:
+    """Return the prefix of all items at or below a namespace of the store."""
+    return ITEMS + "".join(f"{component(label)}/" for label in labels)
+
+
+def item_key(labels: tuple[str, ...], key: str) -> str:
+    """Return the key of an item of the store."""
+    return f"{labels_prefix(labels)}/{component(key)}"
+
+
+def labels_and_key(text: str) -> tuple[tuple[str, ...], str]:
+    """Return what `item_key` made `text` from."""
+    labels, _, key = text.removeprefix(ITEMS).partition("//")
+    return tuple(name_of(label) for label in labels.split("/")), name_of(key)

@@ -1,0 +1,279 @@
+"""InmemSaver: LangGraph's checkpointer on an inmem database."""
+
+from __future__ import annotations
+
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+import inmem
+from inmem.integrations.langgraph import collection
+from inmem.integrations.langgraph.checkpoints import TAG, ThreadCheckpoints, place_of
+from inmem.integrations.langgraph.keys import run_prefix
+from inmem.integrations.langgraph.serializer import StrictSerializer
+from inmem.integrations.offload import in_thread
+from inmem.integrations.work import Bindable, Work
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.checkpoint.base import (
+        ChannelVersions,
+        Checkpoint,
+        CheckpointMetadata,
+        CheckpointTuple,
+        DeltaChannelHistory,
+    )
+    from langgraph.checkpoint.serde.base import SerializerProtocol
+
+T = TypeVar("T")
+
+AHEAD: Final = 10
+"""Checkpoints that an async listing reads at a time: fewer changes of thread, but also states that nobody may want."""
+
+
+class InmemSaver(Bindable, BaseCheckpointSaver[int]):
+    """Keeps the checkpoints of LangGraph threads; each call is one transaction, and durable as the database is.
+
+    A thread is the run of the same id, tagged "langgraph"; its checkpoints lie in the run's KVStore under
+    `langgraph/`. May be used from any number of threads and tasks. The async methods do the same work in a thread.
+
+    Args:
+        db: an open database, which stays the caller's to close.
+        allowed_types: classes that stored values may be read back as, beside LangGraph's safe ones. State that holds
+            others is refused when it is to be written.
+        serde: a serializer of your own instead, which is then used as it is.
+        on_put: `on_put(txn, saved)` is called within the transaction that stores each checkpoint: what it writes
+            through `txn` is committed with the checkpoint or not at all. The transaction's run is the thread's, or
+            whatever that of a bound saver is. It may run again after a conflict; what it raises fails the put.
+
+    Raises:
+        UsageError: both `allowed_types` and `serde` are given.
+    """
+
+    def __init__(
+        self,
+        db: inmem.Database,
+        *,
+        allowed_types: Iterable[type | tuple[str, ...]] = (),
+        serde: SerializerProtocol | None = None,
+        on_put: Callable[[inmem.Transaction, CheckpointTuple], object] | None = None,
+    ) -> None:
+        types = tuple(allowed_types)
+        if serde is not None and types:
+            raise inmem.UsageError("allowed_types: belongs to the default serializer; give it or `serde`")
+        super().__init__(serde=StrictSerializer(types) if serde is None else serde)
+        self._work = Work(db)
+        self._on_put = on_put
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """Return the checkpoint that `config` names, or the newest of its namespace, or None. One snapshot."""
+        return self._on_thread(config, lambda thread: thread.get(config))
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002  (LangGraph's name)
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Generator[CheckpointTuple]:
+        """Iterate over checkpoints, the newest first, all from the snapshot at the first step.
+
+        Args:
+            config: the thread, and if given the namespace and the checkpoint; None means all threads.
+            filter: metadata that must be equal.
+            before: only checkpoints older than the one it names.
+            limit: at most so many.
+
+        Complexity: O(log n) per thread and namespace, plus O(1) per checkpoint passed; values are read only of those
+        returned.
+        """
+        before_id = None if before is None else place_of(before)[1]
+        with self._work.reading(TAG if config is None else _thread_of(config)) as txn:
+            found = (
+                thread.read(namespace, record)
+                for record, namespace, thread in self._records(txn, config, before_id)
+                if not filter or _has(thread.metadata(record), filter)
+            )
+            yield from islice(found, None if limit is None else max(limit, 0))
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint, whole or not at all, and return the configuration that names it.
+
+        Raises:
+            InvalidValueError: a value cannot be stored, or would not be read back as itself.
+            InvalidKeyError: the thread's id is not a run id (at most 255 characters), or the namespace is too long.
+        """
+
+        def store(txn: inmem.Transaction) -> RunnableConfig:
+            saved = self._thread(txn, _thread_of(config)).put(config, checkpoint, metadata, new_versions)
+            if self._on_put is not None:
+                self._on_put(txn, saved)
+            return saved.config
+
+        return self._work.do(_thread_of(config), store)
+
+    def put_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Store the writes of a task that are pending on a checkpoint, all of them or none."""
+        self._on_thread(config, lambda thread: thread.put_writes(config, writes, task_id, task_path))
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Remove the thread's checkpoints and writes, and nothing else of its run. O(entries)."""
+        self._collect(thread_id, collection.delete)
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Remove the checkpoints and writes of these LangGraph runs in all threads; each thread in one commit."""
+        self._work.require_own()
+        wanted = [str(run_id) for run_id in run_ids]
+        with self._work.reading(TAG) as txn:
+            concerned = [
+                thread_id
+                for thread_id in _threads(txn)
+                if any(txn.on(thread_id).kv.list(run_prefix(run_id), limit=1) for run_id in wanted)
+            ]
+        for thread_id in concerned:
+            self._collect(thread_id, lambda thread: collection.delete_runs(thread, wanted))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes in one commit, beside those that the target may have."""
+        self._work.do(source_thread_id, lambda txn: self._thread(txn, source_thread_id).copy_to(str(target_thread_id)))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Remove what is old of each thread, in one commit per thread.
+
+        Args:
+            thread_ids: the threads.
+            strategy: "keep_latest" keeps the newest checkpoint of each namespace, and of graphs with delta channels
+                those before it that hold parts of its state; "delete" keeps nothing.
+
+        Raises:
+            UsageError: another strategy.
+        """
+        match strategy:
+            case "keep_latest":
+                removal = collection.keep_newest
+            case "delete":
+                removal = collection.delete
+            case _:
+                raise inmem.UsageError(f"strategy: must be 'keep_latest' or 'delete', not {strategy!r}")
+        self._work.require_own()
+        for thread_id in thread_ids:
+            self._collect(thread_id, removal)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """Return what the values of delta channels at a checkpoint are made of. One snapshot."""
+        return self._on_thread(config, lambda thread: thread.delta_history(config, channels))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """See `get_tuple`."""
+        return await in_thread(self.get_tuple, config)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002  (LangGraph's name)
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """See `list`."""
+        found = self.list(config, filter=filter, before=before, limit=limit)
+        try:
+            while batch := await in_thread(lambda: tuple(islice(found, AHEAD))):
+                for saved in batch:
+                    yield saved
+        finally:
+            await in_thread(found.close)
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """See `put`."""
+        return await in_thread(self.put, config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """See `put_writes`."""
+        await in_thread(self.put_writes, config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """See `delete_thread`."""
+        await in_thread(self.delete_thread, thread_id)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """See `delete_for_runs`."""
+        await in_thread(self.delete_for_runs, run_ids)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """See `copy_thread`."""
+        await in_thread(self.copy_thread, source_thread_id, target_thread_id)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """See `prune`."""
+        await in_thread(self.prune, thread_ids, strategy=strategy)
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """See `get_delta_channel_history`."""
+        return await in_thread(self.get_delta_channel_history, config=config, channels=channels)
+
+    def _thread(self, txn: inmem.Transaction, thread_id: str) -> ThreadCheckpoints:
+        return ThreadCheckpoints(txn, thread_id, self.serde)
+
+    def _on_thread(self, config: RunnableConfig, fn: Callable[[ThreadCheckpoints], T]) -> T:
+        thread_id = _thread_of(config)
+        return self._work.do(thread_id, lambda txn: fn(self._thread(txn, thread_id)))
+
+    def _collect(self, thread_id: str, fn: Callable[[ThreadCheckpoints], None]) -> None:
+        self._work.do_alone(str(thread_id), lambda txn: fn(self._thread(txn, str(thread_id))))
+
+    def _records(
+        self, txn: inmem.Transaction, config: RunnableConfig | None, before_id: str | None
+    ) -> Iterator[tuple[dict[str, Any], str, ThreadCheckpoints]]:
+        """Iterate over (record, namespace, thread) of what `config` names, the newest first."""
+        named: dict[str, Any] = {} if config is None else config.get("configurable", {})
+        namespace, checkpoint_id = named.get("checkpoint_ns"), named.get("checkpoint_id") or None
+
+        def stream(thread: ThreadCheckpoints, of: str) -> Iterator[tuple[dict[str, Any], str, ThreadCheckpoints]]:
+            return ((record, of, thread) for record in thread.newest_first(of, checkpoint_id, before_id))
+
+        thread_ids = _threads(txn) if config is None else [_thread_of(config)]
+        threads = [self._thread(txn, thread_id) for thread_id in thread_ids]
+        streams = [
+            stream(thread, of)
+            for thread in threads
+            for of in (thread.namespaces() if namespace is None else (namespace,))
+        ]
+        return merge(*streams, key=lambda found: found[0]["id"], reverse=True)
+
+
+def _thread_of(config: RunnableConfig) -> str:
+    return str(config.get("configurable", {})["thread_id"])
+
+
+def _threads(txn: inmem.Transaction) -> Iterable[str]:
+    return [run.run_id for run in txn.runs.query_runs(tags=[TAG], include_archived=True)]
+
+
+def _has(metadata: CheckpointMetadata, wanted: dict[str, Any]) -> bool:
+    return all(metadata.get(name) == value for name, value in wanted.items())

@@ -1,0 +1,129 @@
+"""InmemSession: the conversation memory of the OpenAI Agents SDK on an inmem database.
+
+A session is the run of the same id, tagged "openai-agents". Its items lie in the run's KVStore under
+`openai-agents/NUMBER`, as the plain dicts that they are; the StateCell `openai-agents` holds how many there are. Every
+change reads and writes that cell: so changes of one session happen one after the other, whoever makes them, and
+no two of them can take or add the same item.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from agents.memory import SessionSettings
+
+from inmem.integrations.offload import in_thread
+from inmem.integrations.work import Bindable, Work, register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agents.items import TResponseInputItem
+
+    import inmem
+
+T = TypeVar("T")
+
+NAME: Final = "openai-agents"
+"""The tag of a session's run in the RunIndex, the name of its cell, and the start of its keys."""
+
+
+class InmemSession(Bindable):
+    """Keeps the items of one conversation; each call is one transaction, and durable as the database is.
+
+    Any number of sessions may be open under one id, in any threads and event loops: they are the same conversation.
+    The methods do their work in a thread, so that the event loop never waits for a lock or a sync.
+
+    Args:
+        session_id: the conversation, and the run that holds it: a str of at most 255 characters.
+        db: an open database, which stays the caller's to close.
+        session_settings: `limit` is what `get_items` takes by default.
+
+    Attributes:
+        session_id: see above.
+        session_settings: see above.
+    """
+
+    session_settings: SessionSettings | None
+
+    def __init__(self, session_id: str, db: inmem.Database, *, session_settings: SessionSettings | None = None) -> None:
+        self.session_id = session_id
+        self.session_settings = session_settings or SessionSettings()
+        self._work = Work(db)
+
+    async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
+        """Return the items in the order in which they were added, all from one snapshot.
+
+        Args:
+            limit: only so many, the latest; None means what the session's settings say, and by default all.
+        """
+        if limit is None and self.session_settings is not None:
+            limit = self.session_settings.limit
+        return await in_thread(self._do, lambda items: items.latest(limit))
+
+    async def add_items(self, items: list[TResponseInputItem]) -> None:
+        """Add items behind those that there are, all of them in one commit or none.
+
+        Raises:
+            TypeError: an item is not what JSON can hold.
+            InvalidValueError: an item cannot be stored.
+        """
+        if items:
+            # The SDK's contract is JSON: what is a subclass of a plain type there becomes plain here.
+            plain: list[Any] = json.loads(json.dumps(items))
+            await in_thread(self._do, lambda stored: stored.add(plain))
+
+    async def pop_item(self) -> TResponseInputItem | None:
+        """Remove the latest item and return it, or None if there is none. No item is returned twice."""
+        return await in_thread(self._do, _Items.pop)
+
+    async def clear_session(self) -> None:
+        """Remove all items in one commit. Whatever else is in the run stays."""
+        await in_thread(self._do, _Items.clear)
+
+    def _do(self, fn: Callable[[_Items], T]) -> T:
+        return self._work.do(self.session_id, lambda txn: fn(_Items(txn, self.session_id)))
+
+
+class _Items:
+    """The items of one session inside one transaction: those with the numbers from 0 to the cell's value."""
+
+    def __init__(self, txn: inmem.Transaction, session_id: str) -> None:
+        run = txn.on(session_id)
+        self._txn = txn
+        self._session_id = session_id
+        self._kv = run.kv
+        self._cells = run.cells
+        state = run.cells.read(NAME)
+        self._count: int = 0 if state is None else state.value
+
+    def latest(self, limit: int | None) -> list[Any]:
+        start = 0 if limit is None else max(0, self._count - max(0, limit))
+        return list(self._kv.get_many(map(_key, range(start, self._count))).values())
+
+    def add(self, items: list[Any]) -> None:
+        register(self._txn, self._session_id, NAME)
+        for number, item in enumerate(items, self._count):
+            self._kv.put(_key(number), item)
+        self._cells.set(NAME, self._count + len(items))
+
+    def pop(self) -> Any:
+        if not self._count:
+            return None
+        last = _key(self._count - 1)
+        item = self._kv.get(last)
+        self._kv.delete(last)
+        self._cells.set(NAME, self._count - 1)
+        return item
+
+    def clear(self) -> None:
+        for number in range(self._count):
+            self._kv.delete(_key(number))
+        if self._count:
+            self._cells.set(NAME, 0)
+
+
+def _key(number: int) -> str:
+    # With leading zeros, so that a listing of the run's keys shows the items in their order.
+    return f"{NAME}/{number:012}"

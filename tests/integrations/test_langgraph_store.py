@@ -1,0 +1,288 @@
+"""InmemStore: what BaseStore promises, and what comes from being one transaction."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import inmem
+
+pytest.importorskip("langgraph.store.base", reason="the extra langgraph is not installed")
+
+from hypothesis import given
+from hypothesis import strategies as st
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.store.base import GetOp, InvalidNamespaceError, ListNamespacesOp, MatchCondition, PutOp, SearchOp
+from langgraph.store.memory import InMemoryStore
+
+from inmem.integrations.langgraph import InmemSaver, InmemStore, keys
+from inmem.integrations.langgraph.filters import passes
+
+RUN = "langgraph-store"
+
+
+@pytest.fixture
+def db():
+    with inmem.open(":memory:") as database:
+        yield database
+
+
+def found(items):
+    return [(item.namespace, item.key) for item in items]
+
+
+def test_an_item_is_put_read_changed_and_deleted(db):
+    store = InmemStore(db)
+    store.put(("users", "ada"), "likes", {"seat": "aisle", "rows": (1, 2)})
+    first = store.get(("users", "ada"), "likes")
+    assert (first.value, first.key, first.namespace) == ({"seat": "aisle", "rows": [1, 2]}, "likes", ("users", "ada"))
+
+    store.put(("users", "ada"), "likes", {"seat": "window"})
+    second = store.get(("users", "ada"), "likes")
+    assert (second.value, second.created_at) == ({"seat": "window"}, first.created_at)
+    assert second.updated_at >= first.updated_at
+
+    store.delete(("users", "ada"), "likes")
+    assert store.get(("users", "ada"), "likes") is None
+    assert store.get(("users",), "likes") is None
+    assert db.runs.get_run(RUN).tags == ("langgraph-store",)
+
+
+def test_a_value_that_cannot_be_stored_is_refused_and_the_batch_with_it(db):
+    store = InmemStore(db)
+    with pytest.raises(inmem.InvalidValueError):
+        store.batch([PutOp(("a",), "1", {"fine": 1}), PutOp(("a",), "2", {"when": object()})])
+    assert db.version == 0
+
+
+def test_a_batch_is_one_commit_whose_reads_come_first_and_whose_last_put_counts(db):
+    store = InmemStore(db)
+    store.put(("a",), "k", {"n": 0})
+    before = db.version
+    results = store.batch(
+        [
+            PutOp(("a",), "k", {"n": 1}),
+            GetOp(("a",), "k"),
+            PutOp(("a",), "k", {"n": 2}),
+            SearchOp(("a",)),
+            PutOp(("b",), "gone", {"n": 1}),
+            PutOp(("b",), "gone", None),
+            ListNamespacesOp(),
+        ]
+    )
+    assert [results[1].value, [item.value for item in results[3]], results[6]] == [{"n": 0}, [{"n": 0}], [("a",)]]
+    assert store.get(("a",), "k").value == {"n": 2}
+    assert store.get(("b",), "gone") is None
+    assert db.version == before + 1
+
+
+@pytest.mark.parametrize("op", [PutOp((), "k", {}), GetOp(("a.b",), "k"), SearchOp(("",)), PutOp(("a", 1), "k", {})])
+def test_a_namespace_that_is_none_is_refused_in_a_batch_too(db, op):
+    with pytest.raises(InvalidNamespaceError):
+        InmemStore(db).batch([op])
+
+
+def test_an_operation_or_a_condition_that_is_none_is_refused(db):
+    store = InmemStore(db)
+    store.put(("a",), "k", {})
+    for op in (object(), ListNamespacesOp((MatchCondition("middle", ("a",)),))):
+        with pytest.raises(inmem.UsageError):
+            store.batch([op])
+
+
+NAMES = [
+    ("a",),
+    ("a", "b"),
+    ("a", "bb"),
+    ("a-",),
+    ("a/b",),
+    ("a%2Fb",),
+    ("ab",),
+    ("a", "-"),
+    ("0",),
+    ("é", "\U0010ffff"),
+]
+
+
+def test_a_search_stays_below_its_prefix(db):
+    store = InmemStore(db)
+    for labels in NAMES:
+        for key in ("", "k", "/", "a//b"):
+            store.put(labels, key, {"in": list(labels)})
+    for prefix in [(), *NAMES, ("nothing",)]:
+        items = store.search(prefix, limit=1000)
+        assert {item.namespace for item in items} == {labels for labels in NAMES if labels[: len(prefix)] == prefix}
+        assert all(item.value == {"in": list(item.namespace)} for item in items)
+        assert len(items) == 4 * len({item.namespace for item in items})
+
+
+def test_pages_of_a_search_join(db):
+    store = InmemStore(db)
+    store.batch([PutOp(("n", str(number % 3)), f"{number:03}", {"n": number}) for number in range(250)])
+    pages = [store.search(("n",), limit=40, offset=offset) for offset in range(0, 280, 40)]
+    joined = [pair for page in pages for pair in found(page)]
+    assert [len(page) for page in pages] == [40] * 6 + [10]
+    assert joined == sorted(set(joined))
+    assert len(store.search(("n",), filter={"n": {"$lt": 10}}, limit=5, offset=8)) == 2
+
+
+@pytest.mark.parametrize(
+    ("wanted", "keys_found"),
+    [
+        ({"n": 2}, ["b"]),
+        ({"n": {"$eq": 2}}, ["b"]),
+        ({"n": {"$ne": 2}}, ["a", "c", "d"]),
+        ({"n": {"$gt": 1, "$lte": 3}}, ["b", "c"]),
+        ({"n": {"$gte": 2}}, ["b", "c"]),
+        ({"n": {"$lt": 2}}, ["a"]),
+        ({"name": {"$gt": "b"}}, ["c"]),
+        ({"of": {"x": 1}}, ["a"]),
+        ({"tags": ["p", "q"]}, ["b"]),
+        ({"tags": ["p"]}, []),
+        ({"n": None}, ["d"]),
+        ({}, ["a", "b", "c", "d"]),
+    ],
+)
+def test_filters(db, wanted, keys_found):
+    store = InmemStore(db)
+    store.put(("f",), "a", {"n": 1, "name": "a", "of": {"x": 1, "y": 2}})
+    store.put(("f",), "b", {"n": 2, "name": "b", "tags": ["p", "q"]})
+    store.put(("f",), "c", {"n": 3, "name": "c"})
+    store.put(("f",), "d", {"other": True})
+    assert [item.key for item in store.search(("f",), filter=wanted)] == keys_found
+
+
+def test_an_unknown_operator_is_named(db):
+    store = InmemStore(db)
+    store.put(("f",), "a", {"n": 1})
+    with pytest.raises(inmem.UsageError, match=r"\$near"):
+        store.search(("f",), filter={"n": {"$near": 1}})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["a", "b"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b"]), json_values, max_size=2), json_values)
+def test_equality_filters_mean_what_they_mean_in_langgraphs_own_store(value, wanted):
+    own = InMemoryStore()
+    own.put(("n",), "k", value)
+    expected = bool(own.search(("n",), filter={"a": wanted}))
+    assert passes(value.get("a"), wanted) is expected
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4), st.text())
+def test_keys_of_items_can_be_read_back(labels, key):
+    assert keys.labels_and_key(keys.item_key(tuple(labels), key)) == (tuple(labels), key)
+
+
+def test_namespaces_are_listed_as_langgraphs_own_store_lists_them(db):
+    stores = InmemStore(db), InMemoryStore()
+    for labels in [*NAMES, ("a", "b", "c", "d"), ("a", "b", "c", "e"), ("x", "b", "c")]:
+        for store in stores:
+            store.put(labels, "k1", {"n": 1})
+            store.put(labels, "k2", {"n": 1})
+    for wanted in [
+        {},
+        {"prefix": ("a",)},
+        {"prefix": ("a", "*", "c")},
+        {"suffix": ("c",)},
+        {"suffix": ("b", "*")},
+        {"prefix": ("a",), "suffix": ("e",)},
+        {"max_depth": 2},
+        {"max_depth": 3, "prefix": ("a", "b")},
+        {"limit": 3, "offset": 2},
+    ]:
+        ours, theirs = (store.list_namespaces(**wanted) for store in stores)
+        assert ours == theirs, wanted
+
+
+def test_an_expired_item_is_absent_everywhere(db):
+    store = InmemStore(db)
+    store.put(("t",), "short", {"n": 1}, ttl=0.01 / 60)
+    store.put(("t",), "long", {"n": 2})
+    deadline_us = time.time_ns() // 1000 + 10_000
+    while time.time_ns() // 1000 <= deadline_us:
+        pass
+    assert store.get(("t",), "short") is None
+    assert found(store.search(("t",))) == [(("t",), "long")]
+    store.delete(("t",), "long")
+    assert store.list_namespaces() == []
+
+
+def test_reading_puts_a_deadline_off_unless_told_not_to(db):
+    store = InmemStore(db, ttl={"default_ttl": 60.0})
+
+    def deadline():
+        return db.get_versioned(RUN, "langgraph-store/t//k").expires_at
+
+    store.put(("t",), "k", {"n": 1})
+    first = deadline()
+    store.get(("t",), "k", refresh_ttl=False)
+    store.search(("t",), refresh_ttl=False)
+    assert deadline() == first
+    store.get(("t",), "k")
+    second = deadline()
+    assert second > first
+    store.search(("t",))
+    assert deadline() > second
+    item = store.get(("t",), "k")
+    assert item.updated_at == item.created_at
+
+    store.put(("t",), "k", {"n": 2}, ttl=None)
+    assert deadline() is None
+
+    quiet = InmemStore(db, ttl={"refresh_on_read": False})
+    quiet.put(("t",), "k", {"n": 1}, ttl=60)
+    first = deadline()
+    quiet.get(("t",), "k")
+    assert deadline() == first
+
+
+def test_many_writers_to_one_item_all_succeed(db):
+    store = InmemStore(db)
+
+    def write(number):
+        store.put(("n",), "k", {"n": number}, ttl=60)
+        return store.get(("n",), "k").value["n"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(write, range(100)))) == 100
+
+
+def test_the_async_methods_do_the_same(db):
+    store = InmemStore(db)
+
+    async def story():
+        await asyncio.gather(*(store.aput(("n",), str(number), {"n": number}) for number in range(20)))
+        await store.adelete(("n",), "0")
+        return (
+            (await store.aget(("n",), "7")).value,
+            len(await store.asearch(("n",), limit=50)),
+            await store.alist_namespaces(),
+        )
+
+    assert asyncio.run(story()) == ({"n": 7}, 19, [("n",)])
+
+
+def test_a_thread_may_hold_items_of_its_own_beside_its_checkpoints(db):
+    saver, store = InmemSaver(db), InmemStore(db, run="t")
+    saver.put({"configurable": {"thread_id": "t"}}, empty_checkpoint(), {}, {})
+    store.batch([PutOp(("langgraph", "c"), "k", {"n": 1})])
+    assert found(store.search(())) == [(("langgraph", "c"), "k")]
+    assert len(list(saver.list(None))) == 1
+    saver.delete_thread("t")
+    assert store.list_namespaces() == [("langgraph", "c")]
+
+
+def test_stores_of_different_runs_share_nothing_and_items_survive_reopening(tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        InmemStore(db).put(("a",), "k", {"n": 1})
+        InmemStore(db, run="other").put(("a",), "k", {"n": 2})
+    with inmem.open(tmp_path / "db", read_only=True) as db:
+        assert InmemStore(db).get(("a",), "k").value == {"n": 1}
+        assert InmemStore(db, run="other").search(())[0].value == {"n": 2}
