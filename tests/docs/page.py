@@ -28,6 +28,7 @@ from pathlib import Path
 
 LANGUAGES = frozenset({"", "python", "output", "console", "text", "mermaid", "hexdump"})
 _FENCE = re.compile(r"^```(?P<info>.*)$")
+_SLOW_CALLBACK = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
 _CHECKER = doctest.OutputChecker()
 
 
@@ -72,6 +73,14 @@ def blocks_of(text: str) -> list[Block]:
     if inside is not None:
         raise PageError(f"line {line - 1}: the block does not end")
     return blocks
+
+
+def complaints(stderr: str) -> str:
+    """Return what a program under `-X dev` wrote to its stderr, but for asyncio's remarks on slow callbacks.
+
+    How long one took says more about the machine than about the code.
+    """
+    return _SLOW_CALLBACK.sub("", stderr)
 
 
 def run_page(text: str, name: str) -> None:

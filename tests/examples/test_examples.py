@@ -6,9 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.page import complaints
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 OUTPUT = {
+    "agents_session.py": """\
+first:   I know 1 items
+later:   I know 3 items
+notes:   each clerk's two stand together
+mistake: I know 9 items
+event:   taken back {'question': 'cancel everything', 'answer': 'I know 9 items'}
+""",
     "agent_memory.py": """\
 planned:  five writes to four primitives, one commit
 failed:   320 is more than the budget of 250
@@ -39,6 +48,18 @@ round 2: writer
 round 3: researcher
 round 3: writer
 every turn was taken once; messages that came at the wrong time were ignored
+""",
+    "langgraph_approval.py": """\
+a process starts the agent
+  search:  found 12A to Oslo
+  reserve: killed
+another one resumes it
+  reserve: 12A is held
+  asks:    12A to Oslo?
+the answer comes the next day
+  book:    1C
+events: ['12A', '1C']
+history: ['__start__', 'search', 'reserve', 'approve', 'book']
 """,
     "race.py": """\
 the task was started by Ada and Ben (seed 0)
@@ -74,16 +95,21 @@ the worker was killed twice; no step is missing, none happened twice
 """,
 }
 
+NEEDS = {"agents_session.py": "agents", "langgraph_approval.py": "langgraph"}
+"""What must be installed for an example beside the package itself: the extra it is about."""
+
 
 def run(name, folder):
     program = [sys.executable, "-W", "error", "-X", "dev", EXAMPLES / name]
     result = subprocess.run(program, cwd=folder, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, complaints(result.stderr)) == (0, "")
     return result.stdout
 
 
 @pytest.mark.parametrize("name", OUTPUT)
 def test_an_example_runs_and_prints_its_story(name, tmp_path):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name], reason="the extra of this example is not installed")
     assert run(name, tmp_path) == OUTPUT[name]
     assert list(tmp_path.iterdir()) == []
 
