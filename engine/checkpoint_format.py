@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 CHECKPOINT_MAGIC: Final = b"INMEMCKP"
 CHECKPOINT_FORMAT: Final = 1
 
-BLOCK_BYTES: Final = 1024 * 1024
-"""A block is ended by the entry that makes it this long: few checksums, and little memory at a time."""
+BLOCK_BYTES: Final = 32 * 1024
+"""A block is ended by the entry that makes it this long. Between two blocks other threads get at the interpreter."""
 
 _ENTRIES: Final = 1
 _OUTCOMES: Final = 2

@@ -85,8 +85,8 @@ def test_writing_holds_no_more_than_a_block_at_a_time():
     value = b"v" * 1000
     tables = {("run", 1): {b"%08d" % i: (1, value, 0) for i in range(5000)}}
     sizes = [len(chunk) for chunk in encode_checkpoint(header(), snapshot(tables), {})]
-    assert len(sizes) == 1 + 5 + 1
     assert max(sizes) < checkpoint_format.BLOCK_BYTES + 2000
+    assert sum(sizes[1:-1]) / len(sizes[1:-1]) > 0.9 * checkpoint_format.BLOCK_BYTES
 
 
 def test_a_header_of_another_version_than_the_snapshot_is_refused():
