@@ -15,6 +15,7 @@ from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.cells import CellOperations
 from inmem.primitives.events import EventOperations
 from inmem.primitives.kv import KVOperations, VersionedValue
+from inmem.primitives.run_contents import RunContents
 from inmem.primitives.runs import RunOperations
 from inmem.primitives.traces import TraceOperations
 
@@ -81,6 +82,11 @@ class RunAccess:
         if self._runs is None:
             self._runs = RunOperations(self._engine)
         return self._runs
+
+    @property
+    def contents(self) -> RunContents:
+        """All that the run holds, item by item; `Database.export_run` and `import_run` are made of it."""
+        return RunContents(self._engine, self.run_id)
 
 
 class ClientTransaction(RunAccess):

@@ -191,6 +191,16 @@ class CorruptionError(StorageError):
         self.reason = reason
 
 
+class RunFileError(StorageError):
+    """Line `line` of the exported run in the file `path` is not as it was written. Nothing was imported."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(f"{path}, line {line}: {reason}")
+        self.path = path
+        self.line = line
+        self.reason = reason
+
+
 class FormatVersionError(StorageError):
     """The file is not one of ours, or was written by a newer version of this package."""
 

@@ -45,6 +45,7 @@ from inmem.engine.errors import (
     ReadOnlyError,
     RetriesExhaustedError,
     RunExistsError,
+    RunFileError,
     RunNotFoundError,
     StorageError,
     StoreFailedError,
@@ -69,6 +70,7 @@ from inmem.primitives.runs import RunMetadata, RunStats
 from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from inmem.primitives.trace_tree import TraceTree
 from inmem.primitives.traces import Trace
+from inmem.run_file import RunExport
 from inmem.stats import Stats
 from inmem.verification import Verification
 
@@ -218,6 +220,8 @@ __all__ = [
     "RetriesExhaustedError",
     "RetryPolicy",
     "RunExistsError",
+    "RunExport",
+    "RunFileError",
     "RunIndex",
     "RunMetadata",
     "RunNotFoundError",

@@ -14,15 +14,19 @@ from inmem.actors.proxies.events import EventLog
 from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
-from inmem.engine.errors import UsageError
+from inmem.engine.errors import RunNotFoundError, UsageError
+from inmem.engine.keys import normalize_run_id
 from inmem.engine.transaction import TransactionStatus
+from inmem.primitives.run_contents import RunContents
+from inmem.run_file import RunExport, read_run, write_run
 from inmem.stats import Stats
 from inmem.verification import Verification, verify_store
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable
     from types import TracebackType
-    from typing import Self
+    from typing import BinaryIO, Self
     from uuid import UUID
 
     from inmem.actors.client_transaction import ClientTransaction
@@ -211,6 +215,65 @@ class Database:
         """Read every file, check every table and every chain of events. O(everything), while commits go on."""
         in_memory = self.path == MEMORY
         return verify_store(self._client, None if in_memory else self.path)
+
+    def export_run(
+        self,
+        run: str | UUID,
+        file: str | os.PathLike[str] | BinaryIO,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> RunExport:
+        """Write all that a run holds, as of now, to a file from which `import_run` makes the same run again.
+
+        The same contents give the same bytes; docs/export-format.md describes them. A file given by its path appears
+        under its name only when it is whole and durable, readable for its owner only, in place of an older one.
+
+        Args:
+            run: registered or not.
+            file: a path, or a file open for writing bytes.
+            on_progress: called now and then with the number of items written and that of all items.
+
+        Raises:
+            RunNotFoundError: the run is not registered and holds nothing.
+            OSError: the file cannot be written.
+
+        Complexity: O(contents) in time, one item in memory.
+        """
+        run_id = normalize_run_id(run)
+        contents = RunContents(self._client.reader(), run_id)
+        if contents.is_empty():
+            raise RunNotFoundError(run_id)
+        return write_run(run_id, contents, file, on_progress)
+
+    def import_run(
+        self, file: str | os.PathLike[str] | BinaryIO, *, on_progress: Callable[[int, int], None] | None = None
+    ) -> RunExport:
+        """Put the run that `export_run` wrote to a file into this database, in one commit, or refuse all of it.
+
+        Every line is checked against its hash before anything is written, and every event against its chain. Times,
+        event hashes and versions of cells are those of the file; keys get the version of the commit.
+
+        Args:
+            file: a path, or a file open for reading bytes.
+            on_progress: called now and then with the number of steps done and that of all steps.
+
+        Raises:
+            RunExistsError: the run is registered here, or holds something.
+            RunFileError: the file is not as it was written; the error names the line.
+            FormatVersionError: it is no exported run, or one of a newer version.
+            UsageError: the run is larger than a transaction may be.
+            OSError: the file cannot be read.
+
+        Complexity: O(contents), in time and in memory.
+        """
+        found = read_run(file, on_progress)
+
+        def put_back(txn: ClientTransaction) -> None:
+            found.put_back(txn.contents)
+
+        # Serializable, so that what somebody else puts into the run meanwhile is a conflict too.
+        self.transaction(found.export.run_id, put_back, isolation="serializable")
+        return found.export
 
     def close(self) -> None:
         """Finish what is under way, make it durable and stop the store; a no-op the second time.

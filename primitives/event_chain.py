@@ -45,7 +45,7 @@ def verify_records(run: str, records: Iterable[tuple[bytes, bytes]]) -> ChainVer
         if key != event_key(sequence):
             error: str | None = f"event {sequence} is missing"
         else:
-            error = _fault(run, sequence, data, timestamp, previous_hash)
+            error = fault_of(run, sequence, data, timestamp, previous_hash)
         if error is not None:
             return ChainVerification(False, sequence + 1 + sum(1 for _ in found), sequence, error)
         _, _, timestamp, _, previous_hash = unpack_record(data)
@@ -53,7 +53,8 @@ def verify_records(run: str, records: Iterable[tuple[bytes, bytes]]) -> ChainVer
     return ChainVerification(True, sequence)
 
 
-def _fault(run: str, sequence: int, data: bytes, earliest: int, previous_hash: bytes) -> str | None:
+def fault_of(run: str, sequence: int, data: bytes, earliest: int, previous_hash: bytes) -> str | None:
+    """Return what is wrong with the record of event `sequence`, which follows `previous_hash`, or None."""
     try:
         record = unpack_record(data)
     except ValueError as error:

@@ -142,7 +142,7 @@ class EventOperations:
         verification = self.verify_chain()
         if not verification.is_valid:
             raise InvariantError(f"run {self._run!r}: {verification.error}")
-        expected = sorted(_index_key(unpack_record(data)[0], key) for key, data in self._view.scan())
+        expected = sorted(index_key(unpack_record(data)[0], key) for key, data in self._view.scan())
         if [key for key, _ in self._index.scan()] != expected:
             raise InvariantError(f"run {self._run!r}: the index of event types does not agree with the events")
 
@@ -158,7 +158,7 @@ class EventOperations:
             new_hash = event_hash(self._run, sequence, event_type, payload, timestamp, previous_hash)
             key = event_key(sequence)
             self._view.put(key, pack_record((event_type, payload, timestamp, previous_hash, new_hash)))
-            self._index.put(_index_key(event_type, key), PRESENT)
+            self._index.put(index_key(event_type, key), PRESENT)
             appended.append(Event(sequence, event_type, decode_value(payload), timestamp, previous_hash, new_hash))
             sequence += 1
             previous_hash = new_hash
@@ -171,8 +171,8 @@ class EventOperations:
         self._view.get(event_key(sequence + 1))
         return None if last is None else (sequence, last[1])
 
-    def _indexed(self, index_key: bytes) -> Event:
-        key = index_key[-8:]
+    def _indexed(self, entry: bytes) -> Event:
+        key = entry[-8:]
         data = self._view.get(key)
         if data is None:
             raise InvariantError(f"run {self._run!r}: the index names event {sequence_of(key)}, which does not exist")
@@ -184,7 +184,8 @@ def _event(sequence: int, data: bytes) -> Event:
     return Event(sequence, event_type, decode_value(payload), timestamp, prev_hash, own_hash)
 
 
-def _index_key(event_type: str, key: bytes) -> bytes:
+def index_key(event_type: str, key: bytes) -> bytes:
+    """Return the entry by which the event under `key` is found by its type."""
     return name_component(event_type) + key
 
 

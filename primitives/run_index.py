@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.keys import Tag, prefix_end
 from inmem.primitives.index_key import POSITION_BYTES, PRESENT, name_component
+from inmem.primitives.run_record import RUN_KEY
 from inmem.primitives.run_status import STATUS_TAGS, RunStatus
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from inmem.engine.table_view import TableView
     from inmem.engine.transaction import Transaction
+    from inmem.primitives.run_record import RunRecord
 
 NAMESPACE: Final = ""
 """Never a run id: what spans runs lies here."""
@@ -102,14 +104,18 @@ class RunIndex:
         statuses = [status for status in RunStatus if include_archived or status is not RunStatus.ARCHIVED]
         return map(run_id_of, union(map(self.of_status, statuses), low, high))
 
-    def entries_of(
-        self, suffix: bytes, status: RunStatus, parent: str | None, tags: Iterable[str]
-    ) -> dict[tuple[TableView, bytes], None]:
+    def entries_of(self, name: str, record: RunRecord) -> dict[tuple[TableView, bytes], None]:
         """Return the entries that a run must have, and no others, as (table, key)."""
-        ranges = [self.of_status(status), *map(self.of_tag, tags)]
-        if parent is not None:
-            ranges.append(self.of_parent(parent))
+        suffix = suffix_of(record.position, name)
+        ranges = [self.of_status(record.status), *map(self.of_tag, record.tags)]
+        if record.parent is not None:
+            ranges.append(self.of_parent(record.parent))
         return dict.fromkeys((view, prefix + suffix) for view, prefix in ranges)
+
+    def store(self, name: str, old: RunRecord | None, new: RunRecord) -> None:
+        """Write a run's record in place of `old`, and exactly its entries."""
+        self._txn.view(name, Tag.RUN).put(RUN_KEY, new.pack())
+        update_entries({} if old is None else self.entries_of(name, old), self.entries_of(name, new))
 
 
 def update_entries(old: dict[tuple[TableView, bytes], None], new: dict[tuple[TableView, bytes], None]) -> None:

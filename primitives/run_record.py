@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from inmem.primitives.record import pack_record, unpack_record
 from inmem.primitives.run_status import RunStatus
+
+RUN_KEY: Final = b""
 
 
 class RunRecord(NamedTuple):

@@ -17,8 +17,8 @@ from inmem.engine.keys import Tag, normalize_run_id
 from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.paging import at_most
-from inmem.primitives.run_index import RunIndex, suffix_of, update_entries
-from inmem.primitives.run_record import RunRecord
+from inmem.primitives.run_index import RunIndex, update_entries
+from inmem.primitives.run_record import RUN_KEY, RunRecord
 from inmem.primitives.run_status import FINISHED, RunStatus, check_transition, status_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from inmem.engine.transaction import Transaction
-
-_RUN_KEY = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +170,7 @@ class RunOperations:
         """
         name = normalize_run_id(run_id)
         record = self._load(name)
-        update_entries(self._entries(name, record), {})
+        update_entries(self._index.entries_of(name, record), {})
         self._txn.drop_run(name)
 
     def add_tags(self, run_id: str | UUID, tags: Iterable[str]) -> RunMetadata:
@@ -260,7 +258,7 @@ class RunOperations:
         """Raise InvariantError unless the index entries are exactly those of the runs they name. O(n log n)."""
         expected: dict[tuple[Any, bytes], None] = {}
         for name in self._index.select():
-            expected |= self._entries(name, self._load(name))
+            expected |= self._index.entries_of(name, self._load(name))
         views = [self._index.of_status(status).view for status in RunStatus]
         views.append(self._index.of_tag("").view)
         found = {(view, key): None for view in views for key, _ in view.scan()}
@@ -282,7 +280,7 @@ class RunOperations:
         return max(self._txn.now_us, record.updated_at)
 
     def _stored(self, name: str) -> RunRecord | None:
-        data = self._txn.view(name, Tag.RUN).get(_RUN_KEY)
+        data = self._txn.view(name, Tag.RUN).get(RUN_KEY)
         return None if data is None else RunRecord.unpack(data)
 
     def _load(self, name: str) -> RunRecord:
@@ -292,13 +290,8 @@ class RunOperations:
         return record
 
     def _store(self, name: str, old: RunRecord | None, new: RunRecord) -> RunMetadata:
-        self._txn.view(name, Tag.RUN).put(_RUN_KEY, new.pack())
-        update_entries({} if old is None else self._entries(name, old), self._entries(name, new))
+        self._index.store(name, old, new)
         return _metadata(name, new)
-
-    def _entries(self, name: str, record: RunRecord) -> dict[tuple[Any, bytes], None]:
-        suffix = suffix_of(record.position, name)
-        return self._index.entries_of(suffix, record.status, record.parent, record.tags)
 
 
 def _metadata(name: str, record: RunRecord) -> RunMetadata:

@@ -1,0 +1,89 @@
+"""Stored values and result types as JSON, and values back again, without loss.
+
+JSON has no bytes, no NaN and no infinities. They become objects with one key that begins with a dollar sign:
+
+    {"$bytes": "<base64>"}
+    {"$float": "nan"}, "inf" or "-inf"; a NaN with other bits than the usual: its 8 bytes, big endian, as 16 hex digits
+    {"$dict": {...}}            a dict of the user's that has one key, beginning with a dollar sign
+
+A number with a point or an exponent is a float, any other an int of up to 64 bits. Hashes are written in hexadecimal.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64decode, b64encode
+from dataclasses import fields, is_dataclass
+from struct import Struct
+from typing import Any, Final
+
+_DOUBLE: Final = Struct(">d")
+_FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_NAMES: Final = {_DOUBLE.pack(value): name for name, value in _FLOATS.items()}
+_HASHES: Final = frozenset({"hash", "prev_hash"})
+
+
+def to_json(value: Any) -> Any:
+    """Return a stored value as JSON can hold it. O(value size)."""
+    kind: type[Any] = type(value)
+    if kind is dict:
+        made = {key: to_json(part) for key, part in value.items()}
+        return {"$dict": made} if len(made) == 1 and next(iter(made)).startswith("$") else made
+    if kind is list:
+        return [to_json(part) for part in value]
+    if kind is bytes:
+        return {"$bytes": b64encode(value).decode()}
+    if kind is float and not math.isfinite(value):
+        data = _DOUBLE.pack(value)
+        return {"$float": _NAMES.get(data) or data.hex()}
+    return value
+
+
+def from_json(value: Any) -> Any:
+    """Return the value that `to_json` made `value` from.
+
+    Raises:
+        ValueError: an object with a dollar sign that `to_json` never makes.
+    """
+    kind: type[Any] = type(value)
+    if kind is list:
+        return [from_json(part) for part in value]
+    if kind is not dict:
+        return value
+    if len(value) != 1:
+        return {key: from_json(part) for key, part in value.items()}
+    ((key, part),) = value.items()
+    if not key.startswith("$"):
+        return {key: from_json(part)}
+    inner: type[Any] = type(part)
+    if key == "$bytes" and inner is str:
+        return b64decode(part, validate=True)
+    if key == "$float" and inner is str:
+        return _FLOATS[part] if part in _FLOATS else _float_of(part)
+    if key == "$dict" and inner is dict:
+        return {name: from_json(each) for name, each in part.items()}
+    raise ValueError(f"{key} is not followed by what belongs there")
+
+
+def result_to_json(result: Any) -> dict[str, Any]:
+    """Return one of the package's result types as an object; the names are those of its fields. O(its size)."""
+    return {field.name: _field_to_json(field.name, getattr(result, field.name)) for field in fields(result)}
+
+
+def _field_to_json(name: str, value: Any) -> Any:
+    if name in _HASHES:
+        return value.hex()
+    if is_dataclass(value):
+        return result_to_json(value)
+    if type(value) is tuple:
+        parts: tuple[Any, ...] = value
+        return [_field_to_json("", part) for part in parts]
+    return to_json(value)
+
+
+def _float_of(digits: str) -> float:
+    data = bytes.fromhex(digits)
+    if len(data) != _DOUBLE.size:
+        raise ValueError("$float is not followed by 16 hexadecimal digits")
+    value: float = _DOUBLE.unpack(data)[0]
+    return value

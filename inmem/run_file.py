@@ -1,0 +1,258 @@
+"""An exported run: a file of JSON lines, each of them chained to the one before by its hash.
+
+The first line is the header, the last one the trailer; between them stands one item per line, see run_items.py.
+
+    {"format":"inmem-run","version":1,"run_id":"…","counts":{"runs":1,"keys":…},"line_hash":"…"}
+    {"item":"run",…,"line_hash":"…"}
+    …
+    {"item":"end","lines":…,"line_hash":"…"}
+
+The file is ASCII. The hash of a line is the SHA-256 of the hash of the line before, 32 zero bytes for the first, and
+the line up to its last comma. So whatever is changed, added, removed or moved shows at that line, and the hash of the
+trailer is the digest of all. Nothing in the file depends on the moment or the place of the export.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
+
+from inmem.engine.errors import FormatVersionError, RunFileError, UsageError
+from inmem.engine.keys import normalize_run_id
+from inmem.run_items import item_from_json, item_to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from inmem.primitives.run_contents import Item, RunContents
+
+FORMAT: Final = "inmem-run"
+VERSION: Final = 1
+
+OnProgress: TypeAlias = "Callable[[int, int], None] | None"
+File: TypeAlias = "str | os.PathLike[str] | BinaryIO"
+
+_HASH_MARK: Final = b',"line_hash":"'
+_HASH_DIGITS: Final = 64
+_LINE_END: Final = b'"}\n'
+_TAIL_BYTES: Final = len(_HASH_MARK) + _HASH_DIGITS + len(_LINE_END)
+_PROGRESS_ITEMS: Final = 250
+"""Items between two reports of progress: some milliseconds of work."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunExport:
+    """What an exported run holds.
+
+    Attributes:
+        run_id: its id.
+        is_registered: whether the RunIndex knew it.
+        keys: of its KVStore.
+        events: of its EventLog.
+        cells: its StateCells, deleted ones included, as they go on counting.
+        traces: of its TraceStore.
+        digest: the hash of the last line in hexadecimal, which covers the file. Kept elsewhere, it proves later that
+            nobody has written the file anew.
+    """
+
+    run_id: str
+    is_registered: bool
+    keys: int
+    events: int
+    cells: int
+    traces: int
+    digest: str
+
+
+class _Chain:
+    """The hash of the lines so far."""
+
+    def __init__(self) -> None:
+        self._hash = bytes(sha256().digest_size)
+
+    def add(self, body: bytes) -> str:
+        """Return the hash of a line, given up to its last comma."""
+        self._hash = sha256(self._hash + body).digest()
+        return self._hash.hex()
+
+
+def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnProgress = None) -> RunExport:
+    """Write a run. See `Database.export_run`."""
+    counts = contents.counts()
+    total = sum(counts.values())
+    chain = _Chain()
+    with _opened_for_writing(file) as target:
+
+        def write(record: dict[str, Any]) -> str:
+            body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[:-1]
+            digest = chain.add(body)
+            target.write(b"".join((body, _HASH_MARK, digest.encode(), _LINE_END)))
+            return digest
+
+        write({"format": FORMAT, "version": VERSION, "run_id": run_id, "counts": counts})
+        for done, item in enumerate(contents.items()):
+            _report(on_progress, done, total)
+            write(item_to_json(item))
+        digest = write({"item": "end", "lines": total + 2})
+    return _export(run_id, counts, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run read from a file, every line of which is what was written."""
+
+    path: str
+    export: RunExport
+    items: list[tuple[int, Item]]
+    """With the numbers of their lines."""
+    on_progress: OnProgress
+
+    def put_back(self, contents: RunContents) -> None:
+        """Put it into a store. See `RunContents.put_back`.
+
+        Raises:
+            RunFileError: an item is not acceptable.
+        """
+        line = 0
+
+        def numbered() -> Iterator[Item]:
+            nonlocal line
+            for done, (number, item) in enumerate(self.items):
+                _report(self.on_progress, len(self.items) + done, 2 * len(self.items))
+                line = number
+                yield item
+
+        try:
+            contents.put_back(numbered())
+        except UsageError as error:
+            raise RunFileError(self.path, line, str(error)) from error
+
+
+def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
+    """Read a run and check every line against its hash.
+
+    Raises:
+        FormatVersionError: not an exported run, or one of a newer format.
+        RunFileError: a line is not what was written.
+        OSError: the file cannot be read.
+    """
+    with _opened_for_reading(file) as source:
+        path = str(getattr(source, "name", "the stream"))
+        chain = _Chain()
+        lines = enumerate(source, 1)
+        first = next(lines, (1, b""))[1]
+        run_id, counts = _header(path, first)
+        _checked(path, 1, first, chain)
+        items: list[tuple[int, Item]] = []
+        found = dict.fromkeys(counts, 0)
+        total = sum(counts.values())
+        for number, line in lines:
+            body, digest = _checked(path, number, line, chain)
+            record = _parsed(path, number, body)
+            if record.get("item") == "end":
+                break
+            _report(on_progress, len(items), 2 * total)
+            try:
+                items.append((number, item_from_json(record)))
+                found[f"{record['item']}s"] += 1
+            except (ValueError, RecursionError) as error:
+                raise RunFileError(path, number, str(error)) from error
+        else:
+            raise RunFileError(path, len(items) + 2, "the file ends without a trailer")
+        if record != {"item": "end", "lines": number} or found != counts:
+            raise RunFileError(path, number, "the trailer or the header does not count what is there")
+        if next(lines, None) is not None:
+            raise RunFileError(path, number + 1, "something follows the trailer")
+    return FoundRun(path, _export(run_id, counts, digest), items, on_progress)
+
+
+def _header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
+    try:
+        record: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        record = None
+    if type(record) is not dict or record.get("format") != FORMAT:
+        raise FormatVersionError(path, "not a run that inmem has exported")
+    version: Any = record.get("version")
+    if version != VERSION:
+        raise FormatVersionError(path, f"an exported run of format {version!r}; this version reads {VERSION}")
+    counts: Any = record.get("counts")
+    names = {"runs", "keys", "events", "cells", "traces"}
+    if type(counts) is not dict or counts.keys() != names or any(type(count) is not int for count in counts.values()):
+        raise RunFileError(path, 1, "counts: must say how many runs, keys, events, cells and traces follow")
+    try:
+        return normalize_run_id(record["run_id"]), counts
+    except (KeyError, UsageError) as error:
+        raise RunFileError(path, 1, f"run_id: {error}") from error
+
+
+def _checked(path: str, number: int, line: bytes, chain: _Chain) -> tuple[bytes, str]:
+    """Return a line up to its last comma, and its hash."""
+    body, tail = line[:-_TAIL_BYTES], line[-_TAIL_BYTES:]
+    digest = chain.add(body)
+    if tail != b"".join((_HASH_MARK, digest.encode(), _LINE_END)):
+        cut_off = not line.endswith(b"\n")
+        raise RunFileError(
+            path, number, "is cut off" if cut_off else "was changed, or does not follow the line that is before it"
+        )
+    return body, digest
+
+
+def _parsed(path: str, number: int, body: bytes) -> dict[str, Any]:
+    try:
+        record: Any = json.loads(body + b"}", parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RunFileError(path, number, f"not JSON: {str(error) or type(error).__name__}") from error
+    if type(record) is not dict:
+        raise RunFileError(path, number, "not an object")
+    return cast("dict[str, Any]", record)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _export(run_id: str, counts: dict[str, int], digest: str) -> RunExport:
+    return RunExport(
+        run_id, counts["runs"] > 0, counts["keys"], counts["events"], counts["cells"], counts["traces"], digest
+    )
+
+
+def _report(on_progress: OnProgress, done: int, total: int) -> None:
+    if on_progress is not None and done % _PROGRESS_ITEMS == 0:
+        on_progress(done, total)
+
+
+@contextmanager
+def _opened_for_reading(file: File) -> Generator[BinaryIO]:
+    with Path(file).open("rb") if isinstance(file, (str, os.PathLike)) else nullcontext(file) as source:
+        yield source
+
+
+@contextmanager
+def _opened_for_writing(file: File) -> Generator[BinaryIO]:
+    if not isinstance(file, (str, os.PathLike)):
+        yield file
+        return
+    path = Path(file)
+    if path.exists() and not path.is_file():
+        # A pipe or a device cannot be replaced by a file that is whole.
+        with path.open("wb") as target:
+            yield target
+        return
+    # Beside it, so that giving it its name is one step; for its owner only, as the database is.
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
+        try:
+            yield cast("BinaryIO", temporary)
+            temporary.flush()
+            os.fsync(temporary.fileno())
+            Path(temporary.name).replace(path)
+        except BaseException:
+            Path(temporary.name).unlink(missing_ok=True)
+            raise

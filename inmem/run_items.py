@@ -1,0 +1,143 @@
+"""The items of a run as lines of its export: result types as JSON, under the names of their fields.
+
+item     the fields of
+run      inmem.RunMetadata
+key      key, value, expires_at
+event    inmem.Event
+cell     name, value, version, updated_at, is_deleted
+trace    inmem.Trace; kind holds the fields of the ToolCall, Decision, …
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+from inmem.engine.codec import Encoded, encode_value
+from inmem.json_values import from_json, result_to_json
+from inmem.primitives.event_hash import HASH_BYTES
+from inmem.primitives.events import Event
+from inmem.primitives.run_contents import CellEntry, Item, KeyEntry
+from inmem.primitives.run_status import status_of
+from inmem.primitives.runs import RunMetadata
+from inmem.primitives.trace_kinds import KINDS, Kind, trace_type_of
+from inmem.primitives.traces import Trace
+
+_TEXT_OR_NONE: Final = (str, type(None))
+_INT_OR_NONE: Final = (int, type(None))
+_NAMES: Final[dict[type[Any], str]] = {
+    RunMetadata: "run",
+    KeyEntry: "key",
+    Event: "event",
+    CellEntry: "cell",
+    Trace: "trace",
+}
+
+
+def item_to_json(item: Item) -> dict[str, Any]:
+    """Return the item as one JSON object."""
+    return {"item": _NAMES[type(item)], **result_to_json(item)}
+
+
+def item_from_json(record: dict[str, Any]) -> Item:
+    """Return the item that `item_to_json` made `record` from, with its values encoded.
+
+    Raises:
+        ValueError: it has other fields than such an item, or values of other types.
+    """
+    taken = _Fields(record)
+    item: Item
+    match taken.take("item", str):
+        case "run":
+            item = RunMetadata(
+                run_id=taken.take("run_id", str),
+                parent_run=taken.take("parent_run", *_TEXT_OR_NONE),
+                status=status_of(taken.take("status", str)),
+                created_at=taken.take("created_at", int),
+                updated_at=taken.take("updated_at", int),
+                completed_at=taken.take("completed_at", *_INT_OR_NONE),
+                tags=tuple(taken.take("tags", list)),
+                metadata=taken.value("metadata"),
+                error=taken.take("error", *_TEXT_OR_NONE),
+            )
+        case "key":
+            item = KeyEntry(
+                key=taken.take("key", str),
+                value=taken.value("value"),
+                expires_at=taken.take("expires_at", *_INT_OR_NONE),
+            )
+        case "event":
+            item = Event(
+                sequence=taken.take("sequence", int),
+                event_type=taken.take("event_type", str),
+                payload=taken.value("payload"),
+                timestamp=taken.take("timestamp", int),
+                prev_hash=taken.hash("prev_hash"),
+                hash=taken.hash("hash"),
+            )
+        case "cell":
+            item = CellEntry(
+                name=taken.take("name", str),
+                value=taken.value("value"),
+                version=taken.take("version", int),
+                updated_at=taken.take("updated_at", int),
+                is_deleted=taken.take("is_deleted", bool),
+            )
+        case "trace":
+            trace_type = trace_type_of(taken.take("trace_type", str))
+            item = Trace(
+                id=taken.take("id", str),
+                parent_id=taken.take("parent_id", *_TEXT_OR_NONE),
+                trace_type=trace_type,
+                timestamp=taken.take("timestamp", int),
+                tags=tuple(taken.take("tags", list)),
+                metadata=taken.value("metadata"),
+                kind=_kind(trace_type, taken.take("kind", dict)),
+            )
+        case other:
+            raise ValueError(f"item: there is no {other!r}")
+    taken.end()
+    return item
+
+
+def _kind(trace_type: str, record: dict[str, Any]) -> Kind:
+    kind = KINDS[trace_type]
+    names = [field.name for field in fields(kind)]
+    if [*record] != names:
+        raise ValueError(f"kind: a {trace_type} has the fields {', '.join(names)}")
+    values: list[Any] = [from_json(value) for value in record.values()]
+    return kind(*values)
+
+
+class _Fields:
+    """The fields of a line, each to be taken once."""
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        self._left = dict(record)
+
+    def take(self, name: str, *types: type[Any]) -> Any:
+        """Return a field of one of these types."""
+        if name not in self._left:
+            raise ValueError(f"{name}: is missing")
+        value: Any = self._left.pop(name)
+        if type(value) not in types:
+            raise ValueError(f"{name}: cannot be a JSON {type(value).__name__}")
+        return value
+
+    def value(self, name: str) -> Any:
+        """Return a field that holds a stored value, encoded."""
+        if name not in self._left:
+            raise ValueError(f"{name}: is missing")
+        return Encoded(encode_value(from_json(self._left.pop(name)), name))
+
+    def hash(self, name: str) -> bytes:
+        """Return a field that holds a hash."""
+        data = bytes.fromhex(self.take(name, str))
+        if len(data) != HASH_BYTES:
+            raise ValueError(f"{name}: must have {2 * HASH_BYTES} hexadecimal digits")
+        return data
+
+    def end(self) -> None:
+        """Refuse fields that nobody has asked for."""
+        if self._left:
+            raise ValueError(f"{next(iter(self._left))}: does not belong here")

@@ -1,0 +1,224 @@
+"""All that a run holds, item by item: read from one store, and put back into another as it was.
+
+What makes a run what it is survives: times, the hashes of its events, the versions of its cells (deleted cells keep
+counting), statuses, orders. What belongs to the store does not: the versions of keys are those of its commits, so a
+key that is put back has the version of that commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.errors import InvariantError, RunExistsError, UsageError
+from inmem.engine.keys import Tag, event_key, normalize_run_id, user_key
+from inmem.engine.limits import INT_MAX
+from inmem.primitives import trace_index
+from inmem.primitives.event_chain import fault_of
+from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH
+from inmem.primitives.events import Event, EventOperations, checked_type, index_key
+from inmem.primitives.index_key import PRESENT, position_of
+from inmem.primitives.labels import checked_tags, encoded_metadata
+from inmem.primitives.record import pack_record, unpack_record
+from inmem.primitives.run_index import RunIndex
+from inmem.primitives.run_record import RunRecord
+from inmem.primitives.run_status import status_of
+from inmem.primitives.runs import RunMetadata, RunOperations, checked_error
+from inmem.primitives.trace_kinds import pack_kind
+from inmem.primitives.traces import Trace, TraceOperations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem.engine.transaction import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """A key of the KVStore with its value and deadline, in microseconds since the epoch, or None."""
+
+    key: str
+    value: Any
+    expires_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellEntry:
+    """A StateCell; of a deleted one, whose next life goes on counting, the value is None."""
+
+    name: str
+    value: Any
+    version: int
+    updated_at: int
+    is_deleted: bool
+
+
+Item: TypeAlias = RunMetadata | KeyEntry | Event | CellEntry | Trace
+
+_TABLES: Final = (Tag.RUN, Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE)
+
+
+class RunContents:
+    """The contents of one run, inside one transaction or reader."""
+
+    __slots__ = ("_run", "_txn")
+
+    def __init__(self, txn: Transaction, run: str) -> None:
+        self._txn = txn
+        self._run = run
+
+    def is_empty(self) -> bool:
+        """Return whether the run is neither registered nor holds anything. O(tombstones)."""
+        return all(self._txn.view(self._run, tag).last() is None for tag in _TABLES)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many items of each kind `items` yields. O(keys and cells)."""
+        tables = zip(("runs", "keys", "events", "cells", "traces"), _TABLES, strict=True)
+        return {name: sum(1 for _ in self._txn.view(self._run, tag).scan()) for name, tag in tables}
+
+    def items(self) -> Iterator[Item]:
+        """Yield the run itself if it is registered, then keys, events, cells and traces, parents before children.
+
+        Keys and cells come in the order of their names, events and traces in the order of recording. O(1) per item.
+        """
+        registered = RunOperations(self._txn).get_run(self._run)
+        if registered is not None:
+            yield registered
+        yield from self._keys()
+        yield from EventOperations(self._txn, self._run).iter()
+        yield from self._cells()
+        yield from self._traces()
+
+    def put_back(self, items: Iterable[Item]) -> None:
+        """Put the items into this store, where the run must not exist, in the order in which they are given.
+
+        Values may be `Encoded`. Everything is checked as if it came from a stranger, the chain of events included. A
+        parent run need not be here: the run goes on naming it.
+
+        Raises:
+            RunExistsError: the run is registered, or holds something.
+            UsageError: an item is not acceptable; what was put back before it must not be committed.
+
+        Complexity: O(items).
+        """
+        if not self.is_empty():
+            raise RunExistsError(self._run)
+        head = (-1, 0, FIRST_PREVIOUS_HASH)
+        ordinal = 0
+        for item in items:
+            match item:
+                case RunMetadata():
+                    self._put_run(item)
+                case KeyEntry():
+                    self._put_key(item)
+                case Event():
+                    head = self._put_event(item, *head)
+                case CellEntry():
+                    self._put_cell(item)
+                case Trace():
+                    self._put_trace(item, ordinal)
+                    ordinal += 1
+
+    def _keys(self) -> Iterator[KeyEntry]:
+        view = self._txn.view(self._run, Tag.KV)
+        for key, _ in view.scan():
+            entry = view.get_entry(key)
+            if entry is not None and entry[1] is not None:
+                yield KeyEntry(key.decode(), decode_value(entry[1]), entry[2] or None)
+
+    def _cells(self) -> Iterator[CellEntry]:
+        for key, data in self._txn.view(self._run, Tag.STATE).scan():
+            version, updated_at, value = unpack_record(data)
+            is_deleted = value is None
+            yield CellEntry(key.decode(), None if is_deleted else decode_value(value), version, updated_at, is_deleted)
+
+    def _traces(self) -> Iterator[Trace]:
+        traces = TraceOperations(self._txn, self._run)
+        seen: set[str] = set()
+        waiting: dict[str, list[Trace]] = {}
+        for trace_id in traces.list():
+            trace = traces.get(trace_id)
+            if trace is None:
+                raise InvariantError(f"run {self._run!r}: the index names trace {trace_id!r}, which does not exist")
+            # A child is recorded after its parent, but not at a later time if the parent was put back from a store
+            # whose clock was ahead.
+            if trace.parent_id is not None and trace.parent_id not in seen:
+                waiting.setdefault(trace.parent_id, []).append(trace)
+                continue
+            ready = [trace]
+            for each in ready:
+                seen.add(each.id)
+                yield each
+                ready += waiting.pop(each.id, [])
+
+    def _put_run(self, run: RunMetadata) -> None:
+        if run.run_id != self._run:
+            raise UsageError(f"run_id: must be {self._run!r}, not {run.run_id!r}")
+        view = self._txn.view(self._run, Tag.RUN)
+        if view.last() is not None:
+            raise UsageError("run_id: is there twice")
+        record = RunRecord(
+            position_of(self._txn, 0, _moment(run.created_at, "created_at")),
+            None if run.parent_run is None else normalize_run_id(run.parent_run),
+            status_of(run.status),
+            _moment(run.updated_at, "updated_at"),
+            None if run.completed_at is None else _moment(run.completed_at, "completed_at"),
+            checked_tags(run.tags),
+            encoded_metadata(run.metadata),
+            None if run.error is None else checked_error(run.error),
+        )
+        RunIndex(self._txn).store(self._run, None, record)
+
+    def _put_key(self, entry: KeyEntry) -> None:
+        key = user_key(entry.key)
+        view = self._txn.view(self._run, Tag.KV)
+        if view.wrote(key):
+            raise UsageError(f"key: {entry.key!r} is there twice")
+        expires_at = 0 if entry.expires_at is None else _moment(entry.expires_at, "expires_at")
+        view.put(key, encode_value(entry.value), expires_at)
+
+    def _put_event(self, event: Event, last_sequence: int, last_time: int, last_hash: bytes) -> tuple[int, int, bytes]:
+        if event.sequence != last_sequence + 1:
+            raise UsageError(f"sequence: must be {last_sequence + 1}, not {event.sequence}")
+        payload = encode_value(event.payload, "payload")
+        record = pack_record((checked_type(event.event_type), payload, event.timestamp, event.prev_hash, event.hash))
+        fault = fault_of(self._run, event.sequence, record, last_time, last_hash)
+        if fault is not None:
+            raise UsageError(fault)
+        key = event_key(event.sequence)
+        self._txn.view(self._run, Tag.EVENT).put(key, record)
+        self._txn.view(self._run, Tag.EVENT_INDEX).put(index_key(event.event_type, key), PRESENT)
+        return event.sequence, event.timestamp, event.hash
+
+    def _put_cell(self, cell: CellEntry) -> None:
+        key = user_key(cell.name, where="name")
+        view = self._txn.view(self._run, Tag.STATE)
+        if view.wrote(key):
+            raise UsageError(f"name: the cell {cell.name!r} is there twice")
+        if not 1 <= cell.version <= INT_MAX:
+            raise UsageError(f"version: must be at least 1 and fit into 64 bits, not {cell.version}")
+        value = None if cell.is_deleted else encode_value(cell.value)
+        view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), value)))
+
+    def _put_trace(self, trace: Trace, ordinal: int) -> None:
+        packed = pack_kind(trace.kind)
+        key = user_key(trace.id, where="id")
+        tags = checked_tags(trace.tags)
+        view = self._txn.view(self._run, Tag.TRACE)
+        if view.wrote(key):
+            raise UsageError(f"id: the trace {trace.id!r} is there twice")
+        if trace.parent_id is not None and not view.wrote(user_key(trace.parent_id, where="parent_id")):
+            raise UsageError(f"parent_id: there is no trace {trace.parent_id!r} before this one")
+        position = position_of(self._txn, ordinal, _moment(trace.timestamp, "timestamp"))
+        metadata = encoded_metadata(trace.metadata)
+        view.put(key, pack_record((position, trace.parent_id, packed.trace_type, tags, metadata, packed.fields)))
+        index = self._txn.view(self._run, Tag.TRACE_INDEX)
+        for entry in trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags):
+            index.put(entry, PRESENT)
+
+
+def _moment(time_us: int, where: str) -> int:
+    if not 0 <= time_us <= INT_MAX:
+        raise UsageError(f"{where}: must be microseconds since the epoch, not {time_us}")
+    return time_us
