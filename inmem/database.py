@@ -267,12 +267,7 @@ class Database:
         Complexity: O(contents), in time and in memory.
         """
         found = read_run(file, on_progress)
-
-        def put_back(txn: ClientTransaction) -> None:
-            found.put_back(txn.contents)
-
-        # Serializable, so that what somebody else puts into the run meanwhile is a conflict too.
-        self.transaction(found.export.run_id, put_back, isolation="serializable")
+        found.put_into(self)
         return found.export
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ from inmem.run_items import item_from_json, item_to_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from inmem.database import Database
     from inmem.primitives.run_contents import Item, RunContents
 
 FORMAT: Final = "inmem-run"
@@ -96,8 +97,8 @@ def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnPro
             return digest
 
         write({"format": FORMAT, "version": VERSION, "run_id": run_id, "counts": counts})
-        for done, item in enumerate(contents.items()):
-            _report(on_progress, done, total)
+        for at, item in enumerate(contents.items()):
+            _report(on_progress, at, total)
             write(item_to_json(item))
         digest = write({"item": "end", "lines": total + 2})
     return _export(run_id, counts, digest)
@@ -113,18 +114,18 @@ class FoundRun:
     """With the numbers of their lines."""
     on_progress: OnProgress
 
-    def put_back(self, contents: RunContents) -> None:
-        """Put it into a store. See `RunContents.put_back`.
+    def put_into(self, db: Database) -> None:
+        """Put it into a database in one commit. See `Database.import_run` for the errors."""
+        # Serializable, so that what somebody else puts into the run meanwhile is a conflict too.
+        db.transaction(self.export.run_id, lambda txn: self._put_back(txn.contents), isolation="serializable")
 
-        Raises:
-            RunFileError: an item is not acceptable.
-        """
+    def _put_back(self, contents: RunContents) -> None:
         line = 0
 
         def numbered() -> Iterator[Item]:
             nonlocal line
-            for done, (number, item) in enumerate(self.items):
-                _report(self.on_progress, len(self.items) + done, 2 * len(self.items))
+            for at, (number, item) in enumerate(self.items):
+                _report(self.on_progress, at, len(self.items), step=2)
                 line = number
                 yield item
 
@@ -157,7 +158,7 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
             record = _parsed(path, number, body)
             if record.get("item") == "end":
                 break
-            _report(on_progress, len(items), 2 * total)
+            _report(on_progress, len(items), total, step=1)
             try:
                 items.append((number, item_from_json(record)))
                 found[f"{record['item']}s"] += 1
@@ -224,9 +225,10 @@ def _export(run_id: str, counts: dict[str, int], digest: str) -> RunExport:
     )
 
 
-def _report(on_progress: OnProgress, done: int, total: int) -> None:
-    if on_progress is not None and done % _PROGRESS_ITEMS == 0:
-        on_progress(done, total)
+def _report(on_progress: OnProgress, at: int, total: int, step: int | None = None) -> None:
+    """Tell that all items before `at` are done, in the first or second of two steps, or in the only one."""
+    if on_progress is not None and at % _PROGRESS_ITEMS == 0:
+        on_progress(at + total if step == 2 else at, total if step is None else 2 * total)
 
 
 @contextmanager
@@ -246,8 +248,12 @@ def _opened_for_writing(file: File) -> Generator[BinaryIO]:
         with path.open("wb") as target:
             yield target
         return
-    # Beside it, so that giving it its name is one step; for its owner only, as the database is.
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
+    try:
+        # Beside it, so that giving it its name is one step; for its owner only, as the database is.
+        made = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    with made as temporary:
         try:
             yield cast("BinaryIO", temporary)
             temporary.flush()

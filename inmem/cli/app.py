@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 import inmem
+from inmem.cli.completion import completion
 from inmem.cli.demo import demo
 from inmem.cli.errors import WRONG_USAGE, Application
 from inmem.cli.record import record
+from inmem.cli.run_files import export, import_
 from inmem.cli.runs import cells, events, get, runs
 from inmem.cli.store import checkpoint, stat, verify
 from inmem.cli.traces import trace
@@ -17,20 +19,53 @@ from inmem.cli.traces import trace
     cls=Application,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: inmem demo",
+    epilog="Try it: `inmem demo --keep demo` makes demo/harbour.db, which the examples of all commands use.",
 )
 @click.version_option(inmem.__version__, prog_name="inmem")
 @click.pass_context
 def app(context: click.Context) -> None:
-    """A transactional store for agent runs: record transcripts, and look at what is in a database.
+    """Keep the runs of agents in a transactional store, and look at them.
 
-    DB is a database's folder, RUN the name of a run or an unambiguous beginning of it. Exit codes: 0 fine, 1 the
-    answer is no (damaged, not found), 2 wrong usage.
+    DB is a database's folder. RUN is the name of a run, or a beginning of it that no other run has. Reading
+    disturbs nobody, not even a process that is writing.
+
+    Exit codes: 0 fine, 1 the answer is no (damaged, not found), 2 wrong usage.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(WRONG_USAGE)
 
 
-for command in (demo, record, runs, events, trace, cells, get, stat, verify, checkpoint):
-    app.add_command(command)
+app.add_section(
+    "Look at runs",
+    (
+        runs,
+        events,
+        trace,
+        cells,
+        get,
+    ),
+)
+app.add_section(
+    "Look after a database",
+    (
+        stat,
+        verify,
+        checkpoint,
+    ),
+)
+app.add_section(
+    "Bring runs in and out",
+    (
+        record,
+        export,
+        import_,
+    ),
+)
+app.add_section(
+    "Get to know inmem",
+    (
+        demo,
+        completion,
+    ),
+)

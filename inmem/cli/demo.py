@@ -5,18 +5,23 @@ from __future__ import annotations
 import click
 
 from inmem.cli.errors import NO
+from inmem.cli.examples import example
 from inmem.cli.output import console
 from inmem.demo.story import show_demo
 
 
-@click.command(epilog="Example: inmem demo --keep /tmp/inmem-demo && inmem trace /tmp/inmem-demo/harbour.db lamp")
+@click.command(epilog=example("inmem demo --keep demo && inmem runs demo/harbour.db"))
 @click.option(
     "--keep",
     metavar="DIR",
     type=click.Path(path_type=str),
-    help="Put the database into this folder, to stay.",
+    help="Put the database and the transcripts into this folder, to stay.",
 )
 def demo(keep: str | None) -> None:
-    """Record conversations, kill the recording twice, and show that nothing is lost and nothing is there twice."""
+    """Kill a recording of conversations twice, and lose nothing.
+
+    Conversations of the package's own are recorded by several agents at once. The recording process is killed with
+    SIGKILL in the middle, twice; then the database is compared with the transcripts.
+    """
     if not show_demo(console(), keep):
         raise click.exceptions.Exit(NO)

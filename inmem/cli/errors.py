@@ -8,13 +8,14 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from inmem import InmemError, UsageError
+from inmem import DatabaseNotFoundError, FormatVersionError, InmemError, UsageError
 from inmem.cli.output import printable
 
 FINE: Final = 0
 NO: Final = 1
 """The answer is no: something is damaged, was not found or could not be done."""
 WRONG_USAGE: Final = 2
+"""What was asked makes no sense, as where a database or an exported run is expected and something else is named."""
 INTERRUPTED: Final = 130
 """What shells report of a command that Ctrl-C ended."""
 
@@ -31,7 +32,30 @@ def say_error(message: str) -> None:
 
 
 class Application(click.Group):
-    """A group of commands whose errors are one line each, whoever raised them."""
+    """A group of commands in sections, whose errors are one line each, whoever raised them."""
+
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        super().__init__(*args, **extra)
+        self.sections: dict[str, tuple[click.Command, ...]] = {}
+
+    def add_section(self, title: str, commands: tuple[click.Command, ...]) -> None:
+        """Add commands that are listed together."""
+        self.sections[title] = commands
+        for command in commands:
+            self.add_command(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with the first sentence of its help."""
+        del ctx
+        names = max(len(name) for name in self.commands)
+        room = formatter.width - names - 4
+        listed = {command for commands in self.sections.values() for command in commands}
+        others = tuple(command for command in self.commands.values() if command not in listed)
+        for title, commands in {**self.sections, "More": others}.items():
+            rows = [(f"{each.name:{names}}", each.get_short_help_str(room)) for each in commands]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run a command and exit: 0 fine, 1 the answer is no, 2 wrong usage."""
@@ -48,7 +72,7 @@ class Application(click.Group):
         except click.ClickException as error:
             say_error(error.format_message())
             return error.exit_code
-        except UsageError as error:
+        except (UsageError, DatabaseNotFoundError, FormatVersionError) as error:
             say_error(str(error))
             return WRONG_USAGE
         except InmemError as error:
@@ -59,7 +83,7 @@ class Application(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return NO
         except OSError as error:
-            say_error(str(error))
+            say_error(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
             return NO
         return code if type(code) is int else FINE
 

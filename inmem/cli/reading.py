@@ -1,44 +1,104 @@
-"""Opening a database to look at it, and finding the run that is meant."""
+"""Opening a database to look at it, and finding the run that is meant; completing their names in a shell."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 import inmem
 from inmem.cli.errors import NoError
+from inmem.cli.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from inmem import Database, Transaction
 
-_NAMES_SHOWN_MAX = 5
+_NAMES_SHOWN_MAX: Final = 5
 
-_database_type = click.Path(path_type=str)
+_COMPLETIONS_MAX: Final = 200
+"""More than anybody reads before typing another letter."""
 
-database_argument = click.argument("database", metavar="DB", type=_database_type)
-run_argument = click.argument("run", metavar="RUN")
-json_option = click.option("--json", "as_json_output", is_flag=True, help="Print JSON instead of text.")
+
+class _DatabaseType(click.Path):
+    """The folder of a database, which need not exist."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=str)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a file."""
+        if Path(value).is_file():
+            self.fail(f"{value} is a file; a database is a folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell complete folders only."""
+        del ctx, param
+        return [CompletionItem(incomplete, type="dir")]
+
+
+database_type = _DatabaseType()
 
 
 @contextmanager
 def open_for_reading(path: str) -> Generator[Database]:
     """Open the database as it is now, without disturbing whoever is writing to it."""
-    with inmem.open(path, create=False, read_only=True) as db:
+    with progress("opening"):
+        db = inmem.open(path, create=False, read_only=True)
+    with db:
         yield db
+
+
+def _completed(names: Callable[[Transaction, str], list[str]]) -> Callable[..., list[str]]:
+    """Return a completion of what `names` finds in the database that the command line names before."""
+
+    def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+        try:
+            with (
+                inmem.open(context.params["database"], create=False, read_only=True) as db,
+                db.begin(context.params.get("run") or "completion") as txn,
+            ):
+                return names(txn, incomplete)
+        except (inmem.InmemError, click.ClickException, OSError, KeyError):
+            # Nothing can be said while somebody is typing.
+            return []
+
+    return complete
+
+
+def _runs_like(txn: Transaction, incomplete: str) -> list[str]:
+    found = (name for name in txn.runs.list_runs(include_archived=True) if name.startswith(incomplete))
+    return list(islice(found, _COMPLETIONS_MAX))
+
+
+def _keys_like(txn: Transaction, incomplete: str) -> list[str]:
+    return txn.on(find_run(txn, txn.run_id)).kv.list(incomplete, _COMPLETIONS_MAX)
+
+
+database_argument = click.argument("database", metavar="DB", type=database_type)
+run_argument = click.argument("run", metavar="RUN", shell_complete=_completed(_runs_like))
+key_argument = click.argument("key", metavar="[KEY]", required=False, shell_complete=_completed(_keys_like))
+into_option = click.option("--into", "database", metavar="DB", required=True, type=database_type, help="The database.")
+json_option = click.option("--json", "as_json_output", is_flag=True, help="Print JSON instead of text.")
 
 
 @contextmanager
 def reading_run(path: str, name: str) -> Generator[Transaction]:
     """Open the database and begin a transaction in the run that `name` means: all is read from one snapshot."""
-    with open_for_reading(path) as db:
-        with db.begin(name) as any_run:
-            run_id = find_run(any_run, name)
-        with db.begin(run_id) as txn:
-            yield txn
+    with open_for_reading(path) as db, db.begin(resolve_run(db, name)) as txn:
+        yield txn
+
+
+def resolve_run(db: Database, name: str) -> str:
+    """Return the id of the run that `name` means. See `find_run`."""
+    with db.begin(name) as txn:
+        return find_run(txn, name)
 
 
 def find_run(txn: Transaction, name: str) -> str:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 import inmem
 from inmem.cli.errors import INTERRUPTED, NO, say_error
-from inmem.cli.output import console, counted, print_json
-from inmem.cli.reading import json_option
-from inmem.recorder import record_files
+from inmem.cli.examples import example
+from inmem.cli.output import counted, print_json
+from inmem.cli.progress import progress
+from inmem.cli.reading import into_option, json_option
+from inmem.recorder import fault_of, record_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -27,14 +28,12 @@ if TYPE_CHECKING:
     from inmem.recorder import RecordSummary
     from inmem.recorder.messages import Progress as RecordProgress
 
-_EXAMPLE = "Example: inmem record airline-agent-runs.json --into agents.db --agents 8"
 
-
-@click.command(epilog=_EXAMPLE)
+@click.command(epilog=example("inmem record demo/transcripts/night-watch.jsonl --into demo/night.db"))
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=str)
 )
-@click.option("--into", "database", metavar="DB", required=True, type=click.Path(path_type=str), help="The database.")
+@into_option
 @click.option(
     "--agents",
     type=click.IntRange(1, 1000),
@@ -55,16 +54,19 @@ _EXAMPLE = "Example: inmem record airline-agent-runs.json --into agents.db --age
 def record(
     *, files: tuple[str, ...], database: str, agents: int, durability: str, pace: float, as_json_output: bool
 ) -> None:
-    """Record the conversations of transcript FILEs as runs, as if the agents were having them now.
+    """Record the conversations of transcripts as runs.
 
-    FILE holds chat messages (a JSON list of conversations, or JSON lines) or a coding agent's .traj; its content
-    decides. Every message is one transaction: an event, the traces it belongs to, working memory, a cursor.
+    They are recorded as if the agents were having them now. FILE holds chat messages (a JSON list of conversations,
+    or JSON lines) or a coding agent's .traj; its content decides. Every message is one transaction: an event, the
+    traces it belongs to, working memory, a cursor.
 
     Started again after it was killed, at whatever moment, it goes on where each conversation stopped: every message
     is recorded exactly once. What is recorded already is left alone.
     """
+    if not Path(database).exists():
+        _require_conversations(files)
     try:
-        with inmem.open(database, durability=durability) as db, _progress_bar(files) as on_progress:
+        with inmem.open(database, durability=durability) as db, _recording(files) as on_progress:
             summary = record_files(db, files, agents=agents, pace_s=pace, on_progress=on_progress)
     except KeyboardInterrupt:
         say_error("interrupted; the same command goes on from here")
@@ -80,30 +82,31 @@ def record(
         raise click.exceptions.Exit(NO)
 
 
-@contextmanager
-def _progress_bar(files: tuple[str, ...]) -> Generator[Callable[[RecordProgress], None] | None]:
-    """Show progress on stderr if it is a terminal."""
-    target = console(stderr=True)
-    if not target.is_terminal:
-        yield None
-        return
-    bar = Progress(
-        TextColumn("recording"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[told]}"),
-        TimeElapsedColumn(),
-        console=target,
-        transient=True,
-    )
-    started_at = time.monotonic()
-    with bar:
-        task = bar.add_task("", total=sum(Path(path).stat().st_size for path in files), told="")
+def _require_conversations(files: tuple[str, ...]) -> None:
+    """Refuse files without a single conversation, so that a mistake leaves no empty database behind."""
+    faults: list[str] = []
+    for path in files:
+        # What can be read only once, such as a pipe, is left to the recording.
+        fault = fault_of(path) if Path(path).is_file() else None
+        if fault is None:
+            return
+        faults.append(fault)
+    for fault in faults:
+        say_error(fault)
+    raise click.exceptions.Exit(NO)
 
-        def show(progress: RecordProgress) -> None:
-            rate = progress.recorded / max(time.monotonic() - started_at, 1e-6)
-            told = f"{counted(progress.runs, 'run')}, {counted(progress.recorded, 'message')}, {rate:,.0f}/s"
-            bar.update(task, completed=progress.size_bytes, told=told)
+
+@contextmanager
+def _recording(files: tuple[str, ...]) -> Generator[Callable[[RecordProgress], None]]:
+    """Show how far the recording is, by the size of what was read."""
+    started_at = time.monotonic()
+    total = sum(Path(path).stat().st_size for path in files)
+    with progress("recording") as on_progress:
+
+        def show(state: RecordProgress) -> None:
+            rate = state.recorded / max(time.monotonic() - started_at, 1e-6)
+            told = f"{counted(state.runs, 'run')}, {counted(state.recorded, 'message')}, {rate:,.0f}/s"
+            on_progress(state.size_bytes, total, told)
 
         yield show
 
@@ -113,6 +116,8 @@ def _told(summary: RecordSummary, rate: float) -> str:
         f"{counted(summary.runs, 'run')}, {counted(summary.messages, 'message')}, "
         f"{counted(summary.tool_calls, 'tool call')}"
     )
+    if not summary.messages:
+        return "nothing was recorded"
     if summary.already_recorded == summary.messages:
         return f"{counts}: all recorded already"
     before = f", {summary.already_recorded:,} of the messages before" if summary.already_recorded else ""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
 from inmem import RunStatus
 from inmem.cli.errors import NoError
-from inmem.cli.output import Column, as_json, as_text, moment, one_line, print_json, printable, show, table
-from inmem.cli.reading import database_argument, json_option, open_for_reading, reading_run, run_argument
+from inmem.cli.examples import example
+from inmem.cli.output import as_text, moment, one_line, print_json, printable, show
+from inmem.cli.reading import database_argument, json_option, key_argument, open_for_reading, reading_run, run_argument
+from inmem.cli.tables import Column, table
+from inmem.json_values import result_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +35,7 @@ _status_type = click.Choice(list(RunStatus), case_sensitive=False)
 _limit_option = click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N.")
 
 
-@click.command(epilog="Example: inmem runs agents.db --status failed --limit 10")
+@click.command(epilog=example("inmem runs demo/harbour.db --status failed"))
 @database_argument
 @click.option("--status", type=_status_type, help="Only runs of this status.")
 @click.option("--tag", "tags", multiple=True, help="Only runs with this tag; may be given again.")
@@ -53,7 +56,7 @@ def runs(
         found = txn.runs.query_runs(status=status, tags=tags, include_archived=include_archived, limit=limit)
         rows = [(run, txn.on(run.run_id).events.len()) for run in found]
     if as_json_output:
-        print_json([_run_as_json(run, events) for run, events in rows])
+        print_json([result_to_json(run) | {"events": events} for run, events in rows])
     else:
         show(runs_table(rows))
 
@@ -61,12 +64,12 @@ def runs(
 def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> Table:
     """Return the table of runs, given with the number of their events."""
     columns = (
-        Column("RUN"),
+        Column("RUN", "fold"),
         Column("STATUS"),
         Column("EVENTS", justify="right"),
-        Column("ERROR", is_cut=True),
-        Column("CREATED (UTC)", is_optional=True),
-        Column("TAGS", is_cut=True, is_optional=True),
+        Column("ERROR", "cut"),
+        Column("CREATED (UTC)", "fold"),
+        Column("TAGS", "cut"),
     )
     rows = [
         (
@@ -82,7 +85,7 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
     return table(columns, rows, width)
 
 
-@click.command(epilog="Example: inmem events agents.db airline/0007 --type tool")
+@click.command(epilog=example("inmem events demo/harbour.db night-watch/0000 --type tool"))
 @database_argument
 @run_argument
 @click.option("--type", "event_type", help="Only events of this type.")
@@ -92,28 +95,21 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
 def events(
     *, database: str, run: str, event_type: str | None, start: int, limit: int | None, as_json_output: bool
 ) -> None:
-    """List the events of RUN, a run of DB or an unambiguous beginning of its name."""
+    """List the events of RUN in their order."""
     with reading_run(database, run) as txn:
         if event_type is None:
             found = txn.events.read_range(start, txn.events.len() if limit is None else start + limit)
         else:
             found = txn.events.read_by_type(event_type, limit, after=start - 1 if start else None)
     if as_json_output:
-        print_json(
-            [
-                {
-                    "sequence": event.sequence,
-                    "type": event.event_type,
-                    "payload": as_json(event.payload),
-                    "timestamp": event.timestamp,
-                    "prev_hash": event.prev_hash.hex(),
-                    "hash": event.hash.hex(),
-                }
-                for event in found
-            ]
-        )
+        print_json([result_to_json(event) for event in found])
         return
-    columns = (Column("#", justify="right"), Column("TIME (UTC)"), Column("TYPE"), Column("PAYLOAD", is_cut=True))
+    columns = (
+        Column("#", justify="right"),
+        Column("TIME (UTC)", "fold"),
+        Column("TYPE", "fold"),
+        Column("PAYLOAD", "cut"),
+    )
     rows = [
         (str(event.sequence), moment(event.timestamp), printable(event.event_type), one_line(event.payload))
         for event in found
@@ -121,7 +117,7 @@ def events(
     show(table(columns, rows))
 
 
-@click.command(epilog="Example: inmem cells agents.db airline/0007")
+@click.command(epilog=example("inmem cells demo/harbour.db night-watch/0000"))
 @database_argument
 @run_argument
 @json_option
@@ -131,18 +127,13 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
         found = [(name, txn.cells.read(name)) for name in txn.cells.list()]
     states = [(name, state) for name, state in found if state is not None]
     if as_json_output:
-        print_json(
-            [
-                {"name": name, "value": as_json(state.value), "version": state.version, "updated_at": state.updated_at}
-                for name, state in states
-            ]
-        )
+        print_json([{"name": name} | result_to_json(state) for name, state in states])
         return
     columns = (
-        Column("CELL"),
+        Column("CELL", "fold"),
         Column("VERSION", justify="right"),
-        Column("UPDATED (UTC)"),
-        Column("VALUE", is_cut=True),
+        Column("UPDATED (UTC)", "fold"),
+        Column("VALUE", "cut"),
     )
     rows = [
         (printable(name), str(state.version), moment(state.updated_at), one_line(state.value)) for name, state in states
@@ -150,13 +141,16 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
     show(table(columns, rows))
 
 
-@click.command(epilog="Example: inmem get agents.db airline/0007 last_user_message")
+@click.command(epilog=example("inmem get demo/harbour.db night-watch/0000"))
 @database_argument
 @run_argument
-@click.argument("key", metavar="[KEY]", required=False)
+@key_argument
 @json_option
 def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> None:
-    """Print the value of KEY in RUN, or the run's keys if no KEY is given."""
+    """Print the value of KEY in RUN, or the keys that RUN has.
+
+    Text is printed as it is, any other value as JSON.
+    """
     with reading_run(database, run) as txn:
         if key is None:
             keys = txn.kv.list()
@@ -175,25 +169,9 @@ def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> No
     if found is None:
         raise NoError(f"run {run_id!r} has no key {key!r}")
     if as_json_output:
-        facts = {"version": found.version, "expires_at": found.expires_at}
-        print_json({"run": run_id, "key": key, "value": as_json(found.value), **facts})
+        print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return
     text = found.value if isinstance(found.value, str) else as_text(found.value)
     # Lines may stay lines; nothing else that moves the cursor may.
     for line in text.split("\n"):
         click.echo(printable(line))
-
-
-def _run_as_json(run: RunMetadata, events: int) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "parent_run": run.parent_run,
-        "status": run.status,
-        "created_at": run.created_at,
-        "updated_at": run.updated_at,
-        "completed_at": run.completed_at,
-        "tags": list(run.tags),
-        "metadata": as_json(run.metadata),
-        "error": run.error,
-        "events": events,
-    }

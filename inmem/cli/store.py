@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,16 +14,19 @@ import inmem
 from inmem import CorruptionError
 from inmem.actors.folder_disk import FolderDisk
 from inmem.cli.errors import NO
+from inmem.cli.examples import example
 from inmem.cli.output import counted, print_json, printable, show, size
+from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, json_option, open_for_reading
 from inmem.engine.verification import verify as verify_files
+from inmem.json_values import result_to_json
 
 if TYPE_CHECKING:
     from inmem import Verification
     from inmem.engine.verification import VerifyReport
 
 
-@click.command(epilog="Example: inmem stat agents.db --json")
+@click.command(epilog=example("inmem stat demo/harbour.db --json"))
 @database_argument
 @json_option
 def stat(*, database: str, as_json_output: bool) -> None:
@@ -40,8 +43,8 @@ def stat(*, database: str, as_json_output: bool) -> None:
     with os.scandir(database) as entries:
         sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
     if as_json_output:
-        facts = {"version": stats.version, "runs": runs, "events": events, "traces": traces, "keys": stats.keys}
-        print_json({"path": database, **facts, "files": len(sizes), "size_bytes": sum(sizes)})
+        facts = {"version": stats.version, **runs, "events": events, "traces": traces, "keys": stats.keys}
+        print_json({"path": database, "files": len(sizes), "size_bytes": sum(sizes), **facts})
         return
     total = runs.pop("total_runs")
     by_status = ", ".join(f"{count:,} {name.removesuffix('_runs')}" for name, count in runs.items() if count)
@@ -59,22 +62,23 @@ def stat(*, database: str, as_json_output: bool) -> None:
     show(shown)
 
 
-@click.command(epilog="Example: inmem verify agents.db && echo sound")
+@click.command(epilog=example("inmem verify demo/harbour.db && echo sound"))
 @database_argument
 @json_option
 def verify(*, database: str, as_json_output: bool) -> None:
-    """Read all of DB and check it: every file, every table, every chain of events.
+    """Check every file, table and chain of events of DB.
 
-    The exit code is 1 if something is damaged.
+    The exit code is 1 if something is damaged, and 2 if DB is no database.
     """
     try:
-        with open_for_reading(database) as db:
+        with open_for_reading(database) as db, progress("verifying"):
             report = db.verify()
         files = report.files
     except CorruptionError:
         # It cannot be opened; its files can still be read one by one.
         report = None
-        files = verify_files(FolderDisk(database, read_only=True))
+        with progress("verifying"):
+            files = verify_files(FolderDisk(database, read_only=True))
     is_valid = report is not None and report.is_valid
     if as_json_output:
         print_json(_verification_as_json(report, files, is_valid=is_valid))
@@ -112,12 +116,15 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
     return shown
 
 
-@click.command(epilog="Example: inmem checkpoint agents.db")
+@click.command(epilog=example("inmem checkpoint demo/harbour.db"))
 @database_argument
 @json_option
 def checkpoint(*, database: str, as_json_output: bool) -> None:
-    """Write the state of DB to a checkpoint, so that opening it need not replay the log."""
-    with inmem.open(database, create=False) as db:
+    """Write the state of DB to a checkpoint, for a faster opening.
+
+    The log before it is removed. Somebody who reads DB meanwhile is not disturbed.
+    """
+    with progress("writing a checkpoint"), inmem.open(database, create=False) as db:
         version = db.checkpoint()
     if as_json_output:
         print_json({"version": version})
@@ -130,23 +137,15 @@ def _verdict(*, is_sound: bool) -> Text:
 
 
 def _verification_as_json(report: Verification | None, files: VerifyReport | None, *, is_valid: bool) -> dict[str, Any]:
+    """Return the fields of a `Verification`, as far as they are known."""
+    problems = [] if files is None else [vars(problem) for problem in files.problems]
     facts: dict[str, Any] = {"is_valid": is_valid, "version": None if report is None else report.version}
     if files is not None:
-        facts["files"] = {
-            "segments": files.segments,
-            "checkpoints": files.checkpoints,
-            "commits": files.commits,
-            "size_bytes": files.size_bytes,
-            "torn": [torn._asdict() for torn in files.torn],
-            "problems": [
-                {"path": problem.path, "offset": problem.offset, "reason": problem.reason} for problem in files.problems
-            ],
-        }
+        torn = [torn._asdict() for torn in files.torn]
+        found = {field.name: getattr(files, field.name) for field in fields(files)}
+        facts["files"] = found | {"torn": torn, "problems": problems}
+    facts["problems"] = problems
     if report is not None:
-        facts["chains"] = report.chains
-        facts["events"] = report.events
-        facts["broken_chains"] = [
-            {"run": run_id, "first_invalid": chain.first_invalid, "error": chain.error}
-            for run_id, chain in report.broken_chains
-        ]
+        broken = [{"run_id": run_id} | result_to_json(chain) for run_id, chain in report.broken_chains]
+        facts |= {"chains": report.chains, "events": report.events, "broken_chains": broken}
     return facts

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 from rich.tree import Tree
 
 from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
-from inmem.cli.output import as_json, one_line, print_json, printable, show
+from inmem.cli.examples import example
+from inmem.cli.output import one_line, print_json, printable, show
 from inmem.cli.reading import database_argument, json_option, reading_run, run_argument
+from inmem.json_values import result_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,7 @@ _ARGUMENTS_CHARS_MAX = 120
 _RESULT_CHARS_MAX = 200
 
 
-@click.command(epilog="Example: inmem trace agents.db airline/0007")
+@click.command(epilog=example("inmem trace demo/harbour.db night-watch/0000"))
 @database_argument
 @run_argument
 @json_option
@@ -35,7 +36,7 @@ def trace(*, database: str, run: str, as_json_output: bool) -> None:
         traces = list(walk_traces(txn))
         run_id = txn.run_id
     if as_json_output:
-        print_json([_trace_as_json(depth, found) for depth, found in traces])
+        print_json([{"depth": depth} | result_to_json(found) for depth, found in traces])
     else:
         show(draw(run_id, traces))
 
@@ -98,16 +99,3 @@ def _label(found: Trace) -> Text:
 
 def _duration(milliseconds: float) -> str:
     return f"{milliseconds / 1000:.2f} s" if milliseconds >= 1000 else f"{milliseconds:.3g} ms"
-
-
-def _trace_as_json(depth: int, found: Trace) -> dict[str, Any]:
-    return {
-        "depth": depth,
-        "id": found.id,
-        "parent_id": found.parent_id,
-        "type": found.trace_type,
-        "timestamp": found.timestamp,
-        "tags": list(found.tags),
-        "metadata": as_json(found.metadata),
-        "fields": {each.name: as_json(getattr(found.kind, each.name)) for each in fields(found.kind)},
-    }

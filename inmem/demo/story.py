@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import copytree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def show_demo(console: Console, keep: str | None = None) -> bool:
 
     Args:
         console: where it is told.
-        keep: a folder to put the database into, which stays; otherwise a temporary one is used.
+        keep: a folder to put the database and the transcripts into, which stays; otherwise a temporary one is used.
 
     Raises:
         UsageError: there is a database of an earlier demonstration in `keep`.
@@ -59,6 +60,7 @@ def show_demo(console: Console, keep: str | None = None) -> bool:
             console.print(Text(f"\nThis is not as it should be: {error}", "bold red"))
             return False
         if keep is not None:
+            copytree(TRANSCRIPTS, folder / TRANSCRIPTS.name, dirs_exist_ok=True)
             console.print(f"\nThe database is in {database}. Look around: inmem runs {database}")
     return True
 

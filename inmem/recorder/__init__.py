@@ -2,6 +2,6 @@
 
 from inmem.recorder.place import TranscriptError
 from inmem.recorder.recording import RecordSummary, record_files
-from inmem.recorder.source import read_conversations
+from inmem.recorder.source import fault_of, read_conversations
 
-__all__ = ["RecordSummary", "TranscriptError", "read_conversations", "record_files"]
+__all__ = ["RecordSummary", "TranscriptError", "fault_of", "read_conversations", "record_files"]

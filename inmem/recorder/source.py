@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.recorder.chat import read_message
 from inmem.recorder.identity import describe, run_id_for
 from inmem.recorder.json_text import decode_utf8, read_items, read_value, skip_blank
-from inmem.recorder.place import LIST, OBJECT, Place, is_object
+from inmem.recorder.place import LIST, OBJECT, Place, TranscriptError, is_object
 from inmem.recorder.trajectory import exit_error, read_trajectory
 from inmem.recorder.transcript import Conversation
 
@@ -54,6 +54,15 @@ def read_conversations(path: str | Path) -> Iterator[Conversation]:
     if not data.strip():
         raise place.error("the file is empty")
     return _conversations(data, place)
+
+
+def fault_of(path: str | Path) -> str | None:
+    """Return why a file has not one conversation to be recorded, or None if it has."""
+    try:
+        first = next(read_conversations(path), None)
+    except TranscriptError as error:
+        return str(error)
+    return f"{path}: there is no conversation in it" if first is None else None
 
 
 def _conversations(data: bytes, place: Place) -> Iterator[Conversation]:

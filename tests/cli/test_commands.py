@@ -1,15 +1,27 @@
 """The commands that show what a database holds."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
 
+import click
 import pytest
 
 import inmem
 from inmem.cli.app import app
+from inmem.cli.errors import Application
+from inmem.engine.verification import VerifyReport
+from inmem.recorder import RecordSummary
 from tests.recorder.transcripts import OWN, user, write_runs
 
 READING = ("runs", "events", "trace", "cells", "get", "stat", "verify")
+FOUND_IN = str(Path(inmem.__file__).parent.parent)
+ON_A_RUN = ("events", "trace", "cells", "get", "export")
 
 
 def lines(result):
@@ -17,16 +29,68 @@ def lines(result):
     return result.stdout.splitlines()
 
 
-def test_every_command_has_help_with_an_example(run):
-    for name in app.commands:
-        result = run(name, "--help")
-        assert result.exit_code == 0
-        assert f"Example: inmem {name} " in result.stdout
-    assert "Example: inmem demo" in run("--help").stdout
-    assert run("-h").exit_code == 0
+def example_of(run, name):
+    result = run(name, "--help")
+    assert result.exit_code == 0
+    return result.stdout.rstrip().rpartition("Example: ")[2]
 
 
-@pytest.mark.parametrize("name", [*READING, "record", "checkpoint"])
+@pytest.mark.parametrize("name", app.commands)
+def test_every_command_has_help_with_an_example_on_one_line(run, name):
+    example = example_of(run, name)
+    assert f"inmem {name} " in example
+    assert "\n" not in example
+    assert len(f"  Example: {example}") <= 80
+
+
+@pytest.fixture(scope="module")
+def shown_demo(tmp_path_factory):
+    """A folder after `inmem demo --keep demo`, with the command to be found by a shell."""
+    folder = tmp_path_factory.mktemp("examples")
+    (folder / "inmem").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m inmem "$@"\n')
+    (folder / "inmem").chmod(0o755)
+    shell(folder, "inmem demo --keep demo")
+    return folder
+
+
+def shell(folder, command):
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": FOUND_IN}
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("name", [name for name in app.commands if name != "demo"])
+def test_every_example_works_after_the_demonstration(run, shown_demo, name):
+    result = shell(shown_demo, example_of(run, name))
+    assert result.stdout or name in ("export", "completion")
+
+
+def test_the_help_lists_every_command_with_all_of_its_first_sentence(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run("--help").stdout
+    for name, command in app.commands.items():
+        sentence = command.help.partition(".")[0]
+        assert re.search(rf"^  {name} +{re.escape(sentence)}\.$", shown, re.MULTILINE), name
+    assert run("-h").stdout == shown
+
+
+def test_a_command_outside_of_the_sections_is_listed_too(run):
+    group = Application("inmem")
+    group.add_section("First", (app.commands["runs"],))
+    group.add_command(app.commands["get"])
+
+    with click.Context(group) as context:
+        assert re.search(r"First:\n  runs .*\n\nMore:\n  get ", group.get_help(context))
+
+
+@pytest.mark.parametrize("name", [*READING, "record", "import", "checkpoint"])
 def test_every_command_that_tells_something_does_it_in_json_too(run, name):
     assert "--json" in run(name, "--help").stdout
 
@@ -68,14 +132,55 @@ def test_runs_are_chosen_by_status_tag_and_number(run_json, odd, recorded):
     assert chosen("--all") == ["run-1", "run-10", "old"]
 
 
-@pytest.mark.parametrize("columns", [20, 40, 80, 132])
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 132, 200])
 @pytest.mark.parametrize("command", ["runs", "events", "cells", "trace", "stat", "verify"])
 def test_what_is_shown_fits_the_terminal(run, recorded, monkeypatch, columns, command):
     monkeypatch.setenv("COLUMNS", str(columns))
-    name = ["night-watch/0000"] if command in ("events", "cells", "trace") else []
+    name = ["night-watch/0000"] if command in ON_A_RUN else []
 
     for line in lines(run(command, recorded, *name)):
         assert len(line) <= columns
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 132, 200])
+@pytest.mark.parametrize(
+    ("command", "headings"),
+    [
+        ("runs", "RUN STATUS EVENTS ERROR CREATED (UTC) TAGS"),
+        ("events", "# TIME (UTC) TYPE PAYLOAD"),
+        ("cells", "CELL VERSION UPDATED (UTC) VALUE"),
+    ],
+)
+def test_no_column_vanishes_whatever_the_width(run, recorded, monkeypatch, columns, command, headings):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = run(command, recorded, *(["night-watch/0000"] if command in ON_A_RUN else [])).stdout
+
+    for word in headings.split():
+        assert word in shown.split()
+
+
+def names_of(result_type, *more):
+    return {field.name for field in fields(result_type)} | set(more)
+
+
+def test_json_has_the_names_of_the_result_types(run_json, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "db")
+    run_name = "night-watch/0000"
+    first_key = run_json("get", recorded, run_name)[0]
+    verified = run_json("verify", recorded)
+
+    assert run_json("runs", recorded)[0].keys() == names_of(inmem.RunMetadata, "events")
+    assert run_json("events", recorded, run_name)[0].keys() == names_of(inmem.Event)
+    for trace in run_json("trace", recorded, run_name):
+        assert trace.keys() == names_of(inmem.Trace, "depth")
+        kind = {"Error": inmem.ErrorTrace}.get(trace["trace_type"]) or getattr(inmem, trace["trace_type"])
+        assert trace["kind"].keys() == names_of(kind)
+    assert run_json("cells", recorded, run_name)[0].keys() == names_of(inmem.State, "name")
+    assert run_json("get", recorded, run_name, first_key).keys() == names_of(inmem.VersionedValue, "run_id", "key")
+    assert run_json("stat", recorded).keys() >= names_of(inmem.RunStats, "version", "keys")
+    assert verified.keys() == names_of(inmem.Verification)
+    assert verified["files"].keys() == names_of(VerifyReport)
+    assert run_json("record", *OWN, "--into", tmp_path / "db").keys() >= names_of(RecordSummary)
 
 
 def test_events(run, run_json, recorded, odd):
@@ -85,7 +190,7 @@ def test_events(run, run_json, recorded, odd):
 
     found = run_json("events", recorded, "night-watch/0000")
     assert [event["sequence"] for event in found] == list(range(18))
-    assert found[1]["payload"]["role"] == found[1]["type"] == "user"
+    assert found[1]["payload"]["role"] == found[1]["event_type"] == "user"
     assert found[1]["prev_hash"] == found[0]["hash"]
 
     def sequences(*options):
@@ -129,7 +234,7 @@ def test_traces_of_every_kind(run, run_json, odd):
         "└── slow()  2.50 s  → null",
     ]
     found = run_json("trace", odd, "run-1")
-    assert [(trace["depth"], trace["type"]) for trace in found] == [
+    assert [(trace["depth"], trace["trace_type"]) for trace in found] == [
         (0, "Thought"),
         (1, "Query"),
         (1, "Error"),
@@ -137,7 +242,7 @@ def test_traces_of_every_kind(run, run_json, odd):
         (0, "ToolCall"),
     ]
     assert found[1]["parent_id"] == found[0]["id"]
-    assert found[1]["fields"] == {"query_type": "sql", "query": "select 1", "results_count": 4}
+    assert found[1]["kind"] == {"query_type": "sql", "query": "select 1", "results_count": 4}
     assert (found[3]["tags"], found[3]["metadata"]) == (["t"], {"m": {"$bytes": "eA=="}})
 
 
@@ -159,13 +264,13 @@ def test_get(run, run_json, odd):
     assert lines(run("get", odd, "run-1", "lines")) == ["one", "two\\x1b[31m\\ttabs \\u202eevil 🚢 日本\u3000語"]
     found = run_json("get", odd, "run-1", "nan")
     assert found["value"] == [{"$float": "nan"}, {"$float": "-inf"}, 1.5, None, True]
-    assert (found["run"], found["key"], found["expires_at"]) == ("run-1", "nan", None)
+    assert (found["run_id"], found["key"], found["expires_at"]) == ("run-1", "nan", None)
     assert lines(run("get", odd, "run-1")) == ["bytes", "key\\x07", "lines", "nan"]
     assert run_json("get", odd, "run-1") == ["bytes", "key\x07", "lines", "nan"]
 
 
 def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
-    assert run_json("get", odd, "run-1", "bytes")["run"] == "run-1", "a whole name wins over beginnings"
+    assert run_json("get", odd, "run-1", "bytes")["run_id"] == "run-1", "a whole name wins over beginnings"
     assert run_json("events", odd, "ol") == []
     assert run_json("get", odd, "unregistered", "k")["value"] == {"a": 1}
 
@@ -176,16 +281,28 @@ def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
     assert (none.exit_code, none.stdout, none.stderr) == (1, "", "inmem: error: there is no run 'unreg'\n")
 
 
-def test_what_was_not_found_is_a_no(run, odd, tmp_path):
+def test_a_key_that_was_not_found_is_a_no(run, odd):
     no_key = run("get", odd, "run-1", "nothing")
     assert (no_key.exit_code, no_key.stdout) == (1, "")
     assert no_key.stderr == "inmem: error: run 'run-1' has no key 'nothing'\n"
-    for name in READING:
-        more = ["run"] if name in ("events", "trace", "cells", "get") else []
-        no_database = run(name, tmp_path / "none", *more)
-        assert (no_database.exit_code, no_database.stdout) == (1, "")
-        assert no_database.stderr == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
+
+
+@pytest.mark.parametrize("name", [*READING, "export", "checkpoint"])
+def test_what_is_no_database_is_wrong_usage(run, tmp_path, name):
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "notes.txt").write_text("not a database")
+    (tmp_path / "file").write_text("not a database")
+
+    def refusal(path):
+        result = run(name, path, *(["run"] if name in ON_A_RUN else []))
+        assert (result.exit_code, result.stdout) == (2, "")
+        return result.stderr
+
+    assert refusal(tmp_path / "none") == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
+    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}\n"
+    assert refusal(tmp_path / "file").endswith(f"{tmp_path / 'file'} is a file; a database is a folder\n")
     assert not (tmp_path / "none").exists()
+    assert [path.name for path in (tmp_path / "junk").iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(
@@ -226,13 +343,20 @@ def test_nothing_that_is_shown_moves_the_cursor(run, odd):
         assert all(char.isprintable() or char in "\n\u3000" for char in shown), command
 
 
+def test_json_holds_nothing_that_moves_the_cursor(run, odd):
+    for name, *more in (("runs",), ("events", "run-1"), ("get", "run-1", "lines")):
+        shown = run(name, odd, *more, "--json").stdout
+        assert all(char.isprintable() or char in "\n\u3000" for char in shown)
+    assert json.loads(shown)["value"] == "one\ntwo\x1b[31m\ttabs \u202eevil 🚢 日本\u3000語"
+
+
 def test_stat(run, run_json, recorded):
     told = dict(line.split(maxsplit=1) for line in lines(run("stat", recorded)))
     assert told["runs"] == "7 (6 completed, 1 failed)"
     assert told["events"] == "90"
 
     facts = run_json("stat", recorded)
-    assert (facts["events"], facts["runs"]["total_runs"], facts["runs"]["failed_runs"]) == (90, 7, 1)
+    assert (facts["events"], facts["total_runs"], facts["failed_runs"]) == (90, 7, 1)
     assert facts["size_bytes"] == sum(path.stat().st_size for path in recorded.iterdir())
 
 
@@ -315,10 +439,28 @@ def test_record_tells_where_a_file_is_malformed_and_keeps_the_rest(run, run_json
     assert (only["status"], only["events"]) == ("Completed", 1)
 
 
+def test_record_of_nothing_leaves_nothing(run, tmp_path):
+    (tmp_path / "bad.json").write_text("nonsense")
+    (tmp_path / "empty.json").write_text("[]")
+
+    result = run("record", tmp_path / "bad.json", tmp_path / "empty.json", "--into", tmp_path / "db")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        f"inmem: error: {tmp_path / 'bad.json'}: line 1, column 1: not JSON: Expecting value",
+        f"inmem: error: {tmp_path / 'empty.json'}: there is no conversation in it",
+    ]
+    assert not (tmp_path / "db").exists()
+
+    inmem.open(tmp_path / "db").close()
+    result = run("record", tmp_path / "bad.json", "--into", tmp_path / "db")
+    assert (result.exit_code, result.stdout) == (1, "nothing was recorded\n")
+
+
 def test_record_into_something_else(run, tmp_path):
     (tmp_path / "file").write_text("hello")
 
     result = run("record", OWN[0], "--into", tmp_path / "file")
 
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert len(result.stderr.splitlines()) == 1

@@ -1,24 +1,20 @@
 """Showing stored values."""
 
-import json
+import io
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from rich.text import Text
 
-from inmem.cli.output import Column, as_json, counted, moment, one_line, printable, size, table
+from inmem.cli.output import counted, moment, one_line, printable, size
+from inmem.cli.tables import Column, table
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=10,
 )
-
-
-@given(value=values)
-def test_every_value_has_strict_json(value):
-    json.loads(json.dumps(as_json(value), allow_nan=False))
 
 
 @given(value=values)
@@ -54,17 +50,48 @@ def test_amounts():
     assert moment(1_700_000_000_123_456) == "2023-11-14 22:13:20.123"
 
 
-@pytest.mark.parametrize(
-    ("width", "headers"),
-    [(46, ["NAME", "ERROR", "WHEN", "TAGS"]), (45, ["NAME", "ERROR", "WHEN"]), (35, ["NAME", "ERROR"])],
-)
-def test_columns_that_have_no_room_go(width, headers):
-    columns = (
-        Column("NAME"),
-        Column("ERROR", is_cut=True),
-        Column("WHEN", is_optional=True),
-        Column("TAGS", is_cut=True, is_optional=True),
-    )
-    made = table(columns, [("n" * 12, Text("e" * 40), "w" * 12, "t" * 40)], width)
+COLUMNS = (Column("NAME", "fold"), Column("ERROR", "cut"), Column("STATUS"), Column("SIZE", justify="right"))
+ROWS = [("n" * 20, Text("e" * 40), "Completed", "1,234"), ("m" * 30, "", "Failed", "5")]
 
-    assert [column.header for column in made.columns] == headers
+
+def drawn(width):
+    target = Console(width=width, file=io.StringIO())
+    target.print(table(COLUMNS, ROWS, width))
+    return [line.rstrip() for line in target.file.getvalue().splitlines()]
+
+
+def test_a_table_that_fits_is_as_wide_as_its_texts():
+    assert drawn(200) == [
+        f"{'NAME':30}  {'ERROR':40}  STATUS      SIZE",
+        f"{'n' * 20:30}  {'e' * 40}  Completed  1,234",
+        f"{'m' * 30}  {'':40}  Failed         5",
+    ]
+
+
+def test_texts_give_way_from_the_last_column_on():
+    assert drawn(67) == [
+        f"{'NAME':30}  {'ERROR':17}  STATUS      SIZE",
+        f"{'n' * 20:30}  {'e' * 16}…  Completed  1,234",
+        f"{'m' * 30}  {'':17}  Failed         5",
+    ]
+    assert drawn(48) == [
+        f"{'NAME':20}  {'ERROR':8}  STATUS      SIZE",
+        f"{'n' * 20}  {'e' * 7}…  Completed  1,234",
+        f"{'m' * 20}  {'':8}  Failed         5",
+        "m" * 10,
+    ]
+
+
+def test_where_columns_have_no_room_rows_become_blocks():
+    assert drawn(39) == [
+        f"NAME    {'n' * 20}",
+        f"ERROR   {'e' * 31}",
+        f"        {'e' * 9}",
+        "STATUS  Completed",
+        "SIZE    1,234",
+        "",
+        f"NAME    {'m' * 30}",
+        "ERROR",
+        "STATUS  Failed",
+        "SIZE    5",
+    ]

@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def run(*arguments, environment, **options):
 def test_an_error_is_one_line_and_nothing_else(environment, tmp_path):
     result = run(*INMEM, "runs", tmp_path / "none", environment=environment)
 
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
 
 
@@ -93,29 +94,55 @@ def _read(terminal):
         return b""
 
 
-def test_colours_on_a_terminal_only(environment, recorded):
+def test_colours_on_a_terminal_or_where_they_are_asked_for(environment, recorded):
     arguments = [*INMEM, "runs", str(recorded)]
 
     code, shown = in_terminal(arguments, environment)
     piped = run(*arguments, environment=environment)
+    forced = run(*arguments, environment={**environment, "FORCE_COLOR": "1"})
     _, plain = in_terminal(arguments, {**environment, "NO_COLOR": "1"})
 
     assert code == 0
     assert re.search(r"\x1b\[32mCompleted", shown)
+    assert re.search(r"\x1b\[32mCompleted", forced.stdout)
     assert "\x1b" not in piped.stdout
     assert not re.search(r"\x1b\[3[0-9]m", plain)
+    uncoloured = re.sub(r"\x1b\[[0-9;]*m", "", forced.stdout)
+    assert [line.rstrip() for line in uncoloured.splitlines()] == piped.stdout.splitlines()
 
 
 def test_progress_is_shown_on_a_terminal_only(environment, tmp_path):
-    options = ["--agents", "2", "--pace", "0.01"]
+    options = ["--agents", "2", "--pace", "0.03"]
 
     code, shown = in_terminal([*INMEM, "record", *map(str, OWN), "--into", str(tmp_path / "a"), *options], environment)
-    piped = run(*INMEM, "record", *OWN, "--into", tmp_path / "b", *options, environment=environment)
+    piped = run(*INMEM, "record", *OWN, "--into", tmp_path / "b", environment={**environment, "FORCE_COLOR": "1"})
 
     assert code == 0
     assert re.search(r"recording.*\d+ messages, .*/s", shown)
     assert "7 runs, 90 messages, 31 tool calls recorded; " in shown
     assert piped.stderr == ""
+
+
+IMPATIENT = "import inmem.cli.progress as progress; progress.PATIENCE_S = 0; from inmem.__main__ import main; main()"
+
+
+def test_all_that_may_take_long_shows_progress(environment, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "db")
+    db, file = str(tmp_path / "db"), str(tmp_path / "run.jsonl")
+    for arguments, doing in (
+        (["runs", db], "opening"),
+        (["verify", db], "verifying"),
+        (["checkpoint", db], "writing a checkpoint"),
+        (["export", db, "lamp", "--out", file], "exporting"),
+        (["import", file, "--into", str(tmp_path / "copy")], "importing"),
+        (["record", str(OWN[0]), "--into", str(tmp_path / "new")], "recording"),
+    ):
+        patient = in_terminal([*INMEM, *arguments], environment) if "--into" not in arguments else (0, "")
+        code, shown = in_terminal([sys.executable, "-c", IMPATIENT, *arguments], environment)
+
+        assert (code, patient[0]) == (0, 0), shown
+        assert doing in shown
+        assert doing not in patient[1], "what is over at once shows nothing"
 
 
 def test_ctrl_c_stops_between_two_messages(environment, tmp_path):

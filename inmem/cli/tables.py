@@ -1,0 +1,84 @@
+"""Tables that fit the terminal without losing a column: texts are cut or folded, and at last rows become blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from inmem.cli.output import console
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_GAP_COLUMNS: Final = 2
+
+_NARROWEST: Final = {"cut": 8, "fold": 12}
+"""What is cut shorter says nothing any more; what is folded narrower is hard to put together again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: its heading.
+        shrinks: what becomes of texts that do not fit: they are cut short, they go on in the next line, or the
+            column never is narrower than its texts.
+        justify: "left" or "right".
+    """
+
+    name: str
+    shrinks: Literal["never", "cut", "fold"] = "never"
+    justify: Literal["left", "right"] = "left"
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int | None = None) -> Table:
+    """Return a table that fits into `width` columns, by default the console's, and shows every column.
+
+    Where the columns cannot stand side by side, each row becomes a block with a line for each column.
+    """
+    width = console().width if width is None else width
+    naturals = [
+        max([cell_len(column.name), *(cell_len(str(row[at])) for row in rows)]) for at, column in enumerate(columns)
+    ]
+    widths = [
+        min(natural, _NARROWEST.get(column.shrinks, natural)) for column, natural in zip(columns, naturals, strict=True)
+    ]
+    left = width - sum(widths) - _GAP_COLUMNS * (len(columns) - 1)
+    if left < 0:
+        return _blocks(columns, rows)
+    for at, natural in enumerate(naturals):
+        more = min(natural - widths[at], left)
+        widths[at] += more
+        left -= more
+
+    made = Table(box=None, padding=(0, _GAP_COLUMNS, 0, 0), pad_edge=False, header_style="bold")
+    for column, column_width in zip(columns, widths, strict=True):
+        made.add_column(column.name, justify=column.justify, width=column_width, overflow="fold")
+    for row in rows:
+        made.add_row(*[_cell(text, column) for text, column in zip(row, columns, strict=True)])
+    return made
+
+
+def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> Table:
+    made = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
+    made.add_column(style="bold", overflow="fold")
+    made.add_column(overflow="fold")
+    for number, row in enumerate(rows):
+        if number:
+            made.add_row()
+        for column, text in zip(columns, row, strict=True):
+            made.add_row(column.name, text)
+    return made
+
+
+def _cell(cell: str | Text, column: Column) -> Text:
+    text = Text(cell) if isinstance(cell, str) else cell.copy()
+    if column.shrinks == "cut":
+        text.no_wrap = True
+        text.overflow = "ellipsis"
+    return text

@@ -1,0 +1,86 @@
+"""Completion, asked for as the shells ask."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.shell_completion import BashComplete
+
+import inmem
+from inmem.cli.app import app
+
+
+def completed(*words):
+    """Return what the last word may become."""
+    *args, incomplete = map(str, words)
+    made = BashComplete(app, {}, "inmem", "_INMEM_COMPLETE").get_completions(args, incomplete)
+    return [each.value if each.type == "plain" else each.type for each in made]
+
+
+def test_commands_and_options():
+    assert completed("e") == ["events", "export"]
+    assert set(completed("")) == set(app.commands)
+    assert completed("events", "--li") == ["--limit"]
+    assert completed("runs", "--status", "f") == ["failed"]
+    assert completed("completion", "") == ["bash", "zsh", "fish"]
+
+
+def test_databases_are_folders():
+    assert completed("events", "x") == ["dir"]
+    assert completed("record", "file", "--into", "x") == ["dir"]
+
+
+def test_runs_and_keys_come_from_the_database(odd, recorded):
+    assert completed("events", odd, "") == ["run-1", "run-10", "old"]
+    assert completed("trace", recorded, "night") == [
+        "night-watch/0000-storm-9ed722da",
+        "night-watch/0001-drifting-dinghy-cd2fcc6b",
+        "night-watch/0002-fog-signal-178550d2",
+    ]
+    assert completed("get", odd, "run-1", "") == ["bytes", "key\x07", "lines", "nan"]
+    assert completed("get", odd, "run-1", "l") == ["lines"]
+
+
+def test_nothing_can_be_said_of_what_cannot_be_read(tmp_path, odd):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "none", tmp_path / "file"):
+        assert completed("events", path, "") == []
+    assert completed("get", odd, "nobody", "") == []
+    assert completed("get", odd, "run", "") == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_its_script(run, shell):
+    result = run("completion", shell)
+    assert result.exit_code == 0
+    assert "_INMEM_COMPLETE" in result.stdout
+    assert f"{shell}_complete" in result.stdout
+
+
+def test_an_unknown_shell(run):
+    result = run("completion", "tcsh")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_in_a_real_bash(odd, tmp_path):
+    (tmp_path / "inmem").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m inmem "$@"\n')
+    (tmp_path / "inmem").chmod(0o755)
+    script = f"""
+        eval "$(inmem completion bash)"
+        compopt() {{ :; }}
+        COMP_WORDS=(inmem events "{odd}" run-)
+        COMP_CWORD=3
+        _inmem_completion inmem
+        echo "${{COMPREPLY[@]}}"
+    """
+    found_in = str(Path(inmem.__file__).parent.parent)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": found_in}
+
+    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+
+    assert (result.stdout, result.stderr) == ("run-1 run-10\n", "")

@@ -1,0 +1,82 @@
+"""`inmem export` and `import`, by pipe and by file."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import inmem
+
+
+@pytest.fixture
+def storm(run, recorded, tmp_path):
+    """An exported run."""
+    result = run("export", recorded, "night-watch/0000", "--out", tmp_path / "storm.jsonl")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"{tmp_path / 'storm.jsonl'}: 1 key, 18 events, 1 cell, 17 traces\n"
+    return tmp_path / "storm.jsonl"
+
+
+def test_a_run_travels(run, run_json, recorded, storm, tmp_path):
+    told = run("import", storm, "--into", tmp_path / "db")
+
+    assert (told.exit_code, told.stderr) == (0, "")
+    [imported] = run_json("runs", tmp_path / "db")
+    assert told.stdout == f"{imported['run_id']}: 1 key, 18 events, 1 cell, 17 traces\n"
+    assert imported in run_json("runs", recorded)
+    for command in ("events", "trace", "cells"):
+        assert run_json(command, tmp_path / "db", "night") == run_json(command, recorded, "night-watch/0000")
+    assert run_json("verify", tmp_path / "db")["is_valid"]
+
+    again = run("import", storm, "--into", tmp_path / "db")
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert again.stderr == f"inmem: error: run {imported['run_id']!r} exists already\n"
+
+
+def test_import_in_json(run_json, storm, tmp_path):
+    told = run_json("import", storm, "--into", tmp_path / "db")
+    assert told.keys() == set(inmem.RunExport.__dataclass_fields__)
+    assert told["digest"] == json.loads(storm.read_text().splitlines()[-1])["line_hash"]
+
+
+def test_by_pipe(storm, recorded, tmp_path):
+    inmem_command = [sys.executable, "-m", "inmem"]
+    exported = subprocess.run([*inmem_command, "export", recorded, "night-watch/0000"], capture_output=True, check=True)
+    assert (exported.stdout, exported.stderr) == (storm.read_bytes(), b"")
+
+    arguments = [*inmem_command, "import", "-", "--into", tmp_path / "db"]
+    imported = subprocess.run(arguments, input=exported.stdout, capture_output=True, check=True)
+    assert imported.stdout.endswith(b": 1 key, 18 events, 1 cell, 17 traces\n")
+
+
+@pytest.mark.parametrize("line", [2, 7, 39])
+def test_a_changed_line_is_named_and_nothing_is_imported(run, storm, tmp_path, line):
+    lines = storm.read_text().splitlines(keepends=True)
+    lines[line - 1] = lines[line - 1].replace('":', '" :', 1)
+    storm.write_text("".join(lines))
+
+    result = run("import", storm, "--into", tmp_path / "db")
+
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"inmem: error: {storm}, line {line}: was changed, or does not follow the line that is before it\n"
+    )
+    assert not (tmp_path / "db").exists()
+
+
+def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
+    (tmp_path / "bad").write_text("bad\n")
+
+    def refused(code, *arguments):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout) == (code, "")
+        return result.stderr.removeprefix("inmem: error: ").rstrip()
+
+    into = ("--into", tmp_path / "db")
+    assert refused(2, "import", tmp_path / "bad", *into) == f"{tmp_path / 'bad'}: not a run that inmem has exported"
+    assert "does not exist" in refused(2, "import", tmp_path / "none", *into)
+    assert refused(1, "export", recorded, "nobody") == "there is no run 'nobody'"
+    missing = tmp_path / "missing" / "file"
+    assert refused(1, "export", recorded, "lamp", "--out", missing) == f"{missing}: No such file or directory"
+    assert not (tmp_path / "db").exists()
