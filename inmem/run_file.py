@@ -88,7 +88,7 @@ def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnPro
     counts = contents.counts()
     total = sum(counts.values())
     chain = _Chain()
-    with _opened_for_writing(file) as target:
+    with opened_for_writing(file) as target:
 
         def write(record: dict[str, Any]) -> str:
             body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[:-1]
@@ -238,7 +238,8 @@ def _opened_for_reading(file: File) -> Generator[BinaryIO]:
 
 
 @contextmanager
-def _opened_for_writing(file: File) -> Generator[BinaryIO]:
+def opened_for_writing(file: File) -> Generator[BinaryIO]:
+    """Open what is given by its path; a file appears under it only once it is whole and durable."""
     if not isinstance(file, (str, os.PathLike)):
         yield file
         return

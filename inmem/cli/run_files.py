@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -14,12 +15,13 @@ from inmem.cli.output import counted, print_json, printable
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, into_option, json_option, open_for_reading, resolve_run, run_argument
 from inmem.json_values import result_to_json
-from inmem.run_file import read_run
+from inmem.otlp import run_to_otlp
+from inmem.run_file import opened_for_writing, read_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from inmem import RunExport
+    from inmem import Database, RunExport
 
 _STREAM = "-"
 
@@ -28,7 +30,15 @@ _STREAM = "-"
 @database_argument
 @run_argument
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=str), help="Write to FILE.")
-def export(*, database: str, run: str, out: str | None) -> None:
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "otlp"]),
+    default="jsonl",
+    show_default=True,
+    help="All of the run for `inmem import`, or its traces as OpenTelemetry's OTLP JSON.",
+)
+def export(*, database: str, run: str, out: str | None, form: str) -> None:
     """Write a run to a file, every line with its hash.
 
     Without --out it goes to the standard output. The file holds all of the run in all five primitives as JSON lines,
@@ -36,12 +46,22 @@ def export(*, database: str, run: str, out: str | None) -> None:
     """
     with open_for_reading(database) as db:
         run_id = resolve_run(db, run)
+        target = sys.stdout.buffer if out in (None, _STREAM) else out
         with _items("exporting") as on_progress:
-            if out in (None, _STREAM):
-                db.export_run(run_id, sys.stdout.buffer, on_progress=on_progress)
-                return
-            exported = db.export_run(run_id, out, on_progress=on_progress)
-    click.echo(f"{printable(out)}: {_told(exported)}", err=True)
+            if form == "otlp":
+                told = _write_otlp(db, run_id, target)
+            else:
+                told = _told(db.export_run(run_id, target, on_progress=on_progress))
+    if isinstance(target, str):
+        click.echo(f"{printable(target)}: {told}", err=True)
+
+
+def _write_otlp(db: Database, run_id: str, file: str | BinaryIO) -> str:
+    request = run_to_otlp(db, run_id)
+    with opened_for_writing(file) as target:
+        target.write(json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+    scopes = [scope for resource in request["resourceSpans"] for scope in resource["scopeSpans"]]
+    return counted(sum(len(scope["spans"]) for scope in scopes), "span")
 
 
 @click.command("import", epilog=example("inmem export demo/harbour.db lamp | inmem import - --into copy.db"))

@@ -90,8 +90,9 @@ def _label(found: Trace) -> Text:
             if not recoverable:
                 label.append("  (not recoverable)", "red")
         case Custom(name, data):
-            label.append(f"{printable(name)} ", "bold cyan")
-            label.append(one_line(data))
+            label.append(printable(name), "bold cyan")
+            if data is not None:
+                label.append(f" {one_line(data)}")
     if found.tags:
         label.append("  " + " ".join(f"#{printable(tag)}" for tag in found.tags), "dim")
     return label

@@ -1,0 +1,224 @@
+"""OpenTelemetry: a span exporter that records spans as traces of runs. Needs the extra ``otel``.
+
+docs/integrations/opentelemetry.md tells which span becomes which trace, and of which run.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import structlog
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import format_span_id, format_trace_id
+
+from inmem import InmemError, InvalidValueError, UsageError
+from inmem.engine.codec import encode_value
+from inmem.engine.limits import INT_MAX, INT_MIN
+from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanContext
+
+    from inmem import Database, Transaction
+    from inmem.otlp.spans import SpanRecord
+
+DEFAULT_RUN: Final = "opentelemetry"
+
+_HOMES_MAX: Final = 10_000
+"""OpenTelemetry traces whose run is remembered for spans that end after their root did."""
+
+
+class InmemSpanExporter(SpanExporter):
+    """Records spans as traces: a batch is one transaction, and what it took is as durable as the database makes it.
+
+    Use it with a `BatchSpanProcessor`, or with a `SimpleSpanProcessor` to have every span recorded as it ends. One
+    exporter per database. What an exporter before this one left waiting, as when its process was killed, is recorded
+    at once.
+
+    Args:
+        db: open for writing; closing it is the caller's, after the provider was shut down.
+        run: of spans that name no run, nor have one above or below them that does: its id, or a function of the
+            topmost span that returns it.
+
+    Raises:
+        InmemError: the database cannot be written.
+    """
+
+    def __init__(self, db: Database, *, run: str | Callable[[SpanRecord], str] = DEFAULT_RUN) -> None:
+        self._db = db
+        self._default_run: Callable[[SpanRecord], str] = run if callable(run) else lambda _span: run
+        # Processors do not promise to call one at a time.
+        self._lock = threading.Lock()
+        self._homes: dict[str, str] = {}
+        self._is_shut_down = False
+        with db.begin(WAITING_RUN) as txn:
+            self._waiting = Waiting.read(txn)
+        self._commit(lambda recording: recording.take_all())
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Record spans that have ended, in one commit, or none of them; what is recorded already is left alone."""
+        if self._is_shut_down:
+            return SpanExportResult.FAILURE
+        records = [span_record(span) for span in spans]
+        return self._tried(lambda recording: recording.take(records))
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Make what was recorded durable, whatever the database's durability mode; return whether it is."""
+        del timeout_millis
+        try:
+            self._db.flush()
+        except InmemError as error:
+            _log("spans_not_flushed", error)
+            return False
+        return True
+
+    def shutdown(self) -> None:
+        """Record whatever still waits for a parent: the provider is shut down, and no more spans will end."""
+        if not self._is_shut_down:
+            self._is_shut_down = True
+            self._tried(lambda recording: recording.take_all())
+
+    def _tried(self, work: Callable[[Recording], None]) -> SpanExportResult:
+        try:
+            self._commit(work)
+        except InmemError as error:
+            _log("spans_not_recorded", error)
+            return SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS
+
+    def _commit(self, work: Callable[[Recording], None]) -> None:
+        def attempt(txn: Transaction) -> Recording:
+            recording = Recording(txn, self._waiting, self._homes, self._run_by_default)
+            work(recording)
+            return recording
+
+        with self._lock:
+            done = self._db.transaction(WAITING_RUN, attempt)
+            self._waiting = done.left()
+            self._homes = done.homes
+            while len(self._homes) > _HOMES_MAX:
+                del self._homes[next(iter(self._homes))]
+
+    def _run_by_default(self, span: SpanRecord) -> str:
+        run: Any = self._default_run(span)
+        if type(run) is not str or not run:
+            raise UsageError(f"run: must be the id of a run, or return one, not {run!r}")
+        return run
+
+
+def span_record(span: ReadableSpan) -> SpanRecord:
+    """Return an ended span as plain values that can be stored. O(its size)."""
+    start = span.start_time or 0
+    record = _record(
+        {
+            **_ids(span.get_span_context()),
+            "name": _text(span.name),
+            # The SDK counts its kinds from INTERNAL, OTLP from UNSPECIFIED.
+            "kind": span.kind.value + 1,
+            "start_time_unix_nano": start,
+            "end_time_unix_nano": span.end_time or start,
+        },
+        attributes=_attributes(span.attributes),
+        dropped_attributes_count=span.dropped_attributes,
+        events=[
+            _record(
+                {"name": _text(event.name), "time_unix_nano": event.timestamp},
+                attributes=_attributes(event.attributes),
+                dropped_attributes_count=event.dropped_attributes,
+            )
+            for event in span.events
+        ],
+        dropped_events_count=span.dropped_events,
+        links=[
+            _record(
+                _ids(link.context),
+                is_remote=link.context.is_remote,
+                attributes=_attributes(link.attributes),
+                dropped_attributes_count=link.dropped_attributes,
+            )
+            for link in span.links
+        ],
+        dropped_links_count=span.dropped_links,
+        trace_state=_trace_state(span.get_span_context()),
+        status=_record({}, code=span.status.status_code.value, message=_text(span.status.description or "")),
+        scope=_scope(span.instrumentation_scope),
+        resource=_record(
+            {}, attributes=_attributes(span.resource.attributes), schema_url=_text(span.resource.schema_url)
+        ),
+    )
+    if span.parent is not None:
+        record |= {"parent_span_id": format_span_id(span.parent.span_id), "is_parent_remote": span.parent.is_remote}
+    return _storable(record)
+
+
+def _record(needed: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    """Return a record without those optional fields that are empty."""
+    return needed | {name: value for name, value in optional.items() if value}
+
+
+def _storable(record: dict[str, Any]) -> SpanRecord:
+    try:
+        encode_value(record, "span")
+    except InvalidValueError as error:
+        # Too large or too deep, which only what the application has put into it can be.
+        contents = ("attributes", "events", "links")
+        record = {name: value for name, value in record.items() if name not in contents} | {"refused": str(error)}
+    return cast("SpanRecord", record)
+
+
+def _scope(scope: InstrumentationScope | None) -> dict[str, Any]:
+    if scope is None:
+        return {}
+    return _record(
+        {},
+        name=_text(scope.name),
+        version=_text(scope.version or ""),
+        attributes=_attributes(scope.attributes),
+        schema_url=_text(scope.schema_url or ""),
+    )
+
+
+def _ids(context: SpanContext | None) -> dict[str, Any]:
+    if context is None:
+        raise UsageError("span: has no context")
+    return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+
+
+def _trace_state(context: SpanContext | None) -> str:
+    return "" if context is None else _text(context.trace_state.to_header())
+
+
+def _attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {_text(key): _value(value) for key, value in (attributes or {}).items()}
+
+
+def _value(value: Any) -> Any:
+    """Return an attribute's value as it can be stored: numbers beyond 64 bits as text, whatever is unknown too."""
+    if value is None or isinstance(value, (bool, float, bytes)):
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return value if INT_MIN <= value <= INT_MAX else str(value)
+    if isinstance(value, Mapping):
+        mapping: Mapping[Any, Any] = value
+        return {_text(str(key)): _value(part) for key, part in mapping.items()}
+    if isinstance(value, Sequence):
+        sequence: Sequence[Any] = value
+        return [_value(part) for part in sequence]
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    """Return the text with lone surrogates, which no encoding has, escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _log(event: str, error: InmemError) -> None:
+    structlog.get_logger(__name__).warning(event, error=str(error), error_type=type(error).__name__)

@@ -1,0 +1,120 @@
+"""The traces of a run as OTLP JSON.
+
+A trace that came from a span becomes that span again, exactly. Any other becomes a span by the GenAI conventions: its
+ids are hashes of the run and the trace, so that exporting twice gives the same spans; it ends when it was recorded and
+begins as much earlier as a tool call says it took, or encloses what was recorded below it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, cast
+
+import inmem
+from inmem.otlp.conventions import (
+    CONVERSATION_ID,
+    EXCEPTION_EVENT,
+    EXCEPTION_MESSAGE,
+    EXCEPTION_TYPE,
+    RUN_ID,
+    attributes_of,
+    name_of,
+)
+from inmem.otlp.spans import (
+    KIND_CLIENT,
+    KIND_INTERNAL,
+    METADATA_KEY,
+    STATUS_ERROR,
+    ScopeRecord,
+    SpanRecord,
+    spans_to_otlp,
+)
+from inmem.primitives.trace_kinds import ErrorTrace, Query, ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from inmem import Database, Trace, Transaction
+
+_TRACE_ID_DIGITS = 32
+_SPAN_ID_DIGITS = 16
+
+
+def run_to_otlp(db: Database, run: str | UUID, *, service_name: str = "inmem") -> dict[str, Any]:
+    """Return all traces of a run as the OTLP JSON of one ExportTraceServiceRequest, of one moment.
+
+    `json.dumps` of it is what an OTLP/HTTP endpoint takes at ``/v1/traces`` as ``application/json``, and a line of an
+    OTLP file.
+
+    Args:
+        db: the database.
+        run: the run, registered or not; one without traces gives a request without spans.
+        service_name: the resource of traces that did not come from spans.
+
+    Complexity: O(traces), in time and in memory.
+    """
+    with db.begin(run) as txn:
+        return spans_to_otlp(list(_spans(txn, {"attributes": {"service.name": service_name}})))
+
+
+def _spans(txn: Transaction, own_resource: ScopeRecord) -> Iterator[tuple[SpanRecord, ScopeRecord]]:
+    for root in txn.traces.roots():
+        made: dict[str, tuple[SpanRecord, ScopeRecord]] = {}
+        native: dict[str, Trace] = {}
+        for _, trace in txn.traces.get_tree(root.id).walk():
+            kept: Any = trace.metadata.get(METADATA_KEY)
+            above = None if trace.parent_id is None else made.get(trace.parent_id)
+            if type(kept) is not dict:
+                made[trace.id] = _made_up(txn.run_id, trace, above, own_resource)
+                native[trace.id] = trace
+            elif "span_id" in kept:
+                span = cast("SpanRecord", kept)
+                inherited: ScopeRecord = {} if above is None else above[1]
+                made[trace.id] = span, span.get("resource", inherited)
+        _enclose(native, made)
+        yield from made.values()
+
+
+def _made_up(
+    run_id: str, trace: Trace, above: tuple[SpanRecord, ScopeRecord] | None, own_resource: ScopeRecord
+) -> tuple[SpanRecord, ScopeRecord]:
+    end = trace.timestamp * 1000
+    kind = trace.kind
+    duration_ms = kind.duration_ms if isinstance(kind, ToolCall) and kind.duration_ms is not None else 0
+    attributes = {RUN_ID: run_id, CONVERSATION_ID: run_id, **attributes_of(kind)}
+    if trace.tags:
+        attributes["inmem.tags"] = [*trace.tags]
+    if trace.metadata:
+        attributes["inmem.metadata"] = trace.metadata
+    span: SpanRecord = {
+        "trace_id": _digits(_TRACE_ID_DIGITS, run_id, trace.id) if above is None else above[0]["trace_id"],
+        "span_id": _digits(_SPAN_ID_DIGITS, run_id, trace.id),
+        "name": name_of(kind),
+        "kind": KIND_CLIENT if isinstance(kind, Query) else KIND_INTERNAL,
+        "start_time_unix_nano": max(0, end - round(duration_ms * 1e6)),
+        "end_time_unix_nano": end,
+        "attributes": attributes,
+        "scope": {"name": "inmem", "version": inmem.__version__},
+    }
+    if above is not None:
+        span["parent_span_id"] = above[0]["span_id"]
+    if isinstance(kind, ErrorTrace):
+        told = {EXCEPTION_TYPE: kind.error_type, EXCEPTION_MESSAGE: kind.message}
+        span["events"] = [{"name": EXCEPTION_EVENT, "time_unix_nano": end, "attributes": told}]
+        span["status"] = {"code": STATUS_ERROR, "message": kind.message}
+    return span, own_resource if above is None else above[1]
+
+
+def _enclose(native: dict[str, Trace], made: dict[str, tuple[SpanRecord, ScopeRecord]]) -> None:
+    """Make every span of ours last at least as long as those of ours below it; children come after parents."""
+    for trace in reversed(native.values()):
+        if trace.parent_id in native:
+            span, above = made[trace.id][0], made[trace.parent_id][0]
+            above["start_time_unix_nano"] = min(above["start_time_unix_nano"], span["start_time_unix_nano"])
+            above["end_time_unix_nano"] = max(above["end_time_unix_nano"], span["end_time_unix_nano"])
+
+
+def _digits(count: int, run_id: str, trace_id: str) -> str:
+    """Return so many hexadecimal digits that stand for a trace, the same ones every time."""
+    return sha256(f"{len(run_id)}:{run_id}{trace_id}".encode()).hexdigest()[:count]

@@ -1,0 +1,179 @@
+"""Spans that become traces, inside one transaction.
+
+Spans arrive when they end, so children before their parents, while a trace can only be recorded below one that is
+there. What cannot be recorded yet waits in the run `WAITING_RUN`, in the same database and under the same promises: a
+killed process loses none of it. Each waiting span has a key of its own there; keys are used again, so that their
+tombstones are no more than spans have ever waited at one time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from inmem.engine.errors import InvalidKeyError
+from inmem.engine.keys import normalize_run_id
+from inmem.engine.limits import USER_KEY_BYTES_MAX
+from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
+from inmem.otlp.spans import METADATA_KEY, SpanRecord, is_local_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from inmem import Transaction
+
+WAITING_RUN: Final = "opentelemetry.waiting"
+"""Not registered, so no list of runs shows it; `inmem get DB opentelemetry.waiting` does."""
+
+RUN_TAG: Final = "opentelemetry"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Which keys of `WAITING_RUN` hold spans of which OpenTelemetry trace."""
+
+    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, txn: Transaction) -> Waiting:
+        """Return what waits in a database. O(waiting spans)."""
+        found: dict[str, tuple[str, ...]] = {}
+        for key, span in txn.on(WAITING_RUN).kv.list_with_values():
+            found[span["trace_id"]] = (*found.get(span["trace_id"], ()), key)
+        return cls(found)
+
+
+class Recording:
+    """One transaction's worth of spans.
+
+    Args:
+        txn: the transaction.
+        waiting: what waits, before it.
+        homes: the run in which each OpenTelemetry trace is, of those begun lately.
+        default_run: the run of spans that name none.
+    """
+
+    def __init__(
+        self, txn: Transaction, waiting: Waiting, homes: dict[str, str], default_run: Callable[[SpanRecord], str]
+    ) -> None:
+        self._txn = txn
+        self._store = txn.on(WAITING_RUN).kv
+        self._default_run = default_run
+        self._waiting = dict(waiting.keys)
+        self._free = _unused({key for keys in waiting.keys.values() for key in keys})
+        self.homes = dict(homes)
+
+    def take(self, spans: Iterable[SpanRecord]) -> None:
+        """Record the spans that can be recorded, with those that waited for them; let the others wait."""
+        by_trace: dict[str, list[SpanRecord]] = {}
+        for span in spans:
+            by_trace.setdefault(span["trace_id"], []).append(span)
+        for trace_id, arrived in by_trace.items():
+            if any(self._is_ready(span) for span in arrived):
+                self._wait(trace_id, self._place([*self._fetched(trace_id), *arrived]))
+            else:
+                self._wait(trace_id, arrived)
+
+    def take_all(self) -> None:
+        """Record whatever waits; where a parent is missing it will not come any more."""
+        for trace_id in [*self._waiting]:
+            self._wait(trace_id, self._place(self._fetched(trace_id), is_last=True))
+
+    def left(self) -> Waiting:
+        """Return what waits after this transaction."""
+        return Waiting(self._waiting)
+
+    def _is_ready(self, span: SpanRecord) -> bool:
+        if is_local_root(span):
+            return True
+        runs = {self._run_of(span), self.homes.get(span["trace_id"])} - {None}
+        return any(self._txn.on(cast("str", run)).traces.get(span["parent_span_id"]) is not None for run in runs)
+
+    def _place(self, spans: list[SpanRecord], *, is_last: bool = False) -> list[SpanRecord]:
+        """Record all spans that have a way up to one that is ready, and return the others."""
+        spans.sort(key=lambda span: span["start_time_unix_nano"])
+        present = {span["span_id"] for span in spans}
+        below: dict[str, list[SpanRecord]] = {}
+        tops: list[SpanRecord] = []
+        for span in spans:
+            if self._is_ready(span) or (is_last and span["parent_span_id"] not in present):
+                tops.append(span)
+            else:
+                below.setdefault(span["parent_span_id"], []).append(span)
+        for top in tops:
+            run = self._run_of(top) or self.homes.get(top["trace_id"]) or self._run_from_below(top, below)
+            self.homes.setdefault(top["trace_id"], run)
+            parent = None if is_local_root(top) else top["parent_span_id"]
+            pending: list[tuple[SpanRecord, str | None, str]] = [(top, parent, run)]
+            for span, parent_id, run_id in pending:
+                self._record(span, parent_id, run_id)
+                for child in below.pop(span["span_id"], []):
+                    own_run = self._run_of(child) or run_id
+                    # A trace has its parent in its own run; the span in its metadata still names the other one.
+                    pending.append((child, span["span_id"] if own_run == run_id else None, own_run))
+        return [span for spans in below.values() for span in spans]
+
+    def _run_from_below(self, top: SpanRecord, below: dict[str, list[SpanRecord]]) -> str:
+        """Return the one run that the spans below name, as below a web server's, or the default."""
+        named: set[str] = set()
+        pending = [top["span_id"]]
+        for span_id in pending:
+            for child in below.get(span_id, []):
+                run = self._run_of(child)
+                named |= set() if run is None else {run}
+                pending.append(child["span_id"])
+        return named.pop() if len(named) == 1 else self._default_run(top)
+
+    def _record(self, span: SpanRecord, parent_id: str | None, run_id: str) -> None:
+        here = self._txn.on(run_id)
+        span_id = span["span_id"]
+        if here.traces.get(span_id) is not None:
+            return
+        if here.runs.get_run(run_id) is None:
+            here.runs.create_run(run_id, tags=[RUN_TAG])
+        if parent_id is not None and here.traces.get(parent_id) is None:
+            parent_id = None
+        # One process has one resource: the traces below take it from the one above.
+        kept = {name: value for name, value in span.items() if parent_id is None or name != "resource"}
+        operation: Any = span.get("attributes", {}).get(OPERATION)
+        tags = [operation] if type(operation) is str and len(operation.encode()) <= USER_KEY_BYTES_MAX else []
+        here.traces.record_with_options(
+            kind_of(span), id=span_id, parent_id=parent_id, tags=tags, metadata={METADATA_KEY: kept}
+        )
+        for number, error in enumerate(errors_of(span)):
+            # Part of the span's own record: an export to OTLP leaves it out.
+            metadata = {METADATA_KEY: {"error_of": span_id}}
+            here.traces.record_with_options(error, id=f"{span_id}-{number}", parent_id=span_id, metadata=metadata)
+
+    def _run_of(self, span: SpanRecord) -> str | None:
+        try:
+            named = run_named_by(span)
+            return None if named is None else normalize_run_id(named)
+        except InvalidKeyError:
+            return None
+
+    def _fetched(self, trace_id: str) -> list[SpanRecord]:
+        """Return the waiting spans of a trace, which wait no longer."""
+        spans: list[SpanRecord] = []
+        for key in self._waiting.pop(trace_id, ()):
+            spans.append(cast("SpanRecord", self._store.get(key)))
+            self._store.delete(key)
+        return spans
+
+    def _wait(self, trace_id: str, spans: list[SpanRecord]) -> None:
+        keys = self._waiting.get(trace_id, ())
+        for span in spans:
+            key = next(self._free)
+            self._store.put(key, span)
+            keys = (*keys, key)
+        if keys:
+            self._waiting[trace_id] = keys
+
+
+def _unused(used: set[str]) -> Iterator[str]:
+    number = 0
+    while True:
+        key = str(number)
+        if key not in used:
+            yield key
+        number += 1

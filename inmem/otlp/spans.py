@@ -1,0 +1,184 @@
+"""A span as plain values, which is how it is kept in the metadata of its trace, under ``otel``; and as OTLP JSON.
+
+OTLP JSON is the JSON mapping of the OTLP protocol buffers with two exceptions: names are in lowerCamelCase, and trace
+and span ids are hexadecimal. 64-bit integers are strings.
+Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from typing import Any, Final, TypedDict
+
+METADATA_KEY: Final = "otel"
+
+STATUS_ERROR: Final = 2
+KIND_INTERNAL: Final = 1
+KIND_CLIENT: Final = 3
+_HAS_IS_REMOTE: Final = 0x100
+_IS_REMOTE: Final = 0x200
+
+
+class EventRecord(TypedDict, total=False):
+    """Something that happened during a span."""
+
+    name: str
+    time_unix_nano: int
+    attributes: dict[str, Any]
+    dropped_attributes_count: int
+
+
+class LinkRecord(TypedDict, total=False):
+    """A span that has to do with this one."""
+
+    trace_id: str
+    span_id: str
+    is_remote: bool
+    attributes: dict[str, Any]
+    dropped_attributes_count: int
+
+
+class StatusRecord(TypedDict, total=False):
+    """How a span ended: 0 unset, 1 ok, 2 error."""
+
+    code: int
+    message: str
+
+
+class ScopeRecord(TypedDict, total=False):
+    """What a span, or the process it ran in, is described by."""
+
+    name: str
+    version: str
+    attributes: dict[str, Any]
+    schema_url: str
+
+
+class SpanRecord(TypedDict, total=False):
+    """A span. What is empty may be missing; ids are hexadecimal, times nanoseconds since the epoch, kinds OTLP's."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    is_parent_remote: bool
+    trace_state: str
+    name: str
+    kind: int
+    start_time_unix_nano: int
+    end_time_unix_nano: int
+    attributes: dict[str, Any]
+    dropped_attributes_count: int
+    events: list[EventRecord]
+    dropped_events_count: int
+    links: list[LinkRecord]
+    dropped_links_count: int
+    status: StatusRecord
+    scope: ScopeRecord
+    resource: ScopeRecord
+    refused: str
+    """Why attributes, events and links could not be kept."""
+
+
+def is_local_root(span: SpanRecord) -> bool:
+    """Return whether no span of the same process is above this one."""
+    return "parent_span_id" not in span or span.get("is_parent_remote", False)
+
+
+def spans_to_otlp(spans: list[tuple[SpanRecord, ScopeRecord]]) -> dict[str, Any]:
+    """Return (span, resource) pairs as the JSON of one ExportTraceServiceRequest, grouped by resource and scope."""
+    resources: dict[str, dict[str, Any]] = {}
+    scopes: dict[tuple[str, str], dict[str, Any]] = {}
+    for span, resource in spans:
+        scope = span.get("scope", {})
+        # Attributes are in the order in which they were set, so equal descriptions have equal reprs.
+        group, subgroup = repr(resource), (repr(resource), repr(scope))
+        if group not in resources:
+            resources[group] = {
+                "resource": {"attributes": _attributes(resource)},
+                "scopeSpans": [],
+                **_given(schemaUrl=resource.get("schema_url")),
+            }
+        if subgroup not in scopes:
+            described = _given(name=scope.get("name"), version=scope.get("version"), attributes=_attributes(scope))
+            scopes[subgroup] = {"scope": described, "spans": [], **_given(schemaUrl=scope.get("schema_url"))}
+            resources[group]["scopeSpans"].append(scopes[subgroup])
+        scopes[subgroup]["spans"].append(_span(span))
+    return {"resourceSpans": list(resources.values())}
+
+
+def _span(span: SpanRecord) -> dict[str, Any]:
+    status = span.get("status", {})
+    return {
+        "traceId": span["trace_id"],
+        "spanId": span["span_id"],
+        **_given(traceState=span.get("trace_state"), parentSpanId=span.get("parent_span_id")),
+        "flags": _flags(is_remote=span.get("is_parent_remote", False)),
+        "name": span["name"],
+        "kind": span.get("kind", 0),
+        "startTimeUnixNano": str(span["start_time_unix_nano"]),
+        "endTimeUnixNano": str(span["end_time_unix_nano"]),
+        **_given(
+            attributes=_attributes(span),
+            droppedAttributesCount=span.get("dropped_attributes_count"),
+            events=[
+                {
+                    "timeUnixNano": str(event["time_unix_nano"]),
+                    "name": event["name"],
+                    **_given(
+                        attributes=_attributes(event), droppedAttributesCount=event.get("dropped_attributes_count")
+                    ),
+                }
+                for event in span.get("events", [])
+            ],
+            droppedEventsCount=span.get("dropped_events_count"),
+            links=[
+                {
+                    "traceId": link["trace_id"],
+                    "spanId": link["span_id"],
+                    "flags": _flags(is_remote=link.get("is_remote", False)),
+                    **_given(attributes=_attributes(link), droppedAttributesCount=link.get("dropped_attributes_count")),
+                }
+                for link in span.get("links", [])
+            ],
+            droppedLinksCount=span.get("dropped_links_count"),
+        ),
+        "status": _given(code=status.get("code"), message=status.get("message")),
+    }
+
+
+def _flags(*, is_remote: bool) -> int:
+    return _HAS_IS_REMOTE | (_IS_REMOTE if is_remote else 0)
+
+
+def _given(**facts: Any) -> dict[str, Any]:
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _attributes(described: Any) -> list[dict[str, Any]]:
+    return [{"key": key, "value": _any_value(value)} for key, value in described.get("attributes", {}).items()]
+
+
+def _any_value(value: Any) -> dict[str, Any]:
+    match value:
+        case None:
+            return {}
+        case bool():
+            return {"boolValue": value}
+        case str():
+            return {"stringValue": value}
+        case int():
+            return {"intValue": str(value)}
+        case float():
+            return {"doubleValue": value if math.isfinite(value) else _NOT_FINITE[str(value)]}
+        case bytes():
+            return {"bytesValue": b64encode(value).decode()}
+        case list() | tuple():
+            parts: list[Any] = [*value]
+            return {"arrayValue": {"values": [_any_value(part) for part in parts]}}
+        case _:
+            items = [{"key": key, "value": _any_value(part)} for key, part in value.items()]
+            return {"kvlistValue": {"values": items}}
+
+
+_NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -1,0 +1,452 @@
+"""The exporter under the real SDK, and the way back: what it recorded, as OTLP JSON, is what the SDK itself encodes."""
+
+import base64
+import json
+import math
+import random
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import inmem
+from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
+from inmem.otlp import run_to_otlp
+from inmem.otlp.recording import WAITING_RUN
+
+pytest.importorskip("opentelemetry.sdk", reason="needs the extra otel")
+pytest.importorskip("opentelemetry.exporter.otlp.proto.common", reason="needs OpenTelemetry's own encoder")
+
+from google.protobuf.json_format import ParseDict
+from opentelemetry import trace as otel
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from inmem.integrations.opentelemetry import InmemSpanExporter
+
+_IDS = ("traceId", "spanId", "parentSpanId")
+
+
+@pytest.fixture
+def db():
+    with inmem.open(":memory:") as db:
+        yield db
+
+
+class Telemetry:
+    """A provider that exports into a database and keeps the spans themselves too."""
+
+    def __init__(self, db, *, resource=None, processor=SimpleSpanProcessor, **options):
+        self.exporter = InmemSpanExporter(db, **options)
+        self.memory = InMemorySpanExporter()
+        self.provider = TracerProvider(resource=Resource.create(resource or {"service.name": "test"}), **LIMITS)
+        self.provider.add_span_processor(processor(self.exporter))
+        self.provider.add_span_processor(SimpleSpanProcessor(self.memory))
+        self.tracer = self.provider.get_tracer("agent", "1.2", schema_url="https://example.org/1", attributes={"s": 1})
+
+    @property
+    def spans(self):
+        return self.memory.get_finished_spans()
+
+
+LIMITS = {"span_limits": SpanLimits(max_span_attributes=10, max_events=3)}
+
+
+@pytest.fixture
+def telemetry(db):
+    telemetry = Telemetry(db)
+    yield telemetry
+    telemetry.provider.shutdown()
+
+
+def parsed(request):
+    """Return OTLP JSON as the protocol buffers it stands for, by OpenTelemetry's own definitions."""
+
+    def with_base64_ids(value):
+        if isinstance(value, dict):
+            return {
+                key: base64.b64encode(bytes.fromhex(part)).decode() if key in _IDS else with_base64_ids(part)
+                for key, part in value.items()
+            }
+        return [with_base64_ids(part) for part in value] if isinstance(value, list) else value
+
+    held = json.loads(json.dumps(request, allow_nan=False))
+    # The JSON mapping of protocol buffers has bytes in base64; OTLP makes an exception of ids.
+    return ParseDict(with_base64_ids(held), ExportTraceServiceRequest())
+
+
+def by_span(request):
+    """Return span id → (span, scope, resource) with all that belongs to them, whatever the order."""
+    return {
+        span.span_id: (span, scope_spans.scope, scope_spans.schema_url, resource.resource, resource.schema_url)
+        for resource in request.resource_spans
+        for scope_spans in resource.scope_spans
+        for span in scope_spans.spans
+    }
+
+
+def trees(db, run):
+    """Return the traces of a run as (id, parent id)."""
+    return {trace_id: db.traces.get(run, trace_id).parent_id for trace_id in db.traces.list(run)}
+
+
+def span_id(span):
+    return otel.format_span_id(span.get_span_context().span_id)
+
+
+def fail(span, error):
+    """End a span as the SDK does when an exception passes through it."""
+    with pytest.raises(type(error)), otel.use_span(span, end_on_exit=True):
+        raise error
+
+
+def test_what_was_recorded_is_exported_as_the_sdk_encodes_it(db, telemetry):
+    tracer = telemetry.tracer
+    linked = otel.Link(otel.SpanContext(7, 8, is_remote=True, trace_state=otel.TraceState([("a", "b")])), {"why": "so"})
+    attributes = {
+        "gen_ai.conversation.id": "c",
+        "gen_ai.operation.name": "invoke_agent",
+        "numbers": [1, 2**40, -1],
+        "floats": (1.5, math.inf, -math.inf, -0.0),
+        "structured": {"a": [True, None, {"b": b"\x00\xff"}], "empty": {}, "none": []},
+        "text": "\x00é🚢",
+        "empty": "",
+        "zero": 0,
+    }
+    with tracer.start_as_current_span("agent", attributes=attributes, kind=otel.SpanKind.SERVER, links=[linked]):
+        with tracer.start_as_current_span("execute_tool w", kind=otel.SpanKind.CLIENT) as tool:
+            tool.set_attributes({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "w"})
+            tool.add_event("progress", {"percent": 50})
+            tool.set_status(otel.StatusCode.OK)
+        failing = tracer.start_span("fails")
+        for number in range(20):
+            failing.set_attribute(f"many-{number}", number)
+        fail(failing, KeyError("x"))
+        other = telemetry.provider.get_tracer("another library")
+        other.start_span("odd \U0001f600", start_time=5).end(end_time=6)
+
+    expected = by_span(encode_spans(telemetry.spans))
+    found = by_span(parsed(run_to_otlp(db, "c")))
+
+    assert len(expected) == 4
+    assert found == expected
+
+
+def test_steps_become_what_they_were(db, telemetry):
+    tracer = telemetry.tracer
+    with tracer.start_as_current_span("invoke_agent a", attributes={"gen_ai.conversation.id": "c"}):
+        said = [{"role": "assistant", "parts": [{"type": "text", "content": "hello"}]}]
+        chat = {"gen_ai.operation.name": "chat", "gen_ai.output.messages": json.dumps(said)}
+        tracer.start_span("chat m", attributes=chat).end()
+        call = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.call.arguments": '{"q": 1}'}
+        fail(tracer.start_span("execute_tool w", attributes=call), OSError("no net"))
+
+    [root] = db.traces.roots("c")
+    assert root.kind == Custom("invoke_agent a")
+    chat, tool = db.traces.get_children("c", root.id)
+    assert (chat.kind, chat.tags) == (Thought("hello"), ("chat",))
+    assert isinstance(tool.kind, ToolCall)
+    assert (tool.kind.tool_name, tool.kind.arguments) == ("w", {"q": 1})
+    [error] = db.traces.get_children("c", tool.id)
+    assert error.kind == ErrorTrace("OSError", "no net", recoverable=False)
+    assert (error.id, error.metadata) == (f"{tool.id}-0", {"otel": {"error_of": tool.id}})
+    assert [trace.id for trace in (chat, tool, root)] == [span_id(span) for span in telemetry.spans]
+    assert root.metadata["otel"]["resource"]["attributes"]["service.name"] == "test"
+    assert "resource" not in chat.metadata["otel"]
+    assert db.runs.get_run("c").tags == ("opentelemetry",)
+
+
+def test_children_wait_for_their_parents_in_the_database(db, telemetry):
+    with telemetry.tracer.start_as_current_span("root", attributes={"gen_ai.conversation.id": "c"}):
+        with telemetry.tracer.start_as_current_span("middle"):
+            telemetry.tracer.start_span("leaf").end()
+            assert len(db.kv.list(WAITING_RUN)) == 1
+        assert len(db.kv.list(WAITING_RUN)) == 2
+        assert db.runs.list_runs(include_archived=True) == []
+
+    assert db.kv.list(WAITING_RUN) == []
+    leaf, middle, root = map(span_id, telemetry.spans)
+    assert trees(db, "c") == {root: None, middle: root, leaf: middle}
+    assert db.runs.list_runs() == ["c"]
+
+
+def test_keys_of_waiting_spans_are_used_again(db, telemetry):
+    for _ in range(20):
+        with telemetry.tracer.start_as_current_span("root"):
+            for _ in range(3):
+                telemetry.tracer.start_span("leaf").end()
+    [entries] = [table for run, _, table in db._client.snapshot().tables() if run == WAITING_RUN]
+    assert len(list(entries.range())) == 3
+
+
+def test_what_a_killed_process_left_waiting_is_recorded_by_the_next_one(tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        first = Telemetry(db)
+        root = first.tracer.start_span("root", attributes={"gen_ai.conversation.id": "c"})
+        inside = otel.set_span_in_context(root)
+        child = first.tracer.start_span("child", context=inside, attributes={"gen_ai.conversation.id": "c"})
+        first.tracer.start_span("grandchild", context=otel.set_span_in_context(child)).end()
+        child.end()
+
+    with inmem.open(tmp_path / "db") as db:
+        assert len(db.kv.list(WAITING_RUN)) == 2
+        InmemSpanExporter(db)
+        grandchild, child = map(span_id, first.spans)
+        assert trees(db, "c") == {child: None, grandchild: child}
+        assert db.traces.get("c", child).metadata["otel"]["parent_span_id"] == span_id(root)
+        assert db.kv.list(WAITING_RUN) == []
+        assert by_span(parsed(run_to_otlp(db, "c"))) == by_span(encode_spans(first.spans))
+
+
+def test_a_shutdown_records_what_still_waits(db):
+    telemetry = Telemetry(db, run="default")
+    root = telemetry.tracer.start_span("never ends")
+    telemetry.tracer.start_span("child", context=otel.set_span_in_context(root)).end()
+    telemetry.provider.shutdown()
+
+    [child] = db.traces.roots("default")
+    assert child.kind == Custom("child")
+    assert telemetry.exporter.export(telemetry.spans) is SpanExportResult.FAILURE
+    telemetry.exporter.shutdown()
+    assert db.traces.count("default") == 1
+
+
+def test_spans_that_end_after_their_root_did(db, telemetry):
+    root = telemetry.tracer.start_span("root", attributes={"gen_ai.conversation.id": "c"})
+    child = telemetry.tracer.start_span("child", context=otel.set_span_in_context(root))
+    grandchild = telemetry.tracer.start_span("grandchild", context=otel.set_span_in_context(child))
+    root.end()
+    grandchild.end()
+    assert db.traces.count("c") == 1
+    child.end()
+    assert trees(db, "c") == {
+        span_id(root): None,
+        span_id(child): span_id(root),
+        span_id(grandchild): span_id(child),
+    }
+
+
+@pytest.mark.parametrize("processor", [SimpleSpanProcessor, BatchSpanProcessor])
+def test_a_batch_is_one_commit(db, processor):
+    telemetry = Telemetry(db, processor=processor)
+    with telemetry.tracer.start_as_current_span("root"):
+        for _ in range(5):
+            telemetry.tracer.start_span("leaf").end()
+    telemetry.provider.force_flush()
+
+    assert db.traces.count("opentelemetry") == 6
+    assert db.version == (6 if processor is SimpleSpanProcessor else 1)
+    telemetry.provider.shutdown()
+
+
+def test_a_span_is_recorded_once(db, telemetry):
+    telemetry.tracer.start_span("root").end()
+    version = db.version
+    assert telemetry.exporter.export(telemetry.spans) is SpanExportResult.SUCCESS
+    assert (db.traces.count("opentelemetry"), db.version) == (1, version)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), size=st.integers(1, 15), batch=st.integers(1, 6))
+def test_whatever_the_order_in_which_spans_end_the_tree_is_the_same(seed, size, batch):
+    choose = random.Random(seed)
+    with inmem.open(":memory:") as db:
+        memory = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(memory))
+        tracer = provider.get_tracer("t")
+        spans = [tracer.start_span("0", attributes={"gen_ai.conversation.id": "c"})]
+        for number in range(1, size):
+            spans.append(tracer.start_span(str(number), context=otel.set_span_in_context(choose.choice(spans))))
+        choose.shuffle(spans)
+        for span in spans:
+            span.end()
+        finished = memory.get_finished_spans()
+        exporter = InmemSpanExporter(db)
+        for at in range(0, size, batch):
+            assert exporter.export(finished[at : at + batch]) is SpanExportResult.SUCCESS
+        provider.shutdown()
+
+        parents = {span_id(span): span.parent and otel.format_span_id(span.parent.span_id) for span in finished}
+        assert trees(db, "c") == parents
+        assert db.kv.list(WAITING_RUN) == []
+        assert by_span(parsed(run_to_otlp(db, "c"))) == by_span(encode_spans(finished))
+        with db.begin("c") as txn:
+            txn.traces.check()
+
+
+def test_threads_that_end_spans_at_once(db, telemetry):
+    def work(number):
+        with telemetry.tracer.start_as_current_span("root", attributes={"gen_ai.conversation.id": f"c{number}"}):
+            for _ in range(10):
+                telemetry.tracer.start_span("leaf").end()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [db.traces.count(f"c{number}") for number in range(4)] == [11] * 4
+    assert db.kv.list(WAITING_RUN) == []
+
+
+class TestRuns:
+    """Which run a span belongs to."""
+
+    def test_the_conversation_of_a_child_gives_the_run_of_a_request(self, db, telemetry):
+        with (
+            telemetry.tracer.start_as_current_span("POST /chat"),
+            telemetry.tracer.start_as_current_span("agent", attributes={"gen_ai.conversation.id": "c"}),
+        ):
+            telemetry.tracer.start_span("leaf").end()
+        assert db.runs.list_runs() == ["c"]
+        assert db.traces.count("c") == 3
+
+    def test_two_conversations_below_one_request_are_two_runs(self, db, telemetry):
+        with telemetry.tracer.start_as_current_span("batch job") as job:
+            for name in ("c1", "c2"):
+                with telemetry.tracer.start_as_current_span(name, attributes={"gen_ai.conversation.id": name}):
+                    telemetry.tracer.start_span("leaf").end()
+        assert {run: db.traces.count(run) for run in db.runs.list_runs()} == {"opentelemetry": 1, "c1": 2, "c2": 2}
+        [top] = db.traces.roots("c1")
+        assert top.metadata["otel"]["parent_span_id"] == span_id(job)
+        found = {**by_span(parsed(run_to_otlp(db, "c1"))), **by_span(parsed(run_to_otlp(db, "c2")))}
+        found |= by_span(parsed(run_to_otlp(db, "opentelemetry")))
+        assert found == by_span(encode_spans(telemetry.spans))
+
+    def test_a_late_child_with_a_run_of_its_own(self, db, telemetry):
+        root = telemetry.tracer.start_span("root", attributes={"inmem.run_id": "a"})
+        child = telemetry.tracer.start_span("child", otel.set_span_in_context(root), attributes={"inmem.run_id": "b"})
+        root.end()
+        child.end()
+        assert (trees(db, "a"), trees(db, "b")) == ({span_id(root): None}, {span_id(child): None})
+
+    def test_the_resource_may_name_the_run_of_all(self, db):
+        telemetry = Telemetry(db, resource={"inmem.run_id": "r"})
+        telemetry.tracer.start_span("a", attributes={"gen_ai.conversation.id": "c"}).end()
+        assert db.runs.list_runs() == ["r"]
+
+    @pytest.mark.parametrize(
+        ("run", "expected"), [("mine", "mine"), (lambda span: f"run of {span['name']}", "run of a")]
+    )
+    def test_the_default_is_the_applications_choice(self, db, run, expected):
+        telemetry = Telemetry(db, run=run)
+        telemetry.tracer.start_span("a").end()
+        assert db.runs.list_runs() == [expected]
+
+    def test_a_run_that_is_registered_stays_as_it_is(self, db, telemetry):
+        db.runs.create_run("c", tags=["mine"])
+        db.runs.complete_run("c")
+        telemetry.tracer.start_span("a", attributes={"gen_ai.conversation.id": "c"}).end()
+        assert (db.runs.get_run("c").tags, db.runs.get_run("c").status) == (("mine",), "Completed")
+        assert db.traces.count("c") == 1
+
+    @pytest.mark.parametrize("name", ["x" * 256, "\ud800"])
+    def test_what_cannot_be_a_run_names_none(self, db, telemetry, name):
+        telemetry.tracer.start_span("a", attributes={"gen_ai.conversation.id": name}).end()
+        [run] = db.runs.list_runs()
+        assert run == ("opentelemetry" if len(name) > 1 else "\\ud800")
+
+    @pytest.mark.parametrize("run", ["", 1, lambda _span: None])
+    def test_a_default_that_is_no_run_fails_the_export(self, db, run):
+        telemetry = Telemetry(db, run=run)
+        telemetry.tracer.start_span("a").end()
+        assert telemetry.exporter.export(telemetry.spans) is SpanExportResult.FAILURE
+        assert db.version == 0
+
+
+class TestHostile:
+    """Spans that are hard to keep."""
+
+    def test_numbers_and_texts_beyond_what_can_be_stored(self, db, telemetry):
+        attributes = {"big": 2**70, "text": "a\ud800b", "many": [2**64]}
+        telemetry.tracer.start_span("bad\udfff", attributes=attributes).end()
+        [trace] = db.traces.roots("opentelemetry")
+        assert trace.kind == Custom("bad\\udfff")
+        assert trace.metadata["otel"]["attributes"] == {
+            "big": str(2**70), "text": "a\\ud800b", "many": [str(2**64)]
+        }  # fmt: skip
+
+    def test_what_is_too_large_or_too_deep_is_left_out_and_says_so(self, db, telemetry):
+        deep = []
+        for _ in range(100):
+            deep = [deep]
+        telemetry.tracer.start_span("deep", attributes={"gen_ai.operation.name": "execute_tool", "d": deep}).end()
+        telemetry.tracer.start_span("large", attributes={"l": "x" * (17 * 2**20)}).end()
+        for trace in db.traces.roots("opentelemetry"):
+            kept = trace.metadata["otel"]
+            assert ("attributes" in kept, isinstance(trace.kind, Custom)) == (False, True)
+            assert "larger than" in kept["refused"] or "nested deeper" in kept["refused"]
+        assert len(by_span(parsed(run_to_otlp(db, "opentelemetry")))) == 2
+
+    def test_a_tag_that_would_be_too_long(self, db, telemetry):
+        telemetry.tracer.start_span("a", attributes={"gen_ai.operation.name": "x" * 2000}).end()
+        assert db.traces.roots("opentelemetry")[0].tags == ()
+
+    def test_a_closed_database_fails_the_export_and_loses_nothing(self, tmp_path):
+        db = inmem.open(tmp_path / "db")
+        telemetry = Telemetry(db)
+        root = telemetry.tracer.start_span("root")
+        telemetry.tracer.start_span("child", context=otel.set_span_in_context(root)).end()
+        db.close()
+        root.end()
+        assert telemetry.exporter.export(telemetry.spans) is SpanExportResult.FAILURE
+        assert telemetry.exporter.force_flush() is False
+        telemetry.provider.shutdown()
+        with inmem.open(tmp_path / "db") as db:
+            InmemSpanExporter(db)
+            assert db.traces.count("opentelemetry") == 1
+
+
+def test_a_flush_is_a_flush(db, telemetry):
+    telemetry.tracer.start_span("a").end()
+    assert telemetry.provider.force_flush()
+
+
+def test_own_traces_are_exported_by_the_conventions(db):
+    run = db.begin_run("run")
+    root = db.traces.record(run, Decision("which?", ["a", "b"], "a", "because"))
+    call = db.traces.record_with_options(
+        run, ToolCall("w", {"q": [1]}, None, 1500), parent_id=root.id, tags=["t"], metadata={"m": b"x"}
+    )
+    db.traces.record_child(run, call.id, ErrorTrace("Timeout", "too late"))
+    db.traces.record(run, Query("sql", "select", 2))
+
+    request = run_to_otlp(db, run, service_name="harbour")
+    found = {span.name: (span, resource) for span, _, _, resource, _ in by_span(parsed(request)).values()}
+
+    assert run_to_otlp(db, run, service_name="harbour") == request, "the same ids every time"
+    decide, tool, error, query = (found[name][0] for name in ("decide", "execute_tool w", "Timeout", "retrieval sql"))
+    assert (tool.parent_span_id, error.parent_span_id) == (decide.span_id, tool.span_id)
+    assert decide.trace_id == tool.trace_id == error.trace_id != query.trace_id
+    assert tool.end_time_unix_nano >= call.timestamp * 1000
+    assert tool.start_time_unix_nano == call.timestamp * 1000 - 1_500_000_000
+    assert decide.start_time_unix_nano == tool.start_time_unix_nano, "a parent encloses its children"
+    assert (error.status.code, error.status.message, error.events[0].name) == (2, "too late", "exception")
+    attributes = {pair.key: pair.value for pair in tool.attributes}
+    assert attributes["gen_ai.conversation.id"].string_value == attributes["inmem.run_id"].string_value == "run"
+    assert attributes["gen_ai.tool.call.arguments"].kvlist_value.values[0].key == "q"
+    assert attributes["inmem.metadata"].kvlist_value.values[0].value.bytes_value == b"x"
+    assert found["decide"][1].attributes[0].value.string_value == "harbour"
+
+
+def test_own_traces_below_a_span_belong_to_its_trace(db, telemetry):
+    telemetry.tracer.start_span("agent", attributes={"gen_ai.conversation.id": "c"}).end()
+    [root] = db.traces.roots("c")
+    thought = db.traces.record_child("c", root.id, Thought("hm"))
+    found = by_span(parsed(run_to_otlp(db, "c")))
+    [agent] = encode_spans(telemetry.spans).resource_spans[0].scope_spans[0].spans
+    assert found[agent.span_id][0] == agent
+    [(own, _, _, resource, _)] = [each for each in found.values() if each[0].name == "think"]
+    assert (own.trace_id, own.parent_span_id) == (agent.trace_id, agent.span_id)
+    assert own.end_time_unix_nano == thought.timestamp * 1000
+    assert resource == found[agent.span_id][3]
+
+
+def test_a_run_without_traces(db):
+    assert run_to_otlp(db, "nothing") == {"resourceSpans": []}
