@@ -15,7 +15,7 @@ import math
 from base64 import b64decode, b64encode
 from dataclasses import fields, is_dataclass
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 _DOUBLE: Final = Struct(">d")
 _FLOATS: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
@@ -23,17 +23,26 @@ _NAMES: Final = {_DOUBLE.pack(value): name for name, value in _FLOATS.items()}
 _HASHES: Final = frozenset({"hash", "prev_hash"})
 
 
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether a value read from JSON is an object."""
+    return type(value) is dict
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Return whether a value read from JSON is a list."""
+    return type(value) is list
+
+
 def to_json(value: Any) -> Any:
     """Return a stored value as JSON can hold it. O(value size)."""
-    kind: type[Any] = type(value)
-    if kind is dict:
+    if is_object(value):
         made = {key: to_json(part) for key, part in value.items()}
         return {"$dict": made} if len(made) == 1 and next(iter(made)).startswith("$") else made
-    if kind is list:
+    if is_list(value):
         return [to_json(part) for part in value]
-    if kind is bytes:
+    if type(value) is bytes:
         return {"$bytes": b64encode(value).decode()}
-    if kind is float and not math.isfinite(value):
+    if type(value) is float and not math.isfinite(value):
         data = _DOUBLE.pack(value)
         return {"$float": _NAMES.get(data) or data.hex()}
     return value
@@ -45,22 +54,18 @@ def from_json(value: Any) -> Any:
     Raises:
         ValueError: an object with a dollar sign that `to_json` never makes.
     """
-    kind: type[Any] = type(value)
-    if kind is list:
+    if is_list(value):
         return [from_json(part) for part in value]
-    if kind is not dict:
+    if not is_object(value):
         return value
-    if len(value) != 1:
-        return {key: from_json(part) for key, part in value.items()}
-    ((key, part),) = value.items()
+    key, part = next(iter(value.items())) if len(value) == 1 else ("", None)
     if not key.startswith("$"):
-        return {key: from_json(part)}
-    inner: type[Any] = type(part)
-    if key == "$bytes" and inner is str:
+        return {name: from_json(each) for name, each in value.items()}
+    if key == "$bytes" and isinstance(part, str):
         return b64decode(part, validate=True)
-    if key == "$float" and inner is str:
+    if key == "$float" and isinstance(part, str):
         return _FLOATS[part] if part in _FLOATS else _float_of(part)
-    if key == "$dict" and inner is dict:
+    if key == "$dict" and is_object(part):
         return {name: from_json(each) for name, each in part.items()}
     raise ValueError(f"{key} is not followed by what belongs there")
 
@@ -75,8 +80,8 @@ def _field_to_json(name: str, value: Any) -> Any:
         return value.hex()
     if is_dataclass(value):
         return result_to_json(value)
-    if type(value) is tuple:
-        parts: tuple[Any, ...] = value
+    if isinstance(value, tuple):
+        parts: list[Any] = [*value]
         return [_field_to_json("", part) for part in parts]
     return to_json(value)
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
 
 from inmem.engine.errors import FormatVersionError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
+from inmem.json_values import is_object
 from inmem.run_items import item_from_json, item_to_json
 
 if TYPE_CHECKING:
@@ -178,14 +179,14 @@ def _header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
         record: Any = json.loads(line)
     except (ValueError, RecursionError):
         record = None
-    if type(record) is not dict or record.get("format") != FORMAT:
+    if not is_object(record) or record.get("format") != FORMAT:
         raise FormatVersionError(path, "not a run that inmem has exported")
     version: Any = record.get("version")
     if version != VERSION:
         raise FormatVersionError(path, f"an exported run of format {version!r}; this version reads {VERSION}")
     counts: Any = record.get("counts")
     names = {"runs", "keys", "events", "cells", "traces"}
-    if type(counts) is not dict or counts.keys() != names or any(type(count) is not int for count in counts.values()):
+    if not is_object(counts) or counts.keys() != names or any(type(count) is not int for count in counts.values()):
         raise RunFileError(path, 1, "counts: must say how many runs, keys, events, cells and traces follow")
     try:
         return normalize_run_id(record["run_id"]), counts
@@ -210,9 +211,9 @@ def _parsed(path: str, number: int, body: bytes) -> dict[str, Any]:
         record: Any = json.loads(body + b"}", parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise RunFileError(path, number, f"not JSON: {str(error) or type(error).__name__}") from error
-    if type(record) is not dict:
+    if not is_object(record):
         raise RunFileError(path, number, "not an object")
-    return cast("dict[str, Any]", record)
+    return record
 
 
 def _refuse_constant(name: str) -> Any:

@@ -5,11 +5,11 @@ docs/integrations/opentelemetry.md tells which span becomes which trace, and of 
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import structlog
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import format_span_id, format_trace_id
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from inmem import Database, Transaction
     from inmem.otlp.spans import SpanRecord
+
+_logger: Final = logging.getLogger(__name__)
+"""As the SDK and its exporters do it: whoever listens to those hears this one too."""
 
 DEFAULT_RUN: Final = "opentelemetry"
 
@@ -74,7 +77,7 @@ class InmemSpanExporter(SpanExporter):
         try:
             self._db.flush()
         except InmemError as error:
-            _log("spans_not_flushed", error)
+            _logger.warning("spans could not be made durable: %s", error)
             return False
         return True
 
@@ -88,7 +91,7 @@ class InmemSpanExporter(SpanExporter):
         try:
             self._commit(work)
         except InmemError as error:
-            _log("spans_not_recorded", error)
+            _logger.warning("spans could not be recorded: %s", error)
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 
@@ -207,18 +210,12 @@ def _value(value: Any) -> Any:
     if isinstance(value, int):
         return value if INT_MIN <= value <= INT_MAX else str(value)
     if isinstance(value, Mapping):
-        mapping: Mapping[Any, Any] = value
-        return {_text(str(key)): _value(part) for key, part in mapping.items()}
+        return _attributes(cast("Mapping[str, Any]", value))
     if isinstance(value, Sequence):
-        sequence: Sequence[Any] = value
-        return [_value(part) for part in sequence]
+        return [_value(part) for part in cast("list[Any]", value)]
     return _text(str(value))
 
 
 def _text(text: str) -> str:
     """Return the text with lone surrogates, which no encoding has, escaped."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _log(event: str, error: InmemError) -> None:
-    structlog.get_logger(__name__).warning(event, error=str(error), error_type=type(error).__name__)

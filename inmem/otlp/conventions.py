@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from inmem.json_values import is_list, is_object
 from inmem.otlp.spans import STATUS_ERROR, SpanRecord
 from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Kind, Query, Thought, ToolCall
 
@@ -61,7 +62,7 @@ def kind_of(span: SpanRecord) -> Kind:
     if operation == "retrieval":
         found = _parsed(attributes.get(RETRIEVED_DOCUMENTS))
         source = _text(attributes, DATA_SOURCE) or operation
-        return Query(source, attributes.get(QUERY_TEXT), len(found) if type(found) is list else None)
+        return Query(source, attributes.get(QUERY_TEXT), len(found) if is_list(found) else None)
     if operation == "search_memory":
         source = _text(attributes, MEMORY_STORE) or operation
         return Query(source, attributes.get(MEMORY_QUERY_TEXT), _count(attributes, MEMORY_COUNT))
@@ -166,8 +167,7 @@ def _parts(messages: Any) -> list[dict[str, Any]]:
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    found: list[Any] = value if type(value) is list else []
-    return [each for each in found if type(each) is dict]
+    return [each for each in value if is_object(each)] if is_list(value) else []
 
 
 def _has_text(part: dict[str, Any]) -> bool:

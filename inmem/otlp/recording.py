@@ -8,14 +8,14 @@ tombstones are no more than spans have ever waited at one time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from inmem.engine.errors import InvalidKeyError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import USER_KEY_BYTES_MAX
 from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
-from inmem.otlp.spans import METADATA_KEY, SpanRecord, is_local_root
+from inmem.otlp.spans import METADATA_KEY, SpanRecord, local_parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ RUN_TAG: Final = "opentelemetry"
 class Waiting:
     """Which keys of `WAITING_RUN` hold spans of which OpenTelemetry trace."""
 
-    keys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    keys: dict[str, tuple[str, ...]]
 
     @classmethod
     def read(cls, txn: Transaction) -> Waiting:
@@ -84,10 +84,11 @@ class Recording:
         return Waiting(self._waiting)
 
     def _is_ready(self, span: SpanRecord) -> bool:
-        if is_local_root(span):
+        parent_id = local_parent_of(span)
+        if parent_id is None:
             return True
         runs = {self._run_of(span), self.homes.get(span["trace_id"])} - {None}
-        return any(self._txn.on(cast("str", run)).traces.get(span["parent_span_id"]) is not None for run in runs)
+        return any(self._txn.on(cast("str", run)).traces.get(parent_id) is not None for run in runs)
 
     def _place(self, spans: list[SpanRecord], *, is_last: bool = False) -> list[SpanRecord]:
         """Record all spans that have a way up to one that is ready, and return the others."""
@@ -96,15 +97,15 @@ class Recording:
         below: dict[str, list[SpanRecord]] = {}
         tops: list[SpanRecord] = []
         for span in spans:
-            if self._is_ready(span) or (is_last and span["parent_span_id"] not in present):
+            parent_id = local_parent_of(span)
+            if parent_id is None or self._is_ready(span) or (is_last and parent_id not in present):
                 tops.append(span)
             else:
-                below.setdefault(span["parent_span_id"], []).append(span)
+                below.setdefault(parent_id, []).append(span)
         for top in tops:
             run = self._run_of(top) or self.homes.get(top["trace_id"]) or self._run_from_below(top, below)
             self.homes.setdefault(top["trace_id"], run)
-            parent = None if is_local_root(top) else top["parent_span_id"]
-            pending: list[tuple[SpanRecord, str | None, str]] = [(top, parent, run)]
+            pending: list[tuple[SpanRecord, str | None, str]] = [(top, local_parent_of(top), run)]
             for span, parent_id, run_id in pending:
                 self._record(span, parent_id, run_id)
                 for child in below.pop(span["span_id"], []):

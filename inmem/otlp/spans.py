@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Required, TypedDict
 
 METADATA_KEY: Final = "otel"
 
@@ -23,8 +23,8 @@ _IS_REMOTE: Final = 0x200
 class EventRecord(TypedDict, total=False):
     """Something that happened during a span."""
 
-    name: str
-    time_unix_nano: int
+    name: Required[str]
+    time_unix_nano: Required[int]
     attributes: dict[str, Any]
     dropped_attributes_count: int
 
@@ -32,8 +32,8 @@ class EventRecord(TypedDict, total=False):
 class LinkRecord(TypedDict, total=False):
     """A span that has to do with this one."""
 
-    trace_id: str
-    span_id: str
+    trace_id: Required[str]
+    span_id: Required[str]
     is_remote: bool
     attributes: dict[str, Any]
     dropped_attributes_count: int
@@ -58,15 +58,15 @@ class ScopeRecord(TypedDict, total=False):
 class SpanRecord(TypedDict, total=False):
     """A span. What is empty may be missing; ids are hexadecimal, times nanoseconds since the epoch, kinds OTLP's."""
 
-    trace_id: str
-    span_id: str
+    trace_id: Required[str]
+    span_id: Required[str]
     parent_span_id: str
     is_parent_remote: bool
     trace_state: str
-    name: str
+    name: Required[str]
     kind: int
-    start_time_unix_nano: int
-    end_time_unix_nano: int
+    start_time_unix_nano: Required[int]
+    end_time_unix_nano: Required[int]
     attributes: dict[str, Any]
     dropped_attributes_count: int
     events: list[EventRecord]
@@ -80,9 +80,9 @@ class SpanRecord(TypedDict, total=False):
     """Why attributes, events and links could not be kept."""
 
 
-def is_local_root(span: SpanRecord) -> bool:
-    """Return whether no span of the same process is above this one."""
-    return "parent_span_id" not in span or span.get("is_parent_remote", False)
+def local_parent_of(span: SpanRecord) -> str | None:
+    """Return the id of the span of the same process that is above this one, or None."""
+    return None if span.get("is_parent_remote", False) else span.get("parent_span_id")
 
 
 def spans_to_otlp(spans: list[tuple[SpanRecord, ScopeRecord]]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from inmem.engine.codec import Encoded, encode_value
-from inmem.recorder.place import LIST, OBJECT, is_list, is_object
+from inmem.json_values import is_list, is_object
+from inmem.recorder.place import LIST, OBJECT
 from inmem.recorder.transcript import Answer, Call, Choice, Message
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeGuard, TypeVar
+from typing import Any, Final, TypeVar
 
 from inmem import InmemError, InvalidValueError
 from inmem.engine.codec import encode_value
@@ -16,16 +16,6 @@ OBJECT: Final[type[dict[str, Any]]] = dict
 
 LIST: Final[type[list[Any]]] = list
 """A JSON list, as a type to ask for."""
-
-
-def is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    """Return whether a value read from JSON is an object."""
-    return type(value) is dict
-
-
-def is_list(value: object) -> TypeGuard[list[Any]]:
-    """Return whether a value read from JSON is a list."""
-    return type(value) is list
 
 
 _JSON_NAMES: Final[dict[type[Any], str]] = {

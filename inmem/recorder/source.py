@@ -20,10 +20,11 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from inmem.json_values import is_object
 from inmem.recorder.chat import read_message
 from inmem.recorder.identity import describe, run_id_for
 from inmem.recorder.json_text import decode_utf8, read_items, read_value, skip_blank
-from inmem.recorder.place import LIST, OBJECT, Place, TranscriptError, is_object
+from inmem.recorder.place import LIST, OBJECT, Place, TranscriptError
 from inmem.recorder.trajectory import exit_error, read_trajectory
 from inmem.recorder.transcript import Conversation
 

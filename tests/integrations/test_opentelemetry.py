@@ -44,7 +44,9 @@ class Telemetry:
     def __init__(self, db, *, resource=None, processor=SimpleSpanProcessor, **options):
         self.exporter = InmemSpanExporter(db, **options)
         self.memory = InMemorySpanExporter()
-        self.provider = TracerProvider(resource=Resource.create(resource or {"service.name": "test"}), **LIMITS)
+        self.provider = TracerProvider(
+            resource=Resource.create(resource or {"service.name": "test"}), shutdown_on_exit=False, **LIMITS
+        )
         self.provider.add_span_processor(processor(self.exporter))
         self.provider.add_span_processor(SimpleSpanProcessor(self.memory))
         self.tracer = self.provider.get_tracer("agent", "1.2", schema_url="https://example.org/1", attributes={"s": 1})
@@ -257,7 +259,7 @@ def test_whatever_the_order_in_which_spans_end_the_tree_is_the_same(seed, size, 
     choose = random.Random(seed)
     with inmem.open(":memory:") as db:
         memory = InMemorySpanExporter()
-        provider = TracerProvider()
+        provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(memory))
         tracer = provider.get_tracer("t")
         spans = [tracer.start_span("0", attributes={"gen_ai.conversation.id": "c"})]
@@ -388,7 +390,7 @@ class TestHostile:
         telemetry.tracer.start_span("a", attributes={"gen_ai.operation.name": "x" * 2000}).end()
         assert db.traces.roots("opentelemetry")[0].tags == ()
 
-    def test_a_closed_database_fails_the_export_and_loses_nothing(self, tmp_path):
+    def test_a_closed_database_fails_the_export_and_loses_nothing(self, tmp_path, caplog):
         db = inmem.open(tmp_path / "db")
         telemetry = Telemetry(db)
         root = telemetry.tracer.start_span("root")
@@ -398,6 +400,7 @@ class TestHostile:
         assert telemetry.exporter.export(telemetry.spans) is SpanExportResult.FAILURE
         assert telemetry.exporter.force_flush() is False
         telemetry.provider.shutdown()
+        assert "spans could not be recorded: the database is closed" in caplog.text
         with inmem.open(tmp_path / "db") as db:
             InmemSpanExporter(db)
             assert db.traces.count("opentelemetry") == 1
