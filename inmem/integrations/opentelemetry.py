@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from inmem import InmemError, InvalidValueError, UsageError
-from inmem.engine.codec import encode_value
-from inmem.engine.limits import INT_MAX, INT_MIN
+from inmem import InmemError, UsageError
 from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
+from inmem.otlp.storable import storable, storable_attributes, storable_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,18 +120,18 @@ def span_record(span: ReadableSpan) -> SpanRecord:
     record = _record(
         {
             **_ids(span.get_span_context()),
-            "name": _text(span.name),
+            "name": storable_text(span.name),
             # The SDK counts its kinds from INTERNAL, OTLP from UNSPECIFIED.
             "kind": span.kind.value + 1,
             "start_time_unix_nano": start,
             "end_time_unix_nano": span.end_time or start,
         },
-        attributes=_attributes(span.attributes),
+        attributes=storable_attributes(span.attributes),
         dropped_attributes_count=span.dropped_attributes,
         events=[
             _record(
-                {"name": _text(event.name), "time_unix_nano": event.timestamp},
-                attributes=_attributes(event.attributes),
+                {"name": storable_text(event.name), "time_unix_nano": event.timestamp},
+                attributes=storable_attributes(event.attributes),
                 dropped_attributes_count=event.dropped_attributes,
             )
             for event in span.events
@@ -142,22 +141,24 @@ def span_record(span: ReadableSpan) -> SpanRecord:
             _record(
                 _ids(link.context),
                 is_remote=link.context.is_remote,
-                attributes=_attributes(link.attributes),
+                attributes=storable_attributes(link.attributes),
                 dropped_attributes_count=link.dropped_attributes,
             )
             for link in span.links
         ],
         dropped_links_count=span.dropped_links,
         trace_state=_trace_state(span.get_span_context()),
-        status=_record({}, code=span.status.status_code.value, message=_text(span.status.description or "")),
+        status=_record({}, code=span.status.status_code.value, message=storable_text(span.status.description or "")),
         scope=_scope(span.instrumentation_scope),
         resource=_record(
-            {}, attributes=_attributes(span.resource.attributes), schema_url=_text(span.resource.schema_url)
+            {},
+            attributes=storable_attributes(span.resource.attributes),
+            schema_url=storable_text(span.resource.schema_url),
         ),
     )
     if span.parent is not None:
         record |= {"parent_span_id": format_span_id(span.parent.span_id), "is_parent_remote": span.parent.is_remote}
-    return _storable(record)
+    return storable(record)
 
 
 def _record(needed: dict[str, Any], **optional: Any) -> dict[str, Any]:
@@ -165,25 +166,15 @@ def _record(needed: dict[str, Any], **optional: Any) -> dict[str, Any]:
     return needed | {name: value for name, value in optional.items() if value}
 
 
-def _storable(record: dict[str, Any]) -> SpanRecord:
-    try:
-        encode_value(record, "span")
-    except InvalidValueError as error:
-        # Too large or too deep, which only what the application has put into it can be.
-        contents = ("attributes", "events", "links")
-        record = {name: value for name, value in record.items() if name not in contents} | {"refused": str(error)}
-    return cast("SpanRecord", record)
-
-
 def _scope(scope: InstrumentationScope | None) -> dict[str, Any]:
     if scope is None:
         return {}
     return _record(
         {},
-        name=_text(scope.name),
-        version=_text(scope.version or ""),
-        attributes=_attributes(scope.attributes),
-        schema_url=_text(scope.schema_url or ""),
+        name=storable_text(scope.name),
+        version=storable_text(scope.version or ""),
+        attributes=storable_attributes(scope.attributes),
+        schema_url=storable_text(scope.schema_url or ""),
     )
 
 
@@ -194,28 +185,4 @@ def _ids(context: SpanContext | None) -> dict[str, Any]:
 
 
 def _trace_state(context: SpanContext | None) -> str:
-    return "" if context is None else _text(context.trace_state.to_header())
-
-
-def _attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {_text(key): _value(value) for key, value in (attributes or {}).items()}
-
-
-def _value(value: Any) -> Any:
-    """Return an attribute's value as it can be stored: numbers beyond 64 bits as text, whatever is unknown too."""
-    if value is None or isinstance(value, (bool, float, bytes)):
-        return value
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, int):
-        return value if INT_MIN <= value <= INT_MAX else str(value)
-    if isinstance(value, Mapping):
-        return _attributes(cast("Mapping[str, Any]", value))
-    if isinstance(value, Sequence):
-        return [_value(part) for part in cast("list[Any]", value)]
-    return _text(str(value))
-
-
-def _text(text: str) -> str:
-    """Return the text with lone surrogates, which no encoding has, escaped."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+    return "" if context is None else storable_text(context.trace_state.to_header())

@@ -133,8 +133,11 @@ def _fact(name: str, value: Any) -> str:
     if value.__class__ is tuple and value and all(isinstance(item, int | str) for item in value):
         return f"{name}={_short(list(value))}"
     transaction_id = getattr(value, "transaction_id", None)
-    if transaction_id is not None:
+    if transaction_id:
         return f"transaction={transaction_id}"
+    if transaction_id == 0:
+        # A primitive actor's own: the coordinator will give it an id.
+        return ""
     if name in ("verdict", "outcome"):
         return type(value).__name__
     return ""

@@ -11,7 +11,7 @@ from tests.docs.page import PageError, blocks_of, complaints, run_page
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-NEEDS = {"langgraph.md": "langgraph", "openai-agents.md": "agents"}
+NEEDS = {"langgraph.md": "langgraph", "openai-agents.md": "agents", "opentelemetry.md": "opentelemetry.sdk"}
 """What must be installed for a page of docs/integrations beside the package itself: the extra it is about."""
 
 
