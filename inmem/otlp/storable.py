@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from inmem.engine.codec import encode_value
 from inmem.engine.errors import InvalidValueError
 from inmem.engine.limits import INT_MAX, INT_MIN
-from inmem.otlp.spans import SpanRecord
+
+if TYPE_CHECKING:
+    from inmem.otlp.spans import SpanRecord
 
 _CONTENTS: Final = ("attributes", "events", "links")
 
