@@ -1,0 +1,52 @@
+"""The help of every command, as docs/cli.md shows it.
+
+    python -m tests.docs.cli_page
+
+writes it into the page: below the heading of each command, in its block, which is added where it is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from inmem.cli.app import app
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+TOP = "inmem"
+
+
+def help_of(name: str) -> str:
+    """Return the help of a command, or of the whole, on a terminal of 80 columns."""
+    arguments = ["--help"] if name == TOP else [name.removeprefix("inmem "), "--help"]
+    result = CliRunner(catch_exceptions=False).invoke(app, arguments, env={"COLUMNS": "80"})
+    return result.stdout.rstrip()
+
+
+def sections() -> list[str]:
+    """Return the headings that the page must have, in their order."""
+    return [TOP, *(f"inmem {command.name}" for commands in app.sections.values() for command in commands)]
+
+
+def shown_in(page: str) -> dict[str, str]:
+    """Return heading → help as the page has it."""
+    return dict(re.findall(r"^## `(inmem.*?)`\n.*?^```text\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL))
+
+
+def rewritten(page: str) -> str:
+    """Return the page with the help as it is."""
+    for name in sections():
+        heading = f"## `{name}`\n"
+        if heading not in page:
+            page += f"\n{heading}\n```text\n```\n"
+        before, after = page.split(heading)
+        prose, opening, rest = after.partition("```text\n")
+        _, closing, rest = rest.partition("```\n")
+        page = "".join((before, heading, prose, opening, help_of(name), "\n", closing, rest))
+    return page
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
