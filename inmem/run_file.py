@@ -20,8 +20,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
 from inmem.engine.errors import FormatVersionError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
@@ -250,17 +249,18 @@ def opened_for_writing(file: File) -> Generator[BinaryIO]:
         with path.open("wb") as target:
             yield target
         return
+    # Beside it, so that giving it its name is one step; for its owner only, as the database is.
+    hidden = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
-        # Beside it, so that giving it its name is one step; for its owner only, as the database is.
-        made = NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
-    with made as temporary:
-        try:
-            yield cast("BinaryIO", temporary)
-            temporary.flush()
-            os.fsync(temporary.fileno())
-            Path(temporary.name).replace(path)
-        except BaseException:
-            Path(temporary.name).unlink(missing_ok=True)
-            raise
+    try:
+        with os.fdopen(descriptor, "wb") as target:
+            yield target
+            target.flush()
+            os.fsync(descriptor)
+        hidden.replace(path)
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise

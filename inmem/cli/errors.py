@@ -70,7 +70,7 @@ class Application(click.Group):
         except click.Abort:
             return INTERRUPTED
         except click.ClickException as error:
-            say_error(error.format_message())
+            say_error(error.format_message() + _hint(error))
             return error.exit_code
         except (UsageError, DatabaseNotFoundError, FormatVersionError) as error:
             say_error(str(error))
@@ -86,6 +86,12 @@ class Application(click.Group):
             say_error(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
             return NO
         return code if type(code) is int else FINE
+
+
+def _hint(error: click.ClickException) -> str:
+    if isinstance(error, (click.MissingParameter, click.NoSuchOption)) and error.ctx is not None:
+        return f" Try: {error.ctx.command_path} --help"
+    return ""
 
 
 def _make_output_tolerant() -> None:

@@ -336,6 +336,11 @@ def test_wrong_usage(run, arguments, tmp_path, monkeypatch, odd):
     assert result.stderr.startswith("inmem: error: " if arguments else "Usage: inmem ")
 
 
+def test_whoever_is_lost_is_told_where_help_is(run):
+    assert run("runs").stderr == "inmem: error: Missing argument 'DB'. Try: inmem runs --help\n"
+    assert run("events", "--nonsense").stderr.endswith(" Try: inmem events --help\n")
+
+
 def test_nothing_that_is_shown_moves_the_cursor(run, odd):
     for command in (("runs",), ("events", "run-1"), ("trace", "run-1"), ("cells", "run-1"), ("get", "run-1", "lines")):
         name, *more = command

@@ -65,6 +65,18 @@ def test_a_changed_line_is_named_and_nothing_is_imported(run, storm, tmp_path, l
     assert not (tmp_path / "db").exists()
 
 
+def test_traces_as_otlp(run, run_json, recorded, tmp_path):
+    to_pipe = run("export", recorded, "night-watch/0000", "--format", "otlp")
+    to_file = run("export", recorded, "night-watch/0000", "--format", "otlp", "--out", tmp_path / "spans.json")
+
+    assert (to_pipe.exit_code, to_pipe.stderr, to_file.exit_code) == (0, "", 0)
+    assert to_file.stderr == f"{tmp_path / 'spans.json'}: 17 spans\n"
+    assert (tmp_path / "spans.json").read_text() == to_pipe.stdout
+    [resource] = json.loads(to_pipe.stdout)["resourceSpans"]
+    [scope] = resource["scopeSpans"]
+    assert len(scope["spans"]) == len(run_json("trace", recorded, "night-watch/0000")) == 17
+
+
 def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
     (tmp_path / "bad").write_text("bad\n")
 

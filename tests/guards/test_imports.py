@@ -17,6 +17,7 @@ FOREIGN = (
     "matplotlib",
     "asyncio",
     "multiprocessing",
+    "opentelemetry",
     "http",
     "ssl",
     "sqlite3",
