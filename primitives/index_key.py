@@ -30,6 +30,11 @@ def name_component(name: str) -> bytes:
     return name.encode().replace(b"\x00", b"\x00\xff") + b"\x00\x00"
 
 
+def name_in(component: bytes) -> str:
+    """Return the name that `name_component` made `component` from."""
+    return component[:-2].replace(b"\x00\xff", b"\x00").decode()
+
+
 def position_of(txn: Transaction, ordinal: int) -> bytes:
     """Return the position of an entry about to be recorded, which `ordinal` others of this transaction precede.
 
