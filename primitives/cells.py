@@ -164,14 +164,17 @@ class CellOperations:
     def _load(self, key: bytes) -> tuple[int, int, bytes | None]:
         """Return (version, updated_at, value); the value is None if there is no such cell, then version may be 0."""
         data = self._view.get(key)
-        if data is None:
-            return 0, 0, None
-        version, updated_at, value = unpack_record(data)
-        return version, updated_at, value
+        return (0, 0, None) if data is None else unpack_cell(data)
 
     def _store(self, key: bytes, version: int, updated_at: int, value: bytes) -> int:
         self._view.put(key, pack_record((version + 1, max(self._now_us, updated_at), value)))
         return version + 1
+
+
+def unpack_cell(data: bytes) -> tuple[int, int, bytes | None]:
+    """Return (version, updated_at, encoded value) of a stored cell; the value of a deleted one is None."""
+    version, updated_at, value = unpack_record(data)
+    return version, updated_at, value
 
 
 def _key(name: str) -> bytes:

@@ -11,6 +11,7 @@ from inmem.cli.record import record
 from inmem.cli.runs import cells, events, get, runs
 from inmem.cli.store import checkpoint, stat, verify
 from inmem.cli.traces import trace
+from inmem.cli.ui import ui
 
 
 @click.group(
@@ -32,5 +33,5 @@ def app(context: click.Context) -> None:
         context.exit(WRONG_USAGE)
 
 
-for command in (demo, record, runs, events, trace, cells, get, stat, verify, checkpoint):
+for command in (demo, record, runs, events, trace, cells, get, stat, verify, checkpoint, ui):
     app.add_command(command)
