@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse
 import inmem
 from inmem import DatabaseClosedError, InmemError, NotFoundError, UsageError
 from inmem.ui import formats
-from inmem.ui.values import pretty, preview, visible
+from inmem.ui.values import name, one_line, pretty, preview, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -50,6 +50,8 @@ class Desk:
         filters: dict[str, Callable[..., Any]] = self._templates.filters
         filters |= {
             "visible": visible,
+            "name": name,
+            "one_line": one_line,
             "preview": preview,
             "moment": formats.moment,
             "iso": formats.iso,
@@ -92,33 +94,34 @@ class Look:
     def __init__(self, desk: Desk, request: Request) -> None:
         self.desk = desk
         self._query = request.query_params
+        self._version: int | None = None
 
-    def text(self, name: str) -> str | None:
+    def text(self, parameter: str) -> str | None:
         """Return a parameter of the URL, or None if it is missing or empty."""
-        return self._query.get(name) or None
+        return self._query.get(parameter) or None
 
-    def given(self, name: str) -> str | None:
+    def given(self, parameter: str) -> str | None:
         """Return a parameter of the URL, which may be empty, or None if it is missing."""
-        return self._query.get(name)
+        return self._query.get(parameter)
 
-    def texts(self, name: str) -> list[str]:
+    def texts(self, parameter: str) -> list[str]:
         """Return a parameter that may be given several times."""
-        return [text for text in self._query.getlist(name) if text]
+        return [text for text in self._query.getlist(parameter) if text]
 
-    def required(self, name: str) -> str:
+    def required(self, parameter: str) -> str:
         """Return a parameter that the page cannot do without; it may be empty."""
-        text = self._query.get(name)
+        text = self._query.get(parameter)
         if text is None:
-            raise HTTPException(400, f"the address lacks {name}=")
+            raise HTTPException(400, f"the address lacks {parameter}=")
         return text
 
-    def number(self, name: str) -> int | None:
+    def number(self, parameter: str) -> int | None:
         """Return a parameter that is a number of at least 0, or None if it is missing or empty."""
-        text = self.text(name)
+        text = self.text(parameter)
         if text is None:
             return None
         if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _NUMBER_MAX:
-            raise HTTPException(400, f"{name} is not a number of at least 0")
+            raise HTTPException(400, f"{parameter} is not a number of at least 0")
         return int(text)
 
     @property
@@ -131,6 +134,8 @@ class Look:
         """Read one snapshot; the accessors mean `run`."""
         self.desk.source.refresh()
         with self.database() as db, db.begin(run) as txn:
+            # What the page says to be the state it shows: the oldest that it has read.
+            self._version = txn.start_version if self._version is None else min(self._version, txn.start_version)
             yield txn
 
     @contextmanager
@@ -142,7 +147,8 @@ class Look:
     def render(self, template: str, **facts: Any) -> HTMLResponse:
         """Return a page made from a template."""
         with self.database() as db:
-            return self.desk.render(template, {"path": db.path, "version": db.version, **facts})
+            version = db.version if self._version is None else self._version
+            return self.desk.render(template, {"path": db.path, "version": version, **facts})
 
 
 def link(page: str, **query: object) -> str:
@@ -150,7 +156,7 @@ def link(page: str, **query: object) -> str:
 
     It begins with the name of a page of ours, whatever the query holds. A parameter that is None is left out.
     """
-    return f"{page}?{urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)}"
+    return f"{page}?{urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)}"
 
 
 def shown_value(value: Any, all_of_it: str, chars_max: int | None = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,8 @@ PAGE_ROWS: Final = 200
 TYPES_SHOWN_MAX: Final = 100
 """Types to choose from; a run with more of them has its types in the address."""
 
-_ERROR_WORDS: Final = ("error", "fail", "exception")
+_ERROR_WORD: Final = re.compile(r"(?:^|[^a-z])(?:error|fail|exception)|Error|Fail|Exception")
+"""At the beginning of a word of the type: `tool_error`, `ToolError`, but not `onerror`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class EventRow:
     @property
     def is_error(self) -> bool:
         """Whether the type sounds like one."""
-        return any(word in self.event_type.casefold() for word in _ERROR_WORDS)
+        return _ERROR_WORD.search(self.event_type) is not None
 
 
 def show_events(look: Look) -> Response:

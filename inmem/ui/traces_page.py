@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -12,7 +13,7 @@ from inmem.primitives.trace_kinds import KINDS
 from inmem.ui.desk import link, shown_value
 from inmem.ui.run_facts import facts_of
 from inmem.ui.trace_walk import Place, Row, walk_page
-from inmem.ui.values import preview, visible
+from inmem.ui.values import name, one_line, preview, visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -28,7 +29,8 @@ PAGE_ROWS: Final = 200
 INDENTS_MAX: Final = 16
 """Deeper levels are not moved further to the right; their number says how deep they are."""
 
-_FIELD_CHARS: Final = 100
+_NAME_CHARS: Final = 100
+_TEXT_CHARS: Final = 300
 _MS: Final = 1000
 
 
@@ -139,7 +141,7 @@ def _list(look: Look, txn: Transaction, trace_type: str | None, tag: str | None)
 
 def _rows(rows: list[Row], run: RunFacts) -> list[TraceRow]:
     durations = [_duration_us(row.trace) for row in rows]
-    longest = max([each for each in durations if each is not None], default=0)
+    longest = max([each for each in durations if each is not None and each < inf], default=0)
     return [_row(row, run, duration_us, longest) for row, duration_us in zip(rows, durations, strict=True)]
 
 
@@ -152,7 +154,7 @@ def _duration_us(trace: Trace) -> float | None:
 def _row(row: Row, run: RunFacts, duration_us: float | None, longest_us: float) -> TraceRow:
     trace = row.trace
     offset_us = trace.timestamp - (trace.timestamp if run.start_us is None else run.start_us)
-    share = 100 * duration_us / longest_us if duration_us and longest_us < float("inf") else 0.0
+    share = min(100 * duration_us / longest_us, 100) if duration_us and longest_us else 0.0
     return TraceRow(trace, row.depth, row.has_children, offset_us, duration_us, round(share, 1), *_label(trace))
 
 
@@ -160,27 +162,22 @@ def _label(trace: Trace) -> tuple[Markup, Markup, Markup | None]:
     """Return name, detail and outcome of a trace, each on one line."""
     match trace.kind:
         case ToolCall(tool_name, arguments, result, _):
-            return visible(_cut(tool_name)), _optional(arguments), preview(result)
+            return name(tool_name, _NAME_CHARS), _optional(arguments), preview(result)
         case Decision(question, options, chosen, reasoning):
             because = options if reasoning is None else reasoning
-            return visible(_cut(question)), preview(because), preview(chosen)
+            return one_line(question, _TEXT_CHARS), preview(because), preview(chosen)
         case Query(query_type, query, results_count):
             found = None if results_count is None else visible(f"{results_count:,} found")
-            return visible(_cut(query_type)), preview(query), found
+            return name(query_type, _NAME_CHARS), preview(query), found
         case Thought(content, confidence):
             sure = None if confidence is None else visible(f"confidence {confidence}")
-            return visible(""), visible(_cut(content, None)), sure
+            return visible(""), one_line(content, _TEXT_CHARS), sure
         case ErrorTrace(error_type, message, recoverable):
             outcome = visible("recoverable" if recoverable else "not recoverable")
-            return visible(_cut(error_type)), visible(_cut(message, None)), outcome
-        case Custom(name, data):
-            return visible(_cut(name)), _optional(data), None
+            return name(error_type, _NAME_CHARS), one_line(message, _TEXT_CHARS), outcome
+        case Custom(custom_name, data):
+            return name(custom_name, _NAME_CHARS), _optional(data), None
 
 
 def _optional(value: Any) -> Markup:
     return visible("") if value is None else preview(value)
-
-
-def _cut(text: str, chars_max: int | None = _FIELD_CHARS) -> str:
-    limit = chars_max or 3 * _FIELD_CHARS
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"

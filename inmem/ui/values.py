@@ -37,6 +37,9 @@ _LINE_CHARS_MAX: Final = 100
 _CHUNK_CHARS: Final = 65_536
 """Literals are made in pieces, so that a value of megabytes is never held twice."""
 
+_OF_TEXT: Final = "\n\t\u200c\u200d"
+"""Line breaks, tabs, and what joins or parts letters and emoji: in names they only serve to deceive."""
+
 # What may need an escape: everything but printable ASCII. Most text never gets past this.
 _SUSPECT: Final = re.compile(r"[^ -~]")
 _QUOTED_ASCII: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})
@@ -47,16 +50,34 @@ def visible(text: str, *, lines: bool = False) -> Markup:
 
     Args:
         text: anything.
-        lines: whether line breaks and tabs stay what they are.
+        lines: whether the text is for reading, so that line breaks, tabs and joiners stay what they are.
     """
 
     def marked(match: re.Match[str]) -> str:
         char = match[0]
-        if _is_visible(char) or (lines and char in "\n\t"):
+        if _is_visible(char) or (lines and char in _OF_TEXT):
             return char
         return f'<span class="esc">{_escape_of(char)}</span>'
 
     return Markup(_SUSPECT.sub(marked, str(escape(text))))  # noqa: S704  escaped before anything is marked
+
+
+def name(text: str, chars_max: int | None = None) -> Markup:
+    """Return a name so that it can be seen, and be told from every other: blank ones are put in quotes.
+
+    Args:
+        text: the name.
+        chars_max: it is cut to so many characters.
+    """
+    if not text.strip():
+        return Markup('<span class="blank">{}</span>').format(_quoted(text))
+    return visible(text if chars_max is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…")
+
+
+def one_line(text: str, chars_max: int) -> Markup:
+    """Return the beginning of a text on one line, its line breaks as blanks."""
+    start = " ".join(text[: 2 * chars_max].split())
+    return name(start, chars_max) if start else visible("")
 
 
 def preview(value: Any, chars_max: int = PREVIEW_CHARS_MAX) -> Markup:

@@ -282,4 +282,4 @@ $(".keys")?.removeAttribute("hidden");
 $(".folding")?.removeAttribute("hidden");
 applyFolds();
 watchJobs();
-setTimeout(poll, POLL_MS);
+poll();
