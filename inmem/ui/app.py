@@ -31,7 +31,7 @@ STATIC: Final = Path(__file__).parent / "static"
 
 
 def show_version(look: Look) -> Response:
-    """Say which version there is to see: what the pages ask every second to learn whether anything is new. O(1)."""
+    """Say which version there is to see: what the pages ask twice a second to learn whether anything is new. O(1)."""
     look.desk.source.refresh()
     with look.database() as db:
         return JSONResponse({"version": db.version})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
@@ -57,6 +57,9 @@ class Desk:
             "iso": formats.iso,
             "duration": formats.duration,
             "thousands": "{:,}".format,
+            "key": _key,
+            "hex": _hex,
+            "typed": _typed,
         }
         names: dict[str, Any] = self._templates.globals
         names |= {"link": link, "release": inmem.__version__}
@@ -98,11 +101,20 @@ class Look:
 
     def text(self, parameter: str) -> str | None:
         """Return a parameter of the URL, or None if it is missing or empty."""
-        return self._query.get(parameter) or None
+        return self.given(parameter) or None
 
     def given(self, parameter: str) -> str | None:
-        """Return a parameter of the URL, which may be empty, or None if it is missing."""
-        return self._query.get(parameter)
+        """Return a parameter of the URL, which may be empty, or None if it is missing.
+
+        Forms send names in hexadecimal, as ``run.hex``: a browser would change line breaks and NUL in what it sends.
+        """
+        encoded = self._query.get(f"{parameter}.hex")
+        if encoded is None:
+            return self._query.get(parameter)
+        try:
+            return bytes.fromhex(encoded).decode()
+        except ValueError:
+            raise HTTPException(400, f"{parameter}.hex is not UTF-8 in hexadecimal") from None
 
     def texts(self, parameter: str) -> list[str]:
         """Return a parameter that may be given several times."""
@@ -110,7 +122,7 @@ class Look:
 
     def required(self, parameter: str) -> str:
         """Return a parameter that the page cannot do without; it may be empty."""
-        text = self._query.get(parameter)
+        text = self.given(parameter)
         if text is None:
             raise HTTPException(400, f"the address lacks {parameter}=")
         return text
@@ -163,6 +175,20 @@ def shown_value(value: Any, all_of_it: str, chars_max: int | None = None) -> dic
     """Return a value for the template value.html: its HTML, and the address of all of it if it had to be cut."""
     html, is_whole = pretty(value) if chars_max is None else pretty(value, chars_max)
     return {"html": html, "all": None if is_whole else all_of_it}
+
+
+def _key(text: str) -> str:
+    """Return a name as an attribute can hold it, different for different names."""
+    return quote(text, safe="")
+
+
+def _hex(text: str) -> str:
+    return text.encode().hex()
+
+
+def _typed(text: str | None) -> str:
+    """Return what somebody has typed as it may stand in the field again; what nobody can type is left out."""
+    return text if text is not None and text.isprintable() else ""
 
 
 def _status_of(error: InmemError) -> int:

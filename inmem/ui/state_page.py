@@ -70,7 +70,13 @@ def show_state(look: Look) -> Response:
             if len(names) > PAGE_ROWS
             else None,
         )
-    return look.render("state.html", run=facts, tab="state", cells=cells, keys=keys, prefix=prefix)
+    # A name in full that is not there may have been: its page says where to look.
+    gone = [
+        link("entry", run=run, kind=kind, name=prefix)
+        for kind, page in (("cell", cells), ("key", keys))
+        if prefix is not None and prefix not in [row.name for row in page.rows]
+    ]
+    return look.render("state.html", run=facts, tab="state", cells=cells, keys=keys, prefix=prefix, gone=gone)
 
 
 def show_entry(look: Look) -> Response:
@@ -83,8 +89,6 @@ def show_entry(look: Look) -> Response:
         facts = facts_of(txn)
         row, value = _entry(txn, kind, name)
         version = txn.start_version
-    if row is None and label is None:
-        raise CellNotFoundError(name) if kind == "cell" else NotFoundError(f"run {run!r} has no key {name!r}")
     with look.database() as db:
         path = None if db.path == MEMORY else db.path
     job = look.desk.jobs.find(("history", run, kind, name))

@@ -85,13 +85,13 @@ def preview(value: Any, chars_max: int = PREVIEW_CHARS_MAX) -> Markup:
     shown: list[str] = []
     left = chars_max
     for piece in _pieces(value, chars_max):
-        if len(piece) > left:
-            shown += (piece[: max(left - 1, 0)], "…")
-            break
         shown.append(piece)
         left -= len(piece)
+        if left < 0:
+            break
+    text = "".join(shown)
     # The pieces are escaped as Python escapes; what is left to do is HTML.
-    return escape("".join(shown))
+    return escape(text if left >= 0 else f"{text[: chars_max - 1]}…")
 
 
 def literal(value: Any) -> Iterator[str]:

@@ -2,7 +2,7 @@
 // written, and answer to keys. Everything works without it, a click further away. The server escapes all that it sends.
 "use strict";
 
-const POLL_MS = 1000;
+const POLL_MS = 500;
 const JOB_POLL_MS = 300;
 const SEGMENTS_MAX = 10; // pages in one list; behind them, "later" is a link again, so that no list grows for ever
 
