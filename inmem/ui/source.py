@@ -89,12 +89,8 @@ class Source:
     def _read_anew(self) -> None:
         # The one place that knows how a reader beside the owner gets to see more.
         started_s = time.monotonic()
-        folder = self._folder or ""
         try:
-            sizes = _sizes(folder)
-            if sizes != self._seen:
-                db = inmem.open(folder, read_only=True, create=False)
-                self._replace(db, sizes)
+            self._see_more(self._folder or "")
         except StorageError:
             # Caught in the middle of something, perhaps; what was read before stays good, and it is tried again.
             pass
@@ -104,7 +100,15 @@ class Source:
                 self._not_before_s = ended_s + max(_PAUSE_S_MIN, _PAUSE_PER_READING * (ended_s - started_s))
                 self._refreshing = None
 
-    def _replace(self, db: Database, sizes: dict[str, int]) -> None:
+    def _see_more(self, folder: str) -> None:
+        refresh = getattr(self._current, "refresh", None)
+        if refresh is not None:
+            refresh()
+            return
+        sizes = _sizes(folder)
+        if sizes == self._seen:
+            return
+        db = inmem.open(folder, read_only=True, create=False)
         with self._lock:
             previous, self._current = self._current, db
             self._seen = sizes

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from itertools import chain
 from urllib.parse import unquote, urlencode, urljoin
 
 from starlette.testclient import TestClient
@@ -17,9 +18,57 @@ BASE = f"http://{HOST}/{TOKEN}/"
 
 # What our templates and values.py write, and nothing else.
 _ELEMENTS = frozenset(
-    "a b bdi body button caption code dd details div dl dt footer form h1 h2 h3 head header html input kbd label li link "
-    "main meta nav ol option p pre progress rect script section select span summary svg table tbody td th thead time "
-    "title tr ul".split()
+    [
+        "a",
+        "b",
+        "bdi",
+        "body",
+        "button",
+        "caption",
+        "code",
+        "dd",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "head",
+        "header",
+        "html",
+        "input",
+        "kbd",
+        "label",
+        "li",
+        "link",
+        "main",
+        "meta",
+        "nav",
+        "ol",
+        "option",
+        "p",
+        "pre",
+        "progress",
+        "rect",
+        "script",
+        "section",
+        "select",
+        "span",
+        "summary",
+        "svg",
+        "table",
+        "tbody",
+        "td",
+        "th",
+        "thead",
+        "time",
+        "title",
+        "tr",
+        "ul",
+    ]
 )
 _NEVER_VISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -92,7 +141,7 @@ class Site:
         return self.get(page, **query)
 
     def follow(self, page, **query):
-        """The rows of a page and of all that are behind it, as one list."""
+        """The rows of a page and of each that is behind it."""
         rows = []
         shown = self.get(page, **query)
         while True:
@@ -101,6 +150,10 @@ class Site:
             if not behind:
                 return rows
             shown = self.get(behind[0])
+
+    def all_rows(self, page, **query):
+        """The same, as one list."""
+        return list(chain.from_iterable(self.follow(page, **query)))
 
     def close(self):
         self.client.close()

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 pytest.importorskip("starlette", reason="the explorer is an extra")
+pytest.importorskip("httpx2", reason="starlette's test client needs it")
 
 from starlette.testclient import TestClient
 

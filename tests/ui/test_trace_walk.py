@@ -2,6 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytest.importorskip("starlette", reason="the explorer is an extra")
+
 import inmem
 from inmem import Custom, TraceNotFoundError
 from inmem.ui.trace_walk import Place, walk_page
@@ -63,9 +65,8 @@ def test_going_up_a_deep_chain_takes_several_short_pages():
 
 
 def test_a_place_that_is_gone_is_named():
-    with forest([None]) as db, db.begin("run") as txn:
-        with pytest.raises(TraceNotFoundError):
-            walk_page(txn.traces, Place("gone", 0, is_past=True), 10)
+    with forest([None]) as db, db.begin("run") as txn, pytest.raises(TraceNotFoundError):
+        walk_page(txn.traces, Place("gone", 0, is_past=True), 10)
 
 
 class CountingLooks:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-pytest.importorskip("jinja2", reason="the explorer is an extra")
+pytest.importorskip("starlette", reason="the explorer is an extra")
+pytest.importorskip("httpx2", reason="starlette's test client needs it")
 
 from inmem.engine.codec import decode_value, encode_value
 from inmem.ui.formats import duration, iso, moment
