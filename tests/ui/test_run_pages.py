@@ -6,11 +6,14 @@ import pytest
 pytest.importorskip("starlette", reason="the explorer is an extra")
 pytest.importorskip("httpx2", reason="starlette's test client needs it")
 
+from starlette.requests import Request
+
 import inmem
 from inmem import Decision, ErrorTrace, Thought, ToolCall
 from inmem.engine.keys import Tag, event_key
 from inmem.engine.snapshot import Snapshot
 from inmem.primitives.record import pack_record, unpack_record
+from inmem.ui.desk import Desk, Look
 from inmem.ui.events_page import PAGE_ROWS as EVENT_ROWS
 from inmem.ui.state_page import PAGE_ROWS as STATE_ROWS
 from inmem.ui.traces_page import PAGE_ROWS as TRACE_ROWS
@@ -245,3 +248,12 @@ def test_hostile_content_stays_text_wherever_it_is_shown(hostile_site):
         assert name in texts
     for escaped in (r"a\u202eevil\u202c", r"nul\x00byte", "{{ 7 * 7 }}", "שלום"):
         assert escaped in texts
+
+
+def test_a_page_states_the_version_that_it_shows_whatever_comes_meanwhile(db, site):
+    version = db.put("run", "k", 1)
+    desk = Desk(site.source, site.jobs)
+    look = Look(desk, Request({"type": "http", "method": "GET", "headers": [], "query_string": b""}))
+    with look.snapshot("run"):
+        db.put("run", "k", 2)
+    assert f'data-version="{version}"' in look.render("base.html").body.decode()
