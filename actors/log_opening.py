@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.log_disk import create_segment
@@ -16,12 +16,10 @@ from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame, read
 from inmem.engine.recovery import recover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from inmem.engine.ports import Disk
     from inmem.engine.recovery import LogPosition, Recovered
-
-T = TypeVar("T")
 
 READ_ONLY_ATTEMPTS = 50
 """How often a reader beside the owner looks at the folder anew because files changed under it."""
@@ -116,23 +114,23 @@ def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:
             disk.sync_names()
 
 
-def read_beside_owner(disk: Disk, read: Callable[[], T]) -> T:
-    """Return what `read` makes of a folder that its owner may be changing: when files change meanwhile, look again.
+def read_beside_owner(disk: Disk, shards: int) -> Recovered:
+    """Recover from a folder that its owner may be changing: when files change while they are read, look again.
 
     Raises:
-        CorruptionError, FormatVersionError, StorageError: as `read`.
+        CorruptionError, FormatVersionError, StorageError: as `recover`.
     """
     for _ in range(READ_ONLY_ATTEMPTS - 1):
         names = disk.names()
         try:
-            return read()
+            return recover(disk, shards)[0]
         except (CorruptionError, FormatVersionError):
             if disk.names() == names:
                 break
         except StorageError:
             # A file that was listed is gone: the owner has finished a checkpoint meanwhile.
             continue
-    return read()
+    return recover(disk, shards)[0]
 
 
 @contextlib.contextmanager

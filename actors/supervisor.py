@@ -67,7 +67,7 @@ from inmem.engine.errors import (
     UsageError,
 )
 from inmem.engine.group_commit import Durability
-from inmem.engine.recovery import Recovered, recover
+from inmem.engine.recovery import Recovered
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -252,9 +252,7 @@ class Supervisor(StoreActor):
         disk = self._core.disk = self._open_disk()
         try:
             with paused_collection():
-                if self._options.read_only:
-                    return read_beside_owner(disk, lambda: recover(disk, shards)[0]), None
-                return open_log(disk, shards)
+                return (read_beside_owner(disk, shards), None) if self._options.read_only else open_log(disk, shards)
         except OSError as error:
             disk.close()
             raise storage_error(error, self._options.path) from error

@@ -20,7 +20,7 @@ from inmem.engine.limits import INT_MAX, RUN_ID_CHARS_MAX, USER_KEY_BYTES_MAX
 if TYPE_CHECKING:
     from typing import Self
 
-EVENT_KEY_BYTES: Final = 8
+_EVENT_KEY_BYTES: Final = 8
 
 
 class Tag(IntEnum):
@@ -95,13 +95,13 @@ def event_key(sequence: int) -> bytes:
         raise InvalidKeyError(f"sequence: must be an int, not {type(sequence).__name__}")
     if not 0 <= sequence <= INT_MAX:
         raise InvalidKeyError("sequence: must be in [0, 2^63 - 1]")
-    return sequence.to_bytes(EVENT_KEY_BYTES, "big")
+    return sequence.to_bytes(_EVENT_KEY_BYTES, "big")
 
 
 def sequence_of(key: bytes) -> int:
     """Return the sequence that `event_key` made `key` from."""
-    if len(key) != EVENT_KEY_BYTES:
-        raise InvariantError(f"an event key has {len(key)} bytes instead of {EVENT_KEY_BYTES}")
+    if len(key) != _EVENT_KEY_BYTES:
+        raise InvariantError(f"an event key has {len(key)} bytes instead of {_EVENT_KEY_BYTES}")
     return int.from_bytes(key, "big")
 
 
@@ -205,7 +205,7 @@ class Key:
         return f"Key.{self}"
 
     def _shown_user_key(self) -> str | int | bytes:
-        if self.tag is Tag.EVENT and len(self.user_key) == EVENT_KEY_BYTES:
+        if self.tag is Tag.EVENT and len(self.user_key) == _EVENT_KEY_BYTES:
             return sequence_of(self.user_key)
         if self.tag in {Tag.KV, Tag.STATE, Tag.TRACE}:
             try:

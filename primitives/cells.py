@@ -164,17 +164,20 @@ class CellOperations:
     def _load(self, key: bytes) -> tuple[int, int, bytes | None]:
         """Return (version, updated_at, value); the value is None if there is no such cell, then version may be 0."""
         data = self._view.get(key)
-        return (0, 0, None) if data is None else unpack_cell(data)
+        if data is None:
+            return 0, 0, None
+        version, updated_at, value = unpack_record(data)
+        return version, updated_at, value
 
     def _store(self, key: bytes, version: int, updated_at: int, value: bytes) -> int:
         self._view.put(key, pack_record((version + 1, max(self._now_us, updated_at), value)))
         return version + 1
 
 
-def unpack_cell(data: bytes) -> tuple[int, int, bytes | None]:
-    """Return (version, updated_at, encoded value) of a stored cell; the value of a deleted one is None."""
+def state_of(data: bytes) -> State | None:
+    """Return the state whose stored form is `data`; None for that of a deleted cell."""
     version, updated_at, value = unpack_record(data)
-    return version, updated_at, value
+    return None if value is None else State(decode_value(value), version, updated_at)
 
 
 def _key(name: str) -> bytes:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
-from inmem.engine.keys import EVENT_KEY_BYTES, Tag, event_key, prefix_end, sequence_of, user_key
+from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
 from inmem.primitives.event_chain import ChainVerification, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.index_key import PRESENT, name_component, name_in
@@ -189,7 +189,7 @@ class EventOperations:
             found = None if start is None else next(self._index.scan(start), None)
             if found is None:
                 return
-            passed = found[0][:-EVENT_KEY_BYTES]
+            passed = found[0][:-8]
             yield name_in(passed)
 
     def _last(self) -> tuple[int, bytes] | None:
@@ -200,20 +200,11 @@ class EventOperations:
         return None if last is None else (sequence, last[1])
 
     def _indexed(self, index_key: bytes) -> Event:
-        key = index_key[-EVENT_KEY_BYTES:]
+        key = index_key[-8:]
         data = self._view.get(key)
         if data is None:
             raise InvariantError(f"run {self._run!r}: the index names event {sequence_of(key)}, which does not exist")
         return _event(sequence_of(key), data)
-
-
-def _reported(
-    records: Iterator[tuple[bytes, bytes]], on_progress: Callable[[int], object]
-) -> Iterator[tuple[bytes, bytes]]:
-    for count, record in enumerate(records, 1):
-        yield record
-        if count % BATCH_SIZE == 0:
-            on_progress(count)
 
 
 def _event(sequence: int, data: bytes) -> Event:
@@ -251,3 +242,12 @@ def encoded_events(events: Iterable[Any]) -> list[tuple[str, bytes]]:
         checked_type(event_type, f"events[{at}].event_type")
         encoded.append((event_type, encode_value(payload, f"events[{at}].payload")))
     return encoded
+
+
+def _reported(
+    records: Iterator[tuple[bytes, bytes]], on_progress: Callable[[int], object]
+) -> Iterator[tuple[bytes, bytes]]:
+    for count, record in enumerate(records, 1):
+        yield record
+        if count % BATCH_SIZE == 0:
+            on_progress(count)

@@ -30,11 +30,6 @@ def name_component(name: str) -> bytes:
     return name.encode().replace(b"\x00", b"\x00\xff") + b"\x00\x00"
 
 
-def name_in(component: bytes) -> str:
-    """Return the name that `name_component` made `component` from."""
-    return component[:-2].replace(b"\x00\xff", b"\x00").decode()
-
-
 def position_of(txn: Transaction, ordinal: int) -> bytes:
     """Return the position of an entry about to be recorded, which `ordinal` others of this transaction precede.
 
@@ -60,3 +55,8 @@ def time_bound(time_us: int, where: str) -> bytes:
     if type(time_us) is not int:
         raise UsageError(f"{where}: must be an int of microseconds since the epoch, not {type(time_us).__name__}")
     return _TIME.pack(min(max(time_us, 0), _TIME_MAX))
+
+
+def name_in(component: bytes) -> str:
+    """Return the name that `name_component` made `component` from."""
+    return component[:-2].replace(b"\x00\xff", b"\x00").decode()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from inmem import StorageError
 from inmem.actors.folder_disk import FolderDisk
-from inmem.actors.log_opening import read_beside_owner
 from inmem.engine.codec import decode_value
 from inmem.engine.history import read_history
 from inmem.engine.keys import Tag, user_key
-from inmem.primitives.cells import unpack_cell
+from inmem.primitives.cells import state_of
 
 if TYPE_CHECKING:
     from inmem.engine.history import Change
@@ -60,8 +60,15 @@ def history_of(folder: str, run: str, kind: str, name: str, progress: Progress) 
         StorageError: the log cannot be read.
     """
     disk = FolderDisk(folder, read_only=True)
-    key = user_key(name)
-    found = read_beside_owner(disk, lambda: read_history(disk, run, KINDS[kind], key, CHANGES_MAX, progress))
+    found = None
+    while found is None:
+        names = disk.names()
+        try:
+            found = read_history(disk, run, KINDS[kind], user_key(name), CHANGES_MAX, progress)
+        except StorageError:
+            # The owner may have switched segments or finished a checkpoint meanwhile; it does so only now and then.
+            if disk.names() == names:
+                raise
     return History(tuple(_past(kind, change) for change in reversed(found.changes)), found.omitted, found.kept_since)
 
 
@@ -71,7 +78,7 @@ def _past(kind: str, change: Change) -> Past:
         return Past(version, time_us, is_deleted=True)
     if kind == "key":
         return Past(version, time_us, is_deleted=False, value=decode_value(data), expires_us=expires_us or None)
-    number, _, value = unpack_cell(data)
-    if value is None:
-        return Past(version, time_us, is_deleted=True, number=number)
-    return Past(version, time_us, is_deleted=False, value=decode_value(value), number=number)
+    state = state_of(data)
+    if state is None:
+        return Past(version, time_us, is_deleted=True)
+    return Past(version, time_us, is_deleted=False, value=state.value, number=state.version)
