@@ -9,6 +9,7 @@ from inmem.actors.messages.events import (
     AppendEvents,
     CountEvents,
     HeadEvent,
+    ListEventTypes,
     ReadEvent,
     ReadEvents,
     ReadEventsByType,
@@ -33,6 +34,7 @@ class EventActor(PrimitiveActor):
         HeadEvent,
         CountEvents,
         ReadEventsByType,
+        ListEventTypes,
         VerifyEvents,
     )
 
@@ -54,6 +56,8 @@ class EventActor(PrimitiveActor):
                 return events.len()
             case ReadEventsByType(_, event_type, limit, after):
                 return events.read_by_type(event_type, limit, after)
+            case ListEventTypes(_, limit, after):
+                return events.types(limit, after)
             case VerifyEvents():
                 return events.verify_chain()
             case _:

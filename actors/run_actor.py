@@ -80,7 +80,9 @@ class RunActor(PrimitiveActor):
                 return runs.add_tags(run, tags)
             case UpdateRunMetadata(run, metadata):
                 return runs.update_metadata(run, metadata)
-            case QueryRuns(status, tags, created_after, created_before, parent, include_archived, limit):
+            case QueryRuns(
+                status, tags, created_after, created_before, parent, include_archived, limit, after, newest_first
+            ):
                 return runs.query_runs(
                     status=status,
                     tags=tags,
@@ -89,6 +91,8 @@ class RunActor(PrimitiveActor):
                     parent=parent,
                     include_archived=include_archived,
                     limit=limit,
+                    after=after,
+                    newest_first=newest_first,
                 )
             case ListRuns(include_archived, limit):
                 return runs.list_runs(include_archived=include_archived, limit=limit)

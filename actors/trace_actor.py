@@ -48,18 +48,18 @@ class TraceActor(PrimitiveActor):
                 return traces.record_with_options(kind, id=trace_id, parent_id=parent_id, tags=tags, metadata=metadata)
             case GetTrace(_, trace_id):
                 return traces.get(trace_id)
-            case QueryTracesByType(_, trace_type, limit):
-                return traces.query_by_type(trace_type, limit)
-            case QueryTracesByTag(_, tag, limit):
-                return traces.query_by_tag(tag, limit)
+            case QueryTracesByType(_, trace_type, limit, after):
+                return traces.query_by_type(trace_type, limit, after)
+            case QueryTracesByTag(_, tag, limit, after):
+                return traces.query_by_tag(tag, limit, after)
             case QueryTracesByTime(_, start, end, limit):
                 return traces.query_by_time(start, end, limit)
-            case GetTraceChildren(_, trace_id, limit):
-                return traces.get_children(trace_id, limit)
+            case GetTraceChildren(_, trace_id, limit, after):
+                return traces.get_children(trace_id, limit, after)
             case GetTraceTree(_, trace_id):
                 return traces.get_tree(trace_id)
-            case ListRootTraces(_, limit):
-                return traces.roots(limit)
+            case ListRootTraces(_, limit, after):
+                return traces.roots(limit, after)
             case ListTraces(_, limit):
                 return traces.list(limit)
             case CountTraces():

@@ -15,7 +15,7 @@ from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
 from inmem.engine.errors import RunNotFoundError, UsageError
-from inmem.engine.keys import normalize_run_id
+from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.run_contents import RunContents
 from inmem.run_file import RunExport, read_run, write_run
@@ -210,6 +210,12 @@ class Database:
             keys=sum(table.live_count for _, _, table in tables),
             runs=len({run for run, _, _ in tables if run}),
         )
+
+    def unregistered_runs(self) -> list[str]:
+        """Return the ids of the runs that hold data and are not registered, sorted. O(tables), unlike any query."""
+        snapshot = self._client.snapshot()
+        holding = {run for run, tag, table in snapshot.tables() if tag < Tag.RUN and table.live_count}
+        return sorted(run for run in holding if snapshot.table(run, Tag.RUN) is None)
 
     def verify(self) -> Verification:
         """Read every file, check every table and every chain of events. O(everything), while commits go on."""

@@ -174,6 +174,12 @@ class CellOperations:
         return version + 1
 
 
+def state_of(data: bytes) -> State | None:
+    """Return the state whose stored form is `data`; None for that of a deleted cell."""
+    version, updated_at, value = unpack_record(data)
+    return None if value is None else State(decode_value(value), version, updated_at)
+
+
 def _key(name: str) -> bytes:
     return user_key(name, where="cell name")
 

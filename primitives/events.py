@@ -18,12 +18,12 @@ from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
 from inmem.primitives.event_chain import ChainVerification, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
-from inmem.primitives.index_key import PRESENT, name_component
+from inmem.primitives.index_key import PRESENT, name_component, name_in
 from inmem.primitives.paging import at_most
 from inmem.primitives.record import pack_record, unpack_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from inmem.engine.transaction import Transaction
 
@@ -31,6 +31,7 @@ BATCH_SIZE = 1000
 """Events read ahead by `iter`: enough to make the start of a range cheap, few enough to hold."""
 
 Events: TypeAlias = "list[Event]"
+Names: TypeAlias = list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,26 @@ class EventOperations:
         entries = self._index.scan(start, prefix_end(prefix))
         return at_most((self._indexed(key) for key, _ in entries), limit)
 
-    def verify_chain(self) -> ChainVerification:
-        """Recompute every hash and compare. O(bytes of the log), one event at a time."""
-        return verify_records(self._run, self._view.scan())
+    def types(self, limit: int | None = None, after: str | None = None) -> Names:
+        """Return the types that the run's events have, each once, sorted by their UTF-8 bytes.
+
+        Args:
+            limit: at most so many.
+            after: only types greater than this one: the last of one page begins the next.
+
+        Complexity: O(log n) per type returned, however many events have it.
+        """
+        return at_most(self._types(after), limit)
+
+    def verify_chain(self, on_progress: Callable[[int], object] | None = None) -> ChainVerification:
+        """Recompute every hash and compare. O(bytes of the log), one event at a time.
+
+        Args:
+            on_progress: called with the number of events that have been read, every `BATCH_SIZE` of them; what it
+                raises ends the verification.
+        """
+        records = self._view.scan()
+        return verify_records(self._run, records if on_progress is None else _reported(records, on_progress))
 
     def check(self) -> None:
         """Raise InvariantError unless the chain is valid and the index has exactly one entry per event. O(n)."""
@@ -163,6 +181,16 @@ class EventOperations:
             sequence += 1
             previous_hash = new_hash
         return appended
+
+    def _types(self, after: str | None) -> Iterator[str]:
+        passed = b"" if after is None else name_component(checked_type(after, "after"))
+        while True:
+            start = prefix_end(passed) if passed else b""
+            found = None if start is None else next(self._index.scan(start), None)
+            if found is None:
+                return
+            passed = found[0][:-8]
+            yield name_in(passed)
 
     def _last(self) -> tuple[int, bytes] | None:
         """Return sequence and record of the head; remember that nothing follows it."""
@@ -215,3 +243,12 @@ def encoded_events(events: Iterable[Any]) -> list[tuple[str, bytes]]:
         checked_type(event_type, f"events[{at}].event_type")
         encoded.append((event_type, encode_value(payload, f"events[{at}].payload")))
     return encoded
+
+
+def _reported(
+    records: Iterator[tuple[bytes, bytes]], on_progress: Callable[[int], object]
+) -> Iterator[tuple[bytes, bytes]]:
+    for count, record in enumerate(records, 1):
+        yield record
+        if count % BATCH_SIZE == 0:
+            on_progress(count)

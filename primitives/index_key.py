@@ -57,3 +57,8 @@ def time_bound(time_us: int, where: str) -> bytes:
     if type(time_us) is not int:
         raise UsageError(f"{where}: must be an int of microseconds since the epoch, not {type(time_us).__name__}")
     return _TIME.pack(min(max(time_us, 0), _TIME_MAX))
+
+
+def name_in(component: bytes) -> str:
+    """Return the name that `name_component` made `component` from."""
+    return component[:-2].replace(b"\x00\xff", b"\x00").decode()

@@ -38,11 +38,11 @@ class EntryRange(NamedTuple):
     view: TableView
     prefix: bytes
 
-    def suffixes(self, low: bytes, high: bytes | None) -> Iterator[bytes]:
-        """Yield the suffixes in [low, high), in order."""
+    def suffixes(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Iterator[bytes]:
+        """Yield the suffixes in [low, high), in order or in reverse order."""
         start = len(self.prefix)
         end = prefix_end(self.prefix) if high is None else self.prefix + high
-        return (key[start:] for key, _ in self.view.scan(self.prefix + low, end))
+        return (key[start:] for key, _ in self.view.scan(self.prefix + low, end, reverse=reverse))
 
 
 def run_id_of(suffix: bytes) -> str:
@@ -89,6 +89,7 @@ class RunIndex:
         high: bytes | None = None,
         *,
         include_archived: bool = True,
+        newest_first: bool = False,
     ) -> Iterator[str]:
         """Yield the ids of the runs that pass every filter, with positions in [low, high), in order of creation.
 
@@ -100,9 +101,9 @@ class RunIndex:
         if status is not None:
             ranges.append(self.of_status(status))
         if ranges:
-            return map(run_id_of, intersection(ranges, low, high))
+            return map(run_id_of, intersection(ranges, low, high, reverse=newest_first))
         statuses = [status for status in RunStatus if include_archived or status is not RunStatus.ARCHIVED]
-        return map(run_id_of, union(map(self.of_status, statuses), low, high))
+        return map(run_id_of, union(map(self.of_status, statuses), low, high, reverse=newest_first))
 
     def entries_of(self, name: str, record: RunRecord) -> dict[tuple[TableView, bytes], None]:
         """Return the entries that a run must have, and no others, as (table, key)."""
@@ -128,32 +129,36 @@ def update_entries(old: dict[tuple[TableView, bytes], None], new: dict[tuple[Tab
             view.put(key, PRESENT)
 
 
-def union(ranges: Iterable[EntryRange], low: bytes, high: bytes | None) -> Iterator[bytes]:
+def union(ranges: Iterable[EntryRange], low: bytes, high: bytes | None, *, reverse: bool = False) -> Iterator[bytes]:
     """Yield the suffixes in [low, high) that are in one of the ranges, in order; no suffix is in two. O(1) each."""
-    return merge(*[entry_range.suffixes(low, high) for entry_range in ranges])
+    return merge(*[entry_range.suffixes(low, high, reverse=reverse) for entry_range in ranges], reverse=reverse)
 
 
-def intersection(ranges: list[EntryRange], low: bytes, high: bytes | None) -> Iterator[bytes]:
-    """Yield the suffixes in [low, high) that are in all of the ranges, in order.
+def intersection(ranges: list[EntryRange], low: bytes, high: bytes | None, *, reverse: bool = False) -> Iterator[bytes]:
+    """Yield the suffixes in [low, high) that are in all of the ranges, in order or in reverse order.
 
     A leapfrog join (Veldhuizen, "Leapfrog Triejoin", ICDT 2014): each range in turn is asked for its first suffix not
     below the greatest seen so far, until all name the same. So the smallest range bounds the work, whichever it is:
     O(ranges * log n) for each of its suffixes, and never more than the answer needs if only its start is taken.
     """
     if len(ranges) == 1:
-        yield from ranges[0].suffixes(low, high)
+        yield from ranges[0].suffixes(low, high, reverse=reverse)
         return
-    target = low
+    target: bytes | None = None
     agreeing = 0
     while True:
         for entry_range in ranges:
-            suffix = next(entry_range.suffixes(target, high), None)
+            suffix = next(entry_range.suffixes(low, high, reverse=reverse), None)
             if suffix is None:
                 return
             agreeing = agreeing + 1 if suffix == target else 1
             target = suffix
-            if agreeing == len(ranges):
+            is_found = agreeing == len(ranges)
+            if is_found:
                 yield suffix
-                # The smallest byte string above it.
-                target += b"\x00"
                 agreeing = 0
+            # The smallest byte string above it ends in 00: what is found is left out from now on, a candidate is not.
+            if reverse:
+                high = suffix if is_found else suffix + b"\x00"
+            else:
+                low = suffix + b"\x00" if is_found else suffix

@@ -17,7 +17,7 @@ from inmem.engine.keys import Tag, normalize_run_id
 from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.paging import at_most
-from inmem.primitives.run_index import RunIndex, update_entries
+from inmem.primitives.run_index import RunIndex, suffix_of, update_entries
 from inmem.primitives.run_record import RUN_KEY, RunRecord
 from inmem.primitives.run_status import FINISHED, RunStatus, check_transition, status_of
 
@@ -208,6 +208,8 @@ class RunOperations:
         parent: str | UUID | None = None,
         include_archived: bool = False,
         limit: int | None = None,
+        after: str | UUID | None = None,
+        newest_first: bool = False,
     ) -> list[RunMetadata]:
         """Return the runs that pass every filter, in order of creation.
 
@@ -219,8 +221,11 @@ class RunOperations:
             parent: children of this run, which need not exist any more.
             include_archived: otherwise archived runs are left out.
             limit: at most so many.
+            after: only runs behind this one: the last run of one page begins the next. It need not pass the filters.
+            newest_first: in reverse order of creation.
 
         Raises:
+            RunNotFoundError: the run `after` is not registered, or not any more.
             UsageError: a filter is not of its type.
 
         Complexity: O(filters * log n) per run of the most selective of status, tags and parent, within the creation
@@ -231,8 +236,21 @@ class RunOperations:
         low = b"" if created_after is None else time_bound(created_after, "created_after")
         high = None if created_before is None else time_bound(created_before, "created_before")
         parent_name = None if parent is None else normalize_run_id(parent)
+        if after is not None:
+            name = normalize_run_id(after)
+            suffix = suffix_of(self._load(name).position, name)
+            if newest_first:
+                high = suffix if high is None else min(high, suffix)
+            else:
+                low = max(low, suffix + b"\x00")
         names = self._index.select(
-            wanted, checked_tags(tags), parent_name, low, high, include_archived=include_archived
+            wanted,
+            checked_tags(tags),
+            parent_name,
+            low,
+            high,
+            include_archived=include_archived,
+            newest_first=newest_first,
         )
         runs = (_metadata(name, self._load(name)) for name in names)
         if wanted is None and not include_archived:

@@ -58,6 +58,8 @@ class TraceOperations:
 
     Every query returns traces in the order of recording: by the time of the recording transaction, within one
     microsecond by the order in which those transactions began, within a transaction by the order of the calls.
+    Where a query takes `after`, a trace's id, it returns only traces recorded behind that one: the last of one page
+    begins the next. It need not be among the results; one that does not exist raises TraceNotFoundError.
     """
 
     __slots__ = ("_index", "_run", "_txn", "_view")
@@ -123,27 +125,27 @@ class TraceOperations:
         data = self._view.get(user_key(trace_id, where="trace id"))
         return None if data is None else _trace(trace_id, unpack_record(data))
 
-    def query_by_type(self, trace_type: str | type[Kind], limit: int | None = None) -> Traces:
+    def query_by_type(self, trace_type: str | type[Kind], limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
 
         Raises:
             UsageError: there is no such type.
         """
-        return self._found(trace_index.of_type(trace_type_of(trace_type)), limit)
+        return self._found(trace_index.of_type(trace_type_of(trace_type)), limit, self._behind(after))
 
-    def query_by_tag(self, tag: str, limit: int | None = None) -> Traces:
+    def query_by_tag(self, tag: str, limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces that have exactly this tag. O(log n) plus O(1) per trace returned."""
         user_key(tag, where="tag")
-        return self._found(trace_index.of_tag(tag), limit)
+        return self._found(trace_index.of_tag(tag), limit, self._behind(after))
 
     def query_by_time(self, start: int, end: int, limit: int | None = None) -> Traces:
         """Return the traces with start <= timestamp < end, in microseconds. O(log n) plus O(1) per trace returned."""
         return self._found(trace_index.ALL, limit, time_bound(start, "start"), time_bound(end, "end"))
 
-    def get_children(self, trace_id: str, limit: int | None = None) -> Traces:
+    def get_children(self, trace_id: str, limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces directly below this one; none if it does not exist. O(log n) plus O(1) per child."""
         user_key(trace_id, where="trace id")
-        return self._found(trace_index.children_of(trace_id), limit)
+        return self._found(trace_index.children_of(trace_id), limit, self._behind(after))
 
     def get_tree(self, trace_id: str) -> TraceTree:
         """Return the trace with everything below it, at any depth. O(log n) per trace returned.
@@ -156,9 +158,9 @@ class TraceOperations:
             raise TraceNotFoundError(trace_id)
         return build_tree(root, lambda trace: self.get_children(trace.id))
 
-    def roots(self, limit: int | None = None) -> Traces:
+    def roots(self, limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces that have no parent. O(log n) plus O(1) per trace returned."""
-        return self._found(trace_index.ROOTS, limit)
+        return self._found(trace_index.ROOTS, limit, self._behind(after))
 
     def list(self, limit: int | None = None) -> Ids:
         """Return the ids of all traces. O(log n) plus O(1) per id returned."""
@@ -176,6 +178,16 @@ class TraceOperations:
             expected += trace_index.entries_of(position, key, parent_id, trace_type, tags)
         if [key for key, _ in self._index.scan()] != sorted(expected):
             raise InvariantError(f"run {self._run!r}: the trace index does not agree with the traces")
+
+    def _behind(self, trace_id: str | None) -> bytes:
+        """Return the bytes above the entries of a trace, within a family and name, and below all later ones."""
+        if trace_id is None:
+            return b""
+        key = user_key(trace_id, where="after")
+        data = self._view.get(key)
+        if data is None:
+            raise TraceNotFoundError(trace_id)
+        return bytes(unpack_record(data)[0]) + key + b"\x00"
 
     def _found(self, prefix: bytes, limit: int | None, low: bytes = b"", high: bytes | None = None) -> Traces:
         return at_most(self._each(trace_index.trace_ids(self._index, prefix, low, high)), limit)

@@ -89,6 +89,17 @@ class ReadEventsByType(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class ListEventTypes(Request):
+    """Answered by the types that the run's events have, each once, sorted."""
+
+    run: str | UUID
+    limit: int | None = None
+    after: str | None = None
+
+    EDGE: ClassVar = {"run": normalize_run_id, "limit": edge.limit, "after": edge.optional(checked_type)}
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyEvents(Request):
     """Recompute the hash chain. Answered by a ChainVerification."""
 

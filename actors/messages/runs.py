@@ -136,6 +136,8 @@ class QueryRuns(Request):
     parent: str | UUID | None = None
     include_archived: bool = False
     limit: int | None = None
+    after: str | UUID | None = None
+    newest_first: bool = False
 
     EDGE: ClassVar = {
         "status": edge.optional(status_of),
@@ -145,6 +147,8 @@ class QueryRuns(Request):
         "parent": edge.optional(normalize_run_id),
         "include_archived": bool,
         "limit": edge.limit,
+        "after": edge.optional(normalize_run_id),
+        "newest_first": bool,
     }
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from inmem.primitives.trace_kinds import Kind, PackedKind
 
+_AFTER = edge.optional(edge.name("after"))
+
 
 @dataclass(frozen=True, slots=True)
 class RecordTrace(Request):
@@ -56,8 +58,9 @@ class QueryTracesByType(Request):
     run: str | UUID
     trace_type: str | type[Kind]
     limit: int | None = None
+    after: str | None = None
 
-    EDGE: ClassVar = {"run": normalize_run_id, "trace_type": trace_type_of, "limit": edge.limit}
+    EDGE: ClassVar = {"run": normalize_run_id, "trace_type": trace_type_of, "limit": edge.limit, "after": _AFTER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,9 @@ class QueryTracesByTag(Request):
     run: str | UUID
     tag: str
     limit: int | None = None
+    after: str | None = None
 
-    EDGE: ClassVar = {"run": normalize_run_id, "tag": edge.name("tag"), "limit": edge.limit}
+    EDGE: ClassVar = {"run": normalize_run_id, "tag": edge.name("tag"), "limit": edge.limit, "after": _AFTER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,9 @@ class GetTraceChildren(Request):
     run: str | UUID
     trace_id: str
     limit: int | None = None
+    after: str | None = None
 
-    EDGE: ClassVar = {"run": normalize_run_id, "trace_id": edge.name("trace id"), "limit": edge.limit}
+    EDGE: ClassVar = {"run": normalize_run_id, "trace_id": edge.name("trace id"), "limit": edge.limit, "after": _AFTER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +120,9 @@ class ListRootTraces(Request):
 
     run: str | UUID
     limit: int | None = None
+    after: str | None = None
 
-    EDGE: ClassVar = {"run": normalize_run_id, "limit": edge.limit}
+    EDGE: ClassVar = {"run": normalize_run_id, "limit": edge.limit, "after": _AFTER}
 
 
 @dataclass(frozen=True, slots=True)

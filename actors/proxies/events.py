@@ -10,6 +10,7 @@ from inmem.actors.messages.events import (
     AppendEvents,
     CountEvents,
     HeadEvent,
+    ListEventTypes,
     ReadEvent,
     ReadEvents,
     ReadEventsByType,
@@ -20,7 +21,7 @@ from inmem.engine.transaction import Transaction
 from inmem.primitives.events import BATCH_SIZE, EventOperations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pykka
 
@@ -127,9 +128,27 @@ class EventLog:
         """
         return self._read(run).read_by_type(event_type, limit, after)
 
-    def verify_chain(self, run: RunId) -> ChainVerification:
-        """Recompute every hash and tell whether the events are the ones that were appended. O(bytes of the log)."""
-        return self._read(run).verify_chain()
+    def types(self, run: RunId, limit: int | None = None, after: str | None = None) -> list[str]:
+        """Return the types that the run's events have, each once, sorted by their UTF-8 bytes.
+
+        Args:
+            run: id of the run.
+            limit: at most so many.
+            after: only types greater than this one: the last of one page begins the next.
+
+        Complexity: O(log n) per type returned, however many events have it.
+        """
+        return self._read(run).types(limit, after)
+
+    def verify_chain(self, run: RunId, on_progress: Callable[[int], object] | None = None) -> ChainVerification:
+        """Recompute every hash and tell whether the events are the ones that were appended. O(bytes of the log).
+
+        Args:
+            run: id of the run.
+            on_progress: called with the number of events that have been read, every thousand of them; what it raises
+                ends the verification and is passed on.
+        """
+        return self._read(run).verify_chain(on_progress)
 
     def _read(self, run: RunId) -> EventOperations:
         return EventOperations(self._client.reader(), normalize_run_id(run))
@@ -173,6 +192,10 @@ class EventLogFutures:
     ) -> pykka.Future[list[Event]]:
         """See `EventLog.read_by_type`."""
         return self._send(ReadEventsByType(run, event_type, limit, after))
+
+    def types(self, run: RunId, limit: int | None = None, after: str | None = None) -> pykka.Future[list[str]]:
+        """See `EventLog.types`."""
+        return self._send(ListEventTypes(run, limit, after))
 
     def verify_chain(self, run: RunId) -> pykka.Future[ChainVerification]:
         """See `EventLog.verify_chain`."""

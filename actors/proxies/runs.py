@@ -156,6 +156,8 @@ class RunIndex:
         parent: RunId | None = None,
         include_archived: bool = False,
         limit: int | None = None,
+        after: RunId | None = None,
+        newest_first: bool = False,
     ) -> list[RunMetadata]:
         """Return the runs that pass every filter, in order of creation, all from one snapshot.
 
@@ -167,8 +169,11 @@ class RunIndex:
             parent: children of this run, which need not exist any more.
             include_archived: otherwise archived runs are left out.
             limit: at most so many.
+            after: only runs behind this one: the last run of one page begins the next. It need not pass the filters.
+            newest_first: in reverse order of creation.
 
         Raises:
+            RunNotFoundError: the run `after` is not registered, or not any more.
             UsageError: a filter is not of its type.
 
         Complexity: O(filters * log n) per run of the most selective of status, tags and parent, within the creation
@@ -182,6 +187,8 @@ class RunIndex:
             parent=parent,
             include_archived=include_archived,
             limit=limit,
+            after=after,
+            newest_first=newest_first,
         )
 
     def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> list[str]:
@@ -278,9 +285,13 @@ class RunIndexFutures:
         parent: RunId | None = None,
         include_archived: bool = False,
         limit: int | None = None,
+        after: RunId | None = None,
+        newest_first: bool = False,
     ) -> pykka.Future[list[RunMetadata]]:
         """See `RunIndex.query_runs`."""
-        return self._send(QueryRuns(status, tags, created_after, created_before, parent, include_archived, limit))
+        return self._send(
+            QueryRuns(status, tags, created_after, created_before, parent, include_archived, limit, after, newest_first)
+        )
 
     def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> pykka.Future[list[str]]:
         """See `RunIndex.list_runs`."""

@@ -37,8 +37,8 @@ Traces: TypeAlias = list[Trace]
 class TraceStore:
     """The steps of an agent's reasoning, as a forest, found by type, tag, parent and time. Traces are never changed.
 
-    Every query returns traces in the order of recording. Every call is a transaction of its own; reads look at the
-    newest committed state.
+    Every query returns traces in the order of recording, with `after` only those recorded behind that trace. Every call
+    is a transaction of its own; reads look at the newest committed state.
     """
 
     def __init__(self, client: Client) -> None:
@@ -102,25 +102,27 @@ class TraceStore:
         """Return the trace, or None if there is none with that id. O(1)."""
         return self._read(run).get(trace_id)
 
-    def query_by_type(self, run: RunId, trace_type: str | type[Kind], limit: int | None = None) -> Traces:
+    def query_by_type(
+        self, run: RunId, trace_type: str | type[Kind], limit: int | None = None, after: str | None = None
+    ) -> Traces:
         """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
 
         Raises:
             UsageError: there is no such type.
         """
-        return self._read(run).query_by_type(trace_type, limit)
+        return self._read(run).query_by_type(trace_type, limit, after)
 
-    def query_by_tag(self, run: RunId, tag: str, limit: int | None = None) -> Traces:
+    def query_by_tag(self, run: RunId, tag: str, limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces that have exactly this tag. O(log n) plus O(1) per trace returned."""
-        return self._read(run).query_by_tag(tag, limit)
+        return self._read(run).query_by_tag(tag, limit, after)
 
     def query_by_time(self, run: RunId, start: int, end: int, limit: int | None = None) -> Traces:
         """Return the traces with start <= timestamp < end, in microseconds. O(log n) plus O(1) per trace returned."""
         return self._read(run).query_by_time(start, end, limit)
 
-    def get_children(self, run: RunId, trace_id: str, limit: int | None = None) -> Traces:
+    def get_children(self, run: RunId, trace_id: str, limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces directly below this one; none if it does not exist. O(log n) plus O(1) per child."""
-        return self._read(run).get_children(trace_id, limit)
+        return self._read(run).get_children(trace_id, limit, after)
 
     def get_tree(self, run: RunId, trace_id: str) -> TraceTree:
         """Return the trace with everything below it, at any depth, from one snapshot. O(log n) per trace returned.
@@ -130,9 +132,9 @@ class TraceStore:
         """
         return self._read(run).get_tree(trace_id)
 
-    def roots(self, run: RunId, limit: int | None = None) -> Traces:
+    def roots(self, run: RunId, limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces that have no parent. O(log n) plus O(1) per trace returned."""
-        return self._read(run).roots(limit)
+        return self._read(run).roots(limit, after)
 
     def list(self, run: RunId, limit: int | None = None) -> Ids:
         """Return the ids of all traces. O(log n) plus O(1) per id returned."""
@@ -177,29 +179,35 @@ class TraceStoreFutures:
         """See `TraceStore.get`."""
         return self._send(GetTrace(run, trace_id))
 
-    def query_by_type(self, run: RunId, trace_type: str | type[Kind], limit: int | None = None) -> pykka.Future[Traces]:
+    def query_by_type(
+        self, run: RunId, trace_type: str | type[Kind], limit: int | None = None, after: str | None = None
+    ) -> pykka.Future[Traces]:
         """See `TraceStore.query_by_type`."""
-        return self._send(QueryTracesByType(run, trace_type, limit))
+        return self._send(QueryTracesByType(run, trace_type, limit, after))
 
-    def query_by_tag(self, run: RunId, tag: str, limit: int | None = None) -> pykka.Future[Traces]:
+    def query_by_tag(
+        self, run: RunId, tag: str, limit: int | None = None, after: str | None = None
+    ) -> pykka.Future[Traces]:
         """See `TraceStore.query_by_tag`."""
-        return self._send(QueryTracesByTag(run, tag, limit))
+        return self._send(QueryTracesByTag(run, tag, limit, after))
 
     def query_by_time(self, run: RunId, start: int, end: int, limit: int | None = None) -> pykka.Future[Traces]:
         """See `TraceStore.query_by_time`."""
         return self._send(QueryTracesByTime(run, start, end, limit))
 
-    def get_children(self, run: RunId, trace_id: str, limit: int | None = None) -> pykka.Future[Traces]:
+    def get_children(
+        self, run: RunId, trace_id: str, limit: int | None = None, after: str | None = None
+    ) -> pykka.Future[Traces]:
         """See `TraceStore.get_children`."""
-        return self._send(GetTraceChildren(run, trace_id, limit))
+        return self._send(GetTraceChildren(run, trace_id, limit, after))
 
     def get_tree(self, run: RunId, trace_id: str) -> pykka.Future[TraceTree]:
         """See `TraceStore.get_tree`."""
         return self._send(GetTraceTree(run, trace_id))
 
-    def roots(self, run: RunId, limit: int | None = None) -> pykka.Future[Traces]:
+    def roots(self, run: RunId, limit: int | None = None, after: str | None = None) -> pykka.Future[Traces]:
         """See `TraceStore.roots`."""
-        return self._send(ListRootTraces(run, limit))
+        return self._send(ListRootTraces(run, limit, after))
 
     def list(self, run: RunId, limit: int | None = None) -> pykka.Future[Ids]:
         """See `TraceStore.list`."""

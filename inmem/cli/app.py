@@ -13,6 +13,7 @@ from inmem.cli.run_files import export, import_
 from inmem.cli.runs import cells, events, get, runs
 from inmem.cli.store import checkpoint, stat, verify
 from inmem.cli.traces import trace
+from inmem.cli.ui import ui
 
 
 @click.group(
@@ -44,6 +45,7 @@ app.add_section(
         trace,
         cells,
         get,
+        ui,
     ),
 )
 app.add_section(

@@ -45,6 +45,7 @@ OPERATIONS = {
         "head": (messages.HeadEvent, ("run",), {}),
         "len": (messages.CountEvents, ("run",), {}),
         "read_by_type": (messages.ReadEventsByType, ("run", "type", 3, 4), {}),
+        "types": (messages.ListEventTypes, ("run", 3, "pa"), {}),
         "verify_chain": (messages.VerifyEvents, ("run",), {}),
     },
     StateCell: {
@@ -65,12 +66,12 @@ OPERATIONS = {
             {"id": "i", "parent_id": "p", "tags": ["a"], "metadata": {"m": 1}},
         ),
         "get": (messages.GetTrace, ("run", "i"), {}),
-        "query_by_type": (messages.QueryTracesByType, ("run", Thought, 3), {}),
-        "query_by_tag": (messages.QueryTracesByTag, ("run", "a", 3), {}),
+        "query_by_type": (messages.QueryTracesByType, ("run", Thought, 3, "i"), {}),
+        "query_by_tag": (messages.QueryTracesByTag, ("run", "a", 3, "i"), {}),
         "query_by_time": (messages.QueryTracesByTime, ("run", 1, 2, 3), {}),
-        "get_children": (messages.GetTraceChildren, ("run", "i", 3), {}),
+        "get_children": (messages.GetTraceChildren, ("run", "i", 3, "i"), {}),
         "get_tree": (messages.GetTraceTree, ("run", "i"), {}),
-        "roots": (messages.ListRootTraces, ("run", 3), {}),
+        "roots": (messages.ListRootTraces, ("run", 3, "i"), {}),
         "list": (messages.ListTraces, ("run", 3), {}),
         "count": (messages.CountTraces, ("run",), {}),
     },
@@ -98,6 +99,8 @@ OPERATIONS = {
                 "parent": "p",
                 "include_archived": True,
                 "limit": 3,
+                "after": "p",
+                "newest_first": True,
             },
         ),
         "list_runs": (messages.ListRuns, (), {"include_archived": True, "limit": 3}),
@@ -149,6 +152,7 @@ EXAMPLES = {
     "created_after": 1,
     "created_before": 2,
     "include_archived": True,
+    "newest_first": True,
 }
 
 NO_NAMES = [5, None, b"k", ["k"], "k" * 1025, "\ud800"]
@@ -258,7 +262,7 @@ def test_every_request_belongs_to_one_operation_and_is_handled_by_one_actor():
 @pytest.mark.parametrize("request_class", REQUESTS)
 def test_a_bad_argument_is_refused_where_the_request_is_made(request_class):
     for name in names_of(request_class):
-        if name == "include_archived":
+        if name in {"include_archived", "newest_first"}:
             continue
         for bad in refused_for(request_class, name):
             with pytest.raises(UsageError):

@@ -8,7 +8,7 @@ from inmem.engine.errors import InvalidKeyError, InvalidValueError, InvariantErr
 from inmem.engine.keys import Key, Tag, event_key
 from inmem.primitives.event_chain import ChainVerification
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH
-from inmem.primitives.events import Event, EventOperations
+from inmem.primitives.events import BATCH_SIZE, Event, EventOperations
 from inmem.primitives.index_key import PRESENT
 from tests.primitives.machine import TransactionMachine, limits, names, values
 from tests.primitives.store import Store
@@ -57,6 +57,14 @@ class EventMachine(TransactionMachine):
         if after is not None:
             expected = [event for event in expected if event.sequence > after]
         assert self.events().read_by_type(event_type, limit, after) == expected[:limit]
+
+    @rule(limit=limits, after=names)
+    def types(self, limit, after):
+        expected = sorted({event.event_type for event in self.model}, key=str.encode)
+        assert self.events().types(limit) == expected[:limit]
+        if after:
+            behind = [each for each in expected if each.encode() > after.encode()]
+            assert self.events().types(limit, after) == behind[:limit]
 
     def check(self):
         events = self.events()
@@ -181,6 +189,19 @@ def test_what_is_read_out_is_not_the_stored_payload(store):
 def test_an_encoded_payload_has_the_same_hash(store):
     plain = store.events().append("x", [1, "é"])
     assert store.events().append("x", Encoded(encode_value([1, "é"]))) == plain
+
+
+def test_verifying_tells_how_far_it_has_come_and_can_be_given_up(store):
+    append(store, *[("x", at) for at in range(2 * BATCH_SIZE + 1)])
+    told = []
+    assert store.events().verify_chain(told.append).is_valid
+    assert told == [BATCH_SIZE, 2 * BATCH_SIZE]
+
+    def give_up(count):
+        raise RuntimeError(count)
+
+    with pytest.raises(RuntimeError, match=str(BATCH_SIZE)):
+        store.events().verify_chain(give_up)
 
 
 def test_runs_have_chains_of_their_own(store):

@@ -120,8 +120,9 @@ class RunMachine(TransactionMachine):
         before=st.none() | st.integers(-20, 20),
         include_archived=st.booleans(),
         limit=limits,
+        newest_first=st.booleans(),
     )
-    def query(self, status, tags, parent_at, after, before, include_archived, limit):
+    def query(self, status, tags, parent_at, after, before, include_archived, limit, *, newest_first):
         parent = None if parent_at is None else self.pick(parent_at)
         created_after = None if after is None else self.txn.now_us + after
         created_before = None if before is None else self.txn.now_us + before
@@ -135,18 +136,29 @@ class RunMachine(TransactionMachine):
             and (created_after is None or run.created_at >= created_after)
             and (created_before is None or run.created_at < created_before)
         ]
-        found = self.runs().query_runs(
-            status=status,
-            tags=tags,
-            created_after=created_after,
-            created_before=created_before,
-            parent=parent,
-            include_archived=include_archived,
-            limit=limit,
-        )
+
+        def page(limit, cursor):
+            return self.runs().query_runs(
+                status=status,
+                tags=tags,
+                created_after=created_after,
+                created_before=created_before,
+                parent=parent,
+                include_archived=include_archived,
+                limit=limit,
+                after=cursor,
+                newest_first=newest_first,
+            )
+
+        found = page(limit, None)
         if limit is None:
             assert sorted(found, key=lambda run: run.run_id) == sorted(expected, key=lambda run: run.run_id)
-            assert [run.created_at for run in found] == sorted(run.created_at for run in found)
+            times = [run.created_at for run in found]
+            assert times == sorted(times, reverse=newest_first)
+            # However it is cut into pages, it is the same list.
+            for at, run in enumerate(found):
+                assert page(None, run.run_id) == found[at + 1 :]
+                assert page(1, run.run_id) == found[at + 1 : at + 2]
         else:
             assert len(found) == min(limit, len(expected))
             assert all(run in expected for run in found)

@@ -93,6 +93,24 @@ class TraceMachine(TransactionMachine):
         assert traces.roots(limit) == [trace for trace in every if trace.parent_id is None][:limit]
         assert traces.list(limit) == [trace.id for trace in every][:limit]
 
+    @rule(name=names, at=picks, trace_type=st.sampled_from(list(KINDS)), limit=limits)
+    def query_behind(self, name, at, trace_type, limit):
+        traces, every = self.traces(), list(self.model.values())
+        last = self.pick(at)
+        if last not in self.model:
+            with pytest.raises(TraceNotFoundError):
+                traces.roots(after=last)
+            return
+        later = every[every.index(self.model[last]) + 1 :]
+        assert traces.roots(limit, last) == [trace for trace in later if trace.parent_id is None][:limit]
+        assert traces.query_by_tag(name, limit, last) == [trace for trace in later if name in trace.tags][:limit]
+        of_type = [trace for trace in later if trace.trace_type == trace_type]
+        assert traces.query_by_type(trace_type, limit, last) == of_type[:limit]
+        parent = self.model[last].parent_id
+        if parent is not None:
+            siblings = [trace for trace in later if trace.parent_id == parent]
+            assert traces.get_children(parent, limit, last) == siblings[:limit]
+
     @rule(before=st.integers(0, 20), length=st.integers(-1, 20), limit=limits)
     def query_time(self, before, length, limit):
         start = self.txn.now_us - before

@@ -1,0 +1,56 @@
+"""The run explorer: a local page on which people look at what agents did. The extra `ui` brings what it needs.
+
+    with inmem.ui.start(db) as explorer:  # beside the agent, in the same process
+        print(explorer.url)
+        ...
+
+`inmem ui DB` is `serve` on the command line. docs/explorer.md shows the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inmem.ui.server import Explorer
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from inmem import Database
+
+__all__ = ["Explorer", "serve", "start"]
+
+
+def start(database: Database | str | os.PathLike[str], *, port: int = 0) -> Explorer:
+    """Start an explorer in a thread of its own and return it; it listens when this returns, on loopback only.
+
+    Args:
+        database: a handle, whose commits are shown as they come; or the folder of a database whose owner may be another
+            process: it is opened for reading, and read again when it has changed.
+        port: to listen on; 0 takes a free one.
+
+    Raises:
+        StorageError: the folder cannot be opened.
+        OSError: the port is taken.
+        UsageError: that is no port.
+    """
+    return Explorer(database, port)
+
+
+def serve(
+    database: Database | str | os.PathLike[str], *, port: int = 0, on_start: Callable[[str], object] = print
+) -> None:
+    """Run an explorer until Ctrl-C, then stop it and return. Arguments and errors are those of `start`.
+
+    Args:
+        database: see `start`.
+        port: see `start`.
+        on_start: called with the address once the explorer listens.
+    """
+    with start(database, port=port) as explorer:
+        try:
+            on_start(explorer.url)
+            explorer.wait()
+        except KeyboardInterrupt:
+            return

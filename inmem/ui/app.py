@@ -1,0 +1,64 @@
+"""The explorer's addresses, and which page is behind each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from inmem.ui.about_page import show_about
+from inmem.ui.chain_page import show_chain
+from inmem.ui.desk import Desk
+from inmem.ui.events_page import show_event, show_events
+from inmem.ui.runs_page import show_runs, show_unregistered
+from inmem.ui.state_page import show_entry, show_state
+from inmem.ui.traces_page import show_trace, show_traces
+from inmem.ui.value_page import show_value
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from inmem.ui.desk import Look
+    from inmem.ui.jobs import Jobs
+    from inmem.ui.source import Source
+
+STATIC: Final = Path(__file__).parent / "static"
+
+
+def show_version(look: Look) -> Response:
+    """Say which version there is to see: what the pages ask twice a second to learn whether anything is new. O(1)."""
+    look.desk.source.refresh()
+    with look.database() as db:
+        return JSONResponse({"version": db.version})
+
+
+PAGES: Final = {
+    "": show_runs,
+    "runs": show_runs,
+    "unregistered": show_unregistered,
+    "events": show_events,
+    "event": show_event,
+    "traces": show_traces,
+    "trace": show_trace,
+    "state": show_state,
+    "entry": show_entry,
+    "about": show_about,
+    "chain": show_chain,
+    "value": show_value,
+    "version": show_version,
+}
+
+
+def make_app(source: Source, jobs: Jobs) -> Starlette:
+    """Return the explorer without its guard."""
+    desk = Desk(source, jobs)
+    routes = [Route(f"/{name}", desk.page(show), methods=["GET"]) for name, show in PAGES.items()]
+    return Starlette(
+        routes=[*routes, Mount("/static", StaticFiles(directory=STATIC))],
+        exception_handlers={HTTPException: desk.refuse, Exception: desk.refuse},
+    )

@@ -1,0 +1,199 @@
+"""What every page has at hand: the database, the query of its URL, and a way to answer."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse
+
+import inmem
+from inmem import DatabaseClosedError, InmemError, NotFoundError, UsageError
+from inmem.ui import formats
+from inmem.ui.values import name, one_line, pretty, preview, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from inmem import Database, Transaction
+    from inmem.ui.jobs import Jobs
+    from inmem.ui.source import Source
+
+_NUMBER_MAX: Final = 2**63 - 1
+
+
+class Desk:
+    """What all pages of one explorer share.
+
+    Args:
+        source: of the data.
+        jobs: what is done in the background.
+    """
+
+    def __init__(self, source: Source, jobs: Jobs) -> None:
+        self.source = source
+        self.jobs = jobs
+        # Everything that a template is given is text, and is escaped, unless values.py has made it.
+        self._templates = Environment(
+            loader=PackageLoader("inmem.ui"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        filters: dict[str, Callable[..., Any]] = self._templates.filters
+        filters |= {
+            "visible": visible,
+            "name": name,
+            "one_line": one_line,
+            "preview": preview,
+            "moment": formats.moment,
+            "iso": formats.iso,
+            "duration": formats.duration,
+            "thousands": "{:,}".format,
+            "key": _key,
+            "hex": _hex,
+            "typed": _typed,
+        }
+        names: dict[str, Any] = self._templates.globals
+        names |= {"link": link, "release": inmem.__version__}
+
+    def page(self, show: Callable[[Look], Response]) -> Callable[[Request], Response]:
+        """Return the endpoint that answers with what `show` makes of a request."""
+
+        def endpoint(request: Request) -> Response:
+            try:
+                return show(Look(self, request))
+            except InmemError as error:
+                raise HTTPException(_status_of(error), str(error)) from error
+
+        return endpoint
+
+    def render(self, template: str, facts: dict[str, Any], status: int = 200) -> HTMLResponse:
+        """Return a page made from a template."""
+        return HTMLResponse(self._templates.get_template(template).render(facts), status)
+
+    def refuse(self, _: Request, error: Exception) -> Response:
+        """Return the page that says why there is no other."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = error.detail if isinstance(error, HTTPException) else "a bug of the explorer"
+        return self.render("error.html", {"status": status, "detail": detail}, status)
+
+
+class Look:
+    """One look at the database: a request and what it takes to answer it.
+
+    Args:
+        desk: what all have.
+        request: the request.
+    """
+
+    def __init__(self, desk: Desk, request: Request) -> None:
+        self.desk = desk
+        self._query = request.query_params
+        self._version: int | None = None
+
+    def text(self, parameter: str) -> str | None:
+        """Return a parameter of the URL, or None if it is missing or empty."""
+        return self.given(parameter) or None
+
+    def given(self, parameter: str) -> str | None:
+        """Return a parameter of the URL, which may be empty, or None if it is missing.
+
+        Forms send names in hexadecimal, as ``run.hex``: a browser would change line breaks and NUL in what it sends.
+        """
+        encoded = self._query.get(f"{parameter}.hex")
+        if encoded is None:
+            return self._query.get(parameter)
+        try:
+            return bytes.fromhex(encoded).decode()
+        except ValueError:
+            raise HTTPException(400, f"{parameter}.hex is not UTF-8 in hexadecimal") from None
+
+    def texts(self, parameter: str) -> list[str]:
+        """Return a parameter that may be given several times."""
+        return [text for text in self._query.getlist(parameter) if text]
+
+    def required(self, parameter: str) -> str:
+        """Return a parameter that the page cannot do without; it may be empty."""
+        text = self.given(parameter)
+        if text is None:
+            raise HTTPException(400, f"the address lacks {parameter}=")
+        return text
+
+    def number(self, parameter: str) -> int | None:
+        """Return a parameter that is a number of at least 0, or None if it is missing or empty."""
+        text = self.text(parameter)
+        if text is None:
+            return None
+        if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > _NUMBER_MAX:
+            raise HTTPException(400, f"{parameter} is not a number of at least 0")
+        return int(text)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the page's script asks for the inner part of the page alone."""
+        return "part" in self._query
+
+    @contextmanager
+    def snapshot(self, run: str = "runs") -> Generator[Transaction]:
+        """Read one snapshot; the accessors mean `run`."""
+        self.desk.source.refresh()
+        with self.database() as db, db.begin(run) as txn:
+            # What the page says to be the state it shows: the oldest that it has read.
+            self._version = txn.start_version if self._version is None else min(self._version, txn.start_version)
+            yield txn
+
+    @contextmanager
+    def database(self) -> Generator[Database]:
+        """Hold a handle on the database."""
+        with self.desk.source.using() as db:
+            yield db
+
+    def render(self, template: str, **facts: Any) -> HTMLResponse:
+        """Return a page made from a template."""
+        with self.database() as db:
+            version = db.version if self._version is None else self._version
+            return self.desk.render(template, {"path": db.path, "version": version, **facts})
+
+
+def link(page: str, **query: object) -> str:
+    """Return the relative address of a page, with every character that could mean something escaped.
+
+    It begins with the name of a page of ours, whatever the query holds. A parameter that is None is left out.
+    """
+    return f"{page}?{urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)}"
+
+
+def shown_value(value: Any, all_of_it: str, chars_max: int | None = None) -> dict[str, Any]:
+    """Return a value for the template value.html: its HTML, and the address of all of it if it had to be cut."""
+    html, is_whole = pretty(value) if chars_max is None else pretty(value, chars_max)
+    return {"html": html, "all": None if is_whole else all_of_it}
+
+
+def _key(text: str) -> str:
+    """Return a name as an attribute can hold it, different for different names."""
+    return quote(text, safe="")
+
+
+def _hex(text: str) -> str:
+    return text.encode().hex()
+
+
+def _typed(text: str | None) -> str:
+    """Return what somebody has typed as it may stand in the field again; what nobody can type is left out."""
+    return text if text is not None and text.isprintable() else ""
+
+
+def _status_of(error: InmemError) -> int:
+    if isinstance(error, NotFoundError):
+        return 404
+    if isinstance(error, UsageError):
+        return 400
+    return 503 if isinstance(error, DatabaseClosedError) else 500

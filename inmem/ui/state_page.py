@@ -1,0 +1,148 @@
+"""Where a run stands: its cells and keys as they are, and what the log still knows of how they came to be so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse
+
+from inmem import CellNotFoundError, NotFoundError
+from inmem.actors.options import MEMORY
+from inmem.ui.desk import link, shown_value
+from inmem.ui.key_history import KINDS, history_of
+from inmem.ui.run_facts import facts_of
+from inmem.ui.values import preview
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from starlette.responses import Response
+
+    from inmem import Transaction
+    from inmem.ui.desk import Look
+    from inmem.ui.jobs import Progress
+    from inmem.ui.key_history import History, Past
+
+PAGE_ROWS: Final = 100
+"""Cells, and keys, on a page."""
+
+_HISTORY_CHARS: Final = 2000
+"""Of each earlier value: there may be hundreds on a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """A cell or key on one line: `time_us` is a cell's last change, or a key's deadline, or None."""
+
+    kind: str
+    name: str
+    version: int
+    time_us: int | None
+    value: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRows:
+    """A page of cells or keys: `more` is the address of the next one."""
+
+    rows: list[EntryRow]
+    more: str | None
+
+
+def show_state(look: Look) -> Response:
+    """Show a page of a run's cells, and one of its keys."""
+    run, prefix = look.required("run"), look.text("prefix")
+    cells_after, keys_after = look.text("cells"), look.text("keys")
+    with look.snapshot(run) as txn:
+        facts = facts_of(txn)
+        names = txn.cells.list(prefix, PAGE_ROWS + 1, cells_after)
+        cells = EntryRows(
+            [_cell_row(txn, name) for name in names[:PAGE_ROWS]],
+            link("state", run=run, prefix=prefix, cells=names[PAGE_ROWS - 1], keys=keys_after)
+            if len(names) > PAGE_ROWS
+            else None,
+        )
+        names = txn.kv.list(prefix, PAGE_ROWS + 1, keys_after)
+        keys = EntryRows(
+            [_key_row(txn, name) for name in names[:PAGE_ROWS]],
+            link("state", run=run, prefix=prefix, cells=cells_after, keys=names[PAGE_ROWS - 1])
+            if len(names) > PAGE_ROWS
+            else None,
+        )
+    # A name in full that is not there may have been: its page says where to look.
+    gone = [
+        link("entry", run=run, kind=kind, name=prefix)
+        for kind, page in (("cell", cells), ("key", keys))
+        if prefix is not None and prefix not in [row.name for row in page.rows]
+    ]
+    return look.render("state.html", run=facts, tab="state", cells=cells, keys=keys, prefix=prefix, gone=gone)
+
+
+def show_entry(look: Look) -> Response:
+    """Show one cell or key whole, and, with `history`, its past."""
+    run, kind, name = look.required("run"), look.required("kind"), look.required("name")
+    if kind not in KINDS:
+        raise HTTPException(400, "a kind is a cell or a key")
+    label = look.number("history")
+    with look.snapshot(run) as txn:
+        facts = facts_of(txn)
+        row, value = _entry(txn, kind, name)
+        version = txn.start_version
+    with look.database() as db:
+        path = None if db.path == MEMORY else db.path
+    job = look.desk.jobs.find(("history", run, kind, name))
+    if label is not None and path is not None:
+        folder = path
+
+        def read(progress: Progress) -> History:
+            return history_of(folder, run, kind, name, progress)
+
+        job = look.desk.jobs.start(("history", run, kind, name), label, read)
+        if not look.is_part:
+            return RedirectResponse(link("entry", run=run, kind=kind, name=name, past="1"), 303)
+
+    def shown_then(change: Past) -> dict[str, Any]:
+        return shown_value(change.value, link("value", run=run, at=change.version, **{kind: name}), _HISTORY_CHARS)
+
+    return look.render(
+        "entry.html",
+        part=look.is_part,
+        run=facts,
+        tab="state",
+        kind=kind,
+        name=name,
+        row=row,
+        whole=None if row is None else shown_value(value, link("value", run=run, **{kind: name})),
+        job=job,
+        now=version,
+        in_memory=path is None,
+        shown=shown_then,
+    )
+
+
+def _cell_row(txn: Transaction, name: str) -> EntryRow:
+    row, _ = _entry(txn, "cell", name)
+    if row is None:
+        raise CellNotFoundError(name)
+    return row
+
+
+def _key_row(txn: Transaction, name: str) -> EntryRow:
+    row, _ = _entry(txn, "key", name)
+    if row is None:
+        raise NotFoundError(f"there is no key {name!r}")
+    return row
+
+
+def _entry(txn: Transaction, kind: str, name: str) -> tuple[EntryRow | None, Any]:
+    """Return a cell or key on one line, and its value; None if it does not exist."""
+    if kind == "cell":
+        state = txn.cells.read(name)
+        if state is None:
+            return None, None
+        return EntryRow(kind, name, state.version, state.updated_at, preview(state.value)), state.value
+    found = txn.kv.get_versioned(name)
+    if found is None:
+        return None, None
+    return EntryRow(kind, name, found.version, found.expires_at, preview(found.value)), found.value

@@ -1,0 +1,109 @@
+"""Walking a run's traces as a tree, a page at a time, wherever the last page ended.
+
+A tree may be of any depth and width, so no page may look at a whole subtree. From one trace, the next in the order of a
+drawn tree is found with one look at an index each: its first child; else its next sibling; else that of its parent, and
+so on. Going back up a deep chain takes many looks and shows nothing, so looks are counted too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from inmem import Trace
+    from inmem.primitives.traces import TraceOperations
+
+_LOOKS_PER_ROW: Final = 4
+"""In a tree that is not made to be a nuisance, a row takes two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the tree a page ended.
+
+    Attributes:
+        trace_id: the trace.
+        depth: its depth, 0 for a root.
+        is_past: everything below it has been shown too.
+    """
+
+    trace_id: str
+    depth: int
+    is_past: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trace in the drawn tree; `has_children` is None where the page ended before that was seen."""
+
+    depth: int
+    trace: Trace
+    has_children: bool | None
+
+
+def walk_page(traces: TraceOperations, after: Place | None, limit: int) -> tuple[list[Row], Place | None]:
+    """Return at most `limit` rows behind `after`, and where the next page begins, or None at the end of the tree.
+
+    A page can be short, even empty, and not be the last. O(limit * log n), whatever the form of the tree.
+
+    Raises:
+        TraceNotFoundError: there is no such trace any more.
+    """
+    found: list[tuple[int, Trace]] = []
+    parents: dict[str, str | None] = {}
+    place = after
+    is_end = False
+    # One more than is shown: then it is known whether there is more, and whether the last row has children.
+    for _ in range(limit * _LOOKS_PER_ROW):
+        depth, trace = _look(traces, place, parents)
+        if trace is not None:
+            found.append((depth, trace))
+            parents[trace.id] = trace.parent_id
+            place = Place(trace.id, depth)
+        else:
+            place = _onward(traces, place, parents)
+            is_end = place is None
+        if is_end or len(found) > limit:
+            break
+    rows = [
+        Row(depth, trace, found[at + 1][0] > depth if at + 1 < len(found) else (False if is_end else None))
+        for at, (depth, trace) in enumerate(found[:limit])
+    ]
+    if len(found) > limit:
+        last = rows[-1]
+        place = Place(last.trace.id, last.depth)
+    return rows, place
+
+
+def _look(traces: TraceOperations, place: Place | None, parents: dict[str, str | None]) -> tuple[int, Trace | None]:
+    """Return the trace that a look from here finds, if any, and its depth."""
+    if place is None:
+        return 0, _first(traces.roots(1))
+    if not place.is_past:
+        return place.depth + 1, _first(traces.get_children(place.trace_id, 1))
+    parent = _parent(traces, place.trace_id, parents)
+    if parent is None:
+        return place.depth, _first(traces.roots(1, place.trace_id))
+    return place.depth, _first(traces.get_children(parent, 1, place.trace_id))
+
+
+def _onward(traces: TraceOperations, place: Place | None, parents: dict[str, str | None]) -> Place | None:
+    """Return the place to look from after a look that has found nothing; None at the end of the tree."""
+    if place is None:
+        return None
+    if not place.is_past:
+        return Place(place.trace_id, place.depth, is_past=True)
+    parent = _parent(traces, place.trace_id, parents)
+    return None if parent is None else Place(parent, max(place.depth - 1, 0), is_past=True)
+
+
+def _first(found: list[Trace]) -> Trace | None:
+    return found[0] if found else None
+
+
+def _parent(traces: TraceOperations, trace_id: str, parents: dict[str, str | None]) -> str | None:
+    if trace_id not in parents:
+        trace = traces.get(trace_id)
+        parents[trace_id] = None if trace is None else trace.parent_id
+    return parents[trace_id]

@@ -1,0 +1,66 @@
+"""A value whole, as plain text, however large it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import StreamingResponse
+
+from inmem import NotFoundError
+from inmem.ui.values import literal
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from inmem import Transaction
+    from inmem.ui.desk import Look
+
+
+def show_value(look: Look) -> Response:
+    """Send an event's payload, a field or the metadata of a trace, a cell or key, now or then, or a run's metadata."""
+    run = look.required("run")
+    at = look.number("at")
+    if at is not None:
+        value = _value_then(look, run, at)
+    else:
+        with look.snapshot(run) as txn:
+            value = _value_now(look, txn)
+    return StreamingResponse(literal(value), media_type="text/plain; charset=utf-8")
+
+
+def _value_now(look: Look, txn: Transaction) -> Any:
+    if (sequence := look.number("event")) is not None:
+        event = txn.events.read(sequence)
+        if event is not None:
+            return event.payload
+    elif (trace_id := look.given("trace")) is not None:
+        trace = txn.traces.get(trace_id)
+        field = look.text("field")
+        if trace is not None and field is None:
+            return trace.metadata
+        if trace is not None and field in type(trace.kind).__dataclass_fields__:
+            return getattr(trace.kind, field)
+    elif (name := look.given("cell")) is not None:
+        state = txn.cells.read(name)
+        if state is not None:
+            return state.value
+    elif (name := look.given("key")) is not None:
+        found = txn.kv.get_versioned(name)
+        if found is not None:
+            return found.value
+    else:
+        known = txn.runs.get_run(txn.run_id)
+        if known is not None:
+            return known.metadata
+    raise NotFoundError("there is no such value")
+
+
+def _value_then(look: Look, run: str, version: int) -> Any:
+    """Return what a cell or key was, if its history is still at hand."""
+    kind = "key" if look.given("cell") is None else "cell"
+    job = look.desk.jobs.find(("history", run, kind, look.required(kind)))
+    if job is not None and job.result is not None:
+        for change in job.result.changes:
+            if change.version == version and not change.is_deleted:
+                return change.value
+    raise NotFoundError("that history is not at hand any more: look it up again")

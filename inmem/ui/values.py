@@ -1,0 +1,207 @@
+"""Showing stored values: faithfully, and as text whatever they hold.
+
+Everything is written as Python would write it, so that 1, 1.0, True, "1" and b"1" look different, with one rule for
+text: a character that is not to be seen, or that would move what stands around it, is shown as its escape. That covers
+control characters, NUL, marks that turn the direction of writing, and spaces of no width.
+
+    preview     one line, cut after some characters
+    pretty      nested lists as HTML, cut after some characters
+    literal     all of it, as text that Python reads back as the same value
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any, Final
+
+from markupsafe import Markup, escape
+
+from inmem.json_values import is_list, is_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PREVIEW_CHARS_MAX: Final = 240
+"""More than a line of a wide window."""
+
+PRETTY_CHARS_MAX: Final = 20_000
+"""What a browser shows without a pause, many times over; the rest is one link away."""
+
+_ITEM_CHARS: Final = 20
+"""What an item of a list or dict counts as beside its own characters, for the markup around it."""
+
+_LINE_CHARS_MAX: Final = 100
+"""Text longer than that, or of several lines, gets a block of its own."""
+
+_CHUNK_CHARS: Final = 65_536
+"""Literals are made in pieces, so that a value of megabytes is never held twice."""
+
+_OF_TEXT: Final = "\n\t\u200c\u200d"
+"""Line breaks, tabs, and what joins or parts letters and emoji: in names they only serve to deceive."""
+
+# What may need an escape: everything but printable ASCII. Most text never gets past this.
+_SUSPECT: Final = re.compile(r"[^ -~]")
+_QUOTED_ASCII: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})
+
+
+def visible(text: str, *, lines: bool = False) -> Markup:
+    """Return the text with every character that is not to be seen as a marked escape. O(len(text)).
+
+    Args:
+        text: anything.
+        lines: whether the text is for reading, so that line breaks, tabs and joiners stay what they are.
+    """
+
+    def marked(match: re.Match[str]) -> str:
+        char = match[0]
+        if _is_visible(char) or (lines and char in _OF_TEXT):
+            return char
+        return f'<span class="esc">{_escape_of(char)}</span>'
+
+    return Markup(_SUSPECT.sub(marked, str(escape(text))))  # noqa: S704  escaped before anything is marked
+
+
+def name(text: str, chars_max: int | None = None) -> Markup:
+    """Return a name so that it can be seen, and be told from every other: blank ones are put in quotes.
+
+    Args:
+        text: the name.
+        chars_max: it is cut to so many characters.
+    """
+    if not text.strip():
+        return Markup('<span class="blank">{}</span>').format(_quoted(text))
+    return visible(text if chars_max is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…")
+
+
+def one_line(text: str, chars_max: int) -> Markup:
+    """Return the beginning of a text on one line, its line breaks as blanks."""
+    start = " ".join(text[: 2 * chars_max].split())
+    return name(start, chars_max) if start else visible("")
+
+
+def preview(value: Any, chars_max: int = PREVIEW_CHARS_MAX) -> Markup:
+    """Return the beginning of a value on one line. O(chars_max), whatever the size of the value."""
+    shown: list[str] = []
+    left = chars_max
+    for piece in _pieces(value, chars_max):
+        shown.append(piece)
+        left -= len(piece)
+        if left < 0:
+            break
+    text = "".join(shown)
+    # The pieces are escaped as Python escapes; what is left to do is HTML.
+    return escape(text if left >= 0 else f"{text[: chars_max - 1]}…")
+
+
+def literal(value: Any) -> Iterator[str]:
+    """Yield the whole value as a Python literal, in chunks of some 64 KB; `nan` and `inf` stand for themselves."""
+    chunk: list[str] = []
+    size = 0
+    for piece in _pieces(value, None):
+        chunk.append(piece)
+        size += len(piece)
+        if size >= _CHUNK_CHARS:
+            yield "".join(chunk)
+            chunk, size = [], 0
+    yield "".join(chunk)
+
+
+def pretty(value: Any, chars_max: int = PRETTY_CHARS_MAX) -> tuple[Markup, bool]:
+    """Return a value as nested lists, and whether that is all of it. O(chars_max), whatever the size of the value."""
+    writer = _Pretty(chars_max)
+    writer.write(value)
+    return Markup("".join(writer.parts)), not writer.is_cut  # noqa: S704  every part is escaped or markup of ours
+
+
+def _is_visible(char: str) -> bool:
+    # Spaces of every width are not printable by Python's rule, but harmless.
+    return char.isprintable() or unicodedata.category(char) == "Zs"
+
+
+def _escape_of(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def _quoted(text: str) -> str:
+    """Return the text as a Python string literal in double quotes."""
+    escaped = text.translate(_QUOTED_ASCII)
+    return f'"{_SUSPECT.sub(lambda match: match[0] if _is_visible(match[0]) else _escape_of(match[0]), escaped)}"'
+
+
+def _scalar(value: Any, chars_max: int | None) -> str:
+    if isinstance(value, str):
+        return _quoted(value[:chars_max])
+    if isinstance(value, bytes):
+        return repr(value[:chars_max])
+    return repr(value)
+
+
+def _pieces(value: Any, chars_max: int | None) -> Iterator[str]:
+    """Yield the parts of a literal; text and bytes are cut to `chars_max`, if any. Values are of limited depth."""
+    if is_object(value):
+        yield "{"
+        for at, (key, item) in enumerate(value.items()):
+            yield f"{', ' if at else ''}{_scalar(key, chars_max)}: "
+            yield from _pieces(item, chars_max)
+        yield "}"
+    elif is_list(value):
+        yield "["
+        for at, item in enumerate(value):
+            if at:
+                yield ", "
+            yield from _pieces(item, chars_max)
+        yield "]"
+    else:
+        yield _scalar(value, chars_max)
+
+
+class _Pretty:
+    """Writes nested lists until its characters are used up."""
+
+    def __init__(self, chars_max: int) -> None:
+        self.parts: list[str] = []
+        self.is_cut = False
+        self._left = chars_max
+
+    def write(self, value: Any) -> None:
+        """Write one value."""
+        if is_object(value) and value:
+            self._write_items("ul", "dict", value.items())
+        elif is_list(value) and value:
+            self._write_items("ol", "list", ((None, item) for item in value))
+        elif isinstance(value, str):
+            self._write_text(value)
+        else:
+            text = _scalar(value, self._left + 1)
+            name = "bytes" if isinstance(value, bytes) else "scalar"
+            self.parts.append(f'<code class="{name}">{escape(self._cut(text))}</code>')
+
+    def _write_items(self, element: str, name: str, items: Iterable[tuple[str | None, Any]]) -> None:
+        self.parts.append(f'<{element} class="{name}">')
+        for key, item in items:
+            if self._left <= 0:
+                self.is_cut = True
+                self.parts.append('<li class="cut">…</li>')
+                break
+            self._left -= _ITEM_CHARS
+            self.parts.append("<li>")
+            if key is not None:
+                self.parts.append(f'<span class="key">{visible(self._cut(key))}</span> ')
+            self.write(item)
+            self.parts.append("</li>")
+        self.parts.append(f"</{element}>")
+
+    def _write_text(self, text: str) -> None:
+        cut = self._cut(text)
+        if "\n" in cut or len(cut) > _LINE_CHARS_MAX:
+            self.parts.append(f'<pre class="text">\n{visible(cut, lines=True)}</pre>')
+        else:
+            self.parts.append(f'<code class="str">{escape(_quoted(cut))}</code>')
+
+    def _cut(self, text: str) -> str:
+        if len(text) > self._left:
+            self.is_cut = True
+            text = f"{text[: max(self._left, 0)]}…"
+        self._left -= len(text)
+        return text

@@ -1,0 +1,239 @@
+"""The explorer as a server: where it listens, what it shows while others write, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("uvicorn", reason="the explorer is an extra")
+
+import inmem
+import inmem.ui
+from inmem.ui import source as source_module
+
+
+def get(address):
+    # Not what the environment may say about proxies: this is loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(address, timeout=30) as answer:
+        return answer.read().decode()
+
+
+def ours():
+    """The explorer's threads. Those in which pages are made are their library's, and end a moment later."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("inmem-ui")}
+
+
+def version_at(url):
+    return json.loads(get(f"{url}version"))["version"]
+
+
+def test_it_listens_on_loopback_alone_with_a_token_of_its_own(db):
+    with inmem.ui.start(db) as one, inmem.ui.start(db) as other:
+        assert one._socket.getsockname()[0] == "127.0.0.1"
+        assert len(one.url.split("/")[3]) >= 32
+        assert one.url.split("/")[3] != other.url.split("/")[3]
+        assert one.url.split("/")[3] not in repr(one)
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            get(one.url.replace(one.url.split("/")[3], other.url.split("/")[3]))
+        assert "No runs yet" in get(one.url)
+
+
+def test_small_answers_are_not_held_back(db):
+    # asyncio sees to it where the socket says that it is TCP: Nagle's algorithm costs 40 ms an answer.
+    with inmem.ui.start(db) as explorer:
+        assert explorer._socket.proto == socket.IPPROTO_TCP
+
+
+def test_it_stops_cleanly_and_leaves_the_database_open(db):
+    before = ours()
+    explorer = inmem.ui.start(db)
+    port = explorer._socket.getsockname()[1]
+    get(explorer.url)
+    explorer.stop()
+    explorer.stop()
+    explorer.wait()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    assert ours() <= before
+    db.put("run", "k", 1)
+
+
+def test_it_stops_while_something_is_being_found_out(db):
+    db.events.append_many("run", [("e", at) for at in range(5_000)])
+    before = ours()
+    explorer = inmem.ui.start(db)
+    get(f"{explorer.url}chain?run=run&go=5000")
+    explorer.stop()
+    assert ours() <= before
+
+
+def test_a_port_that_is_taken_is_an_error_of_the_caller(tmp_path):
+    inmem.open(tmp_path / "db").close()
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
+        inmem.ui.start(tmp_path / "db", port=taken.getsockname()[1])
+    for port in (-1, 65536, "80", True):
+        with pytest.raises(inmem.UsageError, match=r"^port: "):
+            inmem.ui.start(tmp_path / "db", port=port)
+    with pytest.raises(inmem.DatabaseNotFoundError):
+        inmem.ui.start(tmp_path / "none")
+
+
+def test_commits_of_this_process_are_shown_at_once(db):
+    with inmem.ui.start(db) as explorer:
+        for at in range(5):
+            version = db.events.append("run", "e", {"n": at}) and db.version
+            assert version_at(explorer.url) == version
+            assert f'data-key="{at}"' in get(f"{explorer.url}events?run=run")
+
+
+def test_readers_and_writers_do_not_disturb_each_other(db):
+    done = threading.Event()
+    failures = []
+
+    def write():
+        at = 0
+        while not done.is_set():
+            at += 1
+            db.events.append("run", "e", at)
+            db.cells.set("run", "at", at)
+
+    def read(pages):
+        try:
+            for page in pages:
+                get(explorer.url + page)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is what this test is about
+            failures.append(error)
+
+    db.begin_run("run")
+    with inmem.ui.start(db) as explorer:
+        pages = ["runs", "events?run=run&from=end", "state?run=run", "about?run=run", "version", "chain?run=run&go=1"]
+        writer = threading.Thread(target=write)
+        readers = [threading.Thread(target=read, args=(pages * 4,)) for _ in range(4)]
+        for thread in (writer, *readers):
+            thread.start()
+        for reader in readers:
+            reader.join()
+        done.set()
+        writer.join()
+    assert failures == []
+    assert db.verify().is_valid
+
+
+def test_commits_of_another_process_are_shown_soon(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_module, "_PAUSE_S_MIN", 0)
+    monkeypatch.setattr(source_module, "_PAUSE_PER_READING", 0)
+    with inmem.open(tmp_path / "db", durability="never") as owner:
+        owner.events.append("run", "e", "first")
+        with inmem.ui.start(tmp_path / "db") as explorer:
+            assert "first" in get(f"{explorer.url}events?run=run")
+            for at in range(3):
+                owner.events.append("run", "e", f"later {at}")
+                if at == 1:
+                    owner.checkpoint()
+                while version_at(explorer.url) < owner.version:
+                    pass
+                assert f"later {at}" in get(f"{explorer.url}events?run=run")
+        owner.put("run", "k", 1)
+    # The explorer has held nothing of it back.
+    with inmem.open(tmp_path / "db") as owner:
+        assert owner.get("run", "k") == 1
+
+
+def test_what_was_read_stays_good_when_the_folder_cannot_be_read_any_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_module, "_PAUSE_S_MIN", 0)
+    monkeypatch.setattr(source_module, "_PAUSE_PER_READING", 0)
+    with inmem.open(tmp_path / "db") as owner:
+        owner.events.append("run", "e", "first")
+    source = source_module.Source(tmp_path / "db")
+    [log] = [path for path in (tmp_path / "db").iterdir() if path.name.endswith("1.wal")]
+    content = log.read_bytes()
+    log.write_bytes(content[:70] + bytes([content[70] ^ 1]) + content[71:] + b"x")
+    source.refresh()
+    while source._refreshing is not None:
+        pass
+    with source.using() as held:
+        assert held.events.len("run") == 1
+        log.write_bytes(content)
+        (tmp_path / "db" / "note").write_text("something new", encoding="utf-8")
+        source.refresh()
+        while source._refreshing is not None:
+            pass
+        # The handle that is held is not closed under its user.
+        assert held.events.len("run") == 1
+    with source.using() as renewed:
+        assert renewed is not held
+    with pytest.raises(inmem.DatabaseClosedError):
+        held.events.len("run")
+    source.close()
+    source.refresh()
+    with pytest.raises(inmem.DatabaseClosedError):
+        renewed.events.len("run")
+
+
+def environment():
+    found_in = str(Path(inmem.__file__).parent.parent)
+    return {**os.environ, "PYTHONPATH": found_in}
+
+
+def test_the_command_prints_the_address_and_ctrl_c_ends_it(tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.runs.create_run("run-of-the-command")
+    command = [sys.executable, "-m", "inmem", "ui", str(tmp_path / "db")]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    url = process.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:")
+    assert "run-of-the-command" in get(url)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout, stderr) == (0, "", "")
+
+
+def test_the_command_opens_a_browser_only_if_told_to(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from inmem.cli.app import app
+
+    inmem.open(tmp_path / "db").close()
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr(inmem.ui.Explorer, "wait", lambda self: None)
+    for options, count in (((), 0), (("--open",), 1)):
+        result = CliRunner().invoke(app, ["ui", str(tmp_path / "db"), *options])
+        assert result.exit_code == 0
+        assert len(opened) == count
+    assert opened == [result.output.strip()]
+
+
+def test_without_the_extra_it_says_what_is_missing(tmp_path):
+    inmem.open(tmp_path / "db").close()
+    hide = "import sys; sys.modules['starlette'] = None; from inmem.__main__ import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", hide, "ui", str(tmp_path / "db")],
+        env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        "inmem: error: the explorer needs jinja2, starlette and uvicorn: pip install 'inmem[cli,ui]'\n"
+    )
+
+
+def test_serving_ends_with_ctrl_c_and_stops_what_it_has_started(db, monkeypatch):
+    urls = []
+
+    def interrupted(explorer):
+        assert "No runs yet" in get(explorer.url)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inmem.ui.Explorer, "wait", interrupted)
+    inmem.ui.serve(db, on_start=urls.append)
+    with pytest.raises(urllib.error.URLError):
+        get(urls[0])

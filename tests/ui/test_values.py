@@ -1,0 +1,120 @@
+import html
+import math
+import re
+import struct
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+pytest.importorskip("starlette", reason="the explorer is an extra")
+pytest.importorskip("httpx2", reason="starlette's test client needs it")
+
+from inmem.engine.codec import decode_value, encode_value
+from inmem.ui.formats import duration, iso, moment
+from inmem.ui.values import literal, name, one_line, pretty, preview, visible
+from tests.ui.site import Page
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | texts | st.binary()
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(texts, inner))
+
+
+@given(value=values)
+@example(
+    value=["\x00", "\u202e", "'\"\\", b"\x00\xff'\"", -0.0, math.nan, -math.inf, 2**63 - 1, {"": {}}, [], 1.0, True]
+)
+def test_a_literal_is_the_value_and_shows_nothing_invisible(value):
+    text = "".join(literal(value))
+    assert encode_value(eval(text, {"nan": math.nan, "inf": math.inf})) == encode_value(_plain_nan(value))
+    assert all(char.isprintable() or char.isspace() for char in text)
+    assert "\n" not in text
+
+
+def _plain_nan(value):
+    """Every NaN as the one that `nan` names: a literal does not tell them apart."""
+    if isinstance(value, float) and math.isnan(value):
+        return math.nan
+    if isinstance(value, list):
+        return [_plain_nan(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain_nan(item) for key, item in value.items()}
+    return value
+
+
+@given(value=values, chars_max=st.integers(1, 400))
+def test_a_preview_is_the_beginning_of_the_literal(value, chars_max):
+    whole = "".join(literal(value))
+    shown = Page(preview(value, chars_max)).text
+    assert len(shown) <= chars_max
+    assert shown == whole or (shown.endswith("…") and whole.startswith(shown[:-1]))
+
+
+@given(value=values, chars_max=st.integers(0, 2000))
+def test_pretty_is_markup_of_ours_around_text_and_says_whether_it_is_cut(value, chars_max):
+    shown, is_whole = pretty(value, chars_max)
+    Page(shown)
+    assert is_whole or "…" in shown
+    everything, _ = pretty(value, 10**9)
+    assert not is_whole or shown == everything
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 5_000_000, [1] * 500_000, {str(at): at for at in range(200_000)}, b"x" * 5_000_000]
+)
+def test_what_is_shown_of_a_huge_value_is_small(value):
+    assert len(preview(value)) < 2_000
+    shown, is_whole = pretty(value)
+    assert not is_whole
+    assert len(shown) < 200_000
+
+
+@given(text=texts)
+def test_visible_text_is_harmless_and_nothing_of_it_is_lost(text):
+    shown = visible(text)
+    assert all(char.isprintable() or char.isspace() for char in Page(shown).text)
+    restored = re.sub(
+        r'<span class="esc">(.*?)</span>', lambda match: match[1].encode().decode("unicode_escape"), shown
+    )
+    assert html.unescape(restored) == text
+
+
+def test_what_is_invisible_is_marked():
+    assert visible("a\x00b") == 'a<span class="esc">\\x00</span>b'
+    assert visible("\u202e") == '<span class="esc">\\u202e</span>'
+    assert visible("<b>&\"'") == "&lt;b&gt;&amp;&#34;&#39;"
+    assert visible("a\nb\t👩\u200d🚀", lines=True) == "a\nb\t👩\u200d🚀"
+    assert visible("\r\x1b[2J", lines=True) == '<span class="esc">\\r</span><span class="esc">\\x1b</span>[2J'
+
+
+def test_blank_names_can_be_seen():
+    assert name("") == '<span class="blank">&#34;&#34;</span>'
+    assert name("  ") == '<span class="blank">&#34;  &#34;</span>'
+    assert name("abcdef", 4) == "abc…"
+    assert one_line("a\n  b\tc", 10) == "a b c"
+    assert one_line("abcdef\n" * 10, 4) == "abc…"
+
+
+def test_types_look_different():
+    assert [preview(value) for value in (1, 1.0, True, None, "1", b"1")] == [
+        "1", "1.0", "True", "None", "&#34;1&#34;", "b&#39;1&#39;",
+    ]  # fmt: skip
+    assert preview(struct.unpack(">d", bytes.fromhex("8000000000000000"))[0]) == "-0.0"
+    assert preview(decode_value(encode_value((1, 2)))) == "[1, 2]"
+
+
+@pytest.mark.parametrize(
+    ("span_us", "shown"),
+    [
+        (0, "0 µs"), (999, "999 µs"), (1000, "1 ms"), (12_345, "12.3 ms"), (999_600, "1 s"), (12_340_000, "12.3 s"),
+        (61_000_000, "1 min 1 s"), (3_700_000_000, "1 h 1 min"), (200_000_000_000, "2 d 7 h"), (-1000, "-1 ms"),
+        (math.inf, "∞"), (2**63 * 1000, "106,751,991,167 d 7 h"),
+    ],
+)  # fmt: skip
+def test_durations_read_well(span_us, shown):
+    assert duration(span_us) == shown
+
+
+def test_times_past_the_end_of_the_calendar_are_numbers():
+    assert (moment(0), iso(0)) == ("1970-01-01 00:00:00.000", "1970-01-01T00:00:00+00:00")
+    assert (moment(2**63 - 1), iso(2**63 - 1)) == ("9223372036854775807 µs", "")
