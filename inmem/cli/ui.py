@@ -10,17 +10,17 @@ from inmem.cli.errors import WRONG_USAGE, say_error
 from inmem.cli.reading import database_argument
 
 
-@click.command(epilog="Example: inmem ui agents.db --open")
+@click.command(epilog="Example: inmem ui demo/harbour.db --open")
 @database_argument
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Listen on port N; default: a free one."
 )
 @click.option("--open", "opens_browser", is_flag=True, help="Open the page in the browser.")
 def ui(*, database: str, port: int, opens_browser: bool) -> None:
-    """Serve a page for looking at the runs of DB, on this machine only, and print its address.
+    """Serve a page on this machine that shows the runs of DB.
 
-    The address holds a secret: whoever knows it can read all of DB while this runs. Nothing is written to DB; what its
-    owner writes meanwhile is shown. Ctrl-C ends it.
+    Its address is printed. It holds a secret: whoever knows it can read all of DB while this runs. Nothing is
+    written to DB; what its owner writes meanwhile is shown. Ctrl-C ends it.
     """
     try:
         from inmem.ui import serve  # noqa: PLC0415  an extra of its own: without it this is the place to say so
