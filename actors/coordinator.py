@@ -254,7 +254,8 @@ class Coordinator(StoreActor):
         self._continue_draining()
 
     def _begin(self) -> Begun:
-        snapshot = self._pipeline.published
+        # Beside another owner, this is newer than what went through the pipeline.
+        snapshot = self._published.snapshot
         now_us = self._clock.now_us()
         transaction_id = self.registry.begin(snapshot.version, now_us)
         return Begun(transaction_id, snapshot, now_us, Lease(self.ref, transaction_id))

@@ -14,6 +14,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, TypeVar
 
+from inmem.actors.folder_view import FolderView, read_from
 from inmem.engine.errors import (
     DatabaseLockedError,
     DatabaseNotFoundError,
@@ -128,9 +129,17 @@ class FolderDisk:
         """Return the names in the folder, sorted."""
         return sorted(self._guard(lambda: os.listdir(self._path)))
 
-    def read(self, name: str) -> bytes:
-        """Return the whole content of a file."""
-        return self._guard(lambda: _read(self._join(name)))
+    def read(self, name: str, offset: int = 0) -> bytes:
+        """Return the content of a file from `offset` on."""
+        return self._guard(lambda: _with_descriptor(self._join(name), os.O_RDONLY, lambda fd: read_from(fd, offset)))
+
+    def view(self) -> FolderView:
+        """Return the segments and checkpoints there are now; they can be read whoever removes them meanwhile.
+
+        Raises:
+            StorageError: they cannot be opened.
+        """
+        return self._guard(lambda: FolderView(self._path))
 
     def create(self, name: str) -> LogFile:
         """Create a file that must not exist yet."""
@@ -226,16 +235,6 @@ def storage_error(error: OSError, path: str) -> StorageError:
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return ReadOnlyError(text)
     return StorageError(text)
-
-
-def _read(path: str) -> bytes:
-    def read_all(descriptor: int) -> bytes:
-        pieces: list[bytes] = []
-        while piece := os.read(descriptor, 1 << 24):
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    return _with_descriptor(path, os.O_RDONLY, read_all)
 
 
 def _cut(descriptor: int, size: int) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.log_disk import create_segment
-from inmem.engine.errors import CorruptionError, FormatVersionError, StorageError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.log_folder import path_of, read_segment, segment_name, torn_name
 from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame, read_frames
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
     from inmem.engine.ports import Disk
     from inmem.engine.recovery import LogPosition, Recovered
-
-READ_ONLY_ATTEMPTS = 50
-"""How often a reader beside the owner looks at the folder anew because files changed under it."""
 
 log = QuietLogger("inmem.recovery")
 
@@ -112,25 +108,6 @@ def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:
         if torn.offset == 0:
             disk.rename(torn.name, torn_name(torn.name, 0))
             disk.sync_names()
-
-
-def read_beside_owner(disk: Disk, shards: int) -> Recovered:
-    """Recover from a folder that its owner may be changing: when files change while they are read, look again.
-
-    Raises:
-        CorruptionError, FormatVersionError, StorageError: as `recover`.
-    """
-    for _ in range(READ_ONLY_ATTEMPTS - 1):
-        names = disk.names()
-        try:
-            return recover(disk, shards)[0]
-        except (CorruptionError, FormatVersionError):
-            if disk.names() == names:
-                break
-        except StorageError:
-            # A file that was listed is gone: the owner has finished a checkpoint meanwhile.
-            continue
-    return recover(disk, shards)[0]
 
 
 @contextlib.contextmanager

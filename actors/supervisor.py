@@ -30,7 +30,8 @@ from inmem.actors.directory import Directory
 from inmem.actors.environment import StoreClock
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.folder_disk import storage_error
-from inmem.actors.log_opening import open_log, paused_collection, read_beside_owner
+from inmem.actors.follower import Follower
+from inmem.actors.log_opening import open_log, paused_collection
 from inmem.actors.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import (
     ActorFailed,
@@ -41,6 +42,7 @@ from inmem.actors.messages.control import (
     Open,
     PrimitiveDrained,
     Recover,
+    Refresh,
     Resume,
     Retire,
 )
@@ -136,6 +138,7 @@ class Supervisor(StoreActor):
         )
         self._core.serve(self._primitives.reaper.ref)
         self._directory = self._make_directory()
+        self._follower: Follower | None = None
         self._recovering: list[Owed] = []
         self._closers: list[Owed] = []
         self._closing: tuple[MailboxRef, Any] | None = None
@@ -182,6 +185,8 @@ class Supervisor(StoreActor):
                 self._limit.forget()
                 self._core.fail(None, None)
                 return LATER
+            case Refresh():
+                return self._refresh()
             case _:
                 raise UsageError(f"the store does not handle {type(message).__name__}")
         return None
@@ -252,13 +257,25 @@ class Supervisor(StoreActor):
         disk = self._core.disk = self._open_disk()
         try:
             with paused_collection():
-                return (read_beside_owner(disk, shards), None) if self._options.read_only else open_log(disk, shards)
+                if not self._options.read_only:
+                    return open_log(disk, shards)
+                self._follower = Follower(disk, shards)
+                return self._follower.open(), None
         except OSError as error:
             disk.close()
             raise storage_error(error, self._options.path) from error
         except BaseException:
             disk.close()
             raise
+
+    def _refresh(self) -> int:
+        """Move on to what the owner has committed since. Whoever has begun a transaction keeps what it sees."""
+        if self._follower is not None:
+            with paused_collection():
+                advance = self._follower.advance()
+            self._clock.floor_us = max(self._clock.floor_us, advance.time_floor_us)
+            self._core.follow(advance)
+        return self._published.snapshot.version
 
     # Failure.
 

@@ -20,7 +20,7 @@ from inmem.engine.log_format import SegmentHeader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from inmem.engine.ports import Disk
+    from inmem.engine.ports import Folder
 
 TEMPORARY_SUFFIX: Final = ".tmp"
 
@@ -79,12 +79,12 @@ class SegmentFile(NamedTuple):
     data: bytes
 
 
-def path_of(disk: Disk, name: str) -> str:
+def path_of(disk: Folder, name: str) -> str:
     """Return what to call the file in messages."""
     return f"{disk.path}/{name}"
 
 
-def read_segment(disk: Disk, number: int, *, is_last: bool) -> SegmentFile:
+def read_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
     """Return a segment with its header decoded.
 
     Raises:
@@ -100,7 +100,7 @@ def read_segment(disk: Disk, number: int, *, is_last: bool) -> SegmentFile:
     return SegmentFile(number, name, path, header, data)
 
 
-def linked_segments(disk: Disk, numbers: Sequence[int]) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
+def linked_segments(disk: Folder, numbers: Sequence[int]) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
     """Yield each segment together with the one after it, reading every file once and holding two at a time.
 
     Args:

@@ -181,17 +181,35 @@ class FrameReader:
         is_closed: the last frame is a CLOSE.
         synced: bytes of the segment that were durable when the last frame was written.
         torn: what lies behind `end`, if anything does.
+        last: where the last frame begins, 0 if there is none.
+        base: where the data that it reads begins in the segment.
     """
 
-    __slots__ = ("_data", "_valid_end", "end", "header", "is_closed", "path", "synced", "torn", "version")
+    __slots__ = (
+        "_data",
+        "_valid_end",
+        "base",
+        "end",
+        "header",
+        "is_closed",
+        "last",
+        "path",
+        "synced",
+        "torn",
+        "version",
+    )
 
-    def __init__(self, data: bytes, header: SegmentHeader, path: str, valid_end: int | None) -> None:
+    def __init__(
+        self, data: bytes, header: SegmentHeader, path: str, valid_end: int | None, base: int, version: int
+    ) -> None:
         self._data: Final = data
         self._valid_end: Final = valid_end
+        self.base: Final = base
         self.header: Final = header
         self.path: Final = path
-        self.end = HEADER_BYTES
-        self.version = header.base_version
+        self.end = max(base, HEADER_BYTES)
+        self.last = 0
+        self.version = version
         self.is_closed = False
         self.synced = HEADER_BYTES
         self.torn: TornTail | None = None
@@ -202,12 +220,12 @@ class FrameReader:
         Raises:
             CorruptionError: by rule 1 or 2 of the module, data that counted is damaged.
         """
-        data = self._data
-        valid_end = self._valid_end
-        limit = len(data) if valid_end is None else min(len(data), valid_end)
+        # Offsets in here are those in `data`, which begins at `base` of the segment.
+        data, base, valid_end = self._data, self.base, self._valid_end
+        limit = len(data) if valid_end is None else min(len(data), valid_end - base)
         seed = self.header.seed
         unpack_header = _FRAME_HEADER.unpack_from
-        offset = self.end
+        offset = self.end - base
         version = self.version
         reason = ""
         while offset < limit:
@@ -231,7 +249,7 @@ class FrameReader:
             if magic != _FRAME_MAGIC or flags or length > FRAME_BYTES_MAX or (kind != _COMMIT and not is_close):
                 reason = "the frame is of an unknown kind"
                 break
-            if synced > offset:
+            if synced > base + offset:
                 reason = f"the frame takes {synced} bytes before it for durable"
                 break
             if self.is_closed:
@@ -243,39 +261,46 @@ class FrameReader:
             # A frame counts before its taker sees it, so that a taker may stop at any.
             self.version = version = new_version
             self.is_closed = is_close
-            self.end = end
+            self.last = base + offset
+            self.end = base + end
             self.synced = synced
-            yield Frame(offset, kind, new_version, payload)
+            yield Frame(self.last, kind, new_version, payload)
             offset = end
         if valid_end is None:
             if reason:
                 self.torn = self._judge_tail(reason)
-        elif offset != valid_end:
-            raise CorruptionError(self.path, offset, reason or f"of {valid_end} bytes that count no more are there")
+        elif self.end != valid_end:
+            raise CorruptionError(self.path, self.end, reason or f"of {valid_end} bytes that count no more are there")
 
     def _judge_tail(self, reason: str) -> TornTail:
         """Apply rules 2 and 3 to what begins with an invalid frame at `end`."""
         data = self._data
+        base = self.base
         end = self.end
         seed = self.header.seed
         last = len(data) - FRAME_HEADER_BYTES
-        at = data.find(_FRAME_MAGIC_BYTES, end + 1)
+        at = data.find(_FRAME_MAGIC_BYTES, end - base + 1)
         while 0 <= at <= last:
             *_, synced, _, header_crc = _FRAME_HEADER.unpack_from(data, at)
             # The payload may be missing: a header that was written says what was durable before it.
             if synced > end and crc32(data[at : at + FRAME_HEADER_BYTES - 4], seed) == header_crc:
-                raise CorruptionError(self.path, end, f"{reason}, yet the frame at {at} followed once it was durable")
+                followed = f"the frame at {base + at} followed once it was durable"
+                raise CorruptionError(self.path, end, f"{reason}, yet {followed}")
             at = data.find(_FRAME_MAGIC_BYTES, at + 1)
-        return TornTail(end, len(data) - end, reason)
+        return TornTail(end, base + len(data) - end, reason)
 
 
-def read_frames(data: bytes, header: SegmentHeader, path: str, valid_end: int | None) -> FrameReader:
+def read_frames(
+    data: bytes, header: SegmentHeader, path: str, valid_end: int | None, *, base: int = 0, version: int | None = None
+) -> FrameReader:
     """Return a reader of the segment's frames.
 
     Args:
-        data: the whole segment, header included.
-        header: decoded from it.
+        data: the segment from `base` on, which is all of it unless something else is said.
+        header: of the segment.
         path: for messages.
         valid_end: `previous_end` of the next segment, or None if there is no next one.
+        base: where the frame begins that is the first to be read; 0 for the segment's first one.
+        version: of the frame before that one; None for the segment's first one.
     """
-    return FrameReader(data, header, path, valid_end)
+    return FrameReader(data, header, path, valid_end, base, header.base_version if version is None else version)

@@ -6,7 +6,10 @@ reaches for the real ones.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 
 class Clock(Protocol):
@@ -54,8 +57,8 @@ class AppendFile(Protocol):
         ...
 
 
-class Disk(Protocol):
-    """One database's folder. Names are plain file names that the store itself made up."""
+class Folder(Protocol):
+    """What reading a database's folder takes. Names are plain file names that the store itself made up."""
 
     @property
     def path(self) -> str:
@@ -66,8 +69,16 @@ class Disk(Protocol):
         """Return the names in the folder, sorted."""
         ...
 
-    def read(self, name: str) -> bytes:
-        """Return the whole content of a file."""
+    def read(self, name: str, offset: int = 0) -> bytes:
+        """Return the content of a file from `offset` on."""
+        ...
+
+
+class Disk(Folder, Protocol):
+    """One database's folder, for whoever owns it."""
+
+    def view(self) -> AbstractContextManager[Folder]:
+        """Return the segments and checkpoints there are now; they can be read whoever removes them meanwhile."""
         ...
 
     def create(self, name: str) -> AppendFile:

@@ -23,7 +23,7 @@ from inmem.engine.table import Table
 
 if TYPE_CHECKING:
     from inmem.engine.log_format import SegmentHeader
-    from inmem.engine.ports import Disk
+    from inmem.engine.ports import Folder
     from inmem.engine.snapshot import Root, TableId
     from inmem.engine.table import Entry
 
@@ -178,6 +178,7 @@ class LogPosition:
         segment: number of the last segment that counts, 0 if there is none.
         end: bytes of it that count: `previous_end` of the next one.
         version: the last one: `previous_version` of the next segment.
+        last_frame: where the last frame before `end` begins, 0 if the segment has none.
         is_clean: the last frame is a CLOSE and nothing lies behind it, or there is no log at all.
         torn: at most a torn tail of the last segment, then a segment whose creation was interrupted.
         damaged: checkpoints that were passed over in favour of an older one.
@@ -187,13 +188,14 @@ class LogPosition:
     segment: int
     end: int
     version: int
+    last_frame: int
     is_clean: bool
     torn: tuple[TornFile, ...]
     damaged: tuple[CorruptionError, ...]
     obsolete: tuple[str, ...]
 
 
-def recover(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
+def recover(disk: Folder, shards: int) -> tuple[Recovered, LogPosition]:
     """Return the state that the files prove, and where the log is to be continued. Changes nothing.
 
     Args:
@@ -219,7 +221,7 @@ def recover(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
     return recovered, LogPosition(*position, damaged=tuple(damaged), obsolete=obsolete)
 
 
-def _load_checkpoint(disk: Disk, contents: FolderContents) -> tuple[Recovery, int, list[CorruptionError]]:
+def _load_checkpoint(disk: Folder, contents: FolderContents) -> tuple[Recovery, int, list[CorruptionError]]:
     """Return a fold that begins with the newest good checkpoint, that one's number or 0, and what was passed over."""
     damaged: list[CorruptionError] = []
     for number in reversed(contents.checkpoints):
@@ -240,7 +242,7 @@ def _load_checkpoint(disk: Disk, contents: FolderContents) -> tuple[Recovery, in
     return Recovery(), 0, damaged
 
 
-def _segments_from(disk: Disk, contents: FolderContents, first: int, damaged: list[CorruptionError]) -> list[int]:
+def _segments_from(disk: Folder, contents: FolderContents, first: int, damaged: list[CorruptionError]) -> list[int]:
     """Return the numbers of all segments from `first` on, without a gap.
 
     Raises:
@@ -258,11 +260,11 @@ def _segments_from(disk: Disk, contents: FolderContents, first: int, damaged: li
 
 
 def _replay(
-    disk: Disk, numbers: list[int], recovery: Recovery, chosen: int
-) -> tuple[int, int, int, bool, tuple[TornFile, ...]]:
-    """Fold in all commits of the segments `numbers`; return the first five fields of a LogPosition."""
+    disk: Folder, numbers: list[int], recovery: Recovery, chosen: int
+) -> tuple[int, int, int, int, bool, tuple[TornFile, ...]]:
+    """Fold in all commits of the segments `numbers`; return the first six fields of a LogPosition."""
     checkpoint_version = recovery.version
-    last = end = version = 0
+    last = end = version = last_frame = 0
     path = ""
     is_clean = True
     torn: list[TornFile] = []
@@ -272,7 +274,7 @@ def _replay(
             torn.append(TornFile(segment.name, 0, len(segment.data), "its creation was interrupted"))
             continue
         path = segment.path
-        _check_link(header, path, last, version if last else checkpoint_version, chosen)
+        check_link(header, path, last, version if last else checkpoint_version, chosen)
         valid_end = following.header.previous_end if following is not None and following.header is not None else None
         frames = read_frames(segment.data, header, path, valid_end)
         salt = header.salt
@@ -282,15 +284,16 @@ def _replay(
         if frames.torn is not None:
             torn.append(TornFile(segment.name, *frames.torn))
         last, end, version, is_clean = header.number, frames.end, frames.version, frames.is_closed
+        last_frame = frames.last
     if chosen and last == 0:
         raise CorruptionError(path_of(disk, segment_name(chosen)), 0, "the header is damaged")
     if version < checkpoint_version:
         raise CorruptionError(path, end, f"the log ends at version {version}, the checkpoint has {checkpoint_version}")
     recovery.version = version
-    return last, end, version, is_clean and not torn, tuple(torn)
+    return last, end, version, last_frame, is_clean and not torn, tuple(torn)
 
 
-def _check_link(header: SegmentHeader, path: str, last: int, version: int, chosen: int) -> None:
+def check_link(header: SegmentHeader, path: str, last: int, version: int, chosen: int) -> None:
     """Raise CorruptionError unless the segment continues what was read before it.
 
     Args:

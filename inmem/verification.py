@@ -40,6 +40,17 @@ class Verification:
     broken_chains: tuple[tuple[str, ChainVerification], ...]
 
 
+def verify_folder(path: str) -> VerifyReport:
+    """Check the files of a database as they are now, whoever has it open. O(bytes).
+
+    Raises:
+        FormatVersionError: a file is not ours, or of a newer format.
+        StorageError: it cannot be read.
+    """
+    with FolderDisk(path, read_only=True).view() as folder:
+        return verify_files(folder)
+
+
 def verify_store(client: Client, path: str | None) -> Verification:
     """Check the newest snapshot, and the files at `path` if there are any. O(everything), while commits go on."""
     reader = client.reader()
@@ -54,6 +65,6 @@ def verify_store(client: Client, path: str | None) -> Verification:
             events += result.length
             if not result.is_valid:
                 broken.append((run, result))
-    files = None if path is None else verify_files(FolderDisk(path, read_only=True))
+    files = None if path is None else verify_folder(path)
     problems = () if files is None else files.problems
     return Verification(not problems and not broken, snapshot.version, files, problems, chains, events, tuple(broken))

@@ -25,6 +25,7 @@ It MAY NOT:
 from __future__ import annotations
 
 import errno
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.errors import DiskFullError, StorageError
@@ -33,6 +34,7 @@ from inmem.simulation.faults import SLOW_SYNC_US
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from inmem.engine.ports import Folder
     from inmem.simulation.choices import Chooser
     from inmem.simulation.faults import FaultInjector
 
@@ -119,9 +121,13 @@ class SimulatedDisk:
         """Return the names in the folder, sorted."""
         return sorted(self._names)
 
-    def read(self, name: str) -> bytes:
-        """Return a file's content."""
-        return bytes(self._find(name).data)
+    def read(self, name: str, offset: int = 0) -> bytes:
+        """Return a file's content from `offset` on."""
+        return bytes(self._find(name).data[offset:])
+
+    def view(self) -> AbstractContextManager[Folder]:
+        """Return the folder itself: nothing else happens while a simulated process reads it."""
+        return nullcontext(self)
 
     def create(self, name: str) -> SimulatedFile:
         """Create a file."""

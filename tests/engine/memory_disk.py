@@ -1,6 +1,8 @@
 """A folder in memory: the Disk protocol without faults."""
 
-from inmem.engine.ports import AppendFile
+from contextlib import AbstractContextManager, nullcontext
+
+from inmem.engine.ports import AppendFile, Folder
 
 
 class MemoryFile:
@@ -35,8 +37,11 @@ class MemoryDisk:
     def names(self) -> list[str]:
         return sorted(self.files)
 
-    def read(self, name: str) -> bytes:
-        return bytes(self.files[name])
+    def read(self, name: str, offset: int = 0) -> bytes:
+        return bytes(self.files[name][offset:])
+
+    def view(self) -> AbstractContextManager[Folder]:
+        return nullcontext(self)
 
     def create(self, name: str) -> AppendFile:
         if name in self.files:
@@ -52,6 +57,9 @@ class MemoryDisk:
 
     def truncate(self, name: str, size: int) -> None:
         del self.files[name][size:]
+
+    def sync(self, name: str) -> None:
+        pass
 
     def sync_names(self) -> None:
         pass
