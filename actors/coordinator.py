@@ -45,6 +45,7 @@ from inmem.engine.errors import (
     DatabaseClosedError,
     InmemError,
     InvariantError,
+    ReadOnlyError,
     StoreFailedError,
     TransactionAbortedError,
     TransactionTimeoutError,
@@ -277,6 +278,8 @@ class Coordinator(StoreActor):
         if version is None and isinstance(self.refusal, StoreFailedError):
             # What the log holds is not known before it has been read again.
             raise self.refusal
+        if version is None and isinstance(self.refusal, ReadOnlyError):
+            raise ReadOnlyError("what a reader has not seen committed may still commit: ask where it can be written to")
         return version, self._outcomes.since
 
     def _why_not(self, request: CommitRequest) -> InmemError | None:

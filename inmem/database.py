@@ -137,6 +137,7 @@ class Database:
 
         Raises:
             UsageError: not a token, or one too old to be remembered.
+            ReadOnlyError: opened for reading, and not seen to be committed: only the owner can tell that it was not.
         """
         try:
             salt, transaction_id, start_version = token.split("-")
