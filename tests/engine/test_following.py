@@ -181,13 +181,15 @@ def test_a_tail_that_was_carried_over_is_read_from_its_new_place():
     _, log, reader = followed()
     size = log.file.size
     log.commit(put("run", b"b", b"2"))
+    log.commit(put("run", b"c", b"3"))
     reader.look()
     log._open_segment(2, size, 1, 1)
     log.commit(put("run", b"b", b"2"))
     log.commit(put("run", b"c", b"3"))
+    log.commit(put("run", b"d", b"4"))
     reader.look()
     reader.check()
-    assert (reader.snapshot.version, reader.anew) == (3, 2)
+    assert (reader.snapshot.version, reader.anew) == (4, 2)
 
 
 def test_a_segment_that_is_being_created_is_not_there_yet():
