@@ -134,7 +134,7 @@ class Supervisor(StoreActor):
         )
         coordinator = self._core.mailboxes.coordinator.ref
         self._primitives = PrimitiveGroup(
-            mailbox.dispatcher, self.ref, coordinator, self._published, self._clock, entropy
+            mailbox.dispatcher, self.ref, coordinator, self._published, self._clock, entropy, options.limits
         )
         self._core.serve(self._primitives.reaper.ref)
         self._directory = self._make_directory()
@@ -216,6 +216,7 @@ class Supervisor(StoreActor):
         routes |= dict.fromkeys((Flush, Checkpoint), core.writer.ref)
         return Directory(
             path=self._options.path,
+            limits=self._options.limits,
             dispatcher=self.mailbox.dispatcher,
             clock=self._clock,
             entropy=self._entropy,

@@ -92,6 +92,8 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
         part = _flat_copy(part) or _checked_copy(part, where, bytes_max)
     elif kind is Encoded:
         encoded: bytes = part.data
+        if len(encoded) > bytes_max:
+            raise _too_large(where, bytes_max)
         return encoded
     elif kind not in _FIXED_SIZE:
         raise InvalidValueError(where, _refusal(kind))

@@ -253,14 +253,15 @@ class DatabaseClosedError(InmemError):
 
 
 class OverloadedError(InmemError):
-    """A mailbox holds as many requests as it may; `limit` says how many. The request was not accepted."""
+    """The request was not accepted: as much waits as may. `limit` says how much, `unit` of what: requests or bytes."""
 
     retryable = True
 
-    def __init__(self, mailbox: str, limit: int) -> None:
-        super().__init__(f"{mailbox} already holds {limit} waiting requests")
+    def __init__(self, mailbox: str, limit: int, unit: str = "requests") -> None:
+        super().__init__(f"as many requests wait for {mailbox} as may, {limit} {unit}")
         self.mailbox = mailbox
         self.limit = limit
+        self.unit = unit
 
 
 class ForkedProcessError(InmemError):

@@ -59,6 +59,7 @@ from inmem.engine.errors import (
 )
 from inmem.engine.ids import time_ordered_id
 from inmem.engine.keys import Key
+from inmem.engine.limits import DEFAULT_LIMITS, Limits
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.transaction import Isolation, TransactionStatus
 from inmem.primitives.cells import State
@@ -95,6 +96,7 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
     dispatcher: str = "caller",
     read_only: bool = False,
     create: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Database:
     """Open a database, recovering it if need be, and return a handle. Closing the handle closes the database.
 
@@ -104,8 +106,9 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
         sync_interval: seconds.
         shards: storage shards.
         dispatcher: "caller" or "threads".
-        read_only: look at the state as of opening.
+        read_only: look at the state as of opening, and of each `refresh`.
         create: whether to make a missing database.
+        limits: of what may be written and what may wait.
 
     Raises:
         DatabaseLockedError: somebody has it open.
@@ -121,6 +124,7 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
         dispatcher=dispatcher,
         read_only=read_only,
         create=create,
+        limits=limits,
     )
     return Database(_directory(ref), owner=True)
 
@@ -134,6 +138,7 @@ def spawn(
     dispatcher: str = "caller",
     read_only: bool = False,
     create: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> pykka.ActorRef[Any]:
     """Open a database as part of an actor system and return its supervisor's ref.
 
@@ -147,8 +152,10 @@ def spawn(
         sync_interval: seconds.
         shards: storage shards; more of them change nothing but who does the work.
         dispatcher: "caller": threads that wait run the actors. "threads": every actor has a thread.
-        read_only: look at the state as of opening, without owning the database or disturbing its owner.
+        read_only: look at the state as of opening, and of each `refresh`, without owning the database or disturbing
+            its owner.
         create: whether to make a missing database.
+        limits: of what may be written and what may wait. What was written under others can be read.
     """
     options = Options.checked(
         path,
@@ -158,6 +165,7 @@ def spawn(
         dispatcher=dispatcher,
         read_only=read_only,
         create=create,
+        limits=limits,
     )
     return start_store(options)
 
@@ -212,6 +220,7 @@ __all__ = [
     "Isolation",
     "KVStore",
     "Key",
+    "Limits",
     "NotFoundError",
     "OverloadedError",
     "Query",

@@ -46,11 +46,12 @@ class CellOperations:
     Every operation reads the cell, so a commit by somebody else to the same cell meanwhile is a conflict.
     """
 
-    __slots__ = ("_now_us", "_view")
+    __slots__ = ("_bytes_max", "_now_us", "_view")
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._view = txn.view(run, Tag.STATE)
         self._now_us = txn.now_us
+        self._bytes_max = txn.limits.value_bytes_max
 
     def init(self, name: str, value: object) -> int:
         """Create the cell and return its version: 1, or where a deleted cell of this name left off, plus 1.
@@ -62,7 +63,7 @@ class CellOperations:
         version, updated_at, current = self._load(key)
         if current is not None:
             raise CellExistsError(name)
-        return self._store(key, version, updated_at, encode_value(value))
+        return self._store(key, version, updated_at, encode_value(value, "value", self._bytes_max))
 
     def read(self, name: str) -> State | None:
         """Return the cell's state, or None if there is no such cell. O(value size)."""
@@ -78,7 +79,7 @@ class CellOperations:
         """
         checked_version(expected)
         key = _key(name)
-        data = encode_value(value)
+        data = encode_value(value, "value", self._bytes_max)
         version, updated_at, current = self._load(key)
         if current is None:
             raise CellNotFoundError(name)
@@ -89,7 +90,7 @@ class CellOperations:
     def set(self, name: str, value: object) -> int:
         """Set the cell, creating it if need be, and return its new version."""
         key = _key(name)
-        data = encode_value(value)
+        data = encode_value(value, "value", self._bytes_max)
         version, updated_at, _ = self._load(key)
         return self._store(key, version, updated_at, data)
 
@@ -147,7 +148,7 @@ class CellOperations:
         key = _key(name)
         version, updated_at, current = self._load(key)
         if current is None:
-            current = encode_value(initial, "initial")
+            current = encode_value(initial, "initial", self._bytes_max)
             version += 1
             updated_at = max(self._now_us, updated_at)
         return self._transition(key, State(decode_value(current), version, updated_at), fn)
@@ -158,7 +159,7 @@ class CellOperations:
         if type(outcome) is not tuple or len(pair) != 2:
             raise UsageError(f"transition: fn must return (new_value, result), not {outcome!r:.80}")
         new_value, result = pair
-        self._store(key, state.version, state.updated_at, encode_value(new_value, "new_value"))
+        self._store(key, state.version, state.updated_at, encode_value(new_value, "new_value", self._bytes_max))
         return result
 
     def _load(self, key: bytes) -> tuple[int, int, bytes | None]:

@@ -58,18 +58,19 @@ class Event:
 class EventOperations:
     """The EventLog of one run, inside one transaction. It only grows: nothing changes or removes an event."""
 
-    __slots__ = ("_index", "_now_us", "_run", "_view")
+    __slots__ = ("_bytes_max", "_index", "_now_us", "_run", "_view")
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._run = run
         self._view = txn.view(run, Tag.EVENT)
         self._index = txn.view(run, Tag.EVENT_INDEX)
         self._now_us = txn.now_us
+        self._bytes_max = txn.limits.value_bytes_max
 
     def append(self, event_type: str, payload: object = None) -> Event:
         """Append one event and return it. See `append_many`."""
         checked_type(event_type, "event_type")
-        return self._append([(event_type, encode_value(payload, "payload"))])[0]
+        return self._append([(event_type, encode_value(payload, "payload", self._bytes_max))])[0]
 
     def append_many(self, events: Iterable[tuple[str, object]]) -> Events:
         """Append (type, payload) pairs in this order and return the events: all of them, or none if one is refused.
@@ -84,7 +85,7 @@ class EventOperations:
 
         Complexity: O(log n) plus O(payload bytes).
         """
-        return self._append(encoded_events(events))
+        return self._append(encoded_events(events, self._bytes_max))
 
     def read(self, sequence: int) -> Event | None:
         """Return the event, or None if there are not that many yet. O(1)."""
@@ -228,8 +229,8 @@ def checked_type(event_type: str, where: str = "event_type") -> str:
     return event_type
 
 
-def encoded_events(events: Iterable[Any]) -> list[tuple[str, bytes]]:
-    """Return (type, payload) pairs with the payloads encoded.
+def encoded_events(events: Iterable[Any], bytes_max: int) -> list[tuple[str, bytes]]:
+    """Return (type, payload) pairs with the payloads encoded, none of them in more than `bytes_max` bytes.
 
     Raises:
         InvalidKeyError, InvalidValueError, UsageError: one of them is not acceptable; the message says which.
@@ -241,7 +242,7 @@ def encoded_events(events: Iterable[Any]) -> list[tuple[str, bytes]]:
         # Taken apart once: what is checked is what is kept, whatever another thread does to a list meanwhile.
         event_type, payload = event
         checked_type(event_type, f"events[{at}].event_type")
-        encoded.append((event_type, encode_value(payload, f"events[{at}].payload")))
+        encoded.append((event_type, encode_value(payload, f"events[{at}].payload", bytes_max)))
     return encoded
 
 

@@ -103,11 +103,12 @@ class TraceOperations:
 
         Complexity: O(1) plus O(tags) index entries.
         """
-        packed = pack_kind(kind)
+        bytes_max = self._txn.limits.value_bytes_max
+        packed = pack_kind(kind, bytes_max)
         trace_id = self._txn.new_id() if id is None else id
         key = user_key(trace_id, where="trace id")
         checked = checked_tags(tags)
-        metadata_data = encoded_metadata(metadata)
+        metadata_data = encoded_metadata(metadata, bytes_max)
         view = self._view
         if parent_id is not None and view.get(user_key(parent_id, where="parent id")) is None:
             raise TraceNotFoundError(parent_id)
