@@ -168,12 +168,13 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
             pykka.ActorDeadError: the actor has been stopped for good.
             OverloadedError: too many requests wait for it.
         """
-        if self._mailbox.stopped:
+        mailbox = self._mailbox
+        if mailbox.stopped:
             raise pykka.ActorDeadError(f"{self} not found")
-        refusal = self._mailbox.refusal_of(message)
-        if refusal is not None:
+        # Most are what the store's actors tell each other.
+        if mailbox.limits is not None and (refusal := mailbox.refusal_of(message)) is not None:
             raise refusal
-        self._dispatcher.post(self._mailbox, message, None)
+        self._dispatcher.post(mailbox, message, None)
 
     def send(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Send a message whose answer goes to `reply_to`."""

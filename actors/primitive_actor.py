@@ -151,8 +151,8 @@ class PrimitiveActor(StoreActor):
         if self._draining is not None:
             owed.refuse(DatabaseClosedError())
             return LATER
-        refusal = refusal_of(self.mailbox.name, message, len(self._waiting), self._limits)
-        if refusal is not None:
+        ahead = len(self._waiting)
+        if ahead and (refusal := refusal_of(self.mailbox.name, message, ahead, self._limits)) is not None:
             self._note_overload(refusal)
             owed.refuse(refusal)
             return LATER
