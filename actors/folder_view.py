@@ -88,7 +88,11 @@ class FolderView:
 def read_from(descriptor: int, offset: int) -> bytes:
     """Return what a file holds from `offset` on."""
     pieces: list[bytes] = []
-    while piece := os.pread(descriptor, _PIECE_BYTES, offset):
+    # No more is asked for than is there: the room for it is taken in advance.
+    while (left := os.fstat(descriptor).st_size - offset) > 0:
+        piece = os.pread(descriptor, min(left, _PIECE_BYTES), offset)
+        if not piece:
+            break
         pieces.append(piece)
         offset += len(piece)
     return b"".join(pieces)

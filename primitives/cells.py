@@ -8,7 +8,7 @@ compare-and-swap can succeed against another cell of the same name. To the outsi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Inside the class, the name `list` is the method.
 Names: TypeAlias = list[str]
+
+_FIELDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class CellOperations:
         Complexity: O(log n) plus O(1) per name returned, and per deleted cell passed.
         """
         entries = scan_names(self._view, prefix, after)
-        return at_most((name for name, data in entries if unpack_record(data)[2] is not None), limit)
+        return at_most((name for name, data in entries if unpack_record(data, _FIELDS)[2] is not None), limit)
 
     def transition(self, name: str, fn: Callable[[State], tuple[Any, Any]]) -> Any:
         """Replace the cell's value by what `fn` makes of its state, and return what else `fn` returns.
@@ -167,7 +169,7 @@ class CellOperations:
         data = self._view.get(key)
         if data is None:
             return 0, 0, None
-        version, updated_at, value = unpack_record(data)
+        version, updated_at, value = unpack_record(data, _FIELDS)
         return version, updated_at, value
 
     def _store(self, key: bytes, version: int, updated_at: int, value: bytes) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
-from inmem.primitives.event_chain import ChainVerification, verify_records
+from inmem.primitives.event_chain import EVENT_FIELDS, ChainVerification, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.index_key import PRESENT, name_component, name_in
 from inmem.primitives.paging import at_most
@@ -161,7 +161,7 @@ class EventOperations:
         verification = self.verify_chain()
         if not verification.is_valid:
             raise InvariantError(f"run {self._run!r}: {verification.error}")
-        expected = sorted(index_key(unpack_record(data)[0], key) for key, data in self._view.scan())
+        expected = sorted(index_key(unpack_record(data, EVENT_FIELDS)[0], key) for key, data in self._view.scan())
         if [key for key, _ in self._index.scan()] != expected:
             raise InvariantError(f"run {self._run!r}: the index of event types does not agree with the events")
 
@@ -170,7 +170,7 @@ class EventOperations:
         if last is None:
             sequence, timestamp, previous_hash = 0, self._now_us, FIRST_PREVIOUS_HASH
         else:
-            _, _, last_timestamp, _, previous_hash = unpack_record(last[1])
+            _, _, last_timestamp, _, previous_hash = unpack_record(last[1], EVENT_FIELDS)
             sequence, timestamp = last[0] + 1, max(self._now_us, last_timestamp)
         appended: list[Event] = []
         for event_type, payload in events:
@@ -209,7 +209,7 @@ class EventOperations:
 
 
 def _event(sequence: int, data: bytes) -> Event:
-    event_type, payload, timestamp, prev_hash, own_hash = unpack_record(data)
+    event_type, payload, timestamp, prev_hash, own_hash = unpack_record(data, EVENT_FIELDS)
     return Event(sequence, event_type, decode_value(payload), timestamp, prev_hash, own_hash)
 
 

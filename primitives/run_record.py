@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from inmem.engine.codec import MalformedValueError
 from inmem.primitives.record import pack_record, unpack_record
 from inmem.primitives.run_status import RunStatus
 
@@ -31,5 +32,8 @@ class RunRecord(NamedTuple):
     @classmethod
     def unpack(cls, data: bytes) -> RunRecord:
         """Return what `pack` made `data` from."""
-        record = cls(*unpack_record(data))
-        return record._replace(status=RunStatus(record.status))
+        record = cls(*unpack_record(data, len(cls._fields)))
+        try:
+            return record._replace(status=RunStatus(record.status))
+        except ValueError as error:
+            raise MalformedValueError(f"it is not a run: {error}") from error
