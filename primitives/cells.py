@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.codec import MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.primitives.paging import at_most, scan_names
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Names: TypeAlias = list[str]
 
 _FIELDS: Final = 3
+_STORED: Final = (bytes, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,8 @@ class CellOperations:
         if data is None:
             return 0, 0, None
         version, updated_at, value = unpack_record(data, _FIELDS)
+        if type(version) is not int or type(updated_at) is not int or type(value) not in _STORED:
+            raise MalformedValueError("it does not have the form of a cell")
         return version, updated_at, value
 
     def _store(self, key: bytes, version: int, updated_at: int, value: bytes) -> int:

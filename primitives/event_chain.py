@@ -62,7 +62,7 @@ def fault_of(run: str, sequence: int, data: bytes, earliest: int, previous_hash:
         record = unpack_record(data, EVENT_FIELDS)
     except ValueError as error:
         return f"event {sequence} cannot be read: {str(error) or type(error).__name__}"
-    if not _has_form(record):
+    if not has_form(record):
         return f"event {sequence} does not have the form of an event"
     event_type, payload, timestamp, stated_previous, stated_hash = record
     if stated_previous != previous_hash:
@@ -74,7 +74,8 @@ def fault_of(run: str, sequence: int, data: bytes, earliest: int, previous_hash:
     return None
 
 
-def _has_form(record: Any) -> TypeGuard[tuple[str, bytes, int, bytes, bytes]]:
+def has_form(record: Any) -> TypeGuard[tuple[str, bytes, int, bytes, bytes]]:
+    """Tell whether an unpacked record has the types of an event's fields."""
     fields: tuple[Any, ...] = record
     return (
         type(record) is tuple

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.codec import MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
-from inmem.primitives.event_chain import EVENT_FIELDS, ChainVerification, verify_records
+from inmem.primitives.event_chain import EVENT_FIELDS, ChainVerification, has_form, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.index_key import PRESENT, name_component, name_in
 from inmem.primitives.paging import at_most
@@ -170,7 +170,10 @@ class EventOperations:
         if last is None:
             sequence, timestamp, previous_hash = 0, self._now_us, FIRST_PREVIOUS_HASH
         else:
-            _, _, last_timestamp, _, previous_hash = unpack_record(last[1], EVENT_FIELDS)
+            head = unpack_record(last[1], EVENT_FIELDS)
+            if not has_form(head):
+                raise MalformedValueError("it does not have the form of an event")
+            _, _, last_timestamp, _, previous_hash = head
             sequence, timestamp = last[0] + 1, max(self._now_us, last_timestamp)
         appended: list[Event] = []
         for event_type, payload in events:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["inmem.engine"]):
+with atheris.instrument_imports(include=["inmem.engine", "inmem.primitives"]):
     from tests.fuzz.targets import TARGETS
 from tests.fuzz.corpus import seeds
 

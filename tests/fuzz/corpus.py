@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from inmem.engine.codec import encode_value
+from inmem.primitives.record import pack_record
 from tests.fuzz.targets import MENDED
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -44,10 +45,29 @@ BOMBS = (
 """Encodings that nobody but an attacker would write: lengths without content, nesting, keys twice, extension types."""
 
 
+_HASH = bytes(32)
+_POSITION = bytes(28)
+RECORDS = tuple(
+    pack_record(fields)
+    for fields in (
+        ("type", encode_value({"a": 1}), 1, _HASH, _HASH),
+        (1, 2, encode_value("value")),
+        (2, 3, None),
+        (_POSITION, None, "Thought", ("tag",), encode_value({}), (encode_value("hm"), encode_value(0.5))),
+        (_POSITION, "parent", "Error", (), encode_value({"a": 1}), (b"\xa1e", b"\xa1m", b"\xc3")),
+        (_POSITION, "parent", "Active", 1, None, ("tag",), encode_value({}), None),
+        (_POSITION, None, "Failed", 1, 2, (), encode_value({"a": 1}), "error"),
+    )
+)
+"""One record of each form that a primitive stores."""
+
+
 def seeds(target: str) -> list[bytes]:
     """Return the inputs with which fuzzing of that target begins."""
     if target == "codec":
         return [*map(encode_value, VALUES), *BOMBS]
+    if target == "records":
+        return [bytes([0]) + data for data in (*RECORDS, *map(encode_value, VALUES), *BOMBS)]
     suffix = "*.wal" if target == "log" else "*.checkpoint"
     files = [path.read_bytes() for path in sorted(GOLDEN.rglob(suffix))]
     return [bytes([mode]) + content for content in files for mode in (0, MENDED)]

@@ -9,17 +9,29 @@ from collections.abc import Callable
 from struct import Struct
 from zlib import crc32
 
+from immutables import Map
+
+from inmem.actors.environment import SystemEntropy
 from inmem.actors.log_opening import open_log
 from inmem.engine.checkpoint_format import CHECKPOINT_FORMAT, CHECKPOINT_MAGIC, CheckpointHeader
 from inmem.engine.codec import MalformedValueError, check_encoded, decode_value, encode_value
 from inmem.engine.errors import CorruptionError, FormatVersionError
 from inmem.engine.file_header import HEADER_BYTES
+from inmem.engine.following import Bookmark, read_on
+from inmem.engine.keys import Tag, event_key
 from inmem.engine.log_folder import checkpoint_name, segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, SEGMENT_FORMAT, SEGMENT_MAGIC, SegmentHeader
 from inmem.engine.log_records import unpack_untrusted
+from inmem.engine.reader import Reader
 from inmem.engine.recovery import Recovered, recover
 from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
 from inmem.engine.verification import verify
+from inmem.primitives.cells import CellOperations
+from inmem.primitives.events import EventOperations
+from inmem.primitives.kv import KVOperations
+from inmem.primitives.runs import RunOperations
+from inmem.primitives.traces import TraceOperations
 from tests.engine.memory_disk import MemoryDisk
 
 MENDED = 1
@@ -53,6 +65,7 @@ def fuzz_log(data: bytes) -> None:
     """A folder with these bytes as its first segment."""
     content = mended_segment(data[1:]) if data[:1] == bytes([MENDED]) else data[1:]
     _check_folder({segment_name(1): content})
+    _check_following(content, len(content) * data[-1] // 256 if data else 0)
 
 
 def fuzz_checkpoint(data: bytes) -> None:
@@ -65,10 +78,33 @@ def fuzz_checkpoint(data: bytes) -> None:
     _check_folder({checkpoint_name(2): content, segment_name(2): log})
 
 
+def fuzz_records(data: bytes) -> None:
+    """A table of each primitive with these bytes as a record: it is read, or refused by name."""
+    record = data[1:]
+    for tag, key, read in READS:
+        table = Table.build({key: (1, record, 0)})
+        reader = Reader(Snapshot(1, (Map({("run", int(tag)): table}),)), 0, SystemEntropy())
+        with contextlib.suppress(CorruptionError):
+            read(reader)
+
+
+READS: tuple[tuple[Tag, bytes, Callable[[Reader], object]], ...] = (
+    (Tag.KV, b"k", lambda reader: KVOperations(reader, "run").list_with_values()),
+    (Tag.EVENT, event_key(0), lambda reader: EventOperations(reader, "run").head()),
+    (Tag.EVENT, event_key(0), lambda reader: EventOperations(reader, "run").verify_chain()),
+    (Tag.STATE, b"c", lambda reader: CellOperations(reader, "run").read("c")),
+    (Tag.STATE, b"c", lambda reader: CellOperations(reader, "run").list()),
+    (Tag.TRACE, b"t", lambda reader: TraceOperations(reader, "run").get("t")),
+    (Tag.RUN, b"", lambda reader: RunOperations(reader).get_run("run")),
+)
+"""What reads a stored record, by the table and the key under which it lies."""
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "codec": fuzz_codec,
     "log": fuzz_log,
     "checkpoint": fuzz_checkpoint,
+    "records": fuzz_records,
 }
 
 
@@ -152,6 +188,25 @@ def _check_folder(files: dict[str, bytes]) -> None:
     assert not position.torn
 
 
+def _check_following(content: bytes, cut: int) -> None:
+    """Reading the segment in two steps is reading it at once, wherever the first one ends."""
+    name = segment_name(1)
+    try:
+        first, position = recover(MemoryDisk({name: content[:cut]}), 1)
+        whole, _ = recover(MemoryDisk({name: content}), 1)
+    except (CorruptionError, FormatVersionError):
+        return
+    bookmark = Bookmark.at(MemoryDisk({name: content[:cut]}), position)
+    if bookmark is None:
+        return
+    progress = read_on(MemoryDisk({name: content}), bookmark, Snapshot(first.version, first.roots))
+    assert progress is not None
+    progress.snapshot.check()
+    assert _tables(progress.snapshot) == _tables(Snapshot(whole.version, whole.roots))
+    assert progress.snapshot.version == whole.version
+    assert first.outcomes | progress.outcomes == whole.outcomes
+
+
 def _check_verification_refuses(disk: MemoryDisk, error: Exception) -> None:
     try:
         report = verify(disk)
@@ -164,5 +219,9 @@ def _check_verification_refuses(disk: MemoryDisk, error: Exception) -> None:
 def _state(recovered: Recovered) -> object:
     snapshot = Snapshot(recovered.version, recovered.roots)
     snapshot.check()
-    tables = [(run, tag, list(table.range())) for run, tag, table in snapshot.tables()]
-    return recovered.version, recovered.transaction_id_max, recovered.time_floor_us, recovered.outcomes, tables
+    facts = recovered.version, recovered.transaction_id_max, recovered.time_floor_us, recovered.outcomes
+    return *facts, _tables(snapshot)
+
+
+def _tables(snapshot: Snapshot) -> object:
+    return [(run, tag, list(table.range())) for run, tag, table in snapshot.tables()]
