@@ -32,6 +32,8 @@ T = TypeVar("T")
 LOCK_NAME = "LOCK"
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+_NO_LOCK = f"the folder has no file {LOCK_NAME}, which every database has"
+_OPEN_HERE = "that is this very process: share the handle that it has open, between threads too, or close it first"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -115,7 +117,7 @@ class FolderDisk:
             self._guard(lambda: _make_folders(os.path.abspath(path)))
         if read_only:
             if not os.path.exists(self._join(LOCK_NAME)):
-                raise DatabaseNotFoundError(path)
+                raise DatabaseNotFoundError(path, _NO_LOCK)
         else:
             self._acquire(create=create)
             _owners.add(self)
@@ -198,7 +200,7 @@ class FolderDisk:
     def _acquire(self, *, create: bool) -> None:
         path = self._join(LOCK_NAME)
         if not create and not os.path.exists(path):
-            raise DatabaseNotFoundError(self._path)
+            raise DatabaseNotFoundError(self._path, _NO_LOCK)
         self._lock = self._guard(lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -206,12 +208,18 @@ class FolderDisk:
             owner = os.pread(self._lock, 200, 0).decode("utf-8", "replace").strip() or "another process"
             self.abandon()
             if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                if owner == _this_process():
+                    raise DatabaseLockedError(self._path, owner, _OPEN_HERE) from None
                 raise DatabaseLockedError(self._path, owner) from None
             raise storage_error(error, self._path) from error
         with contextlib.suppress(OSError):
             # A note for people. A disk too full for it must not keep anybody from opening the database.
             os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"process {os.getpid()}".encode(), 0)
+            os.pwrite(self._lock, _this_process().encode(), 0)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()}"
 
 
 _owners: weakref.WeakSet[FolderDisk] = weakref.WeakSet()

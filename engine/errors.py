@@ -213,8 +213,8 @@ class FormatVersionError(StorageError):
 class DatabaseLockedError(StorageError):
     """Another opener owns the database; `owner` describes it as far as it is known."""
 
-    def __init__(self, path: str, owner: str) -> None:
-        super().__init__(f"{path} is in use by {owner}")
+    def __init__(self, path: str, owner: str, advice: str = "read_only=True reads beside it") -> None:
+        super().__init__(f"{path} is in use by {owner}; {advice}")
         self.path = path
         self.owner = owner
 
@@ -240,8 +240,8 @@ class ReadOnlyError(StorageError):
 class DatabaseNotFoundError(StorageError, LookupError):
     """There is no database at `path`, and the caller asked not to create one."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"there is no database at {path}")
+    def __init__(self, path: str, reason: str = "") -> None:
+        super().__init__(f"there is no database at {path}{reason and ': '}{reason}")
         self.path = path
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inmem import messages
 from inmem.actors.client_transaction import ClientTransaction as Transaction
 from inmem.actors.environment import SystemEntropy
+from inmem.actors.mailbox import MailboxRef
 from inmem.actors.messages.control import Connect
 from inmem.actors.options import Options
 from inmem.actors.proxies.cells import StateCell
@@ -175,11 +176,14 @@ def connect(ref: pykka.ActorRef[Any]) -> Database:
 
     Raises:
         pykka.ActorDeadError: the store was stopped.
+        UsageError: not the ref of a store.
     """
     return Database(_directory(ref), owner=False)
 
 
 def _directory(ref: pykka.ActorRef[Any]) -> Directory:
+    if not isinstance(ref, MailboxRef):
+        raise UsageError(f"ref: must be what inmem.spawn has returned, not {ref!r:.80}")
     directory: Directory = ref.ask(Connect(), block=True)
     return directory
 
