@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 # Inside the class, the name `list` is the method.
 Names: TypeAlias = list[str]
 
-_FIELDS: Final = 3
+CELL_FIELDS: Final = 3
+"""Version, time of the last change, value."""
 _STORED: Final = (bytes, type(None))
 
 
@@ -121,7 +122,7 @@ class CellOperations:
         Complexity: O(log n) plus O(1) per name returned, and per deleted cell passed.
         """
         entries = scan_names(self._view, prefix, after)
-        return at_most((name for name, data in entries if unpack_record(data, _FIELDS)[2] is not None), limit)
+        return at_most((name for name, data in entries if unpack_record(data, CELL_FIELDS)[2] is not None), limit)
 
     def transition(self, name: str, fn: Callable[[State], tuple[Any, Any]]) -> Any:
         """Replace the cell's value by what `fn` makes of its state, and return what else `fn` returns.
@@ -170,7 +171,7 @@ class CellOperations:
         data = self._view.get(key)
         if data is None:
             return 0, 0, None
-        version, updated_at, value = unpack_record(data, _FIELDS)
+        version, updated_at, value = unpack_record(data, CELL_FIELDS)
         if type(version) is not int or type(updated_at) is not int or type(value) not in _STORED:
             raise MalformedValueError("it does not have the form of a cell")
         return version, updated_at, value
