@@ -66,12 +66,18 @@ class PrimitiveGroup:
         self._entropy = entropy
         self._limits = limits
         self._stand_ins: dict[str, StandIn] = {}
+        self._reaping = False
 
     def __iter__(self) -> Iterator[Mailbox]:
         return iter((*self.mailboxes.values(), self.reaper))
 
-    def start(self) -> None:
-        """Put an actor behind every address."""
+    def start(self, *, reaping: bool) -> None:
+        """Put an actor behind every address.
+
+        Args:
+            reaping: whether the reaper is to look for expired keys; beside another owner, it could not remove them.
+        """
+        self._reaping = reaping
         for name, mailbox in self.mailboxes.items():
             mailbox.ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, None)))
         self._start_reaper()
@@ -139,4 +145,5 @@ class PrimitiveGroup:
             entropy=self._entropy,
         )
         self.reaper.ref.tell(Resume(reaper))
-        self.reaper.ref.tell(FindExpiring())
+        if self._reaping:
+            self.reaper.ref.tell(FindExpiring())

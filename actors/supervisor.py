@@ -238,7 +238,7 @@ class Supervisor(StoreActor):
         self._clock.floor_us = recovered.time_floor_us
         read_only = ReadOnlyError(f"{self._options.path} was opened for reading") if self._options.read_only else None
         self._core.start(recovered, position, refusal=read_only)
-        self._primitives.start()
+        self._primitives.start(reaping=not self._options.read_only)
         log.info(
             "opened",
             path=self._options.path,

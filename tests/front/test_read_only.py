@@ -133,6 +133,17 @@ def test_the_clock_of_a_reader_is_never_behind_what_it_shows(both):
     assert reader._client.directory.clock.now_us() >= floor.floor_us - 1_000_000
 
 
+def test_a_reader_does_not_try_to_reap(both):
+    """It could only be refused, again and again."""
+    owner, _ = both
+    owner.put("run", "short", 1, ttl=60)
+    with inmem.open(owner.path, read_only=True) as reader:
+        reaper = reader._client.directory.mailboxes["reaper"].mailbox.actor
+        assert reader.get("run", "short") == 1
+        assert not reaper._expiring
+        assert not reaper._timer_runs
+
+
 def test_an_outcome_that_was_read_since_is_known(both):
     owner, reader = both
     salt = owner._client.directory.supervisor.mailbox.actor._core.salt
