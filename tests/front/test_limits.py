@@ -276,3 +276,15 @@ def test_spawn_takes_them_too():
     store.stop()
     with pytest.raises(pykka.ActorDeadError):
         store.ask(messages.GetKey("run", "k"))
+
+
+def test_an_import_keeps_to_the_limits_of_the_store_it_goes_to(tmp_path):
+    file = tmp_path / "run.jsonl"
+    with inmem.open(":memory:") as source:
+        run = source.begin_run("run")
+        source.events.append(run, "type", TOO_LARGE)
+        source.export_run(run, file)
+    with inmem.open(":memory:", limits=inmem.Limits(value_bytes_max=SMALL)) as db:
+        with pytest.raises(inmem.InmemError, match=f"payload: larger than {SMALL} bytes"):
+            db.import_run(file)
+        assert db.version == 0
