@@ -183,7 +183,7 @@ class CellOperations:
 
 def state_of(data: bytes) -> State | None:
     """Return the state whose stored form is `data`; None for that of a deleted cell."""
-    version, updated_at, value = unpack_record(data)
+    version, updated_at, value = unpack_record(data, CELL_FIELDS)
     return None if value is None else State(decode_value(value), version, updated_at)
 
 

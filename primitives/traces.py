@@ -193,7 +193,7 @@ class TraceOperations:
         data = self._view.get(key)
         if data is None:
             raise TraceNotFoundError(trace_id)
-        return bytes(unpack_record(data)[0]) + key + b"\x00"
+        return bytes(unpack_record(data, _FIELDS)[0]) + key + b"\x00"
 
     def _found(self, prefix: bytes, limit: int | None, low: bytes = b"", high: bytes | None = None) -> Traces:
         return at_most(self._each(trace_index.trace_ids(self._index, prefix, low, high)), limit)
