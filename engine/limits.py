@@ -25,3 +25,6 @@ TRANSACTION_BYTES_MAX: Final = 256 * 1024 * 1024
 
 FRAME_BYTES_MAX: Final = TRANSACTION_BYTES_MAX + 16 * 1024 * 1024
 """Payload of one log frame; a longer length field is damage, not a reason to allocate."""
+
+RETAINED_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Newest commits kept for watchers: about 70,000 small ones, seconds of a writer at full speed."""

@@ -14,6 +14,7 @@ from inmem.actors.proxies.events import EventLog
 from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
+from inmem.actors.proxies.watcher import Watcher
 from inmem.engine.errors import RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.transaction import TransactionStatus
@@ -150,12 +151,50 @@ class Database:
             raise UsageError(f"token: the outcome of {token} is too old to be remembered")
         return TransactionStatus.ABORTED
 
+    def watch(
+        self,
+        run: str | UUID | None = None,
+        primitive: str | None = None,
+        after_version: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Watcher:
+        """Follow what is committed: an iterator of `Change`s, in commit order, without gap or repetition.
+
+        It begins at the call. Nobody who commits waits for it: the store retains the newest commits
+        (`RETAINED_BYTES_MAX`), and whoever is farther behind than that learns of it.
+
+        Args:
+            run: only what happens in this run.
+            primitive: "kv", "events", "cells", "traces" or "runs": only what happens there. The end of a whole run is
+                told in any case.
+            after_version: begin with what came after this version, as far as it is retained: `Watcher.version` of
+                an earlier watcher, also of an earlier process, or `Database.version` from before the state was read.
+                None begins with what comes after the newest commit.
+            timeout: seconds to wait for the next change before the iteration ends; None waits for as long as it takes.
+
+        Raises:
+            WatchGapError: what came after `after_version` is not retained; look at the state, and watch from there.
+            UsageError, InvalidKeyError: an argument is not acceptable.
+        """
+        return Watcher(self._client, run, primitive, after_version, timeout)
+
     # The store as a whole.
 
     @property
     def version(self) -> int:
         """The version of the newest commit."""
         return self._client.snapshot().version
+
+    @property
+    def directory(self) -> Directory:
+        """Who is who in the running store, for what is built on top of it.
+
+        Raises:
+            DatabaseClosedError: this handle was closed.
+        """
+        self._client.check_usable()
+        return self._client.directory
 
     @property
     def path(self) -> str:
@@ -287,8 +326,11 @@ class Database:
         if not self._client.is_open:
             return
         self._client.close()
-        if self._owner:
-            self._client.close_store()
+        try:
+            if self._owner:
+                self._client.close_store()
+        finally:
+            self._client.end_watching()
 
     def __enter__(self) -> Self:
         return self

@@ -118,12 +118,12 @@ class TraceOperations:
         view.put(key, pack_record(record))
         for entry in trace_index.entries_of(position, key, parent_id, packed.trace_type, checked):
             self._index.put(entry, PRESENT)
-        return _trace(trace_id, record)
+        return trace_of(trace_id, record)
 
     def get(self, trace_id: str) -> Trace | None:
         """Return the trace, or None if there is none with that id. O(1)."""
         data = self._view.get(user_key(trace_id, where="trace id"))
-        return None if data is None else _trace(trace_id, unpack_record(data))
+        return None if data is None else trace_of(trace_id, unpack_record(data))
 
     def query_by_type(self, trace_type: str | type[Kind], limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
@@ -197,10 +197,11 @@ class TraceOperations:
             data = self._view.get(key)
             if data is None:
                 raise InvariantError(f"run {self._run!r}: the index names trace {key!r}, which does not exist")
-            yield _trace(key.decode(), unpack_record(data))
+            yield trace_of(key.decode(), unpack_record(data))
 
 
-def _trace(trace_id: str, record: tuple[Any, ...]) -> Trace:
+def trace_of(trace_id: str, record: tuple[Any, ...]) -> Trace:
+    """Return the trace whose stored form is `record`, unpacked."""
     position, parent_id, trace_type, tags, metadata, fields = record
     kind = unpack_kind(PackedKind(trace_type, fields))
     decoded: Any = decode_value(metadata)

@@ -1,0 +1,94 @@
+"""A thread that sends messages for threads that must not wait: the threads of event loops.
+
+Sending a message may mean to run actors for a while, and to wait for a turn (caller_dispatcher.py). An event loop has
+no time for either, so it leaves its messages here, which takes no longer than putting them into a queue.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import pykka
+
+from inmem.engine.errors import DatabaseClosedError
+
+if TYPE_CHECKING:
+    from inmem.actors.mailbox import MailboxRef, ReplyTo
+
+    Letters: TypeAlias = SimpleQueue[tuple[MailboxRef, Any, ReplyTo | None] | None]
+
+
+class Sender(Protocol):
+    """Whatever messages to one actor can be given to."""
+
+    def send(self, message: Any, reply_to: ReplyTo | None) -> None:
+        """Send a message whose answer goes to `reply_to`."""
+        ...
+
+
+class Courier:
+    """Sends messages, from a daemon thread of its own, in the order in which it was given them.
+
+    The thread starts with the first message and ends with `close`, or when nobody has the courier any more.
+    """
+
+    def __init__(self) -> None:
+        self._letters: Letters = SimpleQueue()
+        self._starting = threading.Lock()
+        self._runs = False
+        weakref.finalize(self, self._letters.put, None).atexit = False
+
+    def start(self) -> None:
+        """Start the thread now, so that no message has to wait for that."""
+        with self._starting:
+            if not self._runs:
+                self._runs = True
+                # Not a bound method: the thread must not be what keeps the courier alive.
+                threading.Thread(target=_deliver, args=(self._letters,), name="inmem-courier", daemon=True).start()
+
+    def send(self, ref: MailboxRef, message: Any, reply_to: ReplyTo | None) -> None:
+        """Have a message sent whose answer goes to `reply_to`. Never waits, but to start the thread."""
+        self._letters.put((ref, message, reply_to))
+        if not self._runs:
+            self.start()
+
+    def to(self, ref: MailboxRef) -> Sender:
+        """Return what sends to one actor through this courier."""
+        return _Addressed(self, ref)
+
+    def close(self) -> None:
+        """End the thread once it has sent what it was given. A later message starts another one."""
+        with self._starting:
+            if self._runs:
+                self._runs = False
+                self._letters.put(None)
+
+
+class _Addressed:
+    __slots__ = ("_courier", "_ref")
+
+    def __init__(self, courier: Courier, ref: MailboxRef) -> None:
+        self._courier = courier
+        self._ref = ref
+
+    def send(self, message: Any, reply_to: ReplyTo | None) -> None:
+        self._courier.send(self._ref, message, reply_to)
+
+
+def _deliver(letters: Letters) -> None:
+    while True:
+        letter = letters.get()
+        if letter is None:
+            return
+        ref, message, reply_to = letter
+        ref.send(message, reply_to)
+        # What a message holds must not live until the next one comes.
+        del letter, ref, message, reply_to
+
+
+def as_answer(error: BaseException) -> BaseException:
+    """Return what a client is told when the answer to a request is `error`."""
+    return DatabaseClosedError() if isinstance(error, pykka.ActorDeadError) else error
