@@ -31,6 +31,9 @@ from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inmem.actors.dispatcher import Letter
     from inmem.actors.mailbox import Mailbox, ReplyTo
 
 TELLER_MESSAGES_MAX = 64
@@ -108,6 +111,19 @@ class CallerDispatcher:
         self._run(future)
         if interrupts.pending:
             interrupts.raise_pending()
+
+    def post_all(self, letters: Sequence[Letter]) -> None:
+        """Queue several messages, and only then see to it that they are run."""
+        last: Letter | None = None
+        for letter in letters:
+            if letter[0].own_thread:
+                self.post(*letter)
+                continue
+            if last is not None:
+                self._queue.append(last)
+            last = letter
+        if last is not None:
+            self.post(*last)
 
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:  # noqa: ARG002
         """Queue a message later, from the timer thread."""

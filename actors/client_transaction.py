@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from inmem.actors.client import Client
     from inmem.actors.lease import Lease
-    from inmem.engine.transaction import CommitRequest
     from inmem.engine.transaction import Transaction as EngineTransaction
 
 
@@ -208,23 +207,6 @@ class BaseTransaction(RunAccess):
             return
         self._engine.finish(TransactionStatus.ABORTED)
         self._lease.end()
-
-    def _seal(self) -> tuple[CommitRequest | None, float | None]:
-        """Begin the commit: return what is to be committed, None if that is nothing, and the seconds left for it."""
-        engine = self._engine
-        self._require_active()
-        remaining_s = None
-        if self._deadline_s is not None and self._timeout_s is not None:
-            remaining_s = self._deadline_s - self._client.monotonic_s()
-            if remaining_s <= 0:
-                self.abort()
-                raise TransactionTimeoutError(self._timeout_s)
-        if engine.has_writes:
-            return engine.seal(), remaining_s
-        self._lease.end()
-        engine.finish(TransactionStatus.VALIDATING)
-        engine.finish(TransactionStatus.COMMITTED)
-        return None, remaining_s
 
     def __repr__(self) -> str:
         return f"<Transaction {self.id} of run {self.run_id!r}, {self.status}>"

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import threading
 import weakref
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
 
+from inmem.actors.mailbox import refuse_dead
 from inmem.engine.errors import DatabaseClosedError
 
 if TYPE_CHECKING:
+    from inmem.actors.dispatcher import Dispatcher, Letter
     from inmem.actors.mailbox import MailboxRef, ReplyTo
 
-    Letters: TypeAlias = SimpleQueue[tuple[MailboxRef, Any, ReplyTo | None] | None]
+LETTERS_PER_ROUND_MAX = 256
+"""What has come meanwhile goes out together, so that the store can carry it out together; as many as one commit takes."""
 
 
 class Sender(Protocol):
@@ -33,10 +36,14 @@ class Courier:
     """Sends messages, from a daemon thread of its own, in the order in which it was given them.
 
     The thread starts with the first message and ends with `close`, or when nobody has the courier any more.
+
+    Args:
+        dispatcher: of all receivers.
     """
 
-    def __init__(self) -> None:
-        self._letters: Letters = SimpleQueue()
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._letters: SimpleQueue[Letter | None] = SimpleQueue()
         self._starting = threading.Lock()
         self._runs = False
         weakref.finalize(self, self._letters.put, None).atexit = False
@@ -47,11 +54,12 @@ class Courier:
             if not self._runs:
                 self._runs = True
                 # Not a bound method: the thread must not be what keeps the courier alive.
-                threading.Thread(target=_deliver, args=(self._letters,), name="inmem-courier", daemon=True).start()
+                work = (self._letters, self._dispatcher)
+                threading.Thread(target=_carry, args=work, name="inmem-courier", daemon=True).start()
 
     def send(self, ref: MailboxRef, message: Any, reply_to: ReplyTo | None) -> None:
         """Have a message sent whose answer goes to `reply_to`. Never waits, but to start the thread."""
-        self._letters.put((ref, message, reply_to))
+        self._letters.put((ref.mailbox, message, reply_to))
         if not self._runs:
             self.start()
 
@@ -78,15 +86,27 @@ class _Addressed:
         self._courier.send(self._ref, message, reply_to)
 
 
-def _deliver(letters: Letters) -> None:
-    while True:
-        letter = letters.get()
-        if letter is None:
-            return
-        ref, message, reply_to = letter
-        ref.send(message, reply_to)
+def _carry(inbox: SimpleQueue[Letter | None], dispatcher: Dispatcher) -> None:
+    letter = inbox.get()
+    while letter is not None:
+        letters: list[Letter] = []
+        try:
+            while letter is not None:
+                if letter[0].stopped:
+                    refuse_dead(letter[0], letter[2])
+                else:
+                    letters.append(letter)
+                if len(letters) >= LETTERS_PER_ROUND_MAX:
+                    break
+                letter = inbox.get_nowait()
+        except Empty:
+            pass
+        if letters:
+            dispatcher.post_all(letters)
         # What a message holds must not live until the next one comes.
-        del letter, ref, message, reply_to
+        letters.clear()
+        if letter is not None:
+            letter = inbox.get()
 
 
 def as_answer(error: BaseException) -> BaseException:

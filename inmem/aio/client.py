@@ -40,7 +40,7 @@ class AsyncClient(Client):
 
     def __init__(self, directory: Directory) -> None:
         super().__init__(directory)
-        self._courier = Courier()
+        self._courier = Courier(directory.dispatcher)
         # A thread runs one loop at a time.
         self._local = threading.local()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.client import committed_version
 from inmem.actors.client_transaction import BaseTransaction
-from inmem.engine.errors import CommitOutcomeUnknownError, TransactionClosedError
+from inmem.engine.errors import CommitOutcomeUnknownError, TransactionClosedError, TransactionTimeoutError
 from inmem.engine.transaction import TransactionStatus
 
 if TYPE_CHECKING:
@@ -54,10 +54,15 @@ class Transaction(BaseTransaction):
         Raises:
             Exception: the same errors as those of `inmem.Transaction.commit`.
         """
-        request, remaining_s = self._seal()
         engine = self._engine
-        if request is None:
+        self._require_active()
+        remaining_s = self._remaining_s()
+        if not engine.has_writes:
+            self._lease.end()
+            engine.finish(TransactionStatus.VALIDATING)
+            engine.finish(TransactionStatus.COMMITTED)
             return engine.start_version
+        request = engine.seal()
         cancelled: asyncio.CancelledError | None = None
         try:
             outcome, cancelled = await self._async_client.decide(request, self._attempt, remaining_s, self._timeout_s)
@@ -88,6 +93,15 @@ class Transaction(BaseTransaction):
         if self._engine.status is TransactionStatus.VALIDATING:
             raise TransactionClosedError(self._engine.status)
         super().abort()
+
+    def _remaining_s(self) -> float | None:
+        if self._deadline_s is None or self._timeout_s is None:
+            return None
+        remaining_s = self._deadline_s - self._client.monotonic_s()
+        if remaining_s <= 0:
+            self.abort()
+            raise TransactionTimeoutError(self._timeout_s)
+        return remaining_s
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,8 +12,9 @@ from inmem.simulation.scheduler import SimulatedFuture
 from inmem.simulation.trace import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from inmem.actors.dispatcher import Letter
     from inmem.actors.future import ReplyFuture
     from inmem.actors.mailbox import Mailbox, ReplyTo
     from inmem.simulation.scheduler import Scheduler
@@ -103,6 +104,11 @@ class StoreDispatcher:
     def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
         """Put a message on its way; waiting for its reply lets others run."""
         self.post(mailbox, message, future)
+
+    def post_all(self, letters: Sequence[Letter]) -> None:
+        """Put messages on their way."""
+        for letter in letters:
+            self.post(*letter)
 
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
         """Put a message on its way when the virtual clock says so."""
