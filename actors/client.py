@@ -61,7 +61,7 @@ DEFAULT_RETRY = RetryPolicy()
 
 _ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isolation}
 
-_BEGIN: Final = Begin()
+BEGIN: Final = Begin()
 _ACTIVE: Final = TransactionStatus.ACTIVE
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -170,7 +170,7 @@ class Client:
         run_id = normalize_run_id(run)
         level = checked_isolation(isolation)
         timeout_s = checked_timeout(timeout)
-        begun: Begun = self.ask_actor(self._coordinator, _BEGIN)
+        begun: Begun = self.ask_actor(self._coordinator, BEGIN)
         transaction_id, snapshot, now_us, lease = begun
         engine = Transaction(transaction_id, snapshot, now_us, self._entropy, level)
         return ClientTransaction(self, engine, run_id, lease, timeout_s=timeout_s, attempt=attempt)

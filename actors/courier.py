@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from inmem.actors.mailbox import MailboxRef, ReplyTo
 
 LETTERS_PER_ROUND_MAX = 256
-"""What has come meanwhile goes out together, so that the store can carry it out together; as many as one commit takes."""
+"""What has come meanwhile goes out together, so that it can be carried out together: as much as one commit takes."""
 
 
 class Sender(Protocol):

@@ -9,7 +9,7 @@ from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Halt, Resume
 from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.messages.transactions import CommitDecided
-from inmem.actors.messages.watching import FeedGrown
+from inmem.actors.messages.watching import FeedGrown, Taken
 from inmem.actors.primitive_actor import PrimitiveActor, RetryDue, StandIn
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.reaper import Reaper
@@ -89,7 +89,7 @@ class PrimitiveGroup:
                 self._start_reaper()
             return
         if isinstance(failed.actor, WatchActor):
-            self._replace_watch_actor(failed.actor, failed.error, give_up=give_up)
+            self._replace_watch_actor(failed.actor, failed, give_up=give_up)
             return
         if not isinstance(failed.actor, PrimitiveActor):
             raise InvariantError(f"{failed.name} is not a primitive actor")
@@ -132,10 +132,14 @@ class PrimitiveGroup:
             predecessor=predecessor,
         )
 
-    def _replace_watch_actor(self, failed: WatchActor, error: BaseException, *, give_up: bool) -> None:
+    def _replace_watch_actor(self, actor: WatchActor, failed: ActorFailed, *, give_up: bool) -> None:
         if give_up:
-            failed.end_all(StoreFailedError(f"the watches actor keeps failing, the last time with {error!r}"))
-        self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published, failed)))
+            actor.end_all(
+                StoreFailedError(f"the {failed.name} actor keeps failing, the last time with {failed.error!r}")
+            )
+        self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published, actor)))
+        if isinstance(failed.message, Taken):
+            self.watches.ref.tell(failed.message)
         self.watches.ref.tell(FeedGrown())
 
     def _start_reaper(self) -> None:

@@ -7,9 +7,9 @@ import threading
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.client import DEFAULT_RETRY, Client, checked_isolation, checked_retry, checked_timeout
+from inmem.actors.client import BEGIN, DEFAULT_RETRY, Client, checked_isolation, checked_retry, checked_timeout
 from inmem.actors.courier import Courier
-from inmem.actors.messages.transactions import Begin, Begun, CancelCommit, Commit
+from inmem.actors.messages.transactions import Begun, CancelCommit, Commit
 from inmem.aio.port import Port
 from inmem.aio.transaction import Transaction
 from inmem.engine.errors import ConflictError, TransactionAbortedError, TransactionTimeoutError
@@ -99,7 +99,7 @@ class AsyncClient(Client):
             # Here, before anybody can drop it: letting go of a lease sends a message.
             return begun._replace(lease=begun.lease.through(coordinator))
 
-        begun: Begun = await self.wait_for(self._coordinator, Begin(), with_lease)
+        begun: Begun = await self.wait_for(self._coordinator, BEGIN, with_lease)
         engine = EngineTransaction(begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level)
         return Transaction(self, engine, run_id, begun.lease, timeout_s=timeout_s, attempt=attempt)
 
