@@ -87,26 +87,33 @@ class _Addressed:
 
 
 def _carry(inbox: SimpleQueue[Letter | None], dispatcher: Dispatcher) -> None:
-    letter = inbox.get()
-    while letter is not None:
+    is_open = True
+    while is_open:
         letters: list[Letter] = []
-        try:
-            while letter is not None:
-                if letter[0].stopped:
-                    refuse_dead(letter[0], letter[2])
-                else:
-                    letters.append(letter)
-                if len(letters) >= LETTERS_PER_ROUND_MAX:
-                    break
-                letter = inbox.get_nowait()
-        except Empty:
-            pass
+        is_open = _collect(inbox, letters)
         if letters:
             dispatcher.post_all(letters)
-        # What a message holds must not live until the next one comes.
-        letters.clear()
-        if letter is not None:
-            letter = inbox.get()
+
+
+def _collect(inbox: SimpleQueue[Letter | None], letters: list[Letter]) -> bool:
+    """Wait for a letter and take with it what has come meanwhile; return False if there will be no more.
+
+    A function of its own, so that nothing holds a letter that has been sent while the next one is waited for.
+    """
+    letter = inbox.get()
+    while letter is not None:
+        mailbox, _, reply_to = letter
+        if mailbox.stopped:
+            refuse_dead(mailbox, reply_to)
+        else:
+            letters.append(letter)
+        if len(letters) >= LETTERS_PER_ROUND_MAX:
+            return True
+        try:
+            letter = inbox.get_nowait()
+        except Empty:
+            return True
+    return False
 
 
 def as_answer(error: BaseException) -> BaseException:

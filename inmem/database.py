@@ -20,7 +20,7 @@ from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.run_contents import RunContents
 from inmem.run_file import RunExport, read_run, write_run
-from inmem.stats import Stats
+from inmem.stats import Stats, stats_of
 from inmem.verification import Verification, verify_store
 
 if TYPE_CHECKING:
@@ -229,26 +229,7 @@ class Database:
     def stats(self) -> Stats:
         """Return counters and the state of queues and transactions. O(tables)."""
         counted: CoordinatorStats = self._client.ask_actor(self._client.directory.coordinator, ReadStats())
-        snapshot = self._client.snapshot()
-        directory = self._client.directory
-        tables = list(snapshot.tables())
-        attempts = counted.commits + counted.aborts
-        return Stats(
-            version=snapshot.version,
-            commits=counted.commits,
-            aborts=counted.aborts,
-            conflicts=dict(counted.conflicts),
-            retries=counted.retries,
-            conflict_rate=counted.refused / attempts if attempts else 0.0,
-            group_sizes=dict(counted.groups),
-            in_flight=counted.in_flight,
-            active_transactions=counted.active_transactions,
-            oldest_snapshot_version=counted.oldest_start_version,
-            oldest_snapshot_age_s=counted.oldest_age_s,
-            queue_depths={name: directory.dispatcher.depth(ref.mailbox) for name, ref in directory.mailboxes.items()},
-            keys=sum(table.live_count for _, _, table in tables),
-            runs=len({run for run, _, _ in tables if run}),
-        )
+        return stats_of(self._client, counted)
 
     def unregistered_runs(self) -> list[str]:
         """Return the ids of the runs that hold data and are not registered, sorted. O(tables), unlike any query."""

@@ -84,6 +84,8 @@ class AsyncClient(Client):
             return await answer.future
         except asyncio.CancelledError:
             answer.withdraw()
+            # The traceback holds this frame, which must not hold what may have been answered.
+            del answer
             raise
 
     async def begin_transaction(

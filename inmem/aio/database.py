@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from inmem.actors.client import DEFAULT_RETRY
 from inmem.actors.messages.core import Checkpoint, Flush
+from inmem.actors.messages.transactions import ReadStats
 from inmem.aio.client import AsyncClient
 from inmem.aio.pending import Pending, to_the_end
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.watcher import Watcher
+from inmem.stats import stats_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
     from uuid import UUID
 
+    from inmem.actors.messages.transactions import CoordinatorStats
     from inmem.aio.transaction import Transaction
     from inmem.database import Database as PlainDatabase
     from inmem.engine.retry import RetryPolicy
@@ -191,8 +194,9 @@ class Database:
         await asyncio.to_thread(self._plain.recover)
 
     async def stats(self) -> Stats:
-        """Return counters and the state of queues and transactions."""
-        return await asyncio.to_thread(self._plain.stats)
+        """Return counters and the state of queues and transactions, after all that this loop has sent before."""
+        counted: CoordinatorStats = await self._client.wait_for(self._client.directory.coordinator, ReadStats())
+        return await asyncio.to_thread(stats_of, self._client, counted)
 
     async def verify(self) -> Verification:
         """Read every file, check every table and every chain of events, in a thread."""

@@ -34,13 +34,12 @@ class Answer:
         convert: applied to the answer where it arrives, in the store's thread.
     """
 
-    __slots__ = ("_convert", "_port", "future", "is_here", "is_sent", "is_withdrawn", "value")
+    __slots__ = ("_convert", "_port", "future", "is_here", "is_sent", "is_withdrawn")
 
     def __init__(self, port: Port, convert: Callable[[Any], Any] | None) -> None:
         self._port = port
         self._convert = convert
         self.future: asyncio.Future[Any] = port.loop.create_future()
-        self.value: Any = None
         self.is_here = False
         self.is_sent = False
         self.is_withdrawn = False
@@ -55,10 +54,9 @@ class Answer:
 
     def settle(self, value: Any, error: BaseException | None) -> None:
         """In the loop: the answer is here."""
-        self.value = value
         self.is_here = True
         if self.future.done():
-            # Whoever waited has been cancelled.
+            # Whoever waited has been cancelled. What the answer holds, such as a lease, must not outlive that.
             return
         if error is None:
             self.future.set_result(value)
@@ -81,7 +79,9 @@ class Answer:
                 continue
             except Exception:  # noqa: BLE001  (the task is being cancelled: nobody asks how it would have ended)
                 break
-        return self.value
+        future = self.future
+        # An answer and a cancellation may come in the same turn of the loop: then it is there all the same.
+        return None if future.cancelled() or future.exception() is not None else future.result()
 
 
 class Port:

@@ -48,7 +48,7 @@ def state_of(db):
         state |= {(run, "kv", key): value for key, value in db.kv.list_with_values(run)}
         state |= {(run, "events", event.sequence): event for event in db.events.iter(run)}
         state |= {(run, "cells", name): db.cells.read(run, name) for name in db.cells.list(run)}
-        state |= {(run, "traces", id): db.traces.get(run, id) for id in db.traces.list(run)}
+        state |= {(run, "traces", name): db.traces.get(run, name) for name in db.traces.list(run)}
         if db.runs.get_run(run) is not None:
             state[run, "runs", run] = db.runs.get_run(run)
     return state
@@ -276,8 +276,9 @@ def test_closing_a_handle_or_the_watcher_itself_ends_it(dispatcher):
     store = inmem.spawn(":memory:", dispatcher=dispatcher)
     try:
         one, other = inmem.connect(store), inmem.connect(store)
-        for watcher, close in ((one.watch(), one.close), (watcher := other.watch(), watcher.close)):
-            feed = other._client.published.feed
+        feed = other._client.published.feed
+        watchers = one.watch(), other.watch()
+        for watcher, close in zip(watchers, (one.close, watchers[1].close), strict=True):
 
             def close_when_it_waits(feed=feed, close=close):
                 until_somebody_waits(feed)
