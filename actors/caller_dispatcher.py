@@ -153,6 +153,10 @@ class CallerDispatcher:
             # One call, so that no second Ctrl-C comes in between.
             self._leave(future)
 
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Block until the reply is there."""
+        future.block(timeout_s)
+
     def sleep(self, delay_s: float) -> None:
         """Pause the calling thread."""
         time.sleep(delay_s)

@@ -48,6 +48,10 @@ class Dispatcher(Protocol):
         """Return when `future` is done or `timeout_s` seconds have passed."""
         ...
 
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Like `wait`, for what may be long in coming, or never come: the thread takes no part in work meanwhile."""
+        ...
+
     def sleep(self, delay_s: float) -> None:
         """Let the calling client thread pause."""
         ...

@@ -59,6 +59,10 @@ class ThreadsDispatcher:
         """Block until the reply is there."""
         future.block(timeout_s)
 
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Block until the reply is there."""
+        future.block(timeout_s)
+
     def sleep(self, delay_s: float) -> None:
         """Pause the calling thread."""
         time.sleep(delay_s)

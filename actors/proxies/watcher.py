@@ -82,7 +82,7 @@ class Watcher:
                 remaining_s = None if deadline_s is None else deadline_s - client.monotonic_s()
                 if remaining_s is not None and remaining_s <= 0:
                     raise StopIteration
-                client.directory.dispatcher.wait(bell, remaining_s)
+                client.directory.dispatcher.idle(bell, remaining_s)
                 if bell.done:
                     bell = None
         finally:

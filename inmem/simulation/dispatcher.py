@@ -135,6 +135,10 @@ class StoreDispatcher:
         """Let others run until the reply is there or virtual time has passed."""
         self._scheduler.wait(future, timeout_s)
 
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Let others run until the reply is there or virtual time has passed."""
+        self._scheduler.wait(future, timeout_s)
+
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""
         self._scheduler.sleep(delay_s)
