@@ -49,7 +49,8 @@ class Unwatch(Request):
     EDGE: ClassVar = {"ref": edge.actor_ref}
 
 
-class Changed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Changed:
     """Store → whoever watches: this has been committed since the last time."""
 
     changes: tuple[Change, ...]
@@ -58,7 +59,8 @@ class Changed(NamedTuple):
     """Everything of interest up to this version has been told: where to begin again, by `after_version`."""
 
 
-class WatchEnded(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WatchEnded:
     """Store → whoever watched: there will be no further `Changed`."""
 
     version: int
