@@ -9,9 +9,11 @@ from inmem.actors.client import DEFAULT_RETRY
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadStats
 from inmem.aio.client import AsyncClient
-from inmem.aio.pending import Pending, to_the_end
+from inmem.aio.method import in_thread
+from inmem.aio.pending import Pending, finished
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.watcher import Watcher
+from inmem.database import Database as PlainDatabase
 from inmem.stats import stats_of
 
 if TYPE_CHECKING:
@@ -22,12 +24,9 @@ if TYPE_CHECKING:
 
     from inmem.actors.messages.transactions import CoordinatorStats
     from inmem.aio.transaction import Transaction
-    from inmem.database import Database as PlainDatabase
     from inmem.engine.retry import RetryPolicy
-    from inmem.engine.transaction import TransactionStatus
     from inmem.primitives.kv import VersionedValue
     from inmem.stats import Stats
-    from inmem.verification import Verification
 
 T = TypeVar("T")
 
@@ -46,11 +45,12 @@ class Database:
         plain: the handle that it owns. Making this one takes a moment, so it is not done in a loop's thread.
 
     Attributes:
+        plain: the same, for code that runs in a thread.
         kv, events, cells, traces, runs: the five primitives.
     """
 
     def __init__(self, plain: PlainDatabase) -> None:
-        self._plain = plain
+        self.plain = plain
         self._client = AsyncClient(plain.directory)
         self.kv = KVStore(self._client)
         self.events = EventLog(self._client)
@@ -153,9 +153,7 @@ class Database:
         """
         return await self._client.run_transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
 
-    async def outcome(self, token: str) -> TransactionStatus:
-        """Tell how a commit ended whose `CommitOutcomeUnknownError` carried `token`: committed or aborted."""
-        return await asyncio.to_thread(self._plain.outcome, token)
+    outcome = in_thread(PlainDatabase.outcome)
 
     # The store as a whole.
 
@@ -189,18 +187,15 @@ class Database:
         version: int = await self._client.wait_for(self._client.directory.writer, Checkpoint())
         return version
 
-    async def recover(self) -> None:
-        """Rebuild the store from its log now: the way back for one that answers `StoreFailedError`."""
-        await asyncio.to_thread(self._plain.recover)
-
     async def stats(self) -> Stats:
         """Return counters and the state of queues and transactions, after all that this loop has sent before."""
         counted: CoordinatorStats = await self._client.wait_for(self._client.directory.coordinator, ReadStats())
         return await asyncio.to_thread(stats_of, self._client, counted)
 
-    async def verify(self) -> Verification:
-        """Read every file, check every table and every chain of events, in a thread."""
-        return await asyncio.to_thread(self._plain.verify)
+    recover = in_thread(PlainDatabase.recover)
+    verify = in_thread(PlainDatabase.verify)
+    export_run = in_thread(PlainDatabase.export_run)
+    import_run = in_thread(PlainDatabase.import_run)
 
     async def close(self) -> None:
         """Finish what is under way, make it durable and stop the store; a no-op the second time.
@@ -213,16 +208,13 @@ class Database:
         if not self._client.is_open:
             return
         self._client.close()
-        closed, cancelled = await to_the_end(self.close_plain)
-        if cancelled is not None:
-            raise cancelled
-        closed.result()
+        await finished(self.close_plain)
 
     def close_plain(self) -> None:
         """Do what `close` does, but wait in this thread."""
         self._client.close()
         try:
-            self._plain.close()
+            self.plain.close()
         finally:
             self._client.end_watching()
             self._client.stop()

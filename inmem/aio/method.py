@@ -6,9 +6,10 @@ coroutine of its result. In truth it is a plain async function, so `help` and `i
 
 from __future__ import annotations
 
-import asyncio
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from inmem.aio.pending import finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -19,11 +20,11 @@ T = TypeVar("T")
 
 
 class Proxied(Protocol):
-    """An async proxy: it has the plain proxy that it stands for, whose client is an `AsyncClient`."""
+    """Something that has its plain counterpart. That of an async proxy is a plain proxy with an `AsyncClient`."""
 
     @property
     def plain(self) -> Any:
-        """The plain proxy."""
+        """The counterpart."""
         ...
 
 
@@ -52,11 +53,11 @@ def at_once(method: Callable[Concatenate[Any, P], T]) -> AsyncMethod[P, T]:
 
 
 def in_thread(method: Callable[Concatenate[Any, P], T]) -> AsyncMethod[P, T]:
-    """Make an async method of one that only reads, but so much that the loop should do something else meanwhile."""
+    """Make an async method of one that takes its time: it runs in a thread, and to its end once it has begun."""
 
     @wraps(method)
     async def call(self: Proxied, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.to_thread(method, self.plain, *args, **kwargs)
+        return await finished(partial(method, self.plain, *args, **kwargs))
 
     return cast("AsyncMethod[P, T]", call)
 

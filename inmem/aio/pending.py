@@ -66,4 +66,14 @@ async def to_the_end(function: Callable[[], T]) -> tuple[asyncio.Future[T], asyn
             await asyncio.wait([future])
         except asyncio.CancelledError as error:
             cancelled = error
+    # Looked at, so that nobody complains if the caller is not interested.
+    future.exception()
     return future, cancelled
+
+
+async def finished(function: Callable[[], T]) -> T:
+    """Run a function in a thread and return its result; a cancellation goes on once it has ended."""
+    future, cancelled = await to_the_end(function)
+    if cancelled is not None:
+        raise cancelled
+    return future.result()

@@ -122,6 +122,10 @@ def test_everything_once(tmp_path):
             assert (await db.verify()).is_valid
             assert (await db.stats()).version == db.version
             await db.recover()
+            await db.export_run(run, tmp_path / "run.jsonl")
+            async with inmem.aio.open(":memory:") as elsewhere:
+                assert (await elsewhere.import_run(tmp_path / "run.jsonl")).run_id == run
+                assert await elsewhere.kv.get(run, "b") == [2]
             assert db.path == str(tmp_path / "db")
             with pytest.raises(inmem.UsageError):
                 await db.outcome("no token")

@@ -95,7 +95,7 @@ def test_several_loops_in_several_threads_share_a_handle(tmp_path):
     try:
         for lists in in_threads(*(lambda n=n: worker(n) for n in "abc")):
             assert lists[0] == lists[1] == sorted(f"k{number}" for number in range(20))
-        with inmem.connect(opened[0]._plain.directory.supervisor) as plain:
+        with inmem.connect(opened[0].plain.directory.supervisor) as plain:
             assert plain.get("run", "n") == 3 * 2 * 5
     finally:
         done.set()

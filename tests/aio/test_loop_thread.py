@@ -59,7 +59,7 @@ def test_the_loops_thread_never_waits_and_never_works_for_the_store(tmp_path, di
         loop_thread = threading.get_ident()
         disk = WatchedDisk(tmp_path / "db")
         async with store_on(disk, dispatcher=dispatcher, durability=durability, shards=2) as db:
-            with witness(db._plain) as seen:
+            with witness(db.plain) as seen:
                 await everything_that_waits(db)
             await db.close()
         assert sum(seen.ran.values()) > KEYS, "the witness saw something"
@@ -77,8 +77,8 @@ def test_the_witness_would_have_seen_it(tmp_path):
     async def main():
         disk = WatchedDisk(tmp_path / "db")
         async with store_on(disk) as db:
-            with witness(db._plain) as seen:
-                inmem.Database(db._plain.directory, owner=False).put("run", "k", 1)
+            with witness(db.plain) as seen:
+                inmem.Database(db.plain.directory, owner=False).put("run", "k", 1)
         return seen
 
     seen = {}
@@ -91,7 +91,7 @@ def test_the_witness_would_have_seen_it(tmp_path):
 def test_letting_go_of_a_transaction_in_the_loop_sends_nothing_from_there(tmp_path):
     async def main():
         async with store_on(WatchedDisk(tmp_path / "db")) as db:
-            with witness(db._plain) as seen:
+            with witness(db.plain) as seen:
                 transactions = [await db.begin("run") for _ in range(20)]
                 beginnings = [asyncio.ensure_future(begin(db)) for _ in range(20)]
                 await asyncio.sleep(0)

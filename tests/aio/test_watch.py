@@ -78,7 +78,7 @@ def test_it_ends_with_its_timeout_its_close_and_the_store():
 def test_a_handle_that_is_closed_ends_its_watchers_and_no_others():
     async def main():
         async with inmem.aio.open(":memory:") as db:
-            other = await inmem.aio.connect(db._plain)
+            other = await inmem.aio.connect(db.plain)
 
             async def follow(handle):
                 return [change.value async for change in handle.watch()]
