@@ -193,6 +193,7 @@ class Database:
         return await asyncio.to_thread(stats_of, self._client, counted)
 
     recover = in_thread(PlainDatabase.recover)
+    unregistered_runs = in_thread(PlainDatabase.unregistered_runs)
     verify = in_thread(PlainDatabase.verify)
     export_run = in_thread(PlainDatabase.export_run)
     import_run = in_thread(PlainDatabase.import_run)

@@ -51,6 +51,7 @@ class EventLog:
     head = at_once(events.EventLog.head)
     len = at_once(events.EventLog.len)
     read_by_type = at_once(events.EventLog.read_by_type)
+    types = at_once(events.EventLog.types)
     verify_chain = in_thread(events.EventLog.verify_chain)
 
     def iter(self, run: RunId, start: int = 0, *, batch_size: int = BATCH_SIZE) -> AsyncIterator[Event]:

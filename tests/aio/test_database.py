@@ -78,6 +78,7 @@ def test_everything_once(tmp_path):
             assert [event.payload for event in await db.events.read_by_type(run, "heard")] == [4]
             assert [event.payload async for event in db.events.iter(run, 1, batch_size=2)] == [1, 2, 3, 4]
             assert (await db.events.verify_chain(run)).is_valid
+            assert await db.events.types(run) == ["heard", "said"]
 
             assert await db.cells.init(run, "phase", "a") == 1
             assert await db.cells.cas(run, "phase", 1, "b") == 2
@@ -122,6 +123,8 @@ def test_everything_once(tmp_path):
             assert (await db.verify()).is_valid
             assert (await db.stats()).version == db.version
             await db.recover()
+            await db.put("unknown", "k", 1)
+            assert await db.unregistered_runs() == ["unknown"]
             await db.export_run(run, tmp_path / "run.jsonl")
             async with inmem.aio.open(":memory:") as elsewhere:
                 assert (await elsewhere.import_run(tmp_path / "run.jsonl")).run_id == run
