@@ -31,6 +31,9 @@ from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inmem.actors.dispatcher import Letter
     from inmem.actors.mailbox import Mailbox, ReplyTo
 
 TELLER_MESSAGES_MAX = 64
@@ -109,6 +112,19 @@ class CallerDispatcher:
         if interrupts.pending:
             interrupts.raise_pending()
 
+    def post_all(self, letters: Sequence[Letter]) -> None:
+        """Queue several messages, and only then see to it that they are run."""
+        last: Letter | None = None
+        for letter in letters:
+            if letter[0].own_thread:
+                self.post(*letter)
+                continue
+            if last is not None:
+                self._queue.append(last)
+            last = letter
+        if last is not None:
+            self.post(*last)
+
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:  # noqa: ARG002
         """Queue a message later, from the timer thread."""
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
@@ -136,6 +152,10 @@ class CallerDispatcher:
         finally:
             # One call, so that no second Ctrl-C comes in between.
             self._leave(future)
+
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Block until the reply is there."""
+        future.block(timeout_s)
 
     def sleep(self, delay_s: float) -> None:
         """Pause the calling thread."""

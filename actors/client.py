@@ -61,7 +61,7 @@ DEFAULT_RETRY = RetryPolicy()
 
 _ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isolation}
 
-_BEGIN: Final = Begin()
+BEGIN: Final = Begin()
 _ACTIVE: Final = TransactionStatus.ACTIVE
 
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
@@ -76,6 +76,7 @@ class Client:
 
     def __init__(self, directory: Directory) -> None:
         self._unusable: type[InmemError] | None = None
+        self._watching_ended = False
         self.connect(directory, directory.published)
         _clients.add(self)
 
@@ -101,6 +102,26 @@ class Client:
         if published.is_closed:
             raise DatabaseClosedError
         return published.snapshot
+
+    @property
+    def published(self) -> Published:
+        """What the store makes visible. `snapshot` is the way to look at the state."""
+        return self._published
+
+    def is_over(self) -> bool:
+        """Whether there will be nothing new for this client's watchers.
+
+        Raises:
+            ForkedProcessError: this is a forked child.
+        """
+        if self._unusable is ForkedProcessError:
+            raise ForkedProcessError
+        return self._watching_ended or self._published.is_closed
+
+    def end_watching(self) -> None:
+        """Have this client's watchers end, once they have handed out what there is."""
+        self._watching_ended = True
+        self._published.feed.wake()
 
     def reader(self) -> Reader:
         """Return a reader of the newest snapshot."""
@@ -147,9 +168,9 @@ class Client:
     ) -> ClientTransaction:
         """Begin a transaction: one message, whatever the size of the store. See `Database.begin`."""
         run_id = normalize_run_id(run)
-        level = _isolation(isolation)
-        timeout_s = _timeout(timeout)
-        begun: Begun = self.ask_actor(self._coordinator, _BEGIN)
+        level = checked_isolation(isolation)
+        timeout_s = checked_timeout(timeout)
+        begun: Begun = self.ask_actor(self._coordinator, BEGIN)
         transaction_id, snapshot, now_us, lease = begun
         engine = Transaction(transaction_id, snapshot, now_us, self._entropy, level, self.directory.limits)
         return ClientTransaction(self, engine, run_id, lease, timeout_s=timeout_s, attempt=attempt)
@@ -168,13 +189,7 @@ class Client:
         if outcome.__class__ is Committed:
             version: int = outcome[0]
             return version
-        match outcome:
-            case CommitRefused(conflicts):
-                raise _conflict_error(conflicts)
-            case CommitAborted(error):
-                raise error
-            case _:
-                raise InvariantError(f"the coordinator answered a commit with {outcome!r}")
+        return committed_version(outcome)
 
     def transaction(
         self,
@@ -186,9 +201,8 @@ class Client:
         timeout: float | None = None,
     ) -> T:
         """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
-        timeout_s = _timeout(timeout)
-        if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"retry: must be an inmem.RetryPolicy, not {retry!r}")
+        timeout_s = checked_timeout(timeout)
+        checked_retry(retry)
         deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
         attempt = 0
         while True:
@@ -213,15 +227,28 @@ class Client:
                 failure = _commit_unless_ended(txn, timeout_s)
                 if failure is None:
                     return result
-            if attempt >= retry.max_retries:
-                if isinstance(failure, ConflictError):
-                    raise RetriesExhaustedError(attempt + 1, failure.conflicts) from failure
-                raise failure
-            delay_s = retry.delay_s(attempt, self._entropy.uniform())
-            if deadline_s is not None:
-                delay_s = min(delay_s, max(0.0, deadline_s - self.monotonic_s()))
-            self.directory.dispatcher.sleep(delay_s)
+            self.directory.dispatcher.sleep(self.pause_s(failure, attempt, retry, deadline_s))
             attempt += 1
+
+    def pause_s(
+        self,
+        failure: ConflictError | TransactionAbortedError,
+        attempt: int,
+        retry: RetryPolicy,
+        deadline_s: float | None,
+    ) -> float:
+        """Return how long to pause after the failed `attempt`, counted from 0, before the next one.
+
+        Raises:
+            RetriesExhaustedError: there will be no next one.
+            TransactionAbortedError: nor then.
+        """
+        if attempt >= retry.max_retries:
+            if isinstance(failure, ConflictError):
+                raise RetriesExhaustedError(attempt + 1, failure.conflicts) from failure
+            raise failure
+        delay_s = retry.delay_s(attempt, self._entropy.uniform())
+        return delay_s if deadline_s is None else min(delay_s, max(0.0, deadline_s - self.monotonic_s()))
 
     def _commit_in_time(self, message: Commit, remaining_s: float, timeout_s: float) -> Any:
         if self._unusable is not None:
@@ -250,6 +277,11 @@ class Client:
             # Somebody has stopped the store already, by ActorRegistry.stop_all() for example: it is closed.
             return
 
+    def check_usable(self) -> None:
+        """Raise DatabaseClosedError or ForkedProcessError if requests are not accepted any more."""
+        if self._unusable is not None:
+            raise self._unusable
+
     @property
     def is_open(self) -> bool:
         """Whether requests are accepted."""
@@ -275,6 +307,19 @@ def _commit_unless_ended(
     return None
 
 
+def committed_version(outcome: Any) -> int:
+    """Return the version of a commit, or raise why there is none; `outcome` is what the coordinator has answered."""
+    match outcome:
+        case Committed(version):
+            return version
+        case CommitRefused(conflicts):
+            raise _conflict_error(conflicts)
+        case CommitAborted(error):
+            raise error
+        case _:
+            raise InvariantError(f"the coordinator answered a commit with {outcome!r}")
+
+
 def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:
     if len(conflicts) == 1 and isinstance(conflicts[0], CasConflict):
         conflict = conflicts[0]
@@ -282,14 +327,30 @@ def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:
     return ConflictError(conflicts)
 
 
-def _isolation(isolation: str) -> Isolation:
+def checked_retry(retry: RetryPolicy) -> None:
+    """Raise UsageError unless `retry` is a RetryPolicy."""
+    if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"retry: must be an inmem.RetryPolicy, not {retry!r}")
+
+
+def checked_isolation(isolation: str) -> Isolation:
+    """Return the isolation level of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
     try:
         return _ISOLATIONS[isolation]
     except (KeyError, TypeError):
         raise UsageError(f"isolation: must be one of {', '.join(Isolation)}, not {isolation!r}") from None
 
 
-def _timeout(timeout: float | None) -> float | None:
+def checked_timeout(timeout: float | None) -> float | None:
+    """Return a timeout in seconds, or None for none.
+
+    Raises:
+        UsageError: it is not a number, or negative.
+    """
     if timeout is not None and (type(timeout) not in (int, float) or not timeout >= 0):
         raise UsageError(f"timeout: must be a number of seconds, or None, not {timeout!r}")
     return timeout

@@ -89,11 +89,11 @@ class RunAccess:
         return RunContents(self._engine, self.run_id)
 
 
-class ClientTransaction(RunAccess):
-    """One transaction of one client. Not for sharing among threads.
+class BaseTransaction(RunAccess):
+    """What can be done inside a transaction, whoever commits it: nothing of this ever waits.
 
-    Reads come from the snapshot of its beginning and never wait; writes are kept until `commit`. As a context manager
-    it commits on a clean exit and aborts when an exception passes through.
+    Reads come from the snapshot of its beginning; writes are kept until the commit. This is what a function should ask
+    for that is given to `Database.transaction` and to that of `inmem.aio` alike. Not for sharing among threads.
 
     Attributes:
         run_id: the run that plain keys and the accessors mean.
@@ -197,6 +197,55 @@ class ClientTransaction(RunAccess):
         run = checked.run_id
         return ((Key.kv(run, key), value) for key, value in self._kv_of(checked).scan(checked.user_key.decode()))
 
+    def abort(self) -> None:
+        """Give everything up. A no-op on a transaction that was aborted before.
+
+        Raises:
+            TransactionClosedError: it has been committed.
+        """
+        if self._engine.status is TransactionStatus.ABORTED:
+            return
+        self._engine.finish(TransactionStatus.ABORTED)
+        self._lease.end()
+
+    def __repr__(self) -> str:
+        return f"<Transaction {self.id} of run {self.run_id!r}, {self.status}>"
+
+    def _require_active(self) -> None:
+        if self._engine.status is not TransactionStatus.ACTIVE:
+            raise TransactionClosedError(self._engine.status)
+
+    def _kv_of(self, key: Key) -> KVOperations:
+        return self.kv if key.run_id == self.run_id else KVOperations(self._engine, key.run_id)
+
+    def _read(self, key: Key) -> Any:
+        match key.tag:
+            case Tag.KV:
+                return self._kv_of(key).get(key.user_key.decode())
+            case Tag.EVENT:
+                return EventOperations(self._engine, key.run_id).read(sequence_of(key.user_key))
+            case Tag.STATE:
+                return CellOperations(self._engine, key.run_id).read(key.user_key.decode())
+            case Tag.TRACE:
+                return TraceOperations(self._engine, key.run_id).get(key.user_key.decode())
+            case Tag.RUN:
+                return self.runs.get_run(key.run_id)
+            case _:
+                raise InvalidKeyError(f"key: {key} belongs to the store")
+
+
+class ClientTransaction(BaseTransaction):
+    """One transaction of one client. Not for sharing among threads.
+
+    Reads come from the snapshot of its beginning and never wait; writes are kept until `commit`. As a context manager
+    it commits on a clean exit and aborts when an exception passes through.
+
+    Attributes:
+        run_id: the run that plain keys and the accessors mean.
+    """
+
+    __slots__ = ()
+
     def commit(self) -> int:
         """Commit, and return the version: the new one, or the start version when nothing was written.
 
@@ -237,17 +286,6 @@ class ClientTransaction(RunAccess):
         engine.finish(_COMMITTED)
         return version
 
-    def abort(self) -> None:
-        """Give everything up. A no-op on a transaction that was aborted before.
-
-        Raises:
-            TransactionClosedError: it has been committed.
-        """
-        if self._engine.status is TransactionStatus.ABORTED:
-            return
-        self._engine.finish(TransactionStatus.ABORTED)
-        self._lease.end()
-
     def __enter__(self) -> Self:
         return self
 
@@ -260,31 +298,6 @@ class ClientTransaction(RunAccess):
             self.commit()
         else:
             self.abort()
-
-    def __repr__(self) -> str:
-        return f"<Transaction {self.id} of run {self.run_id!r}, {self.status}>"
-
-    def _require_active(self) -> None:
-        if self._engine.status is not TransactionStatus.ACTIVE:
-            raise TransactionClosedError(self._engine.status)
-
-    def _kv_of(self, key: Key) -> KVOperations:
-        return self.kv if key.run_id == self.run_id else KVOperations(self._engine, key.run_id)
-
-    def _read(self, key: Key) -> Any:
-        match key.tag:
-            case Tag.KV:
-                return self._kv_of(key).get(key.user_key.decode())
-            case Tag.EVENT:
-                return EventOperations(self._engine, key.run_id).read(sequence_of(key.user_key))
-            case Tag.STATE:
-                return CellOperations(self._engine, key.run_id).read(key.user_key.decode())
-            case Tag.TRACE:
-                return TraceOperations(self._engine, key.run_id).get(key.user_key.decode())
-            case Tag.RUN:
-                return self.runs.get_run(key.run_id)
-            case _:
-                raise InvalidKeyError(f"key: {key} belongs to the store")
 
 
 def _as_key(key: object) -> Key:

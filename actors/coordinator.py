@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from inmem.actors.published import Published
     from inmem.engine.conflicts import Conflict
     from inmem.engine.outcomes import Outcomes
+    from inmem.engine.pipeline import InFlight
     from inmem.engine.shard import Part
     from inmem.engine.snapshot import Snapshot
     from inmem.engine.transaction import CommitRequest
@@ -206,9 +207,10 @@ class Coordinator(StoreActor):
         """Step 4."""
         self._shards[shard].tell(Apply(self.core, batch_version, commits))
 
-    def publish(self, snapshot: Snapshot) -> None:
+    def publish(self, snapshot: Snapshot, commits: Sequence[tuple[InFlight[Owed], int]]) -> None:
         """Step 5."""
         self._published.snapshot = snapshot
+        self._published.feed.extend(commits)
         if self._checkpoint is not None:
             self._continue_checkpoint()
 

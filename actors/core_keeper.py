@@ -22,6 +22,7 @@ from inmem.engine.errors import (
 )
 from inmem.engine.outcomes import Outcomes
 from inmem.engine.recovery import Recovered, recover
+from inmem.engine.retained_commits import RetainedCommits
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class CoreKeeper:
             if version > self._published.snapshot.version:
                 self._outcomes.record(salt, transaction_id, version)
         self._published.snapshot = advance.snapshot
+        self._published.feed.catch_up(advance.retained, advance.snapshot.version)
 
     def fail(self, name: str | None, error: BaseException | None) -> None:
         """Step 1: have the core halt, because `name` has failed with `error` or because somebody asked for it."""
@@ -179,6 +181,7 @@ class CoreKeeper:
             self._clock.floor_us = max(self._clock.floor_us, recovered.time_floor_us)
         else:
             recovered = self._what_is_published()
+        self._published.feed.catch_up(recovered.retained, self._published.snapshot.version)
         known = logged.outcomes if logged is not None else None if self.disk is not None else recovered.outcomes
         log.warning(
             "restarted" if refusal is None else "failed",
@@ -229,7 +232,8 @@ class CoreKeeper:
             # Published, and perhaps not recorded yet: callers who wait for those have committed.
             numbered = self._running.writer.numbered
             outcomes |= {(self.salt, number): version for number, version in numbered if version <= published.version}
-        return Recovered(published.version, 0, 0, published.roots, outcomes, since, 0, 0)
+        retained = RetainedCommits(published.version)
+        return Recovered(published.version, 0, 0, published.roots, outcomes, since, 0, 0, retained=retained)
 
     def _pay(self, owed: Owed, known: Mapping[tuple[int, int], int] | None, salt: int) -> None:
         """Step 4. `known` are the outcomes of all commits that may have happened, None if nobody can tell."""

@@ -6,11 +6,16 @@ the order in which it was sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from inmem.actors.future import ReplyFuture
     from inmem.actors.mailbox import Mailbox, ReplyTo
+
+    Letter: TypeAlias = tuple[Mailbox, Any, ReplyTo | None]
+    """(receiver, message, where the answer goes)."""
 
 
 class Dispatcher(Protocol):
@@ -22,6 +27,10 @@ class Dispatcher(Protocol):
 
     def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
         """Like `post`, from a thread that will wait for `future` at once."""
+        ...
+
+    def post_all(self, letters: Sequence[Letter]) -> None:
+        """Like `post` for each of them, in this order; but all are on their way before the first is handled."""
         ...
 
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
@@ -37,6 +46,10 @@ class Dispatcher(Protocol):
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Return when `future` is done or `timeout_s` seconds have passed."""
+        ...
+
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Like `wait`, for what may be long in coming, or never come: the thread takes no part in work meanwhile."""
         ...
 
     def sleep(self, delay_s: float) -> None:

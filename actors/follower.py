@@ -13,6 +13,7 @@ from inmem.engine.snapshot import Snapshot
 if TYPE_CHECKING:
     from inmem.engine.ports import Disk
     from inmem.engine.recovery import Recovered
+    from inmem.engine.retained_commits import RetainedCommits
 
 READ_ATTEMPTS = 50
 """How often the folder is looked at anew because its files were rewritten while they were read. Each view of it is
@@ -28,11 +29,13 @@ class Advance(NamedTuple):
         snapshot: the newest state.
         time_floor_us: latest timestamp of any commit that was read for it, microseconds since the epoch.
         outcomes: (salt, transaction id) → version of commits that were read for it, in order of their versions.
+        retained: the newest of those commits, for watchers.
     """
 
     snapshot: Snapshot
     time_floor_us: int
     outcomes: dict[tuple[int, int], int]
+    retained: RetainedCommits
 
 
 class Follower:
@@ -79,12 +82,12 @@ class Follower:
                 log.info("read_anew", error=str(error))
                 progress = None
             if progress is not None:
-                self._snapshot, time_floor_us, outcomes, self._bookmark = progress
-                return Advance(self._snapshot, time_floor_us, outcomes)
+                self._snapshot, time_floor_us, outcomes, retained, self._bookmark = progress
+                return Advance(self._snapshot, time_floor_us, outcomes, retained)
         recovered = self.open()
         if self._snapshot is None:
             raise InvariantError("a folder was recovered and has no state")
-        return Advance(self._snapshot, recovered.time_floor_us, recovered.outcomes)
+        return Advance(self._snapshot, recovered.time_floor_us, recovered.outcomes, recovered.retained)
 
     def _recover(self) -> Recovered:
         with self._disk.view() as folder:

@@ -8,7 +8,7 @@ from inmem.actors import interrupts
 from inmem.actors.messages.transactions import End
 
 if TYPE_CHECKING:
-    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.courier import Sender
 
 
 class Lease:
@@ -19,9 +19,14 @@ class Lease:
 
     __slots__ = ("_coordinator", "_transaction_id")
 
-    def __init__(self, coordinator: MailboxRef, transaction_id: int) -> None:
-        self._coordinator: MailboxRef | None = coordinator
+    def __init__(self, coordinator: Sender, transaction_id: int) -> None:
+        self._coordinator: Sender | None = coordinator
         self._transaction_id = transaction_id
+
+    def through(self, coordinator: Sender) -> Lease:
+        """Return the lease for a client that must not send to the coordinator itself; this one is void."""
+        self.settle()
+        return Lease(coordinator, self._transaction_id)
 
     def end(self) -> None:
         """The transaction has ended without a commit."""

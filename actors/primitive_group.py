@@ -1,4 +1,4 @@
-"""The primitive actors and the reaper of one store: started together, replaced one by one."""
+"""The primitive actors, the reaper and the watch actor of one store: started together, replaced one by one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Halt, Resume
 from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.messages.transactions import CommitDecided
+from inmem.actors.messages.watching import FeedGrown, Taken
 from inmem.actors.primitive_actor import PrimitiveActor, RetryDue, StandIn
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.reaper import Reaper
+from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import InvariantError, StoreFailedError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ log = QuietLogger("inmem.supervisor")
 
 
 class PrimitiveGroup:
-    """Addresses of the primitive actors and the reaper, and who is behind them.
+    """Addresses of the primitive actors, the reaper and the watch actor, and who is behind them.
 
     Args:
         dispatcher: runs them.
@@ -45,6 +47,7 @@ class PrimitiveGroup:
     Attributes:
         mailboxes: of the primitive actors, by name.
         reaper: the reaper's.
+        watches: the watch actor's.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class PrimitiveGroup:
     ) -> None:
         self.mailboxes = {name: Mailbox(name, dispatcher, limits=limits) for name in PRIMITIVE_ACTORS}
         self.reaper = Mailbox("reaper", dispatcher)
+        self.watches = Mailbox("watches", dispatcher)
         self._supervisor = supervisor
         self._coordinator = coordinator
         self._published = published
@@ -69,7 +73,7 @@ class PrimitiveGroup:
         self._reaping = False
 
     def __iter__(self) -> Iterator[Mailbox]:
-        return iter((*self.mailboxes.values(), self.reaper))
+        return iter((*self.mailboxes.values(), self.reaper, self.watches))
 
     def start(self, *, reaping: bool) -> None:
         """Put an actor behind every address.
@@ -81,6 +85,7 @@ class PrimitiveGroup:
         for name, mailbox in self.mailboxes.items():
             mailbox.ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, None)))
         self._start_reaper()
+        self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published)))
 
     def replace(self, failed: ActorFailed, *, give_up: bool) -> None:
         """Put a successor behind the address of a failed actor.
@@ -92,6 +97,9 @@ class PrimitiveGroup:
         if failed.name == self.reaper.name:
             if not give_up:
                 self._start_reaper()
+            return
+        if isinstance(failed.actor, WatchActor):
+            self._replace_watch_actor(failed.actor, failed, give_up=give_up)
             return
         if not isinstance(failed.actor, PrimitiveActor):
             raise InvariantError(f"{failed.name} is not a primitive actor")
@@ -134,6 +142,16 @@ class PrimitiveGroup:
             limits=self._limits,
             predecessor=predecessor,
         )
+
+    def _replace_watch_actor(self, actor: WatchActor, failed: ActorFailed, *, give_up: bool) -> None:
+        if give_up:
+            actor.end_all(
+                StoreFailedError(f"the {failed.name} actor keeps failing, the last time with {failed.error!r}")
+            )
+        self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published, actor)))
+        if isinstance(failed.message, Taken):
+            self.watches.ref.tell(failed.message)
+        self.watches.ref.tell(FeedGrown())
 
     def _start_reaper(self) -> None:
         reaper = Reaper(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inmem.actors.change_feed import ChangeFeed
+
 if TYPE_CHECKING:
     from inmem.engine.snapshot import Snapshot
 
@@ -14,10 +16,12 @@ class Published:
     Attributes:
         snapshot: the newest.
         is_closed: the store has been closed; there will be no newer one, and nobody should go on reading this one.
+        feed: the newest commits, for watchers.
     """
 
-    __slots__ = ("is_closed", "snapshot")
+    __slots__ = ("feed", "is_closed", "snapshot")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.is_closed = False
+        self.feed = ChangeFeed()

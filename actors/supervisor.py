@@ -61,6 +61,7 @@ from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.published import Published
 from inmem.actors.restart_limit import RestartLimit
+from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import (
     DatabaseClosedError,
     ReadOnlyError,
@@ -214,6 +215,7 @@ class Supervisor(StoreActor):
         }
         routes |= dict.fromkeys((Begin, Commit, CancelCommit, End, ReadOutcome, ReadStats), core.coordinator.ref)
         routes |= dict.fromkeys((Flush, Checkpoint), core.writer.ref)
+        routes |= dict.fromkeys(WatchActor.HANDLES, self._primitives.watches.ref)
         return Directory(
             path=self._options.path,
             limits=self._options.limits,
@@ -235,6 +237,7 @@ class Supervisor(StoreActor):
             # A full collection would walk through all of it, for nothing: half a second at a million keys.
             gc.freeze()
         self._published.snapshot = Snapshot(recovered.version, recovered.roots)
+        self._published.feed.catch_up(recovered.retained, recovered.version)
         self._clock.floor_us = recovered.time_floor_us
         read_only = ReadOnlyError(f"{self._options.path} was opened for reading") if self._options.read_only else None
         self._core.start(recovered, position, refusal=read_only)
@@ -337,6 +340,7 @@ class Supervisor(StoreActor):
             mailbox.ref.tell(Retire())
             mailbox.stopped = True
         self._published.is_closed = True
+        self._published.feed.wake()
         if self._core.disk is not None:
             self._core.disk.close()
         log.info("closed", path=self._options.path, version=self._published.snapshot.version, error=repr(error))

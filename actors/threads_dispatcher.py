@@ -11,6 +11,9 @@ from inmem.actors.lane import Lane
 from inmem.actors.timers import Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inmem.actors.dispatcher import Letter
     from inmem.actors.mailbox import Mailbox, ReplyTo
 
 
@@ -43,11 +46,20 @@ class ThreadsDispatcher:
         """Queue a message for the mailbox's thread."""
         self.post(mailbox, message, future)
 
+    def post_all(self, letters: Sequence[Letter]) -> None:
+        """Queue messages for the mailboxes' threads."""
+        for letter in letters:
+            self.post(*letter)
+
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:  # noqa: ARG002
         """Queue a message later, from the timer thread."""
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Block until the reply is there."""
+        future.block(timeout_s)
+
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Block until the reply is there."""
         future.block(timeout_s)
 

@@ -264,6 +264,26 @@ class OverloadedError(InmemError):
         self.unit = unit
 
 
+class WatchGapError(InmemError):
+    """A watcher asked for what came after `version`, and not all of it is there: look at the whole state, then go on.
+
+    Every change after version `since` can still be had.
+    """
+
+    def __init__(self, version: int, since: int, reason: str) -> None:
+        super().__init__(f"changes after version {version} cannot be told without a gap: {reason}")
+        self.version = version
+        self.since = since
+        self.reason = reason
+
+
+class WatchLaggedError(WatchGapError):
+    """A watcher is too far behind: the store keeps the newest changes only. `version` is where it stands."""
+
+    def __init__(self, version: int, since: int) -> None:
+        super().__init__(version, since, f"only those after version {since} are kept")
+
+
 class ForkedProcessError(InmemError):
     """A forked child used its parent's handle. Open the database anew after the parent has closed it."""
 

@@ -18,6 +18,7 @@ from inmem.engine.log_folder import FolderContents, linked_segments, path_of, re
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, read_frames
 from inmem.engine.log_records import TAGS, TableWrites, decode_commit
 from inmem.engine.recovery import check_link
+from inmem.engine.retained_commits import RetainedCommits
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 
@@ -76,12 +77,14 @@ class Progress(NamedTuple):
         snapshot: the newest state.
         time_floor_us: latest timestamp of the commits that were read; 0 if there were none.
         outcomes: (salt, transaction id) → version of the commits that were read, in order of their versions.
+        retained: the newest of the commits that were read, for watchers.
         bookmark: where to read on the next time.
     """
 
     snapshot: Snapshot
     time_floor_us: int
     outcomes: dict[tuple[int, int], int]
+    retained: RetainedCommits
     bookmark: Bookmark
 
 
@@ -137,6 +140,7 @@ class _Fold:
         self._roots = list(snapshot.roots)
         self._time_floor_us = 0
         self._outcomes: dict[tuple[int, int], int] = {}
+        self._retained = RetainedCommits(snapshot.version)
 
     def read(self, frames: FrameReader, data: bytes) -> None:
         """Fold in those commits of `frames` that are news, and move the bookmark behind them.
@@ -150,6 +154,7 @@ class _Fold:
             if frame.kind == FrameKind.COMMIT and frame.version > read:
                 record = decode_commit(frame.payload, frames.path, frame.offset)
                 self._apply(frame.version, record, frames.header.salt)
+                self._retained.add(frame.version, frame.payload)
         at = frames.last - frames.base
         seen = data[at : at + FRAME_HEADER_BYTES] if frames.last else data[:HEADER_BYTES]
         self.bookmark = Bookmark(frames.header, frames.last, frames.end, frames.version, seen)
@@ -174,6 +179,7 @@ class _Fold:
         """Return where it has led to; the very same snapshot if nothing was new."""
         bookmark = self.bookmark
         if bookmark.version == self._snapshot.version:
-            return Progress(self._snapshot, 0, {}, bookmark)
+            return Progress(self._snapshot, 0, {}, self._retained, bookmark)
         snapshot = Snapshot(bookmark.version, tuple(self._roots))
-        return Progress(snapshot, self._time_floor_us, self._outcomes, bookmark)
+        self._retained.advance(bookmark.version)
+        return Progress(snapshot, self._time_floor_us, self._outcomes, self._retained, bookmark)

@@ -41,6 +41,9 @@ WAITING_REQUESTS_MAX: Final = 100_000
 WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
 """Encoded bytes of the values in those requests: as much as the largest transaction that could carry them out."""
 
+RETAINED_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Newest commits kept for watchers: about 70,000 small ones, seconds of a writer at full speed."""
+
 _COUNT_MAX: Final = 10**9
 """More than this fits into no memory; whoever means "no limit" may say so."""
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
@@ -64,8 +64,8 @@ class Outbox(Protocol[ReplyT_contra]):
         """Step 4: have a shard apply (transaction id, version) pairs, in this order."""
         ...
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Step 5: make a snapshot the one that everybody begins from."""
+    def publish(self, snapshot: Snapshot, commits: Sequence[tuple[InFlight[Any], int]]) -> None:
+        """Step 5: make a snapshot the one that everybody begins from, because of these commits and versions."""
         ...
 
     def committed(self, reply: ReplyT_contra, request: CommitRequest, version: int) -> None:
@@ -350,7 +350,7 @@ class CommitPipeline(Generic[ReplyT]):
         if self._shard_count > 1:
             roots = tuple([batch.roots.get(shard, root) for shard, root in enumerate(self._published.roots)])
         self._published = Snapshot(version, roots)
-        self._out.publish(self._published)
+        self._out.publish(self._published, batch.commits)
         for in_flight, commit_version in batch.commits:
             self._out.committed(in_flight.reply, in_flight.request, commit_version)
         if self._losers:

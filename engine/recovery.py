@@ -8,7 +8,7 @@ here writes: what is to be cut or removed is reported to the caller.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from immutables import Map
@@ -19,6 +19,7 @@ from inmem.engine.keys import shard_of
 from inmem.engine.log_folder import FolderContents, checkpoint_name, linked_segments, path_of, segment_name
 from inmem.engine.log_format import FrameKind, read_frames
 from inmem.engine.log_records import CommitRecord, TableWrites, decode_commit
+from inmem.engine.retained_commits import RetainedCommits
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Recovered:
         commits: commits replayed from the log.
         keys: live keys, expired ones included.
         last_drop_version: of the last replayed commit that dropped a run, 0 if none did.
+        retained: the newest commits of the log, for watchers.
     """
 
     version: int
@@ -56,6 +58,7 @@ class Recovered:
     commits: int
     keys: int
     last_drop_version: int = 0
+    retained: RetainedCommits = field(default_factory=lambda: RetainedCommits(0), compare=False)
 
 
 class Recovery:
@@ -63,10 +66,12 @@ class Recovery:
 
     Attributes:
         version: of the last commit folded in.
+        retained: the newest commits folded in.
     """
 
     def __init__(self) -> None:
         self.version = 0
+        self.retained = RetainedCommits(0)
         self._transaction_id_max = 0
         self._time_floor_us = 0
         self._tables: dict[str, dict[int, dict[bytes, Entry]]] = {}
@@ -85,6 +90,7 @@ class Recovery:
             self._tables.setdefault(run, {}).setdefault(tag, {}).update(entries)
         header = checkpoint.header
         self.version = header.version
+        self.retained = RetainedCommits(header.version)
         self._transaction_id_max = header.transaction_id_max
         self._time_floor_us = header.time_floor_us
         self._outcomes_since = header.outcomes_since
@@ -136,6 +142,7 @@ class Recovery:
 
     def result(self, shards: int) -> Recovered:
         """Return the state, its tables frozen and split among `shards`. O(n) for tables written in key order."""
+        self.retained.advance(self.version)
         roots: list[dict[TableId, Table]] = [{} for _ in range(shards)]
         keys = 0
         for run, tables_of_run in self._tables.items():
@@ -154,6 +161,7 @@ class Recovery:
             self._commits,
             keys,
             self._last_drop_version,
+            self.retained,
         )
 
 
@@ -281,6 +289,7 @@ def _replay(
         for frame in frames:
             if frame.kind == FrameKind.COMMIT and frame.version > checkpoint_version:
                 recovery.apply(frame.version, decode_commit(frame.payload, path, frame.offset), salt)
+                recovery.retained.add(frame.version, frame.payload)
         if frames.torn is not None:
             torn.append(TornFile(segment.name, *frames.torn))
         last, end, version, is_clean = header.number, frames.end, frames.version, frames.is_closed

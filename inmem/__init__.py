@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from inmem import messages
+from inmem.actors.client_transaction import BaseTransaction
 from inmem.actors.client_transaction import ClientTransaction as Transaction
 from inmem.actors.environment import SystemEntropy
 from inmem.actors.mailbox import MailboxRef
@@ -19,6 +20,7 @@ from inmem.actors.proxies.events import EventLog
 from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
+from inmem.actors.proxies.watcher import Watcher
 from inmem.actors.system import start_store
 from inmem.database import Database
 from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
@@ -57,6 +59,8 @@ from inmem.engine.errors import (
     TransactionError,
     TransactionTimeoutError,
     UsageError,
+    WatchGapError,
+    WatchLaggedError,
 )
 from inmem.engine.ids import time_ordered_id
 from inmem.engine.keys import Key
@@ -64,6 +68,7 @@ from inmem.engine.limits import DEFAULT_LIMITS, Limits
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.transaction import Isolation, TransactionStatus
 from inmem.primitives.cells import State
+from inmem.primitives.change import Change, ChangeKind
 from inmem.primitives.event_chain import ChainVerification
 from inmem.primitives.events import Event
 from inmem.primitives.kv import VersionedValue
@@ -194,11 +199,14 @@ def new_run_id() -> str:
 
 
 __all__ = [
+    "BaseTransaction",
     "CasConflict",
     "CasConflictError",
     "CellExistsError",
     "CellNotFoundError",
     "ChainVerification",
+    "Change",
+    "ChangeKind",
     "CommitOutcomeUnknownError",
     "Conflict",
     "ConflictError",
@@ -262,6 +270,9 @@ __all__ = [
     "UsageError",
     "Verification",
     "VersionedValue",
+    "WatchGapError",
+    "WatchLaggedError",
+    "Watcher",
     "WriteConflict",
     "connect",
     "messages",

@@ -14,12 +14,13 @@ from inmem.actors.proxies.events import EventLog
 from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
+from inmem.actors.proxies.watcher import Watcher
 from inmem.engine.errors import RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.run_contents import RunContents
 from inmem.run_file import RunExport, read_run, write_run
-from inmem.stats import Stats
+from inmem.stats import Stats, stats_of
 from inmem.verification import Verification, verify_store
 
 if TYPE_CHECKING:
@@ -151,12 +152,50 @@ class Database:
             raise UsageError(f"token: the outcome of {token} is too old to be remembered")
         return TransactionStatus.ABORTED
 
+    def watch(
+        self,
+        run: str | UUID | None = None,
+        primitive: str | None = None,
+        after_version: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Watcher:
+        """Follow what is committed: an iterator of `Change`s, in commit order, without gap or repetition.
+
+        It begins at the call. Nobody who commits waits for it: the store retains the newest commits
+        (`RETAINED_BYTES_MAX`), and whoever is farther behind than that learns of it.
+
+        Args:
+            run: only what happens in this run.
+            primitive: "kv", "events", "cells", "traces" or "runs": only what happens there. The end of a whole run is
+                told in any case.
+            after_version: begin with what came after this version, as far as it is retained: `Watcher.version` of
+                an earlier watcher, also of an earlier process, or `Database.version` from before the state was read.
+                None begins with what comes after the newest commit.
+            timeout: seconds to wait for the next change before the iteration ends; None waits for as long as it takes.
+
+        Raises:
+            WatchGapError: what came after `after_version` is not retained; look at the state, and watch from there.
+            UsageError, InvalidKeyError: an argument is not acceptable.
+        """
+        return Watcher(self._client, run, primitive, after_version, timeout)
+
     # The store as a whole.
 
     @property
     def version(self) -> int:
         """The version of the newest commit."""
         return self._client.snapshot().version
+
+    @property
+    def directory(self) -> Directory:
+        """Who is who in the running store, for what is built on top of it.
+
+        Raises:
+            DatabaseClosedError: this handle was closed.
+        """
+        self._client.check_usable()
+        return self._client.directory
 
     @property
     def path(self) -> str:
@@ -206,26 +245,7 @@ class Database:
     def stats(self) -> Stats:
         """Return counters and the state of queues and transactions. O(tables)."""
         counted: CoordinatorStats = self._client.ask_actor(self._client.directory.coordinator, ReadStats())
-        snapshot = self._client.snapshot()
-        directory = self._client.directory
-        tables = list(snapshot.tables())
-        attempts = counted.commits + counted.aborts
-        return Stats(
-            version=snapshot.version,
-            commits=counted.commits,
-            aborts=counted.aborts,
-            conflicts=dict(counted.conflicts),
-            retries=counted.retries,
-            conflict_rate=counted.refused / attempts if attempts else 0.0,
-            group_sizes=dict(counted.groups),
-            in_flight=counted.in_flight,
-            active_transactions=counted.active_transactions,
-            oldest_snapshot_version=counted.oldest_start_version,
-            oldest_snapshot_age_s=counted.oldest_age_s,
-            queue_depths={name: directory.dispatcher.depth(ref.mailbox) for name, ref in directory.mailboxes.items()},
-            keys=sum(table.live_count for _, _, table in tables),
-            runs=len({run for run, _, _ in tables if run}),
-        )
+        return stats_of(self._client, counted)
 
     def unregistered_runs(self) -> list[str]:
         """Return the ids of the runs that hold data and are not registered, sorted. O(tables), unlike any query."""
@@ -303,8 +323,11 @@ class Database:
         if not self._client.is_open:
             return
         self._client.close()
-        if self._owner:
-            self._client.close_store()
+        try:
+            if self._owner:
+                self._client.close_store()
+        finally:
+            self._client.end_watching()
 
     def __enter__(self) -> Self:
         return self

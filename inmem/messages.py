@@ -1,4 +1,7 @@
-"""Every request that a running store handles, for ``ref.ask`` and ``ref.tell``; each class says what the answer is."""
+"""Every request that a running store handles, for ``ref.ask`` and ``ref.tell``; each class says what the answer is.
+
+`Changed` and `WatchEnded` go the other way: the store tells them to actors for which it was asked to `Watch`.
+"""
 
 from inmem.actors.messages.cells import (
     CasCell,
@@ -61,6 +64,7 @@ from inmem.actors.messages.traces import (
     QueryTracesByType,
     RecordTrace,
 )
+from inmem.actors.messages.watching import Changed, Unwatch, Watch, WatchEnded
 
 __all__ = [
     "AddRunTags",
@@ -71,6 +75,7 @@ __all__ = [
     "CasCell",
     "CasKey",
     "CellExists",
+    "Changed",
     "CompleteRun",
     "CountEvents",
     "CountTraces",
@@ -111,7 +116,10 @@ __all__ = [
     "RecordTrace",
     "ResumeRun",
     "SetCell",
+    "Unwatch",
     "UpdateRunMetadata",
     "UpdateRunStatus",
     "VerifyEvents",
+    "Watch",
+    "WatchEnded",
 ]

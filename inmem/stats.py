@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from inmem.actors.client import Client
+    from inmem.actors.messages.transactions import CoordinatorStats
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
@@ -44,3 +47,27 @@ class Stats:
     queue_depths: Mapping[str, int]
     keys: int
     runs: int
+
+
+def stats_of(client: Client, counted: CoordinatorStats) -> Stats:
+    """Return what the coordinator has counted, with what can be seen without asking anybody. O(tables)."""
+    snapshot = client.snapshot()
+    directory = client.directory
+    tables = list(snapshot.tables())
+    attempts = counted.commits + counted.aborts
+    return Stats(
+        version=snapshot.version,
+        commits=counted.commits,
+        aborts=counted.aborts,
+        conflicts=dict(counted.conflicts),
+        retries=counted.retries,
+        conflict_rate=counted.refused / attempts if attempts else 0.0,
+        group_sizes=dict(counted.groups),
+        in_flight=counted.in_flight,
+        active_transactions=counted.active_transactions,
+        oldest_snapshot_version=counted.oldest_start_version,
+        oldest_snapshot_age_s=counted.oldest_age_s,
+        queue_depths={name: directory.dispatcher.depth(ref.mailbox) for name, ref in directory.mailboxes.items()},
+        keys=sum(table.live_count for _, _, table in tables),
+        runs=len({run for run, _, _ in tables if run}),
+    )

@@ -71,8 +71,8 @@ class CellOperations:
 
     def read(self, name: str) -> State | None:
         """Return the cell's state, or None if there is no such cell. O(value size)."""
-        version, updated_at, current = self._load(_key(name))
-        return None if current is None else State(decode_value(current), version, updated_at)
+        data = self._view.get(_key(name))
+        return None if data is None else state_of(data)
 
     def cas(self, name: str, expected: int, value: object) -> int:
         """Replace the value of a cell that is at version `expected`, and return the new version, `expected` + 1.

@@ -90,16 +90,16 @@ class EventOperations:
     def read(self, sequence: int) -> Event | None:
         """Return the event, or None if there are not that many yet. O(1)."""
         data = self._view.get(event_key(sequence))
-        return None if data is None else _event(sequence, data)
+        return None if data is None else event_of(sequence, data)
 
     def read_range(self, start: int, end: int) -> Events:
         """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event."""
-        return [_event(sequence_of(key), data) for key, data in self._view.scan(event_key(start), event_key(end))]
+        return [event_of(sequence_of(key), data) for key, data in self._view.scan(event_key(start), event_key(end))]
 
     def head(self) -> Event | None:
         """Return the last event, or None if there is none. An append by somebody else meanwhile is a conflict."""
         last = self._last()
-        return None if last is None else _event(*last)
+        return None if last is None else event_of(*last)
 
     def len(self) -> int:
         """Return how many events there are. An append by somebody else meanwhile is a conflict. O(log n)."""
@@ -208,10 +208,11 @@ class EventOperations:
         data = self._view.get(key)
         if data is None:
             raise InvariantError(f"run {self._run!r}: the index names event {sequence_of(key)}, which does not exist")
-        return _event(sequence_of(key), data)
+        return event_of(sequence_of(key), data)
 
 
-def _event(sequence: int, data: bytes) -> Event:
+def event_of(sequence: int, data: bytes) -> Event:
+    """Return the event whose stored form is `data`."""
     event_type, payload, timestamp, prev_hash, own_hash = unpack_record(data, EVENT_FIELDS)
     return Event(sequence, event_type, decode_value(payload), timestamp, prev_hash, own_hash)
 

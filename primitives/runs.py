@@ -123,7 +123,7 @@ class RunOperations:
         """Return what is known of the run, or None if it is not registered. O(1)."""
         name = normalize_run_id(run_id)
         record = self._stored(name)
-        return None if record is None else _metadata(name, record)
+        return None if record is None else metadata_of(name, record)
 
     def update_status(self, run_id: str | UUID, status: RunStatus | str) -> RunMetadata:
         """Move the run to `status` and return what is known of it then.
@@ -254,7 +254,7 @@ class RunOperations:
             include_archived=include_archived,
             newest_first=newest_first,
         )
-        runs = (_metadata(name, self._load(name)) for name in names)
+        runs = (metadata_of(name, self._load(name)) for name in names)
         if wanted is None and not include_archived:
             runs = (run for run in runs if run.status is not RunStatus.ARCHIVED)
         return at_most(runs, limit)
@@ -311,10 +311,11 @@ class RunOperations:
 
     def _store(self, name: str, old: RunRecord | None, new: RunRecord) -> RunMetadata:
         self._index.store(name, old, new)
-        return _metadata(name, new)
+        return metadata_of(name, new)
 
 
-def _metadata(name: str, record: RunRecord) -> RunMetadata:
+def metadata_of(name: str, record: RunRecord) -> RunMetadata:
+    """Return what `record` says of the run."""
     metadata: Any = decode_value(record.metadata)
     return RunMetadata(
         name,

@@ -31,7 +31,7 @@ Ids: TypeAlias = list[str]
 Traces: TypeAlias = "list[Trace]"
 
 
-_FIELDS: Final = 6
+TRACE_FIELDS: Final = 6
 """Position, parent, type, tags, metadata, fields of the kind."""
 
 
@@ -124,12 +124,12 @@ class TraceOperations:
         view.put(key, pack_record(record))
         for entry in trace_index.entries_of(position, key, parent_id, packed.trace_type, checked):
             self._index.put(entry, PRESENT)
-        return _trace(trace_id, record)
+        return trace_of(trace_id, record)
 
     def get(self, trace_id: str) -> Trace | None:
         """Return the trace, or None if there is none with that id. O(1)."""
         data = self._view.get(user_key(trace_id, where="trace id"))
-        return None if data is None else _trace(trace_id, unpack_record(data, _FIELDS))
+        return None if data is None else trace_of(trace_id, unpack_record(data, TRACE_FIELDS))
 
     def query_by_type(self, trace_type: str | type[Kind], limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
@@ -180,7 +180,7 @@ class TraceOperations:
         """Raise InvariantError unless the index entries are exactly those of the traces. O(n log n)."""
         expected: list[bytes] = []
         for key, data in self._view.scan():
-            position, parent_id, trace_type, tags, _, _ = unpack_record(data, _FIELDS)
+            position, parent_id, trace_type, tags, _, _ = unpack_record(data, TRACE_FIELDS)
             expected += trace_index.entries_of(position, key, parent_id, trace_type, tags)
         if [key for key, _ in self._index.scan()] != sorted(expected):
             raise InvariantError(f"run {self._run!r}: the trace index does not agree with the traces")
@@ -193,7 +193,7 @@ class TraceOperations:
         data = self._view.get(key)
         if data is None:
             raise TraceNotFoundError(trace_id)
-        return bytes(unpack_record(data, _FIELDS)[0]) + key + b"\x00"
+        return bytes(unpack_record(data, TRACE_FIELDS)[0]) + key + b"\x00"
 
     def _found(self, prefix: bytes, limit: int | None, low: bytes = b"", high: bytes | None = None) -> Traces:
         return at_most(self._each(trace_index.trace_ids(self._index, prefix, low, high)), limit)
@@ -203,10 +203,11 @@ class TraceOperations:
             data = self._view.get(key)
             if data is None:
                 raise InvariantError(f"run {self._run!r}: the index names trace {key!r}, which does not exist")
-            yield _trace(key.decode(), unpack_record(data, _FIELDS))
+            yield trace_of(key.decode(), unpack_record(data, TRACE_FIELDS))
 
 
-def _trace(trace_id: str, record: tuple[Any, ...]) -> Trace:
+def trace_of(trace_id: str, record: tuple[Any, ...]) -> Trace:
+    """Return the trace whose stored form is `record`, unpacked."""
     position, parent_id, trace_type, tags, metadata, fields = record
     try:
         kind = unpack_kind(PackedKind(trace_type, fields))

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import pykka
+
 from inmem.engine.codec import Encoded, encode_value
+from inmem.engine.errors import UsageError
 from inmem.engine.keys import event_key, user_key
 from inmem.engine.limits import VALUE_BYTES_MAX
+from inmem.primitives.change import tag_of
 from inmem.primitives.events import encoded_events
 from inmem.primitives.index_key import time_bound
 from inmem.primitives.kv import deadline_us, several
@@ -123,3 +127,23 @@ def sequence(argument: int) -> int:
 def events(argument: Iterable[tuple[str, object]]) -> tuple[tuple[str, Encoded], ...]:
     """Return (type, payload) pairs with the payloads encoded."""
     return tuple([(kind, Encoded(payload)) for kind, payload in encoded_events(argument, _accepted.value_bytes_max)])
+
+
+def actor_ref(argument: pykka.ActorRef[Any]) -> pykka.ActorRef[Any]:
+    """Return the ref of an actor."""
+    if not isinstance(argument, pykka.ActorRef):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"ref: must be a pykka.ActorRef, not {type(argument).__name__}")
+    return argument
+
+
+def primitive(argument: str | None) -> str | None:
+    """Return the name of a primitive, or None."""
+    tag_of(argument)
+    return argument
+
+
+def version(argument: int) -> int:
+    """Return a version of the database."""
+    if type(argument) is not int or argument < 0:
+        raise UsageError(f"after_version: must be a version, or None, not {argument!r}")
+    return argument

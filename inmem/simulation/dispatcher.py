@@ -12,8 +12,9 @@ from inmem.simulation.scheduler import SimulatedFuture
 from inmem.simulation.trace import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from inmem.actors.dispatcher import Letter
     from inmem.actors.future import ReplyFuture
     from inmem.actors.mailbox import Mailbox, ReplyTo
     from inmem.simulation.scheduler import Scheduler
@@ -104,6 +105,11 @@ class StoreDispatcher:
         """Put a message on its way; waiting for its reply lets others run."""
         self.post(mailbox, message, future)
 
+    def post_all(self, letters: Sequence[Letter]) -> None:
+        """Put messages on their way."""
+        for letter in letters:
+            self.post(*letter)
+
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
         """Put a message on its way when the virtual clock says so."""
         name = self._prefix + mailbox.name
@@ -126,6 +132,10 @@ class StoreDispatcher:
             self.broken.append(broken)
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Let others run until the reply is there or virtual time has passed."""
+        self._scheduler.wait(future, timeout_s)
+
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Let others run until the reply is there or virtual time has passed."""
         self._scheduler.wait(future, timeout_s)
 

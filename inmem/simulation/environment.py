@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from inmem.actors.published import Published
 
 if TYPE_CHECKING:
+    from inmem.actors.change_feed import ChangeFeed
     from inmem.engine.snapshot import Snapshot
     from inmem.simulation.faults import FaultInjector
     from inmem.simulation.scheduler import Scheduler
@@ -78,3 +79,8 @@ class PausingPublished(Published):
     def is_closed(self) -> bool:  # type: ignore[override]
         """Whether the store has been closed."""
         return self._published.is_closed
+
+    @property
+    def feed(self) -> ChangeFeed:  # type: ignore[override]
+        """The newest commits."""
+        return self._published.feed

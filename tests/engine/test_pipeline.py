@@ -6,9 +6,10 @@ isolation levels promise. The planted bugs at the end show that all this can fai
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import pytest
 from immutables import Map
@@ -88,8 +89,14 @@ class House:
     def apply(self, shard: int, batch_version: int, commits: tuple[tuple[int, int], ...]) -> None:
         self.post("to shard", shard, lambda: self.apply_batch(shard, batch_version, commits))
 
-    def publish(self, snapshot: Snapshot) -> None:
+    def publish(self, snapshot: Snapshot, commits: Sequence[tuple[InFlight[Any], int]]) -> None:
         assert snapshot.version > self.published.version
+        records = [(version, flight.record) for flight, version in commits]
+        assert records == [
+            (version, record)
+            for version, (_, record) in enumerate(self.log[: snapshot.version], start=1)
+            if version > self.published.version
+        ], "a commit is announced out of order, or not as the log has it"
         assert snapshot.version <= len(self.log), "published ahead of the log"
         snapshot.check()
         found = {

@@ -11,6 +11,17 @@ from tests.docs.page import complaints
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 OUTPUT = {
+    "asyncio_agents.py": """\
+spring cleaning: 60 tasks
+ten of twenty agents were cancelled at their work
+60 tasks were done, none was lost, and none was done twice
+""",
+    "live_view.py": """\
+the view took in 25 calls while the agents worked, and was stopped
+after both were opened again it took in the other 95
+in all 120 calls of 3 agents, each counted once
+whoever asks for changes that are not kept any more is told so
+""",
     "agents_session.py": """\
 first:   I know 1 items
 later:   I know 3 items

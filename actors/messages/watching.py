@@ -1,0 +1,80 @@
+"""The change feed as messages: how an actor asks to be told, and what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from inmem.actors.messages import edge
+from inmem.actors.messages.request import Request
+from inmem.engine.keys import normalize_run_id
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    import pykka
+
+    from inmem.engine.errors import InmemError
+    from inmem.primitives.change import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Watch(Request):
+    """Have `ref` told `Changed` of what is committed, in commit order, until `WatchEnded`.
+
+    The arguments are those of `Database.watch`. A slow actor is not flooded: it is told more when it has handled what
+    it was told before. Answered by the version after which it begins, or refused with `WatchGapError`; who only tells
+    this message, has that error told to `ref` in a `WatchEnded`.
+    """
+
+    ref: pykka.ActorRef[Any]
+    run: str | UUID | None = None
+    primitive: str | None = None
+    after_version: int | None = None
+
+    EDGE: ClassVar = {
+        "ref": edge.actor_ref,
+        "run": edge.optional(normalize_run_id),
+        "primitive": edge.primitive,
+        "after_version": edge.optional(edge.version),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch(Request):
+    """Tell `ref` no more of what it watches; one `Changed` may be on its way already. Answered by how many ended."""
+
+    ref: pykka.ActorRef[Any]
+
+    EDGE: ClassVar = {"ref": edge.actor_ref}
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Store → whoever watches: this has been committed since the last time."""
+
+    changes: tuple[Change, ...]
+    """Of whole commits, in commit order."""
+    version: int
+    """Everything of interest up to this version has been told: where to begin again, by `after_version`."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEnded:
+    """Store → whoever watched: there will be no further `Changed`."""
+
+    version: int
+    """Everything of interest up to this version has been told."""
+    error: InmemError
+    """Why: DatabaseClosedError after a close, WatchGapError when too much had to be skipped, StoreFailedError."""
+
+
+class FeedGrown(NamedTuple):
+    """To the watch actor: there may be something new."""
+
+
+class Taken(NamedTuple):
+    """To the watch actor: watcher `number` has handled what it was told, or is dead."""
+
+    number: int
+    is_dead: bool

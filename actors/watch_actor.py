@@ -1,0 +1,181 @@
+"""Tells actors what is committed: the change feed for those who would rather be told than look.
+
+Each watcher is told as much as one message holds, and then nothing more until it has handled that. A message of pykka's
+own, put into its inbox right behind, comes back when that is so. So however slow a watcher is, one message at a time
+waits for it; what it is behind, it is behind in the feed, which is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pykka
+from pykka._envelope import Envelope  # the only way to send a message whose answer is not waited for
+from pykka.messages import ProxyGetAttr
+
+from inmem.actors.actor import StoreActor
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.mailbox import AsMessage
+from inmem.actors.messages.watching import Changed, FeedGrown, Taken, Unwatch, Watch, WatchEnded
+from inmem.actors.watch_cursor import WatchCursor
+from inmem.engine.errors import DatabaseClosedError, InvariantError, WatchGapError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.actors.published import Published
+    from inmem.engine.errors import InmemError
+
+CHANGES_PER_MESSAGE = 256
+"""About so many changes in one `Changed`: enough for a watcher far behind, few enough to wait in an inbox."""
+
+log = QuietLogger("inmem.watch")
+
+
+class Told:
+    """One watcher, what it was told, and whether it is busy with that."""
+
+    __slots__ = ("cursor", "is_busy", "ref", "version")
+
+    def __init__(self, ref: pykka.ActorRef[Any], cursor: WatchCursor) -> None:
+        self.ref = ref
+        self.cursor = cursor
+        self.version = cursor.version
+        self.is_busy = False
+
+
+class WatchActor(StoreActor):
+    """Follows the feed for actors that watch it.
+
+    Args:
+        mailbox: its address.
+        supervisor: told of failures.
+        published: where the feed is.
+        predecessor: the failed actor whose watchers this one takes over.
+
+    Attributes:
+        watches: everybody who is told, by number.
+    """
+
+    HANDLES: ClassVar = (Watch, Unwatch)
+
+    def __init__(
+        self, mailbox: Mailbox, supervisor: MailboxRef, published: Published, predecessor: WatchActor | None = None
+    ) -> None:
+        super().__init__(mailbox, supervisor)
+        self._published = published
+        self.watches: dict[int, Told] = {}
+        self._count = 0
+        self._bell: AsMessage | None = None
+        if predecessor is not None:
+            self.watches = predecessor.watches
+            self._count = max(self.watches, default=0)
+            for told in self.watches.values():
+                # It may have failed between looking and telling.
+                told.cursor.rewind(told.version)
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        match message:
+            case FeedGrown():
+                self._bell = None
+                for number in tuple(self.watches):
+                    self._advance(number)
+            case Taken(number, is_dead):
+                if is_dead:
+                    self.watches.pop(number, None)
+                elif number in self.watches:
+                    self.watches[number].is_busy = False
+                    self._advance(number)
+            case Watch():
+                return self._begin(message)
+            case Unwatch(ref):
+                ended = [number for number, told in self.watches.items() if told.ref == ref]
+                for number in ended:
+                    del self.watches[number]
+                return len(ended)
+            case _:
+                raise InvariantError(f"the watch actor cannot handle {type(message).__name__}")
+        return None
+
+    def end_all(self, error: InmemError) -> None:
+        """Tell every watcher that there will be nothing more."""
+        for number in tuple(self.watches):
+            self._end(number, error)
+
+    def retire(self) -> None:
+        """The store is closed: tell everybody what there still is, and that it is over."""
+        for told in tuple(self.watches.values()):
+            self._tell_the_rest(told)
+        self.end_all(DatabaseClosedError())
+        super().retire()
+
+    def _begin(self, watch: Watch) -> int | None:
+        try:
+            cursor = WatchCursor.open(self._published, watch.run, watch.primitive, watch.after_version)
+        except WatchGapError as error:
+            if self._reply_to is not None:
+                raise
+            _tell(watch.ref, WatchEnded(error.version, error))
+            return None
+        begins_after = cursor.version
+        self._count += 1
+        self.watches[self._count] = Told(watch.ref, cursor)
+        self._advance(self._count)
+        return begins_after
+
+    def _advance(self, number: int) -> None:
+        """Tell a watcher what is new, unless it is busy."""
+        told = self.watches[number]
+        if told.is_busy:
+            if not told.ref.is_alive():
+                del self.watches[number]
+            return
+        if self._bell is None:
+            # Before looking: what is added while we look rings it.
+            self._bell = AsMessage(self.ref, lambda _value, _error: FeedGrown())
+            self._published.feed.wait(self._bell)
+        cursor = told.cursor
+        try:
+            changes = cursor.take(self._published.feed, CHANGES_PER_MESSAGE)
+        except WatchGapError as error:
+            self._end(number, error)
+            return
+        if not changes:
+            if not cursor.at_end:
+                self.ref.tell(FeedGrown())
+        elif _tell(told.ref, Changed(changes, cursor.version)):
+            told.version = cursor.version
+            taken: Any = AsMessage(self.ref, _taken(number))
+            told.ref.actor_inbox.put(Envelope(ProxyGetAttr(attr_path=("actor_urn",)), reply_to=taken))
+            told.is_busy = True
+        else:
+            del self.watches[number]
+
+    def _tell_the_rest(self, told: Told) -> None:
+        try:
+            while changes := told.cursor.take(self._published.feed, CHANGES_PER_MESSAGE):
+                _tell(told.ref, Changed(changes, told.cursor.version))
+                told.version = told.cursor.version
+        except WatchGapError:
+            # The version in its WatchEnded says where it stands.
+            return
+
+    def _end(self, number: int, error: InmemError) -> None:
+        told = self.watches.pop(number)
+        _tell(told.ref, WatchEnded(told.version, error))
+
+
+def _tell(ref: pykka.ActorRef[Any], message: Changed | WatchEnded) -> bool:
+    """Tell a watcher something; return whether it is still there."""
+    try:
+        ref.tell(message)
+    except pykka.ActorDeadError:
+        log.info("watcher_gone", ref=str(ref))
+        return False
+    return True
+
+
+def _taken(number: int) -> Callable[[Any, BaseException | None], Taken]:
+    return lambda _value, error: Taken(number, error is not None)

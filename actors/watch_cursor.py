@@ -1,0 +1,109 @@
+"""Where one watcher stands in the feed, and what it wants to see of it: what all kinds of watchers have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inmem.actors.messages import edge
+from inmem.engine.errors import WatchGapError
+from inmem.engine.keys import normalize_run_id
+from inmem.primitives.change import changes_of, tag_of
+
+if TYPE_CHECKING:
+    from typing import Self
+    from uuid import UUID
+
+    from inmem.actors.change_feed import ChangeFeed
+    from inmem.actors.published import Published
+    from inmem.primitives.change import Change
+
+COMMITS_PER_LOOK = 256
+"""Commits looked at in one go: a watcher that is told of few of them must not keep its thread from everything else."""
+
+
+class WatchCursor:
+    """A place in the order of commits. For one thread.
+
+    Args:
+        run: only this run; None for all.
+        primitive: only this one; None for all.
+        version: to begin after.
+
+    Attributes:
+        version: everything of interest up to this version has been handed out.
+        at_end: whether the last look has come to the end of the feed.
+    """
+
+    __slots__ = ("_looked_at", "_pending", "_run", "_tag", "at_end", "version")
+
+    def __init__(self, run: str | UUID | None, primitive: str | None, version: int) -> None:
+        self._run = None if run is None else normalize_run_id(run)
+        self._tag = tag_of(primitive)
+        # What is left of the commit `_looked_at`, the next one last.
+        self._pending: list[Change] = []
+        self._looked_at = version
+        self.version = version
+        self.at_end = False
+
+    @classmethod
+    def open(
+        cls, published: Published, run: str | UUID | None, primitive: str | None, after_version: int | None
+    ) -> Self:
+        """Return a cursor behind `after_version`, or, if that is None, behind the newest commit.
+
+        Raises:
+            WatchGapError: what came after it is not retained, or the store has not come that far.
+            UsageError, InvalidKeyError: an argument is not acceptable.
+        """
+        newest = published.snapshot.version
+        version = newest if after_version is None else edge.version(after_version)
+        cursor = cls(run, primitive, version)
+        if version > newest:
+            raise WatchGapError(version, newest, f"the store ends at version {newest}")
+        published.feed.commits.after(version)
+        return cursor
+
+    def rewind(self, version: int) -> None:
+        """Go back to a version at which this cursor has been."""
+        self._pending = []
+        self.version = self._looked_at = version
+
+    def next(self, feed: ChangeFeed) -> Change | None:
+        """Return the next change; None if there is none, or none in the next `COMMITS_PER_LOOK` commits.
+
+        Raises:
+            WatchLaggedError: what comes next is not retained any more; the cursor stays where it is.
+        """
+        if not self._pending and not self._look(feed):
+            return None
+        change = self._pending.pop()
+        if not self._pending:
+            self.version = self._looked_at
+        return change
+
+    def take(self, feed: ChangeFeed, count: int) -> tuple[Change, ...]:
+        """Return the next changes, in whole commits: `count` or few more, or as many as there are; see `next`."""
+        changes: list[Change] = []
+        while len(changes) < count and self._look(feed):
+            changes += reversed(self._pending)
+            self._pending = []
+            self.version = self._looked_at
+        return tuple(changes)
+
+    def _look(self, feed: ChangeFeed) -> bool:
+        """Look for the next commit of interest; return whether there was one."""
+        self.at_end = False
+        for _ in range(COMMITS_PER_LOOK):
+            found = feed.commits.after(self._looked_at)
+            if found is None:
+                self.at_end = True
+                return False
+            version, record = found
+            changes = changes_of(version, record, self._run, self._tag)
+            self._looked_at = version
+            if changes:
+                changes.reverse()
+                self._pending = changes
+                return True
+            self.version = version
+        return False

@@ -1,0 +1,82 @@
+"""Twenty agents in one event loop claim tasks and work on them; some are cancelled; no task is lost or done twice.
+
+python examples/asyncio_agents.py
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+
+import inmem
+import inmem.aio
+
+TASKS = 60
+BOARD = "board"
+
+
+def claim(txn: inmem.BaseTransaction) -> str | None:
+    """Take the first task that is open; two agents that want the same one conflict, and one of them looks again."""
+    for name in txn.cells.list("task-"):
+        state = txn.cells.read(name)
+        if state is not None and state.value == "open":
+            txn.cells.cas(name, state.version, "claimed")
+            return name
+    return None
+
+
+def finish(name: str, agent: str) -> Callable[[inmem.BaseTransaction], None]:
+    """Return the transaction that ends a task: its cell and the event about it, both or neither."""
+
+    def done(txn: inmem.BaseTransaction) -> None:
+        txn.cells.set(name, "done")
+        txn.events.append("done", {"task": name, "agent": agent})
+
+    return done
+
+
+async def work(db: inmem.aio.Database, agent: str) -> None:
+    retry = inmem.RetryPolicy(max_retries=1000)
+    while (name := await db.transaction(BOARD, claim, retry=retry)) is not None:
+        try:
+            await asyncio.sleep(0)  # stands for a call to a model
+            await db.transaction(BOARD, finish(name, agent), retry=retry)
+        except asyncio.CancelledError:
+            # When an await ends, what was awaited has ended: the store tells whether the task was finished in time.
+            state = await db.cells.read(BOARD, name)
+            if state is not None and state.value == "claimed":
+                await db.cells.cas(BOARD, name, state.version, "open")
+            raise
+
+
+async def main(path: str) -> None:
+    async with inmem.aio.open(path) as db:
+        await db.kv.put(BOARD, "title", "spring cleaning")
+        await asyncio.gather(*(db.cells.init(BOARD, f"task-{number:02}", "open") for number in range(TASKS)))
+        print(f"{await db.kv.get(BOARD, 'title')}: {len(await db.cells.list(BOARD, 'task-'))} tasks")
+
+        agents = [asyncio.create_task(work(db, f"agent-{number}")) for number in range(20)]
+        async for change in db.watch(BOARD, "events", after_version=0):
+            if change.key == TASKS // 4:
+                break
+        for agent in agents[:10]:
+            agent.cancel()
+        results = await asyncio.gather(*agents, return_exceptions=True)
+        cancelled = sum(isinstance(result, asyncio.CancelledError) for result in results)
+        assert 0 < cancelled <= 10
+        print("ten of twenty agents were cancelled at their work")
+
+        # A claim that was committed just when its agent was cancelled is open again for whoever looks after it.
+        for name in await db.cells.list(BOARD, "task-"):
+            await db.cells.transition(
+                BOARD, name, lambda state: ("open" if state.value == "claimed" else state.value, None)
+            )
+        await work(db, "agent-20")
+
+        done = [event.payload["task"] async for event in db.events.iter(BOARD)]
+        assert sorted(done) == await db.cells.list(BOARD, "task-")
+        print(f"{len(done)} tasks were done, none was lost, and none was done twice")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(main(f"{folder}/board.db"))

@@ -1,0 +1,99 @@
+"""The store for asyncio: the names of `inmem`, as coroutines wherever there is something to wait for.
+
+    async with inmem.aio.open("agent.db") as db:
+        await db.kv.put(run, "k", 1)
+
+Types of results and errors are those of `inmem` itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import inmem
+from inmem.aio.database import Database
+from inmem.aio.pending import Pending, to_the_end
+from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
+from inmem.aio.transaction import Transaction
+from inmem.aio.watcher import Watcher
+from inmem.engine.limits import DEFAULT_LIMITS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    import pykka
+
+
+def open(  # noqa: A001  (as in inmem itself)
+    path: str | os.PathLike[str],
+    *,
+    durability: str = "always",
+    sync_interval: float = 0.1,
+    shards: int = 1,
+    dispatcher: str = "caller",
+    read_only: bool = False,
+    create: bool = True,
+    limits: inmem.Limits = DEFAULT_LIMITS,
+) -> Pending[Database]:
+    """Open a database: ``async with inmem.aio.open(path) as db``, or ``db = await inmem.aio.open(path)``.
+
+    Arguments and errors are those of `inmem.open`. Recovery runs in a thread. If the await is cancelled, the database
+    is closed again before the cancellation goes on.
+    """
+
+    def make() -> inmem.Database:
+        return inmem.open(
+            path,
+            durability=durability,
+            sync_interval=sync_interval,
+            shards=shards,
+            dispatcher=dispatcher,
+            read_only=read_only,
+            create=create,
+            limits=limits,
+        )
+
+    return Pending(lambda: _opened(make))
+
+
+def connect(store: pykka.ActorRef[Any] | inmem.Database) -> Pending[Database]:
+    """Use a store that is open already, by the ref that `inmem.spawn` has returned or by a handle on it.
+
+    ``async with inmem.aio.connect(store) as db``, or ``db = await inmem.aio.connect(store)``. Closing the handle leaves
+    the store running.
+
+    Raises:
+        DatabaseClosedError: the store was closed.
+    """
+
+    def make() -> inmem.Database:
+        if isinstance(store, inmem.Database):
+            return inmem.Database(store.directory, owner=False)
+        return inmem.connect(store)
+
+    return Pending(lambda: _opened(make))
+
+
+async def _opened(make: Callable[[], inmem.Database]) -> Database:
+    made, cancelled = await to_the_end(lambda: Database(make()))
+    if cancelled is None:
+        return made.result()
+    if made.exception() is None:
+        await to_the_end(made.result().close_plain)
+    raise cancelled
+
+
+__all__ = [
+    "Database",
+    "EventLog",
+    "KVStore",
+    "Pending",
+    "RunIndex",
+    "StateCell",
+    "TraceStore",
+    "Transaction",
+    "Watcher",
+    "connect",
+    "open",
+]

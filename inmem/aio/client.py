@@ -1,0 +1,186 @@
+"""A client whose callers are coroutines: what it sends goes through a courier, and what it waits for is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from inmem.actors.client import BEGIN, DEFAULT_RETRY, Client, checked_isolation, checked_retry, checked_timeout
+from inmem.actors.courier import Courier
+from inmem.actors.messages.transactions import Begun, CancelCommit, Commit
+from inmem.aio.port import Port
+from inmem.aio.transaction import Transaction
+from inmem.engine.errors import ConflictError, TransactionAbortedError, TransactionTimeoutError
+from inmem.engine.keys import normalize_run_id
+from inmem.engine.transaction import Transaction as EngineTransaction
+from inmem.engine.transaction import TransactionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from inmem.actors.directory import Directory
+    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.messages.request import Request
+    from inmem.engine.retry import RetryPolicy
+    from inmem.engine.transaction import CommitRequest
+
+
+class AsyncClient(Client):
+    """A connection to one running store for any number of event loops, in any number of threads.
+
+    When an await ends, what was awaited has ended: a cancelled request is taken back if it has not reached the store,
+    and otherwise seen through before the cancellation goes on.
+
+    Args:
+        directory: where everybody is.
+    """
+
+    def __init__(self, directory: Directory) -> None:
+        super().__init__(directory)
+        self._courier = Courier(directory.dispatcher)
+        # A thread runs one loop at a time.
+        self._local = threading.local()
+
+    def start(self) -> None:
+        """Start the courier's thread. Not in a loop's thread, as it takes a moment."""
+        self._courier.start()
+
+    def stop(self) -> None:
+        """Let the courier's thread end."""
+        self._courier.close()
+
+    @property
+    def port(self) -> Port:
+        """That of the running loop."""
+        loop = asyncio.get_running_loop()
+        port: Port | None = getattr(self._local, "port", None)
+        if port is None or port.loop is not loop:
+            port = self._local.port = Port(loop, self._courier)
+        return port
+
+    def send(self, request: Request) -> Any:
+        """Return a coroutine that sends a request to the actor that handles it and returns the answer."""
+        return self.request(self._routes[type(request)], request)
+
+    async def request(self, ref: MailboxRef, message: Any) -> Any:
+        """Send a request and return the answer; when this ends, the request has ended."""
+        self.check_usable()
+        answer = self.port.ask(ref, message)
+        try:
+            return await answer.future
+        except asyncio.CancelledError:
+            if not answer.withdraw():
+                await answer.to_the_end()
+            raise
+
+    async def wait_for(self, ref: MailboxRef, message: Any, convert: Callable[[Any], Any] | None = None) -> Any:
+        """Send a request that changes nothing and return the answer; a cancelled one is not waited for."""
+        self.check_usable()
+        answer = self.port.ask(ref, message, convert)
+        try:
+            return await answer.future
+        except asyncio.CancelledError:
+            answer.withdraw()
+            # The traceback holds this frame, which must not hold what may have been answered.
+            del answer
+            raise
+
+    async def begin_transaction(
+        self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None, attempt: int = 0
+    ) -> Transaction:
+        """Begin a transaction. See `Database.begin`."""
+        run_id = normalize_run_id(run)
+        level = checked_isolation(isolation)
+        timeout_s = checked_timeout(timeout)
+        coordinator = self._courier.to(self._coordinator)
+
+        def with_lease(begun: Begun) -> Begun:
+            # Here, before anybody can drop it: letting go of a lease sends a message.
+            return begun._replace(lease=begun.lease.through(coordinator))
+
+        begun: Begun = await self.wait_for(self._coordinator, BEGIN, with_lease)
+        engine = EngineTransaction(begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level)
+        return Transaction(self, engine, run_id, begun.lease, timeout_s=timeout_s, attempt=attempt)
+
+    async def decide(
+        self, request: CommitRequest, attempt: int, remaining_s: float | None, timeout_s: float | None
+    ) -> tuple[Any, asyncio.CancelledError | None]:
+        """Take a sealed transaction through the commit protocol, to its end.
+
+        When the time is over, or the task is cancelled, before the commit has gone to the log, it is withdrawn. After
+        that its true outcome is waited for.
+
+        Returns:
+            What the coordinator answered, None if it was never asked; and the cancellation, if there was one.
+        """
+        self.check_usable()
+        port = self.port
+        answer = port.ask(self._coordinator, Commit(request, attempt))
+        cancel = CancelCommit(request.transaction_id, timeout_s or 0.0)
+        timer: asyncio.TimerHandle | None = None
+
+        def expire() -> None:
+            if answer.withdraw():
+                answer.settle(None, TransactionTimeoutError(timeout_s or 0.0))
+            else:
+                port.tell(self._coordinator, cancel)
+
+        if remaining_s is not None:
+            timer = port.loop.call_later(remaining_s, expire)
+        try:
+            return await answer.future, None
+        except asyncio.CancelledError as cancelled:
+            if answer.withdraw():
+                return None, cancelled
+            port.tell(self._coordinator, cancel)
+            return await answer.to_the_end(), cancelled
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def run_transaction(
+        self,
+        run: str | UUID,
+        fn: Callable[[Transaction], Any],
+        *,
+        isolation: str = "snapshot",
+        retry: RetryPolicy = DEFAULT_RETRY,
+        timeout: float | None = None,
+    ) -> Any:
+        """Run `fn(txn)`, await what it returns if that can be awaited, and commit. See `Database.transaction`."""
+        timeout_s = checked_timeout(timeout)
+        checked_retry(retry)
+        deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
+        attempt = 0
+        while True:
+            remaining_s = None if deadline_s is None else deadline_s - self.monotonic_s()
+            if remaining_s is not None and remaining_s <= 0:
+                raise TransactionTimeoutError(timeout_s or 0.0)
+            failure: ConflictError | TransactionAbortedError
+            try:
+                txn = await self.begin_transaction(run, isolation=isolation, timeout=remaining_s, attempt=attempt)
+            except TransactionAbortedError as error:
+                failure = error
+            else:
+                try:
+                    result = fn(txn)
+                    if isawaitable(result):
+                        result = await result
+                except BaseException:
+                    if txn.status is TransactionStatus.ACTIVE:
+                        txn.abort()
+                    raise
+                try:
+                    if txn.status is TransactionStatus.ACTIVE:
+                        await txn.commit()
+                except (ConflictError, TransactionAbortedError) as error:
+                    failure = error
+                except TransactionTimeoutError:
+                    raise TransactionTimeoutError(timeout_s or 0.0) from None
+                else:
+                    return result
+            await asyncio.sleep(self.pause_s(failure, attempt, retry, deadline_s))
+            attempt += 1

@@ -1,0 +1,233 @@
+"""The database as coroutines hold it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from inmem.actors.client import DEFAULT_RETRY
+from inmem.actors.messages.core import Checkpoint, Flush
+from inmem.actors.messages.transactions import ReadStats
+from inmem.aio.client import AsyncClient
+from inmem.aio.method import in_thread
+from inmem.aio.pending import Pending, finished
+from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
+from inmem.aio.watcher import Watcher
+from inmem.database import Database as PlainDatabase
+from inmem.stats import stats_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from types import TracebackType
+    from typing import Self
+    from uuid import UUID
+
+    from inmem.actors.messages.transactions import CoordinatorStats
+    from inmem.aio.transaction import Transaction
+    from inmem.engine.retry import RetryPolicy
+    from inmem.primitives.kv import VersionedValue
+    from inmem.stats import Stats
+
+T = TypeVar("T")
+
+
+class Database:
+    """A handle on a running store for coroutines: what waits in `inmem.Database` is awaited here, the rest is the same.
+
+    Use it from any number of tasks and event loops, in any number of threads. The thread of a loop never runs actors,
+    never waits for the disk and never for another thread.
+
+    When an await ends, what was awaited has ended: see `docs/asyncio.md` for cancellation.
+
+    Made by `inmem.aio.open`, whose `close` stops the store, or by `inmem.aio.connect`, whose `close` only lets go.
+
+    Args:
+        plain: the handle that it owns. Making this one takes a moment, so it is not done in a loop's thread.
+
+    Attributes:
+        plain: the same, for code that runs in a thread.
+        kv, events, cells, traces, runs: the five primitives.
+    """
+
+    def __init__(self, plain: PlainDatabase) -> None:
+        self.plain = plain
+        self._client = AsyncClient(plain.directory)
+        self.kv = KVStore(self._client)
+        self.events = EventLog(self._client)
+        self.cells = StateCell(self._client)
+        self.traces = TraceStore(self._client)
+        self.runs = RunIndex(self._client)
+        self._client.start()
+
+    # Single operations: each is a transaction of its own.
+
+    async def put(self, run: str | UUID, key: str, value: object, ttl: float | None = None) -> int:
+        """Set a key and return the commit version. The same as `db.kv.put`."""
+        return await self.kv.put(run, key, value, ttl)
+
+    async def get(self, run: str | UUID, key: str) -> Any:
+        """Return a fresh copy of the newest committed value, or None. The same as `db.kv.get`."""
+        return await self.kv.get(run, key)
+
+    async def get_versioned(self, run: str | UUID, key: str) -> VersionedValue | None:
+        """Return the newest committed value with its version and deadline, or None."""
+        return await self.kv.get_versioned(run, key)
+
+    async def delete(self, run: str | UUID, key: str) -> bool:
+        """Delete a key and return whether it existed. The same as `db.kv.delete`."""
+        return await self.kv.delete(run, key)
+
+    async def cas(
+        self, run: str | UUID, key: str, expected_version: int, value: object, ttl: float | None = None
+    ) -> int:
+        """Set a key that has `expected_version` and return the commit version. The same as `db.kv.cas`."""
+        return await self.kv.cas(run, key, expected_version, value, ttl)
+
+    async def begin_run(
+        self,
+        run_id: str | UUID | None = None,
+        *,
+        parent: str | UUID | None = None,
+        tags: Iterable[str] = (),
+        metadata: dict[str, Any] | None = None,
+    ) -> str:
+        """Register a run and return its id, a fresh one by default. See `db.runs.create_run`."""
+        return (await self.runs.create_run(run_id, parent=parent, tags=tags, metadata=metadata)).run_id
+
+    async def end_run(self, run: str | UUID) -> None:
+        """Mark a run as completed. See `db.runs.complete_run`."""
+        await self.runs.complete_run(run)
+
+    # Transactions.
+
+    def begin(
+        self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None
+    ) -> Pending[Transaction]:
+        """Begin a transaction: ``async with db.begin(run) as txn``, or ``txn = await db.begin(run)``.
+
+        Inside, nothing waits and nothing is awaited but `txn.commit()`. For the arguments see `inmem.Database.begin`.
+        """
+        return Pending(lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout))
+
+    @overload
+    async def transaction(
+        self,
+        run: str | UUID,
+        fn: Callable[[Transaction], Awaitable[T]],
+        *,
+        isolation: str = ...,
+        retry: RetryPolicy = ...,
+        timeout: float | None = ...,
+    ) -> T: ...
+
+    @overload
+    async def transaction(
+        self,
+        run: str | UUID,
+        fn: Callable[[Transaction], T],
+        *,
+        isolation: str = ...,
+        retry: RetryPolicy = ...,
+        timeout: float | None = ...,
+    ) -> T: ...
+
+    async def transaction(
+        self,
+        run: str | UUID,
+        fn: Callable[[Transaction], Any],
+        *,
+        isolation: str = "snapshot",
+        retry: RetryPolicy = DEFAULT_RETRY,
+        timeout: float | None = None,
+    ) -> Any:
+        """Run `fn(txn)` in the loop, commit, and return what `fn` returned.
+
+        `fn` may be a plain function or an async one. After a conflict it is run again on a fresh snapshot.
+
+        When this ends, the transaction has ended: it has committed whole or nothing of it has, also when the task is
+        cancelled or runs into `asyncio.timeout`. The `status` of the transaction that `fn` was given tells which.
+
+        Raises:
+            RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
+            TransactionTimeoutError: the time was up; nothing was committed.
+        """
+        return await self._client.run_transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
+
+    outcome = in_thread(PlainDatabase.outcome)
+
+    # The store as a whole.
+
+    @property
+    def version(self) -> int:
+        """The version of the newest commit. Does not wait."""
+        return self._client.snapshot().version
+
+    @property
+    def path(self) -> str:
+        """The database's folder, or ":memory:"."""
+        return self._client.directory.path
+
+    def watch(
+        self,
+        run: str | UUID | None = None,
+        primitive: str | None = None,
+        after_version: int | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Watcher:
+        """Follow what is committed: ``async for change in db.watch()``. See `inmem.Database.watch`."""
+        return Watcher(self._client, run, primitive, after_version, timeout)
+
+    async def flush(self) -> None:
+        """Return when everything committed so far is durable, whatever the durability mode."""
+        await self._client.wait_for(self._client.directory.writer, Flush())
+
+    async def checkpoint(self) -> int:
+        """Write the state to a checkpoint and remove the log before it; return its version."""
+        version: int = await self._client.wait_for(self._client.directory.writer, Checkpoint())
+        return version
+
+    async def stats(self) -> Stats:
+        """Return counters and the state of queues and transactions, after all that this loop has sent before."""
+        counted: CoordinatorStats = await self._client.wait_for(self._client.directory.coordinator, ReadStats())
+        return await asyncio.to_thread(stats_of, self._client, counted)
+
+    recover = in_thread(PlainDatabase.recover)
+    refresh = in_thread(PlainDatabase.refresh)
+    unregistered_runs = in_thread(PlainDatabase.unregistered_runs)
+    verify = in_thread(PlainDatabase.verify)
+    export_run = in_thread(PlainDatabase.export_run)
+    import_run = in_thread(PlainDatabase.import_run)
+
+    async def close(self) -> None:
+        """Finish what is under way, make it durable and stop the store; a no-op the second time.
+
+        A handle from `inmem.aio.connect` only becomes unusable; the store goes on.
+
+        Raises:
+            StorageError: what weaker durability modes had acknowledged could not be made durable.
+        """
+        if not self._client.is_open:
+            return
+        self._client.close()
+        await finished(self.close_plain)
+
+    def close_plain(self) -> None:
+        """Do what `close` does, but wait in this thread."""
+        self._client.close()
+        try:
+            self.plain.close()
+        finally:
+            self._client.end_watching()
+            self._client.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<inmem.aio.Database {self.path!r}{'' if self._client.is_open else ', closed'}>"

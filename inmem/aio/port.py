@@ -1,0 +1,154 @@
+"""Where requests leave an event loop, and where their answers come in.
+
+Requests go out through a courier, so the loop's thread never runs actors and never waits for a lock. Answers come from
+whatever thread runs the actor that answers; many of them cost the loop one wake-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from inmem.actors.courier import as_answer
+from inmem.engine.errors import OverloadedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.actors.courier import Courier
+    from inmem.actors.mailbox import MailboxRef
+
+REQUESTS_UNDER_WAY_MAX: Final = 1_024
+"""Requests of one loop that are with the store at a time. Further ones wait in the loop, first come, first served."""
+
+REQUESTS_WAITING_MAX: Final = 100_000
+"""Requests that may wait in one loop; more are refused with `OverloadedError`."""
+
+
+class Answer:
+    """The answer to one request, in the loop that waits for it. A reply address for the store.
+
+    Args:
+        port: of the loop.
+        convert: applied to the answer where it arrives, in the store's thread.
+    """
+
+    __slots__ = ("_convert", "_port", "future", "is_here", "is_sent", "is_withdrawn")
+
+    def __init__(self, port: Port, convert: Callable[[Any], Any] | None) -> None:
+        self._port = port
+        self._convert = convert
+        self.future: asyncio.Future[Any] = port.loop.create_future()
+        self.is_here = False
+        self.is_sent = False
+        self.is_withdrawn = False
+
+    def set(self, value: Any = None) -> None:
+        """From the store: a value."""
+        self._port.deliver(self, value if self._convert is None else self._convert(value), None)
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """From the store: an error."""
+        self._port.deliver(self, None, as_answer(exc_info[1]))
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """In the loop: the answer is here."""
+        self.is_here = True
+        if self.future.done():
+            # Whoever waited has been cancelled. What the answer holds, such as a lease, must not outlive that.
+            return
+        if error is None:
+            self.future.set_result(value)
+        else:
+            self.future.set_exception(error)
+
+    def withdraw(self) -> bool:
+        """Take the request back, unless it is with the store already; return whether nothing will come of it."""
+        if not self.is_sent:
+            self.is_withdrawn = True
+        return self.is_withdrawn
+
+    async def to_the_end(self) -> Any:
+        """Return the answer's value, or None for an error, however often the task is cancelled meanwhile."""
+        while not self.is_here:
+            self.future = self._port.loop.create_future()
+            try:
+                await self.future
+            except asyncio.CancelledError:
+                continue
+            except Exception:  # noqa: BLE001  (the task is being cancelled: nobody asks how it would have ended)
+                break
+        future = self.future
+        # An answer and a cancellation may come in the same turn of the loop: then it is there all the same.
+        return None if future.cancelled() or future.exception() is not None else future.result()
+
+
+class Port:
+    """Carries one handle's requests from one event loop to the store. All but `deliver` is for the loop's thread.
+
+    Args:
+        loop: the loop.
+        courier: takes the requests.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, courier: Courier) -> None:
+        self.loop = loop
+        self._courier = courier
+        self._under_way = 0
+        self._waiting: deque[tuple[MailboxRef, Any, Answer]] = deque()
+        self._arrived: deque[tuple[Answer, Any, BaseException | None]] = deque()
+        self._is_woken = False
+
+    def ask(self, ref: MailboxRef, message: Any, convert: Callable[[Any], Any] | None = None) -> Answer:
+        """Send a request as soon as there is room, and return its answer to be.
+
+        Raises:
+            OverloadedError: too many wait already.
+        """
+        answer = Answer(self, convert)
+        if self._under_way < REQUESTS_UNDER_WAY_MAX:
+            self._send(ref, message, answer)
+        elif len(self._waiting) < REQUESTS_WAITING_MAX:
+            self._waiting.append((ref, message, answer))
+        else:
+            raise OverloadedError("the event loop", REQUESTS_WAITING_MAX)
+        return answer
+
+    def tell(self, ref: MailboxRef, message: Any) -> None:
+        """Send a message that has no answer, at once."""
+        self._courier.send(ref, message, None)
+
+    def deliver(self, answer: Answer, value: Any, error: BaseException | None) -> None:
+        """From any thread: an answer has arrived."""
+        self._arrived.append((answer, value, error))
+        if not self._is_woken:
+            self._is_woken = True
+            call_soon(self.loop, self._hand_out)
+
+    def _hand_out(self) -> None:
+        # Before looking: whoever adds an answer from now on wakes the loop again.
+        self._is_woken = False
+        arrived = self._arrived
+        while arrived:
+            answer, value, error = arrived.popleft()
+            self._under_way -= 1
+            answer.settle(value, error)
+        while self._waiting and self._under_way < REQUESTS_UNDER_WAY_MAX:
+            ref, message, answer = self._waiting.popleft()
+            if not answer.is_withdrawn:
+                self._send(ref, message, answer)
+
+    def _send(self, ref: MailboxRef, message: Any, answer: Answer) -> None:
+        self._under_way += 1
+        answer.is_sent = True
+        self._courier.send(ref, message, answer)
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> None:
+    """From any thread: have the loop call `function`; if it is closed nobody waits any more, and nothing happens."""
+    try:
+        loop.call_soon_threadsafe(function)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise

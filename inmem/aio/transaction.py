@@ -1,0 +1,117 @@
+"""A transaction as coroutines hold it: only its commit is awaited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inmem.actors.client import committed_version
+from inmem.actors.client_transaction import BaseTransaction
+from inmem.engine.errors import CommitOutcomeUnknownError, TransactionClosedError, TransactionTimeoutError
+from inmem.engine.transaction import TransactionStatus
+
+if TYPE_CHECKING:
+    import asyncio
+    from types import TracebackType
+    from typing import Self
+
+    from inmem.actors.lease import Lease
+    from inmem.aio.client import AsyncClient
+    from inmem.engine.transaction import Transaction as EngineTransaction
+
+
+class Transaction(BaseTransaction):
+    """One transaction of one task.
+
+    Reads come from the snapshot of its beginning and writes are kept until `commit`, so nothing of either waits, and
+    nothing of it is awaited. As an async context manager it commits on a clean exit and aborts when an exception, a
+    cancellation for instance, passes through.
+
+    Attributes:
+        run_id: the run that plain keys and the accessors mean.
+    """
+
+    __slots__ = ("_async_client",)
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        engine: EngineTransaction,
+        run_id: str,
+        lease: Lease,
+        *,
+        timeout_s: float | None,
+        attempt: int,
+    ) -> None:
+        super().__init__(client, engine, run_id, lease, timeout_s=timeout_s, attempt=attempt)
+        self._async_client = client
+
+    async def commit(self) -> int:
+        """Commit, and return the version: the new one, or the start version when nothing was written.
+
+        When this ends, the transaction has ended: a cancellation withdraws the commit if it has not gone to the log,
+        waits for its true outcome otherwise, and goes on then. `status` tells which it was.
+
+        Raises:
+            Exception: the same errors as those of `inmem.Transaction.commit`.
+        """
+        engine = self._engine
+        self._require_active()
+        remaining_s = self._remaining_s()
+        if not engine.has_writes:
+            self._lease.end()
+            engine.finish(TransactionStatus.VALIDATING)
+            engine.finish(TransactionStatus.COMMITTED)
+            return engine.start_version
+        request = engine.seal()
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            outcome, cancelled = await self._async_client.decide(request, self._attempt, remaining_s, self._timeout_s)
+            if cancelled is not None and outcome is None:
+                raise cancelled
+            version = committed_version(outcome)
+        except CommitOutcomeUnknownError as error:
+            # Neither committed nor aborted: it stays what it is, validating.
+            raise error if cancelled is None else cancelled from error
+        except BaseException as error:
+            self._lease.end()
+            engine.finish(TransactionStatus.ABORTED)
+            if cancelled is None or cancelled is error:
+                raise
+            raise cancelled from error
+        self._lease.settle()
+        engine.finish(TransactionStatus.COMMITTED)
+        if cancelled is not None:
+            raise cancelled
+        return version
+
+    def abort(self) -> None:
+        """Give everything up, without waiting. A no-op on a transaction that was aborted before.
+
+        Raises:
+            TransactionClosedError: it has been committed, or is being committed.
+        """
+        if self._engine.status is TransactionStatus.VALIDATING:
+            raise TransactionClosedError(self._engine.status)
+        super().abort()
+
+    def _remaining_s(self) -> float | None:
+        if self._deadline_s is None or self._timeout_s is None:
+            return None
+        remaining_s = self._deadline_s - self._client.monotonic_s()
+        if remaining_s <= 0:
+            self.abort()
+            raise TransactionTimeoutError(self._timeout_s)
+        return remaining_s
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._engine.status is not TransactionStatus.ACTIVE:
+            return
+        if exc_type is None:
+            await self.commit()
+        else:
+            self.abort()

@@ -1,0 +1,135 @@
+"""`db.watch()` for coroutines: the change feed as an async iterator."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from inmem.actors.client import checked_timeout
+from inmem.actors.watch_cursor import WatchCursor
+from inmem.aio.port import call_soon
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from inmem.actors.proxies.kv import RunId
+    from inmem.aio.client import AsyncClient
+    from inmem.primitives.change import Change
+
+CHANGES_IN_A_ROW: Final = 100
+"""Changes handed out before the loop gets to do something else, however many there are."""
+
+
+class Bell:
+    """Rung by the feed, from any thread; heard in the loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung: asyncio.Future[None] = self._loop.create_future()
+
+    def set(self, value: Any = None) -> None:  # noqa: ARG002  (a reply address)
+        """Ring it."""
+        call_soon(self._loop, self.ring)
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Ring it."""
+        self.set(exc_info)
+
+    def ring(self) -> None:
+        """Ring it, from its loop."""
+        if not self._rung.done():
+            self._rung.set_result(None)
+
+    async def rings(self, timeout_s: float | None) -> bool:
+        """Return whether it has been rung, after `timeout_s` seconds at the latest."""
+        await asyncio.wait([self._rung], timeout=timeout_s)
+        return self._rung.done()
+
+
+class Watcher:
+    """Everything that is committed, or a part of it, in commit order; see `inmem.Watcher`. For one task at a time.
+
+    A cancelled wait loses nothing: the next one goes on where it was.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        run: RunId | None,
+        primitive: str | None,
+        after_version: int | None,
+        timeout: float | None,
+    ) -> None:
+        client.snapshot()
+        self._client = client
+        self._timeout_s = checked_timeout(timeout)
+        self._cursor = WatchCursor.open(client.published, run, primitive, after_version)
+        self._bell: Bell | None = None
+        self._closed = False
+        self._in_a_row = 0
+
+    @property
+    def version(self) -> int:
+        """Everything of interest up to this version has been handed out: see `inmem.Watcher`."""
+        return self._cursor.version
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Change:
+        """Return the next change, and wait for it if need be.
+
+        Raises:
+            WatchLaggedError: the watcher is too far behind; `.version` says where it stands.
+        """
+        client = self._client
+        cursor = self._cursor
+        if self._in_a_row >= CHANGES_IN_A_ROW:
+            self._in_a_row = 0
+            await asyncio.sleep(0)
+        deadline_s = None if self._timeout_s is None else client.monotonic_s() + self._timeout_s
+        try:
+            while True:
+                # Asked before looking: what was committed before the end is handed out before the end.
+                is_over = client.is_over()
+                if self._closed:
+                    raise StopAsyncIteration
+                change = cursor.next(client.published.feed)
+                if change is not None:
+                    self._in_a_row += 1
+                    return change
+                if not cursor.at_end:
+                    await asyncio.sleep(0)
+                elif is_over:
+                    raise StopAsyncIteration
+                elif self._bell is None:
+                    self._bell = Bell()
+                    client.published.feed.wait(self._bell)
+                else:
+                    remaining_s = None if deadline_s is None else max(0.0, deadline_s - client.monotonic_s())
+                    self._in_a_row = 0
+                    if not await self._bell.rings(remaining_s):
+                        raise StopAsyncIteration
+                    self._bell = None
+        finally:
+            if self._bell is not None:
+                client.published.feed.forget(self._bell)
+                self._bell = None
+
+    def close(self) -> None:
+        """End the iteration, also for a task that is waiting in it. Does not wait; from the loop's thread."""
+        self._closed = True
+        if self._bell is not None:
+            self._bell.ring()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<inmem.aio.Watcher at version {self.version}{', closed' if self._closed else ''}>"

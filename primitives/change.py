@@ -1,0 +1,158 @@
+"""What a commit has changed, in the terms of the primitives: what watchers are told.
+
+Read from the commit's log record, so a change shows the value as that commit wrote it, whatever has happened since.
+The store's own tables, such as indices, are left out: they follow from what is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Final, Literal, TypeAlias, cast
+
+from inmem.engine.codec import decode_value
+from inmem.engine.errors import InvariantError, UsageError
+from inmem.engine.keys import Tag, sequence_of
+from inmem.engine.log_records import DropRun, decode_commit
+from inmem.primitives.cells import CELL_FIELDS, state_of
+from inmem.primitives.events import event_of
+from inmem.primitives.record import unpack_record
+from inmem.primitives.run_record import RunRecord
+from inmem.primitives.runs import metadata_of
+from inmem.primitives.traces import TRACE_FIELDS, trace_of
+
+Primitive: TypeAlias = Literal["kv", "events", "cells", "traces", "runs"]
+
+PRIMITIVES: Final[dict[int, Primitive]] = {
+    Tag.KV: "kv",
+    Tag.EVENT: "events",
+    Tag.STATE: "cells",
+    Tag.TRACE: "traces",
+    Tag.RUN: "runs",
+}
+"""Tag → the name of the primitive, as in `db.kv`."""
+
+
+class ChangeKind(StrEnum):
+    """What has happened."""
+
+    PUT = "put"
+    """It was created or replaced."""
+    DELETE = "delete"
+    """It is gone, because somebody deleted it or because its time was up and it was cleared away."""
+    DROP = "drop"
+    """The whole run is gone, with everything that it held in any primitive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that one commit has changed.
+
+    Attributes:
+        version: of the commit. The changes of one commit come one after the other, in the order in which it made them.
+        run: the run.
+        primitive: "kv", "events", "cells", "traces" or "runs".
+        key: the KVStore key, the event's sequence, the cell's name, the trace's id or the run's id.
+        kind: put, delete, or drop.
+        timestamp: when the commit's transaction began, in microseconds since the epoch.
+        expires_at: a KVStore key's deadline in microseconds since the epoch, or None.
+        is_last: whether it is the last change of its commit that this watcher is told of.
+    """
+
+    version: int
+    run: str
+    primitive: Primitive
+    key: str | int
+    kind: ChangeKind
+    timestamp: int
+    expires_at: int | None = None
+    is_last: bool = False
+    data: bytes | None = field(default=None, repr=False)
+    """The stored form of the value."""
+
+    @property
+    def value(self) -> Any:
+        """A fresh copy of what was put: a value, an Event, a State, a Trace or a RunMetadata. None for what is gone.
+
+        Decoded when it is asked for. O(value size).
+        """
+        data = self.data
+        if data is None:
+            return None
+        match self.primitive:
+            case "kv":
+                return decode_value(data)
+            case "events":
+                return event_of(cast("int", self.key), data)
+            case "cells":
+                return state_of(data)
+            case "traces":
+                return trace_of(cast("str", self.key), unpack_record(data, TRACE_FIELDS))
+            case "runs":
+                return metadata_of(self.run, RunRecord.unpack(data))
+
+
+def tag_of(primitive: str | None) -> int | None:
+    """Return the tag of a primitive's name; None for None.
+
+    Raises:
+        UsageError: there is no primitive of that name.
+    """
+    if primitive is None:
+        return None
+    for tag, name in PRIMITIVES.items():
+        if name == primitive:
+            return tag
+    raise UsageError(f"primitive: must be one of {', '.join(PRIMITIVES.values())}, or None, not {primitive!r}")
+
+
+def changes_of(version: int, record: bytes, run: str | None = None, tag: int | None = None) -> list[Change]:
+    """Return what the commit with this log record has changed, in order. O(record bytes).
+
+    Args:
+        version: of the commit.
+        record: of the commit.
+        run: leave other runs out.
+        tag: leave other primitives out, but for the end of a whole run, which is the end of its data in all of them.
+    """
+    _, timestamp, operations = decode_commit(record, "", 0)
+    changes: list[Change] = []
+    for operation in operations:
+        if run is not None and operation.run != run:
+            continue
+        if type(operation) is DropRun:
+            changes.append(Change(version, operation.run, "runs", operation.run, ChangeKind.DROP, timestamp))
+            continue
+        name, table_tag, writes = cast("tuple[str, int, tuple[tuple[bytes, bytes | None, int], ...]]", operation)
+        primitive = PRIMITIVES.get(table_tag)
+        if primitive is None or (tag is not None and table_tag != tag):
+            continue
+        for key, data, expires_at in writes:
+            gone = data is None or (table_tag == Tag.STATE and unpack_record(data, CELL_FIELDS)[2] is None)
+            changes.append(
+                Change(
+                    version,
+                    name,
+                    primitive,
+                    _key_of(name, table_tag, key),
+                    ChangeKind.DELETE if gone else ChangeKind.PUT,
+                    timestamp,
+                    expires_at or None,
+                    data=None if gone else data,
+                )
+            )
+    if changes:
+        changes[-1] = replace(changes[-1], is_last=True)
+    return changes
+
+
+def _key_of(run: str, tag: int, key: bytes) -> str | int:
+    match tag:
+        case Tag.EVENT:
+            return sequence_of(key)
+        case Tag.RUN:
+            return run
+        case Tag.KV | Tag.STATE | Tag.TRACE:
+            return key.decode()
+        case _:
+            raise InvariantError(f"tag {tag} belongs to no primitive")

@@ -1,0 +1,99 @@
+"""What the asyncio tests share: a store on a disk that can be held up, and a look at what the loop's thread does."""
+
+import asyncio
+import threading
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
+
+import inmem.aio
+from inmem.actors.mailbox import Mailbox
+from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
+
+
+class WatchedLock:
+    """A lock that notes which threads have waited for it, or could have."""
+
+    def __init__(self, lock, waited):
+        self._lock = lock
+        self._waited = waited
+
+    def acquire(self, blocking=True, timeout=-1):
+        if blocking:
+            self._waited[threading.get_ident()] += 1
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self):
+        self._lock.release()
+
+    def locked(self):
+        return self._lock.locked()
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, *_):
+        self.release()
+
+
+class WatchedDisk(FaultyDisk):
+    """Notes which threads have written and synced."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.used = Counter()
+
+    def fault(self, operation, name):
+        self.used[threading.get_ident()] += 1
+        return super().fault(operation, name)
+
+
+class Witness:
+    """Which threads have run actors, used the disk, or waited for a lock of the dispatcher's."""
+
+    def __init__(self):
+        self.ran = Counter()
+        self.waited = Counter()
+
+
+@contextmanager
+def witness(db):
+    """Watch a store while this lasts."""
+    seen = Witness()
+    dispatcher = db.directory.dispatcher
+    locks = {name: getattr(dispatcher, name) for name in ("_running", "_relieving") if hasattr(dispatcher, name)}
+    for name, lock in locks.items():
+        setattr(dispatcher, name, WatchedLock(lock, seen.waited))
+    deliver = Mailbox.deliver
+
+    def noting(self, message, reply_to):
+        seen.ran[threading.get_ident()] += 1
+        deliver(self, message, reply_to)
+
+    Mailbox.deliver = noting
+    try:
+        yield seen
+    finally:
+        Mailbox.deliver = deliver
+
+
+@asynccontextmanager
+async def store_on(disk, **options):
+    """Open a store on a disk, from within a loop."""
+    plain = await asyncio.to_thread(open_on, disk, **options)
+    try:
+        async with inmem.aio.connect(plain) as db:
+            yield db
+    finally:
+        await asyncio.to_thread(plain.close)
+
+
+async def happens(event):
+    """Wait for a threading.Event without holding up the loop."""
+    assert await asyncio.to_thread(event.wait, FAILSAFE_S), "it does not happen"
+
+
+async def until(condition):
+    """Let the loop go on until something is so."""
+    async with asyncio.timeout(FAILSAFE_S):
+        while not condition():  # noqa: ASYNC110  (nobody would set an event)
+            await asyncio.sleep(0)

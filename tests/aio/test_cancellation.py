@@ -1,0 +1,265 @@
+"""When an await ends, what was awaited has ended: committed whole, or not at all, with nothing left behind."""
+
+import asyncio
+
+import pytest
+
+import inmem
+import inmem.aio
+from inmem import TransactionStatus
+from inmem.aio import port
+from tests.aio.rig import WatchedDisk, happens, store_on, until
+
+
+@pytest.fixture
+def disk(tmp_path):
+    return WatchedDisk(tmp_path / "db")
+
+
+async def nothing_is_left(db):
+    stats = await db.stats()
+    assert (stats.active_transactions, stats.in_flight) == (0, 0)
+    assert db._client.port._under_way == 0
+    assert not db._client.port._waiting
+
+
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+def test_a_commit_that_has_gone_to_the_log_is_seen_through(disk, how):
+    """It was too late: the commit stands, and the caller can tell, once the await has ended."""
+
+    async def main():
+        async with store_on(disk) as db:
+            gate = disk.gate("sync")
+            transactions = []
+
+            def book(txn):
+                transactions.append(txn)
+                txn.put("seat", "12A")
+
+            async def booking():
+                if how == "cancel":
+                    await db.transaction("run", book)
+                else:
+                    async with asyncio.timeout(0.01):
+                        await db.transaction("run", book)
+
+            task = asyncio.ensure_future(booking())
+            await happens(gate.arrived)
+            for _ in range(3):
+                # However often: it does not end before the outcome is known.
+                if how == "cancel":
+                    task.cancel()
+                await asyncio.sleep(0.02)
+                assert not task.done()
+            gate.open()
+            with pytest.raises(asyncio.CancelledError if how == "cancel" else TimeoutError):
+                await task
+            [txn] = transactions
+            assert txn.status is TransactionStatus.COMMITTED
+            assert await db.get("run", "seat") == "12A"
+            await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("how", ["cancel", "timeout", "timeout of the store's"])
+def test_a_commit_that_has_not_gone_to_the_log_is_withdrawn(disk, how):
+    async def main():
+        async with store_on(disk) as db:
+            await db.put("run", "seat", None)
+            gate = disk.gate("sync")
+            winner = asyncio.ensure_future(db.put("run", "seat", "1C"))
+            await happens(gate.arrived)
+            # This one touches the same key, so it waits for the winner to be decided.
+            txn = await db.begin("run", timeout=0.01 if how == "timeout of the store's" else None)
+            txn.put("seat", "12A")
+            task = asyncio.ensure_future(txn.commit())
+            await until(lambda: db._client.port._under_way == 2)
+            if how == "cancel":
+                task.cancel()
+            with pytest.raises((asyncio.CancelledError, TimeoutError, inmem.TransactionTimeoutError)) as caught:
+                await asyncio.wait_for(task, 0.01 if how == "timeout" else None)
+            assert (caught.type is inmem.TransactionTimeoutError) == (how == "timeout of the store's")
+            assert not winner.done(), "it did not have to wait for the disk"
+            assert txn.status is TransactionStatus.ABORTED
+            gate.open()
+            await winner
+            assert await db.get("run", "seat") == "1C"
+            await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_function_aborts_its_transaction_and_lets_go_of_its_snapshot(disk):
+    async def main():
+        async with store_on(disk) as db:
+            inside = asyncio.Event()
+
+            async def thinking(txn):
+                txn.put("k", 1)
+                inside.set()
+                await asyncio.Event().wait()
+
+            async def explicit():
+                async with db.begin("run") as txn:
+                    await thinking(txn)
+
+            for work in (db.transaction("run", thinking), explicit()):
+                inside.clear()
+                task = asyncio.ensure_future(work)
+                await inside.wait()
+                assert (await db.stats()).active_transactions == 1
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert await db.get("run", "k") is None
+                await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_request_that_waits_for_room_never_happens(disk, monkeypatch):
+    monkeypatch.setattr(port, "REQUESTS_UNDER_WAY_MAX", 2)
+
+    async def main():
+        async with store_on(disk) as db:
+            gate = disk.gate("sync")
+            tasks = [asyncio.ensure_future(db.kv.put("run", f"k{number}", number)) for number in range(6)]
+            late = await_commit(db, "late")
+            await happens(gate.arrived)
+            assert len(db._client.port._waiting) == 5
+            for task in (tasks[3], tasks[5], late):
+                task.cancel()
+            results = await asyncio.gather(tasks[3], tasks[5], late, return_exceptions=True)
+            assert [type(result) for result in results] == [asyncio.CancelledError] * 3, "at once"
+            gate.open()
+            await asyncio.gather(*tasks[:3], tasks[4])
+            assert await db.kv.list("run") == ["k0", "k1", "k2", "k4"]
+            await nothing_is_left(db)
+
+    def await_commit(db, key):
+        return asyncio.ensure_future(db.transaction("run", lambda txn: txn.put(key, 1)))
+
+    asyncio.run(main())
+
+
+def test_a_commit_that_waits_for_room_can_be_withdrawn(disk, monkeypatch):
+    monkeypatch.setattr(port, "REQUESTS_UNDER_WAY_MAX", 2)
+
+    async def main():
+        async with store_on(disk) as db:
+            one, other = await db.begin("run"), await db.begin("run", timeout=0.05)
+            one.put("a", 1)
+            other.put("b", 1)
+            gate = disk.gate("sync")
+            fillers = [asyncio.ensure_future(db.kv.put("run", f"k{number}", 1)) for number in range(2)]
+            await happens(gate.arrived)
+            commits = [asyncio.ensure_future(txn.commit()) for txn in (one, other)]
+            await until(lambda: len(db._client.port._waiting) == 2)
+            commits[0].cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await commits[0]
+            with pytest.raises(inmem.TransactionTimeoutError):
+                await commits[1]
+            assert one.status is other.status is TransactionStatus.ABORTED
+            gate.open()
+            await asyncio.gather(*fillers)
+            assert await db.kv.list("run") == ["k0", "k1"]
+            await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_put_has_happened_or_not_when_its_await_ends(disk):
+    async def main():
+        async with store_on(disk) as db:
+            gate = disk.gate("sync")
+            task = asyncio.ensure_future(db.kv.put("run", "k", 1))
+            await happens(gate.arrived)
+            task.cancel()
+            await asyncio.sleep(0.01)
+            assert not task.done()
+            gate.open()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await db.get("run", "k") == 1
+
+    asyncio.run(main())
+
+
+def test_what_changes_nothing_is_not_waited_for(disk):
+    async def main():
+        async with store_on(disk, durability="never") as db:
+            await db.put("run", "k", 1)
+            gate = disk.gate("sync")
+            task = asyncio.ensure_future(db.flush())
+            await happens(gate.arrived)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            gate.open()
+            await db.flush()
+            await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
+def test_an_unknown_outcome_stays_unknown_and_says_so(disk):
+    """The disk fails for good in the middle of a commit: whoever is cancelled then can still ask by the token."""
+
+    async def main():
+        async with store_on(disk) as db:
+            await db.put("run", "k", 1)
+            gate = disk.gate("sync")
+            disk.fail("sync", forever=True)
+            disk.fail("create", forever=True)
+            txn = await db.begin("run")
+            txn.put("k", 2)
+            task = asyncio.ensure_future(txn.commit())
+            await happens(gate.arrived)
+            task.cancel()
+            gate.open()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+            error = caught.value.__cause__
+            assert isinstance(error, inmem.CommitOutcomeUnknownError)
+            assert txn.status is TransactionStatus.VALIDATING
+            with pytest.raises(inmem.TransactionClosedError):
+                txn.abort()
+            disk.repair()
+            await db.recover()
+            outcome = await db.outcome(error.token)
+            assert (outcome is TransactionStatus.COMMITTED) == (await db.get("run", "k") == 2)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_opening_leaves_nothing_open(tmp_path, monkeypatch):
+    async def main():
+        task = asyncio.ensure_future(opening())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with inmem.aio.open(tmp_path / "db") as db:
+            await db.put("run", "k", 1)
+
+    async def opening():
+        return await inmem.aio.open(tmp_path / "db")
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_close_closes(tmp_path):
+    async def main():
+        db = await inmem.aio.open(tmp_path / "db")
+        await db.put("run", "k", 1)
+        task = asyncio.ensure_future(db.close())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with inmem.open(tmp_path / "db") as again:
+            assert again.get("run", "k") == 1
+
+    asyncio.run(main())

@@ -1,0 +1,109 @@
+"""The thread of an event loop runs no actor, does not use the disk, and waits for no lock of the store's."""
+
+import asyncio
+import threading
+
+import pytest
+
+import inmem
+import inmem.aio
+from tests.aio.rig import WatchedDisk, store_on, witness
+
+KEYS = 60
+
+
+async def everything_that_waits(db):
+    """All the ways to the store, several at a time, conflicts and cancellations included."""
+    run = await db.begin_run()
+
+    def increment(txn):
+        txn.put("n", (txn.get("n") or 0) + 1)
+
+    async def explicit(number):
+        async with db.begin(run) as txn:
+            txn.events.append("explicit", number)
+            await asyncio.sleep(0)
+
+    async def given_up():
+        txn = await db.begin(run)
+        txn.put("never", 1)
+        del txn
+
+    async def follow():
+        async for _ in watcher:
+            pass
+
+    watcher = db.watch(after_version=0, timeout=0.05)
+    jobs = [db.kv.put(run, f"k{number}", number) for number in range(KEYS)]
+    jobs += [db.events.append(run, "implicit", number) for number in range(KEYS)]
+    jobs += [db.transaction(run, increment, retry=inmem.RetryPolicy(100)) for _ in range(10)]
+    jobs += [explicit(1), given_up(), follow(), db.flush(), db.checkpoint()]
+    jobs += [db.cells.transition_or_init(run, "c", 0, lambda state: (state.value + 1, None)) for _ in range(5)]
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    cancelled = [asyncio.ensure_future(db.kv.put(run, f"late{number}", number)) for number in range(20)]
+    await asyncio.sleep(0)
+    for task in cancelled:
+        task.cancel()
+    await asyncio.gather(*cancelled, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert await db.kv.get(run, "k1") == 1
+    assert await db.events.len(run) >= KEYS
+    assert [event async for event in db.events.iter(run)]
+    assert (await db.verify()).is_valid
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_the_loops_thread_never_waits_and_never_works_for_the_store(tmp_path, dispatcher, durability):
+    async def main():
+        loop_thread = threading.get_ident()
+        disk = WatchedDisk(tmp_path / "db")
+        async with store_on(disk, dispatcher=dispatcher, durability=durability, shards=2) as db:
+            with witness(db.plain) as seen:
+                await everything_that_waits(db)
+            await db.close()
+        assert sum(seen.ran.values()) > KEYS, "the witness saw something"
+        assert disk.used.total() > 0
+        assert loop_thread not in seen.ran
+        assert loop_thread not in seen.waited
+        assert loop_thread not in disk.used
+
+    asyncio.run(main())
+
+
+def test_the_witness_would_have_seen_it(tmp_path):
+    """The plain store in the same place: it runs its actors in the thread that asks."""
+
+    async def main():
+        disk = WatchedDisk(tmp_path / "db")
+        async with store_on(disk) as db:
+            with witness(db.plain) as seen:
+                inmem.Database(db.plain.directory, owner=False).put("run", "k", 1)
+        return seen
+
+    seen = {}
+    thread = threading.Thread(target=lambda: seen.update(witness=asyncio.run(main()), ident=threading.get_ident()))
+    thread.start()
+    thread.join()
+    assert seen["ident"] in seen["witness"].ran
+
+
+def test_letting_go_of_a_transaction_in_the_loop_sends_nothing_from_there(tmp_path):
+    async def main():
+        async with store_on(WatchedDisk(tmp_path / "db")) as db:
+            with witness(db.plain) as seen:
+                transactions = [await db.begin("run") for _ in range(20)]
+                beginnings = [asyncio.ensure_future(begin(db)) for _ in range(20)]
+                await asyncio.sleep(0)
+                for task in beginnings:
+                    task.cancel()
+                await asyncio.gather(*beginnings, return_exceptions=True)
+                del transactions, beginnings
+                await db.flush()
+                assert (await db.stats()).active_transactions == 0
+        assert threading.get_ident() not in seen.ran
+
+    async def begin(db):
+        return await db.begin("run")
+
+    asyncio.run(main())
