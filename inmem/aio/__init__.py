@@ -16,7 +16,7 @@ from inmem.aio.pending import Pending, to_the_end
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.transaction import Transaction
 from inmem.aio.watcher import Watcher
-from inmem.engine.limits import DEFAULT_LIMITS
+from inmem.engine.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +34,7 @@ def open(  # noqa: A001  (as in inmem itself)
     dispatcher: str = "caller",
     read_only: bool = False,
     create: bool = True,
-    limits: inmem.Limits = DEFAULT_LIMITS,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Pending[Database]:
     """Open a database: ``async with inmem.aio.open(path) as db``, or ``db = await inmem.aio.open(path)``.
 
