@@ -87,6 +87,48 @@ class LogFile:
         self.close()
 
 
+class PiecewiseFile:
+    """One file that is only read. See `inmem.engine.ports.ReadFile` for the contract."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    @property
+    def size(self) -> int:
+        """Bytes in it when it was opened."""
+        return self._size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on.
+
+        Raises:
+            StorageError: the operating system refused, or somebody has cut the file meanwhile.
+        """
+        try:
+            data = os.pread(self._descriptor, size, offset)
+            while len(data) < size:
+                # One call returns at most two gigabytes, and may be interrupted.
+                more = os.pread(self._descriptor, size - len(data), offset + len(data))
+                if not more:
+                    raise StorageError(f"{self._path}: it became shorter while it was read")
+                data += more
+        except OSError as error:
+            raise storage_error(error, self._path) from error
+        return data
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        # A reader that was given up half-way does not come to its end.
+        self.close()
+
+
 class FolderDisk:
     """One database's folder, owned by this object while it is open.
 
@@ -129,8 +171,13 @@ class FolderDisk:
         return sorted(self._guard(lambda: os.listdir(self._path)))
 
     def read(self, name: str) -> bytes:
-        """Return the whole content of a file."""
+        """Return the whole content of a file that is known to be small."""
         return self._guard(lambda: _read(self._join(name)))
+
+    def open(self, name: str) -> PiecewiseFile:
+        """Open a file to read it in pieces."""
+        path = self._join(name)
+        return PiecewiseFile(path, self._guard(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
 
     def create(self, name: str) -> LogFile:
         """Create a file that must not exist yet."""

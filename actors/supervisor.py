@@ -252,7 +252,9 @@ class Supervisor(StoreActor):
         disk = self._core.disk = self._open_disk()
         try:
             with paused_collection():
-                return (read_beside_owner(disk, shards), None) if self._options.read_only else open_log(disk, shards)
+                if self._options.read_only:
+                    return read_beside_owner(disk, shards), None
+                return open_log(disk, shards, self._system_clock)
         except OSError as error:
             disk.close()
             raise storage_error(error, self._options.path) from error

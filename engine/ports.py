@@ -54,6 +54,23 @@ class AppendFile(Protocol):
         ...
 
 
+class ReadFile(Protocol):
+    """A file that is read in pieces. What is read of it stays there while it is open, even if its name goes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in it when it was opened."""
+        ...
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `offset` on, or raise StorageError: the file has become shorter."""
+        ...
+
+    def close(self) -> None:
+        """Release the descriptor; idempotent."""
+        ...
+
+
 class Disk(Protocol):
     """One database's folder. Names are plain file names that the store itself made up."""
 
@@ -67,7 +84,11 @@ class Disk(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """Return the whole content of a file."""
+        """Return the whole content of a file that is known to be small."""
+        ...
+
+    def open(self, name: str) -> ReadFile:
+        """Open a file to read it in pieces."""
         ...
 
     def create(self, name: str) -> AppendFile:

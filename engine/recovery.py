@@ -2,7 +2,7 @@
 
 `Recovery` is the fold; `recover` drives it over a folder and says where the log has to be continued. Versions are taken
 as recorded and nothing is validated again, so that recovering twice, or elsewhere, gives the identical state. Nothing
-here writes: what is to be cut or removed is reported to the caller.
+here writes: what is to be cut or removed is reported to the caller. Files are read in pieces, never whole.
 """
 
 from __future__ import annotations
@@ -15,13 +15,19 @@ from immutables import Map
 
 from inmem.engine.checkpoint_format import CheckpointReader
 from inmem.engine.errors import CorruptionError, InvariantError
+from inmem.engine.file_header import HEADER_BYTES
+from inmem.engine.frame_reader import read_frames
 from inmem.engine.keys import shard_of
 from inmem.engine.log_folder import FolderContents, checkpoint_name, linked_segments, path_of, segment_name
-from inmem.engine.log_format import FrameKind, read_frames
+from inmem.engine.log_format import FrameKind
 from inmem.engine.log_records import CommitRecord, TableWrites, decode_commit
+from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.engine.log_folder import SegmentFile
     from inmem.engine.log_format import SegmentHeader
     from inmem.engine.ports import Disk
     from inmem.engine.snapshot import Root, TableId
@@ -29,6 +35,23 @@ if TYPE_CHECKING:
 
 OUTCOMES_MAX: Final = 10_000
 """Commits whose outcome can be asked for after reopening: far more than can have been in flight at once."""
+
+PROGRESS_BYTES: Final = 64 * 1024 * 1024
+"""How often recovery tells how far it is: about once a second, and not at all for a small database."""
+
+
+class Progress(NamedTuple):
+    """How far a recovery has come.
+
+    Attributes:
+        bytes_read: of the files that it reads.
+        bytes_total: of them all.
+        commits: replayed from the log so far.
+    """
+
+    bytes_read: int
+    bytes_total: int
+    commits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +86,20 @@ class Recovery:
 
     Attributes:
         version: of the last commit folded in.
+        commits: folded in.
     """
 
     def __init__(self) -> None:
         self.version = 0
+        self.commits = 0
         self._transaction_id_max = 0
         self._time_floor_us = 0
         self._tables: dict[str, dict[int, dict[bytes, Entry]]] = {}
         self._outcomes: deque[tuple[int, int, int]] = deque(maxlen=OUTCOMES_MAX)
         self._outcomes_since = 0
-        self._commits = 0
         self._last_drop_version = 0
 
-    def load_checkpoint(self, checkpoint: CheckpointReader) -> None:
+    def load_checkpoint(self, checkpoint: CheckpointReader, meter: Meter | None = None) -> None:
         """Begin with the checkpoint. If it turns out to be damaged, this object is of no further use. O(bytes).
 
         Raises:
@@ -83,6 +107,8 @@ class Recovery:
         """
         for run, tag, entries in checkpoint:
             self._tables.setdefault(run, {}).setdefault(tag, {}).update(entries)
+            if meter is not None and checkpoint.offset >= meter.due_at:
+                meter.tell(checkpoint.offset, 0)
         header = checkpoint.header
         self.version = header.version
         self._transaction_id_max = header.transaction_id_max
@@ -123,7 +149,7 @@ class Recovery:
                 tables.pop(operation.run, None)
                 self._last_drop_version = version
         self.version = version
-        self._commits += 1
+        self.commits += 1
         self._transaction_id_max = max(self._transaction_id_max, transaction_id)
         self._time_floor_us = max(self._time_floor_us, timestamp_us)
         self._remember(version, salt, transaction_id)
@@ -151,10 +177,38 @@ class Recovery:
             tuple(Map(root) for root in roots),
             {(salt, transaction_id): version for version, salt, transaction_id in self._outcomes},
             self._outcomes_since,
-            self._commits,
+            self.commits,
             keys,
             self._last_drop_version,
         )
+
+
+class Meter:
+    """Tells how far recovery is, by bytes, so that a slow disk is told apart from a long log.
+
+    Attributes:
+        due_at: offset in the current file from which on to call `tell`.
+    """
+
+    def __init__(self, total: int, tell: Callable[[Progress], None] | None) -> None:
+        self._total = total
+        self._tell = tell
+        self._before = 0
+        self._due_bytes = PROGRESS_BYTES
+        self.due_at: float = PROGRESS_BYTES if tell is not None else float("inf")
+
+    def tell(self, offset: int, commits: int) -> None:
+        """Tell it, and when to tell again."""
+        if self._tell is not None:
+            self._tell(Progress(self._before + offset, self._total, commits))
+            self._due_bytes = self._before + offset + PROGRESS_BYTES
+            self.due_at = self._due_bytes - self._before
+
+    def next_file(self, size: int) -> None:
+        """Go on to the next file; that one had `size` bytes."""
+        self._before += size
+        if self._tell is not None:
+            self.due_at = self._due_bytes - self._before
 
 
 class TornFile(NamedTuple):
@@ -193,23 +247,31 @@ class LogPosition:
     obsolete: tuple[str, ...]
 
 
-def recover(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
+def recover(
+    disk: Disk, shards: int, tell: Callable[[Progress], None] | None = None
+) -> tuple[Recovered, LogPosition]:
     """Return the state that the files prove, and where the log is to be continued. Changes nothing.
 
     Args:
         disk: the folder.
         shards: how many roots to split the state into.
+        tell: called every PROGRESS_BYTES.
 
     Raises:
         CorruptionError: something that counted is damaged or missing.
         FormatVersionError: a file is not ours, or of a newer format.
+        UnfinishedSalvageError: the database is half of what a salvage was going to write.
 
-    Complexity: O(bytes) in time; in memory the state, one checkpoint or two segments.
+    Complexity: O(bytes) in time; in memory the state, and a few windows or the longest commit.
     """
-    contents = FolderContents.of(disk.names())
-    recovery, chosen, damaged = _load_checkpoint(disk, contents)
-    numbers = _segments_from(disk, contents, chosen or 1, damaged)
-    position = _replay(disk, numbers, recovery, chosen)
+    names = disk.names()
+    contents = FolderContents.of(names)
+    # Before the segments: what it says of them is then no newer than what is read.
+    manifest = read_manifest(disk, names)
+    meter = Meter(0 if tell is None else _size_of(disk, contents), tell)
+    recovery, chosen, damaged = _load_checkpoint(disk, contents, meter)
+    numbers = _segments_from(disk, contents, chosen or 1, manifest, damaged)
+    position = _replay(disk, numbers, recovery, chosen, manifest, meter)
     obsolete = (
         *contents.temporary,
         *(checkpoint_name(number) for number in contents.checkpoints if number < chosen),
@@ -219,36 +281,57 @@ def recover(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
     return recovered, LogPosition(*position, damaged=tuple(damaged), obsolete=obsolete)
 
 
-def _load_checkpoint(disk: Disk, contents: FolderContents) -> tuple[Recovery, int, list[CorruptionError]]:
+def _size_of(disk: Disk, contents: FolderContents) -> int:
+    """Return the bytes of the files that recovery will read if none is damaged."""
+    newest = contents.checkpoints[-1:]
+    first = newest[0] if newest else 1
+    total = 0
+    for name in (*map(checkpoint_name, newest), *(segment_name(n) for n in contents.segments if n >= first)):
+        file = disk.open(name)
+        total += file.size
+        file.close()
+    return total
+
+
+def _load_checkpoint(
+    disk: Disk, contents: FolderContents, meter: Meter
+) -> tuple[Recovery, int, list[CorruptionError]]:
     """Return a fold that begins with the newest good checkpoint, that one's number or 0, and what was passed over."""
     damaged: list[CorruptionError] = []
     for number in reversed(contents.checkpoints):
         name = checkpoint_name(number)
         path = path_of(disk, name)
         recovery = Recovery()
+        file = disk.open(name)
         try:
-            checkpoint = CheckpointReader(disk.read(name), path)
+            checkpoint = CheckpointReader(file, path)
             if checkpoint.header.first_segment != number:
                 raise CorruptionError(
                     path, 16, f"the header says that this is checkpoint {checkpoint.header.first_segment}"
                 )
-            recovery.load_checkpoint(checkpoint)
+            recovery.load_checkpoint(checkpoint, meter)
         except CorruptionError as error:
             damaged.append(error)
             continue
+        finally:
+            file.close()
+        meter.next_file(file.size)
         return recovery, number, damaged
     return Recovery(), 0, damaged
 
 
-def _segments_from(disk: Disk, contents: FolderContents, first: int, damaged: list[CorruptionError]) -> list[int]:
+def _segments_from(
+    disk: Disk, contents: FolderContents, first: int, manifest: Manifest | None, damaged: list[CorruptionError]
+) -> list[int]:
     """Return the numbers of all segments from `first` on, without a gap.
 
     Raises:
         CorruptionError: one is missing; if that is because of a damaged checkpoint, the damage.
     """
     numbers = [number for number in contents.segments if number >= first]
-    # Every checkpoint was written after the segment it is named for.
-    last = max([*numbers, *contents.checkpoints], default=0)
+    # Every checkpoint was written after the segment it is named for, the manifest after the one it names.
+    known = (0 if manifest is None else manifest.segment, *contents.checkpoints)
+    last = max([*numbers, *known], default=0)
     if last and len(numbers) != last - first + 1:
         if damaged:
             raise damaged[0]
@@ -258,7 +341,7 @@ def _segments_from(disk: Disk, contents: FolderContents, first: int, damaged: li
 
 
 def _replay(
-    disk: Disk, numbers: list[int], recovery: Recovery, chosen: int
+    disk: Disk, numbers: list[int], recovery: Recovery, chosen: int, manifest: Manifest | None, meter: Meter
 ) -> tuple[int, int, int, bool, tuple[TornFile, ...]]:
     """Fold in all commits of the segments `numbers`; return the first five fields of a LogPosition."""
     checkpoint_version = recovery.version
@@ -266,21 +349,27 @@ def _replay(
     path = ""
     is_clean = True
     torn: list[TornFile] = []
-    for segment, following in linked_segments(disk, numbers):
+    for segment, following in linked_segments(disk, numbers, 0 if manifest is None else manifest.segment):
         header = segment.header
         if header is None:
-            torn.append(TornFile(segment.name, 0, len(segment.data), "its creation was interrupted"))
+            torn.append(TornFile(segment.name, 0, segment.file.size, "its creation was interrupted"))
             continue
         path = segment.path
         _check_link(header, path, last, version if last else checkpoint_version, chosen)
-        valid_end = following.header.previous_end if following is not None and following.header is not None else None
-        frames = read_frames(segment.data, header, path, valid_end)
+        valid_end = end_of_segment(disk, segment, following, manifest)
+        frames = read_frames(segment.file, header, path, valid_end)
         salt = header.salt
         for frame in frames:
             if frame.kind == FrameKind.COMMIT and frame.version > checkpoint_version:
                 recovery.apply(frame.version, decode_commit(frame.payload, path, frame.offset), salt)
+            if frame.offset >= meter.due_at:
+                meter.tell(frame.offset, recovery.commits)
+        meter.next_file(segment.file.size)
         if frames.torn is not None:
             torn.append(TornFile(segment.name, *frames.torn))
+        elif (following is None or following.header is None) and frames.end < segment.file.size:
+            size = segment.file.size - frames.end
+            torn.append(TornFile(segment.name, frames.end, size, "it follows the end of a database that was closed"))
         last, end, version, is_clean = header.number, frames.end, frames.version, frames.is_closed
     if chosen and last == 0:
         raise CorruptionError(path_of(disk, segment_name(chosen)), 0, "the header is damaged")
@@ -288,6 +377,28 @@ def _replay(
         raise CorruptionError(path, end, f"the log ends at version {version}, the checkpoint has {checkpoint_version}")
     recovery.version = version
     return last, end, version, is_clean and not torn, tuple(torn)
+
+
+def end_of_segment(
+    disk: Disk, segment: SegmentFile, following: SegmentFile | None, manifest: Manifest | None
+) -> int | None:
+    """Return where the segment is known to end, by the next one or by the manifest, or None.
+
+    Raises:
+        CorruptionError: the manifest is missing, or names another segment of this number.
+    """
+    header = segment.header
+    if header is None:
+        return None
+    if manifest is None and header.format > 1 and segment.file.size > HEADER_BYTES:
+        # It was written before the first frame was.
+        raise CorruptionError(path_of(disk, MANIFEST_NAME), 0, "the manifest is missing")
+    is_named = manifest is not None and manifest.segment == header.number
+    if manifest is not None and is_named and manifest.salt != header.salt:
+        raise CorruptionError(segment.path, 24, "this is not the segment that the manifest names")
+    if following is not None and following.header is not None:
+        return following.header.previous_end
+    return manifest.end if manifest is not None and is_named and manifest.state == ManifestState.CLOSED else None
 
 
 def _check_link(header: SegmentHeader, path: str, last: int, version: int, chosen: int) -> None:

@@ -89,6 +89,25 @@ class SimulatedFile:
         """Nothing to release."""
 
 
+class SimulatedReadFile:
+    """A file on a `SimulatedDisk` that is only read, as it was when it was opened."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        """Bytes in it."""
+        return len(self._data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on."""
+        return self._data[offset : offset + size]
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
 class SimulatedDisk:
     """One folder. Survives the crashes of the processes that use it.
 
@@ -122,6 +141,10 @@ class SimulatedDisk:
     def read(self, name: str) -> bytes:
         """Return a file's content."""
         return bytes(self._find(name).data)
+
+    def open(self, name: str) -> SimulatedReadFile:
+        """Open a file to read it in pieces."""
+        return SimulatedReadFile(self.read(name))
 
     def create(self, name: str) -> SimulatedFile:
         """Create a file."""

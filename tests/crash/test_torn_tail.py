@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import inmem
+from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_folder import segment_name
-from inmem.engine.log_format import SegmentHeader, read_frames
+from inmem.engine.log_format import SegmentHeader
 from tests.actors.workload import numbers_of, piece
+from tests.engine.memory_disk import BytesFile
 
 WORKER = "ada"
 
@@ -34,7 +36,7 @@ def frame_offsets(path: Path) -> list[int]:
     data = path.read_bytes()
     header = SegmentHeader.decode(data, str(path), is_last=False)
     assert header is not None
-    return [frame.offset for frame in read_frames(data, header, str(path), None)]
+    return [frame.offset for frame in read_frames(BytesFile(data), header, str(path), None)]
 
 
 def open_commit_and_reopen_twice(path: Path, kept: int) -> None:

@@ -1,6 +1,6 @@
 """A folder in memory: the Disk protocol without faults."""
 
-from inmem.engine.ports import AppendFile
+from inmem.engine.ports import AppendFile, ReadFile
 
 
 class MemoryFile:
@@ -16,6 +16,25 @@ class MemoryFile:
 
     def sync(self) -> None:
         pass
+
+    def close(self) -> None:
+        pass
+
+
+class BytesFile:
+    """A file to be read, out of bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        data = self._data[offset : offset + size]
+        assert len(data) == size, "read past the end"
+        return data
 
     def close(self) -> None:
         pass
@@ -38,6 +57,9 @@ class MemoryDisk:
     def read(self, name: str) -> bytes:
         return bytes(self.files[name])
 
+    def open(self, name: str) -> ReadFile:
+        return BytesFile(bytes(self.files[name]))
+
     def create(self, name: str) -> AppendFile:
         if name in self.files:
             raise FileExistsError(name)
@@ -58,3 +80,44 @@ class MemoryDisk:
 
     def close(self) -> None:
         pass
+
+
+class CountedDisk(MemoryDisk):
+    """Notes what is read of it.
+
+    Attributes:
+        reads: (name, bytes) of each piece, in order.
+        open_files: that are open now.
+        open_max: at one time.
+    """
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
+        super().__init__(files)
+        self.reads: list[tuple[str, int]] = []
+        self.open_files = 0
+        self.open_max = 0
+
+    def read(self, name: str) -> bytes:
+        self.reads.append((name, len(self.files[name])))
+        return super().read(name)
+
+    def open(self, name: str) -> ReadFile:
+        self.open_files += 1
+        self.open_max = max(self.open_max, self.open_files)
+        return CountedFile(self, name, bytes(self.files[name]))
+
+
+class CountedFile(BytesFile):
+    def __init__(self, disk: CountedDisk, name: str, data: bytes) -> None:
+        super().__init__(data)
+        self._disk = disk
+        self._name = name
+        self._is_open = True
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self._disk.reads.append((self._name, size))
+        return super().read_at(offset, size)
+
+    def close(self) -> None:
+        self._disk.open_files -= self._is_open
+        self._is_open = False
