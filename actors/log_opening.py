@@ -114,7 +114,8 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
     finally:
         last.file.close()
     if not carried:
-        return position
+        # Behind the mark there can be marks, which need not be durable: they must not be counted.
+        return replace(position, end=durable_end)
     number = position.segment + 1
     base_version = carried[0].version - 1
     header = SegmentHeader(number, last.header.salt, base_version, durable_end, base_version, now_us)
