@@ -216,9 +216,9 @@ def test_a_checkpoint_that_cannot_be_synced_leaves_the_store_alone(disk, operati
     fault = disk.fail(
         operation,
         io_error if operation == "sync" else refused,
-        name_end={"sync": ".tmp", "append": ".tmp", "create": ".tmp"}.get(operation, ""),
-        # The first one is for the new segment.
-        at=2 if operation == "sync_names" else 1,
+        name_end={"rename": ".checkpoint", "sync_names": "", "remove": ""}.get(operation, ".checkpoint.tmp"),
+        # The first ones are for the new segment and the manifest.
+        at=3 if operation == "sync_names" else 1,
     )
     with pytest.raises(inmem.StorageError):
         db.checkpoint()
