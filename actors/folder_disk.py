@@ -148,6 +148,7 @@ class FolderDisk:
         self._path = path
         self._read_only = read_only
         self._lock = -1
+        self._folder_lock = -1
         if not os.path.isdir(path):
             if os.path.lexists(path):
                 raise StorageError(f"{path} is a file; a database is a folder")
@@ -210,6 +211,8 @@ class FolderDisk:
         if self._lock >= 0:
             # Closing the descriptor would not be enough: a forked child may hold a copy of it.
             fcntl.flock(self._lock, fcntl.LOCK_UN)
+            if self._folder_lock >= 0:
+                fcntl.flock(self._folder_lock, fcntl.LOCK_UN)
             self.abandon()
 
     def abandon(self) -> None:
@@ -217,6 +220,9 @@ class FolderDisk:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+        if self._folder_lock >= 0:
+            os.close(self._folder_lock)
+            self._folder_lock = -1
 
     def _join(self, name: str) -> str:
         if os.sep in name or name in {"", ".", ".."}:
@@ -246,10 +252,27 @@ class FolderDisk:
             if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
                 raise DatabaseLockedError(self._path, owner) from None
             raise storage_error(error, self._path) from error
+        self._lock_folder()
         with contextlib.suppress(OSError):
             # A note for people. A disk too full for it must not keep anybody from opening the database.
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, f"process {os.getpid()}".encode(), 0)
+
+
+    def _lock_folder(self) -> None:
+        """Lock the folder itself as well: LOCK can be deleted while it is held, and then anybody could lock a new one.
+
+        File systems that lock no folders, such as NFS, are left with LOCK alone.
+        """
+        self._folder_lock = self._guard(lambda: os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        try:
+            fcntl.flock(self._folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.abandon()
+            raise DatabaseLockedError(self._path, "a process whose LOCK file was deleted") from None
+        except OSError:
+            os.close(self._folder_lock)
+            self._folder_lock = -1
 
 
 _owners: weakref.WeakSet[FolderDisk] = weakref.WeakSet()

@@ -467,6 +467,18 @@ def test_a_second_opening_in_the_same_process_is_refused(path):
         assert db.get("run", "k") == 1
 
 
+def test_deleting_the_lock_file_does_not_let_a_second_owner_in(path):
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
+        (path / "LOCK").unlink()
+        for _ in range(2):
+            with pytest.raises(inmem.DatabaseLockedError, match="LOCK file was deleted"):
+                inmem.open(path)
+        assert db.put("run", "k", 2) == 2
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 2
+
+
 def test_another_process_is_refused_and_told_who_owns_it(path):
     with inmem.open(path) as db:
         db.put("run", "k", 1)
