@@ -22,6 +22,7 @@ from inmem.engine.errors import (
     ReadOnlyError,
     StorageError,
 )
+from inmem.engine.log_folder import FolderContents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,7 +157,10 @@ class FolderDisk:
                 raise DatabaseNotFoundError(path)
             self._guard(lambda: _make_folders(os.path.abspath(path)))
         if read_only:
-            if not os.path.exists(self._join(LOCK_NAME)):
+            # Whoever deletes LOCK has still left a database.
+            names = self.names()
+            contents = FolderContents.of(names)
+            if LOCK_NAME not in names and not contents.segments and not contents.checkpoints:
                 raise DatabaseNotFoundError(path)
         else:
             self._acquire(create=create)
@@ -207,16 +211,15 @@ class FolderDisk:
         self._guard(lambda: _sync_folder(self._path))
 
     def close(self) -> None:
-        """Give up the ownership. The LOCK file stays: unlinking it would let two owners lock different files."""
-        if self._lock >= 0:
-            # Closing the descriptor would not be enough: a forked child may hold a copy of it.
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-            if self._folder_lock >= 0:
-                fcntl.flock(self._folder_lock, fcntl.LOCK_UN)
-            self.abandon()
+        """Give up the locks. The LOCK file stays: unlinking it would let two owners lock different files."""
+        for descriptor in (self._lock, self._folder_lock):
+            if descriptor >= 0:
+                # Closing the descriptor would not be enough: a forked child may hold a copy of it.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        self.abandon()
 
     def abandon(self) -> None:
-        """Close this process's copy of the lock, without unlocking what another process owns."""
+        """Close this process's copies of the locks, without unlocking what another process owns."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -252,24 +255,31 @@ class FolderDisk:
             if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
                 raise DatabaseLockedError(self._path, owner) from None
             raise storage_error(error, self._path) from error
-        self._lock_folder()
+        self._lock_folder(fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
             # A note for people. A disk too full for it must not keep anybody from opening the database.
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, f"process {os.getpid()}".encode(), 0)
 
+    def keep_owners_away(self) -> None:
+        """Let nobody own the folder while this object reads it, without changing anything in it.
 
-    def _lock_folder(self) -> None:
+        Raises:
+            DatabaseLockedError: somebody owns it.
+        """
+        self._lock_folder(fcntl.LOCK_SH)
+
+    def _lock_folder(self, kind: int) -> None:
         """Lock the folder itself as well: LOCK can be deleted while it is held, and then anybody could lock a new one.
 
         File systems that lock no folders, such as NFS, are left with LOCK alone.
         """
         self._folder_lock = self._guard(lambda: os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
-            fcntl.flock(self._folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._folder_lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             self.abandon()
-            raise DatabaseLockedError(self._path, "a process whose LOCK file was deleted") from None
+            raise DatabaseLockedError(self._path, "a process that holds the folder, though not its LOCK file") from None
         except OSError:
             os.close(self._folder_lock)
             self._folder_lock = -1

@@ -77,9 +77,7 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
         if first_name != name:
             disk.rename(first_name, name)
         disk.sync_names()
-        opened = Manifest(
-            ManifestState.OPEN, header.number, header.salt, 0, header.base_version, header.created_at_us
-        )
+        opened = Manifest(ManifestState.OPEN, header.number, header.salt, 0, header.base_version, header.created_at_us)
         _prepare_manifest(disk, opened)
     except BaseException as error:
         file.close()

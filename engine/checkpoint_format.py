@@ -218,6 +218,37 @@ class CheckpointReader:
             self.offset = offset + len(header) + len(payload)
             blocks += 1
 
+    def readable_parts(
+        self, lose: Callable[[int, int, str], None]
+    ) -> Iterator[tuple[str, int, list[tuple[bytes, Entry]]]]:
+        """Yield what can be read of a damaged checkpoint, for salvage; call `lose(offset, size, reason)` for the rest.
+
+        Every part has a checksum of its own, but nothing proves that there are no more of them.
+        """
+        seed = crc32(self._header_bytes)
+        offset = HEADER_BYTES
+        size = self._file.size
+        while offset < size:
+            try:
+                kind, header, payload = self._block_at(offset, seed)
+            except CorruptionError as error:
+                # Where the next block begins is what a damaged header says, if it says anything possible.
+                end = min(size, offset + _BLOCK_HEADER.size)
+                if end - offset == _BLOCK_HEADER.size:
+                    _, length, _ = _BLOCK_HEADER.unpack(self._file.read_at(offset, _BLOCK_HEADER.size))
+                    end = end + length if end + length <= size else size
+                lose(offset, end - offset, error.reason)
+                offset = end
+                continue
+            if kind == _END:
+                return
+            try:
+                if kind == _ENTRIES:
+                    yield _decode_entries(payload, self.header.version)
+            except (ValueError, TypeError) as error:
+                lose(offset, len(header) + len(payload), f"the block cannot be read: {error}")
+            offset += len(header) + len(payload)
+
     def _block_at(self, offset: int, seed: int) -> tuple[int, bytes, bytes]:
         """Return (kind, header, payload) of the block at `offset`."""
         file = self._file

@@ -28,6 +28,7 @@ from inmem.engine.errors import CorruptionError, UnfinishedSalvageError
 from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header
 
 if TYPE_CHECKING:
+    from inmem.engine.log_format import SegmentHeader
     from inmem.engine.ports import Disk
 
 MANIFEST_NAME: Final = "MANIFEST"
@@ -73,6 +74,11 @@ class Manifest:
         if manifest.state not in tuple(ManifestState):
             raise CorruptionError(path, 16, f"there is no state {manifest.state}")
         return manifest
+
+    def check_names(self, header: SegmentHeader, path: str) -> None:
+        """Raise CorruptionError if the segment has the number that is named here, and is another one."""
+        if self.segment == header.number and self.salt != header.salt:
+            raise CorruptionError(path, 24, "this is not the segment that the manifest names")
 
 
 def read_manifest(disk: Disk, names: list[str]) -> Manifest | None:

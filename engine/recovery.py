@@ -25,7 +25,7 @@ from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_m
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from inmem.engine.log_folder import SegmentFile
     from inmem.engine.log_format import SegmentHeader
@@ -154,6 +154,44 @@ class Recovery:
         self._time_floor_us = max(self._time_floor_us, timestamp_us)
         self._remember(version, salt, transaction_id)
 
+    def apply_late(self, version: int, record: CommitRecord, salt: int) -> None:
+        """Fold in a commit although commits before it are missing: of each key the newest entry wins.
+
+        For salvage alone. What comes of it is a state that the database need not ever have had.
+        """
+        tables = self._tables
+        for operation in record.operations:
+            if type(operation) is TableWrites:
+                run, tag, writes = operation
+                self.merge(run, tag, [(key, (version, value, expires_at)) for key, value, expires_at in writes])
+            else:
+                for entries in tables.get(operation.run, {}).values():
+                    for key in [key for key, entry in entries.items() if entry[0] < version]:
+                        del entries[key]
+        self.version = max(self.version, version)
+        self.commits += 1
+        self.note_ids(record)
+        self._remember(version, salt, record.transaction_id)
+
+    def merge(self, run: str, tag: int, entries: Iterable[tuple[bytes, Entry]]) -> None:
+        """Take over entries of which newer ones may be known. For salvage alone."""
+        table = self._tables.setdefault(run, {}).setdefault(tag, {})
+        for key, entry in entries:
+            known = table.get(key)
+            # A commit may write a key twice; its later operation wins.
+            if known is None or known[0] <= entry[0]:
+                table[key] = entry
+            self.version = max(self.version, entry[0])
+
+    def note_ids(self, record: CommitRecord) -> None:
+        """See to it that ids and times go on behind those of a commit, whether it is folded in or not."""
+        self._transaction_id_max = max(self._transaction_id_max, record.transaction_id)
+        self._time_floor_us = max(self._time_floor_us, record.timestamp_us)
+
+    def forget_outcomes_up_to(self, version: int) -> None:
+        """Say nothing about commits up to `version` that are not there: they may have happened, and been lost."""
+        self._outcomes_since = max(self._outcomes_since, version)
+
     def _remember(self, version: int, salt: int, transaction_id: int) -> None:
         outcomes = self._outcomes
         if len(outcomes) == OUTCOMES_MAX:
@@ -247,9 +285,7 @@ class LogPosition:
     obsolete: tuple[str, ...]
 
 
-def recover(
-    disk: Disk, shards: int, tell: Callable[[Progress], None] | None = None
-) -> tuple[Recovered, LogPosition]:
+def recover(disk: Disk, shards: int, tell: Callable[[Progress], None] | None = None) -> tuple[Recovered, LogPosition]:
     """Return the state that the files prove, and where the log is to be continued. Changes nothing.
 
     Args:
@@ -293,9 +329,7 @@ def _size_of(disk: Disk, contents: FolderContents) -> int:
     return total
 
 
-def _load_checkpoint(
-    disk: Disk, contents: FolderContents, meter: Meter
-) -> tuple[Recovery, int, list[CorruptionError]]:
+def _load_checkpoint(disk: Disk, contents: FolderContents, meter: Meter) -> tuple[Recovery, int, list[CorruptionError]]:
     """Return a fold that begins with the newest good checkpoint, that one's number or 0, and what was passed over."""
     damaged: list[CorruptionError] = []
     for number in reversed(contents.checkpoints):
@@ -355,7 +389,7 @@ def _replay(
             torn.append(TornFile(segment.name, 0, segment.file.size, "its creation was interrupted"))
             continue
         path = segment.path
-        _check_link(header, path, last, version if last else checkpoint_version, chosen)
+        check_link(header, path, last, version if last else checkpoint_version, chosen)
         valid_end = end_of_segment(disk, segment, following, manifest)
         frames = read_frames(segment.file, header, path, valid_end)
         salt = header.salt
@@ -393,15 +427,16 @@ def end_of_segment(
     if manifest is None and header.format > 1 and segment.file.size > HEADER_BYTES:
         # It was written before the first frame was.
         raise CorruptionError(path_of(disk, MANIFEST_NAME), 0, "the manifest is missing")
-    is_named = manifest is not None and manifest.segment == header.number
-    if manifest is not None and is_named and manifest.salt != header.salt:
-        raise CorruptionError(segment.path, 24, "this is not the segment that the manifest names")
+    if manifest is not None:
+        manifest.check_names(header, segment.path)
     if following is not None and following.header is not None:
         return following.header.previous_end
-    return manifest.end if manifest is not None and is_named and manifest.state == ManifestState.CLOSED else None
+    if manifest is None or manifest.segment != header.number or manifest.state != ManifestState.CLOSED:
+        return None
+    return manifest.end
 
 
-def _check_link(header: SegmentHeader, path: str, last: int, version: int, chosen: int) -> None:
+def check_link(header: SegmentHeader, path: str, last: int, version: int, chosen: int) -> None:
     """Raise CorruptionError unless the segment continues what was read before it.
 
     Args:

@@ -55,6 +55,7 @@ from inmem.engine.errors import (
     TransactionClosedError,
     TransactionError,
     TransactionTimeoutError,
+    UnfinishedSalvageError,
     UsageError,
 )
 from inmem.engine.ids import time_ordered_id
@@ -71,6 +72,7 @@ from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Th
 from inmem.primitives.trace_tree import TraceTree
 from inmem.primitives.traces import Trace
 from inmem.run_file import RunExport
+from inmem.salvaging import SalvageReport, salvage
 from inmem.stats import Stats
 from inmem.verification import Verification
 
@@ -227,6 +229,7 @@ __all__ = [
     "RunNotFoundError",
     "RunStats",
     "RunStatus",
+    "SalvageReport",
     "ScanConflict",
     "State",
     "StateCell",
@@ -246,6 +249,7 @@ __all__ = [
     "TransactionError",
     "TransactionStatus",
     "TransactionTimeoutError",
+    "UnfinishedSalvageError",
     "UsageError",
     "Verification",
     "VersionedValue",
@@ -254,5 +258,6 @@ __all__ = [
     "messages",
     "new_run_id",
     "open",
+    "salvage",
     "spawn",
 ]

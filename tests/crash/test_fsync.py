@@ -50,7 +50,9 @@ def test_one_failed_sync_is_not_retried_and_the_tail_is_written_anew(disk):
     assert ("rename", "000000000002.wal") in disk.history
     data = disk.inner.read("000000000002.wal")
     header = SegmentHeader.decode(data, "", is_last=False)
-    commits = [frame.version for frame in read_frames(BytesFile(data), header, "", None) if frame.kind == FrameKind.COMMIT]
+    commits = [
+        frame.version for frame in read_frames(BytesFile(data), header, "", None) if frame.kind == FrameKind.COMMIT
+    ]
     assert commits == [2]
     assert db.put("run", "next", 1) == 3
     close_and_compare(db, disk, [])

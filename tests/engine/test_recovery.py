@@ -615,7 +615,9 @@ def test_ids_and_times_never_fall_behind_what_was_recovered():
     assert (recovered.transaction_id_max, recovered.time_floor_us) == (9, 50)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.iterdir() if path.is_dir() and path.name[0] != "_"))
+@pytest.mark.parametrize(
+    "name", sorted(path.name for path in GOLDEN.iterdir() if path.is_dir() and path.name[0] != "_")
+)
 def test_golden_files_open_to_the_recorded_state(name):
     folder = GOLDEN / name
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
