@@ -236,7 +236,7 @@ class CheckpointReader:
                 end = min(size, offset + _BLOCK_HEADER.size)
                 if end - offset == _BLOCK_HEADER.size:
                     _, length, _ = _BLOCK_HEADER.unpack(self._file.read_at(offset, _BLOCK_HEADER.size))
-                    end = end + length if end + length <= size else size
+                    end = min(end + length, size)
                 lose(offset, end - offset, error.reason)
                 offset = end
                 continue

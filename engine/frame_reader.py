@@ -90,10 +90,8 @@ class FrameReader:
         valid_end = self._valid_end
         limit = self._file.size if valid_end is None else min(self._file.size, valid_end)
         seed = self.header.seed
-        kinds = _KINDS[self.header.format]
         unpack_header = _FRAME_HEADER.unpack_from
         offset = self.end
-        version = self.version
         reason = ""
         # The bytes of [window_at, window_end) are in `window`.
         window, window_at, window_end = b"", 0, 0
@@ -114,8 +112,11 @@ class FrameReader:
             if end > limit:
                 reason = "the segment ends within the frame"
                 break
-            if magic != FRAME_MAGIC or flags or length > FRAME_BYTES_MAX or kind not in kinds:
+            if magic != FRAME_MAGIC or flags:
                 reason = "the frame is of an unknown kind"
+            else:
+                reason = self._fault(offset, kind, length, new_version, synced)
+            if reason:
                 break
             if end > window_end:
                 window_end = min(limit, max(end, offset + WINDOW_BYTES))
@@ -124,18 +125,8 @@ class FrameReader:
             if crc32(payload, seed) != payload_crc:
                 reason = "the payload does not match its checksum"
                 break
-            if synced > offset:
-                reason = f"the frame takes {synced} bytes before it for durable"
-                break
-            if self.is_closed:
-                reason = "a frame follows the close"
-                break
-            is_commit = kind == _COMMIT
-            if new_version != (version + 1 if is_commit else version) or (length and not is_commit):
-                reason = f"version {new_version} follows version {version}"
-                break
             # A frame counts before its taker sees it, so that a taker may stop at any.
-            self.version = version = new_version
+            self.version = new_version
             self.is_closed = kind == _CLOSE
             self.end = end
             self.synced = synced
@@ -146,6 +137,19 @@ class FrameReader:
                 self.torn = self._judge_tail(reason)
         elif offset != valid_end:
             raise CorruptionError(self.path, offset, reason or f"of {valid_end} bytes that count no more are there")
+
+    def _fault(self, offset: int, kind: int, length: int, new_version: int, synced: int) -> str:
+        """Return what is wrong with an intact header in this place, or nothing."""
+        if length > FRAME_BYTES_MAX or kind not in _KINDS[self.header.format]:
+            return "the frame is of an unknown kind"
+        if synced > offset:
+            return f"the frame takes {synced} bytes before it for durable"
+        if self.is_closed:
+            return "a frame follows the close"
+        is_commit = kind == _COMMIT
+        if new_version != self.version + is_commit or (length and not is_commit):
+            return f"version {new_version} follows version {self.version}"
+        return ""
 
     def _judge_tail(self, reason: str) -> TornTail:
         """Apply rules 2 and 3 to what begins with an invalid frame at `end`."""

@@ -127,8 +127,10 @@ def linked_segments(
     opened: list[SegmentFile] = []
     try:
         for position, number in enumerate(numbers):
-            for near in numbers[position + len(opened) : position + 2]:
-                opened.append(open_segment(disk, near, is_last=near == numbers[-1] and near > proven))
+            opened.extend(
+                open_segment(disk, near, is_last=near == numbers[-1] and near > proven)
+                for near in numbers[position + len(opened) : position + 2]
+            )
             yield opened[0], opened[1] if number != numbers[-1] else None
             opened.pop(0).file.close()
     finally:

@@ -347,8 +347,8 @@ class _Salvager:
             reader = CheckpointReader(file, path_of(self._disk, name))
             if reader.header.version <= prefix_version:
                 return
-            self._lost[name] = []
-            for part in reader.readable_parts(lambda *lost: self._lose(name, *lost)):
+            lost = self._lost[name] = []
+            for part in reader.readable_parts(lambda offset, size, why: lost.append(LostRange(offset, size, why))):
                 recovery.merge(*part)
         except (CorruptionError, FormatVersionError):
             # Without its header no checksum in it can be checked; that it is lost has been noted.

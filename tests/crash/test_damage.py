@@ -1,4 +1,4 @@
-"""Whole databases of which one byte was altered, or a file was cut or is gone: refused or a prefix, never anything else.
+"""Whole databases of which a byte was altered, or a file was cut or is gone: refused or a prefix, nothing else.
 
 The folders are real, and opened as anybody would open them. What is refused is left as it was, byte for byte.
 """

@@ -1,4 +1,4 @@
-"""The order in which a store touches its disk, over a whole life: what a power failure may take depends on nothing else."""
+"""The order in which a store touches its disk, over a whole life: what a power failure takes depends on it."""
 
 from pathlib import Path
 

@@ -289,10 +289,12 @@ def test_the_documented_hexdumps_are_what_is_written():
     log.commit(put("run-1", b"greeting", b"\xa5hello"))
     log.sync()
     log.commit(put("run-1", b"greeting", None), DropRun("run-2"))
+    log.mark()
     log.close()
-    wal = disk.read("000000000001.wal")
+    wal, manifest = disk.read("000000000001.wal"), disk.read("MANIFEST")
     LogBuilder(disk, salt=2).checkpoint()
-    assert documented_dumps() == [hexdump(wal), hexdump(disk.read("000000000003.checkpoint"))]
+    written = [wal, manifest, disk.read("000000000003.checkpoint")]
+    assert documented_dumps() == [hexdump(data) for data in written]
 
 
 def test_the_checksums_are_the_documented_ones():

@@ -212,7 +212,6 @@ def test_no_altered_byte_of_a_closed_database_goes_unnoticed(mask):
     log.checkpoint(remove_obsolete=True)
     log.commit(put("run-1", b"b", b"8"))
     log.close()
-    whole, _ = state(disk)
     content = disk.content()
     for name in disk.names():
         for at in range(len(content[name])):

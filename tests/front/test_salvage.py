@@ -1,6 +1,5 @@
 """`inmem.salvage`: a new, sound database out of a damaged one, which is only read."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -210,16 +209,14 @@ def test_a_salvage_that_was_killed_at_any_step_can_be_run_again(damaged, tmp_pat
     target.close()
     refused = finished = 0
     for copy in target.copied:
-        names = set(os.listdir(copy))
+        names = set(content(copy))
         if {"000000000001.wal", "MANIFEST"} <= names:
             try:
-                inmem.open(copy).close()
-            except inmem.UnfinishedSalvageError as error:
-                assert error.path == str(copy)
-                refused += 1
-            else:
                 with inmem.open(copy) as db:
                     assert everything(db) == states[2]
+            except inmem.UnfinishedSalvageError:
+                refused += 1
+            else:
                 finished += 1
                 continue
         # Nothing, or half of it: written anew.
@@ -228,7 +225,7 @@ def test_a_salvage_that_was_killed_at_any_step_can_be_run_again(damaged, tmp_pat
         with inmem.open(copy) as db:
             assert everything(db) == states[2]
             assert db.verify().is_valid
-        assert sorted(os.listdir(copy)) == ["000000000001.checkpoint", "000000000001.wal", "LOCK", "MANIFEST"]
+        assert sorted(content(copy)) == ["000000000001.checkpoint", "000000000001.wal", "LOCK", "MANIFEST"]
     assert refused >= 3
     assert finished == 1
     assert len(target.copied) >= 8
