@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from immutables import Map
 
 from inmem.engine import recovery as recovery_module
-from inmem.engine.checkpoint_format import BLOCK_BYTES, CheckpointHeader, encode_checkpoint
+from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.errors import (
     CorruptionError,
     FormatVersionError,
@@ -16,6 +16,7 @@ from inmem.engine.errors import (
     UnfinishedSalvageError,
 )
 from inmem.engine.file_header import HEADER_BYTES, encode_header
+from inmem.engine.frame_reader import WINDOW_BYTES
 from inmem.engine.keys import shard_of
 from inmem.engine.log_folder import checkpoint_name, segment_name
 from inmem.engine.log_format import SEGMENT_FORMATS, FrameKind, SegmentHeader, encode_frame
@@ -347,7 +348,7 @@ def test_recovery_holds_no_more_than_the_state_and_a_few_windows():
     assert recovered.keys == 1
     read = sum(size for _, size in pieces.reads)
     assert read > 10_000_000
-    assert max(size for _, size in pieces.reads) <= BLOCK_BYTES + 2 * len(value)
+    assert max(size for _, size in pieces.reads) <= WINDOW_BYTES
     assert pieces.open_max <= 2
     assert pieces.open_files == 0
 
