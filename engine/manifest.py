@@ -81,18 +81,16 @@ class Manifest:
             raise CorruptionError(path, 24, "this is not the segment that the manifest names")
 
 
-def read_manifest(disk: Disk, names: list[str]) -> Manifest | None:
+def read_manifest(disk: Disk) -> Manifest | None:
     """Return the folder's manifest, or None if it has none, as before format 2 of the segments.
 
-    Args:
-        disk: the folder.
-        names: in it.
+    Whoever reads beside the owner must list the folder afterwards: then no segment that is named here is missed.
 
     Raises:
         UnfinishedSalvageError: it says that the database is not whole.
         FormatVersionError, CorruptionError: as `Manifest.decode`.
     """
-    if MANIFEST_NAME not in names:
+    if MANIFEST_NAME not in disk.names():
         return None
     path = f"{disk.path}/{MANIFEST_NAME}"
     manifest = Manifest.decode(disk.read(MANIFEST_NAME), path)

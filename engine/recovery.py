@@ -300,10 +300,9 @@ def recover(disk: Disk, shards: int, tell: Callable[[Progress], None] | None = N
 
     Complexity: O(bytes) in time; in memory the state, and a few windows or the longest commit.
     """
-    names = disk.names()
-    contents = FolderContents.of(names)
-    # Before the segments: what it says of them is then no newer than what is read.
-    manifest = read_manifest(disk, names)
+    # Before the names and the segments: what it says of them is then no newer than what is read.
+    manifest = read_manifest(disk)
+    contents = FolderContents.of(disk.names())
     meter = Meter(0 if tell is None else _size_of(disk, contents), tell)
     recovery, chosen, damaged = _load_checkpoint(disk, contents, meter)
     numbers = _segments_from(disk, contents, chosen or 1, manifest, damaged)

@@ -159,7 +159,7 @@ class _Salvager:
 
     def _read_manifest(self) -> Manifest | None:
         try:
-            manifest = read_manifest(self._disk, self._names)
+            manifest = read_manifest(self._disk)
         except (CorruptionError, FormatVersionError) as error:
             self._lose(MANIFEST_NAME, 0, HEADER_BYTES, error.reason)
             self._is_doubtful = True

@@ -56,10 +56,9 @@ def verify(disk: Disk) -> VerifyReport:
 
     Complexity: O(bytes) in time, reading every needed file twice; in memory as `recover`.
     """
-    names = disk.names()
-    contents = FolderContents.of(names)
     scan = _Scan(disk)
-    scan.read_manifest(names)
+    scan.read_manifest()
+    contents = FolderContents.of(disk.names())
     for number in contents.checkpoints:
         scan.read_checkpoint(number)
     # Backwards, because each segment says how much of the one before it counts.
@@ -98,9 +97,9 @@ class _Scan:
         self._manifest: Manifest | None = None
         self._following: SegmentHeader | None = None
 
-    def read_manifest(self, names: list[str]) -> None:
+    def read_manifest(self) -> None:
         try:
-            self._manifest = read_manifest(self._disk, names)
+            self._manifest = read_manifest(self._disk)
         except CorruptionError as error:
             self.problems.append(error)
 

@@ -201,7 +201,7 @@ def _require_free(path: str) -> None:
     disk = FolderDisk(path, read_only=True) if LOCK_NAME in os.listdir(path) else None  # noqa: PTH208
     try:
         if disk is not None:
-            read_manifest(disk, disk.names())
+            read_manifest(disk)
     except UnfinishedSalvageError:
         return
     except StorageError:
