@@ -6,6 +6,7 @@
 #   make wheel-test  the suite against the built wheel, from another directory
 #   make coverage    the suite under coverage, with the thresholds
 #   make bench       the benchmarks; BENCH_ARGS=--quick for two minutes, see benchmarks/README.md
+#   make fuzz        coverage-guided fuzzing; FUZZ_ARGS="log -max_total_time=600" names the target
 #   make format      rewrite the code as `make check` wants it
 #   make clean       remove everything that make made
 
@@ -22,11 +23,12 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 p
 BIN := .venv/bin
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?=
 # One process for each core; PYTEST_WORKERS=0 runs everything in one, as a debugger wants it.
 PYTEST_WORKERS ?= auto
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: demo test coverage coverage-report check format-check lint types pyright imports format wheel-test bench clean
+.PHONY: demo test coverage coverage-report check format-check lint types pyright imports format wheel-test bench fuzz clean
 
 demo: .venv/.runtime
 	$(BIN)/inmem demo
@@ -73,6 +75,9 @@ wheel-test: .venv/.dev
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+fuzz: .venv/.fuzz
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* htmlcov
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -101,4 +106,9 @@ clean:
 .venv/.bench: .venv/.runtime
 	@echo 'installing the peers of the benchmarks into .venv'
 	@$(BIN)/python -m pip install -qq --editable '.[cli,bench]'
+	@touch $@
+
+.venv/.fuzz: .venv/.dev
+	@echo 'installing the fuzzer into .venv'
+	@$(BIN)/python -m pip install -qq --group fuzz
 	@touch $@

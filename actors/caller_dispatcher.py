@@ -148,6 +148,10 @@ class CallerDispatcher:
             return lane.depth() + len(mailbox.stash)
         return sum(1 for entry in tuple(self._queue) if entry[0] is mailbox) + len(mailbox.stash)
 
+    def backlog(self, mailbox: Mailbox) -> int:
+        """Count the messages in the queue, whomever they are for: they all come first."""
+        return len(self._queue) + len(mailbox.stash)
+
     def close(self, mailbox: Mailbox) -> None:
         """End the thread of a retired mailbox that had one."""
         lane = self._lanes.pop(mailbox, None)

@@ -151,7 +151,7 @@ class Client:
         timeout_s = _timeout(timeout)
         begun: Begun = self.ask_actor(self._coordinator, _BEGIN)
         transaction_id, snapshot, now_us, lease = begun
-        engine = Transaction(transaction_id, snapshot, now_us, self._entropy, level)
+        engine = Transaction(transaction_id, snapshot, now_us, self._entropy, level, self.directory.limits)
         return ClientTransaction(self, engine, run_id, lease, timeout_s=timeout_s, attempt=attempt)
 
     def commit(self, request: CommitRequest, attempt: int, remaining_s: float | None, timeout_s: float | None) -> int:

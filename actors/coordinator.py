@@ -45,6 +45,7 @@ from inmem.engine.errors import (
     DatabaseClosedError,
     InmemError,
     InvariantError,
+    ReadOnlyError,
     StoreFailedError,
     TransactionAbortedError,
     TransactionTimeoutError,
@@ -254,7 +255,8 @@ class Coordinator(StoreActor):
         self._continue_draining()
 
     def _begin(self) -> Begun:
-        snapshot = self._pipeline.published
+        # Beside another owner, this is newer than what went through the pipeline.
+        snapshot = self._published.snapshot
         now_us = self._clock.now_us()
         transaction_id = self.registry.begin(snapshot.version, now_us)
         return Begun(transaction_id, snapshot, now_us, Lease(self.ref, transaction_id))
@@ -276,6 +278,8 @@ class Coordinator(StoreActor):
         if version is None and isinstance(self.refusal, StoreFailedError):
             # What the log holds is not known before it has been read again.
             raise self.refusal
+        if version is None and isinstance(self.refusal, ReadOnlyError):
+            raise ReadOnlyError("what a reader has not seen committed may still commit: ask where it can be written to")
         return version, self._outcomes.since
 
     def _why_not(self, request: CommitRequest) -> InmemError | None:

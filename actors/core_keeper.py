@@ -21,7 +21,8 @@ from inmem.engine.errors import (
     TransactionAbortedError,
 )
 from inmem.engine.outcomes import Outcomes
-from inmem.engine.recovery import Recovered, recover
+from inmem.engine.recovered_state import Recovered
+from inmem.engine.recovery import recover
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from inmem.actors.actor import Owed
     from inmem.actors.core import Core
     from inmem.actors.environment import StoreClock
+    from inmem.actors.follower import Advance
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.options import Options
     from inmem.actors.published import Published
@@ -129,6 +131,13 @@ class CoreKeeper:
             reaper=self._reaper,
             predecessor=None if self._running is None else self._running.coordinator,
         )
+
+    def follow(self, advance: Advance) -> None:
+        """Show what the database's owner has committed since: here nothing is, so only readers are concerned."""
+        for (salt, transaction_id), version in advance.outcomes.items():
+            if version > self._published.snapshot.version:
+                self._outcomes.record(salt, transaction_id, version)
+        self._published.snapshot = advance.snapshot
 
     def fail(self, name: str | None, error: BaseException | None) -> None:
         """Step 1: have the core halt, because `name` has failed with `error` or because somebody asked for it."""

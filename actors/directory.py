@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from inmem.actors.environment import StoreClock
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.published import Published
+    from inmem.engine.limits import Limits
     from inmem.engine.ports import Entropy
 
 
@@ -21,6 +22,7 @@ class Directory:
 
     Attributes:
         path: of the database, or ":memory:".
+        limits: of what may be written and what may wait.
         dispatcher: runs the actors.
         clock: the store's time.
         entropy: for ids and jitter.
@@ -31,6 +33,7 @@ class Directory:
     """
 
     path: str
+    limits: Limits
     dispatcher: Dispatcher
     clock: StoreClock
     entropy: Entropy

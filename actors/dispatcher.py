@@ -47,6 +47,10 @@ class Dispatcher(Protocol):
         """Return roughly how many messages wait for this mailbox."""
         ...
 
+    def backlog(self, mailbox: Mailbox) -> int:
+        """Return how many messages will be delivered before one that is posted to this mailbox now. O(1)."""
+        ...
+
     def close(self, mailbox: Mailbox) -> None:
         """Let go of what belongs to a retired mailbox, such as its thread."""
         ...

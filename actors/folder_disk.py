@@ -14,6 +14,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, TypeVar
 
+from inmem.actors.folder_view import FolderView, PiecewiseFile
 from inmem.engine.errors import (
     DatabaseLockedError,
     DatabaseNotFoundError,
@@ -32,6 +33,8 @@ T = TypeVar("T")
 LOCK_NAME = "LOCK"
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+_NO_LOCK = f"the folder has no file {LOCK_NAME}, which every database has"
+_OPEN_HERE = "that is this very process: share the handle that it has open, between threads too, or close it first"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -88,48 +91,6 @@ class LogFile:
         self.close()
 
 
-class PiecewiseFile:
-    """One file that is only read. See `inmem.engine.ports.ReadFile` for the contract."""
-
-    def __init__(self, path: str, descriptor: int) -> None:
-        self._path = path
-        self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
-
-    @property
-    def size(self) -> int:
-        """Bytes in it when it was opened."""
-        return self._size
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset` on.
-
-        Raises:
-            StorageError: the operating system refused, or somebody has cut the file meanwhile.
-        """
-        try:
-            data = os.pread(self._descriptor, size, offset)
-            while len(data) < size:
-                # One call returns at most two gigabytes, and may be interrupted.
-                more = os.pread(self._descriptor, size - len(data), offset + len(data))
-                if not more:
-                    raise StorageError(f"{self._path}: it became shorter while it was read")
-                data += more
-        except OSError as error:
-            raise storage_error(error, self._path) from error
-        return data
-
-    def close(self) -> None:
-        """Release the descriptor."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __del__(self) -> None:
-        # A reader that was given up half-way does not come to its end.
-        self.close()
-
-
 class FolderDisk:
     """One database's folder, owned by this object while it is open.
 
@@ -161,7 +122,7 @@ class FolderDisk:
             names = self.names()
             contents = FolderContents.of(names)
             if LOCK_NAME not in names and not contents.segments and not contents.checkpoints:
-                raise DatabaseNotFoundError(path)
+                raise DatabaseNotFoundError(path, _NO_LOCK)
         else:
             self._acquire(create=create)
             _owners.add(self)
@@ -177,7 +138,19 @@ class FolderDisk:
 
     def read(self, name: str) -> bytes:
         """Return the whole content of a file that is known to be small."""
-        return self._guard(lambda: _read(self._join(name)))
+        file = self.open(name)
+        try:
+            return file.read_at(0, file.size)
+        finally:
+            file.close()
+
+    def view(self) -> FolderView:
+        """Return the files of the log as they are now; they can be read whoever removes them meanwhile.
+
+        Raises:
+            StorageError: they cannot be opened.
+        """
+        return self._guard(lambda: FolderView(self._path))
 
     def open(self, name: str) -> PiecewiseFile:
         """Open a file to read it in pieces."""
@@ -245,7 +218,7 @@ class FolderDisk:
     def _acquire(self, *, create: bool) -> None:
         path = self._join(LOCK_NAME)
         if not create and not os.path.exists(path):
-            raise DatabaseNotFoundError(self._path)
+            raise DatabaseNotFoundError(self._path, _NO_LOCK)
         self._lock = self._guard(lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -253,13 +226,15 @@ class FolderDisk:
             owner = os.pread(self._lock, 200, 0).decode("utf-8", "replace").strip() or "another process"
             self.abandon()
             if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                if owner == _this_process():
+                    raise DatabaseLockedError(self._path, owner, _OPEN_HERE) from None
                 raise DatabaseLockedError(self._path, owner) from None
             raise storage_error(error, self._path) from error
         self._lock_folder(fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
             # A note for people. A disk too full for it must not keep anybody from opening the database.
             os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, f"process {os.getpid()}".encode(), 0)
+            os.pwrite(self._lock, _this_process().encode(), 0)
 
     def keep_owners_away(self) -> None:
         """Let nobody own the folder while this object reads it, without changing anything in it.
@@ -285,6 +260,10 @@ class FolderDisk:
             self._folder_lock = -1
 
 
+def _this_process() -> str:
+    return f"process {os.getpid()}"
+
+
 _owners: weakref.WeakSet[FolderDisk] = weakref.WeakSet()
 
 
@@ -306,16 +285,6 @@ def storage_error(error: OSError, path: str) -> StorageError:
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return ReadOnlyError(text)
     return StorageError(text)
-
-
-def _read(path: str) -> bytes:
-    def read_all(descriptor: int) -> bytes:
-        pieces: list[bytes] = []
-        while piece := os.read(descriptor, 1 << 24):
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    return _with_descriptor(path, os.O_RDONLY, read_all)
 
 
 def _cut(descriptor: int, size: int) -> None:

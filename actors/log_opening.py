@@ -9,21 +9,19 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.log_disk import create_segment
-from inmem.engine.errors import CorruptionError, FormatVersionError, StorageError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.frame_reader import WINDOW_BYTES, read_frames
 from inmem.engine.log_folder import open_segment, path_of, segment_name, torn_name
 from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
-from inmem.engine.recovery import Progress, recover
+from inmem.engine.recovery import recover
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from inmem.engine.ports import Clock, Disk
-    from inmem.engine.recovery import LogPosition, Recovered, TornFile
-
-READ_ONLY_ATTEMPTS = 50
-"""How often a reader beside the owner looks at the folder anew because files changed under it."""
+    from inmem.engine.recovered_state import Recovered
+    from inmem.engine.recovery import LogPosition, TornFile
+    from inmem.engine.recovery_progress import RecoveryProgress
 
 log = QuietLogger("inmem.recovery")
 
@@ -45,7 +43,7 @@ def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosit
     """
     started_s = clock.monotonic_s()
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: RecoveryProgress) -> None:
         elapsed_s = max(clock.monotonic_s() - started_s, 1e-6)
         log.info(
             "recovering",
@@ -147,25 +145,6 @@ def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:
         if torn.offset == 0:
             disk.rename(torn.name, torn_name(torn.name, 0))
             disk.sync_names()
-
-
-def read_beside_owner(disk: Disk, shards: int) -> Recovered:
-    """Recover from a folder that its owner may be changing: when files change while they are read, look again.
-
-    Raises:
-        CorruptionError, FormatVersionError, StorageError: as `recover`.
-    """
-    for _ in range(READ_ONLY_ATTEMPTS - 1):
-        names = disk.names()
-        try:
-            return recover(disk, shards)[0]
-        except (CorruptionError, FormatVersionError):
-            if disk.names() == names:
-                break
-        except StorageError:
-            # A file that was listed is gone: the owner has finished a checkpoint meanwhile.
-            continue
-    return recover(disk, shards)[0]
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ from inmem.engine.errors import DatabaseClosedError, InvariantError, StorageErro
 from inmem.engine.group_commit import Durability, GroupCommit
 from inmem.engine.log_format import SegmentHeader
 from inmem.engine.manifest import Manifest, ManifestState
-from inmem.engine.recovery import OUTCOMES_MAX
+from inmem.engine.recovered_state import OUTCOMES_MAX
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef

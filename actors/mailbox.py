@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import pykka
 
+from inmem.actors.intake import refusal_of
 from inmem.actors.messages.control import Resume
+from inmem.actors.messages.request import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from inmem.actors.actor import StoreActor
     from inmem.actors.dispatcher import Dispatcher
     from inmem.actors.future import ReplyFuture
+    from inmem.engine.errors import OverloadedError
+    from inmem.engine.limits import Limits
 
 
 class ReplyTo(Protocol):
@@ -45,21 +49,36 @@ class Mailbox:
         own_thread: whether the actor may block, on a disk for example, and so needs a thread of its own.
         lends_itself: whether it blocks so briefly that a thread which waits for its work, and is alone in waiting, may
             as well do that work itself.
+        limits: of what outsiders may leave waiting here; None where they have no access.
     """
 
-    __slots__ = ("actor", "dispatcher", "lends_itself", "name", "own_thread", "ref", "stash", "stopped")
+    __slots__ = ("actor", "dispatcher", "lends_itself", "limits", "name", "own_thread", "ref", "stash", "stopped")
 
     def __init__(
-        self, name: str, dispatcher: Dispatcher, *, own_thread: bool = False, lends_itself: bool = False
+        self,
+        name: str,
+        dispatcher: Dispatcher,
+        *,
+        own_thread: bool = False,
+        lends_itself: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self.name = name
         self.dispatcher = dispatcher
         self.own_thread = own_thread
         self.lends_itself = lends_itself
+        self.limits = limits
         self.actor: StoreActor | None = None
         self.stash: list[tuple[Any, ReplyTo | None]] = []
         self.stopped = False
         self.ref = MailboxRef(self)
+
+    def refusal_of(self, message: Any) -> OverloadedError | None:
+        """Return why an outsider's message cannot wait here; None if it can, or if nobody is kept out."""
+        limits = self.limits
+        if limits is None or not isinstance(message, Request):
+            return None
+        return refusal_of(self.name, message, self.dispatcher.backlog(self), limits)
 
     def attach(self, actor: StoreActor) -> None:
         """Put an actor behind the address."""
@@ -147,10 +166,15 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
 
         Raises:
             pykka.ActorDeadError: the actor has been stopped for good.
+            OverloadedError: too many requests wait for it.
         """
-        if self._mailbox.stopped:
+        mailbox = self._mailbox
+        if mailbox.stopped:
             raise pykka.ActorDeadError(f"{self} not found")
-        self._dispatcher.post(self._mailbox, message, None)
+        # Most are what the store's actors tell each other.
+        if mailbox.limits is not None and (refusal := mailbox.refusal_of(message)) is not None:
+            raise refusal
+        self._dispatcher.post(mailbox, message, None)
 
     def send(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Send a message whose answer goes to `reply_to`."""
@@ -185,6 +209,8 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
                 future.set_exception(sys.exc_info())
         elif block:
             self._dispatcher.post_and_run(self._mailbox, message, future)
+        elif (refusal := self._mailbox.refusal_of(message)) is not None:
+            future.set_exception((type(refusal), refusal, None))
         else:
             self._dispatcher.post(self._mailbox, message, future)
         return future.get(timeout=timeout) if block else future

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from inmem.engine.errors import UsageError
 from inmem.engine.group_commit import Durability
+from inmem.engine.limits import DEFAULT_LIMITS, Limits
 
 MEMORY = ":memory:"
 SHARDS_MAX = 64
@@ -25,6 +26,7 @@ class Options:
         dispatcher: "caller" or "threads".
         read_only: look at the database without owning it.
         create: make the folder if it is missing.
+        limits: of what may be written and what may wait.
     """
 
     path: str
@@ -34,6 +36,7 @@ class Options:
     dispatcher: str
     read_only: bool
     create: bool
+    limits: Limits
 
     @property
     def in_memory(self) -> bool:
@@ -51,6 +54,7 @@ class Options:
         dispatcher: str = "caller",
         read_only: bool = False,
         create: bool = True,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Options:
         """Return the options.
 
@@ -76,4 +80,6 @@ class Options:
                 raise UsageError(f"{name}: must be a bool, not {flag!r}")
         if folder == MEMORY and read_only:
             raise UsageError("read_only: a database in memory begins empty, so there would be nothing to read")
-        return cls(folder, Durability(durability), float(sync_interval), shards, dispatcher, read_only, create)
+        if not isinstance(limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"limits: must be an inmem.Limits, not {limits!r}")
+        return cls(folder, Durability(durability), float(sync_interval), shards, dispatcher, read_only, create, limits)

@@ -15,6 +15,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from inmem.actors.actor import LATER, Owed, StoreActor
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.intake import refusal_of
 from inmem.actors.mailbox import AsMessage
 from inmem.actors.messages.transactions import (
     Commit,
@@ -33,6 +35,7 @@ from inmem.engine.errors import (
     TransactionAbortedError,
     UsageError,
 )
+from inmem.engine.limits import DEFAULT_LIMITS
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.transaction import Transaction
 
@@ -42,13 +45,11 @@ if TYPE_CHECKING:
     from inmem.actors.environment import StoreClock
     from inmem.actors.mailbox import Mailbox, MailboxRef
     from inmem.actors.published import Published
+    from inmem.engine.limits import Limits
     from inmem.engine.ports import Entropy
 
 GROUP_REQUESTS_MAX = 256
 """Requests carried out on one transaction: a longer group would make its first request wait for its last."""
-
-WAITING_REQUESTS_MAX = 100_000
-"""Requests that may wait in one primitive actor; more are refused with `OverloadedError`."""
 
 BACKOFF_AFTER = 8
 """Lost attempts after which the actor pauses before the next: until then it is quicker to try again at once."""
@@ -60,6 +61,8 @@ COMMIT_VERSION: Final = object()
 """The result of a request whose answer is the version that its group will have committed as."""
 
 _BACKOFF = RetryPolicy()
+
+log = QuietLogger("inmem.requests")
 
 
 class Postpone(Exception):  # noqa: N818  (not an error: it never leaves this module and its subclasses)
@@ -89,6 +92,7 @@ class PrimitiveActor(StoreActor):
         published: the newest snapshot.
         clock: the store's time.
         entropy: for ids and jitter.
+        limits: of what may be written and what may wait.
         predecessor: the failed actor whose requests this one takes over.
     """
 
@@ -101,6 +105,7 @@ class PrimitiveActor(StoreActor):
         published: Published,
         clock: StoreClock,
         entropy: Entropy,
+        limits: Limits = DEFAULT_LIMITS,
         predecessor: PrimitiveActor | None = None,
     ) -> None:
         super().__init__(mailbox, supervisor)
@@ -108,6 +113,7 @@ class PrimitiveActor(StoreActor):
         self._published = published
         self._clock = clock
         self._entropy = entropy
+        self._limits = limits
         self._waiting: deque[Owed] = deque()
         self._in_flight: list[tuple[Owed, Any]] | None = None
         self._group = 0
@@ -115,6 +121,7 @@ class PrimitiveActor(StoreActor):
         self._aborts = 0
         self._requests_max = GROUP_REQUESTS_MAX
         self._draining: Owed | None = None
+        self._overloaded = False
         if predecessor is not None:
             self._take_over(predecessor)
 
@@ -139,11 +146,17 @@ class PrimitiveActor(StoreActor):
             self._draining = self.owe(message)
             self._continue_draining()
             return LATER
+        # Whoever told instead of asking gets no answer, and must not bring the actor down either.
+        owed = self.owe(message)
         if self._draining is not None:
-            raise DatabaseClosedError
-        if len(self._waiting) >= WAITING_REQUESTS_MAX:
-            raise OverloadedError(self.mailbox.name, WAITING_REQUESTS_MAX)
-        self._waiting.append(self.owe(message))
+            owed.refuse(DatabaseClosedError())
+            return LATER
+        ahead = len(self._waiting)
+        if ahead and (refusal := refusal_of(self.mailbox.name, message, ahead, self._limits)) is not None:
+            self._note_overload(refusal)
+            owed.refuse(refusal)
+            return LATER
+        self._waiting.append(owed)
         if self._in_flight is None and self._attempt == 0:
             self._carry_out()
         return LATER
@@ -157,7 +170,8 @@ class PrimitiveActor(StoreActor):
     def _carry_out(self) -> None:
         """Carry out what waits, group by group, until one is in flight or nothing waits."""
         while self._waiting:
-            txn = Transaction(0, self._published.snapshot, self._clock.now_us(), self._entropy)
+            now_us = self._clock.now_us()
+            txn = Transaction(0, self._published.snapshot, now_us, self._entropy, limits=self._limits)
             group = self._perform_group(txn)
             self._group += 1
             if not txn.has_writes:
@@ -174,7 +188,14 @@ class PrimitiveActor(StoreActor):
             return
         # A group that lost may have nothing to write the next time: then there is nobody left to pause for.
         self._attempt = 0
+        self._overloaded = False
         self._continue_draining()
+
+    def _note_overload(self, refusal: OverloadedError) -> None:
+        """Log the first refusal of a row, which ends when nothing waits any more."""
+        if not self._overloaded:
+            self._overloaded = True
+            log.warning("overloaded", actor=self.mailbox.name, waiting=len(self._waiting), error=str(refusal))
 
     def _split(self, group: list[tuple[Owed, Any]], error: UsageError) -> None:
         """Together they write more than a transaction may: carry them out in smaller groups."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.messages.control import ActorFailed
     from inmem.actors.published import Published
+    from inmem.engine.limits import Limits
     from inmem.engine.ports import Entropy
 
 PrimitiveActorT = TypeVar("PrimitiveActorT", bound=PrimitiveActor)
@@ -39,6 +40,7 @@ class PrimitiveGroup:
         published: the newest snapshot.
         clock: the store's time.
         entropy: for ids and jitter.
+        limits: of what may be written and what may wait.
 
     Attributes:
         mailboxes: of the primitive actors, by name.
@@ -53,21 +55,29 @@ class PrimitiveGroup:
         published: Published,
         clock: StoreClock,
         entropy: Entropy,
+        limits: Limits,
     ) -> None:
-        self.mailboxes = {name: Mailbox(name, dispatcher) for name in PRIMITIVE_ACTORS}
+        self.mailboxes = {name: Mailbox(name, dispatcher, limits=limits) for name in PRIMITIVE_ACTORS}
         self.reaper = Mailbox("reaper", dispatcher)
         self._supervisor = supervisor
         self._coordinator = coordinator
         self._published = published
         self._clock = clock
         self._entropy = entropy
+        self._limits = limits
         self._stand_ins: dict[str, StandIn] = {}
+        self._reaping = False
 
     def __iter__(self) -> Iterator[Mailbox]:
         return iter((*self.mailboxes.values(), self.reaper))
 
-    def start(self) -> None:
-        """Put an actor behind every address."""
+    def start(self, *, reaping: bool) -> None:
+        """Put an actor behind every address.
+
+        Args:
+            reaping: whether the reaper is to look for expired keys; beside another owner, it could not remove them.
+        """
+        self._reaping = reaping
         for name, mailbox in self.mailboxes.items():
             mailbox.ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, None)))
         self._start_reaper()
@@ -121,6 +131,7 @@ class PrimitiveGroup:
             published=self._published,
             clock=self._clock,
             entropy=self._entropy,
+            limits=self._limits,
             predecessor=predecessor,
         )
 
@@ -134,4 +145,5 @@ class PrimitiveGroup:
             entropy=self._entropy,
         )
         self.reaper.ref.tell(Resume(reaper))
-        self.reaper.ref.tell(FindExpiring())
+        if self._reaping:
+            self.reaper.ref.tell(FindExpiring())

@@ -30,7 +30,8 @@ from inmem.actors.directory import Directory
 from inmem.actors.environment import StoreClock
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.folder_disk import storage_error
-from inmem.actors.log_opening import open_log, paused_collection, read_beside_owner
+from inmem.actors.follower import Follower
+from inmem.actors.log_opening import open_log, paused_collection
 from inmem.actors.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import (
     ActorFailed,
@@ -41,6 +42,7 @@ from inmem.actors.messages.control import (
     Open,
     PrimitiveDrained,
     Recover,
+    Refresh,
     Resume,
     Retire,
 )
@@ -67,7 +69,7 @@ from inmem.engine.errors import (
     UsageError,
 )
 from inmem.engine.group_commit import Durability
-from inmem.engine.recovery import Recovered
+from inmem.engine.recovered_state import Recovered
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -132,10 +134,11 @@ class Supervisor(StoreActor):
         )
         coordinator = self._core.mailboxes.coordinator.ref
         self._primitives = PrimitiveGroup(
-            mailbox.dispatcher, self.ref, coordinator, self._published, self._clock, entropy
+            mailbox.dispatcher, self.ref, coordinator, self._published, self._clock, entropy, options.limits
         )
         self._core.serve(self._primitives.reaper.ref)
         self._directory = self._make_directory()
+        self._follower: Follower | None = None
         self._recovering: list[Owed] = []
         self._closers: list[Owed] = []
         self._closing: tuple[MailboxRef, Any] | None = None
@@ -182,6 +185,8 @@ class Supervisor(StoreActor):
                 self._limit.forget()
                 self._core.fail(None, None)
                 return LATER
+            case Refresh():
+                return self._refresh()
             case _:
                 raise UsageError(f"the store does not handle {type(message).__name__}")
         return None
@@ -211,6 +216,7 @@ class Supervisor(StoreActor):
         routes |= dict.fromkeys((Flush, Checkpoint), core.writer.ref)
         return Directory(
             path=self._options.path,
+            limits=self._options.limits,
             dispatcher=self.mailbox.dispatcher,
             clock=self._clock,
             entropy=self._entropy,
@@ -232,7 +238,7 @@ class Supervisor(StoreActor):
         self._clock.floor_us = recovered.time_floor_us
         read_only = ReadOnlyError(f"{self._options.path} was opened for reading") if self._options.read_only else None
         self._core.start(recovered, position, refusal=read_only)
-        self._primitives.start()
+        self._primitives.start(reaping=not self._options.read_only)
         log.info(
             "opened",
             path=self._options.path,
@@ -252,15 +258,25 @@ class Supervisor(StoreActor):
         disk = self._core.disk = self._open_disk()
         try:
             with paused_collection():
-                if self._options.read_only:
-                    return read_beside_owner(disk, shards), None
-                return open_log(disk, shards, self._system_clock)
+                if not self._options.read_only:
+                    return open_log(disk, shards, self._system_clock)
+                self._follower = Follower(disk, shards)
+                return self._follower.open(), None
         except OSError as error:
             disk.close()
             raise storage_error(error, self._options.path) from error
         except BaseException:
             disk.close()
             raise
+
+    def _refresh(self) -> int:
+        """Move on to what the owner has committed since. Whoever has begun a transaction keeps what it sees."""
+        if self._follower is not None:
+            with paused_collection():
+                advance = self._follower.advance()
+            self._clock.floor_us = max(self._clock.floor_us, advance.time_floor_us)
+            self._core.follow(advance)
+        return self._published.snapshot.version
 
     # Failure.
 

@@ -15,6 +15,7 @@ from inmem.actors.environment import SystemClock, SystemEntropy
 from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Close, Open
+from inmem.actors.messages.edge import accept_values_up_to
 from inmem.actors.supervisor import Supervisor
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.engine.errors import ForkedProcessError
@@ -51,7 +52,8 @@ def start_supervisor(
     options: Options, dispatcher: Dispatcher, clock: Clock, entropy: Entropy, open_disk: Callable[[], Disk]
 ) -> MailboxRef:
     """Start a store on whatever clock, entropy, disk and dispatcher are given."""
-    mailbox = Mailbox("supervisor", dispatcher)
+    mailbox = Mailbox("supervisor", dispatcher, limits=options.limits)
+    accept_values_up_to(options.limits.value_bytes_max)
     supervisor = Supervisor(mailbox, options, clock, entropy, open_disk)
     mailbox.attach(supervisor)
     # Only the supervisor is registered: stopping it stops the others in the right order, and a broadcast to all

@@ -60,6 +60,10 @@ class ThreadsDispatcher:
         lane = self._lanes.get(mailbox)
         return 0 if lane is None else lane.depth() + len(mailbox.stash)
 
+    def backlog(self, mailbox: Mailbox) -> int:
+        """Count the messages waiting for this mailbox."""
+        return self.depth(mailbox)
+
     def close(self, mailbox: Mailbox) -> None:
         """End the thread of a retired mailbox."""
         lane = self._lanes.pop(mailbox, None)

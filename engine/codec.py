@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias, cas
 
 import msgpack  # type: ignore[import-untyped]
 
-from inmem.engine.errors import InvalidValueError, InvariantError
+from inmem.engine.errors import CorruptionError, InvalidValueError, InvariantError
 from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_BYTES_MAX, VALUE_DEPTH_MAX
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ _idle_packers: Final[list[_Packer]] = []
 of packing, would write into the same buffer. `list.pop` and `list.append` are atomic."""
 
 
-class MalformedValueError(ValueError):
-    """The bytes are not the encoding of a value; whoever knows the file turns this into CorruptionError."""
+class MalformedValueError(CorruptionError, ValueError):
+    """Stored bytes are not what was ever stored: intact by their checksums, so somebody else has written them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("a stored value", 0, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
         part = _flat_copy(part) or _checked_copy(part, where, bytes_max)
     elif kind is Encoded:
         encoded: bytes = part.data
+        if len(encoded) > bytes_max:
+            raise _too_large(where, bytes_max)
         return encoded
     elif kind not in _FIXED_SIZE:
         raise InvalidValueError(where, _refusal(kind))
@@ -128,7 +133,7 @@ def decode_value(data: bytes) -> Value:
     """
     try:
         value: Value = _unpackb(data, ext_hook=_refuse_extension, max_ext_len=0)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise MalformedValueError(str(error) or type(error).__name__) from error
     return value
 

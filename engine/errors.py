@@ -221,8 +221,8 @@ class UnfinishedSalvageError(StorageError):
 class DatabaseLockedError(StorageError):
     """Another opener owns the database; `owner` describes it as far as it is known."""
 
-    def __init__(self, path: str, owner: str) -> None:
-        super().__init__(f"{path} is in use by {owner}")
+    def __init__(self, path: str, owner: str, advice: str = "read_only=True reads beside it") -> None:
+        super().__init__(f"{path} is in use by {owner}; {advice}")
         self.path = path
         self.owner = owner
 
@@ -248,8 +248,8 @@ class ReadOnlyError(StorageError):
 class DatabaseNotFoundError(StorageError, LookupError):
     """There is no database at `path`, and the caller asked not to create one."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(f"there is no database at {path}")
+    def __init__(self, path: str, reason: str = "") -> None:
+        super().__init__(f"there is no database at {path}{reason and ': '}{reason}")
         self.path = path
 
 
@@ -261,14 +261,15 @@ class DatabaseClosedError(InmemError):
 
 
 class OverloadedError(InmemError):
-    """A mailbox holds as many requests as it may; `limit` says how many. The request was not accepted."""
+    """The request was not accepted: as much waits as may. `limit` says how much, `unit` of what: requests or bytes."""
 
     retryable = True
 
-    def __init__(self, mailbox: str, limit: int) -> None:
-        super().__init__(f"{mailbox} already holds {limit} waiting requests")
+    def __init__(self, mailbox: str, limit: int, unit: str = "requests") -> None:
+        super().__init__(f"as many requests wait for {mailbox} as may, {limit} {unit}")
         self.mailbox = mailbox
         self.limit = limit
+        self.unit = unit
 
 
 class ForkedProcessError(InmemError):

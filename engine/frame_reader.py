@@ -65,17 +65,21 @@ class FrameReader:
         is_closed: the last frame is a CLOSE.
         synced: bytes of the segment that were durable when the last frame was written.
         torn: what lies behind `end`, if anything does.
+        last: where the last frame begins, 0 if there is none.
     """
 
-    __slots__ = ("_file", "_valid_end", "end", "header", "is_closed", "path", "synced", "torn", "version")
+    __slots__ = ("_file", "_valid_end", "end", "header", "is_closed", "last", "path", "synced", "torn", "version")
 
-    def __init__(self, file: ReadFile, header: SegmentHeader, path: str, valid_end: int | None) -> None:
+    def __init__(
+        self, file: ReadFile, header: SegmentHeader, path: str, valid_end: int | None, start: int, version: int
+    ) -> None:
         self._file: Final = file
         self._valid_end: Final = valid_end
         self.header: Final = header
         self.path: Final = path
-        self.end = HEADER_BYTES
-        self.version = header.base_version
+        self.end = start
+        self.last = 0
+        self.version = version
         self.is_closed = False
         self.synced = HEADER_BYTES
         self.torn: TornTail | None = None
@@ -112,10 +116,7 @@ class FrameReader:
             if end > limit:
                 reason = "the segment ends within the frame"
                 break
-            if magic != FRAME_MAGIC or flags:
-                reason = "the frame is of an unknown kind"
-            else:
-                reason = self._fault(offset, kind, length, new_version, synced)
+            reason = self._fault(offset, magic, kind, flags, length, new_version, synced)
             if reason:
                 break
             if end > window_end:
@@ -128,6 +129,7 @@ class FrameReader:
             # A frame counts before its taker sees it, so that a taker may stop at any.
             self.version = new_version
             self.is_closed = kind == _CLOSE
+            self.last = offset
             self.end = end
             self.synced = synced
             yield Frame(offset, kind, new_version, payload)
@@ -138,9 +140,9 @@ class FrameReader:
         elif offset != valid_end:
             raise CorruptionError(self.path, offset, reason or f"of {valid_end} bytes that count no more are there")
 
-    def _fault(self, offset: int, kind: int, length: int, new_version: int, synced: int) -> str:
+    def _fault(self, offset: int, magic: int, kind: int, flags: int, length: int, new_version: int, synced: int) -> str:
         """Return what is wrong with an intact header in this place, or nothing."""
-        if length > FRAME_BYTES_MAX or kind not in _KINDS[self.header.format]:
+        if magic != FRAME_MAGIC or flags or length > FRAME_BYTES_MAX or kind not in _KINDS[self.header.format]:
             return "the frame is of an unknown kind"
         if synced > offset:
             return f"the frame takes {synced} bytes before it for durable"
@@ -162,7 +164,15 @@ class FrameReader:
         return TornTail(end, self._file.size - end, reason)
 
 
-def read_frames(file: ReadFile, header: SegmentHeader, path: str, valid_end: int | None) -> FrameReader:
+def read_frames(
+    file: ReadFile,
+    header: SegmentHeader,
+    path: str,
+    valid_end: int | None,
+    *,
+    start: int = HEADER_BYTES,
+    version: int | None = None,
+) -> FrameReader:
     """Return a reader of the segment's frames.
 
     Args:
@@ -170,8 +180,10 @@ def read_frames(file: ReadFile, header: SegmentHeader, path: str, valid_end: int
         header: decoded from it.
         path: for messages.
         valid_end: where the segment is known to end, by the next one or by the MANIFEST; None if nothing says so.
+        start: where the frame begins that is the first to be read.
+        version: of the frame before that one; None for the segment's first one.
     """
-    return FrameReader(file, header, path, valid_end)
+    return FrameReader(file, header, path, valid_end, start, header.base_version if version is None else version)
 
 
 class FrameHeader(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inmem.engine.log_records import CommitRecord
-    from inmem.engine.ports import Disk
+    from inmem.engine.ports import Folder
 
 
 class Change(NamedTuple):
@@ -56,7 +56,7 @@ class KeyHistory:
 
 
 def read_history(
-    disk: Disk,
+    disk: Folder,
     run: str,
     tag: int,
     key: bytes,

@@ -1,8 +1,14 @@
-"""Every limit of the store, each with the reason for its size."""
+"""Every limit of the store, each with the reason for its size, and those that whoever opens a database may choose.
+
+A limit is judged when something is written. What a database holds can be read, whatever limits it is opened with.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Final
+
+from inmem.engine.errors import UsageError
 
 RUN_ID_CHARS_MAX: Final = 255
 """Run ids are names, not data: as long as a file name may be."""
@@ -25,3 +31,58 @@ TRANSACTION_BYTES_MAX: Final = 256 * 1024 * 1024
 
 FRAME_BYTES_MAX: Final = TRANSACTION_BYTES_MAX + 16 * 1024 * 1024
 """Payload of one log frame; a longer length field is damage, not a reason to allocate."""
+
+TRANSACTION_READS_MAX: Final = 1_000_000
+"""Keys that a transaction has read when it wants to write: validating them keeps everybody else waiting."""
+
+WAITING_REQUESTS_MAX: Final = 100_000
+"""Requests that wait in one primitive's actor, or on their way there: whoever sends faster has to be told."""
+
+WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Encoded bytes of the values in those requests: as much as the largest transaction that could carry them out."""
+
+_COUNT_MAX: Final = 10**9
+"""More than this fits into no memory; whoever means "no limit" may say so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of one opening of a database: `inmem.open(path, limits=inmem.Limits(value_bytes_max=1_000_000))`.
+
+    Attributes:
+        value_bytes_max: of one value, encoded; more is refused with `InvalidValueError`. At most 256 MiB.
+        transaction_bytes_max: of all keys and values that one transaction writes; more is refused with `UsageError`
+            at its commit. At most 256 MiB, which is what a reader of the log accepts.
+        transaction_reads_max: keys that a transaction has read when it commits writes; more: `UsageError`. A
+            transaction without writes may read as many as there are.
+        waiting_requests_max: requests that wait in one primitive's actor; more are refused with `OverloadedError`.
+        waiting_bytes_max: encoded bytes of the values in those requests; more: `OverloadedError`.
+
+    Raises:
+        UsageError: one of them is not an int from 1 to its maximum.
+    """
+
+    value_bytes_max: int = VALUE_BYTES_MAX
+    transaction_bytes_max: int = TRANSACTION_BYTES_MAX
+    transaction_reads_max: int = TRANSACTION_READS_MAX
+    waiting_requests_max: int = WAITING_REQUESTS_MAX
+    waiting_bytes_max: int = WAITING_BYTES_MAX
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            limit: object = getattr(self, field.name)
+            most = GREATEST[field.name]
+            if type(limit) is not int or not 1 <= limit <= most:
+                raise UsageError(f"limits: {field.name} must be an int from 1 to {most}, not {limit!r}")
+
+
+GREATEST: Final = {
+    "value_bytes_max": TRANSACTION_BYTES_MAX,
+    "transaction_bytes_max": TRANSACTION_BYTES_MAX,
+    "transaction_reads_max": _COUNT_MAX,
+    "waiting_requests_max": _COUNT_MAX,
+    "waiting_bytes_max": INT_MAX,
+}
+"""The most that each limit can be set to: the first two are a matter of the log's format."""
+
+DEFAULT_LIMITS: Final = Limits()

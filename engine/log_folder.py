@@ -22,7 +22,7 @@ from inmem.engine.log_format import SegmentHeader
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from inmem.engine.ports import Disk, ReadFile
+    from inmem.engine.ports import Folder, ReadFile
 
 TEMPORARY_SUFFIX: Final = ".tmp"
 
@@ -81,12 +81,12 @@ class SegmentFile(NamedTuple):
     file: ReadFile
 
 
-def path_of(disk: Disk, name: str) -> str:
+def path_of(disk: Folder, name: str) -> str:
     """Return what to call the file in messages."""
     return f"{disk.path}/{name}"
 
 
-def open_segment(disk: Disk, number: int, *, is_last: bool) -> SegmentFile:
+def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
     """Return a segment with its header decoded, and its file open.
 
     Args:
@@ -112,7 +112,7 @@ def open_segment(disk: Disk, number: int, *, is_last: bool) -> SegmentFile:
 
 
 def linked_segments(
-    disk: Disk, numbers: Sequence[int], proven: int
+    disk: Folder, numbers: Sequence[int], proven: int
 ) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
     """Yield each segment together with the one after it, opening every file once and holding two open at a time.
 

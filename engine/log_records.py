@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _unpackb: Final = cast("Callable[..., object]", msgpack.unpackb)
 
 
+TAGS: Final = range(1, 256)
+"""What can tag a table in the log, whatever the tags that this version uses."""
+
+
 class TableWrites(NamedTuple):
     """The writes of one commit to one table, no key twice, as (key, value or None, expires_at_us or 0)."""
 
@@ -103,7 +107,7 @@ def unpack_untrusted(payload: bytes) -> tuple[Any, ...]:
 
 def check_table_id(run: object, tag: object) -> None:
     """Raise ValueError unless `run` and `tag` can name a table."""
-    if type(run) is not str or type(tag) is not int or not 0 < tag < 256:
+    if type(run) is not str or type(tag) is not int or tag not in TAGS:
         raise ValueError("a table is not named by a string and a byte")
 
 

@@ -29,7 +29,7 @@ from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header
 
 if TYPE_CHECKING:
     from inmem.engine.log_format import SegmentHeader
-    from inmem.engine.ports import Disk
+    from inmem.engine.ports import Folder
 
 MANIFEST_NAME: Final = "MANIFEST"
 MANIFEST_MAGIC: Final = b"INMEMMAN"
@@ -81,7 +81,7 @@ class Manifest:
             raise CorruptionError(path, 24, "this is not the segment that the manifest names")
 
 
-def read_manifest(disk: Disk) -> Manifest | None:
+def read_manifest(disk: Folder) -> Manifest | None:
     """Return the folder's manifest, or None if it has none, as before format 2 of the segments.
 
     Whoever reads beside the owner must list the folder afterwards: then no segment that is named here is missed.

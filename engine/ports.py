@@ -6,7 +6,10 @@ reaches for the real ones.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 
 class Clock(Protocol):
@@ -71,8 +74,8 @@ class ReadFile(Protocol):
         ...
 
 
-class Disk(Protocol):
-    """One database's folder. Names are plain file names that the store itself made up."""
+class Folder(Protocol):
+    """What reading a database's folder takes. Names are plain file names that the store itself made up."""
 
     @property
     def path(self) -> str:
@@ -89,6 +92,14 @@ class Disk(Protocol):
 
     def open(self, name: str) -> ReadFile:
         """Open a file to read it in pieces."""
+        ...
+
+
+class Disk(Folder, Protocol):
+    """One database's folder, for whoever owns it."""
+
+    def view(self) -> AbstractContextManager[Folder]:
+        """Return the files of the log as they are now; they can be read whoever removes them meanwhile."""
         ...
 
     def create(self, name: str) -> AppendFile:

@@ -1,252 +1,33 @@
 """From the files of a database to its state: the newest good checkpoint, and every commit after it in log order.
 
-`Recovery` is the fold; `recover` drives it over a folder and says where the log has to be continued. Versions are taken
-as recorded and nothing is validated again, so that recovering twice, or elsewhere, gives the identical state. Nothing
+`recover` drives the fold of engine/recovered_state.py over a folder and says where the log has to be continued. Nothing
 here writes: what is to be cut or removed is reported to the caller. Files are read in pieces, never whole.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from immutables import Map
+from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.checkpoint_format import CheckpointReader
-from inmem.engine.errors import CorruptionError, InvariantError
+from inmem.engine.errors import CorruptionError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.frame_reader import read_frames
-from inmem.engine.keys import shard_of
 from inmem.engine.log_folder import FolderContents, checkpoint_name, linked_segments, path_of, segment_name
 from inmem.engine.log_format import FrameKind
-from inmem.engine.log_records import CommitRecord, TableWrites, decode_commit
+from inmem.engine.log_records import decode_commit
 from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
-from inmem.engine.table import Table
+from inmem.engine.recovered_state import Recovery
+from inmem.engine.recovery_progress import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from inmem.engine.log_folder import SegmentFile
     from inmem.engine.log_format import SegmentHeader
-    from inmem.engine.ports import Disk
-    from inmem.engine.snapshot import Root, TableId
-    from inmem.engine.table import Entry
-
-OUTCOMES_MAX: Final = 10_000
-"""Commits whose outcome can be asked for after reopening: far more than can have been in flight at once."""
-
-PROGRESS_BYTES: Final = 64 * 1024 * 1024
-"""How often recovery tells how far it is: about once a second, and not at all for a small database."""
-
-
-class Progress(NamedTuple):
-    """How far a recovery has come.
-
-    Attributes:
-        bytes_read: of the files that it reads.
-        bytes_total: of them all.
-        commits: replayed from the log so far.
-    """
-
-    bytes_read: int
-    bytes_total: int
-    commits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """The state that the files prove.
-
-    Attributes:
-        version: of the last commit; the next one is at least one more.
-        transaction_id_max: greatest transaction id in use so far.
-        time_floor_us: latest timestamp of any commit, microseconds since the epoch.
-        roots: one per shard, each run's tables in the shard that `shard_of` names.
-        outcomes: (salt, transaction id) → version of the newest commits, in order of their versions.
-        outcomes_since: every commit after this version is in `outcomes`; one that is not there did not happen.
-        commits: commits replayed from the log.
-        keys: live keys, expired ones included.
-        last_drop_version: of the last replayed commit that dropped a run, 0 if none did.
-    """
-
-    version: int
-    transaction_id_max: int
-    time_floor_us: int
-    roots: tuple[Root, ...]
-    outcomes: dict[tuple[int, int], int]
-    outcomes_since: int
-    commits: int
-    keys: int
-    last_drop_version: int = 0
-
-
-class Recovery:
-    """Folds a checkpoint and commits into a state, held in plain dicts until `result` freezes it.
-
-    Attributes:
-        version: of the last commit folded in.
-        commits: folded in.
-    """
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.commits = 0
-        self._transaction_id_max = 0
-        self._time_floor_us = 0
-        self._tables: dict[str, dict[int, dict[bytes, Entry]]] = {}
-        self._outcomes: deque[tuple[int, int, int]] = deque(maxlen=OUTCOMES_MAX)
-        self._outcomes_since = 0
-        self._last_drop_version = 0
-
-    def load_checkpoint(self, checkpoint: CheckpointReader, meter: Meter | None = None) -> None:
-        """Begin with the checkpoint. If it turns out to be damaged, this object is of no further use. O(bytes).
-
-        Raises:
-            CorruptionError: the checkpoint is incomplete or altered.
-        """
-        for run, tag, entries in checkpoint:
-            self._tables.setdefault(run, {}).setdefault(tag, {}).update(entries)
-            if meter is not None and checkpoint.offset >= meter.due_at:
-                meter.tell(checkpoint.offset, 0)
-        header = checkpoint.header
-        self.version = header.version
-        self._transaction_id_max = header.transaction_id_max
-        self._time_floor_us = header.time_floor_us
-        self._outcomes_since = header.outcomes_since
-        for version, (salt, transaction_id) in sorted(
-            (v, transaction) for transaction, v in checkpoint.outcomes.items()
-        ):
-            self._remember(version, salt, transaction_id)
-
-    def apply(self, version: int, record: CommitRecord, salt: int) -> None:
-        """Fold in the next commit. O(its writes), and O(tables of the run) for a dropped run.
-
-        Args:
-            version: of the commit.
-            record: what it did.
-            salt: of the opening that made it.
-
-        Raises:
-            InvariantError: the version is not beyond those folded in before.
-        """
-        if version <= self.version:
-            raise InvariantError(f"version {version} is folded in after {self.version}")
-        tables = self._tables
-        transaction_id, timestamp_us, operations = record
-        for operation in operations:
-            if type(operation) is TableWrites:
-                run, tag, writes = operation
-                tables_of_run = tables.get(run)
-                if tables_of_run is None:
-                    tables_of_run = tables[run] = {}
-                table = tables_of_run.get(tag)
-                if table is None:
-                    table = tables_of_run[tag] = {}
-                for key, value, expires_at_us in writes:
-                    table[key] = (version, value, expires_at_us)
-            else:
-                tables.pop(operation.run, None)
-                self._last_drop_version = version
-        self.version = version
-        self.commits += 1
-        self._transaction_id_max = max(self._transaction_id_max, transaction_id)
-        self._time_floor_us = max(self._time_floor_us, timestamp_us)
-        self._remember(version, salt, transaction_id)
-
-    def apply_late(self, version: int, record: CommitRecord, salt: int) -> None:
-        """Fold in a commit although commits before it are missing: of each key the newest entry wins.
-
-        For salvage alone. What comes of it is a state that the database need not ever have had.
-        """
-        tables = self._tables
-        for operation in record.operations:
-            if type(operation) is TableWrites:
-                run, tag, writes = operation
-                self.merge(run, tag, [(key, (version, value, expires_at)) for key, value, expires_at in writes])
-            else:
-                for entries in tables.get(operation.run, {}).values():
-                    for key in [key for key, entry in entries.items() if entry[0] < version]:
-                        del entries[key]
-        self.version = max(self.version, version)
-        self.commits += 1
-        self.note_ids(record)
-        self._remember(version, salt, record.transaction_id)
-
-    def merge(self, run: str, tag: int, entries: Iterable[tuple[bytes, Entry]]) -> None:
-        """Take over entries of which newer ones may be known. For salvage alone."""
-        table = self._tables.setdefault(run, {}).setdefault(tag, {})
-        for key, entry in entries:
-            known = table.get(key)
-            # A commit may write a key twice; its later operation wins.
-            if known is None or known[0] <= entry[0]:
-                table[key] = entry
-            self.version = max(self.version, entry[0])
-
-    def note_ids(self, record: CommitRecord) -> None:
-        """See to it that ids and times go on behind those of a commit, whether it is folded in or not."""
-        self._transaction_id_max = max(self._transaction_id_max, record.transaction_id)
-        self._time_floor_us = max(self._time_floor_us, record.timestamp_us)
-
-    def forget_outcomes_up_to(self, version: int) -> None:
-        """Say nothing about commits up to `version` that are not there: they may have happened, and been lost."""
-        self._outcomes_since = max(self._outcomes_since, version)
-
-    def _remember(self, version: int, salt: int, transaction_id: int) -> None:
-        outcomes = self._outcomes
-        if len(outcomes) == OUTCOMES_MAX:
-            self._outcomes_since = outcomes[0][0]
-        outcomes.append((version, salt, transaction_id))
-
-    def result(self, shards: int) -> Recovered:
-        """Return the state, its tables frozen and split among `shards`. O(n) for tables written in key order."""
-        roots: list[dict[TableId, Table]] = [{} for _ in range(shards)]
-        keys = 0
-        for run, tables_of_run in self._tables.items():
-            root = roots[shard_of(run, shards)]
-            for tag, entries in tables_of_run.items():
-                if entries:
-                    table = root[run, tag] = Table.build(entries)
-                    keys += table.live_count
-        return Recovered(
-            self.version,
-            self._transaction_id_max,
-            self._time_floor_us,
-            tuple(Map(root) for root in roots),
-            {(salt, transaction_id): version for version, salt, transaction_id in self._outcomes},
-            self._outcomes_since,
-            self.commits,
-            keys,
-            self._last_drop_version,
-        )
-
-
-class Meter:
-    """Tells how far recovery is, by bytes, so that a slow disk is told apart from a long log.
-
-    Attributes:
-        due_at: offset in the current file from which on to call `tell`.
-    """
-
-    def __init__(self, total: int, tell: Callable[[Progress], None] | None) -> None:
-        self._total = total
-        self._tell = tell
-        self._before = 0
-        self._due_bytes = PROGRESS_BYTES
-        self.due_at: float = PROGRESS_BYTES if tell is not None else float("inf")
-
-    def tell(self, offset: int, commits: int) -> None:
-        """Tell it, and when to tell again."""
-        if self._tell is not None:
-            self._tell(Progress(self._before + offset, self._total, commits))
-            self._due_bytes = self._before + offset + PROGRESS_BYTES
-            self.due_at = self._due_bytes - self._before
-
-    def next_file(self, size: int) -> None:
-        """Go on to the next file; that one had `size` bytes."""
-        self._before += size
-        if self._tell is not None:
-            self.due_at = self._due_bytes - self._before
+    from inmem.engine.ports import Folder
+    from inmem.engine.recovered_state import Recovered
+    from inmem.engine.recovery_progress import RecoveryProgress
 
 
 class TornFile(NamedTuple):
@@ -270,6 +51,7 @@ class LogPosition:
         segment: number of the last segment that counts, 0 if there is none.
         end: bytes of it that count: `previous_end` of the next one.
         version: the last one: `previous_version` of the next segment.
+        last_frame: where the last frame before `end` begins, 0 if the segment has none.
         is_clean: the last frame is a CLOSE and nothing lies behind it, or there is no log at all.
         torn: at most a torn tail of the last segment, then a segment whose creation was interrupted.
         damaged: checkpoints that were passed over in favour of an older one.
@@ -279,13 +61,16 @@ class LogPosition:
     segment: int
     end: int
     version: int
+    last_frame: int
     is_clean: bool
     torn: tuple[TornFile, ...]
     damaged: tuple[CorruptionError, ...]
     obsolete: tuple[str, ...]
 
 
-def recover(disk: Disk, shards: int, tell: Callable[[Progress], None] | None = None) -> tuple[Recovered, LogPosition]:
+def recover(
+    disk: Folder, shards: int, tell: Callable[[RecoveryProgress], None] | None = None
+) -> tuple[Recovered, LogPosition]:
     """Return the state that the files prove, and where the log is to be continued. Changes nothing.
 
     Args:
@@ -316,7 +101,7 @@ def recover(disk: Disk, shards: int, tell: Callable[[Progress], None] | None = N
     return recovered, LogPosition(*position, damaged=tuple(damaged), obsolete=obsolete)
 
 
-def _size_of(disk: Disk, contents: FolderContents) -> int:
+def _size_of(disk: Folder, contents: FolderContents) -> int:
     """Return the bytes of the files that recovery will read if none is damaged."""
     newest = contents.checkpoints[-1:]
     first = newest[0] if newest else 1
@@ -328,7 +113,9 @@ def _size_of(disk: Disk, contents: FolderContents) -> int:
     return total
 
 
-def _load_checkpoint(disk: Disk, contents: FolderContents, meter: Meter) -> tuple[Recovery, int, list[CorruptionError]]:
+def _load_checkpoint(
+    disk: Folder, contents: FolderContents, meter: Meter
+) -> tuple[Recovery, int, list[CorruptionError]]:
     """Return a fold that begins with the newest good checkpoint, that one's number or 0, and what was passed over."""
     damaged: list[CorruptionError] = []
     for number in reversed(contents.checkpoints):
@@ -354,7 +141,7 @@ def _load_checkpoint(disk: Disk, contents: FolderContents, meter: Meter) -> tupl
 
 
 def _segments_from(
-    disk: Disk, contents: FolderContents, first: int, manifest: Manifest | None, damaged: list[CorruptionError]
+    disk: Folder, contents: FolderContents, first: int, manifest: Manifest | None, damaged: list[CorruptionError]
 ) -> list[int]:
     """Return the numbers of all segments from `first` on, without a gap.
 
@@ -374,11 +161,11 @@ def _segments_from(
 
 
 def _replay(
-    disk: Disk, numbers: list[int], recovery: Recovery, chosen: int, manifest: Manifest | None, meter: Meter
-) -> tuple[int, int, int, bool, tuple[TornFile, ...]]:
-    """Fold in all commits of the segments `numbers`; return the first five fields of a LogPosition."""
+    disk: Folder, numbers: list[int], recovery: Recovery, chosen: int, manifest: Manifest | None, meter: Meter
+) -> tuple[int, int, int, int, bool, tuple[TornFile, ...]]:
+    """Fold in all commits of the segments `numbers`; return the first six fields of a LogPosition."""
     checkpoint_version = recovery.version
-    last = end = version = 0
+    last = end = version = last_frame = 0
     path = ""
     is_clean = True
     torn: list[TornFile] = []
@@ -404,16 +191,17 @@ def _replay(
             size = segment.file.size - frames.end
             torn.append(TornFile(segment.name, frames.end, size, "it follows the end of a database that was closed"))
         last, end, version, is_clean = header.number, frames.end, frames.version, frames.is_closed
+        last_frame = frames.last
     if chosen and last == 0:
         raise CorruptionError(path_of(disk, segment_name(chosen)), 0, "the header is damaged")
     if version < checkpoint_version:
         raise CorruptionError(path, end, f"the log ends at version {version}, the checkpoint has {checkpoint_version}")
     recovery.version = version
-    return last, end, version, is_clean and not torn, tuple(torn)
+    return last, end, version, last_frame, is_clean and not torn, tuple(torn)
 
 
 def end_of_segment(
-    disk: Disk, segment: SegmentFile, following: SegmentFile | None, manifest: Manifest | None
+    disk: Folder, segment: SegmentFile, following: SegmentFile | None, manifest: Manifest | None
 ) -> int | None:
     """Return where the segment is known to end, by the next one or by the manifest, or None.
 

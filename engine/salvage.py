@@ -22,7 +22,8 @@ from inmem.engine.log_folder import FolderContents, checkpoint_name, open_segmen
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from inmem.engine.log_records import decode_commit
 from inmem.engine.manifest import MANIFEST_NAME, ManifestState, read_manifest
-from inmem.engine.recovery import Recovery, TornFile, check_link
+from inmem.engine.recovered_state import Recovery
+from inmem.engine.recovery import TornFile, check_link
 from inmem.engine.version_ranges import Range, gaps_between, merged
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
     from inmem.engine.log_records import CommitRecord
     from inmem.engine.manifest import Manifest
-    from inmem.engine.ports import Disk
-    from inmem.engine.recovery import Recovered
+    from inmem.engine.ports import Folder
+    from inmem.engine.recovered_state import Recovered
 
 _FIRST_SEGMENT: Final = 1
 
@@ -87,7 +88,7 @@ class _Stop(NamedTuple):
     offset: int
 
 
-def read_damaged(disk: Disk, *, beyond_damage: bool) -> Salvaged:
+def read_damaged(disk: Folder, *, beyond_damage: bool) -> Salvaged:
     """Return what can be recovered of the database on `disk`, which is not changed.
 
     Raises:
@@ -102,7 +103,7 @@ def read_damaged(disk: Disk, *, beyond_damage: bool) -> Salvaged:
 class _Salvager:
     """Reads one folder once."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Folder) -> None:
         self._disk = disk
         self._names = disk.names()
         self._contents = FolderContents.of(self._names)

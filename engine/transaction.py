@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.ids import time_ordered_id
-from inmem.engine.limits import TRANSACTION_BYTES_MAX
+from inmem.engine.limits import DEFAULT_LIMITS
 from inmem.engine.table_view import Slice, TableView, Undo
 
 if TYPE_CHECKING:
+    from inmem.engine.limits import Limits
     from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
 
@@ -81,6 +82,7 @@ class Transaction:
         now_us: the transaction's one and only time, microseconds since the epoch; expiry is judged by it.
         entropy: where new ids take their random bits from.
         isolation: whether scanned ranges are remembered too.
+        limits: of what it may write.
     """
 
     __slots__ = (
@@ -91,6 +93,7 @@ class Transaction:
         "_views",
         "id",
         "isolation",
+        "limits",
         "now_us",
         "snapshot",
         "start_version",
@@ -104,12 +107,14 @@ class Transaction:
         now_us: int,
         entropy: Entropy,
         isolation: Isolation = Isolation.SNAPSHOT,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.id = transaction_id
         self.snapshot = snapshot
         self.start_version = snapshot.version
         self.now_us = now_us
         self.isolation = isolation
+        self.limits = limits
         self.status: TransactionStatus = _ACTIVE
         self._entropy = entropy
         self._track_scans = isolation is Isolation.SERIALIZABLE
@@ -194,16 +199,21 @@ class Transaction:
 
         Raises:
             TransactionClosedError: it is not active.
-            UsageError: its writes exceed `TRANSACTION_BYTES_MAX`; it stays active.
+            UsageError: it writes more bytes, or has read more keys, than its limits allow; it stays active.
         """
         self._require_active()
         slices = tuple([view.slice() for view in self._views.values()])
-        size_bytes = 0
+        size_bytes = reads = 0
         for part in slices:
+            reads += len(part.reads)
             for key, value, _ in part.writes:
                 size_bytes += len(key) if value is None else len(key) + len(value)
-        if size_bytes > TRANSACTION_BYTES_MAX:
-            raise UsageError(f"the transaction writes {size_bytes} bytes, at most {TRANSACTION_BYTES_MAX} are allowed")
+        if size_bytes > self.limits.transaction_bytes_max:
+            most = self.limits.transaction_bytes_max
+            raise UsageError(f"the transaction writes {size_bytes} bytes, at most {most} are allowed")
+        if reads > self.limits.transaction_reads_max:
+            most = self.limits.transaction_reads_max
+            raise UsageError(f"the transaction writes and has read {reads} keys, at most {most} are allowed")
         self.finish(_VALIDATING)
         return CommitRequest(self.id, self.start_version, self.now_us, slices, tuple(self._dropped))
 

@@ -17,7 +17,7 @@ from inmem.engine.recovery import recover
 if TYPE_CHECKING:
     from inmem.engine.log_format import SegmentHeader
     from inmem.engine.manifest import Manifest
-    from inmem.engine.ports import Disk
+    from inmem.engine.ports import Folder
     from inmem.engine.recovery import TornFile
 
 
@@ -48,7 +48,7 @@ class VerifyReport:
     problems: tuple[CorruptionError, ...]
 
 
-def verify(disk: Disk) -> VerifyReport:
+def verify(disk: Folder) -> VerifyReport:
     """Read every byte of every segment and checkpoint and report what is damaged. Changes nothing.
 
     Raises:
@@ -89,7 +89,7 @@ def verify(disk: Disk) -> VerifyReport:
 class _Scan:
     """Reads files one by one and goes on behind a damaged one."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Folder) -> None:
         self.problems: list[CorruptionError] = []
         self.commits = 0
         self.size_bytes = 0

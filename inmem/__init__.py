@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inmem import messages
 from inmem.actors.client_transaction import ClientTransaction as Transaction
 from inmem.actors.environment import SystemEntropy
+from inmem.actors.mailbox import MailboxRef
 from inmem.actors.messages.control import Connect
 from inmem.actors.options import Options
 from inmem.actors.proxies.cells import StateCell
@@ -60,6 +61,7 @@ from inmem.engine.errors import (
 )
 from inmem.engine.ids import time_ordered_id
 from inmem.engine.keys import Key
+from inmem.engine.limits import DEFAULT_LIMITS, Limits
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.transaction import Isolation, TransactionStatus
 from inmem.primitives.cells import State
@@ -97,6 +99,7 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
     dispatcher: str = "caller",
     read_only: bool = False,
     create: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Database:
     """Open a database, recovering it if need be, and return a handle. Closing the handle closes the database.
 
@@ -106,8 +109,9 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
         sync_interval: seconds.
         shards: storage shards.
         dispatcher: "caller" or "threads".
-        read_only: look at the state as of opening.
+        read_only: look at the state as of opening, and of each `refresh`.
         create: whether to make a missing database.
+        limits: of what may be written and what may wait.
 
     Raises:
         DatabaseLockedError: somebody has it open.
@@ -123,6 +127,7 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
         dispatcher=dispatcher,
         read_only=read_only,
         create=create,
+        limits=limits,
     )
     return Database(_directory(ref), owner=True)
 
@@ -136,6 +141,7 @@ def spawn(
     dispatcher: str = "caller",
     read_only: bool = False,
     create: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> pykka.ActorRef[Any]:
     """Open a database as part of an actor system and return its supervisor's ref.
 
@@ -149,8 +155,10 @@ def spawn(
         sync_interval: seconds.
         shards: storage shards; more of them change nothing but who does the work.
         dispatcher: "caller": threads that wait run the actors. "threads": every actor has a thread.
-        read_only: look at the state as of opening, without owning the database or disturbing its owner.
+        read_only: look at the state as of opening, and of each `refresh`, without owning the database or disturbing
+            its owner.
         create: whether to make a missing database.
+        limits: of what may be written and what may wait. What was written under others can be read.
     """
     options = Options.checked(
         path,
@@ -160,6 +168,7 @@ def spawn(
         dispatcher=dispatcher,
         read_only=read_only,
         create=create,
+        limits=limits,
     )
     return start_store(options)
 
@@ -169,11 +178,14 @@ def connect(ref: pykka.ActorRef[Any]) -> Database:
 
     Raises:
         pykka.ActorDeadError: the store was stopped.
+        UsageError: not the ref of a store.
     """
     return Database(_directory(ref), owner=False)
 
 
 def _directory(ref: pykka.ActorRef[Any]) -> Directory:
+    if not isinstance(ref, MailboxRef):
+        raise UsageError(f"ref: must be what inmem.spawn has returned, not {ref!r:.80}")
     directory: Directory = ref.ask(Connect(), block=True)
     return directory
 
@@ -214,6 +226,7 @@ __all__ = [
     "Isolation",
     "KVStore",
     "Key",
+    "Limits",
     "NotFoundError",
     "OverloadedError",
     "Query",

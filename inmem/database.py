@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inmem.actors.client import DEFAULT_RETRY, Client
-from inmem.actors.messages.control import Recover
+from inmem.actors.messages.control import Recover, Refresh
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadOutcome, ReadStats
 from inmem.actors.options import MEMORY
@@ -137,6 +137,7 @@ class Database:
 
         Raises:
             UsageError: not a token, or one too old to be remembered.
+            ReadOnlyError: opened for reading, and not seen to be committed: only the owner can tell that it was not.
         """
         try:
             salt, transaction_id, start_version = token.split("-")
@@ -186,6 +187,21 @@ class Database:
             StoreFailedError: it still cannot be made durable; reads go on.
         """
         self._client.ask_actor(self._client.directory.supervisor, Recover())
+
+    def refresh(self) -> int:
+        """Show what the owner has committed since the opening, or since the last refresh; return the newest version.
+
+        For a database that was opened with `read_only=True`. Transactions that run, and what was read, stay as they
+        are. The handle of an owner always shows the newest state, so there this only returns the version.
+
+        Raises:
+            CorruptionError: acknowledged data is damaged; this handle goes on showing what it did.
+
+        Complexity: O(what was committed since). When a checkpoint of the owner's has removed the log that was read
+        last, O(the whole database), as opening it.
+        """
+        version: int = self._client.ask_actor(self._client.directory.supervisor, Refresh())
+        return version
 
     def stats(self) -> Stats:
         """Return counters and the state of queues and transactions. O(tables)."""

@@ -31,7 +31,8 @@ from inmem.verification import verify_chains
 
 if TYPE_CHECKING:
     from inmem.engine.ports import Disk
-    from inmem.engine.recovery import Recovered, TornFile
+    from inmem.engine.recovered_state import Recovered
+    from inmem.engine.recovery import TornFile
     from inmem.engine.salvage import SalvagedFile
     from inmem.engine.version_ranges import Range
     from inmem.primitives.event_chain import ChainVerification

@@ -46,6 +46,17 @@ class Verification:
     wrong_indices: tuple[TableId, ...]
 
 
+def verify_folder(path: str) -> VerifyReport:
+    """Check the files of a database as they are now, whoever has it open. O(bytes).
+
+    Raises:
+        FormatVersionError: a file is not ours, or of a newer format.
+        StorageError: it cannot be read.
+    """
+    with FolderDisk(path, read_only=True).view() as folder:
+        return verify_files(folder)
+
+
 class CheckedChains(NamedTuple):
     """What checking every chain of events has found: how many there are, their events, and which are broken."""
 
@@ -75,7 +86,7 @@ def verify_store(client: Client, path: str | None) -> Verification:
     snapshot.check()
     checked = verify_chains(snapshot)
     wrong = tuple(wrong_indices(snapshot))
-    files = None if path is None else verify_files(FolderDisk(path, read_only=True))
+    files = None if path is None else verify_folder(path)
     problems = () if files is None else files.problems
     is_valid = not (problems or checked.broken or wrong)
     return Verification(is_valid, snapshot.version, files, problems, *checked, wrong)

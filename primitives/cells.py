@@ -8,9 +8,9 @@ compare-and-swap can succeed against another cell of the same name. To the outsi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.codec import MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.primitives.paging import at_most, scan_names
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 # Inside the class, the name `list` is the method.
 Names: TypeAlias = list[str]
+
+CELL_FIELDS: Final = 3
+"""Version, time of the last change, value."""
+_STORED: Final = (bytes, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,12 @@ class CellOperations:
     Every operation reads the cell, so a commit by somebody else to the same cell meanwhile is a conflict.
     """
 
-    __slots__ = ("_now_us", "_view")
+    __slots__ = ("_bytes_max", "_now_us", "_view")
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._view = txn.view(run, Tag.STATE)
         self._now_us = txn.now_us
+        self._bytes_max = txn.limits.value_bytes_max
 
     def init(self, name: str, value: object) -> int:
         """Create the cell and return its version: 1, or where a deleted cell of this name left off, plus 1.
@@ -62,7 +67,7 @@ class CellOperations:
         version, updated_at, current = self._load(key)
         if current is not None:
             raise CellExistsError(name)
-        return self._store(key, version, updated_at, encode_value(value))
+        return self._store(key, version, updated_at, encode_value(value, "value", self._bytes_max))
 
     def read(self, name: str) -> State | None:
         """Return the cell's state, or None if there is no such cell. O(value size)."""
@@ -78,7 +83,7 @@ class CellOperations:
         """
         checked_version(expected)
         key = _key(name)
-        data = encode_value(value)
+        data = encode_value(value, "value", self._bytes_max)
         version, updated_at, current = self._load(key)
         if current is None:
             raise CellNotFoundError(name)
@@ -89,7 +94,7 @@ class CellOperations:
     def set(self, name: str, value: object) -> int:
         """Set the cell, creating it if need be, and return its new version."""
         key = _key(name)
-        data = encode_value(value)
+        data = encode_value(value, "value", self._bytes_max)
         version, updated_at, _ = self._load(key)
         return self._store(key, version, updated_at, data)
 
@@ -117,7 +122,7 @@ class CellOperations:
         Complexity: O(log n) plus O(1) per name returned, and per deleted cell passed.
         """
         entries = scan_names(self._view, prefix, after)
-        return at_most((name for name, data in entries if unpack_record(data)[2] is not None), limit)
+        return at_most((name for name, data in entries if unpack_record(data, CELL_FIELDS)[2] is not None), limit)
 
     def transition(self, name: str, fn: Callable[[State], tuple[Any, Any]]) -> Any:
         """Replace the cell's value by what `fn` makes of its state, and return what else `fn` returns.
@@ -147,7 +152,7 @@ class CellOperations:
         key = _key(name)
         version, updated_at, current = self._load(key)
         if current is None:
-            current = encode_value(initial, "initial")
+            current = encode_value(initial, "initial", self._bytes_max)
             version += 1
             updated_at = max(self._now_us, updated_at)
         return self._transition(key, State(decode_value(current), version, updated_at), fn)
@@ -158,7 +163,7 @@ class CellOperations:
         if type(outcome) is not tuple or len(pair) != 2:
             raise UsageError(f"transition: fn must return (new_value, result), not {outcome!r:.80}")
         new_value, result = pair
-        self._store(key, state.version, state.updated_at, encode_value(new_value, "new_value"))
+        self._store(key, state.version, state.updated_at, encode_value(new_value, "new_value", self._bytes_max))
         return result
 
     def _load(self, key: bytes) -> tuple[int, int, bytes | None]:
@@ -166,7 +171,9 @@ class CellOperations:
         data = self._view.get(key)
         if data is None:
             return 0, 0, None
-        version, updated_at, value = unpack_record(data)
+        version, updated_at, value = unpack_record(data, CELL_FIELDS)
+        if type(version) is not int or type(updated_at) is not int or type(value) not in _STORED:
+            raise MalformedValueError("it does not have the form of a cell")
         return version, updated_at, value
 
     def _store(self, key: bytes, version: int, updated_at: int, value: bytes) -> int:
@@ -176,7 +183,7 @@ class CellOperations:
 
 def state_of(data: bytes) -> State | None:
     """Return the state whose stored form is `data`; None for that of a deleted cell."""
-    version, updated_at, value = unpack_record(data)
+    version, updated_at, value = unpack_record(data, CELL_FIELDS)
     return None if value is None else State(decode_value(value), version, updated_at)
 
 

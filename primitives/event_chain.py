@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from inmem.engine.keys import event_key
 from inmem.engine.limits import INT_MAX
@@ -12,6 +12,9 @@ from inmem.primitives.record import unpack_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+EVENT_FIELDS: Final = 5
+"""Type, payload, timestamp, hash of the event before, own hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def verify_records(run: str, records: Iterable[tuple[bytes, bytes]]) -> ChainVer
             error = fault_of(run, sequence, data, timestamp, previous_hash)
         if error is not None:
             return ChainVerification(False, sequence + 1 + sum(1 for _ in found), sequence, error)
-        _, _, timestamp, _, previous_hash = unpack_record(data)
+        _, _, timestamp, _, previous_hash = unpack_record(data, EVENT_FIELDS)
         sequence += 1
     return ChainVerification(True, sequence)
 
@@ -56,10 +59,10 @@ def verify_records(run: str, records: Iterable[tuple[bytes, bytes]]) -> ChainVer
 def fault_of(run: str, sequence: int, data: bytes, earliest: int, previous_hash: bytes) -> str | None:
     """Return what is wrong with the record of event `sequence`, which follows `previous_hash`, or None."""
     try:
-        record = unpack_record(data)
+        record = unpack_record(data, EVENT_FIELDS)
     except ValueError as error:
         return f"event {sequence} cannot be read: {str(error) or type(error).__name__}"
-    if not _has_form(record):
+    if not has_form(record):
         return f"event {sequence} does not have the form of an event"
     event_type, payload, timestamp, stated_previous, stated_hash = record
     if stated_previous != previous_hash:
@@ -71,7 +74,8 @@ def fault_of(run: str, sequence: int, data: bytes, earliest: int, previous_hash:
     return None
 
 
-def _has_form(record: Any) -> TypeGuard[tuple[str, bytes, int, bytes, bytes]]:
+def has_form(record: Any) -> TypeGuard[tuple[str, bytes, int, bytes, bytes]]:
+    """Tell whether an unpacked record has the types of an event's fields."""
     fields: tuple[Any, ...] = record
     return (
         type(record) is tuple

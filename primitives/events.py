@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.codec import MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
-from inmem.primitives.event_chain import ChainVerification, verify_records
+from inmem.primitives.event_chain import EVENT_FIELDS, ChainVerification, has_form, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.index_key import PRESENT, name_component, name_in
 from inmem.primitives.paging import at_most
@@ -58,18 +58,19 @@ class Event:
 class EventOperations:
     """The EventLog of one run, inside one transaction. It only grows: nothing changes or removes an event."""
 
-    __slots__ = ("_index", "_now_us", "_run", "_view")
+    __slots__ = ("_bytes_max", "_index", "_now_us", "_run", "_view")
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._run = run
         self._view = txn.view(run, Tag.EVENT)
         self._index = txn.view(run, Tag.EVENT_INDEX)
         self._now_us = txn.now_us
+        self._bytes_max = txn.limits.value_bytes_max
 
     def append(self, event_type: str, payload: object = None) -> Event:
         """Append one event and return it. See `append_many`."""
         checked_type(event_type, "event_type")
-        return self._append([(event_type, encode_value(payload, "payload"))])[0]
+        return self._append([(event_type, encode_value(payload, "payload", self._bytes_max))])[0]
 
     def append_many(self, events: Iterable[tuple[str, object]]) -> Events:
         """Append (type, payload) pairs in this order and return the events: all of them, or none if one is refused.
@@ -84,7 +85,7 @@ class EventOperations:
 
         Complexity: O(log n) plus O(payload bytes).
         """
-        return self._append(encoded_events(events))
+        return self._append(encoded_events(events, self._bytes_max))
 
     def read(self, sequence: int) -> Event | None:
         """Return the event, or None if there are not that many yet. O(1)."""
@@ -160,7 +161,7 @@ class EventOperations:
         verification = self.verify_chain()
         if not verification.is_valid:
             raise InvariantError(f"run {self._run!r}: {verification.error}")
-        expected = sorted(index_key(unpack_record(data)[0], key) for key, data in self._view.scan())
+        expected = sorted(index_key(unpack_record(data, EVENT_FIELDS)[0], key) for key, data in self._view.scan())
         if [key for key, _ in self._index.scan()] != expected:
             raise InvariantError(f"run {self._run!r}: the index of event types does not agree with the events")
 
@@ -169,7 +170,10 @@ class EventOperations:
         if last is None:
             sequence, timestamp, previous_hash = 0, self._now_us, FIRST_PREVIOUS_HASH
         else:
-            _, _, last_timestamp, _, previous_hash = unpack_record(last[1])
+            head = unpack_record(last[1], EVENT_FIELDS)
+            if not has_form(head):
+                raise MalformedValueError("it does not have the form of an event")
+            _, _, last_timestamp, _, previous_hash = head
             sequence, timestamp = last[0] + 1, max(self._now_us, last_timestamp)
         appended: list[Event] = []
         for event_type, payload in events:
@@ -208,7 +212,7 @@ class EventOperations:
 
 
 def _event(sequence: int, data: bytes) -> Event:
-    event_type, payload, timestamp, prev_hash, own_hash = unpack_record(data)
+    event_type, payload, timestamp, prev_hash, own_hash = unpack_record(data, EVENT_FIELDS)
     return Event(sequence, event_type, decode_value(payload), timestamp, prev_hash, own_hash)
 
 
@@ -228,8 +232,8 @@ def checked_type(event_type: str, where: str = "event_type") -> str:
     return event_type
 
 
-def encoded_events(events: Iterable[Any]) -> list[tuple[str, bytes]]:
-    """Return (type, payload) pairs with the payloads encoded.
+def encoded_events(events: Iterable[Any], bytes_max: int) -> list[tuple[str, bytes]]:
+    """Return (type, payload) pairs with the payloads encoded, none of them in more than `bytes_max` bytes.
 
     Raises:
         InvalidKeyError, InvalidValueError, UsageError: one of them is not acceptable; the message says which.
@@ -241,7 +245,7 @@ def encoded_events(events: Iterable[Any]) -> list[tuple[str, bytes]]:
         # Taken apart once: what is checked is what is kept, whatever another thread does to a list meanwhile.
         event_type, payload = event
         checked_type(event_type, f"events[{at}].event_type")
-        encoded.append((event_type, encode_value(payload, f"events[{at}].payload")))
+        encoded.append((event_type, encode_value(payload, f"events[{at}].payload", bytes_max)))
     return encoded
 
 

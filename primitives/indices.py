@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from inmem.engine.codec import MalformedValueError
 from inmem.engine.keys import Tag
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from inmem.primitives import events, trace_index
+from inmem.primitives.event_chain import EVENT_FIELDS
 from inmem.primitives.index_key import PRESENT
 from inmem.primitives.record import unpack_record
 from inmem.primitives.run_index import NAMESPACE, index_keys
 from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import STATUS_TAGS
+from inmem.primitives.traces import TRACE_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +49,7 @@ def true_indices(snapshot: Snapshot) -> Iterator[tuple[TableId, dict[bytes, Entr
                 yield (run, _INDEXED[tag]), entries
         elif tag == Tag.RUN:
             for _, version, record in records:
-                for index_tag, entry in index_keys(run, RunRecord.unpack(record)):
+                for index_tag, entry in _run_keys(run, record):
                     of_runs.setdefault((NAMESPACE, index_tag), {})[entry] = (version, PRESENT, 0)
     yield from of_runs.items()
 
@@ -79,8 +82,21 @@ def with_true_indices(snapshot: Snapshot) -> tuple[Snapshot, list[TableId]]:
 
 
 def _keys_of(tag: int, key: bytes, record: bytes) -> list[bytes]:
-    fields = unpack_record(record)
-    if tag == Tag.EVENT:
-        return [events.index_key(fields[0], key)]
-    position, parent_id, trace_type, tags, *_ = fields
-    return trace_index.entries_of(position, key, parent_id, trace_type, tags)
+    """Return the entries that a record must have; none if it is one that nobody could have written."""
+    try:
+        if tag == Tag.EVENT:
+            event_type, *_ = unpack_record(record, EVENT_FIELDS)
+            return [events.index_key(event_type, key)]
+        position, parent_id, trace_type, tags, *_ = unpack_record(record, TRACE_FIELDS)
+        return trace_index.entries_of(position, key, parent_id, trace_type, tags)
+    except (MalformedValueError, AttributeError, TypeError):
+        # Whoever reads the record is told of it; what it says is no name, and leads nowhere.
+        return []
+
+
+def _run_keys(run: str, record: bytes) -> list[tuple[int, bytes]]:
+    """Return the entries that a run must have; none if nobody could have written its record."""
+    try:
+        return index_keys(run, RunRecord.unpack(record))
+    except MalformedValueError:
+        return []

@@ -58,11 +58,12 @@ class KVOperations:
     others when the transaction commits.
     """
 
-    __slots__ = ("_now_us", "_view")
+    __slots__ = ("_bytes_max", "_now_us", "_view")
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._view = txn.view(run, Tag.KV)
         self._now_us = txn.now_us
+        self._bytes_max = txn.limits.value_bytes_max
 
     def get(self, key: str) -> Any:
         """Return a fresh copy of the value, or None if the key is absent or expired. O(value size)."""
@@ -101,7 +102,8 @@ class KVOperations:
         Raises:
             InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
         """
-        self._view.put(user_key(key), encode_value(value), deadline_us(self._now_us, ttl) if ttl is not None else 0)
+        data = encode_value(value, "value", self._bytes_max)
+        self._view.put(user_key(key), data, deadline_us(self._now_us, ttl) if ttl is not None else 0)
 
     def delete(self, key: str) -> bool:
         """Make the key absent; return whether it was there. Deleting what is absent writes nothing."""
@@ -120,9 +122,8 @@ class KVOperations:
         Raises:
             InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
         """
-        self._view.cas(
-            user_key(key), checked_version(expected_version), encode_value(value), deadline_us(self._now_us, ttl)
-        )
+        data = encode_value(value, "value", self._bytes_max)
+        self._view.cas(user_key(key), checked_version(expected_version), data, deadline_us(self._now_us, ttl))
 
     def wrote(self, key: str) -> bool:
         """Return whether this transaction has put or deleted the key: its version is then not known yet."""

@@ -29,8 +29,8 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     return checked
 
 
-def encoded_metadata(metadata: object) -> bytes:
-    """Return the encoding of a metadata dict; None stands for an empty one.
+def encoded_metadata(metadata: object, bytes_max: int) -> bytes:
+    """Return the encoding of a metadata dict, of at most `bytes_max` bytes; None stands for an empty one.
 
     Raises:
         InvalidValueError: it is not a dict with str keys, or holds something that cannot be stored.
@@ -40,4 +40,4 @@ def encoded_metadata(metadata: object) -> bytes:
     value: Any = decode_value(metadata.data) if type(metadata) is Encoded else metadata
     if type(value) is not dict:
         raise InvalidValueError("metadata", f"must be a dict, not {type(value).__name__}")
-    return encode_value(metadata, "metadata")
+    return encode_value(metadata, "metadata", bytes_max)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+from inmem.engine.codec import MalformedValueError
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import prefix_end, user_key
 from inmem.engine.limits import INT_MAX
@@ -32,7 +33,15 @@ def scan_names(view: TableView, prefix: str | None, after: str | None = None) ->
     end = prefix_end(start)
     if after is not None:
         start = max(start, user_key(after, where="after") + b"\x00")
-    return ((key.decode(), value) for key, value in view.scan(start, end))
+    return _named(view.scan(start, end))
+
+
+def _named(entries: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[str, bytes]]:
+    try:
+        for key, value in entries:
+            yield key.decode(), value
+    except UnicodeDecodeError as error:
+        raise MalformedValueError(f"a key is not UTF-8: {error}") from error
 
 
 def at_most(items: Iterable[T], limit: int | None) -> list[T]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgpack  # type: ignore[import-untyped]
 
+from inmem.engine.codec import MalformedValueError
 from inmem.engine.packing import pack
 
 if TYPE_CHECKING:
@@ -29,6 +30,16 @@ def pack_record(fields: tuple[Field, ...]) -> bytes:
     return pack(fields)
 
 
-def unpack_record(data: bytes) -> tuple[Any, ...]:
-    """Return what `pack_record` made `data` from; ValueError if it is not msgpack at all. O(bytes)."""
-    return _unpackb(data, use_list=False)
+def unpack_record(data: bytes, fields: int) -> tuple[Any, ...]:
+    """Return what `pack_record` made `data` from. O(bytes).
+
+    Raises:
+        MalformedValueError: it was made by somebody else: not msgpack, or not an array of that many fields.
+    """
+    try:
+        record = _unpackb(data, use_list=False)
+    except (ValueError, TypeError) as error:
+        raise MalformedValueError(str(error) or type(error).__name__) from error
+    if type(record) is not tuple or len(record) != fields:
+        raise MalformedValueError(f"it is not a record of {fields} fields")
+    return record

@@ -15,6 +15,7 @@ from inmem.engine.errors import InvariantError, RunExistsError, UsageError
 from inmem.engine.keys import Tag, event_key, normalize_run_id, user_key
 from inmem.engine.limits import INT_MAX
 from inmem.primitives import trace_index
+from inmem.primitives.cells import CELL_FIELDS
 from inmem.primitives.event_chain import fault_of
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH
 from inmem.primitives.events import Event, EventOperations, checked_type, index_key
@@ -62,11 +63,12 @@ _TABLES: Final = (Tag.RUN, Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE)
 class RunContents:
     """The contents of one run, inside one transaction or reader."""
 
-    __slots__ = ("_run", "_txn")
+    __slots__ = ("_bytes_max", "_run", "_txn")
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._txn = txn
         self._run = run
+        self._bytes_max = txn.limits.value_bytes_max
 
     def is_empty(self) -> bool:
         """Return whether the run is neither registered nor holds anything. O(tombstones)."""
@@ -129,7 +131,7 @@ class RunContents:
 
     def _cells(self) -> Iterator[CellEntry]:
         for key, data in self._txn.view(self._run, Tag.STATE).scan():
-            version, updated_at, value = unpack_record(data)
+            version, updated_at, value = unpack_record(data, CELL_FIELDS)
             is_deleted = value is None
             yield CellEntry(key.decode(), None if is_deleted else decode_value(value), version, updated_at, is_deleted)
 
@@ -165,8 +167,8 @@ class RunContents:
             _moment(run.updated_at, "updated_at"),
             None if run.completed_at is None else _moment(run.completed_at, "completed_at"),
             checked_tags(run.tags),
-            encoded_metadata(run.metadata),
-            None if run.error is None else checked_error(run.error),
+            encoded_metadata(run.metadata, self._bytes_max),
+            None if run.error is None else checked_error(run.error, self._bytes_max),
         )
         RunIndex(self._txn).store(self._run, None, record)
 
@@ -176,12 +178,12 @@ class RunContents:
         if view.wrote(key):
             raise UsageError(f"key: {entry.key!r} is there twice")
         expires_at = 0 if entry.expires_at is None else _moment(entry.expires_at, "expires_at")
-        view.put(key, encode_value(entry.value), expires_at)
+        view.put(key, encode_value(entry.value, "value", self._bytes_max), expires_at)
 
     def _put_event(self, event: Event, last_sequence: int, last_time: int, last_hash: bytes) -> tuple[int, int, bytes]:
         if event.sequence != last_sequence + 1:
             raise UsageError(f"sequence: must be {last_sequence + 1}, not {event.sequence}")
-        payload = encode_value(event.payload, "payload")
+        payload = encode_value(event.payload, "payload", self._bytes_max)
         record = pack_record((checked_type(event.event_type), payload, event.timestamp, event.prev_hash, event.hash))
         fault = fault_of(self._run, event.sequence, record, last_time, last_hash)
         if fault is not None:
@@ -198,11 +200,11 @@ class RunContents:
             raise UsageError(f"name: the cell {cell.name!r} is there twice")
         if not 1 <= cell.version <= INT_MAX:
             raise UsageError(f"version: must be at least 1 and fit into 64 bits, not {cell.version}")
-        value = None if cell.is_deleted else encode_value(cell.value)
+        value = None if cell.is_deleted else encode_value(cell.value, "value", self._bytes_max)
         view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), value)))
 
     def _put_trace(self, trace: Trace, ordinal: int) -> None:
-        packed = pack_kind(trace.kind)
+        packed = pack_kind(trace.kind, self._bytes_max)
         key = user_key(trace.id, where="id")
         tags = checked_tags(trace.tags)
         view = self._txn.view(self._run, Tag.TRACE)
@@ -211,7 +213,7 @@ class RunContents:
         if trace.parent_id is not None and not view.wrote(user_key(trace.parent_id, where="parent_id")):
             raise UsageError(f"parent_id: there is no trace {trace.parent_id!r} before this one")
         position = position_of(self._txn, ordinal, _moment(trace.timestamp, "timestamp"))
-        metadata = encoded_metadata(trace.metadata)
+        metadata = encoded_metadata(trace.metadata, self._bytes_max)
         view.put(key, pack_record((position, trace.parent_id, packed.trace_type, tags, metadata, packed.fields)))
         index = self._txn.view(self._run, Tag.TRACE_INDEX)
         for entry in trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags):

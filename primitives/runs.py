@@ -108,7 +108,7 @@ class RunOperations:
         name = self._txn.new_id() if run_id is None else normalize_run_id(run_id)
         parent_name = None if parent is None else normalize_run_id(parent)
         checked = checked_tags(tags)
-        metadata_data = encoded_metadata(metadata)
+        metadata_data = encoded_metadata(metadata, self._txn.limits.value_bytes_max)
         if parent_name is not None:
             self._load(parent_name)
         if self._stored(name) is not None:
@@ -141,7 +141,7 @@ class RunOperations:
 
     def fail_run(self, run_id: str | UUID, error: str) -> RunMetadata:
         """Move the run to Failed and keep `error`, the reason. See `update_status`."""
-        return self._move(run_id, RunStatus.FAILED, checked_error(error))
+        return self._move(run_id, RunStatus.FAILED, checked_error(error, self._txn.limits.value_bytes_max))
 
     def cancel_run(self, run_id: str | UUID) -> RunMetadata:
         """Move the run to Cancelled. See `update_status`."""
@@ -193,10 +193,12 @@ class RunOperations:
             InvalidValueError: it is not a dict, or holds something that cannot be stored.
         """
         name = normalize_run_id(run_id)
-        new: Any = decode_value(encoded_metadata(metadata))
+        new: Any = decode_value(encoded_metadata(metadata, self._txn.limits.value_bytes_max))
         record = self._load(name)
         old: Any = decode_value(record.metadata)
-        return self._change(name, record, record._replace(metadata=encoded_metadata({**old, **new})))
+        return self._change(
+            name, record, record._replace(metadata=encoded_metadata({**old, **new}, self._txn.limits.value_bytes_max))
+        )
 
     def query_runs(
         self,
@@ -327,13 +329,13 @@ def _metadata(name: str, record: RunRecord) -> RunMetadata:
     )
 
 
-def checked_error(error: str) -> str:
-    """Return the reason for which a run failed.
+def checked_error(error: str, bytes_max: int) -> str:
+    """Return the reason for which a run failed, of at most `bytes_max` bytes.
 
     Raises:
         InvalidValueError: not a str that can be stored.
     """
     if type(error) is not str:
         raise InvalidValueError("error", f"must be a str, not {type(error).__name__}")
-    encode_value(error, "error")
+    encode_value(error, "error", bytes_max)
     return error

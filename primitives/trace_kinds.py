@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
 
-from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.codec import Encoded, decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, UsageError
+from inmem.engine.limits import VALUE_BYTES_MAX
 
 _TEXT: Final = (str,)
 _OPTIONAL_TEXT: Final = (str, type(None))
@@ -132,19 +133,23 @@ class PackedKind(NamedTuple):
     fields: tuple[bytes, ...]
 
 
-def pack_kind(kind: Kind | PackedKind) -> PackedKind:
-    """Return the kind with every field encoded. O(encoded size).
+def pack_kind(kind: Kind | PackedKind, bytes_max: int = VALUE_BYTES_MAX) -> PackedKind:
+    """Return the kind with every field encoded, none of them in more than `bytes_max` bytes. O(encoded size).
 
     Raises:
         InvalidValueError: a field cannot be stored; the error names it, as in ``ToolCall.arguments["x"]``.
         UsageError: not one of the kinds.
     """
     if type(kind) is PackedKind:
+        for (_, where), data in zip(_FIELDS[KINDS[kind.trace_type]], kind.fields, strict=True):
+            encode_value(Encoded(data), where, bytes_max)
         return kind
     names = _FIELDS.get(type(kind))  # type: ignore[arg-type]
     if names is None:
         raise UsageError(f"kind: must be one of {_names_of_classes()}, not {type(kind).__name__}")
-    return PackedKind(kind.trace_type, tuple([encode_value(getattr(kind, name), where) for name, where in names]))
+    return PackedKind(
+        kind.trace_type, tuple([encode_value(getattr(kind, name), where, bytes_max) for name, where in names])
+    )
 
 
 def unpack_kind(packed: PackedKind) -> Kind:

@@ -6,11 +6,12 @@ id. Its index entries (trace_index.py) are written in the same transaction. Trac
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from inmem.engine.codec import decode_value
-from inmem.engine.errors import InvariantError, TraceExistsError, TraceNotFoundError
+from inmem.engine.codec import MalformedValueError, decode_value
+from inmem.engine.errors import InvalidValueError, InvariantError, TraceExistsError, TraceNotFoundError
 from inmem.engine.keys import Tag, user_key
 from inmem.primitives import trace_index
 from inmem.primitives.index_key import PRESENT, position_of, time_bound, time_of
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 # Inside the class, the name `list` is the method.
 Ids: TypeAlias = list[str]
 Traces: TypeAlias = "list[Trace]"
+
+
+TRACE_FIELDS: Final = 6
+"""Position, parent, type, tags, metadata, fields of the kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +108,12 @@ class TraceOperations:
 
         Complexity: O(1) plus O(tags) index entries.
         """
-        packed = pack_kind(kind)
+        bytes_max = self._txn.limits.value_bytes_max
+        packed = pack_kind(kind, bytes_max)
         trace_id = self._txn.new_id() if id is None else id
         key = user_key(trace_id, where="trace id")
         checked = checked_tags(tags)
-        metadata_data = encoded_metadata(metadata)
+        metadata_data = encoded_metadata(metadata, bytes_max)
         view = self._view
         if parent_id is not None and view.get(user_key(parent_id, where="parent id")) is None:
             raise TraceNotFoundError(parent_id)
@@ -123,7 +129,7 @@ class TraceOperations:
     def get(self, trace_id: str) -> Trace | None:
         """Return the trace, or None if there is none with that id. O(1)."""
         data = self._view.get(user_key(trace_id, where="trace id"))
-        return None if data is None else _trace(trace_id, unpack_record(data))
+        return None if data is None else _trace(trace_id, unpack_record(data, TRACE_FIELDS))
 
     def query_by_type(self, trace_type: str | type[Kind], limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
@@ -174,7 +180,7 @@ class TraceOperations:
         """Raise InvariantError unless the index entries are exactly those of the traces. O(n log n)."""
         expected: list[bytes] = []
         for key, data in self._view.scan():
-            position, parent_id, trace_type, tags, _, _ = unpack_record(data)
+            position, parent_id, trace_type, tags, _, _ = unpack_record(data, TRACE_FIELDS)
             expected += trace_index.entries_of(position, key, parent_id, trace_type, tags)
         if [key for key, _ in self._index.scan()] != sorted(expected):
             raise InvariantError(f"run {self._run!r}: the trace index does not agree with the traces")
@@ -187,7 +193,7 @@ class TraceOperations:
         data = self._view.get(key)
         if data is None:
             raise TraceNotFoundError(trace_id)
-        return bytes(unpack_record(data)[0]) + key + b"\x00"
+        return bytes(unpack_record(data, TRACE_FIELDS)[0]) + key + b"\x00"
 
     def _found(self, prefix: bytes, limit: int | None, low: bytes = b"", high: bytes | None = None) -> Traces:
         return at_most(self._each(trace_index.trace_ids(self._index, prefix, low, high)), limit)
@@ -197,11 +203,15 @@ class TraceOperations:
             data = self._view.get(key)
             if data is None:
                 raise InvariantError(f"run {self._run!r}: the index names trace {key!r}, which does not exist")
-            yield _trace(key.decode(), unpack_record(data))
+            yield _trace(key.decode(), unpack_record(data, TRACE_FIELDS))
 
 
 def _trace(trace_id: str, record: tuple[Any, ...]) -> Trace:
     position, parent_id, trace_type, tags, metadata, fields = record
-    kind = unpack_kind(PackedKind(trace_type, fields))
+    try:
+        kind = unpack_kind(PackedKind(trace_type, fields))
+        timestamp = time_of(position)
+    except (TypeError, LookupError, struct.error, InvalidValueError) as error:
+        raise MalformedValueError(f"it is not a trace: {error}") from error
     decoded: Any = decode_value(metadata)
-    return Trace(trace_id, parent_id, trace_type, time_of(position), tags, decoded, kind)
+    return Trace(trace_id, parent_id, trace_type, timestamp, tags, decoded, kind)

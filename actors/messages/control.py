@@ -51,6 +51,10 @@ class Recover(NamedTuple):
     """Client → supervisor: try to rebuild a store that has failed. Answered by nothing, or refused."""
 
 
+class Refresh(NamedTuple):
+    """Client → supervisor: read what the owner has committed since. Answered by the newest version."""
+
+
 class Open(NamedTuple):
     """To the supervisor, once: recover the database and start everybody. Answered by a `Directory`."""
 

@@ -10,16 +10,38 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import Encoded, encode_value
 from inmem.engine.keys import event_key, user_key
+from inmem.engine.limits import VALUE_BYTES_MAX
 from inmem.primitives.events import encoded_events
 from inmem.primitives.index_key import time_bound
 from inmem.primitives.kv import deadline_us, several
 from inmem.primitives.labels import encoded_metadata
 from inmem.primitives.paging import at_most
+from inmem.primitives.runs import checked_error
+from inmem.primitives.trace_kinds import pack_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from inmem.primitives.trace_kinds import Kind, PackedKind
+
 Check: TypeAlias = "Callable[[Any], Any]"
+
+
+class _Accepted:
+    """A request is made before it is known whose it will be: what no store of this process takes is refused at once.
+
+    A store with a smaller limit refuses the rest when the request is carried out.
+    """
+
+    value_bytes_max = VALUE_BYTES_MAX
+
+
+_accepted = _Accepted()
+
+
+def accept_values_up_to(bytes_max: int) -> None:
+    """Let requests hold values of that size: a store has been opened that takes them."""
+    _accepted.value_bytes_max = max(_accepted.value_bytes_max, bytes_max)
 
 
 def optional(check: Check) -> Check:
@@ -45,7 +67,7 @@ def value(where: str = "value") -> Check:
     """Return the check that encodes a value; the caller calls it `where`."""
 
     def encoded(argument: object) -> Encoded:
-        return Encoded(encode_value(argument, where))
+        return Encoded(encode_value(argument, where, _accepted.value_bytes_max))
 
     return encoded
 
@@ -62,7 +84,17 @@ def time_us(where: str) -> Check:
 
 def metadata(argument: object) -> Encoded:
     """Return a metadata dict encoded; None stands for an empty one."""
-    return Encoded(encoded_metadata(argument))
+    return Encoded(encoded_metadata(argument, _accepted.value_bytes_max))
+
+
+def kind(argument: Kind) -> PackedKind:
+    """Return what a trace records, with its fields encoded."""
+    return pack_kind(argument, _accepted.value_bytes_max)
+
+
+def error(argument: str) -> str:
+    """Return the reason for which a run failed."""
+    return checked_error(argument, _accepted.value_bytes_max)
 
 
 def keys(argument: Iterable[str]) -> tuple[str, ...]:
@@ -90,4 +122,4 @@ def sequence(argument: int) -> int:
 
 def events(argument: Iterable[tuple[str, object]]) -> tuple[tuple[str, Encoded], ...]:
     """Return (type, payload) pairs with the payloads encoded."""
-    return tuple([(kind, Encoded(payload)) for kind, payload in encoded_events(argument)])
+    return tuple([(kind, Encoded(payload)) for kind, payload in encoded_events(argument, _accepted.value_bytes_max)])

@@ -6,8 +6,9 @@ raises at the call, and what the caller changes afterwards does not change the r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
+from inmem.engine.codec import Encoded
 from inmem.engine.keys import normalize_run_id
 
 if TYPE_CHECKING:
@@ -24,3 +25,18 @@ class Request:
     def __post_init__(self) -> None:
         for name, convert in self.EDGE.items():
             object.__setattr__(self, name, convert(getattr(self, name)))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the values and names in it: what it keeps in memory while it waits, give or take. O(its fields)."""
+        return sum(_size_bytes(getattr(self, name)) for name in self.EDGE)
+
+
+def _size_bytes(field: object) -> int:
+    if isinstance(field, Encoded):
+        return len(field.data)
+    if isinstance(field, str | bytes):
+        return len(field)
+    if isinstance(field, tuple):
+        return sum(map(_size_bytes, cast("tuple[object, ...]", field)))
+    return 0

@@ -10,7 +10,6 @@ from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.labels import checked_tags
 from inmem.primitives.run_status import status_of
-from inmem.primitives.runs import checked_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,7 +66,7 @@ class FailRun(Request):
     run: str | UUID
     error: str = field(repr=False)
 
-    EDGE: ClassVar = {"run": normalize_run_id, "error": checked_error}
+    EDGE: ClassVar = {"run": normalize_run_id, "error": edge.error}
 
 
 @dataclass(frozen=True, slots=True)

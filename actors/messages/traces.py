@@ -9,7 +9,7 @@ from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.labels import checked_tags
-from inmem.primitives.trace_kinds import pack_kind, trace_type_of
+from inmem.primitives.trace_kinds import trace_type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ class RecordTrace(Request):
 
     EDGE: ClassVar = {
         "run": normalize_run_id,
-        "kind": pack_kind,
+        "kind": edge.kind,
         "id": edge.optional(edge.name("trace id")),
         "parent_id": edge.optional(edge.name("parent id")),
         "tags": checked_tags,

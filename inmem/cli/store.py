@@ -12,14 +12,13 @@ from rich.text import Text
 
 import inmem
 from inmem import CorruptionError
-from inmem.actors.folder_disk import FolderDisk
 from inmem.cli.errors import NO
 from inmem.cli.examples import example
 from inmem.cli.output import counted, print_json, printable, show, size
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, json_option, open_for_reading
-from inmem.engine.verification import verify as verify_files
 from inmem.json_values import result_to_json
+from inmem.verification import verify_folder
 
 if TYPE_CHECKING:
     from inmem import Verification
@@ -78,7 +77,7 @@ def verify(*, database: str, as_json_output: bool) -> None:
         # It cannot be opened; its files can still be read one by one.
         report = None
         with progress("verifying"):
-            files = verify_files(FolderDisk(database, read_only=True))
+            files = verify_folder(database)
     is_valid = report is not None and report.is_valid
     if as_json_output:
         print_json(_verification_as_json(report, files, is_valid=is_valid))

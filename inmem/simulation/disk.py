@@ -25,6 +25,7 @@ It MAY NOT:
 from __future__ import annotations
 
 import errno
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.errors import DiskFullError, StorageError
@@ -33,6 +34,7 @@ from inmem.simulation.faults import SLOW_SYNC_US
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from inmem.engine.ports import Folder
     from inmem.simulation.choices import Chooser
     from inmem.simulation.faults import FaultInjector
 
@@ -141,6 +143,10 @@ class SimulatedDisk:
     def read(self, name: str) -> bytes:
         """Return a file's content."""
         return bytes(self._find(name).data)
+
+    def view(self) -> AbstractContextManager[Folder]:
+        """Return the folder itself: nothing else happens while a simulated process reads it."""
+        return nullcontext(self)
 
     def open(self, name: str) -> SimulatedReadFile:
         """Open a file to read it in pieces."""

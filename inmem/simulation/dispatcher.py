@@ -137,6 +137,10 @@ class StoreDispatcher:
         """Count the messages on their way to a mailbox, or kept there until an actor is behind it."""
         return self._scheduler.depth(self._prefix + mailbox.name) + len(mailbox.stash)
 
+    def backlog(self, mailbox: Mailbox) -> int:
+        """Count the messages on their way to a mailbox."""
+        return self.depth(mailbox)
+
     def close(self, mailbox: Mailbox) -> None:
         """Nothing to let go of."""
 

@@ -33,8 +33,7 @@ STATIC: Final = Path(__file__).parent / "static"
 def show_version(look: Look) -> Response:
     """Say which version there is to see: what the pages ask twice a second to learn whether anything is new. O(1)."""
     look.desk.source.refresh()
-    with look.database() as db:
-        return JSONResponse({"version": db.version})
+    return JSONResponse({"version": look.database.version})
 
 
 PAGES: Final = {

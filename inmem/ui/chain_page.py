@@ -69,7 +69,6 @@ def show_chain(look: Look) -> Response:
 def _verify(look: Look, run: RunFacts, label: int) -> None:
     def verify(progress: Progress) -> ChainVerification:
         progress(0, run.events)
-        with look.database() as db:
-            return db.events.verify_chain(run.run_id, lambda done: progress(done, run.events))
+        return look.database.events.verify_chain(run.run_id, lambda done: progress(done, run.events))
 
     look.desk.jobs.start(("chain", run.run_id), label, verify)

@@ -145,22 +145,20 @@ class Look:
     def snapshot(self, run: str = "runs") -> Generator[Transaction]:
         """Read one snapshot; the accessors mean `run`."""
         self.desk.source.refresh()
-        with self.database() as db, db.begin(run) as txn:
+        with self.database.begin(run) as txn:
             # What the page says to be the state it shows: the oldest that it has read.
             self._version = txn.start_version if self._version is None else min(self._version, txn.start_version)
             yield txn
 
-    @contextmanager
-    def database(self) -> Generator[Database]:
-        """Hold a handle on the database."""
-        with self.desk.source.using() as db:
-            yield db
+    @property
+    def database(self) -> Database:
+        """The handle on the database."""
+        return self.desk.source.database
 
     def render(self, template: str, **facts: Any) -> HTMLResponse:
         """Return a page made from a template."""
-        with self.database() as db:
-            version = db.version if self._version is None else self._version
-            return self.desk.render(template, {"path": db.path, "version": version, **facts})
+        version = self.database.version if self._version is None else self._version
+        return self.desk.render(template, {"path": self.database.path, "version": version, **facts})
 
 
 def link(page: str, **query: object) -> str:

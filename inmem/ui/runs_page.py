@@ -98,16 +98,14 @@ def show_runs(look: Look) -> Response:
 
 def show_unregistered(look: Look) -> Response:
     """Show the runs that hold data and were never registered. Finding them means looking at every table."""
-    with look.database() as db:
-        version = db.version
+    version = look.database.version
     label = look.number("v")
     if label is None:
         return RedirectResponse(link("unregistered", v=version), 303)
 
     def find(progress: Progress) -> list[str]:
         progress(0, 0)
-        with look.database() as db:
-            return db.unregistered_runs()
+        return look.database.unregistered_runs()
 
     job = look.desk.jobs.start("unregistered", label, find)
     found: list[str] = job.result or []

@@ -89,8 +89,7 @@ def show_entry(look: Look) -> Response:
         facts = facts_of(txn)
         row, value = _entry(txn, kind, name)
         version = txn.start_version
-    with look.database() as db:
-        path = None if db.path == MEMORY else db.path
+    path = None if look.database.path == MEMORY else look.database.path
     job = look.desk.jobs.find(("history", run, kind, name))
     if label is not None and path is not None:
         folder = path

@@ -9,7 +9,6 @@ import pytest
 import inmem
 from inmem import CellExistsError, Database, DiskFullError, Event, InmemError, OverloadedError, messages
 from inmem.actors import primitive_actor
-from inmem.engine import transaction as engine_transaction
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, Gate, disk_full, open_on
 from tests.actors.workload import in_parallel
 
@@ -178,7 +177,8 @@ def test_a_full_disk_refuses_the_group_and_not_the_next(db, disk, hold):
     gate = hold(lambda: db.kv.futures.put("run", "opener", 1))
     futures = [db.kv.futures.put("run", f"k{n}", n) for n in range(5)]
     futures.append(db.kv.futures.put("run", "k0", "late"))
-    disk.fail("append", disk_full)
+    # The first append is the mark behind the opener, which may fail unnoticed.
+    disk.fail("append", disk_full, at=2)
     gate.open()
     assert {type(answer(future)) for future in futures} == {DiskFullError}
     assert db.kv.list("run", "k") == []
@@ -225,8 +225,13 @@ def test_a_group_that_loses_first_is_repeated_until_it_wins(db):
     assert [event.sequence for event in db.events.read_range("run", 0, 1000)] == list(range(4 * per_thread))
 
 
-def test_more_than_may_wait_are_refused(db, hold, monkeypatch):
-    monkeypatch.setattr(primitive_actor, "WAITING_REQUESTS_MAX", 10)
+def limit(db, **limits):
+    """Give the actor of the KVStore other limits; opening a database with them is tested in tests/front."""
+    db._client.directory.mailboxes["kv"].mailbox.actor._limits = inmem.Limits(**limits)
+
+
+def test_more_than_may_wait_are_refused(db, hold):
+    limit(db, waiting_requests_max=10)
     gate = hold(lambda: db.kv.futures.put("run", "opener", 1))
     futures = [db.kv.futures.put("run", f"k{n:02}", n) for n in range(15)]
     refusals = [answer(future) for future in futures[10:]]
@@ -252,8 +257,8 @@ def test_a_long_line_is_taken_in_several_groups(db, hold, monkeypatch):
     assert versions == sorted(versions)
 
 
-def test_a_group_too_large_for_one_transaction_is_split(db, hold, monkeypatch):
-    monkeypatch.setattr(engine_transaction, "TRANSACTION_BYTES_MAX", 2500)
+def test_a_group_too_large_for_one_transaction_is_split(db, hold):
+    limit(db, transaction_bytes_max=2500)
     gate = hold(lambda: db.kv.futures.put("run", "opener", 1))
     futures = [db.kv.futures.put("run", f"k{n}", "x" * 900) for n in range(7)]
     futures.insert(3, db.kv.futures.put("run", "giant", "x" * 3000))

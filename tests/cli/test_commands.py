@@ -299,7 +299,8 @@ def test_what_is_no_database_is_wrong_usage(run, tmp_path, name):
         return result.stderr
 
     assert refusal(tmp_path / "none") == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
-    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}\n"
+    no_lock = "the folder has no file LOCK, which every database has"
+    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}: {no_lock}\n"
     assert refusal(tmp_path / "file").endswith(f"{tmp_path / 'file'} is a file; a database is a folder\n")
     assert not (tmp_path / "none").exists()
     assert [path.name for path in (tmp_path / "junk").iterdir()] == ["notes.txt"]

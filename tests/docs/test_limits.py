@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from inmem.actors import options, primitive_actor
+from inmem.actors import options
 from inmem.engine import limits
 
 ROOT = Path(__file__).resolve().parents[2]
 _ROW = re.compile(r"^\| (.+?) \| (.+?) \| `(\w+)` \|$", re.MULTILINE)
 ROWS = {constant: stated for _, stated, constant in _ROW.findall((ROOT / "README.md").read_text(encoding="utf-8"))}
-LIMITS = {name: value for name, value in vars(limits).items() if name.endswith("_MAX") and name != "INT_MAX"}
+_NO_LIMITS_OF_USERS = {"INT_MAX", "FRAME_BYTES_MAX", "_COUNT_MAX"}
+LIMITS = {
+    name: value for name, value in vars(limits).items() if name.endswith("_MAX") and name not in _NO_LIMITS_OF_USERS
+}
 LIMITS["SHARDS_MAX"] = options.SHARDS_MAX
-LIMITS["WAITING_REQUESTS_MAX"] = primitive_actor.WAITING_REQUESTS_MAX
-del LIMITS["FRAME_BYTES_MAX"]
 
 
 def in_words(value: int) -> str:

@@ -6,7 +6,8 @@ from inmem.engine.log_format import SEGMENT_FORMAT, FrameKind, SegmentHeader, en
 from inmem.engine.log_records import CommitRecord, DropRun, TableWrites, encode_commit
 from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState
 from inmem.engine.ports import Disk
-from inmem.engine.recovery import Recovered, recover
+from inmem.engine.recovered_state import Recovered
+from inmem.engine.recovery import recover
 from inmem.engine.snapshot import Snapshot
 
 NOW_US = 1_700_000_000_000_000

@@ -1,6 +1,8 @@
 """A folder in memory: the Disk protocol without faults."""
 
-from inmem.engine.ports import AppendFile, ReadFile
+from contextlib import AbstractContextManager, nullcontext
+
+from inmem.engine.ports import AppendFile, Folder, ReadFile
 
 
 class MemoryFile:
@@ -57,6 +59,9 @@ class MemoryDisk:
     def read(self, name: str) -> bytes:
         return bytes(self.files[name])
 
+    def view(self) -> AbstractContextManager[Folder]:
+        return nullcontext(self)
+
     def open(self, name: str) -> ReadFile:
         return BytesFile(bytes(self.files[name]))
 
@@ -75,6 +80,9 @@ class MemoryDisk:
     def truncate(self, name: str, size: int) -> None:
         del self.files[name][size:]
 
+    def sync(self, name: str) -> None:
+        pass
+
     def sync_names(self) -> None:
         pass
 
@@ -86,19 +94,19 @@ class CountedDisk(MemoryDisk):
     """Notes what is read of it.
 
     Attributes:
-        reads: (name, bytes) of each piece, in order.
+        places: (name, offset, bytes) of each piece, in order.
         open_files: that are open now.
         open_max: at one time.
     """
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         super().__init__(files)
-        self.reads: list[tuple[str, int]] = []
+        self.places: list[tuple[str, int, int]] = []
         self.open_files = 0
         self.open_max = 0
 
     def read(self, name: str) -> bytes:
-        self.reads.append((name, len(self.files[name])))
+        self.places.append((name, 0, len(self.files[name])))
         return super().read(name)
 
     def open(self, name: str) -> ReadFile:
@@ -115,7 +123,7 @@ class CountedFile(BytesFile):
         self._is_open = True
 
     def read_at(self, offset: int, size: int) -> bytes:
-        self._disk.reads.append((self._name, size))
+        self._disk.places.append((self._name, offset, size))
         return super().read_at(offset, size)
 
     def close(self) -> None:

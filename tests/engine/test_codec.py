@@ -561,14 +561,14 @@ def test_malformed_bytes_are_refused_by_both(data):
 
 @pytest.mark.parametrize("data", REFUSED_BY_THE_CHECK.values(), ids=REFUSED_BY_THE_CHECK)
 def test_bytes_of_another_encoder_are_refused_by_the_check(data):
-    with pytest.raises(MalformedValueError, match=r"^byte \d+: "):
+    with pytest.raises(MalformedValueError, match=r"byte \d+: "):
         check_encoded(bytes.fromhex(data))
 
 
 def test_the_check_names_the_byte():
-    with pytest.raises(MalformedValueError, match=r"^byte 5: dict key occurs twice$"):
+    with pytest.raises(MalformedValueError, match=r"byte 5: dict key occurs twice$"):
         check_encoded(bytes.fromhex("93 82 a161 01 a161 02 c0 c0"))
-    with pytest.raises(MalformedValueError, match=r"^byte 2: bytes after the end of the value$"):
+    with pytest.raises(MalformedValueError, match=r"byte 2: bytes after the end of the value$"):
         check_encoded(bytes.fromhex("91 c0 c0"))
 
 

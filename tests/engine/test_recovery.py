@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from immutables import Map
 
-from inmem.engine import recovery as recovery_module
+from inmem.engine import recovered_state, recovery_progress
 from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.errors import (
     CorruptionError,
@@ -22,7 +22,8 @@ from inmem.engine.log_folder import checkpoint_name, segment_name
 from inmem.engine.log_format import SEGMENT_FORMATS, FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log_records import CommitRecord, DropRun, TableWrites
 from inmem.engine.manifest import MANIFEST_NAME, Manifest
-from inmem.engine.recovery import Recovery, TornFile, recover
+from inmem.engine.recovered_state import Recovery
+from inmem.engine.recovery import TornFile, recover
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of
@@ -346,15 +347,15 @@ def test_recovery_holds_no_more_than_the_state_and_a_few_windows():
     pieces = CountedDisk(disk.content())
     recovered, _ = recover(pieces, 1)
     assert recovered.keys == 1
-    read = sum(size for _, size in pieces.reads)
+    read = sum(size for *_, size in pieces.places)
     assert read > 10_000_000
-    assert max(size for _, size in pieces.reads) <= WINDOW_BYTES
+    assert max(size for *_, size in pieces.places) <= WINDOW_BYTES
     assert pieces.open_max <= 2
     assert pieces.open_files == 0
 
 
 def test_progress_is_told_by_bytes(monkeypatch):
-    monkeypatch.setattr(recovery_module, "PROGRESS_BYTES", 1000)
+    monkeypatch.setattr(recovery_progress, "PROGRESS_BYTES", 1000)
     disk = small_database()
     log = LogBuilder(disk, salt=9)
     for _ in range(50):
@@ -369,7 +370,7 @@ def test_progress_is_told_by_bytes(monkeypatch):
     assert [progress.bytes_read for progress in told] == sorted({progress.bytes_read for progress in told})
     assert len(told) == total // 1000 or len(told) == total // 1000 - 1
     assert 0 < told[-1].commits <= 50
-    monkeypatch.setattr(recovery_module, "PROGRESS_BYTES", total + 1)
+    monkeypatch.setattr(recovery_progress, "PROGRESS_BYTES", total + 1)
     told.clear()
     recover(disk, 1, told.append)
     assert not told
@@ -588,7 +589,7 @@ def test_a_stray_number_costs_no_memory():
 
 
 def test_the_newest_outcomes_are_kept_and_say_since_when(monkeypatch):
-    monkeypatch.setattr(recovery_module, "OUTCOMES_MAX", 3)
+    monkeypatch.setattr(recovered_state, "OUTCOMES_MAX", 3)
     recovery = Recovery()
     for version in range(1, 4):
         recovery.apply(version, CommitRecord(version + 100, 0, ()), 7)

@@ -3,9 +3,9 @@
 import pytest
 from immutables import Map
 
-from inmem.engine import transaction as transaction_module
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.keys import Tag
+from inmem.engine.limits import DEFAULT_LIMITS, Limits
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from inmem.engine.table_view import Slice
@@ -17,9 +17,9 @@ PATHS = {ACTIVE: (), VALIDATING: (VALIDATING,), COMMITTED: (VALIDATING, COMMITTE
 ALLOWED = {(ACTIVE, VALIDATING), (ACTIVE, ABORTED), (VALIDATING, COMMITTED), (VALIDATING, ABORTED)}
 
 
-def begin(isolation: Isolation = Isolation.SNAPSHOT) -> Transaction:
+def begin(isolation: Isolation = Isolation.SNAPSHOT, limits: Limits = DEFAULT_LIMITS) -> Transaction:
     table = Table.build({b"k": (2, b"x", 0), b"l": (3, b"y", 0)})
-    return Transaction(7, Snapshot(5, (Map({("r", Tag.KV): table}),)), 1_000, SeededEntropy(), isolation)
+    return Transaction(7, Snapshot(5, (Map({("r", Tag.KV): table}),)), 1_000, SeededEntropy(), isolation, limits)
 
 
 @pytest.mark.parametrize("to_status", TransactionStatus)
@@ -102,9 +102,8 @@ def test_a_snapshot_transaction_does_not_remember_ranges() -> None:
     assert txn.seal().slices[0].scans == ()
 
 
-def test_a_transaction_too_large_for_one_record_stays_active(monkeypatch) -> None:
-    monkeypatch.setattr(transaction_module, "TRANSACTION_BYTES_MAX", 10)
-    txn = begin()
+def test_a_transaction_too_large_for_one_record_stays_active() -> None:
+    txn = begin(limits=Limits(transaction_bytes_max=10))
     view = txn.view("r", Tag.KV)
     view.put(b"12345", b"12345")
     view.delete(b"k")
@@ -112,6 +111,17 @@ def test_a_transaction_too_large_for_one_record_stays_active(monkeypatch) -> Non
         txn.seal()
     view.put(b"12345", b"1234")
     assert txn.seal().slices[0].judged == (b"12345", b"k")
+
+
+def test_a_transaction_that_has_read_too_much_may_not_write() -> None:
+    txn = begin(limits=Limits(transaction_reads_max=2))
+    view = txn.view("r", Tag.KV)
+    for key in (b"k", b"l", b"m"):
+        view.get(key)
+    view.put(b"n", b"1")
+    with pytest.raises(UsageError, match="has read 3 keys, at most 2"):
+        txn.seal()
+    assert txn.status is TransactionStatus.ACTIVE
 
 
 def test_reading_and_deleting_what_is_not_there_leave_nothing_to_commit() -> None:

@@ -16,7 +16,7 @@ import structlog
 
 import inmem
 from inmem.actors.messages.core import Checkpoint
-from inmem.engine import recovery
+from inmem.engine import recovery_progress
 from inmem.engine.frame_reader import WINDOW_BYTES
 from inmem.messages import PutKey
 
@@ -786,7 +786,7 @@ def test_a_long_recovery_tells_how_far_it_is(path, events, monkeypatch):
     with inmem.open(path) as db:
         for number in range(40):
             db.put("run", "k", "v" * 1000 + str(number))
-    monkeypatch.setattr(recovery, "PROGRESS_BYTES", 10_000)
+    monkeypatch.setattr(recovery_progress, "PROGRESS_BYTES", 10_000)
     inmem.open(path).close()
     told = facts(events, "recovering")
     size = (path / "000000000001.wal").stat().st_size
@@ -849,3 +849,41 @@ def test_asking_a_stopped_store_says_so(path):
     with pytest.raises(inmem.DatabaseClosedError):
         db.put("run", "k", 1)
     db.close()
+
+
+@pytest.mark.parametrize("bad", ["x", None, 5])
+def test_only_a_store_can_be_connected_to(bad):
+    with pytest.raises(inmem.UsageError, match=r"ref: must be what inmem\.spawn has returned"):
+        inmem.connect(bad)
+
+
+def test_another_actor_is_no_store():
+    class Other(pykka.ThreadingActor):
+        pass
+
+    other = Other.start()
+    with pytest.raises(inmem.UsageError, match=r"inmem\.spawn"):
+        inmem.connect(other)
+    other.stop()
+
+
+def test_the_error_says_so_when_the_owner_is_this_very_process(path):
+    with inmem.open(path) as db, pytest.raises(inmem.DatabaseLockedError, match="this very process: share the handle"):
+        inmem.open(db.path)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_folder_of_something_else_is_no_database(tmp_path, read_only):
+    (tmp_path / "notes.txt").write_text("not ours")
+    with pytest.raises(inmem.DatabaseNotFoundError, match="the folder has no file LOCK"):
+        inmem.open(tmp_path, create=False, read_only=read_only)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["000000000001.wal", "000000000001.checkpoint"])
+def test_junk_under_our_names_is_refused_and_left_alone(tmp_path, name):
+    (tmp_path / name).write_bytes(b"junk" * 100)
+    for options in ({}, {"read_only": True}):
+        with pytest.raises(inmem.FormatVersionError, match=name):
+            inmem.open(tmp_path, **options)
+    assert (tmp_path / name).read_bytes() == b"junk" * 100

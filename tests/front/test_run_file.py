@@ -372,12 +372,12 @@ def test_an_import_gives_way_to_whoever_was_first(db, other):
     assert steps[0][0] == 0
 
 
-def test_a_run_larger_than_a_transaction_is_refused(db, other, monkeypatch):
+def test_a_run_larger_than_a_transaction_is_refused(db):
     fill(db)
-    monkeypatch.setattr(inmem.engine.transaction, "TRANSACTION_BYTES_MAX", 1000)
-    with pytest.raises(inmem.UsageError, match="at most 1000 are allowed"):
-        other.import_run(io.BytesIO(exported(db)))
-    assert other.version == 0
+    with inmem.open(":memory:", limits=inmem.Limits(transaction_bytes_max=1000)) as other:
+        with pytest.raises(inmem.UsageError, match="at most 1000 are allowed"):
+            other.import_run(io.BytesIO(exported(db)))
+        assert other.version == 0
 
 
 def test_parents_and_children_come_in_any_order(db, other):

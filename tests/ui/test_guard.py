@@ -63,7 +63,7 @@ def test_every_answer_carries_the_rules_for_the_browser(site, address):
 
 
 def test_a_bug_is_a_page_with_the_same_rules(site, monkeypatch):
-    monkeypatch.setattr(site.source, "using", None)
+    monkeypatch.setattr(site.source, "database", None)
     client = TestClient(Guard(site.app, TOKEN, frozenset({HOST})), base_url=BASE, raise_server_exceptions=False)
     answer = client.get(BASE)
     assert answer.status_code == 500

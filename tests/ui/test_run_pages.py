@@ -12,6 +12,7 @@ import inmem
 from inmem import Decision, ErrorTrace, Thought, ToolCall
 from inmem.engine.keys import Tag, event_key
 from inmem.engine.snapshot import Snapshot
+from inmem.primitives.event_chain import EVENT_FIELDS
 from inmem.primitives.record import pack_record, unpack_record
 from inmem.ui.desk import Desk, Look
 from inmem.ui.events_page import PAGE_ROWS as EVENT_ROWS
@@ -193,7 +194,7 @@ def _tamper(db, run, sequence):
     published = db._client.directory.published
     snapshot = published.snapshot
     table = snapshot.table(run, Tag.EVENT)
-    record = list(unpack_record(table.get(event_key(sequence))[1]))
+    record = list(unpack_record(table.get(event_key(sequence))[1], EVENT_FIELDS))
     record[2] += 1
     forged = table.apply([(event_key(sequence), pack_record(tuple(record)), 0)], table.last_version)
     published.snapshot = Snapshot(snapshot.version, (snapshot.roots[0].set((run, Tag.EVENT), forged),))

@@ -157,26 +157,24 @@ def test_what_was_read_stays_good_when_the_folder_cannot_be_read_any_more(tmp_pa
     [log] = [path for path in (tmp_path / "db").iterdir() if path.name.endswith("1.wal")]
     content = log.read_bytes()
     log.write_bytes(content[:70] + bytes([content[70] ^ 1]) + content[71:] + b"x")
-    source.refresh()
-    while source._refreshing is not None:
-        pass
-    with source.using() as held:
-        assert held.events.len("run") == 1
-        log.write_bytes(content)
-        (tmp_path / "db" / "note").write_text("something new", encoding="utf-8")
-        source.refresh()
-        while source._refreshing is not None:
-            pass
-        # The handle that is held is not closed under its user.
-        assert held.events.len("run") == 1
-    with source.using() as renewed:
-        assert renewed is not held
-    with pytest.raises(inmem.DatabaseClosedError):
-        held.events.len("run")
+    refreshed(source)
+    assert source.database.events.len("run") == 1
+    log.write_bytes(content)
+    with inmem.open(tmp_path / "db") as owner:
+        owner.events.append("run", "e", "second")
+    refreshed(source)
+    assert source.database.events.len("run") == 2
     source.close()
     source.refresh()
     with pytest.raises(inmem.DatabaseClosedError):
-        renewed.events.len("run")
+        source.database.events.len("run")
+
+
+def refreshed(source):
+    """Have the source read on, and wait until it has."""
+    source.refresh()
+    while source._refreshing is not None:
+        pass
 
 
 def environment():

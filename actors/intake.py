@@ -1,0 +1,31 @@
+"""How much may wait: the one rule by which a request is taken or refused, at the door of a mailbox and behind it.
+
+Senders that do not wait for answers, through futures or `tell`, can be faster than the store. Whatever waits is held
+in memory, so there is a bound on the number of requests and one on their bytes.
+
+The bytes need no counter: a request is refused if as many of its size as are ahead of it would be too many. Of n
+waiting requests the k-th is then no larger than a k-th of the limit, so that all together hold at most
+1 + 1/2 + ... + 1/n times the limit: a dozen times for the 100,000 requests that may wait, and once if they are alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inmem.engine.errors import OverloadedError
+
+if TYPE_CHECKING:
+    from inmem.actors.messages.request import Request
+    from inmem.engine.limits import Limits
+
+FEW = 16
+"""So few requests are not worth weighing: with values of the default limit they are just what may wait."""
+
+
+def refusal_of(name: str, request: Request, ahead: int, limits: Limits) -> OverloadedError | None:
+    """Return the error for a request that must not wait behind `ahead` others in `name`; None if it may. O(1)."""
+    if ahead >= limits.waiting_requests_max:
+        return OverloadedError(name, limits.waiting_requests_max, "requests")
+    if ahead > FEW and ahead * request.size_bytes > limits.waiting_bytes_max:
+        return OverloadedError(name, limits.waiting_bytes_max, "bytes")
+    return None

@@ -1,0 +1,275 @@
+"""Reading beside the owner: a consistent prefix of its commits, moved forward by `refresh`."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import inmem
+from inmem.engine.log_folder import segment_name
+from inmem.engine.log_format import FRAME_HEADER_BYTES
+
+ROOT = Path(__file__).parents[2]
+FAILSAFE_S = 60
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "db"
+
+
+@pytest.fixture
+def both(path):
+    """An owner and a reader in one process; what is between them is the folder alone."""
+    with inmem.open(path, durability="never") as owner:
+        owner.put("run", "k", 1)
+        with inmem.open(path, read_only=True) as reader:
+            yield owner, reader
+
+
+def test_a_refresh_shows_what_was_committed_since(both):
+    owner, reader = both
+    assert reader.refresh() == 1
+    owner.put("run", "k", 2)
+    owner.events.append("run", "type")
+    assert (reader.get("run", "k"), reader.version) == (1, 1)
+    assert reader.refresh() == 3 == reader.version
+    assert (reader.get("run", "k"), reader.events.len("run")) == (2, 1)
+    with reader.begin("run") as txn:
+        assert (txn.start_version, txn.get("k")) == (3, 2)
+    assert reader.stats().keys == owner.stats().keys
+    assert reader.verify().is_valid
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+@pytest.mark.parametrize("shards", [1, 3])
+def test_every_primitive_moves_on(path, shards, dispatcher):
+    with (
+        inmem.open(path, durability="never") as owner,
+        inmem.open(path, read_only=True, shards=shards, dispatcher=dispatcher) as reader,
+    ):
+        assert reader.refresh() == 0
+        run = owner.begin_run(tags=["tag"])
+        owner.cells.init(run, "phase", "first")
+        owner.traces.record(run, inmem.Thought("hm"))
+        gone = owner.begin_run()
+        owner.put(gone, "k", 1)
+        reader.refresh()
+        assert reader.runs.query_runs(tags=["tag"])[0].run_id == run
+        assert reader.get(gone, "k") == 1
+        owner.runs.delete_run(gone)
+        owner.cells.set(run, "phase", "second")
+        reader.refresh()
+        assert reader.cells.read(run, "phase").value == "second"
+        assert reader.traces.count(run) == 1
+        assert (reader.get(gone, "k"), reader.runs.get_run(gone)) == (None, None)
+
+
+def test_what_has_begun_before_a_refresh_stays_as_it_was(both):
+    owner, reader = both
+    txn = reader.begin("run")
+    keys = txn.scan()
+    owner.put("run", "k", 2)
+    owner.put("run", "l", 2)
+    reader.refresh()
+    assert txn.get("k") == 1
+    assert list(keys) == [("k", 1)]
+    assert txn.commit() == 1
+    assert reader.get("run", "k") == 2
+
+
+def test_a_refresh_after_a_checkpoint_reads_anew(both):
+    owner, reader = both
+    for number in range(3):
+        owner.put("run", "k", number)
+        owner.checkpoint()
+        owner.put("run", "l", number)
+        reader.refresh()
+        assert (reader.get("run", "k"), reader.get("run", "l"), reader.version) == (number, number, owner.version)
+
+
+def test_a_refresh_goes_on_from_one_owner_to_the_next(path):
+    with inmem.open(path) as owner:
+        owner.put("run", "k", 1)
+        reader = inmem.open(path, read_only=True)
+    with reader:
+        assert reader.refresh() == 1
+        with inmem.open(path) as owner:
+            owner.put("run", "k", 2)
+            assert reader.refresh() == owner.version
+            assert reader.get("run", "k") == 2
+
+
+def test_a_connected_handle_refreshes_its_store(path):
+    with inmem.open(path) as owner:
+        owner.put("run", "k", 1)
+        store = inmem.spawn(path, read_only=True)
+        reader, other = inmem.connect(store), inmem.connect(store)
+        owner.put("run", "k", 2)
+        assert reader.refresh() == 2
+        assert other.get("run", "k") == 2
+        store.stop()
+        with pytest.raises(inmem.DatabaseClosedError):
+            reader.refresh()
+
+
+@pytest.mark.parametrize("where", [":memory:", "db"])
+def test_the_owner_is_always_up_to_date(tmp_path, where):
+    with inmem.open(where if where == ":memory:" else tmp_path / where) as db:
+        assert db.refresh() == 0
+        db.put("run", "k", 1)
+        assert db.refresh() == 1 == db.version
+
+
+def test_the_clock_of_a_reader_is_never_behind_what_it_shows(both):
+    """An event of the owner's must not lie in the reader's future: deadlines are judged by the same time."""
+    owner, reader = both
+    floor = owner._client.directory.clock
+    floor.floor_us += 3_600_000_000
+    owner.put("run", "k", 2)
+    reader.refresh()
+    assert reader._client.directory.clock.now_us() >= floor.floor_us - 1_000_000
+
+
+def test_a_reader_does_not_try_to_reap(both):
+    """It could only be refused, again and again."""
+    owner, _ = both
+    owner.put("run", "short", 1, ttl=60)
+    with inmem.open(owner.path, read_only=True) as reader:
+        reaper = reader._client.directory.mailboxes["reaper"].mailbox.actor
+        assert reader.get("run", "short") == 1
+        assert not reaper._expiring
+        assert not reaper._timer_runs
+
+
+def test_an_outcome_that_was_read_since_is_known(both):
+    owner, reader = both
+    salt = owner._client.directory.supervisor.mailbox.actor._core.salt
+    txn = owner.begin("run")
+    txn.put("k", 2)
+    token = f"{salt:016x}-{txn.id}-{txn.start_version}"
+    with pytest.raises(inmem.ReadOnlyError, match="may still commit"):
+        reader.outcome(token)
+    txn.commit()
+    reader.refresh()
+    assert reader.outcome(token) == "committed"
+
+
+def test_damage_is_refused_and_the_reader_goes_on_showing_what_it_did(both, path):
+    owner, reader = both
+    segment = path / segment_name(1)
+    owner.put("run", "k", 2)
+    owner.flush()
+    end = segment.stat().st_size
+    owner.put("run", "k", 3)
+    sound = segment.read_bytes()
+    data = bytearray(sound)
+    # Behind the commit stands the mark of the flush.
+    data[end - FRAME_HEADER_BYTES - 1] ^= 1
+    segment.write_bytes(data)
+    with pytest.raises(inmem.CorruptionError):
+        reader.refresh()
+    assert (reader.get("run", "k"), reader.version) == (1, 1)
+    segment.write_bytes(sound)
+    assert reader.refresh() == 3
+
+
+def test_many_threads_may_refresh_and_read_at_once(both):
+    owner, reader = both
+    done = threading.Event()
+    finished = []
+
+    def follow():
+        last = 0
+        while not done.is_set():
+            version = reader.refresh()
+            with reader.begin("run") as txn:
+                assert txn.get("k") == txn.get("l")
+                assert txn.start_version >= version >= last
+            last = version
+        finished.append(last)
+
+    threads = [threading.Thread(target=follow) for _ in range(3)]
+    with owner.begin("run") as txn:
+        txn.put("k", 0)
+        txn.put("l", 0)
+    reader.refresh()
+    for thread in threads:
+        thread.start()
+    for number in range(100):
+        with owner.begin("run") as txn:
+            txn.put("k", number)
+            txn.put("l", number)
+    done.set()
+    for thread in threads:
+        thread.join(FAILSAFE_S)
+    assert len(finished) == len(threads)
+    assert reader.refresh() == owner.version
+
+
+# The owner is another process, which commits and checkpoints without pause.
+
+
+@pytest.fixture
+def busy_owner(path):
+    command = [sys.executable, "-m", "tests.crash.busy_owner", str(path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait(FAILSAFE_S)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def whole_number(reader):
+    """Return the number of the last commit that the reader shows, after making sure that it shows all of it."""
+    with reader.begin("run") as txn:
+        number = txn.get("a")
+        head = txn.events.head()
+        assert number == head.payload == head.sequence == txn.on("other").kv.get("a")
+        assert txn.start_version == number + 1
+    return number
+
+
+@pytest.mark.parametrize("ending", ["close", "kill"])
+def test_beside_an_owner_that_never_rests(path, busy_owner, ending):
+    numbers = []
+    with inmem.open(path, read_only=True) as reader:
+        while len(numbers) < 300 or numbers[-1] < 100:
+            version = reader.refresh()
+            numbers.append(whole_number(reader))
+            assert version == numbers[-1] + 1
+        assert reader.verify().is_valid
+        busy_owner.communicate(ending.encode() if ending == "kill" else b"", FAILSAFE_S)
+        assert busy_owner.returncode == (-signal.SIGKILL if ending == "kill" else 0)
+        reader.refresh()
+        numbers.append(whole_number(reader))
+    assert numbers == sorted(numbers)
+    with inmem.open(path) as db:
+        assert whole_number(db) == numbers[-1]
+        assert db.verify().is_valid
+
+
+def test_opening_beside_an_owner_that_never_rests(path, busy_owner):
+    numbers = [0]
+    while len(numbers) < 100 or numbers[-1] < 100:
+        with inmem.open(path, read_only=True) as reader:
+            numbers.append(whole_number(reader))
+    assert numbers == sorted(numbers)
+    assert busy_owner.poll() is None
+
+
+def test_commands_look_at_a_store_that_is_in_use(path, busy_owner):
+    pytest.importorskip("click", reason="the command line is the extra [cli]")
+    for name, *arguments in (["verify"], ["stat", "--json"], ["events", "run", "--json"], ["get", "run", "a"]):
+        result = subprocess.run(
+            [sys.executable, "-m", "inmem", name, str(path), *arguments], capture_output=True, text=True, check=False
+        )
+        assert (result.returncode, result.stderr) == (0, "")
+    assert busy_owner.poll() is None
