@@ -124,6 +124,7 @@ def start_core(
             number,
             coordinator=coordinator_ref,
             disk=mailboxes.disk.ref,
+            folder=disk,
             clock=clock,
             durability=options.durability,
             sync_interval_s=options.sync_interval,

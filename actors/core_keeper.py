@@ -21,7 +21,8 @@ from inmem.engine.errors import (
     TransactionAbortedError,
 )
 from inmem.engine.outcomes import Outcomes
-from inmem.engine.recovery import Recovered, recover
+from inmem.engine.recovered_state import Recovered
+from inmem.engine.recovery import recover
 from inmem.engine.retained_commits import RetainedCommits
 from inmem.engine.snapshot import Snapshot
 

@@ -14,7 +14,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING, TypeVar
 
-from inmem.actors.folder_view import FolderView, read_from
+from inmem.actors.folder_view import FolderView, PiecewiseFile
 from inmem.engine.errors import (
     DatabaseLockedError,
     DatabaseNotFoundError,
@@ -23,6 +23,7 @@ from inmem.engine.errors import (
     ReadOnlyError,
     StorageError,
 )
+from inmem.engine.log_folder import FolderContents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +110,7 @@ class FolderDisk:
         self._path = path
         self._read_only = read_only
         self._lock = -1
+        self._folder_lock = -1
         if not os.path.isdir(path):
             if os.path.lexists(path):
                 raise StorageError(f"{path} is a file; a database is a folder")
@@ -116,7 +118,10 @@ class FolderDisk:
                 raise DatabaseNotFoundError(path)
             self._guard(lambda: _make_folders(os.path.abspath(path)))
         if read_only:
-            if not os.path.exists(self._join(LOCK_NAME)):
+            # Whoever deletes LOCK has still left a database.
+            names = self.names()
+            contents = FolderContents.of(names)
+            if LOCK_NAME not in names and not contents.segments and not contents.checkpoints:
                 raise DatabaseNotFoundError(path, _NO_LOCK)
         else:
             self._acquire(create=create)
@@ -131,17 +136,26 @@ class FolderDisk:
         """Return the names in the folder, sorted."""
         return sorted(self._guard(lambda: os.listdir(self._path)))
 
-    def read(self, name: str, offset: int = 0) -> bytes:
-        """Return the content of a file from `offset` on."""
-        return self._guard(lambda: _with_descriptor(self._join(name), os.O_RDONLY, lambda fd: read_from(fd, offset)))
+    def read(self, name: str) -> bytes:
+        """Return the whole content of a file that is known to be small."""
+        file = self.open(name)
+        try:
+            return file.read_at(0, file.size)
+        finally:
+            file.close()
 
     def view(self) -> FolderView:
-        """Return the segments and checkpoints there are now; they can be read whoever removes them meanwhile.
+        """Return the files of the log as they are now; they can be read whoever removes them meanwhile.
 
         Raises:
             StorageError: they cannot be opened.
         """
         return self._guard(lambda: FolderView(self._path))
+
+    def open(self, name: str) -> PiecewiseFile:
+        """Open a file to read it in pieces."""
+        path = self._join(name)
+        return PiecewiseFile(path, self._guard(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
 
     def create(self, name: str) -> LogFile:
         """Create a file that must not exist yet."""
@@ -170,17 +184,21 @@ class FolderDisk:
         self._guard(lambda: _sync_folder(self._path))
 
     def close(self) -> None:
-        """Give up the ownership. The LOCK file stays: unlinking it would let two owners lock different files."""
-        if self._lock >= 0:
-            # Closing the descriptor would not be enough: a forked child may hold a copy of it.
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-            self.abandon()
+        """Give up the locks. The LOCK file stays: unlinking it would let two owners lock different files."""
+        for descriptor in (self._lock, self._folder_lock):
+            if descriptor >= 0:
+                # Closing the descriptor would not be enough: a forked child may hold a copy of it.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        self.abandon()
 
     def abandon(self) -> None:
-        """Close this process's copy of the lock, without unlocking what another process owns."""
+        """Close this process's copies of the locks, without unlocking what another process owns."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+        if self._folder_lock >= 0:
+            os.close(self._folder_lock)
+            self._folder_lock = -1
 
     def _join(self, name: str) -> str:
         if os.sep in name or name in {"", ".", ".."}:
@@ -212,10 +230,34 @@ class FolderDisk:
                     raise DatabaseLockedError(self._path, owner, _OPEN_HERE) from None
                 raise DatabaseLockedError(self._path, owner) from None
             raise storage_error(error, self._path) from error
+        self._lock_folder(fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
             # A note for people. A disk too full for it must not keep anybody from opening the database.
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, _this_process().encode(), 0)
+
+    def keep_owners_away(self) -> None:
+        """Let nobody own the folder while this object reads it, without changing anything in it.
+
+        Raises:
+            DatabaseLockedError: somebody owns it.
+        """
+        self._lock_folder(fcntl.LOCK_SH)
+
+    def _lock_folder(self, kind: int) -> None:
+        """Lock the folder itself as well: LOCK can be deleted while it is held, and then anybody could lock a new one.
+
+        File systems that lock no folders, such as NFS, are left with LOCK alone.
+        """
+        self._folder_lock = self._guard(lambda: os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        try:
+            fcntl.flock(self._folder_lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.abandon()
+            raise DatabaseLockedError(self._path, "a process that holds the folder, though not its LOCK file") from None
+        except OSError:
+            os.close(self._folder_lock)
+            self._folder_lock = -1
 
 
 def _this_process() -> str:

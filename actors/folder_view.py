@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from inmem.engine.errors import StorageError
 from inmem.engine.log_folder import FolderContents, checkpoint_name, segment_name
+from inmem.engine.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -16,11 +17,56 @@ VIEW_ATTEMPTS = 1_000
 """How often the folder is listed anew because it changed between two looks. Opening its files takes far less time than
 any checkpoint, so that one change is rare and two in a row are rarer."""
 
-_PIECE_BYTES = 1 << 24
+
+class PiecewiseFile:
+    """One file that is only read. See `inmem.engine.ports.ReadFile` for the contract.
+
+    Args:
+        path: for messages.
+        descriptor: is this object's from now on.
+    """
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    @property
+    def size(self) -> int:
+        """Bytes in it when it was opened."""
+        return self._size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on.
+
+        Raises:
+            StorageError: the operating system refused, or somebody has cut the file meanwhile.
+        """
+        try:
+            data = os.pread(self._descriptor, size, offset)
+            while len(data) < size:
+                # One call returns at most two gigabytes.
+                more = os.pread(self._descriptor, size - len(data), offset + len(data))
+                if not more:
+                    raise StorageError(f"{self._path}: it became shorter while it was read")
+                data += more
+        except OSError as error:
+            raise StorageError(f"{self._path}: {error.strerror}") from error
+        return data
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        # A reader that was given up half-way does not come to its end.
+        self.close()
 
 
 class FolderView:
-    """The segments and checkpoints of a folder, all opened at one moment. A context manager; its end closes them.
+    """The segments, checkpoints and manifest of a folder, all opened at one moment. A context manager.
 
     A checkpoint may come and take segments away while somebody reads: what was opened stays readable.
 
@@ -38,7 +84,8 @@ class FolderView:
         for _ in range(VIEW_ATTEMPTS):
             names = _names_of_data(path)
             try:
-                for name in names:
+                # The manifest sorts behind the numbers and is wanted first: it may name no segment that is not here.
+                for name in reversed(names):
                     self._descriptors[name] = os.open(os.path.join(path, name), os.O_RDONLY | os.O_CLOEXEC)
                 if _names_of_data(path) == names:
                     return
@@ -57,19 +104,32 @@ class FolderView:
         return self._path
 
     def names(self) -> list[str]:
-        """Return the names of the segments and checkpoints, sorted."""
+        """Return the names of the files that were opened, sorted."""
         return sorted(self._descriptors)
 
-    def read(self, name: str, offset: int = 0) -> bytes:
-        """Return the content of a file from `offset` on, as far as it has been written by now.
+    def read(self, name: str) -> bytes:
+        """Return the content of a small file, as far as it has been written by now.
 
         Raises:
             StorageError: it cannot be read.
         """
+        file = self.open(name)
         try:
-            return read_from(self._descriptors[name], offset)
+            return file.read_at(0, file.size)
+        finally:
+            file.close()
+
+    def open(self, name: str) -> PiecewiseFile:
+        """Return a file as far as it has been written by now, to be read in pieces.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        path = f"{self._path}/{name}"
+        try:
+            return PiecewiseFile(path, os.dup(self._descriptors[name]))
         except OSError as error:
-            raise StorageError(f"{self._path}/{name}: {error.strerror}") from error
+            raise StorageError(f"{path}: {error.strerror}") from error
 
     def close(self) -> None:
         """Close the files."""
@@ -85,19 +145,8 @@ class FolderView:
         self.close()
 
 
-def read_from(descriptor: int, offset: int) -> bytes:
-    """Return what a file holds from `offset` on."""
-    pieces: list[bytes] = []
-    # No more is asked for than is there: the room for it is taken in advance.
-    while (left := os.fstat(descriptor).st_size - offset) > 0:
-        piece = os.pread(descriptor, min(left, _PIECE_BYTES), offset)
-        if not piece:
-            break
-        pieces.append(piece)
-        offset += len(piece)
-    return b"".join(pieces)
-
-
 def _names_of_data(path: str) -> list[str]:
-    contents = FolderContents.of(os.listdir(path))
-    return [*map(checkpoint_name, contents.checkpoints), *map(segment_name, contents.segments)]
+    names = os.listdir(path)
+    contents = FolderContents.of(names)
+    manifest = [MANIFEST_NAME] if MANIFEST_NAME in names else []
+    return [*map(checkpoint_name, contents.checkpoints), *map(segment_name, contents.segments), *manifest]

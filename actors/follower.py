@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.actors.event_log import QuietLogger
-from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
+from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.following import Bookmark, read_on
 from inmem.engine.recovery import recover
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from inmem.engine.ports import Disk
-    from inmem.engine.recovery import Recovered
+    from inmem.engine.recovered_state import Recovered
     from inmem.engine.retained_commits import RetainedCommits
 
 READ_ATTEMPTS = 50
@@ -62,7 +62,8 @@ class Follower:
             names = self._disk.names()
             try:
                 return self._recover()
-            except (CorruptionError, FormatVersionError):
+            except StorageError:
+                # Damaged, or written while it was read.
                 if self._disk.names() == names:
                     break
         return self._recover()
@@ -77,7 +78,7 @@ class Follower:
             try:
                 with self._disk.view() as folder:
                     progress = read_on(folder, self._bookmark, self._snapshot)
-            except (CorruptionError, FormatVersionError) as error:
+            except StorageError as error:
                 # Either it is damaged, and reading it all will say so, or it has just been rewritten.
                 log.info("read_anew", error=str(error))
                 progress = None

@@ -8,6 +8,7 @@ from inmem.actors.actor import StoreActor
 from inmem.actors.messages.core import SegmentRefused, SegmentStarted, StartSegment, Sync, Synced
 from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.log_folder import TEMPORARY_SUFFIX, segment_name
+from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef
@@ -51,7 +52,7 @@ class LogDisk(StoreActor):
 
 
 def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> AppendFile:
-    """Create a segment durably: content first, then its name.
+    """Create a segment durably: content first, then its name, then the manifest that tells of it.
 
     Args:
         disk: the folder.
@@ -76,6 +77,8 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
         if first_name != name:
             disk.rename(first_name, name)
         disk.sync_names()
+        opened = Manifest(ManifestState.OPEN, header.number, header.salt, 0, header.base_version, header.created_at_us)
+        _prepare_manifest(disk, opened)
     except BaseException as error:
         file.close()
         try:
@@ -84,4 +87,36 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
         except StorageError as second:
             raise OSError(f"{name} could not be created ({error}), nor removed again: {second}") from error
         raise
+    try:
+        _install_manifest(disk)
+    except StorageError as error:
+        file.close()
+        raise OSError(f"nobody knows whether the manifest names {name} now: {error}") from error
     return file
+
+
+def write_manifest(disk: Disk, manifest: Manifest) -> None:
+    """Replace the manifest, durably.
+
+    Raises:
+        StorageError, OSError: it is the old one or the new one.
+    """
+    _prepare_manifest(disk, manifest)
+    _install_manifest(disk)
+
+
+def _prepare_manifest(disk: Disk, manifest: Manifest) -> None:
+    temporary = MANIFEST_NAME + TEMPORARY_SUFFIX
+    if temporary in disk.names():
+        disk.remove(temporary)
+    file = disk.create(temporary)
+    try:
+        file.append(manifest.encode())
+        file.sync()
+    finally:
+        file.close()
+
+
+def _install_manifest(disk: Disk) -> None:
+    disk.rename(MANIFEST_NAME + TEMPORARY_SUFFIX, MANIFEST_NAME)
+    disk.sync_names()

@@ -10,30 +10,51 @@ from typing import TYPE_CHECKING
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.log_disk import create_segment
 from inmem.engine.file_header import HEADER_BYTES
-from inmem.engine.log_folder import path_of, read_segment, segment_name, torn_name
-from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame, read_frames
+from inmem.engine.frame_reader import WINDOW_BYTES, read_frames
+from inmem.engine.log_folder import open_segment, path_of, segment_name, torn_name
+from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
 from inmem.engine.recovery import recover
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from inmem.engine.ports import Disk
-    from inmem.engine.recovery import LogPosition, Recovered
+    from inmem.engine.ports import Clock, Disk
+    from inmem.engine.recovered_state import Recovered
+    from inmem.engine.recovery import LogPosition, TornFile
+    from inmem.engine.recovery_progress import RecoveryProgress
 
 log = QuietLogger("inmem.recovery")
 
 
-def open_log(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
+def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosition]:
     """Recover a database that nobody has open, and tidy up behind whoever had it last.
 
     What an interrupted write left is kept aside under a name of its own and cut off; superfluous files are removed;
     the last segment is made durable, since the next one will vouch for it. Interrupted anywhere, it can be done again.
 
+    Args:
+        disk: the folder.
+        shards: how many roots to split the state into.
+        clock: for the speed that the log tells of.
+
     Raises:
         CorruptionError, FormatVersionError: the files were left untouched.
         StorageError: the operating system refused.
     """
-    recovered, position = recover(disk, shards)
+    started_s = clock.monotonic_s()
+
+    def tell(progress: RecoveryProgress) -> None:
+        elapsed_s = max(clock.monotonic_s() - started_s, 1e-6)
+        log.info(
+            "recovering",
+            path=disk.path,
+            bytes_read=progress.bytes_read,
+            bytes_total=progress.bytes_total,
+            commits=progress.commits,
+            commits_per_s=round(progress.commits / elapsed_s),
+        )
+
+    recovered, position = recover(disk, shards, tell)
     _set_torn_creation_aside(disk, position)
     for torn in position.torn:
         log.warning("torn_tail", file=torn.name, offset=torn.offset, bytes=torn.size, reason=torn.reason)
@@ -42,12 +63,7 @@ def open_log(disk: Disk, shards: int) -> tuple[Recovered, LogPosition]:
         aside = torn_name(torn.name, torn.offset)
         if aside in disk.names():
             disk.remove(aside)
-        file = disk.create(aside)
-        try:
-            file.append(disk.read(torn.name)[torn.offset :])
-            file.sync()
-        finally:
-            file.close()
+        _copy(disk, torn, aside)
         disk.sync_names()
         disk.truncate(torn.name, torn.offset)
     for damaged in position.damaged:
@@ -80,16 +96,24 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
     _set_torn_creation_aside(disk, position)
     if position.segment == 0:
         return position
-    last = read_segment(disk, position.segment, is_last=False)
+    # The manifest may not know the segment yet, but recovery has read it.
+    last = open_segment(disk, position.segment, is_last=False)
     if last.header is None:
         return position
     path = path_of(disk, last.name)
-    reader = read_frames(last.data[: position.end], last.header, path, None)
-    frames = list(reader)
-    durable_end = max(reader.synced, HEADER_BYTES)
-    carried = [frame for frame in frames if frame.offset >= durable_end and frame.kind == FrameKind.COMMIT]
+    try:
+        reader = read_frames(last.file, last.header, path, position.end)
+        for _ in reader:
+            pass
+        durable_end = max(reader.synced, HEADER_BYTES)
+        # Read once more, so that no more is held than what has to be written.
+        again = read_frames(last.file, last.header, path, position.end)
+        carried = [frame for frame in again if frame.offset >= durable_end and frame.kind == FrameKind.COMMIT]
+    finally:
+        last.file.close()
     if not carried:
-        return position
+        # Behind the mark there can be marks, which need not be durable: they must not be counted.
+        return replace(position, end=durable_end)
     number = position.segment + 1
     base_version = carried[0].version - 1
     header = SegmentHeader(number, last.header.salt, base_version, durable_end, base_version, now_us)
@@ -100,6 +124,19 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
     file.close()
     log.warning("tail_rewritten", segment=number, commits=len(carried), file=last.name, offset=durable_end)
     return replace(position, segment=number, end=file.size, version=carried[-1].version, torn=())
+
+
+def _copy(disk: Disk, torn: TornFile, aside: str) -> None:
+    """Copy what was torn, which may be long, to a file of its own; durable but for its name."""
+    source = disk.open(torn.name)
+    file = disk.create(aside)
+    try:
+        for at in range(torn.offset, source.size, WINDOW_BYTES):
+            file.append(source.read_at(at, min(WINDOW_BYTES, source.size - at)))
+        file.sync()
+    finally:
+        file.close()
+        source.close()
 
 
 def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:

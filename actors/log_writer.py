@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from inmem.actors.actor import LATER, Owed, StoreActor
 from inmem.actors.event_log import QuietLogger
+from inmem.actors.log_disk import write_manifest
 from inmem.actors.messages.core import (
     Append,
     Appended,
@@ -31,12 +32,13 @@ from inmem.actors.messages.core import (
 from inmem.engine.errors import DatabaseClosedError, InvariantError, StorageError
 from inmem.engine.group_commit import Durability, GroupCommit
 from inmem.engine.log_format import SegmentHeader
-from inmem.engine.recovery import OUTCOMES_MAX
+from inmem.engine.manifest import Manifest, ManifestState
+from inmem.engine.recovered_state import OUTCOMES_MAX
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef
     from inmem.engine.errors import InmemError
-    from inmem.engine.ports import AppendFile, Clock
+    from inmem.engine.ports import AppendFile, Clock, Disk
     from inmem.engine.recovery import LogPosition
 
 SLOW_SYNC_S = 0.5
@@ -54,6 +56,7 @@ class LogWriter(StoreActor):
         core: the core it belongs to.
         coordinator: gets the answers of step 4.
         disk: the log disk actor.
+        folder: the database's folder, in which a clean close is noted.
         clock: dates new segments.
         durability: the mode.
         sync_interval_s: pause between syncs in the `interval` mode.
@@ -70,6 +73,7 @@ class LogWriter(StoreActor):
         *,
         coordinator: MailboxRef,
         disk: MailboxRef,
+        folder: Disk,
         clock: Clock,
         durability: Durability,
         sync_interval_s: float,
@@ -80,6 +84,7 @@ class LogWriter(StoreActor):
         super().__init__(mailbox, supervisor, core)
         self._coordinator = coordinator
         self._disk = disk
+        self._folder = folder
         self._clock = clock
         self._sync_interval_s = sync_interval_s if durability is Durability.INTERVAL else None
         self._salt = salt
@@ -155,6 +160,15 @@ class LogWriter(StoreActor):
         if self._sync_interval_s is not None and not self._timer_runs:
             self._timer_runs = True
             self.mailbox.dispatcher.post_later(self._sync_interval_s, self.mailbox, SyncDue(self.core))
+
+    def mark(self, data: bytes) -> bool:
+        """Append a mark; a disk too full for it keeps nobody from anything."""
+        try:
+            self._open_file().append(data)
+        except StorageError as error:
+            log.warning("sync_mark_missing", error=str(error))
+            return False
+        return True
 
     def sync(self) -> None:
         """Have the log disk sync the segment."""
@@ -245,14 +259,25 @@ class LogWriter(StoreActor):
             self._group.synced_for_close()
         frame = self._group.close_frame()
         if frame is not None:
-            file = self._open_file()
-            try:
-                file.append(frame)
-            except StorageError as error:
-                # Without the mark the next opening looks for a torn tail; nobody was promised more.
-                log.warning("close_mark_missing", error=str(error))
-            file.sync()
+            self._note_close(frame)
         self.release()
+
+    def _note_close(self, frame: bytes) -> None:
+        """Mark the clean close. Without the marks the next opening looks for a torn tail; nobody was promised more."""
+        file = self._open_file()
+        number, end = self._group.position
+        version, now_us = self._group.version, self._clock.now_us()
+        closed = Manifest(ManifestState.CLOSED, number, self._salt, end + len(frame), version, now_us)
+        try:
+            file.append(frame)
+        except StorageError as error:
+            log.warning("close_mark_missing", error=str(error))
+            return
+        file.sync()
+        try:
+            write_manifest(self._folder, closed)
+        except (StorageError, OSError) as error:
+            log.warning("close_mark_missing", error=str(error))
 
     def release(self) -> None:
         """Let go of the segment. The supervisor does it for a core that has halted, when nobody syncs it any more."""

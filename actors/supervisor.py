@@ -70,7 +70,7 @@ from inmem.engine.errors import (
     UsageError,
 )
 from inmem.engine.group_commit import Durability
-from inmem.engine.recovery import Recovered
+from inmem.engine.recovered_state import Recovered
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ class Supervisor(StoreActor):
         try:
             with paused_collection():
                 if not self._options.read_only:
-                    return open_log(disk, shards)
+                    return open_log(disk, shards, self._system_clock)
                 self._follower = Follower(disk, shards)
                 return self._follower.open(), None
         except OSError as error:

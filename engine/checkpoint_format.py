@@ -33,11 +33,13 @@ import msgpack  # type: ignore[import-untyped]
 
 from inmem.engine.errors import CorruptionError, InvariantError
 from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header
+from inmem.engine.limits import FRAME_BYTES_MAX
 from inmem.engine.log_records import check_table_id, unpack_untrusted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from inmem.engine.ports import ReadFile
     from inmem.engine.snapshot import Snapshot
     from inmem.engine.table import Entry
 
@@ -46,6 +48,9 @@ CHECKPOINT_FORMAT: Final = 1
 
 BLOCK_BYTES: Final = 32 * 1024
 """A block is ended by the entry that makes it this long. Between two blocks other threads get at the interpreter."""
+
+BLOCK_BYTES_MAX: Final = BLOCK_BYTES + FRAME_BYTES_MAX
+"""A block ends with the entry that makes it long enough, and no entry is larger than a commit."""
 
 _ENTRIES: Final = 1
 _OUTCOMES: Final = 2
@@ -88,13 +93,13 @@ class CheckpointHeader:
 
     @classmethod
     def decode(cls, data: bytes, path: str) -> CheckpointHeader:
-        """Return the header of the checkpoint file `data`.
+        """Return the header of a checkpoint of which `data` is at least the first 64 bytes, or all.
 
         Raises:
             FormatVersionError: not a checkpoint, or one of a newer format.
             CorruptionError: the header is damaged.
         """
-        return cls(*decode_header(data, path, CHECKPOINT_MAGIC, CHECKPOINT_FORMAT))
+        return cls(*decode_header(data, path, CHECKPOINT_MAGIC, (CHECKPOINT_FORMAT,))[1])
 
 
 def encode_checkpoint(header: CheckpointHeader, snapshot: Snapshot, outcomes: Outcomes) -> Iterator[bytes]:
@@ -157,15 +162,17 @@ class CheckpointReader:
         header: of the checkpoint.
         outcomes: filled while iterating.
         entry_count: entries yielded so far.
+        offset: up to which the file has been read.
     """
 
-    __slots__ = ("_data", "_path", "_seed", "entry_count", "header", "outcomes")
+    __slots__ = ("_file", "_header_bytes", "_path", "entry_count", "header", "offset", "outcomes")
 
-    def __init__(self, data: bytes, path: str) -> None:
-        self._data: Final = data
+    def __init__(self, file: ReadFile, path: str) -> None:
+        self._file: Final = file
         self._path: Final = path
-        self._seed: Final = crc32(data[:HEADER_BYTES])
-        self.header: Final = CheckpointHeader.decode(data, path)
+        self._header_bytes: Final = file.read_at(0, min(file.size, HEADER_BYTES))
+        self.header: Final = CheckpointHeader.decode(self._header_bytes, path)
+        self.offset = HEADER_BYTES
         self.outcomes: Final[dict[tuple[int, int], int]] = {}
         self.entry_count = 0
 
@@ -175,18 +182,20 @@ class CheckpointReader:
         Raises:
             CorruptionError: the checkpoint is incomplete or altered.
 
-        Complexity: O(bytes) in time, O(block) in memory beside the file itself.
+        Complexity: O(bytes) in time, O(block) in memory.
         """
+        seed = checksum = crc32(self._header_bytes)
         done: set[tuple[str, int]] = set()
         table: tuple[str, int] | None = None
         last_key = b""
-        offset = HEADER_BYTES
         blocks = 0
         while True:
-            kind, payload = self._block_at(offset)
+            offset = self.offset
+            kind, header, payload = self._block_at(offset, seed)
             if kind == _END:
-                self._check_end(offset, payload, blocks)
+                self._check_end(offset, payload, blocks, checksum)
                 return
+            checksum = crc32(payload, crc32(header, checksum))
             try:
                 if kind == _ENTRIES:
                     run, tag, entries = _decode_entries(payload, self.header.version)
@@ -206,28 +215,60 @@ class CheckpointReader:
                     raise ValueError(f"there is no kind {kind}")
             except (ValueError, TypeError) as error:
                 raise CorruptionError(self._path, offset, f"the block cannot be read: {error}") from error
-            offset += _BLOCK_HEADER.size + len(payload)
+            self.offset = offset + len(header) + len(payload)
             blocks += 1
 
-    def _block_at(self, offset: int) -> tuple[int, bytes]:
-        data = self._data
-        payload_at = offset + _BLOCK_HEADER.size
-        if payload_at > len(data):
-            raise CorruptionError(self._path, offset, "the checkpoint ends without an END block")
-        kind, length, checksum = _BLOCK_HEADER.unpack_from(data, offset)
-        payload = data[payload_at : payload_at + length]
-        if crc32(payload, crc32(data[offset : offset + _BLOCK_FACTS.size], self._seed)) != checksum:
-            raise CorruptionError(self._path, offset, "the block does not match its checksum")
-        return kind, payload
+    def readable_parts(
+        self, lose: Callable[[int, int, str], None]
+    ) -> Iterator[tuple[str, int, list[tuple[bytes, Entry]]]]:
+        """Yield what can be read of a damaged checkpoint, for salvage; call `lose(offset, size, reason)` for the rest.
 
-    def _check_end(self, offset: int, payload: bytes, blocks: int) -> None:
-        data = self._data
-        with memoryview(data) as view:
-            expected = _END_PAYLOAD.pack(blocks, self.entry_count, crc32(view[:offset]))
-        if payload != expected:
+        Every part has a checksum of its own, but nothing proves that there are no more of them.
+        """
+        seed = crc32(self._header_bytes)
+        offset = HEADER_BYTES
+        size = self._file.size
+        while offset < size:
+            try:
+                kind, header, payload = self._block_at(offset, seed)
+            except CorruptionError as error:
+                # Where the next block begins is what a damaged header says, if it says anything possible.
+                end = min(size, offset + _BLOCK_HEADER.size)
+                if end - offset == _BLOCK_HEADER.size:
+                    _, length, _ = _BLOCK_HEADER.unpack(self._file.read_at(offset, _BLOCK_HEADER.size))
+                    end = min(end + length, size)
+                lose(offset, end - offset, error.reason)
+                offset = end
+                continue
+            if kind == _END:
+                return
+            try:
+                if kind == _ENTRIES:
+                    yield _decode_entries(payload, self.header.version)
+            except (ValueError, TypeError) as error:
+                lose(offset, len(header) + len(payload), f"the block cannot be read: {error}")
+            offset += len(header) + len(payload)
+
+    def _block_at(self, offset: int, seed: int) -> tuple[int, bytes, bytes]:
+        """Return (kind, header, payload) of the block at `offset`."""
+        file = self._file
+        payload_at = offset + _BLOCK_HEADER.size
+        if payload_at > file.size:
+            raise CorruptionError(self._path, offset, "the checkpoint ends without an END block")
+        header = file.read_at(offset, _BLOCK_HEADER.size)
+        kind, length, checksum = _BLOCK_HEADER.unpack(header)
+        if payload_at + length > file.size or length > BLOCK_BYTES_MAX:
+            raise CorruptionError(self._path, offset, "the block is longer than it can be")
+        payload = file.read_at(payload_at, length)
+        if crc32(payload, crc32(header[: _BLOCK_FACTS.size], seed)) != checksum:
+            raise CorruptionError(self._path, offset, "the block does not match its checksum")
+        return kind, header, payload
+
+    def _check_end(self, offset: int, payload: bytes, blocks: int, checksum: int) -> None:
+        if payload != _END_PAYLOAD.pack(blocks, self.entry_count, checksum):
             raise CorruptionError(self._path, offset, "the END block does not match the blocks before it")
         end = offset + _BLOCK_HEADER.size + len(payload)
-        if end != len(data):
+        if end != self._file.size:
             raise CorruptionError(self._path, end, "something follows the END block")
 
     def _add_outcomes(self, payload: bytes) -> None:

@@ -210,6 +210,14 @@ class FormatVersionError(StorageError):
         self.reason = reason
 
 
+class UnfinishedSalvageError(StorageError):
+    """A salvage into the folder `path` was interrupted. The same salvage, run again, writes it anew."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} holds part of a database: the salvage into it did not finish; run it again")
+        self.path = path
+
+
 class DatabaseLockedError(StorageError):
     """Another opener owns the database; `owner` describes it as far as it is known."""
 

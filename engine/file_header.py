@@ -31,23 +31,33 @@ def encode_header(magic: bytes, file_format: int, facts: tuple[int, int, int, in
     return b"".join((identity, _CHECKSUM.pack(crc32(packed, crc32(identity))), packed))
 
 
-def decode_header(data: bytes, path: str, magic: bytes, known_format: int) -> tuple[int, int, int, int, int, int]:
-    """Return the six numbers that `encode_header` put at the start of `data`.
+def decode_header(
+    data: bytes, path: str, magic: bytes, formats: tuple[int, ...]
+) -> tuple[int, tuple[int, int, int, int, int, int]]:
+    """Return the format and the six numbers that `encode_header` put at the start of `data`.
 
     Raises:
-        FormatVersionError: another magic or another format.
+        FormatVersionError: another magic or another format, and not by damage.
         CorruptionError: the header is incomplete or damaged.
     """
+    if len(data) >= HEADER_BYTES:
+        _, file_format, size = _IDENTITY.unpack_from(data)
+        if data.startswith(magic) and file_format in formats:
+            if size != HEADER_BYTES or not header_checksum_holds(data):
+                raise CorruptionError(path, 0, "the header does not match its checksum")
+            return file_format, cast("tuple[int, int, int, int, int, int]", _FACTS.unpack_from(data, 16))
+        for known in formats:
+            identity = _IDENTITY.pack(magic, known, HEADER_BYTES)
+            # Everything else fits: it is ours, and those bytes were altered.
+            if header_checksum_holds(identity + data[len(identity) :]):
+                at = next(at for at, byte in enumerate(identity) if byte != data[at])
+                raise CorruptionError(path, at, "the header does not match its checksum")
     if not data.startswith(magic[: len(data)]):
         raise FormatVersionError(path, f"it does not begin with {magic.decode()}")
     if len(data) < HEADER_BYTES:
         raise CorruptionError(path, len(data), "the file ends within its header")
-    _, file_format, size = _IDENTITY.unpack_from(data)
-    if file_format != known_format:
-        raise FormatVersionError(path, f"it has format {file_format}, this version reads {known_format}")
-    if size != HEADER_BYTES or not header_checksum_holds(data):
-        raise CorruptionError(path, 0, "the header does not match its checksum")
-    return cast("tuple[int, int, int, int, int, int]", _FACTS.unpack_from(data, 16))
+    _, file_format, _ = _IDENTITY.unpack_from(data)
+    raise FormatVersionError(path, f"it has format {file_format}, this version reads {' and '.join(map(str, formats))}")
 
 
 def header_checksum_holds(data: bytes) -> bool:

@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.file_header import HEADER_BYTES
+from inmem.engine.frame_reader import read_frames
 from inmem.engine.keys import shard_of
-from inmem.engine.log_folder import FolderContents, linked_segments, path_of, read_segment, segment_name
-from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, read_frames
+from inmem.engine.log_folder import FolderContents, linked_segments, open_segment, path_of, segment_name
+from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log_records import TAGS, TableWrites, decode_commit
 from inmem.engine.recovery import check_link
 from inmem.engine.retained_commits import RetainedCommits
@@ -23,10 +24,11 @@ from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
+    from inmem.engine.frame_reader import FrameReader
     from inmem.engine.log_folder import SegmentFile
-    from inmem.engine.log_format import FrameReader, SegmentHeader
+    from inmem.engine.log_format import SegmentHeader
     from inmem.engine.log_records import CommitRecord
-    from inmem.engine.ports import Folder
+    from inmem.engine.ports import Folder, ReadFile
     from inmem.engine.recovery import LogPosition
 
 _KIND_AT: Final = 2
@@ -55,19 +57,21 @@ class Bookmark(NamedTuple):
         """Return the bookmark for the end of what was recovered from `folder`; None if there is no log yet."""
         if position.segment == 0:
             return None
-        segment = read_segment(folder, position.segment, is_last=False)
-        if segment.header is None:
-            return None
-        offset = position.last_frame
-        seen = segment.data[offset : offset + (FRAME_HEADER_BYTES if offset else HEADER_BYTES)]
-        return cls(segment.header, offset, position.end, position.version, seen)
+        segment = open_segment(folder, position.segment, is_last=False)
+        try:
+            if segment.header is None:
+                return None
+            seen = _seen(segment.file, position.last_frame)
+        finally:
+            segment.file.close()
+        return cls(segment.header, position.last_frame, position.end, position.version, seen)
 
     @property
     def version_before(self) -> int | None:
         """The version that the frame follows; None if the segment has no frame yet."""
         if not self.offset:
             return None
-        return self.version if self.seen[_KIND_AT] == FrameKind.CLOSE else self.version - 1
+        return self.version - 1 if self.seen[_KIND_AT] == FrameKind.COMMIT else self.version
 
 
 class Progress(NamedTuple):
@@ -106,24 +110,34 @@ def read_on(folder: Folder, bookmark: Bookmark, snapshot: Snapshot) -> Progress 
     if numbers != list(range(first, first + len(numbers))):
         return None
     name = segment_name(first)
-    data = folder.read(name, bookmark.offset)
-    later = linked_segments(folder, numbers[1:])
-    segment, following = next(later, (None, None))
-    valid_end = _bytes_that_count(segment)
-    if not data.startswith(bookmark.seen) or (valid_end is not None and valid_end < bookmark.end):
-        return None
-    fold = _Fold(bookmark, snapshot)
-    before = bookmark.version_before
-    path = path_of(folder, name)
-    fold.read(read_frames(data, bookmark.header, path, valid_end, base=bookmark.offset, version=before), data)
-    if fold.bookmark.end < bookmark.end:
-        return None
-    while segment is not None and segment.header is not None:
-        check_link(segment.header, segment.path, segment.number - 1, fold.bookmark.version, 0)
-        valid_end = _bytes_that_count(following)
-        fold.read(read_frames(segment.data, segment.header, segment.path, valid_end), segment.data)
+    file = folder.open(name)
+    try:
+        later = linked_segments(folder, numbers[1:], 0)
         segment, following = next(later, (None, None))
-    return fold.result()
+        valid_end = _bytes_that_count(segment)
+        if _seen(file, bookmark.offset) != bookmark.seen or (valid_end is not None and valid_end < bookmark.end):
+            return None
+        fold = _Fold(bookmark, snapshot)
+        before = bookmark.version_before
+        start = bookmark.offset or HEADER_BYTES
+        frames = read_frames(file, bookmark.header, path_of(folder, name), valid_end, start=start, version=before)
+        fold.read(frames, file)
+        if fold.bookmark.end < bookmark.end:
+            return None
+        while segment is not None and segment.header is not None:
+            check_link(segment.header, segment.path, segment.number - 1, fold.bookmark.version, 0)
+            valid_end = _bytes_that_count(following)
+            fold.read(read_frames(segment.file, segment.header, segment.path, valid_end), segment.file)
+            segment, following = next(later, (None, None))
+        return fold.result()
+    finally:
+        file.close()
+
+
+def _seen(file: ReadFile, offset: int) -> bytes:
+    """Return the bytes by which the frame at `offset`, or the segment's header for 0, is known again."""
+    wanted = FRAME_HEADER_BYTES if offset else HEADER_BYTES
+    return file.read_at(offset, max(0, min(wanted, file.size - offset)))
 
 
 def _bytes_that_count(following: SegmentFile | None) -> int | None:
@@ -142,21 +156,15 @@ class _Fold:
         self._outcomes: dict[tuple[int, int], int] = {}
         self._retained = RetainedCommits(snapshot.version)
 
-    def read(self, frames: FrameReader, data: bytes) -> None:
-        """Fold in those commits of `frames` that are news, and move the bookmark behind them.
-
-        Args:
-            frames: of one segment.
-            data: what they are read from, whose last bytes are those of the file.
-        """
+    def read(self, frames: FrameReader, file: ReadFile) -> None:
+        """Fold in those commits of `frames`, which are read from `file`, that are news; move the bookmark behind."""
         read = self.bookmark.version
         for frame in frames:
             if frame.kind == FrameKind.COMMIT and frame.version > read:
                 record = decode_commit(frame.payload, frames.path, frame.offset)
                 self._apply(frame.version, record, frames.header.salt)
                 self._retained.add(frame.version, frame.payload)
-        at = frames.last - frames.base
-        seen = data[at : at + FRAME_HEADER_BYTES] if frames.last else data[:HEADER_BYTES]
+        seen = _seen(file, frames.last)
         self.bookmark = Bookmark(frames.header, frames.last, frames.end, frames.version, seen)
 
     def _apply(self, version: int, record: CommitRecord, salt: int) -> None:

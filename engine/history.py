@@ -10,15 +10,18 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_folder import FolderContents, linked_segments
-from inmem.engine.log_format import FrameKind, read_frames
+from inmem.engine.log_format import FrameKind
 from inmem.engine.log_records import TableWrites, decode_commit
+from inmem.engine.manifest import read_manifest
+from inmem.engine.recovery import end_of_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inmem.engine.log_records import CommitRecord
-    from inmem.engine.ports import Disk
+    from inmem.engine.ports import Folder
 
 
 class Change(NamedTuple):
@@ -53,7 +56,7 @@ class KeyHistory:
 
 
 def read_history(
-    disk: Disk,
+    disk: Folder,
     run: str,
     tag: int,
     key: bytes,
@@ -75,23 +78,26 @@ def read_history(
         CorruptionError: something that counts is damaged or missing.
         FormatVersionError: a file is not ours, or of a newer format.
 
-    Complexity: O(bytes of the log) in time, at the speed of checksums where commits do not name the run; in memory two
-    segments and `limit` values.
+    Complexity: O(bytes of the log) in time, at the speed of checksums where commits do not name the run; in memory a
+    window, or the longest commit, and `limit` values.
     """
+    manifest = read_manifest(disk)
     numbers = FolderContents.of(disk.names()).segments
     changes: deque[Change] = deque(maxlen=limit)
     found = 0
     kept_since: int | None = None
     # A commit that concerns the run has these bytes in its record, wherever they stand.
     named = run.encode()
-    for at, (segment, following) in enumerate(linked_segments(disk, numbers)):
+    for at, (segment, following) in enumerate(
+        linked_segments(disk, numbers, 0 if manifest is None else manifest.segment)
+    ):
         on_progress(at, len(numbers))
         if segment.header is None:
             continue
         if kept_since is None:
             kept_since = segment.header.base_version
-        valid_end = following.header.previous_end if following is not None and following.header is not None else None
-        for frame in read_frames(segment.data, segment.header, segment.path, valid_end):
+        valid_end = end_of_segment(disk, segment, following, manifest)
+        for frame in read_frames(segment.file, segment.header, segment.path, valid_end):
             if frame.kind != FrameKind.COMMIT or named not in frame.payload:
                 continue
             record = decode_commit(frame.payload, segment.path, frame.offset)

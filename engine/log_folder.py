@@ -1,9 +1,10 @@
 """The names in a database's folder, and which of its segments follow which.
 
     LOCK                                  held by the owner, never removed
+    MANIFEST                              which segment the log has reached, and whether it was closed
     000000000001.wal                      segments, numbered from 1 without gaps
     000000000003.checkpoint               checkpoints, numbered by the first segment to be replayed on top
-    *.tmp                                 checkpoints that were not finished
+    *.tmp                                 files that were not finished
     000000000002.wal.torn-4711            a torn tail that was kept aside, with the offset it began at
 
 Names of any other form are not ours: they are neither read nor removed.
@@ -15,12 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.errors import CorruptionError
+from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.log_format import SegmentHeader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from inmem.engine.ports import Folder
+    from inmem.engine.ports import Folder, ReadFile
 
 TEMPORARY_SUFFIX: Final = ".tmp"
 
@@ -70,13 +72,13 @@ def _numbers(names: Sequence[str], suffix: str) -> list[int]:
 
 
 class SegmentFile(NamedTuple):
-    """One segment as it was read; its header is None if its creation was interrupted, as only the last one's can be."""
+    """One segment, open; its header is None if its creation was interrupted, as only the last one's can be."""
 
     number: int
     name: str
     path: str
     header: SegmentHeader | None
-    data: bytes
+    file: ReadFile
 
 
 def path_of(disk: Folder, name: str) -> str:
@@ -84,8 +86,13 @@ def path_of(disk: Folder, name: str) -> str:
     return f"{disk.path}/{name}"
 
 
-def read_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
-    """Return a segment with its header decoded.
+def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
+    """Return a segment with its header decoded, and its file open.
+
+    Args:
+        disk: the folder.
+        number: of the segment.
+        is_last: nothing proves that its header was durable once.
 
     Raises:
         FormatVersionError: not a segment, or one of a newer format.
@@ -93,27 +100,39 @@ def read_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
     """
     name = segment_name(number)
     path = path_of(disk, name)
-    data = disk.read(name)
-    header = SegmentHeader.decode(data, path, is_last=is_last)
-    if header is not None and header.number != number:
-        raise CorruptionError(path, 16, f"the header says that this is segment {header.number}")
-    return SegmentFile(number, name, path, header, data)
+    file = disk.open(name)
+    try:
+        header = SegmentHeader.decode(file.read_at(0, min(file.size, HEADER_BYTES + 1)), path, is_last=is_last)
+        if header is not None and header.number != number:
+            raise CorruptionError(path, 16, f"the header says that this is segment {header.number}")
+    except BaseException:
+        file.close()
+        raise
+    return SegmentFile(number, name, path, header, file)
 
 
-def linked_segments(disk: Folder, numbers: Sequence[int]) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
-    """Yield each segment together with the one after it, reading every file once and holding two at a time.
+def linked_segments(
+    disk: Folder, numbers: Sequence[int], proven: int
+) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
+    """Yield each segment together with the one after it, opening every file once and holding two open at a time.
 
     Args:
         disk: the folder.
         numbers: consecutive, ending with the last segment there is.
+        proven: up to this number, segments are known to have been created durably.
 
     Raises:
-        FormatVersionError, CorruptionError: as `read_segment`.
+        FormatVersionError, CorruptionError: as `open_segment`.
     """
-    following: SegmentFile | None = None
-    for position, number in enumerate(numbers, start=1):
-        segment = following or read_segment(disk, number, is_last=position == len(numbers))
-        following = None
-        if position < len(numbers):
-            following = read_segment(disk, numbers[position], is_last=position + 1 == len(numbers))
-        yield segment, following
+    opened: list[SegmentFile] = []
+    try:
+        for position, number in enumerate(numbers):
+            opened.extend(
+                open_segment(disk, near, is_last=near == numbers[-1] and near > proven)
+                for near in numbers[position + len(opened) : position + 2]
+            )
+            yield opened[0], opened[1] if number != numbers[-1] else None
+            opened.pop(0).file.close()
+    finally:
+        for segment in opened:
+            segment.file.close()

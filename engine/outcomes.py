@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from inmem.engine.recovery import OUTCOMES_MAX
+from inmem.engine.recovered_state import OUTCOMES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

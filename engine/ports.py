@@ -57,6 +57,23 @@ class AppendFile(Protocol):
         ...
 
 
+class ReadFile(Protocol):
+    """A file that is read in pieces. What is read of it stays there while it is open, even if its name goes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in it when it was opened."""
+        ...
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `offset` on, or raise StorageError: the file has become shorter."""
+        ...
+
+    def close(self) -> None:
+        """Release the descriptor; idempotent."""
+        ...
+
+
 class Folder(Protocol):
     """What reading a database's folder takes. Names are plain file names that the store itself made up."""
 
@@ -69,8 +86,12 @@ class Folder(Protocol):
         """Return the names in the folder, sorted."""
         ...
 
-    def read(self, name: str, offset: int = 0) -> bytes:
-        """Return the content of a file from `offset` on."""
+    def read(self, name: str) -> bytes:
+        """Return the whole content of a file that is known to be small."""
+        ...
+
+    def open(self, name: str) -> ReadFile:
+        """Open a file to read it in pieces."""
         ...
 
 
@@ -78,7 +99,7 @@ class Disk(Folder, Protocol):
     """One database's folder, for whoever owns it."""
 
     def view(self) -> AbstractContextManager[Folder]:
-        """Return the segments and checkpoints there are now; they can be read whoever removes them meanwhile."""
+        """Return the files of the log as they are now; they can be read whoever removes them meanwhile."""
         ...
 
     def create(self, name: str) -> AppendFile:

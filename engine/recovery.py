@@ -1,168 +1,33 @@
 """From the files of a database to its state: the newest good checkpoint, and every commit after it in log order.
 
-`Recovery` is the fold; `recover` drives it over a folder and says where the log has to be continued. Versions are taken
-as recorded and nothing is validated again, so that recovering twice, or elsewhere, gives the identical state. Nothing
-here writes: what is to be cut or removed is reported to the caller.
+`recover` drives the fold of engine/recovered_state.py over a folder and says where the log has to be continued. Nothing
+here writes: what is to be cut or removed is reported to the caller. Files are read in pieces, never whole.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from immutables import Map
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.checkpoint_format import CheckpointReader
-from inmem.engine.errors import CorruptionError, InvariantError
-from inmem.engine.keys import shard_of
+from inmem.engine.errors import CorruptionError
+from inmem.engine.file_header import HEADER_BYTES
+from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_folder import FolderContents, checkpoint_name, linked_segments, path_of, segment_name
-from inmem.engine.log_format import FrameKind, read_frames
-from inmem.engine.log_records import CommitRecord, TableWrites, decode_commit
-from inmem.engine.retained_commits import RetainedCommits
-from inmem.engine.table import Table
+from inmem.engine.log_format import FrameKind
+from inmem.engine.log_records import decode_commit
+from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
+from inmem.engine.recovered_state import Recovery
+from inmem.engine.recovery_progress import Meter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.engine.log_folder import SegmentFile
     from inmem.engine.log_format import SegmentHeader
     from inmem.engine.ports import Folder
-    from inmem.engine.snapshot import Root, TableId
-    from inmem.engine.table import Entry
-
-OUTCOMES_MAX: Final = 10_000
-"""Commits whose outcome can be asked for after reopening: far more than can have been in flight at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """The state that the files prove.
-
-    Attributes:
-        version: of the last commit; the next one is at least one more.
-        transaction_id_max: greatest transaction id in use so far.
-        time_floor_us: latest timestamp of any commit, microseconds since the epoch.
-        roots: one per shard, each run's tables in the shard that `shard_of` names.
-        outcomes: (salt, transaction id) → version of the newest commits, in order of their versions.
-        outcomes_since: every commit after this version is in `outcomes`; one that is not there did not happen.
-        commits: commits replayed from the log.
-        keys: live keys, expired ones included.
-        last_drop_version: of the last replayed commit that dropped a run, 0 if none did.
-        retained: the newest commits of the log, for watchers.
-    """
-
-    version: int
-    transaction_id_max: int
-    time_floor_us: int
-    roots: tuple[Root, ...]
-    outcomes: dict[tuple[int, int], int]
-    outcomes_since: int
-    commits: int
-    keys: int
-    last_drop_version: int = 0
-    retained: RetainedCommits = field(default_factory=lambda: RetainedCommits(0), compare=False)
-
-
-class Recovery:
-    """Folds a checkpoint and commits into a state, held in plain dicts until `result` freezes it.
-
-    Attributes:
-        version: of the last commit folded in.
-        retained: the newest commits folded in.
-    """
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.retained = RetainedCommits(0)
-        self._transaction_id_max = 0
-        self._time_floor_us = 0
-        self._tables: dict[str, dict[int, dict[bytes, Entry]]] = {}
-        self._outcomes: deque[tuple[int, int, int]] = deque(maxlen=OUTCOMES_MAX)
-        self._outcomes_since = 0
-        self._commits = 0
-        self._last_drop_version = 0
-
-    def load_checkpoint(self, checkpoint: CheckpointReader) -> None:
-        """Begin with the checkpoint. If it turns out to be damaged, this object is of no further use. O(bytes).
-
-        Raises:
-            CorruptionError: the checkpoint is incomplete or altered.
-        """
-        for run, tag, entries in checkpoint:
-            self._tables.setdefault(run, {}).setdefault(tag, {}).update(entries)
-        header = checkpoint.header
-        self.version = header.version
-        self.retained = RetainedCommits(header.version)
-        self._transaction_id_max = header.transaction_id_max
-        self._time_floor_us = header.time_floor_us
-        self._outcomes_since = header.outcomes_since
-        for version, (salt, transaction_id) in sorted(
-            (v, transaction) for transaction, v in checkpoint.outcomes.items()
-        ):
-            self._remember(version, salt, transaction_id)
-
-    def apply(self, version: int, record: CommitRecord, salt: int) -> None:
-        """Fold in the next commit. O(its writes), and O(tables of the run) for a dropped run.
-
-        Args:
-            version: of the commit.
-            record: what it did.
-            salt: of the opening that made it.
-
-        Raises:
-            InvariantError: the version is not beyond those folded in before.
-        """
-        if version <= self.version:
-            raise InvariantError(f"version {version} is folded in after {self.version}")
-        tables = self._tables
-        transaction_id, timestamp_us, operations = record
-        for operation in operations:
-            if type(operation) is TableWrites:
-                run, tag, writes = operation
-                tables_of_run = tables.get(run)
-                if tables_of_run is None:
-                    tables_of_run = tables[run] = {}
-                table = tables_of_run.get(tag)
-                if table is None:
-                    table = tables_of_run[tag] = {}
-                for key, value, expires_at_us in writes:
-                    table[key] = (version, value, expires_at_us)
-            else:
-                tables.pop(operation.run, None)
-                self._last_drop_version = version
-        self.version = version
-        self._commits += 1
-        self._transaction_id_max = max(self._transaction_id_max, transaction_id)
-        self._time_floor_us = max(self._time_floor_us, timestamp_us)
-        self._remember(version, salt, transaction_id)
-
-    def _remember(self, version: int, salt: int, transaction_id: int) -> None:
-        outcomes = self._outcomes
-        if len(outcomes) == OUTCOMES_MAX:
-            self._outcomes_since = outcomes[0][0]
-        outcomes.append((version, salt, transaction_id))
-
-    def result(self, shards: int) -> Recovered:
-        """Return the state, its tables frozen and split among `shards`. O(n) for tables written in key order."""
-        self.retained.advance(self.version)
-        roots: list[dict[TableId, Table]] = [{} for _ in range(shards)]
-        keys = 0
-        for run, tables_of_run in self._tables.items():
-            root = roots[shard_of(run, shards)]
-            for tag, entries in tables_of_run.items():
-                if entries:
-                    table = root[run, tag] = Table.build(entries)
-                    keys += table.live_count
-        return Recovered(
-            self.version,
-            self._transaction_id_max,
-            self._time_floor_us,
-            tuple(Map(root) for root in roots),
-            {(salt, transaction_id): version for version, salt, transaction_id in self._outcomes},
-            self._outcomes_since,
-            self._commits,
-            keys,
-            self._last_drop_version,
-            self.retained,
-        )
+    from inmem.engine.recovered_state import Recovered
+    from inmem.engine.recovery_progress import RecoveryProgress
 
 
 class TornFile(NamedTuple):
@@ -203,23 +68,30 @@ class LogPosition:
     obsolete: tuple[str, ...]
 
 
-def recover(disk: Folder, shards: int) -> tuple[Recovered, LogPosition]:
+def recover(
+    disk: Folder, shards: int, tell: Callable[[RecoveryProgress], None] | None = None
+) -> tuple[Recovered, LogPosition]:
     """Return the state that the files prove, and where the log is to be continued. Changes nothing.
 
     Args:
         disk: the folder.
         shards: how many roots to split the state into.
+        tell: called every PROGRESS_BYTES.
 
     Raises:
         CorruptionError: something that counted is damaged or missing.
         FormatVersionError: a file is not ours, or of a newer format.
+        UnfinishedSalvageError: the database is half of what a salvage was going to write.
 
-    Complexity: O(bytes) in time; in memory the state, one checkpoint or two segments.
+    Complexity: O(bytes) in time; in memory the state, and a few windows or the longest commit.
     """
+    # Before the names and the segments: what it says of them is then no newer than what is read.
+    manifest = read_manifest(disk)
     contents = FolderContents.of(disk.names())
-    recovery, chosen, damaged = _load_checkpoint(disk, contents)
-    numbers = _segments_from(disk, contents, chosen or 1, damaged)
-    position = _replay(disk, numbers, recovery, chosen)
+    meter = Meter(0 if tell is None else _size_of(disk, contents), tell)
+    recovery, chosen, damaged = _load_checkpoint(disk, contents, meter)
+    numbers = _segments_from(disk, contents, chosen or 1, manifest, damaged)
+    position = _replay(disk, numbers, recovery, chosen, manifest, meter)
     obsolete = (
         *contents.temporary,
         *(checkpoint_name(number) for number in contents.checkpoints if number < chosen),
@@ -229,36 +101,57 @@ def recover(disk: Folder, shards: int) -> tuple[Recovered, LogPosition]:
     return recovered, LogPosition(*position, damaged=tuple(damaged), obsolete=obsolete)
 
 
-def _load_checkpoint(disk: Folder, contents: FolderContents) -> tuple[Recovery, int, list[CorruptionError]]:
+def _size_of(disk: Folder, contents: FolderContents) -> int:
+    """Return the bytes of the files that recovery will read if none is damaged."""
+    newest = contents.checkpoints[-1:]
+    first = newest[0] if newest else 1
+    total = 0
+    for name in (*map(checkpoint_name, newest), *(segment_name(n) for n in contents.segments if n >= first)):
+        file = disk.open(name)
+        total += file.size
+        file.close()
+    return total
+
+
+def _load_checkpoint(
+    disk: Folder, contents: FolderContents, meter: Meter
+) -> tuple[Recovery, int, list[CorruptionError]]:
     """Return a fold that begins with the newest good checkpoint, that one's number or 0, and what was passed over."""
     damaged: list[CorruptionError] = []
     for number in reversed(contents.checkpoints):
         name = checkpoint_name(number)
         path = path_of(disk, name)
         recovery = Recovery()
+        file = disk.open(name)
         try:
-            checkpoint = CheckpointReader(disk.read(name), path)
+            checkpoint = CheckpointReader(file, path)
             if checkpoint.header.first_segment != number:
                 raise CorruptionError(
                     path, 16, f"the header says that this is checkpoint {checkpoint.header.first_segment}"
                 )
-            recovery.load_checkpoint(checkpoint)
+            recovery.load_checkpoint(checkpoint, meter)
         except CorruptionError as error:
             damaged.append(error)
             continue
+        finally:
+            file.close()
+        meter.next_file(file.size)
         return recovery, number, damaged
     return Recovery(), 0, damaged
 
 
-def _segments_from(disk: Folder, contents: FolderContents, first: int, damaged: list[CorruptionError]) -> list[int]:
+def _segments_from(
+    disk: Folder, contents: FolderContents, first: int, manifest: Manifest | None, damaged: list[CorruptionError]
+) -> list[int]:
     """Return the numbers of all segments from `first` on, without a gap.
 
     Raises:
         CorruptionError: one is missing; if that is because of a damaged checkpoint, the damage.
     """
     numbers = [number for number in contents.segments if number >= first]
-    # Every checkpoint was written after the segment it is named for.
-    last = max([*numbers, *contents.checkpoints], default=0)
+    # Every checkpoint was written after the segment it is named for, the manifest after the one it names.
+    known = (0 if manifest is None else manifest.segment, *contents.checkpoints)
+    last = max([*numbers, *known], default=0)
     if last and len(numbers) != last - first + 1:
         if damaged:
             raise damaged[0]
@@ -268,7 +161,7 @@ def _segments_from(disk: Folder, contents: FolderContents, first: int, damaged: 
 
 
 def _replay(
-    disk: Folder, numbers: list[int], recovery: Recovery, chosen: int
+    disk: Folder, numbers: list[int], recovery: Recovery, chosen: int, manifest: Manifest | None, meter: Meter
 ) -> tuple[int, int, int, int, bool, tuple[TornFile, ...]]:
     """Fold in all commits of the segments `numbers`; return the first six fields of a LogPosition."""
     checkpoint_version = recovery.version
@@ -276,22 +169,28 @@ def _replay(
     path = ""
     is_clean = True
     torn: list[TornFile] = []
-    for segment, following in linked_segments(disk, numbers):
+    for segment, following in linked_segments(disk, numbers, 0 if manifest is None else manifest.segment):
         header = segment.header
         if header is None:
-            torn.append(TornFile(segment.name, 0, len(segment.data), "its creation was interrupted"))
+            torn.append(TornFile(segment.name, 0, segment.file.size, "its creation was interrupted"))
             continue
         path = segment.path
         check_link(header, path, last, version if last else checkpoint_version, chosen)
-        valid_end = following.header.previous_end if following is not None and following.header is not None else None
-        frames = read_frames(segment.data, header, path, valid_end)
+        valid_end = end_of_segment(disk, segment, following, manifest)
+        frames = read_frames(segment.file, header, path, valid_end)
         salt = header.salt
         for frame in frames:
             if frame.kind == FrameKind.COMMIT and frame.version > checkpoint_version:
                 recovery.apply(frame.version, decode_commit(frame.payload, path, frame.offset), salt)
                 recovery.retained.add(frame.version, frame.payload)
+            if frame.offset >= meter.due_at:
+                meter.tell(frame.offset, recovery.commits)
+        meter.next_file(segment.file.size)
         if frames.torn is not None:
             torn.append(TornFile(segment.name, *frames.torn))
+        elif (following is None or following.header is None) and frames.end < segment.file.size:
+            size = segment.file.size - frames.end
+            torn.append(TornFile(segment.name, frames.end, size, "it follows the end of a database that was closed"))
         last, end, version, is_clean = header.number, frames.end, frames.version, frames.is_closed
         last_frame = frames.last
     if chosen and last == 0:
@@ -300,6 +199,29 @@ def _replay(
         raise CorruptionError(path, end, f"the log ends at version {version}, the checkpoint has {checkpoint_version}")
     recovery.version = version
     return last, end, version, last_frame, is_clean and not torn, tuple(torn)
+
+
+def end_of_segment(
+    disk: Folder, segment: SegmentFile, following: SegmentFile | None, manifest: Manifest | None
+) -> int | None:
+    """Return where the segment is known to end, by the next one or by the manifest, or None.
+
+    Raises:
+        CorruptionError: the manifest is missing, or names another segment of this number.
+    """
+    header = segment.header
+    if header is None:
+        return None
+    if manifest is None and header.format > 1 and segment.file.size > HEADER_BYTES:
+        # It was written before the first frame was.
+        raise CorruptionError(path_of(disk, MANIFEST_NAME), 0, "the manifest is missing")
+    if manifest is not None:
+        manifest.check_names(header, segment.path)
+    if following is not None and following.header is not None:
+        return following.header.previous_end
+    if manifest is None or manifest.segment != header.number or manifest.state != ManifestState.CLOSED:
+        return None
+    return manifest.end
 
 
 def check_link(header: SegmentHeader, path: str, last: int, version: int, chosen: int) -> None:

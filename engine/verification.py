@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from inmem.engine.checkpoint_format import CheckpointReader
 from inmem.engine.errors import CorruptionError
-from inmem.engine.log_folder import FolderContents, checkpoint_name, path_of, read_segment
-from inmem.engine.log_format import FrameKind, read_frames
+from inmem.engine.frame_reader import read_frames
+from inmem.engine.log_folder import FolderContents, checkpoint_name, open_segment, path_of
+from inmem.engine.log_format import FrameKind
 from inmem.engine.log_records import decode_commit
+from inmem.engine.manifest import ManifestState, read_manifest
 from inmem.engine.recovery import recover
 
 if TYPE_CHECKING:
     from inmem.engine.log_format import SegmentHeader
+    from inmem.engine.manifest import Manifest
     from inmem.engine.ports import Folder
     from inmem.engine.recovery import TornFile
 
@@ -53,8 +56,9 @@ def verify(disk: Folder) -> VerifyReport:
 
     Complexity: O(bytes) in time, reading every needed file twice; in memory as `recover`.
     """
-    contents = FolderContents.of(disk.names())
     scan = _Scan(disk)
+    scan.read_manifest()
+    contents = FolderContents.of(disk.names())
     for number in contents.checkpoints:
         scan.read_checkpoint(number)
     # Backwards, because each segment says how much of the one before it counts.
@@ -90,31 +94,52 @@ class _Scan:
         self.commits = 0
         self.size_bytes = 0
         self._disk = disk
+        self._manifest: Manifest | None = None
         self._following: SegmentHeader | None = None
 
-    def read_checkpoint(self, number: int) -> None:
-        name = checkpoint_name(number)
-        data = self._disk.read(name)
-        self.size_bytes += len(data)
+    def read_manifest(self) -> None:
         try:
-            for _ in CheckpointReader(data, path_of(self._disk, name)):
-                pass
+            self._manifest = read_manifest(self._disk)
         except CorruptionError as error:
             self.problems.append(error)
 
+    def read_checkpoint(self, number: int) -> None:
+        name = checkpoint_name(number)
+        file = self._disk.open(name)
+        self.size_bytes += file.size
+        try:
+            for _ in CheckpointReader(file, path_of(self._disk, name)):
+                pass
+        except CorruptionError as error:
+            self.problems.append(error)
+        finally:
+            file.close()
+
     def read_segment(self, number: int, *, is_last: bool) -> None:
         following, self._following = self._following, None
+        manifest = self._manifest
+        proven = 0 if manifest is None else manifest.segment
         try:
-            segment = read_segment(self._disk, number, is_last=is_last)
-            self.size_bytes += len(segment.data)
-            if segment.header is None:
+            segment = open_segment(self._disk, number, is_last=is_last and number > proven)
+        except CorruptionError as error:
+            self.problems.append(error)
+            return
+        self.size_bytes += segment.file.size
+        header = segment.header
+        try:
+            if header is None:
                 return
-            self._following = segment.header
-            is_linked = following is not None and following.number == number + 1
-            valid_end = following.previous_end if following is not None and is_linked else None
-            for frame in read_frames(segment.data, segment.header, segment.path, valid_end):
+            self._following = header
+            valid_end: int | None = None
+            if following is not None and following.number == number + 1:
+                valid_end = following.previous_end
+            elif manifest is not None and manifest.state == ManifestState.CLOSED and manifest.segment == number:
+                valid_end = manifest.end
+            for frame in read_frames(segment.file, header, segment.path, valid_end):
                 if frame.kind == FrameKind.COMMIT:
                     decode_commit(frame.payload, segment.path, frame.offset)
                     self.commits += 1
         except CorruptionError as error:
             self.problems.append(error)
+        finally:
+            segment.file.close()

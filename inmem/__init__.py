@@ -58,6 +58,7 @@ from inmem.engine.errors import (
     TransactionClosedError,
     TransactionError,
     TransactionTimeoutError,
+    UnfinishedSalvageError,
     UsageError,
     WatchGapError,
     WatchLaggedError,
@@ -78,6 +79,7 @@ from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Th
 from inmem.primitives.trace_tree import TraceTree
 from inmem.primitives.traces import Trace
 from inmem.run_file import RunExport
+from inmem.salvaging import SalvageReport, salvage
 from inmem.stats import Stats
 from inmem.verification import Verification
 
@@ -248,6 +250,7 @@ __all__ = [
     "RunNotFoundError",
     "RunStats",
     "RunStatus",
+    "SalvageReport",
     "ScanConflict",
     "State",
     "StateCell",
@@ -267,6 +270,7 @@ __all__ = [
     "TransactionError",
     "TransactionStatus",
     "TransactionTimeoutError",
+    "UnfinishedSalvageError",
     "UsageError",
     "Verification",
     "VersionedValue",
@@ -278,5 +282,6 @@ __all__ = [
     "messages",
     "new_run_id",
     "open",
+    "salvage",
     "spawn",
 ]

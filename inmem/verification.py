@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from inmem.actors.environment import SystemEntropy
 from inmem.actors.folder_disk import FolderDisk
 from inmem.engine.keys import Tag
+from inmem.engine.reader import Reader
 from inmem.engine.verification import verify as verify_files
 from inmem.primitives.events import EventOperations
+from inmem.primitives.indices import wrong_indices
 
 if TYPE_CHECKING:
     from inmem.actors.client import Client
     from inmem.engine.errors import CorruptionError
+    from inmem.engine.snapshot import Snapshot, TableId
     from inmem.engine.verification import VerifyReport
     from inmem.primitives.event_chain import ChainVerification
 
@@ -29,6 +33,7 @@ class Verification:
         chains: runs whose chain of events was checked.
         events: events in them.
         broken_chains: (run, what is wrong) of those that are not intact.
+        wrong_indices: (run, tag) of index tables that do not agree with the records they lead to; "" is all runs.
     """
 
     is_valid: bool
@@ -38,6 +43,7 @@ class Verification:
     chains: int
     events: int
     broken_chains: tuple[tuple[str, ChainVerification], ...]
+    wrong_indices: tuple[TableId, ...]
 
 
 def verify_folder(path: str) -> VerifyReport:
@@ -51,11 +57,17 @@ def verify_folder(path: str) -> VerifyReport:
         return verify_files(folder)
 
 
-def verify_store(client: Client, path: str | None) -> Verification:
-    """Check the newest snapshot, and the files at `path` if there are any. O(everything), while commits go on."""
-    reader = client.reader()
-    snapshot = reader.snapshot
-    snapshot.check()
+class CheckedChains(NamedTuple):
+    """What checking every chain of events has found: how many there are, their events, and which are broken."""
+
+    chains: int
+    events: int
+    broken: tuple[tuple[str, ChainVerification], ...]
+
+
+def verify_chains(snapshot: Snapshot) -> CheckedChains:
+    """Recompute the hash of every event of every run. O(events), one event at a time."""
+    reader = Reader(snapshot, 0, SystemEntropy())
     chains = events = 0
     broken: list[tuple[str, ChainVerification]] = []
     for run, tag, _ in snapshot.tables():
@@ -65,6 +77,16 @@ def verify_store(client: Client, path: str | None) -> Verification:
             events += result.length
             if not result.is_valid:
                 broken.append((run, result))
+    return CheckedChains(chains, events, tuple(broken))
+
+
+def verify_store(client: Client, path: str | None) -> Verification:
+    """Check the newest snapshot, and the files at `path` if there are any. O(everything), while commits go on."""
+    snapshot = client.snapshot()
+    snapshot.check()
+    checked = verify_chains(snapshot)
+    wrong = tuple(wrong_indices(snapshot))
     files = None if path is None else verify_folder(path)
     problems = () if files is None else files.problems
-    return Verification(not problems and not broken, snapshot.version, files, problems, chains, events, tuple(broken))
+    is_valid = not (problems or checked.broken or wrong)
+    return Verification(is_valid, snapshot.version, files, problems, *checked, wrong)

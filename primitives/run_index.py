@@ -55,6 +55,16 @@ def suffix_of(position: bytes, run_id: str) -> bytes:
     return position + run_id.encode()
 
 
+def index_keys(name: str, record: RunRecord) -> list[tuple[int, bytes]]:
+    """Return the entries that a run must have, and no others, as (tag of the table in NAMESPACE, key)."""
+    suffix = suffix_of(record.position, name)
+    keys: list[tuple[int, bytes]] = [(STATUS_TAGS[record.status], suffix)]
+    keys += [(Tag.RUN_INDEX, _BY_TAG + name_component(tag) + suffix) for tag in record.tags]
+    if record.parent is not None:
+        keys.append((Tag.RUN_INDEX, _BY_PARENT + name_component(record.parent) + suffix))
+    return keys
+
+
 class RunIndex:
     """The index entries of all runs, inside one transaction."""
 
@@ -107,11 +117,7 @@ class RunIndex:
 
     def entries_of(self, name: str, record: RunRecord) -> dict[tuple[TableView, bytes], None]:
         """Return the entries that a run must have, and no others, as (table, key)."""
-        suffix = suffix_of(record.position, name)
-        ranges = [self.of_status(record.status), *map(self.of_tag, record.tags)]
-        if record.parent is not None:
-            ranges.append(self.of_parent(record.parent))
-        return dict.fromkeys((view, prefix + suffix) for view, prefix in ranges)
+        return dict.fromkeys((self._txn.view(NAMESPACE, tag), key) for tag, key in index_keys(name, record))
 
     def store(self, name: str, old: RunRecord | None, new: RunRecord) -> None:
         """Write a run's record in place of `old`, and exactly its entries."""

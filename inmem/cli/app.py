@@ -11,6 +11,7 @@ from inmem.cli.errors import WRONG_USAGE, Application
 from inmem.cli.record import record
 from inmem.cli.run_files import export, import_
 from inmem.cli.runs import cells, events, get, runs
+from inmem.cli.salvage import salvage
 from inmem.cli.store import checkpoint, stat, verify
 from inmem.cli.traces import trace
 from inmem.cli.ui import ui
@@ -54,6 +55,7 @@ app.add_section(
         stat,
         verify,
         checkpoint,
+        salvage,
     ),
 )
 app.add_section(

@@ -109,9 +109,12 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
         shown.add_row(Text("chains", "bold"), Text("unknown", "red"), "the database cannot be opened")
         return shown
     found = f"{counted(report.events, 'event')} in {counted(report.chains, 'chain')}"
-    shown.add_row(Text("chains", "bold"), _verdict(is_sound=not report.broken_chains), found)
+    shown.add_row(Text("chains", "bold"), _verdict(is_sound=not (report.broken_chains or report.wrong_indices)), found)
     for run_id, chain in report.broken_chains:
         shown.add_row("", "", printable(f"{run_id}: {chain.error}"))
+    for run_id, tag in report.wrong_indices:
+        whose = printable(f"{run_id}: " if run_id else "all runs: ")
+        shown.add_row("", "", f"{whose}index {tag:#x} does not agree with its records")
     return shown
 
 
@@ -147,4 +150,5 @@ def _verification_as_json(report: Verification | None, files: VerifyReport | Non
     if report is not None:
         broken = [{"run_id": run_id} | result_to_json(chain) for run_id, chain in report.broken_chains]
         facts |= {"chains": report.chains, "events": report.events, "broken_chains": broken}
+        facts["wrong_indices"] = [{"run_id": run_id, "tag": tag} for run_id, tag in report.wrong_indices]
     return facts

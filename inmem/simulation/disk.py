@@ -91,6 +91,25 @@ class SimulatedFile:
         """Nothing to release."""
 
 
+class SimulatedReadFile:
+    """A file on a `SimulatedDisk` that is only read, as it was when it was opened."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        """Bytes in it."""
+        return len(self._data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on."""
+        return self._data[offset : offset + size]
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
 class SimulatedDisk:
     """One folder. Survives the crashes of the processes that use it.
 
@@ -121,13 +140,17 @@ class SimulatedDisk:
         """Return the names in the folder, sorted."""
         return sorted(self._names)
 
-    def read(self, name: str, offset: int = 0) -> bytes:
-        """Return a file's content from `offset` on."""
-        return bytes(self._find(name).data[offset:])
+    def read(self, name: str) -> bytes:
+        """Return a file's content."""
+        return bytes(self._find(name).data)
 
     def view(self) -> AbstractContextManager[Folder]:
         """Return the folder itself: nothing else happens while a simulated process reads it."""
         return nullcontext(self)
+
+    def open(self, name: str) -> SimulatedReadFile:
+        """Open a file to read it in pieces."""
+        return SimulatedReadFile(self.read(name))
 
     def create(self, name: str) -> SimulatedFile:
         """Create a file."""

@@ -13,7 +13,7 @@ from inmem.actors.messages.control import Resume
 from inmem.actors.messages.core import Append, Appended, AppendRefused
 from inmem.actors.messages.transactions import Committed
 from inmem.engine.log_records import DropRun, TableWrites, decode_commit
-from inmem.engine.recovery import Recovery
+from inmem.engine.recovered_state import Recovery
 from inmem.simulation.promises import BrokenPromise
 
 if TYPE_CHECKING:

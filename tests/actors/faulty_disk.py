@@ -26,7 +26,7 @@ from inmem.actors.system import start_supervisor
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.database import Database
 from inmem.engine.errors import DiskFullError, StorageError
-from inmem.engine.ports import AppendFile, Disk
+from inmem.engine.ports import AppendFile, Disk, ReadFile
 
 FAILSAFE_S = 30.0
 """Nothing here takes that long, unless it hangs."""
@@ -194,6 +194,10 @@ class FaultyDisk:
     def read(self, name: str) -> bytes:
         self.call("read", name)
         return self.inner.read(name)
+
+    def open(self, name: str) -> ReadFile:
+        self.call("read", name)
+        return self.inner.open(name)
 
     def create(self, name: str) -> AppendFile:
         self.call("create", name)

@@ -210,7 +210,7 @@ def chores(house: House, kind: type) -> Callable[[], None]:
         elif kind is core.SegmentRefused:
             disk.fail("create", disk_full, name_end=".wal")
         elif kind is core.CheckpointFailed:
-            disk.fail("rename", refused)
+            disk.fail("rename", refused, name_end=".checkpoint")
 
     return tolerant(
         provoke,

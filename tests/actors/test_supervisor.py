@@ -263,7 +263,7 @@ def test_a_failed_store_that_had_promised_too_early_says_so_when_closed(disk):
 def test_close_waits_for_a_checkpoint_that_is_being_written(db, disk):
     """Once closed, the folder is somebody else's: no thread of this store may touch it any more."""
     db.put("run", "k", 1)
-    gate = disk.gate("rename")
+    gate = disk.gate("rename", ".checkpoint")
     versions: list[int] = []
     checkpoint = threading.Thread(target=lambda: versions.append(db.checkpoint()), daemon=True)
     checkpoint.start()

@@ -394,6 +394,65 @@ def test_verify_a_damaged_database(run, recorded, tmp_path):
     assert len(other.stderr.splitlines()) == 1
 
 
+def test_verify_names_a_torn_tail_and_changes_nothing(run, run_json, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "db")
+    last = max((tmp_path / "db").glob("*.wal"))
+    end = last.stat().st_size
+    with last.open("ab") as file:
+        file.write(b"torn")
+    facts = run_json("verify", tmp_path / "db")
+    assert facts["is_valid"] is True
+    assert [(torn["name"], torn["offset"], torn["size"]) for torn in facts["files"]["torn"]] == [(last.name, end, 4)]
+    assert f"torn  {last.name}, byte {end}: 4 bytes" in run("verify", tmp_path / "db").stdout
+    assert last.stat().st_size == end + 4
+
+
+def test_salvage_of_what_is_no_database_is_wrong_usage(run, tmp_path):
+    (tmp_path / "junk").mkdir()
+    (tmp_path / "junk" / "notes.wal").write_text("not ours")
+    for path in (tmp_path / "missing", tmp_path / "junk"):
+        result = run("salvage", path, "--into", tmp_path / "new")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == f"inmem: error: there is no database at {path}\n"
+    assert not (tmp_path / "new").exists()
+
+
+def test_salvage(run, run_json, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "db")
+    (segment,) = (path for path in (tmp_path / "db").iterdir() if path.stat().st_size > 10_000)
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2] ^= 1
+    segment.write_bytes(content)
+
+    told = run("salvage", tmp_path / "db", "--into", tmp_path / "saved")
+    assert (told.exit_code, told.stderr) == (1, "")
+    first = [line.split()[0] for line in told.stdout.splitlines()]
+    assert first == ["kept", "into", "left", "lost", "damaged"]
+    assert "1 commit (version " in told.stdout
+    assert "--beyond-damage takes them" in told.stdout
+    assert run("verify", tmp_path / "saved").exit_code == 0
+
+    again = run("salvage", tmp_path / "db", "--into", tmp_path / "saved")
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert again.stderr == f"inmem: error: into: {tmp_path / 'saved'} is not empty\n"
+
+    beyond = run("salvage", tmp_path / "db", "--into", tmp_path / "more", "--beyond-damage", "--json")
+    assert beyond.exit_code == 1
+    facts = json.loads(beyond.stdout)
+    assert facts["is_complete"] is False
+    assert (facts["left_out"], len(facts["taken_beyond"]), len(facts["missing"])) == ([], 1, 1)
+    assert facts["runs"] == 7
+    damaged = [file for file in facts["files"] if file["lost"]]
+    assert [file["name"] for file in damaged] == [segment.name]
+    assert damaged[0]["lost"][0]["offset"] <= len(content) // 2
+    shown = run("salvage", tmp_path / "db", "--into", tmp_path / "shown", "--beyond-damage").stdout
+    assert "behind the damage: not a state that ever was" in shown
+
+    sound = run("salvage", recorded, "--into", tmp_path / "copy")
+    assert (sound.exit_code, lines(sound)[-1].split()) == (0, ["lost", "nothing"])
+    assert run_json("verify", tmp_path / "copy")["events"] == 90
+
+
 def test_checkpoint(run, run_json, recorded, tmp_path):
     shutil.copytree(recorded, tmp_path / "db")
 

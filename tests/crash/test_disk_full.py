@@ -99,7 +99,16 @@ def test_no_room_for_the_next_segment(disk, operation, monkeypatch):
     check_reopened(db, disk.path)
 
 
-@pytest.mark.parametrize(("operation", "name_end"), [("create", ".tmp"), ("append", ".tmp"), ("create", ".wal")])
+@pytest.mark.parametrize(
+    ("operation", "name_end"),
+    [
+        ("create", ".checkpoint.tmp"),
+        ("append", ".checkpoint.tmp"),
+        ("create", ".wal"),
+        ("create", "MANIFEST.tmp"),
+        ("append", "MANIFEST.tmp"),
+    ],
+)
 def test_no_room_for_a_checkpoint(disk, operation, name_end):
     db = open_on(disk)
     db.put("run", "k", 1)

@@ -9,9 +9,11 @@ import pytest
 
 import inmem
 from inmem import CommitOutcomeUnknownError, Database, StoreFailedError, TransactionAbortedError
-from inmem.engine.log_format import FrameKind, SegmentHeader, read_frames
+from inmem.engine.frame_reader import read_frames
+from inmem.engine.log_format import FrameKind, SegmentHeader
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, io_error, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of
+from tests.engine.memory_disk import BytesFile
 
 DISPATCHERS = ("caller", "threads")
 WORKERS = ("ada", "grace", "barbara")
@@ -48,7 +50,9 @@ def test_one_failed_sync_is_not_retried_and_the_tail_is_written_anew(disk):
     assert ("rename", "000000000002.wal") in disk.history
     data = disk.inner.read("000000000002.wal")
     header = SegmentHeader.decode(data, "", is_last=False)
-    commits = [frame.version for frame in read_frames(data, header, "", None) if frame.kind == FrameKind.COMMIT]
+    commits = [
+        frame.version for frame in read_frames(BytesFile(data), header, "", None) if frame.kind == FrameKind.COMMIT
+    ]
     assert commits == [2]
     assert db.put("run", "next", 1) == 3
     close_and_compare(db, disk, [])
@@ -214,9 +218,9 @@ def test_a_checkpoint_that_cannot_be_synced_leaves_the_store_alone(disk, operati
     fault = disk.fail(
         operation,
         io_error if operation == "sync" else refused,
-        name_end={"sync": ".tmp", "append": ".tmp", "create": ".tmp"}.get(operation, ""),
-        # The first one is for the new segment.
-        at=2 if operation == "sync_names" else 1,
+        name_end={"rename": ".checkpoint", "sync_names": "", "remove": ""}.get(operation, ".checkpoint.tmp"),
+        # The first ones are for the new segment and the manifest.
+        at=3 if operation == "sync_names" else 1,
     )
     with pytest.raises(inmem.StorageError):
         db.checkpoint()

@@ -52,6 +52,7 @@ def live(path: Path, durability: str, *options: str) -> tuple[int, list[str]]:
 def only_the_database(path: Path) -> list[str]:
     numbers = range(1, 8)
     names = [f"{number:012d}.{kind}" for number in numbers for kind in ("wal", "checkpoint", "checkpoint.tmp")]
+    names += ["MANIFEST", "MANIFEST.tmp"]
     return [option for name in ("", *names) for option in ("-P", str(path / name) if name else str(path))]
 
 

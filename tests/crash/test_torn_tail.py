@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 import inmem
+from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_folder import segment_name
-from inmem.engine.log_format import SegmentHeader, read_frames
+from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from tests.actors.workload import numbers_of, piece
+from tests.engine.memory_disk import BytesFile
 
 WORKER = "ada"
 
@@ -34,7 +36,8 @@ def frame_offsets(path: Path) -> list[int]:
     data = path.read_bytes()
     header = SegmentHeader.decode(data, str(path), is_last=False)
     assert header is not None
-    return [frame.offset for frame in read_frames(data, header, str(path), None)]
+    frames = read_frames(BytesFile(data), header, str(path), None)
+    return [frame.offset for frame in frames if frame.kind == FrameKind.COMMIT]
 
 
 def open_commit_and_reopen_twice(path: Path, kept: int) -> None:
@@ -55,7 +58,8 @@ def test_cut_at_every_byte_of_the_last_group(live_copy, tmp_path):
     segment = segment_name(1)
     size = (live_copy / segment).stat().st_size
     last = frame_offsets(live_copy / segment)[-1]
-    for length in range(last, size):
+    # Behind the commit stands the mark that says that it is durable.
+    for length in range(last, size - FRAME_HEADER_BYTES):
         path = tmp_path / str(length)
         shutil.copytree(live_copy, path)
         os.truncate(path / segment, length)
@@ -73,6 +77,16 @@ def test_cut_at_every_byte_of_the_last_group(live_copy, tmp_path):
                 assert numbers_of(db, WORKER) == {0, 1, 2}
                 assert db.get("run", "k") == 2
         shutil.rmtree(path)
+
+
+def test_cut_within_the_mark_behind_the_last_group(live_copy, tmp_path):
+    segment = segment_name(1)
+    end = (live_copy / segment).stat().st_size - FRAME_HEADER_BYTES
+    for length in (0, 1, 16, 31):
+        path = tmp_path / str(length)
+        shutil.copytree(live_copy, path)
+        os.truncate(path / segment, end + length)
+        open_commit_and_reopen_twice(path, 3)
 
 
 @pytest.mark.parametrize("garbage", [b"\0", b"\0" * 100, b"\xd5", b"\xd5\xf7\x01\0", b"garbage" * 50])

@@ -2,11 +2,15 @@
 
 from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.log_folder import checkpoint_name, segment_name, torn_name
-from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log_format import SEGMENT_FORMAT, FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log_records import CommitRecord, DropRun, TableWrites, encode_commit
+from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState
 from inmem.engine.ports import Disk
-from inmem.engine.recovery import Recovered, recover
+from inmem.engine.recovered_state import Recovered
+from inmem.engine.recovery import recover
 from inmem.engine.snapshot import Snapshot
+
+NOW_US = 1_700_000_000_000_000
 
 Tables = dict[tuple[str, int], dict[bytes, tuple[int, bytes | None, int]]]
 
@@ -35,8 +39,11 @@ def tables_of(recovered: Recovered) -> Tables:
 class LogBuilder:
     """One opening of the database on `disk`, with a new segment. Every commit is synced when `sync` is called."""
 
-    def __init__(self, disk: Disk, *, salt: int = 0x5A17, skip_versions: int = 0) -> None:
+    def __init__(
+        self, disk: Disk, *, salt: int = 0x5A17, skip_versions: int = 0, file_format: int = SEGMENT_FORMAT
+    ) -> None:
         self.disk = disk
+        self.format = file_format
         self.salt = salt
         recovered, position = recover(disk, 1)
         for torn in position.torn:
@@ -47,12 +54,21 @@ class LogBuilder:
     def _open_segment(self, number: int, previous_end: int, previous_version: int, base_version: int) -> None:
         self.version = base_version
         self.header = SegmentHeader(
-            number, self.salt, base_version, previous_end, previous_version, 1_700_000_000_000_000
+            number, self.salt, base_version, previous_end, previous_version, NOW_US, self.format
         )
         self.name = segment_name(number)
         self.file = self.disk.create(self.name)
         self.file.append(self.header.encode())
         self.sync()
+        self.write_manifest(ManifestState.OPEN, 0)
+
+    def write_manifest(self, state: int, end: int) -> None:
+        if self.format == 1:
+            return
+        if MANIFEST_NAME in self.disk.names():
+            self.disk.remove(MANIFEST_NAME)
+        manifest = Manifest(state, self.header.number, self.salt, end, self.version, NOW_US)
+        self.disk.create(MANIFEST_NAME).append(manifest.encode())
 
     def sync(self) -> None:
         self.synced = self.file.size
@@ -60,10 +76,15 @@ class LogBuilder:
     def commit(self, *operations: TableWrites | DropRun) -> int:
         self.version += 1
         self.transaction_id += 1
-        record = CommitRecord(self.transaction_id, 1_700_000_000_000_000 + self.version, operations)
+        record = CommitRecord(self.transaction_id, NOW_US + self.version, operations)
         frame = encode_frame(FrameKind.COMMIT, self.version, self.synced, encode_commit(record), self.header.seed)
         self.file.append(frame)
         return self.version
+
+    def mark(self) -> None:
+        """What the writer leaves when everything is durable and nothing waits."""
+        self.sync()
+        self.file.append(encode_frame(FrameKind.MARK, self.version, self.synced, b"", self.header.seed))
 
     def roll(self) -> None:
         self._open_segment(self.header.number + 1, self.file.size, self.version, self.version)
@@ -77,7 +98,7 @@ class LogBuilder:
             recovered.transaction_id_max,
             recovered.time_floor_us,
             recovered.outcomes_since,
-            1_700_000_000_000_000,
+            NOW_US,
         )
         name = checkpoint_name(self.header.number)
         file = self.disk.create(name + ".tmp")
@@ -93,6 +114,7 @@ class LogBuilder:
         self.sync()
         self.file.append(encode_frame(FrameKind.CLOSE, self.version, self.synced, b"", self.header.seed))
         self.sync()
+        self.write_manifest(ManifestState.CLOSED, self.file.size)
 
 
 def keep_aside(disk: Disk, name: str, offset: int) -> None:

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 
-from inmem.engine.ports import AppendFile, Folder
+from inmem.engine.ports import AppendFile, Folder, ReadFile
 
 
 class MemoryFile:
@@ -23,6 +23,25 @@ class MemoryFile:
         pass
 
 
+class BytesFile:
+    """A file to be read, out of bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        data = self._data[offset : offset + size]
+        assert len(data) == size, "read past the end"
+        return data
+
+    def close(self) -> None:
+        pass
+
+
 class MemoryDisk:
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
         self.files = {name: bytearray(content) for name, content in (files or {}).items()}
@@ -37,11 +56,14 @@ class MemoryDisk:
     def names(self) -> list[str]:
         return sorted(self.files)
 
-    def read(self, name: str, offset: int = 0) -> bytes:
-        return bytes(self.files[name][offset:])
+    def read(self, name: str) -> bytes:
+        return bytes(self.files[name])
 
     def view(self) -> AbstractContextManager[Folder]:
         return nullcontext(self)
+
+    def open(self, name: str) -> ReadFile:
+        return BytesFile(bytes(self.files[name]))
 
     def create(self, name: str) -> AppendFile:
         if name in self.files:
@@ -66,3 +88,44 @@ class MemoryDisk:
 
     def close(self) -> None:
         pass
+
+
+class CountedDisk(MemoryDisk):
+    """Notes what is read of it.
+
+    Attributes:
+        places: (name, offset, bytes) of each piece, in order.
+        open_files: that are open now.
+        open_max: at one time.
+    """
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
+        super().__init__(files)
+        self.places: list[tuple[str, int, int]] = []
+        self.open_files = 0
+        self.open_max = 0
+
+    def read(self, name: str) -> bytes:
+        self.places.append((name, 0, len(self.files[name])))
+        return super().read(name)
+
+    def open(self, name: str) -> ReadFile:
+        self.open_files += 1
+        self.open_max = max(self.open_max, self.open_files)
+        return CountedFile(self, name, bytes(self.files[name]))
+
+
+class CountedFile(BytesFile):
+    def __init__(self, disk: CountedDisk, name: str, data: bytes) -> None:
+        super().__init__(data)
+        self._disk = disk
+        self._name = name
+        self._is_open = True
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self._disk.places.append((self._name, offset, size))
+        return super().read_at(offset, size)
+
+    def close(self) -> None:
+        self._disk.open_files -= self._is_open
+        self._is_open = False

@@ -10,6 +10,7 @@ from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantEr
 from inmem.engine.keys import shard_of
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
+from tests.engine.memory_disk import BytesFile
 
 UINT64 = st.integers(0, 2**64 - 1)
 VERSION = 1000
@@ -38,7 +39,7 @@ def encode(tables, outcomes=None, shards=1):
 
 
 def read(data):
-    reader = CheckpointReader(data, "x.checkpoint")
+    reader = CheckpointReader(BytesFile(data), "x.checkpoint")
     tables = {}
     for run, tag, entries in reader:
         table = tables.setdefault((run, tag), {})

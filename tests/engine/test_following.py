@@ -11,7 +11,7 @@ from inmem.engine.log_records import DropRun
 from inmem.engine.recovery import recover
 from inmem.engine.snapshot import Snapshot
 from tests.engine.log_builder import LogBuilder, put
-from tests.engine.memory_disk import MemoryDisk
+from tests.engine.memory_disk import CountedDisk, MemoryDisk
 from tests.engine.test_recovery import COMMITS
 
 SHARDS = 2
@@ -126,16 +126,16 @@ def test_without_news_the_very_same_state_is_shown():
 
 def test_only_what_was_appended_is_read():
     disk, log, reader = followed()
-    asked = []
-    read = disk.read
-    disk.read = lambda name, offset=0: asked.append((name, offset)) or read(name, offset)
-    last = log.file.size
+    disk = reader.disk = CountedDisk()
+    disk.files = log.disk.files
+    second_frame = log.file.size
     log.commit(put("run", b"b", b"2"))
     reader.look()
-    first_frame, second_frame = 64, last
-    assert asked == [(log.name, first_frame)]
+    assert {name for name, *_ in disk.places} == {log.name}
+    assert min(offset for _, offset, _ in disk.places) == 64
+    disk.places.clear()
     reader.look()
-    assert asked[1:] == [(log.name, second_frame)]
+    assert min(offset for _, offset, _ in disk.places) == second_frame
 
 
 def test_half_a_group_is_not_there_yet():

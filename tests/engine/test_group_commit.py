@@ -11,8 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from inmem.engine import group_commit as group_commit_module
 from inmem.engine.errors import DiskFullError, InvariantError, StorageError
+from inmem.engine.frame_reader import read_frames
 from inmem.engine.group_commit import Durability, GroupCommit
-from inmem.engine.log_format import FRAME_HEADER_BYTES, SegmentHeader, read_frames
+from inmem.engine.log_format import FRAME_HEADER_BYTES, SegmentHeader
+from tests.engine.memory_disk import BytesFile
 
 GROUP_BYTES = 150
 SEGMENT_BYTES = 600
@@ -32,6 +34,9 @@ class Segment:
     header: SegmentHeader
     content: bytearray
     durable: int
+    commits_end: int = 0
+    vouched: int = 0
+    """What the last mark says is durable."""
 
 
 @dataclass
@@ -64,6 +69,7 @@ class Disk:
     rotations_asked: int = 0
     rotated_count: int = 0
     not_rotated_count: int = 0
+    marks_refused: int = 0
 
     def group(self) -> GroupCommit:
         return GroupCommit(
@@ -101,6 +107,20 @@ class Disk:
             at += FRAME_HEADER_BYTES + length
             self.places[int(payload[:8])] = (segment.header.number, len(segment.content) + at)
         segment.content += data
+        segment.commits_end = len(segment.content)
+
+    def mark(self, data: bytes) -> bool:
+        assert len(data) == FRAME_HEADER_BYTES
+        version, synced = unpack_from("<QQ", data, 8)
+        segment = self.current
+        assert (version, synced) == (self.version, segment.durable), "a mark takes for durable what is not"
+        assert not self.waiting_records, "the next frame would have said it"
+        if self.full:
+            self.marks_refused += 1
+            return False
+        segment.content += data
+        segment.vouched = synced
+        return True
 
     def sync(self) -> None:
         assert not self.syncing, "two syncs at once"
@@ -164,7 +184,7 @@ class Disk:
             data = bytes(segment.content)
             header = SegmentHeader.decode(data, "log", is_last=following is None)
             assert header == segment.header
-            reader = read_frames(data, header, "log", None if following is None else following.previous_end)
+            reader = read_frames(BytesFile(data), header, "log", None if following is None else following.previous_end)
             for frame in reader:
                 if frame.payload:
                     yield frame.version, int(frame.payload[:8])
@@ -295,15 +315,18 @@ class GroupCommitMachine(RuleBasedStateMachine):
     def close(self) -> None:
         disk, group = self.disk, self.group
         segment = disk.current
+        is_durable = segment.durable >= segment.commits_end
         if self.sync_was_due:
-            assert segment.durable == len(segment.content), "the sync that was due never came"
-        if segment.durable == len(segment.content):
-            assert group.unsynced_bytes == 0
+            assert is_durable, "the sync that was due never came"
+        assert group.unsynced_bytes == max(0, segment.commits_end - segment.durable)
+        if is_durable and not (disk.refused_ids or disk.not_rotated_count or disk.marks_refused):
+            assert segment.vouched >= segment.commits_end, "nothing in the log says that the last commits are durable"
         frame = group.close_frame()
         assert frame is not None
         assert unpack_from("<Q", frame, 16)[0] <= segment.durable
+        assert group.position == (segment.header.number, len(segment.content))
         segment.content += frame
-        reader = read_frames(bytes(segment.content), segment.header, "log", None)
+        reader = read_frames(BytesFile(bytes(segment.content)), segment.header, "log", None)
         assert len(list(reader)) > 0
         assert (reader.is_closed, reader.version) == (True, disk.version)
 

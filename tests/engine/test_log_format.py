@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from pathlib import Path
 from zlib import crc32
@@ -6,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inmem.engine import log_format
+from inmem.engine import frame_reader, log_format
 from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
-from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader, encode_frame, read_frames
+from inmem.engine.frame_reader import read_frames
+from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log_records import DropRun
 from tests.engine.log_builder import LogBuilder, put
-from tests.engine.memory_disk import MemoryDisk
+from tests.engine.memory_disk import BytesFile, MemoryDisk
 
 UINT64 = st.integers(0, 2**64 - 1)
 HEADER = SegmentHeader(3, 0xABCDEF, 10, 500, 10, 1_700_000_000_000_000)
@@ -31,7 +33,7 @@ def segment(*frames, header=HEADER):
 
 
 def read(data, valid_end=None, header=HEADER):
-    reader = read_frames(data, header, "x.wal", valid_end)
+    reader = read_frames(BytesFile(data), header, "x.wal", valid_end)
     return reader, list(reader)
 
 
@@ -82,12 +84,10 @@ def test_a_foreign_file_is_named_as_such(data):
         assert caught.value.path == "x.wal"
 
 
-def test_a_newer_format_is_named_as_such(monkeypatch):
-    monkeypatch.setattr(log_format, "SEGMENT_FORMAT", 2)
-    newer = HEADER.encode()
-    monkeypatch.undo()
+def test_a_newer_format_is_named_as_such():
+    newer = dataclasses.replace(HEADER, format=3).encode()
     for is_last in (False, True):
-        with pytest.raises(FormatVersionError, match="format 2"):
+        with pytest.raises(FormatVersionError, match="format 3"):
             SegmentHeader.decode(newer, "x.wal", is_last=is_last)
 
 
@@ -207,6 +207,7 @@ def test_a_copy_of_the_log_inside_a_torn_value_proves_nothing():
         forged(magic=0xF7D6),
         forged(kind=0),
         forged(kind=3),
+        forged(kind=4),
         forged(flags=1),
         forged(version=10),
         forged(version=12),
@@ -248,12 +249,12 @@ def test_a_valid_end_between_frames_is_damage(valid_end):
 
 def test_no_frame_is_written_that_would_not_be_read(monkeypatch):
     monkeypatch.setattr(log_format, "FRAME_BYTES_MAX", 10)
+    monkeypatch.setattr(frame_reader, "FRAME_BYTES_MAX", 10)
     assert len(read(segment(commit(11, payload=b"x" * 10)))[1]) == 1
     with pytest.raises(InvariantError):
         commit(11, payload=b"x" * 11)
     monkeypatch.setattr(log_format, "FRAME_BYTES_MAX", 20)
     longer = commit(11, payload=b"x" * 11)
-    monkeypatch.setattr(log_format, "FRAME_BYTES_MAX", 10)
     assert read(segment(longer))[1] == []
 
 
@@ -288,10 +289,12 @@ def test_the_documented_hexdumps_are_what_is_written():
     log.commit(put("run-1", b"greeting", b"\xa5hello"))
     log.sync()
     log.commit(put("run-1", b"greeting", None), DropRun("run-2"))
+    log.mark()
     log.close()
-    wal = disk.read("000000000001.wal")
+    wal, manifest = disk.read("000000000001.wal"), disk.read("MANIFEST")
     LogBuilder(disk, salt=2).checkpoint()
-    assert documented_dumps() == [hexdump(wal), hexdump(disk.read("000000000003.checkpoint"))]
+    written = [wal, manifest, disk.read("000000000003.checkpoint")]
+    assert documented_dumps() == [hexdump(data) for data in written]
 
 
 def test_the_checksums_are_the_documented_ones():

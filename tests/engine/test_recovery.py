@@ -6,18 +6,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from immutables import Map
 
-from inmem.engine import recovery as recovery_module
+from inmem.engine import recovered_state, recovery_progress
 from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
-from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError, StorageError
+from inmem.engine.errors import (
+    CorruptionError,
+    FormatVersionError,
+    InvariantError,
+    StorageError,
+    UnfinishedSalvageError,
+)
+from inmem.engine.file_header import HEADER_BYTES, encode_header
+from inmem.engine.frame_reader import WINDOW_BYTES
 from inmem.engine.keys import shard_of
 from inmem.engine.log_folder import checkpoint_name, segment_name
-from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log_format import SEGMENT_FORMATS, FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log_records import CommitRecord, DropRun, TableWrites
-from inmem.engine.recovery import Recovery, TornFile, recover
+from inmem.engine.manifest import MANIFEST_NAME, Manifest
+from inmem.engine.recovered_state import Recovery
+from inmem.engine.recovery import TornFile, recover
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of
-from tests.engine.memory_disk import MemoryDisk
+from tests.engine.memory_disk import CountedDisk, MemoryDisk
+from tests.golden import make
 from tests.golden.make import expectation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -47,6 +58,9 @@ def state(disk):
     ), position
 
 
+LAST = segment_name(3)
+
+
 def small_database():
     """Three segments, the last of them not closed, with the state after each version."""
     disk = MemoryDisk()
@@ -66,7 +80,7 @@ def small_database():
 
 def prefixes(disk):
     """Every state that a prefix of the last segment's frames leads to, by version."""
-    name = disk.names()[-1]
+    name = LAST
     states = {}
     content = disk.content()
     for size in range(64, len(content[name]) + 1):
@@ -141,16 +155,16 @@ def test_a_clean_close_is_recognised():
 
 def test_a_log_cut_at_any_byte_gives_a_prefix_and_goes_on_from_there():
     whole = small_database()
-    name = whole.names()[-1]
+    name = LAST
     content = whole.content()
     states = prefixes(whole)
     assert sorted(states) == [3, 4, 5, 6]
-    for size in range(len(content[name]) + 1):
+    for size in range(HEADER_BYTES, len(content[name]) + 1):
         disk = MemoryDisk(content | {name: content[name][:size]})
         found, position = state(disk)
         assert found == states[found[0]]
         torn = position.torn
-        assert sum(part.size for part in torn) == (size if size < 64 else size - position.end)
+        assert sum(part.size for part in torn) == size - position.end
         log = LogBuilder(disk, salt=77)
         assert state(disk)[0] == found
         version = log.commit(put("run-9", b"later", b"7"))
@@ -184,7 +198,7 @@ def test_no_altered_byte_ever_leads_to_other_data(mask):
             except (CorruptionError, FormatVersionError):
                 refused += 1
                 continue
-            assert name == names[-1]
+            assert name == LAST
             assert proven < found[0] + 1 <= whole[0]
             assert found == states[found[0]]
             assert position.torn[0].name == name
@@ -200,20 +214,166 @@ def test_no_altered_byte_of_a_closed_database_goes_unnoticed(mask):
     log.checkpoint(remove_obsolete=True)
     log.commit(put("run-1", b"b", b"8"))
     log.close()
-    whole, _ = state(disk)
     content = disk.content()
-    close_at = len(content[log.name]) - 32
     for name in disk.names():
         for at in range(len(content[name])):
             altered = bytearray(content[name])
             altered[at] ^= mask
-            if name == log.name and at >= close_at:
-                found, position = state(MemoryDisk(content | {name: bytes(altered)}))
-                assert found == whole
-                assert position.torn[0].offset == close_at
-            else:
-                with pytest.raises((CorruptionError, FormatVersionError)):
-                    recover(MemoryDisk(content | {name: bytes(altered)}), 1)
+            with pytest.raises(CorruptionError) as caught:
+                recover(MemoryDisk(content | {name: bytes(altered)}), 1)
+            assert caught.value.path == f"/memory/{name}"
+            assert caught.value.offset <= at
+
+
+def test_a_closed_database_that_has_lost_bytes_or_files_is_refused():
+    disk = small_database()
+    log = LogBuilder(disk, salt=5)
+    log.commit(put("run-1", b"a", b"7"))
+    log.close()
+    content = disk.content()
+    for size in range(len(content[log.name])):
+        with pytest.raises(CorruptionError) as caught:
+            recover(MemoryDisk(content | {log.name: content[log.name][:size]}), 1)
+        assert caught.value.path == f"/memory/{log.name}"
+    for name in disk.names():
+        others = {other: data for other, data in content.items() if other != name}
+        with pytest.raises(CorruptionError) as caught:
+            recover(MemoryDisk(others), 1)
+        assert caught.value.path == f"/memory/{name}"
+    with pytest.raises(CorruptionError):
+        recover(MemoryDisk({MANIFEST_NAME: content[MANIFEST_NAME]}), 1)
+
+
+def test_an_open_database_whose_last_segment_or_its_header_is_gone_is_refused():
+    content = small_database().content()
+    for size in range(HEADER_BYTES):
+        with pytest.raises(CorruptionError):
+            recover(MemoryDisk(content | {LAST: content[LAST][:size]}), 1)
+    del content[LAST]
+    with pytest.raises(CorruptionError, match="the segment is missing"):
+        recover(MemoryDisk(content), 1)
+
+
+def test_a_segment_that_the_manifest_does_not_know_yet_may_be_there():
+    """The writer died between creating it and saying so: whatever it had begun with counts."""
+    disk = small_database()
+    log = LogBuilder(disk, salt=5)
+    log.close()
+    closed = disk.read(MANIFEST_NAME)
+    later = LogBuilder(disk, salt=6)
+    for frames in (b"", encode_frame(FrameKind.COMMIT, 7, 0, b"\x93\x63\x01\x90", later.header.seed)):
+        later.file.append(frames)
+        found = state(MemoryDisk(disk.content() | {MANIFEST_NAME: closed}))[0]
+        assert found[0] == 6 + bool(frames)
+
+
+def test_a_segment_of_another_history_is_refused():
+    disk = small_database()
+    other = MemoryDisk({segment_name(number): disk.read(segment_name(number)) for number in (1, 2)})
+    other.files[MANIFEST_NAME] = bytearray(Manifest(1, 2, 2, 0, 2, 0).encode())
+    LogBuilder(other, salt=9).commit(put("run-1", b"a", b"from elsewhere"))
+    with pytest.raises(CorruptionError, match="not the segment that the manifest names"):
+        recover(MemoryDisk(disk.content() | {LAST: other.read(LAST)}), 1)
+
+
+def test_a_mark_lets_nothing_before_it_pass_for_an_interrupted_write():
+    disk = MemoryDisk()
+    log = LogBuilder(disk)
+    log.commit(put("run", b"a", b"1"))
+    first_end = log.file.size
+    log.mark()
+    log.commit(put("run", b"b", b"2"))
+    second_end = log.file.size
+    log.mark()
+    whole, position = state(disk)
+    assert (whole[0], position.end, position.is_clean) == (2, second_end + 32, False)
+    content = disk.content()
+    for at in range(HEADER_BYTES, log.file.size):
+        altered = bytearray(content[log.name])
+        altered[at] ^= 0x20
+        files = MemoryDisk(content | {log.name: bytes(altered)})
+        if at < second_end:
+            with pytest.raises(CorruptionError) as caught:
+                recover(files, 1)
+            assert caught.value.offset in {HEADER_BYTES, first_end, first_end + 32}
+        else:
+            # The mark itself holds no data, so nothing is lost with it.
+            assert state(files)[0] == whole
+
+
+def test_a_half_made_salvage_is_not_taken_for_a_database():
+    disk = small_database()
+    disk.files[MANIFEST_NAME] = bytearray(Manifest(3, 1, 0, 0, 0, 0).encode())
+    with pytest.raises(UnfinishedSalvageError) as caught:
+        recover(disk, 1)
+    assert caught.value.path == "/memory"
+
+
+@pytest.mark.parametrize(
+    ("data", "offset"),
+    [
+        (Manifest(1, 3, 2, 0, 0, 0).encode() + b"x", 64),
+        (Manifest(4, 3, 2, 0, 0, 0).encode(), 16),
+        (b"INMEM", 5),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_damage(data, offset):
+    with pytest.raises(CorruptionError) as caught:
+        recover(MemoryDisk(small_database().content() | {MANIFEST_NAME: data}), 1)
+    assert (caught.value.path, caught.value.offset) == (f"/memory/{MANIFEST_NAME}", offset)
+
+
+def test_a_foreign_or_newer_manifest_is_named_as_such():
+    newer = encode_header(b"INMEMMAN", 2, (1, 3, 2, 0, 0, 0))
+    for data in (b"[package]", newer):
+        with pytest.raises(FormatVersionError):
+            recover(MemoryDisk(small_database().content() | {MANIFEST_NAME: data}), 1)
+
+
+def test_recovery_holds_no_more_than_the_state_and_a_few_windows():
+    """A log and a checkpoint of many times that size, for a state of next to nothing."""
+    disk = MemoryDisk()
+    log = LogBuilder(disk)
+    value = b"v" * 50_000
+    for _ in range(100):
+        log.commit(put("run", b"overwritten", value))
+    log.roll()
+    for number in range(100):
+        log.commit(put("run", b"%03d" % number, value))
+    log.checkpoint(remove_obsolete=False)
+    for _ in range(100):
+        log.commit(DropRun("run"), put("run", b"overwritten", value))
+    log.close()
+    pieces = CountedDisk(disk.content())
+    recovered, _ = recover(pieces, 1)
+    assert recovered.keys == 1
+    read = sum(size for *_, size in pieces.places)
+    assert read > 10_000_000
+    assert max(size for *_, size in pieces.places) <= WINDOW_BYTES
+    assert pieces.open_max <= 2
+    assert pieces.open_files == 0
+
+
+def test_progress_is_told_by_bytes(monkeypatch):
+    monkeypatch.setattr(recovery_progress, "PROGRESS_BYTES", 1000)
+    disk = small_database()
+    log = LogBuilder(disk, salt=9)
+    for _ in range(50):
+        log.commit(put("run", b"k", b"v" * 100))
+    log.checkpoint()
+    for _ in range(50):
+        log.commit(put("run", b"k", b"v" * 100))
+    told = []
+    recover(disk, 1, told.append)
+    total = sum(len(data) for name, data in disk.content().items() if name != MANIFEST_NAME)
+    assert {progress.bytes_total for progress in told} == {total}
+    assert [progress.bytes_read for progress in told] == sorted({progress.bytes_read for progress in told})
+    assert len(told) == total // 1000 or len(told) == total // 1000 - 1
+    assert 0 < told[-1].commits <= 50
+    monkeypatch.setattr(recovery_progress, "PROGRESS_BYTES", total + 1)
+    told.clear()
+    recover(disk, 1, told.append)
+    assert not told
 
 
 @given(st.data())
@@ -340,7 +500,7 @@ def test_a_checkpoint_makes_what_lies_before_it_obsolete():
     for name in position.obsolete:
         disk.remove(name)
         assert state(disk)[0][:4] == whole[:4]
-    assert disk.names() == [checkpoint_name(6), segment_name(6)]
+    assert disk.names() == [checkpoint_name(6), segment_name(6), MANIFEST_NAME]
 
 
 def test_commits_that_a_checkpoint_holds_already_are_not_folded_in_again():
@@ -391,7 +551,7 @@ def test_a_damaged_checkpoint_is_passed_over_only_while_the_log_before_it_exists
 def test_a_checkpoint_of_a_newer_format_is_never_passed_over():
     disk = small_database()
     LogBuilder(disk, salt=5).checkpoint(remove_obsolete=False)
-    disk.files[checkpoint_name(5)][8] = 2
+    disk.files[checkpoint_name(5)][:64] = encode_header(b"INMEMCKP", 2, (5, 6, 0, 0, 0, 0))
     with pytest.raises(FormatVersionError):
         recover(disk, 1)
 
@@ -429,7 +589,7 @@ def test_a_stray_number_costs_no_memory():
 
 
 def test_the_newest_outcomes_are_kept_and_say_since_when(monkeypatch):
-    monkeypatch.setattr(recovery_module, "OUTCOMES_MAX", 3)
+    monkeypatch.setattr(recovered_state, "OUTCOMES_MAX", 3)
     recovery = Recovery()
     for version in range(1, 4):
         recovery.apply(version, CommitRecord(version + 100, 0, ()), 7)
@@ -456,9 +616,34 @@ def test_ids_and_times_never_fall_behind_what_was_recovered():
     assert (recovered.transaction_id_max, recovered.time_floor_us) == (9, 50)
 
 
-@pytest.mark.parametrize("name", ["closed", "crashed", "checkpoint"])
+@pytest.mark.parametrize(
+    "name", sorted(path.name for path in GOLDEN.iterdir() if path.is_dir() and path.name[0] != "_")
+)
 def test_golden_files_open_to_the_recorded_state(name):
     folder = GOLDEN / name
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".json"}
     assert expectation(MemoryDisk(files)) == expected
+
+
+@pytest.mark.parametrize("name", ["closed", "crashed", "checkpoint"])
+def test_golden_files_are_what_is_written(name):
+    """Those of format 1 by way of the field that keeps it; every byte, so that no format changes unnoticed."""
+    for file_format in SEGMENT_FORMATS:
+        folder = GOLDEN / (name if file_format == 1 else f"{name}-{file_format}")
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".json"}
+        assert getattr(make, name)(file_format).content() == files
+
+
+def test_a_database_of_format_1_is_continued_in_format_2():
+    for name in ("closed", "crashed", "checkpoint"):
+        files = {path.name: path.read_bytes() for path in (GOLDEN / name).iterdir() if path.suffix != ".json"}
+        disk = MemoryDisk(files)
+        before, _ = state(disk)
+        log = LogBuilder(disk, salt=7)
+        version = log.commit(put("run-9", b"new", b"1"))
+        log.close()
+        after, position = state(disk)
+        assert (after[0], position.is_clean) == (version, True)
+        assert after[3] == before[3] | {("run-9", 1): {b"new": (version, b"1", 0)}}
+        assert set(files) <= set(disk.names())

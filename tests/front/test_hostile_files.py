@@ -225,7 +225,9 @@ def test_no_name_reaches_the_file_system(tmp_path, hostile):
         db.traces.record_with_options(hostile, inmem.Thought("hm"), id=hostile, tags=[hostile])
         db.begin_run(hostile, tags=[hostile])
         db.checkpoint()
-    assert sorted(file.name for file in path.iterdir()) == ["000000000002.checkpoint", "000000000002.wal", "LOCK"]
+    assert sorted(file.name for file in path.iterdir()) == [
+        *["000000000002.checkpoint", "000000000002.wal", "LOCK", "MANIFEST"]
+    ]
     assert [file.name for file in tmp_path.rglob("*") if file.is_file() and file.parent != path] == []
     with inmem.open(path) as db:
         assert db.get(hostile, hostile) == db.cells.read(hostile, hostile).value == 1
@@ -244,6 +246,6 @@ def test_files_are_their_owners_alone_whatever_the_umask(tmp_path, umask):
         os.umask(before)
     for folder in (path, path.parent):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert len(list(path.iterdir())) == 3
+    assert len(list(path.iterdir())) == 4
     for file in path.iterdir():
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 import uuid
 
 import pykka
@@ -15,6 +16,8 @@ import structlog
 
 import inmem
 from inmem.actors.messages.core import Checkpoint
+from inmem.engine import recovery_progress
+from inmem.engine.frame_reader import WINDOW_BYTES
 from inmem.messages import PutKey
 
 FAILSAFE_S = 60.0
@@ -467,6 +470,18 @@ def test_a_second_opening_in_the_same_process_is_refused(path):
         assert db.get("run", "k") == 1
 
 
+def test_deleting_the_lock_file_does_not_let_a_second_owner_in(path):
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
+        (path / "LOCK").unlink()
+        for _ in range(2):
+            with pytest.raises(inmem.DatabaseLockedError, match="though not its LOCK file"):
+                inmem.open(path)
+        assert db.put("run", "k", 2) == 2
+    with inmem.open(path) as db:
+        assert db.get("run", "k") == 2
+
+
 def test_another_process_is_refused_and_told_who_owns_it(path):
     with inmem.open(path) as db:
         db.put("run", "k", 1)
@@ -765,6 +780,45 @@ def test_a_reopening_says_what_it_found(path, events):
     inmem.open(path).close()
     _, again = facts(events, "opened")
     assert (again["version"], again["commits_replayed"], again["keys"], again["clean"]) == (2, 2, 1, True)
+
+
+def test_a_long_recovery_tells_how_far_it_is(path, events, monkeypatch):
+    with inmem.open(path) as db:
+        for number in range(40):
+            db.put("run", "k", "v" * 1000 + str(number))
+    monkeypatch.setattr(recovery_progress, "PROGRESS_BYTES", 10_000)
+    inmem.open(path).close()
+    told = facts(events, "recovering")
+    size = (path / "000000000001.wal").stat().st_size
+    assert [fact["bytes_total"] for fact in told] == [size] * 4
+    assert [fact["bytes_read"] // 10_000 for fact in told] == [1, 2, 3, 4]
+    assert [fact["commits"] for fact in told] == sorted({fact["commits"] for fact in told})
+    assert all(fact["commits_per_s"] > 0 for fact in told)
+
+
+def test_recovery_holds_the_state_and_not_the_files(path):
+    """Counted by Python's own allocator: the log and the checkpoint are many times what is held at once."""
+    value = b"v" * 100_000
+    with inmem.open(path, durability="never") as db:
+        for _ in range(150):
+            db.put("run", "overwritten", value)
+        for number in range(100):
+            db.put("kept", f"{number}", value)
+        db.checkpoint()
+        db.runs.create_run("kept")
+        db.runs.delete_run("kept")
+        for _ in range(150):
+            db.put("run", "overwritten", value)
+        sizes = {file.name: file.stat().st_size for file in path.iterdir()}
+    assert sum(sizes.values()) > 25_000_000
+    tracemalloc.start()
+    try:
+        inmem.open(path, read_only=True).close()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The keys of the checkpoint are there until the log drops their run.
+    assert 10_000_000 < peak < 10_000_000 + 8 * WINDOW_BYTES
 
 
 def test_broken_logging_of_the_application_does_not_break_the_store(path, monkeypatch):

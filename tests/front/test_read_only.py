@@ -10,6 +10,7 @@ import pytest
 
 import inmem
 from inmem.engine.log_folder import segment_name
+from inmem.engine.log_format import FRAME_HEADER_BYTES
 
 ROOT = Path(__file__).parents[2]
 FAILSAFE_S = 60
@@ -166,7 +167,8 @@ def test_damage_is_refused_and_the_reader_goes_on_showing_what_it_did(both, path
     owner.put("run", "k", 3)
     sound = segment.read_bytes()
     data = bytearray(sound)
-    data[end - 1] ^= 1
+    # Behind the commit stands the mark of the flush.
+    data[end - FRAME_HEADER_BYTES - 1] ^= 1
     segment.write_bytes(data)
     with pytest.raises(inmem.CorruptionError):
         reader.refresh()

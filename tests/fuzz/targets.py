@@ -11,7 +11,7 @@ from zlib import crc32
 
 from immutables import Map
 
-from inmem.actors.environment import SystemEntropy
+from inmem.actors.environment import SystemClock, SystemEntropy
 from inmem.actors.log_opening import open_log
 from inmem.engine.checkpoint_format import CHECKPOINT_FORMAT, CHECKPOINT_MAGIC, CheckpointHeader
 from inmem.engine.codec import MalformedValueError, check_encoded, decode_value, encode_value
@@ -22,8 +22,10 @@ from inmem.engine.keys import Tag, event_key
 from inmem.engine.log_folder import checkpoint_name, segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, SEGMENT_FORMAT, SEGMENT_MAGIC, SegmentHeader
 from inmem.engine.log_records import unpack_untrusted
+from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState
 from inmem.engine.reader import Reader
-from inmem.engine.recovery import Recovered, recover
+from inmem.engine.recovered_state import Recovered
+from inmem.engine.recovery import recover
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from inmem.engine.verification import verify
@@ -64,7 +66,7 @@ def fuzz_codec(data: bytes) -> None:
 def fuzz_log(data: bytes) -> None:
     """A folder with these bytes as its first segment."""
     content = mended_segment(data[1:]) if data[:1] == bytes([MENDED]) else data[1:]
-    _check_folder({segment_name(1): content})
+    _check_folder(_folder_of(content))
     _check_following(content, len(content) * data[-1] // 256 if data else 0)
 
 
@@ -75,7 +77,7 @@ def fuzz_checkpoint(data: bytes) -> None:
     with contextlib.suppress(CorruptionError, FormatVersionError):
         version = CheckpointHeader.decode(content, "").version
     log = SegmentHeader(2, 1, version, 0, version, 0).encode()
-    _check_folder({checkpoint_name(2): content, segment_name(2): log})
+    _check_folder({checkpoint_name(2): content} | _folder_of(log, 2))
 
 
 def fuzz_records(data: bytes) -> None:
@@ -170,6 +172,15 @@ def _with_number(header: bytes, number: int) -> bytes:
     return header[:12] + _CHECKSUM.pack(crc32(facts, crc32(header[:12]))) + facts
 
 
+def _folder_of(content: bytes, number: int = 1) -> dict[str, bytes]:
+    """Return the folder with that segment, and with the manifest that its writer left if it came to write frames."""
+    files = {segment_name(number): content}
+    if len(content) > HEADER_BYTES:
+        salt = int.from_bytes(content[24:32], "little")
+        files[MANIFEST_NAME] = Manifest(ManifestState.OPEN, number, salt, 0, 0, 0).encode()
+    return files
+
+
 def _check_folder(files: dict[str, bytes]) -> None:
     """Recover the folder, and check that whatever reads it agrees and that it can be gone on with."""
     disk = MemoryDisk(files)
@@ -181,7 +192,7 @@ def _check_folder(files: dict[str, bytes]) -> None:
         return
     state = _state(recovered)
     assert verify(disk).version == recovered.version
-    opened, _ = open_log(disk, 1)
+    opened, _ = open_log(disk, 1, SystemClock())
     assert _state(opened) == state
     again, position = recover(disk, 1)
     assert _state(again) == state
@@ -190,16 +201,15 @@ def _check_folder(files: dict[str, bytes]) -> None:
 
 def _check_following(content: bytes, cut: int) -> None:
     """Reading the segment in two steps is reading it at once, wherever the first one ends."""
-    name = segment_name(1)
     try:
-        first, position = recover(MemoryDisk({name: content[:cut]}), 1)
-        whole, _ = recover(MemoryDisk({name: content}), 1)
+        first, position = recover(MemoryDisk(_folder_of(content[:cut])), 1)
+        whole, _ = recover(MemoryDisk(_folder_of(content)), 1)
     except (CorruptionError, FormatVersionError):
         return
-    bookmark = Bookmark.at(MemoryDisk({name: content[:cut]}), position)
+    bookmark = Bookmark.at(MemoryDisk(_folder_of(content[:cut])), position)
     if bookmark is None:
         return
-    progress = read_on(MemoryDisk({name: content}), bookmark, Snapshot(first.version, first.roots))
+    progress = read_on(MemoryDisk(_folder_of(content)), bookmark, Snapshot(first.version, first.roots))
     assert progress is not None
     progress.snapshot.check()
     assert _tables(progress.snapshot) == _tables(Snapshot(whole.version, whole.roots))

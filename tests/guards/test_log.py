@@ -11,6 +11,7 @@ from inmem.actors.environment import SystemClock, SystemEntropy
 from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.options import Options
 from inmem.actors.system import start_supervisor
+from inmem.engine.log_format import FRAME_HEADER_BYTES
 
 COMMITS = 64
 
@@ -28,7 +29,10 @@ class CountingFile:
 
     def append(self, data):
         self._disk.bytes += len(data)
-        self._disk.writes += 1
+        if len(data) == FRAME_HEADER_BYTES:
+            self._disk.marks += 1
+        else:
+            self._disk.writes += 1
         self._file.append(data)
 
     def sync(self):
@@ -44,7 +48,7 @@ class CountingFile:
 class CountingDisk(FolderDisk):
     def __init__(self, path):
         super().__init__(path, create=True, read_only=False)
-        self.bytes = self.writes = self.syncs = 0
+        self.bytes = self.writes = self.marks = self.syncs = 0
         self.syncing = threading.Event()
         self.may_sync = threading.Event()
         self.may_sync.set()
@@ -66,7 +70,7 @@ def opened(tmp_path):
         handles.append((db, ref, disk))
         # The first commit creates the segment.
         db.put("r", "first", 0)
-        disk.bytes = disk.writes = disk.syncs = 0
+        disk.bytes = disk.writes = disk.marks = disk.syncs = 0
         return db, disk
 
     yield opener
@@ -80,7 +84,7 @@ def test_one_client_pays_one_sync_and_one_write_per_durable_commit(opened):
     db, disk = opened("always")
     for number in range(10):
         db.put("r", "k", number)
-    assert (disk.syncs, disk.writes) == (10, 10)
+    assert (disk.syncs, disk.writes, disk.marks) == (10, 10, 10)
 
 
 def test_commits_that_come_while_a_sync_runs_share_the_next_one(opened):
@@ -102,7 +106,7 @@ def test_commits_that_come_while_a_sync_runs_share_the_next_one(opened):
     disk.may_sync.set()
     for thread in (ahead, *threads):
         thread.join(30)
-    assert (disk.syncs, disk.writes) == (2, 2)
+    assert (disk.syncs, disk.writes, disk.marks) == (2, 2, 1)
     assert db.stats().group_sizes[COMMITS] == 1
 
 

@@ -159,6 +159,6 @@ def test_names_never_reach_the_file_system(tmp_path):
         for number in range(len(RUNS)):
             db.transaction(RUNS[number], lambda txn, number=number: step(txn, number, 0))
     assert [path.name for path in tmp_path.iterdir()] == ["db"]
-    assert {path.name for path in folder.iterdir()} == {"LOCK", "000000000001.wal"}
+    assert {path.name for path in folder.iterdir()} == {"LOCK", "MANIFEST", "000000000001.wal"}
     with inmem.open(folder) as db:
         assert [db.kv.get(run, "step 0") for run in RUNS] == [0] * len(RUNS)

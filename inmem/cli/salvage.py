@@ -1,0 +1,106 @@
+"""`inmem salvage`: what a damaged database still holds, as a new one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+import inmem
+from inmem.cli.errors import NO
+from inmem.cli.examples import example
+from inmem.cli.output import counted, print_json, printable, show, size
+from inmem.cli.progress import progress
+from inmem.cli.reading import database_argument, json_option
+from inmem.engine.version_ranges import count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inmem import SalvageReport
+    from inmem.engine.version_ranges import Range
+
+_RANGES_SHOWN_MAX = 5
+
+
+@click.command(epilog=example("inmem salvage demo/harbour.db --into saved.db"))
+@database_argument
+@click.option(
+    "--into",
+    "target",
+    metavar="NEW",
+    required=True,
+    type=click.Path(path_type=str),
+    help="The new database: a folder that is missing or empty.",
+)
+@click.option(
+    "--beyond-damage",
+    is_flag=True,
+    help="Also take what can be read behind the damage, although commits before it are missing.",
+)
+@json_option
+def salvage(*, database: str, target: str, beyond_damage: bool, as_json_output: bool) -> None:
+    """Save what a damaged DB still holds, into a new one.
+
+    DB is only read. The exit code is 1 if something was lost, and 2 if DB is no database.
+    """
+    with progress("salvaging"):
+        report = inmem.salvage(database, target, beyond_damage=beyond_damage)
+    if as_json_output:
+        print_json(_as_json(report))
+    else:
+        show(_told(report))
+    if not report.is_complete:
+        raise click.exceptions.Exit(NO)
+
+
+def _told(report: SalvageReport) -> Table:
+    shown = Table.grid(padding=(0, 2))
+    kept = ", ".join((counted(report.runs, "run"), counted(report.events, "event"), counted(report.keys, "key")))
+    shown.add_row(Text("kept", "bold green"), f"{kept}; every commit up to version {report.prefix_version:,}")
+    if report.taken_beyond:
+        shown.add_row("", f"{_commits(report.taken_beyond)} behind the damage: not a state that ever was")
+    shown.add_row(Text("into", "bold"), printable(f"{report.into}, at version {report.version:,}"))
+    if report.left_out:
+        shown.add_row(
+            Text("left out", "bold yellow"),
+            f"{_commits(report.left_out)}: readable, but behind the damage; --beyond-damage takes them",
+        )
+    if report.missing:
+        shown.add_row(Text("lost", "bold red"), _commits(report.missing))
+    for file in report.files:
+        for lost in file.lost:
+            place = f"{file.name}, byte {lost.offset:,}: {size(lost.size)}, {lost.reason}"
+            shown.add_row(Text("damaged", "red"), printable(place))
+    for torn in report.torn:
+        place = f"{torn.name}, byte {torn.offset:,}: {size(torn.size)}, {torn.reason}"
+        shown.add_row(Text("torn", "yellow"), printable(place))
+    for run_id, chain in report.broken_chains:
+        shown.add_row(Text("broken", "red"), printable(f"the events of {run_id}: {chain.error}"))
+    if report.indices_repaired:
+        shown.add_row(Text("repaired", "yellow"), f"{report.indices_repaired:,} index tables")
+    if report.is_complete:
+        shown.add_row(Text("lost", "bold"), "nothing")
+    return shown
+
+
+def _commits(ranges: Sequence[Range]) -> str:
+    """Return ``3 commits (versions 5, 7-8)``."""
+    texts = [f"{first:,}" if first == last else f"{first:,}-{last:,}" for first, last in ranges[:_RANGES_SHOWN_MAX]]
+    more = ", …" if len(ranges) > _RANGES_SHOWN_MAX else ""
+    total = count(ranges)
+    return f"{counted(total, 'commit')} (version{'s' if total > 1 else ''} {', '.join(texts)}{more})"
+
+
+def _as_json(report: SalvageReport) -> dict[str, Any]:
+    facts = asdict(report)
+    facts["files"] = [file._asdict() | {"lost": [lost._asdict() for lost in file.lost]} for file in report.files]
+    facts["torn"] = [torn._asdict() for torn in report.torn]
+    facts["broken_chains"] = [
+        {"run_id": run_id, "first_invalid": chain.first_invalid, "error": chain.error}
+        for run_id, chain in report.broken_chains
+    ]
+    return facts

@@ -1,0 +1,211 @@
+"""Saving what a damaged database still holds: read it, change nothing, write a new one.
+
+The new folder is marked as unfinished before anything else is written to it, and that mark is replaced by the one of a
+clean close at the very end. So a salvage that is interrupted leaves a folder that cannot be opened, and that the next
+salvage may write anew; the damaged one was only read.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inmem.actors.environment import SystemEntropy
+from inmem.actors.folder_disk import LOCK_NAME, FolderDisk, storage_error
+from inmem.actors.log_disk import write_manifest
+from inmem.actors.log_opening import paused_collection
+from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
+from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageError, UnfinishedSalvageError, UsageError
+from inmem.engine.file_header import HEADER_BYTES
+from inmem.engine.keys import Tag
+from inmem.engine.log_folder import TEMPORARY_SUFFIX, checkpoint_name, segment_name
+from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
+from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
+from inmem.engine.salvage import read_damaged
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.verification import verify as verify_files
+from inmem.primitives.indices import with_true_indices
+from inmem.verification import verify_chains
+
+if TYPE_CHECKING:
+    from inmem.engine.ports import Disk
+    from inmem.engine.recovered_state import Recovered
+    from inmem.engine.recovery import TornFile
+    from inmem.engine.salvage import SalvagedFile
+    from inmem.engine.version_ranges import Range
+    from inmem.primitives.event_chain import ChainVerification
+
+FIRST = 1
+"""Number of the new database's only segment and checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class SalvageReport:
+    """What was saved, and what was not.
+
+    Attributes:
+        path: of the damaged database, which is as it was.
+        into: of the new one.
+        is_complete: nothing that counted was found to be missing or damaged.
+        version: of the new database, above every version that was seen in the old one.
+        prefix_version: up to this version, every commit is in it.
+        commits: taken from the log, on top of the checkpoint if there was one.
+        taken_beyond: (first, last) version of the commits behind the damage that were taken, on request.
+        left_out: of those that could have been.
+        missing: of those that are lost. There may have been more behind them, of which no trace is left.
+        runs: in the new database's index of runs.
+        keys: live keys of all kinds, indices included.
+        events: in all chains.
+        broken_chains: (run, what is wrong) of chains of events that do not verify.
+        indices_repaired: index tables that did not agree with their records any more, and were written anew.
+        files: what became of each file of the old database.
+        torn: what an interrupted write had left at its end: no commit that anybody was told of.
+    """
+
+    path: str
+    into: str
+    is_complete: bool
+    version: int
+    prefix_version: int
+    commits: int
+    taken_beyond: tuple[Range, ...]
+    left_out: tuple[Range, ...]
+    missing: tuple[Range, ...]
+    runs: int
+    keys: int
+    events: int
+    broken_chains: tuple[tuple[str, ChainVerification], ...]
+    indices_repaired: int
+    files: tuple[SalvagedFile, ...]
+    torn: tuple[TornFile, ...]
+
+
+def salvage(
+    path: str | os.PathLike[str], into: str | os.PathLike[str], *, beyond_damage: bool = False
+) -> SalvageReport:
+    """Write a new, sound database with what can be recovered of a damaged one, and tell what that is.
+
+    What is written is a state that the old database had: everything up to the first damage. The old one is only read.
+
+    Args:
+        path: the damaged database's folder.
+        into: the new folder, which must be missing, empty, or left by a salvage that was interrupted.
+        beyond_damage: also take what can be read behind the damage, although commits before it are missing. That
+            is a state that the old database need never have had: broken chains of events are reported, and indices
+            that do not agree with their records any more are written anew.
+
+    Raises:
+        DatabaseNotFoundError: there is no database at `path`.
+        DatabaseLockedError: one of the two is in use.
+        UnfinishedSalvageError: `path` is itself what an interrupted salvage has left.
+        UsageError: `into` holds something else already.
+        StorageError: the new database could not be written.
+    """
+    source_path, target_path = os.fspath(path), os.fspath(into)
+    if not os.path.isdir(source_path):  # noqa: PTH112  (as the disk does)
+        raise DatabaseNotFoundError(source_path)
+    if os.path.realpath(source_path) == os.path.realpath(target_path):
+        raise UsageError(f"into: {target_path} is the damaged database itself")
+    _require_free(target_path)
+    source = FolderDisk(source_path, read_only=True)
+    try:
+        source.keep_owners_away()
+        target = FolderDisk(target_path)
+        try:
+            _require_free(target_path)
+            with paused_collection():
+                return _copy(source, target, beyond_damage=beyond_damage)
+        except OSError as error:
+            raise storage_error(error, target_path) from error
+        finally:
+            target.close()
+    finally:
+        source.close()
+
+
+def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
+    saved = read_damaged(source, beyond_damage=beyond_damage)
+    recovered = saved.recovered
+    snapshot, repaired = with_true_indices(Snapshot(recovered.version, recovered.roots))
+    chains = verify_chains(snapshot)
+    _write(target, recovered, snapshot, saved.last_version)
+    tables = list(snapshot.tables())
+    return SalvageReport(
+        path=source.path,
+        into=target.path,
+        is_complete=saved.is_whole,
+        version=saved.last_version,
+        prefix_version=saved.prefix_version,
+        commits=recovered.commits,
+        taken_beyond=saved.taken_beyond,
+        left_out=saved.left_out,
+        missing=saved.missing,
+        runs=sum(table.live_count for _, tag, table in tables if tag == Tag.RUN),
+        keys=sum(table.live_count for _, _, table in tables),
+        events=chains.events,
+        broken_chains=chains.broken,
+        indices_repaired=len(repaired),
+        files=saved.files,
+        torn=saved.torn,
+    )
+
+
+def _write(target: Disk, recovered: Recovered, snapshot: Snapshot, last_version: int) -> None:
+    """Write one checkpoint and one empty, closed segment; the manifest makes a database of them at the end."""
+    now_us = time.time_ns() // 1000
+    salt = SystemEntropy().bits(64)
+    unfinished = Manifest(ManifestState.UNFINISHED, FIRST, salt, 0, snapshot.version, now_us)
+    write_manifest(target, unfinished)
+    for name in target.names():
+        if name not in {LOCK_NAME, MANIFEST_NAME}:
+            target.remove(name)
+    header = SegmentHeader(FIRST, salt, last_version, 0, snapshot.version, now_us)
+    frame = encode_frame(FrameKind.CLOSE, last_version, HEADER_BYTES, b"", header.seed)
+    checkpoint = CheckpointHeader(
+        FIRST,
+        snapshot.version,
+        recovered.transaction_id_max,
+        recovered.time_floor_us,
+        recovered.outcomes_since,
+        now_us,
+    )
+    for name, pieces in (
+        (segment_name(FIRST), (header.encode(), frame)),
+        (checkpoint_name(FIRST), encode_checkpoint(checkpoint, snapshot, recovered.outcomes)),
+    ):
+        file = target.create(name)
+        try:
+            for piece in pieces:
+                file.append(piece)
+            file.sync()
+        finally:
+            file.close()
+    target.sync_names()
+    end = HEADER_BYTES + len(frame)
+    write_manifest(target, Manifest(ManifestState.CLOSED, FIRST, salt, end, last_version, now_us))
+    report = verify_files(target)
+    if not report.is_valid:
+        raise InvariantError(f"the salvaged database is not sound: {report.problems[0]}")
+
+
+def _require_free(path: str) -> None:
+    """Raise UsageError unless a new database may be written to the folder."""
+    if not os.path.lexists(path):
+        return
+    if not os.path.isdir(path):  # noqa: PTH112  (as the disk does)
+        raise UsageError(f"into: {path} is a file; a database is a folder")
+    names = set(os.listdir(path)) - {LOCK_NAME, MANIFEST_NAME + TEMPORARY_SUFFIX}  # noqa: PTH208  (as the disk does)
+    if not names:
+        return
+    disk = FolderDisk(path, read_only=True) if LOCK_NAME in os.listdir(path) else None  # noqa: PTH208
+    try:
+        if disk is not None:
+            read_manifest(disk)
+    except UnfinishedSalvageError:
+        return
+    except StorageError:
+        # Whatever it is, it is not what a salvage leaves.
+        pass
+    raise UsageError(f"into: {path} is not empty")

@@ -1,0 +1,102 @@
+"""All index tables of a snapshot, as the records say that they must be.
+
+Index entries are written in the transaction of their record, so the two agree whatever happens. This is for those who
+do not take that on trust: verification, and salvage, which may have lost some of the commits in between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from inmem.engine.codec import MalformedValueError
+from inmem.engine.keys import Tag
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
+from inmem.primitives import events, trace_index
+from inmem.primitives.event_chain import EVENT_FIELDS
+from inmem.primitives.index_key import PRESENT
+from inmem.primitives.record import unpack_record
+from inmem.primitives.run_index import NAMESPACE, index_keys
+from inmem.primitives.run_record import RunRecord
+from inmem.primitives.run_status import STATUS_TAGS
+from inmem.primitives.traces import TRACE_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem.engine.snapshot import TableId
+    from inmem.engine.table import Entry
+
+INDEX_TAGS: Final = frozenset({Tag.EVENT_INDEX, Tag.TRACE_INDEX, Tag.RUN_INDEX, *STATUS_TAGS.values()})
+"""Tables that hold nothing but index entries."""
+
+_INDEXED: Final[dict[int, Tag]] = {Tag.EVENT: Tag.EVENT_INDEX, Tag.TRACE: Tag.TRACE_INDEX}
+
+
+def true_indices(snapshot: Snapshot) -> Iterator[tuple[TableId, dict[bytes, Entry]]]:
+    """Yield every index table that is not empty, with the entries that it must have and no others.
+
+    Complexity: O(n) time; memory for one run's index, and for that of all runs at the end.
+    """
+    of_runs: dict[TableId, dict[bytes, Entry]] = {}
+    for run, tag, table in snapshot.tables():
+        records = ((key, entry[0], entry[1]) for key, entry in table.range() if entry[1] is not None)
+        if tag in _INDEXED:
+            entries: dict[bytes, Entry] = {}
+            for key, version, record in records:
+                entries.update(dict.fromkeys(_keys_of(tag, key, record), (version, PRESENT, 0)))
+            if entries:
+                yield (run, _INDEXED[tag]), entries
+        elif tag == Tag.RUN:
+            for _, version, record in records:
+                for index_tag, entry in _run_keys(run, record):
+                    of_runs.setdefault((NAMESPACE, index_tag), {})[entry] = (version, PRESENT, 0)
+    yield from of_runs.items()
+
+
+def wrong_indices(snapshot: Snapshot) -> list[TableId]:
+    """Return the index tables whose entries are not those that the records ask for. Costs what `true_indices` does."""
+    unasked = {(run, tag) for run, tag, table in snapshot.tables() if tag in INDEX_TAGS and table.live_count}
+    wrong: list[TableId] = []
+    for table_id, entries in true_indices(snapshot):
+        unasked.discard(table_id)
+        table = snapshot.table(*table_id)
+        found = [] if table is None else [key for key, entry in table.range() if entry[1] is not None]
+        if found != sorted(entries):
+            wrong.append(table_id)
+    return sorted((*wrong, *unasked))
+
+
+def with_true_indices(snapshot: Snapshot) -> tuple[Snapshot, list[TableId]]:
+    """Return the snapshot, of one shard, with every index as the records ask for it, and which were not."""
+    wrong = wrong_indices(snapshot)
+    if not wrong:
+        return snapshot, wrong
+    (root,) = snapshot.roots
+    for table_id in wrong:
+        root = root.delete(table_id) if table_id in root else root
+    for table_id, entries in true_indices(snapshot):
+        if table_id in wrong:
+            root = root.set(table_id, Table.build(entries))
+    return Snapshot(snapshot.version, (root,)), wrong
+
+
+def _keys_of(tag: int, key: bytes, record: bytes) -> list[bytes]:
+    """Return the entries that a record must have; none if it is one that nobody could have written."""
+    try:
+        if tag == Tag.EVENT:
+            event_type, *_ = unpack_record(record, EVENT_FIELDS)
+            return [events.index_key(event_type, key)]
+        position, parent_id, trace_type, tags, *_ = unpack_record(record, TRACE_FIELDS)
+        return trace_index.entries_of(position, key, parent_id, trace_type, tags)
+    except (MalformedValueError, AttributeError, TypeError):
+        # Whoever reads the record is told of it; what it says is no name, and leads nowhere.
+        return []
+
+
+def _run_keys(run: str, record: bytes) -> list[tuple[int, bytes]]:
+    """Return the entries that a run must have; none if nobody could have written its record."""
+    try:
+        return index_keys(run, RunRecord.unpack(record))
+    except MalformedValueError:
+        return []

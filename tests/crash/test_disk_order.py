@@ -1,0 +1,108 @@
+"""The order in which a store touches its disk, over a whole life: what a power failure takes depends on it."""
+
+from pathlib import Path
+
+import pytest
+
+import inmem
+from inmem.engine import group_commit
+from inmem.engine.log_folder import segment_name
+from tests.actors.faulty_disk import FaultyDisk, open_on
+
+
+def check_order(history: list[tuple[str, str]]) -> dict[str, int]:
+    """Check each operation against those before it; returns how often each rule had something to say."""
+    unsynced_content: set[str] = set()
+    unsynced_names: set[str] = set()
+    rules = {"named when durable": 0, "removed when durable": 0, "written when named": 0, "names synced": 0}
+    header_only: set[str] = set()
+    removed: set[str] = set()
+    for at, (operation, name) in enumerate(history):
+        match operation:
+            case "create":
+                unsynced_content.add(name)
+                unsynced_names.add(name)
+                header_only.add(name)
+            case "append":
+                if name.endswith(".wal") and name not in header_only:
+                    assert name not in unsynced_names, f"{at}: a commit goes to {name} before its name is durable"
+                    assert "MANIFEST" not in unsynced_names, (
+                        f"{at}: a commit goes to {name} before the manifest knows it"
+                    )
+                    rules["written when named"] += 1
+                header_only.discard(name)
+                unsynced_content.add(name)
+            case "sync" | "sync_file":
+                unsynced_content.discard(name)
+            case "rename":
+                old = f"{name}.tmp"
+                assert old not in unsynced_content, f"{at}: {name} gets its name before its content is durable"
+                rules["named when durable"] += 1
+                unsynced_names.discard(old)
+                unsynced_names.add(name)
+            case "remove":
+                if name.endswith((".wal", ".checkpoint")):
+                    created = unsynced_names - removed
+                    assert not created, f"{at}: {name} goes before {created} are durable"
+                    rules["removed when durable"] += 1
+                removed.add(name)
+                unsynced_names.add(name)
+                unsynced_content.discard(name)
+            case "sync_names":
+                rules["names synced"] += bool(unsynced_names)
+                unsynced_names.clear()
+                removed.clear()
+            case "truncate":
+                # Durable by itself; the copy of what is cut off, and its name, came first.
+                assert not unsynced_names, f"{at}: {name} is cut before what is cut off is durable elsewhere"
+            case _:
+                pass
+    assert not unsynced_names, "names were left to chance"
+    return rules
+
+
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_every_name_is_durable_before_anything_relies_on_it(tmp_path: Path, monkeypatch, durability):
+    monkeypatch.setattr(group_commit, "SEGMENT_BYTES_MAX", 1500)
+    path = tmp_path / "db"
+    history: list[tuple[str, str]] = []
+    for opening in range(3):
+        disk = FaultyDisk(path)
+        with open_on(disk, durability=durability) as db:
+            for number in range(20):
+                db.put("run", f"{opening}-{number}", "v" * 50)
+            db.checkpoint()
+            db.put("run", "last", opening)
+        history += disk.history
+        # The next opening finds a torn tail, an unfinished file, and a segment whose creation was interrupted.
+        last = max(path.glob("*.wal"))
+        with last.open("ab") as file:
+            file.write(b"\xd5\xf7torn")
+        (path / "000000000999.checkpoint.tmp").write_bytes(b"half")
+        (path / segment_name(int(last.stem) + 1)).write_bytes(b"INM")
+    rules = check_order(history)
+    assert all(rules.values()), rules
+    assert rules["removed when durable"] >= 6
+    with inmem.open(path) as db:
+        assert (db.get("run", "last"), db.version) == (2, 63)
+
+
+@pytest.mark.parametrize(
+    "mistaken",
+    [
+        [("create", "2.wal"), ("append", "2.wal"), ("sync", "2.wal"), ("append", "2.wal")],
+        [("create", "x.tmp"), ("append", "x.tmp"), ("rename", "x"), ("sync_names", "")],
+        [
+            ("create", "2.checkpoint.tmp"),
+            ("sync", "2.checkpoint.tmp"),
+            ("rename", "2.checkpoint"),
+            ("remove", "1.wal"),
+            ("sync_names", ""),
+        ],
+        [("remove", "1.wal")],
+        [("create", "1.wal.torn-9"), ("sync", "1.wal.torn-9"), ("truncate", "1.wal"), ("sync_names", "")],
+    ],
+)
+def test_the_rules_notice_a_mistake(mistaken):
+    with pytest.raises(AssertionError):
+        check_order(mistaken)

@@ -1,0 +1,277 @@
+"""What is read of a damaged database: whatever was done to the files, a state that it had, and every claim is true."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inmem.engine.errors import UnfinishedSalvageError
+from inmem.engine.log_folder import checkpoint_name, segment_name
+from inmem.engine.log_records import DropRun
+from inmem.engine.manifest import MANIFEST_NAME, Manifest
+from inmem.engine.salvage import read_damaged
+from inmem.engine.version_ranges import count, gaps_between, merged
+from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of
+from tests.engine.memory_disk import MemoryDisk
+
+OLD, NEW = checkpoint_name(3), checkpoint_name(5)
+VALUE = b"v" * 30
+
+COMMITS = [
+    (put("run-1", b"a", b"1"),),
+    (put("run-1", b"b", b"2"), put("run-2", b"a", b"3")),
+    (put("run-1", b"a", None),),
+    (DropRun("run-2"), put("run-2", b"z", b"4")),
+    (put("run-3", b"a", b"5"), put("run-3", b"b", VALUE)),
+    (put("run-3", b"b", b"6"), put("run-3", b"b", b"7")),
+    (DropRun("run-3"),),
+    (put("run-4", b"a", b"8"),),
+]
+
+
+def states():
+    """The tables after every version, and every entry that was ever written."""
+    model, written, found = {}, set(), [{}]
+    for version, operations in enumerate(COMMITS, 1):
+        apply_to_model(model, version, operations)
+        for table_id, entries in model.items():
+            written |= {(table_id, key, entry) for key, entry in entries.items()}
+        found.append({table_id: dict(entries) for table_id, entries in model.items() if entries})
+    return found, written
+
+
+STATES, WRITTEN = states()
+
+
+def database(*, keep: bool, closed: bool):
+    """Two checkpoints and five segments, of which some are superfluous, if they are kept at all."""
+    disk = MemoryDisk()
+    log = LogBuilder(disk, salt=1)
+    log.commit(*COMMITS[0])
+    log.mark()
+    log.commit(*COMMITS[1])
+    log.close()
+    log = LogBuilder(disk, salt=2)
+    log.checkpoint(remove_obsolete=not keep)
+    log.commit(*COMMITS[2])
+    log.roll()
+    log.commit(*COMMITS[3])
+    log.checkpoint(remove_obsolete=not keep)
+    for operations in COMMITS[4:7]:
+        log.commit(*operations)
+        log.mark()
+    log.commit(*COMMITS[7])
+    if closed:
+        log.close()
+    else:
+        log.mark()
+    return disk
+
+
+def check(disk, *, beyond_damage=False):
+    """Every claim that holds whatever happened to the files; returns what was found."""
+    before = disk.content()
+    found = read_damaged(disk, beyond_damage=beyond_damage)
+    assert disk.content() == before
+    tables = tables_of(found.recovered)
+    beyond = count((*found.taken_beyond, *found.left_out))
+    claimed = merged([*found.taken_beyond, *found.left_out, *found.missing])
+    assert count(claimed) == beyond + count(found.missing), "a commit is claimed twice"
+    assert claimed in {(), ((found.prefix_version + 1, found.last_version),)}
+    assert found.last_version <= len(COMMITS)
+    if beyond_damage:
+        assert {(table_id, key, entry) for table_id, entries in tables.items() for key, entry in entries.items()} <= (
+            WRITTEN
+        )
+        assert not found.left_out
+    else:
+        assert tables == STATES[found.prefix_version]
+        assert not found.taken_beyond
+    for file in found.files:
+        places = [(lost.offset, lost.offset + lost.size) for lost in file.lost]
+        assert all(0 <= start <= end <= max(file.size_bytes, 64) for start, end in places)
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(places))
+    return found
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("closed", [False, True])
+def test_of_a_sound_database_everything_is_kept(keep, closed):
+    for beyond_damage in (False, True):
+        found = check(database(keep=keep, closed=closed), beyond_damage=beyond_damage)
+        assert found.is_whole
+        assert found.prefix_version == found.last_version == 8
+        assert tables_of(found.recovered) == STATES[8]
+        assert not [file for file in found.files if file.lost]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("closed", [False, True])
+def test_any_altered_byte(keep, closed):
+    content = database(keep=keep, closed=closed).content()
+    kept = set()
+    for name in content:
+        for at in range(len(content[name])):
+            altered = bytearray(content[name])
+            altered[at] ^= 0x41
+            disk = MemoryDisk(content | {name: bytes(altered)})
+            found = check(disk)
+            kept.add(found.prefix_version)
+            if not found.is_whole:
+                assert any(file.lost for file in found.files)
+            more = check(disk, beyond_damage=True)
+            assert more.recovered.version >= found.recovered.version
+            assert more.taken_beyond == found.left_out
+            assert more.is_whole == found.is_whole
+    # Without the log before it, nothing is proven if the checkpoint is damaged.
+    assert kept == ({4, 5, 6, 7, 8} | (set() if keep else {0}))
+
+
+@given(st.data())
+def test_any_files_cut_overwritten_or_gone(data):
+    content = database(keep=data.draw(st.booleans()), closed=data.draw(st.booleans())).content()
+    for _ in range(data.draw(st.integers(1, 3))):
+        name = data.draw(st.sampled_from(sorted(content)))
+        at = data.draw(st.integers(0, len(content[name])))
+        match data.draw(st.sampled_from(["cut", "overwrite", "remove", "insert"])):
+            case "cut":
+                content[name] = content[name][:at]
+            case "overwrite":
+                junk = data.draw(st.binary(min_size=1, max_size=40))
+                content[name] = content[name][:at] + junk + content[name][at + len(junk) :]
+            case "insert":
+                content[name] = content[name][:at] + data.draw(st.binary(max_size=8)) + content[name][at:]
+            case _:
+                del content[name]
+    disk = MemoryDisk(content)
+    found = check(disk)
+    more = check(disk, beyond_damage=True)
+    assert more.recovered.version >= found.recovered.version
+
+
+def test_a_damaged_commit_and_what_lies_behind_it():
+    disk = database(keep=False, closed=True)
+    segment = segment_name(5)
+    # The value of the first commit behind the checkpoint.
+    at = disk.files[segment].index(VALUE)
+    disk.files[segment][at] ^= 1
+    found = check(disk)
+    assert (found.prefix_version, found.last_version, found.is_whole) == (4, 8, False)
+    assert (found.left_out, found.missing) == (((6, 8),), ((5, 5),))
+    [lost] = next(file.lost for file in found.files if file.name == segment)
+    assert lost.offset == 64
+    assert lost.offset <= at < lost.offset + lost.size
+    # The prefix is what it was, so tokens of lost commits are not answered with "aborted".
+    assert found.recovered.outcomes_since == 8
+    more = check(disk, beyond_damage=True)
+    assert (more.taken_beyond, more.recovered.version, more.recovered.commits) == (((6, 8),), 8, 3)
+    assert tables_of(more.recovered) == STATES[8]
+
+
+def test_without_the_newest_checkpoint_an_older_one_and_the_log_since_will_do():
+    disk = database(keep=True, closed=True)
+    disk.files[NEW][70] ^= 1
+    found = check(disk)
+    assert (found.prefix_version, found.is_whole) == (8, True)
+    assert [file.name for file in found.files if file.lost] == [NEW]
+    disk.files[OLD][70] ^= 1
+    found = check(disk)
+    assert (found.prefix_version, found.is_whole) == (8, True)
+    assert [file.name for file in found.files if file.lost] == [OLD, NEW]
+
+
+def test_of_a_damaged_checkpoint_alone_what_can_be_read_is_taken_on_request():
+    disk = database(keep=False, closed=True)
+    # Its last block: what is before it can still be read.
+    disk.files[NEW][-1] ^= 1
+    found = check(disk)
+    assert (found.prefix_version, tables_of(found.recovered)) == (0, {})
+    assert (found.left_out, found.missing) == (((5, 8),), ((1, 4),))
+    more = check(disk, beyond_damage=True)
+    assert tables_of(more.recovered) == STATES[8]
+    # Of the block of run-1, which holds the tombstone of a, nothing can be read.
+    at = disk.files[NEW].index(b"run-1")
+    disk.files[NEW][at] ^= 1
+    more = check(disk, beyond_damage=True)
+    assert tables_of(more.recovered) == {table: entries for table, entries in STATES[8].items() if table[0] != "run-1"}
+    assert next(file.lost for file in more.files if file.name == NEW)[0].offset == 64
+
+
+def test_what_was_torn_is_no_loss():
+    disk = database(keep=False, closed=False)
+    disk.files[segment_name(5)] += b"\xd5\xf7\x01torn"
+    disk.files[segment_name(6)] = bytearray(b"INM")
+    found = check(disk)
+    assert found.is_whole
+    assert sorted(torn.size for torn in found.torn) == [3, 7]
+
+
+@pytest.mark.parametrize("name", [segment_name(5), NEW, MANIFEST_NAME])
+def test_a_file_that_is_gone(name):
+    disk = database(keep=False, closed=True)
+    disk.remove(name)
+    found = check(disk)
+    assert not found.is_whole
+    assert found.prefix_version == {segment_name(5): 4, NEW: 0, MANIFEST_NAME: 8}[name]
+    assert [file.name for file in found.files if file.lost] == [segment_name(1) if name == NEW else name]
+
+
+def test_versions_that_a_restart_had_skipped_are_not_missing():
+    disk = MemoryDisk()
+    LogBuilder(disk, salt=1).commit(put("run", b"a", b"1"))
+    log = LogBuilder(disk, salt=2, skip_versions=10)
+    log.commit(put("run", b"b", VALUE))
+    log.commit(put("run", b"c", b"3"))
+    log.close()
+    disk.files[log.name][disk.files[log.name].index(VALUE)] ^= 1
+    found = read_damaged(disk, beyond_damage=False)
+    assert (found.prefix_version, found.last_version) == (1, 13)
+    assert (found.missing, found.left_out) == (((12, 12),), ((13, 13),))
+
+
+def test_a_segment_whose_header_is_damaged_may_still_be_read_on_request():
+    disk = database(keep=False, closed=True)
+    disk.files[segment_name(5)][40] ^= 1
+    assert check(disk).left_out == ((5, 8),)
+    more = check(disk, beyond_damage=True)
+    assert tables_of(more.recovered) == STATES[8]
+
+
+def test_a_commit_that_stands_in_two_segments_is_taken_from_the_later_one():
+    """What a failed sync leaves: the tail was written once more, and the segment before says no more where it ends."""
+    disk = MemoryDisk()
+    log = LogBuilder(disk, salt=1)
+    log.commit(put("run", b"a", b"1"))
+    end = log.file.size
+    log.commit(put("run", b"a", b"never acknowledged"))
+    disk.truncate(log.name, end + 70)
+    log.roll()
+    log.version = 1
+    log.commit(put("run", b"a", b"2"))
+    log.close()
+    # Neither the header of the later segment, nor where the earlier one ends, can be read any more.
+    disk.files[log.name][40] ^= 1
+    more = read_damaged(disk, beyond_damage=True)
+    assert tables_of(more.recovered)["run", 1][b"a"] == (2, b"2", 0)
+
+
+def test_half_of_a_salvage_is_not_salvaged():
+    disk = database(keep=False, closed=True)
+    disk.files[MANIFEST_NAME] = bytearray(Manifest(3, 1, 0, 0, 0, 0).encode())
+    with pytest.raises(UnfinishedSalvageError):
+        read_damaged(disk, beyond_damage=False)
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 4))), st.integers(1, 20), st.integers(0, 25))
+def test_ranges_are_sets_of_versions(pairs, first, last):
+    ranges = [(start, start + more) for start, more in pairs]
+    present = {version for start, end in ranges for version in range(start, end + 1)}
+
+    def expand(found):
+        assert all(end + 1 < start for (_, end), (start, _) in itertools.pairwise(found))
+        return {version for start, end in found for version in range(start, end + 1)}
+
+    assert expand(merged(ranges)) == present
+    assert count(merged(ranges)) == len(present)
+    assert expand(gaps_between(first, last, merged(ranges))) == set(range(first, last + 1)) - present
