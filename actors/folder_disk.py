@@ -23,7 +23,7 @@ from inmem.engine.errors import (
     ReadOnlyError,
     StorageError,
 )
-from inmem.engine.log_folder import FolderContents
+from inmem.engine.log_folder import SEGMENT_SUFFIX, FolderContents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,16 +35,28 @@ FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 _NO_LOCK = f"the folder has no file {LOCK_NAME}, which every database has"
 _OPEN_HERE = "that is this very process: share the handle that it has open, between threads too, or close it first"
+RESERVE_BYTES = 256 * 1024
+"""Room that a segment claims ahead: some 1,500 small commits, and little for a database that hardly writes."""
+
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class LogFile:
-    """One file that only grows. See `inmem.engine.ports.AppendFile` for the contract."""
+    """One file that only grows. See `inmem.engine.ports.AppendFile` for the contract.
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    Args:
+        path: for messages.
+        descriptor: open for writing; owned from now on.
+        reserve_bytes: how much room to claim ahead of what is written. A sync after a write into claimed room does not
+            have to record a new size, which halves its cost on ext4. Until the file is closed its end is zeros then.
+    """
+
+    def __init__(self, path: str, descriptor: int, reserve_bytes: int = 0) -> None:
         self._path = path
         self._descriptor = descriptor
         self._size = 0
+        self._reserve_bytes = reserve_bytes
+        self._reserved_end = 0
 
     @property
     def size(self) -> int:
@@ -59,6 +71,8 @@ class LogFile:
             StorageError: the write failed otherwise; the file is as it was.
             OSError: the write failed and could not be undone.
         """
+        if self._reserve_bytes and self._size and self._size + len(data) > self._reserved_end:
+            self._reserve(len(data))
         try:
             written = os.write(self._descriptor, data)
             while written < len(data):
@@ -69,6 +83,7 @@ class LogFile:
             os.ftruncate(self._descriptor, self._size)
             os.lseek(self._descriptor, self._size, os.SEEK_SET)
             os.fsync(self._descriptor)
+            self._reserved_end = self._size
             raise storage_error(error, self._path) from error
         self._size += written
 
@@ -81,10 +96,25 @@ class LogFile:
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """Give claimed room back and release the descriptor."""
         if self._descriptor >= 0:
+            if self._reserved_end > self._size:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._descriptor, self._size)
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _reserve(self, size: int) -> None:
+        """Claim room for `size` bytes and more. Where that is not possible, writing goes on without."""
+        start = max(self._size, self._reserved_end)
+        length = self._size + size - start + self._reserve_bytes
+        try:
+            os.posix_fallocate(self._descriptor, start, length)
+        except (OSError, AttributeError):
+            # A disk that is nearly full, a limit, a file system or a system that knows nothing of it.
+            self._reserve_bytes = 0
+        else:
+            self._reserved_end = start + length
 
     def __del__(self) -> None:
         # A file on its way to an actor that has failed is nobody's.
@@ -161,7 +191,8 @@ class FolderDisk:
         """Create a file that must not exist yet."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         path = self._join(name)
-        return LogFile(path, self._guard(lambda: os.open(path, flags, FILE_MODE)))
+        reserve_bytes = RESERVE_BYTES if name.endswith(SEGMENT_SUFFIX) else 0
+        return LogFile(path, self._guard(lambda: os.open(path, flags, FILE_MODE)), reserve_bytes)
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name."""

@@ -131,8 +131,9 @@ def _copy(disk: Disk, torn: TornFile, aside: str) -> None:
     source = disk.open(torn.name)
     file = disk.create(aside)
     try:
-        for at in range(torn.offset, source.size, WINDOW_BYTES):
-            file.append(source.read_at(at, min(WINDOW_BYTES, source.size - at)))
+        end = torn.offset + torn.size
+        for at in range(torn.offset, end, WINDOW_BYTES):
+            file.append(source.read_at(at, min(WINDOW_BYTES, end - at)))
         file.sync()
     finally:
         file.close()

@@ -4,7 +4,8 @@ At the first invalid frame, at offset o, reading stops:
 
 1. the next segment, or the MANIFEST of a database that was closed, says that bytes past o count → damage;
 2. the header of a later frame is intact and says that bytes past o were durable when it was written → damage;
-3. neither → a torn tail, which nobody was promised.
+3. neither → a torn tail, which nobody was promised; nothing at all, if only zeros follow: they are room that the writer
+   had claimed ahead.
 
 Segments are read through a window, so that memory does not grow with them.
 """
@@ -153,9 +154,11 @@ class FrameReader:
             return f"version {new_version} follows version {self.version}"
         return ""
 
-    def _judge_tail(self, reason: str) -> TornTail:
+    def _judge_tail(self, reason: str) -> TornTail | None:
         """Apply rules 2 and 3 to what begins with an invalid frame at `end`."""
         end = self.end
+        if is_blank(self._file, end):
+            return None
         for header in intact_frame_headers(self._file, end + 1, self._file.size, self.header.seed):
             if header.synced > end:
                 raise CorruptionError(
@@ -184,6 +187,14 @@ def read_frames(
         version: of the frame before that one; None for the segment's first one.
     """
     return FrameReader(file, header, path, valid_end, start, header.base_version if version is None else version)
+
+
+def is_blank(file: ReadFile, start: int) -> bool:
+    """Return whether nothing but zeros follows: room that was claimed ahead, and never written to. O(bytes)."""
+    return all(
+        not file.read_at(at, min(WINDOW_BYTES, file.size - at)).strip(b"\x00")
+        for at in range(start, file.size, WINDOW_BYTES)
+    )
 
 
 class FrameHeader(NamedTuple):

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 TEMPORARY_SUFFIX: Final = ".tmp"
 
-_SEGMENT_SUFFIX: Final = ".wal"
+SEGMENT_SUFFIX: Final = ".wal"
 _CHECKPOINT_SUFFIX: Final = ".checkpoint"
 _NUMBER_DIGITS: Final = 12
 
 
 def segment_name(number: int) -> str:
     """Return the file name of a segment; names sort as their numbers do."""
-    return f"{number:0{_NUMBER_DIGITS}d}{_SEGMENT_SUFFIX}"
+    return f"{number:0{_NUMBER_DIGITS}d}{SEGMENT_SUFFIX}"
 
 
 def checkpoint_name(number: int) -> str:
@@ -58,7 +58,7 @@ class FolderContents:
     def of(cls, names: Sequence[str]) -> FolderContents:
         """Return what `names`, in any order, stand for."""
         return cls(
-            tuple(_numbers(names, _SEGMENT_SUFFIX)),
+            tuple(_numbers(names, SEGMENT_SUFFIX)),
             tuple(_numbers(names, _CHECKPOINT_SUFFIX)),
             tuple(sorted(name for name in names if name.endswith(TEMPORARY_SUFFIX))),
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from inmem.engine.checkpoint_format import CheckpointReader
 from inmem.engine.errors import CorruptionError
 from inmem.engine.file_header import HEADER_BYTES
-from inmem.engine.frame_reader import read_frames
+from inmem.engine.frame_reader import is_blank, read_frames
 from inmem.engine.log_folder import FolderContents, checkpoint_name, linked_segments, path_of, segment_name
 from inmem.engine.log_format import FrameKind
 from inmem.engine.log_records import decode_commit
@@ -188,7 +188,7 @@ def _replay(
         meter.next_file(segment.file.size)
         if frames.torn is not None:
             torn.append(TornFile(segment.name, *frames.torn))
-        elif (following is None or following.header is None) and frames.end < segment.file.size:
+        elif (following is None or following.header is None) and not is_blank(segment.file, frames.end):
             size = segment.file.size - frames.end
             torn.append(TornFile(segment.name, frames.end, size, "it follows the end of a database that was closed"))
         last, end, version, is_clean = header.number, frames.end, frames.version, frames.is_closed

@@ -12,6 +12,7 @@ import pytest
 
 import inmem
 from inmem import CorruptionError
+from inmem.actors import folder_disk
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES
 from tests.integration.five import everything
@@ -29,6 +30,14 @@ def fill(path: Path) -> Iterator[None]:
     with inmem.open(path) as db:
         db.put("run", "b", 3)
         db.cells.init("run", "cell", 4)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_room_ahead() -> Iterator[None]:
+    """Logs that end where their content ends: zeros behind it have no byte worth altering."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder_disk, "RESERVE_BYTES", 0)
         yield
 
 

@@ -1,12 +1,15 @@
 """The files of a store that was cut off at every byte of its last group."""
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import inmem
+from inmem.actors import folder_disk
 from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
@@ -18,6 +21,14 @@ WORKER = "ada"
 
 def commit(db: inmem.Database, number: int) -> None:
     db.transaction(WORKER, lambda txn: piece(txn, WORKER, number))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_room_ahead() -> Iterator[None]:
+    """A log that ends where its content ends; what room ahead changes is the last test's subject."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folder_disk, "RESERVE_BYTES", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +100,7 @@ def test_cut_within_the_mark_behind_the_last_group(live_copy, tmp_path):
         open_commit_and_reopen_twice(path, 3)
 
 
-@pytest.mark.parametrize("garbage", [b"\0", b"\0" * 100, b"\xd5", b"\xd5\xf7\x01\0", b"garbage" * 50])
+@pytest.mark.parametrize("garbage", [b"\0\1", b"\0" * 100 + b"\1", b"\xd5", b"\xd5\xf7\x01\0", b"garbage" * 50])
 def test_garbage_behind_the_last_group(live_copy, tmp_path, garbage):
     path = tmp_path / "db"
     shutil.copytree(live_copy, path)
@@ -136,3 +147,41 @@ def test_torn_again_after_being_repaired(live_copy, tmp_path):
         path = tmp_path / f"live-{round_number}"
     with inmem.open(path) as db:
         assert numbers_of(db, WORKER) == {0, 1, 2, 101, 102, 103}
+
+
+def test_room_that_was_claimed_ahead_is_no_torn_tail(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_disk, "RESERVE_BYTES", 4096)
+    with inmem.open(tmp_path / "db") as db:
+        for number in range(3):
+            commit(db, number)
+        db.put("run", "k", 1)
+        shutil.copytree(tmp_path / "db", tmp_path / "killed")
+    claimed = tmp_path / "killed" / segment_name(1)
+    data = claimed.read_bytes()
+    assert len(data) > 4096
+    assert not data[-2000:].strip(b"\x00")
+    with inmem.open(tmp_path / "killed", read_only=True) as db:
+        assert numbers_of(db, WORKER) == {0, 1, 2}
+        assert db.verify().files.torn == ()
+    # A closed log gives the room back.
+    assert len((tmp_path / "db" / segment_name(1)).read_bytes()) < 2000
+    # What was begun in that room is a torn tail like any other.
+    with claimed.open("r+b") as file:
+        file.seek(len(data.rstrip(b"\x00")) + 40)
+        file.write(b"half")
+    open_commit_and_reopen_twice(tmp_path / "killed", 3)
+    assert list((tmp_path / "killed").glob("*.torn-*"))
+
+
+def test_a_log_goes_on_where_no_room_can_be_claimed(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "no room ahead")
+
+    monkeypatch.setattr(folder_disk, "RESERVE_BYTES", 4096)
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    with inmem.open(tmp_path / "db") as db:
+        for number in range(3):
+            commit(db, number)
+        assert (tmp_path / "db" / segment_name(1)).stat().st_size < 4096
+    with inmem.open(tmp_path / "db") as db:
+        assert numbers_of(db, WORKER) == {0, 1, 2}
