@@ -78,7 +78,7 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
             disk.rename(first_name, name)
         disk.sync_names()
         opened = Manifest(ManifestState.OPEN, header.number, header.salt, 0, header.base_version, header.created_at_us)
-        _prepare_manifest(disk, opened)
+        _prepare_file(disk, MANIFEST_NAME, opened.encode())
     except BaseException as error:
         file.close()
         try:
@@ -88,7 +88,7 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
             raise OSError(f"{name} could not be created ({error}), nor removed again: {second}") from error
         raise
     try:
-        _install_manifest(disk)
+        _install_file(disk, MANIFEST_NAME)
     except StorageError as error:
         file.close()
         raise OSError(f"nobody knows whether the manifest names {name} now: {error}") from error
@@ -101,22 +101,31 @@ def write_manifest(disk: Disk, manifest: Manifest) -> None:
     Raises:
         StorageError, OSError: it is the old one or the new one.
     """
-    _prepare_manifest(disk, manifest)
-    _install_manifest(disk)
+    write_file(disk, MANIFEST_NAME, manifest.encode())
 
 
-def _prepare_manifest(disk: Disk, manifest: Manifest) -> None:
-    temporary = MANIFEST_NAME + TEMPORARY_SUFFIX
+def write_file(disk: Disk, name: str, content: bytes) -> None:
+    """Replace a small file, or create it, durably.
+
+    Raises:
+        StorageError, OSError: it is the old one or the new one.
+    """
+    _prepare_file(disk, name, content)
+    _install_file(disk, name)
+
+
+def _prepare_file(disk: Disk, name: str, content: bytes) -> None:
+    temporary = name + TEMPORARY_SUFFIX
     if temporary in disk.names():
         disk.remove(temporary)
     file = disk.create(temporary)
     try:
-        file.append(manifest.encode())
+        file.append(content)
         file.sync()
     finally:
         file.close()
 
 
-def _install_manifest(disk: Disk) -> None:
-    disk.rename(MANIFEST_NAME + TEMPORARY_SUFFIX, MANIFEST_NAME)
+def _install_file(disk: Disk, name: str) -> None:
+    disk.rename(name + TEMPORARY_SUFFIX, name)
     disk.sync_names()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.log_disk import create_segment
+from inmem.actors.log_disk import create_segment, write_file
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.frame_reader import WINDOW_BYTES, read_frames
 from inmem.engine.log_folder import open_segment, path_of, segment_name, torn_name
@@ -111,6 +111,9 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
         carried = [frame for frame in again if frame.offset >= durable_end and frame.kind == FrameKind.COMMIT]
     finally:
         last.file.close()
+    if reader.end == HEADER_BYTES:
+        # Its creation may have failed, and so may its removal: then not even the header is known to be durable.
+        write_file(disk, last.name, last.header.encode())
     if not carried:
         # Behind the mark there can be marks, which need not be durable: they must not be counted.
         return replace(position, end=durable_end)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import inmem
+from inmem.actors import folder_disk
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES
 
@@ -158,7 +159,13 @@ def test_an_outcome_that_was_read_since_is_known(both):
     assert reader.outcome(token) == "committed"
 
 
-def test_damage_is_refused_and_the_reader_goes_on_showing_what_it_did(both, path):
+@pytest.fixture
+def no_room_ahead(monkeypatch):
+    """The log ends where its content does."""
+    monkeypatch.setattr(folder_disk, "RESERVE_BYTES", 0)
+
+
+def test_damage_is_refused_and_the_reader_goes_on_showing_what_it_did(no_room_ahead, both, path):
     owner, reader = both
     segment = path / segment_name(1)
     owner.put("run", "k", 2)
