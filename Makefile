@@ -77,7 +77,7 @@ wheel-test: .venv/.dev
 
 # Whatever its reader would stumble over is an error: a dead link, a page in no section, a public name without a word.
 docs: .venv/.docs
-	$(MKDOCS) build --strict --quiet --config-file docs/site/mkdocs.yml
+	$(MKDOCS) build --strict --config-file docs/site/mkdocs.yml
 	@echo 'built build/site/index.html'
 
 docs-serve: .venv/.docs
