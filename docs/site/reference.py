@@ -25,10 +25,10 @@ PACKAGES = (
     "inmem.integrations.openai_agents",
     "inmem.integrations.opentelemetry",
     "inmem.otlp",
+    "inmem.ui",
 )
 """What they export, in `__all__` or else by defining it, is public."""
 
-# Title and introduction of a page, and its names. Behind a name: what it is called, if not by its own name.
 PAGES: dict[str, tuple[str, str, list[str]]] = {
     "opening": (
         "Opening",
@@ -42,8 +42,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "transactions": (
         "Transactions",
-        "What `db.transaction` hands to its function and `db.begin` returns. [Transactions](../transactions.md) tells "
-        "how they behave.",
+        "What `db.transaction` hands to its function and `db.begin` returns: [how it behaves](../transactions.md).",
         [
             "inmem.Transaction",
             "inmem.actors.client_transaction.RunAccess",
@@ -60,7 +59,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "kv": (
         "KVStore",
-        "`db.kv` is a `KVStore`, `txn.kv` are `KVOperations`. [The guide](../primitives/kv.md) has examples.",
+        "`db.kv` is a `KVStore`, `txn.kv` are `KVOperations`: [examples](../primitives/kv.md).",
         [
             "inmem.KVStore",
             "inmem.primitives.kv.KVOperations",
@@ -71,8 +70,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "events": (
         "EventLog",
-        "`db.events` is an `EventLog`, `txn.events` are `EventOperations`. [The guide](../primitives/events.md) has "
-        "examples.",
+        "`db.events` is an `EventLog`, `txn.events` are `EventOperations`: [examples](../primitives/events.md).",
         [
             "inmem.EventLog",
             "inmem.primitives.events.EventOperations",
@@ -83,8 +81,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "cells": (
         "StateCell",
-        "`db.cells` is a `StateCell`, `txn.cells` are `CellOperations`. [The guide](../primitives/cells.md) has "
-        "examples.",
+        "`db.cells` is a `StateCell`, `txn.cells` are `CellOperations`: [examples](../primitives/cells.md).",
         [
             "inmem.StateCell",
             "inmem.primitives.cells.CellOperations",
@@ -94,8 +91,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "traces": (
         "TraceStore",
-        "`db.traces` is a `TraceStore`, `txn.traces` are `TraceOperations`. [The guide](../primitives/traces.md) has "
-        "examples.",
+        "`db.traces` is a `TraceStore`, `txn.traces` are `TraceOperations`: [examples](../primitives/traces.md).",
         [
             "inmem.TraceStore",
             "inmem.primitives.traces.TraceOperations",
@@ -112,7 +108,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "runs": (
         "RunIndex",
-        "`db.runs` is a `RunIndex`, `txn.runs` are `RunOperations`. [The guide](../primitives/runs.md) has examples.",
+        "`db.runs` is a `RunIndex`, `txn.runs` are `RunOperations`: [examples](../primitives/runs.md).",
         [
             "inmem.RunIndex",
             "inmem.primitives.runs.RunOperations",
@@ -129,8 +125,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "messages": (
         "Messages",
-        "What the ref of `inmem.spawn` takes, by `ask` and `tell`. The fields are the arguments of the method of the "
-        "same name, checked and copied when the message is made.",
+        "What the ref of `inmem.spawn` takes, by `ask` and `tell`. A message checks and copies what it is made of.",
         ["inmem.messages.*"],
     ),
     "simulation": (
@@ -150,11 +145,16 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     ),
     "opentelemetry": (
         "OpenTelemetry",
-        "The exporter needs the extra `otel`, `inmem.otlp` does not. [The guide](../integrations/opentelemetry.md) has "
-        "examples.",
+        "The exporter needs the extra `otel`, `inmem.otlp` does not: [examples](../integrations/opentelemetry.md).",
         ["inmem.integrations.opentelemetry.*", "inmem.otlp.*"],
     ),
+    "ui": (
+        "Run explorer",
+        "Needs the extra `ui`. [The guide](../explorer.md) tells what it shows.",
+        ["inmem.ui.*"],
+    ),
 }
+"""Of each page its title, its introduction and its names, in their order; `*` stands for what is on no other page."""
 
 NOT_FOR_MAKING = re.compile(r"\.(Database|Transaction|RunAccess|KVMapping|\w+(Store|Log|Cell|Index|Operations|Error))$")
 """Classes that only the store makes: how is its own business."""
@@ -163,6 +163,12 @@ SHORT = re.compile(r"\.messages\.\w+$|(Futures|Error)$")
 """Classes that say everything at their top: for what their members mean, they point at others."""
 
 _QUOTED = re.compile(r"`(\w+)`")
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Put the pages into the section that is waiting for them."""
+    [reference] = [section["Reference"] for section in config.nav or () if "Reference" in section]
+    reference += [{title: f"reference/{name}.md"} for name, (title, _, _) in PAGES.items()]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
@@ -214,8 +220,8 @@ def _expanded(names: list[str], public: set[str], order: Callable[[str], tuple[s
 
 
 def _options(path: str) -> str:
-    chosen = {"merge_init_into_class": not NOT_FOR_MAKING.search(path), "members": False if SHORT.search(path) else None}
-    lines = [f"      {name}: false\n" for name, value in chosen.items() if value is False]
+    unwanted = {"merge_init_into_class": NOT_FOR_MAKING, "members": SHORT}
+    lines = [f"      {name}: false\n" for name, pattern in unwanted.items() if pattern.search(path)]
     return "".join(["    options:\n", *lines]) if lines else ""
 
 
@@ -232,9 +238,9 @@ def _look_at(found: griffe.Object | griffe.Alias) -> None:
             told |= {name for described in section.value for name in described.name.split(", ")}
     for name, member in found.all_members.items():
         # What it has from outside of the package is described there.
-        if member.is_public and not name.startswith("__") and member.canonical_path.startswith("inmem."):
-            if not member.has_docstring and name not in told:
-                log.warning("%s.%s is not described", found.path, name)
+        is_ours = member.is_public and not name.startswith("__") and member.canonical_path.startswith("inmem.")
+        if is_ours and not member.has_docstring and name not in told:
+            log.warning("%s.%s is not described", found.path, name)
 
 
 def _index(package: griffe.Module, pages: dict[str, list[str]]) -> str:
