@@ -26,6 +26,8 @@ PLACES = {
 }
 """Files of the repository outside docs/, and where they are on the site."""
 
+NARROW = {"sequence": {"wrap": True, "width": 90, "height": 40, "actorMargin": 30}}
+
 _SOURCES = {page: source for source, page in PLACES.items()}
 _BLOCK = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
@@ -38,9 +40,8 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def drawn(source: str, _language: str, css_class: str, *_rest: Any, **_options: Any) -> str:
-    """Return a Mermaid diagram as SVG, as wide as it is: where there is less room, it is scrolled."""
-    svg = mermaidx.render(source).svg()
-    return f'<div class="{css_class}" tabindex="0">{re.sub(r"width=.100%.", "", svg, count=1)}</div>'
+    """Return a Mermaid diagram as SVG, narrow enough for a page: long messages take several lines."""
+    return f'<div class="{css_class}" tabindex="0">{mermaidx.render(source, config=NARROW).svg()}</div>'
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:

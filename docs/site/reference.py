@@ -220,7 +220,7 @@ def _expanded(names: list[str], public: set[str], order: Callable[[str], tuple[s
 
 
 def _options(path: str) -> str:
-    unwanted = {"merge_init_into_class": NOT_FOR_MAKING, "members": SHORT}
+    unwanted = {"merge_init_into_class": NOT_FOR_MAKING, "members": SHORT, "inherited_members": SHORT}
     lines = [f"      {name}: false\n" for name, pattern in unwanted.items() if pattern.search(path)]
     return "".join(["    options:\n", *lines]) if lines else ""
 
