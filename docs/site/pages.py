@@ -26,7 +26,8 @@ PLACES = {
 }
 """Files of the repository outside docs/, and where they are on the site."""
 
-NARROW = {"sequence": {"wrap": True, "width": 90, "height": 40, "actorMargin": 30}}
+NARROW = {"sequence": {"width": 80, "height": 36, "actorMargin": 15}}
+"""As narrow as the messages allow, which Mermaid breaks in the middle of words if it is told to."""
 
 _SOURCES = {page: source for source, page in PLACES.items()}
 _BLOCK = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
@@ -40,7 +41,7 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def drawn(source: str, _language: str, css_class: str, *_rest: Any, **_options: Any) -> str:
-    """Return a Mermaid diagram as SVG, narrow enough for a page: long messages take several lines."""
+    """Return a Mermaid diagram as SVG, to be scrolled where there is no room for it."""
     return f'<div class="{css_class}" tabindex="0">{mermaidx.render(source, config=NARROW).svg()}</div>'
 
 

@@ -32,8 +32,8 @@ PACKAGES = (
 PAGES: dict[str, tuple[str, str, list[str]]] = {
     "opening": (
         "Opening",
-        "Three ways to a `Database`, and ids for runs.",
-        ["inmem.open", "inmem.spawn", "inmem.connect", "inmem.new_run_id"],
+        "Three ways to a `Database`: [all options and limits](../options.md).",
+        ["inmem.open", "inmem.spawn", "inmem.connect", "inmem.new_run_id", "inmem.Limits"],
     ),
     "database": (
         "Database",
@@ -156,7 +156,9 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
 }
 """Of each page its title, its introduction and its names, in their order; `*` stands for what is on no other page."""
 
-NOT_FOR_MAKING = re.compile(r"\.(Database|Transaction|RunAccess|KVMapping|\w+(Store|Log|Cell|Index|Operations|Error))$")
+NOT_FOR_MAKING = re.compile(
+    r"\.(Database|Transaction|RunAccess|KVStore|KVMapping|EventLog|StateCell|TraceStore|RunIndex|\w+(Operations|Error))$"
+)
 """Classes that only the store makes: how is its own business."""
 
 SHORT = re.compile(r"\.messages\.\w+$|(Futures|Error)$")
