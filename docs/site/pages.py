@@ -5,6 +5,7 @@ site all the same. Their links, and those to them, are written for the repositor
 leads nowhere stays as it is, and is then a warning of mkdocs, which in strict mode is an error.
 """
 
+import ast
 import posixpath
 import re
 from pathlib import Path
@@ -49,9 +50,14 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the pages that lie elsewhere."""
     for source, place in PLACES.items():
         content = (ROOT / source).read_text(encoding="utf-8")
-        if source.endswith(".py"):
-            content = f"# `{source}`\n\n```python\n{content}```\n"
-        files.append(File.generated(config, place, content=content))
+        files.append(File.generated(config, place, content=_example(source, content) if "/" in source else content))
+
+
+def _example(source: str, program: str) -> str:
+    """Return a program as a page: what it says at its top, and then the rest."""
+    tree = ast.parse(program)
+    rest = "\n".join(program.splitlines()[tree.body[0].end_lineno :]).strip()
+    return f"# `{source}`\n\n{ast.get_docstring(tree)}\n\n```python\n{rest}\n```\n"
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:

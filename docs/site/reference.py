@@ -19,6 +19,7 @@ log = logging.getLogger("mkdocs.hooks.reference")
 
 PACKAGES = (
     "inmem",
+    "inmem.aio",
     "inmem.messages",
     "inmem.simulation",
     "inmem.integrations.langgraph",
@@ -45,6 +46,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
         "What `db.transaction` hands to its function and `db.begin` returns: [how it behaves](../transactions.md).",
         [
             "inmem.Transaction",
+            "inmem.BaseTransaction",
             "inmem.actors.client_transaction.RunAccess",
             "inmem.Key",
             "inmem.Isolation",
@@ -118,6 +120,16 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
             "inmem.actors.proxies.runs.RunIndexFutures",
         ],
     ),
+    "changes": (
+        "Changes",
+        "`db.watch` returns a `Watcher`: [how to follow a store](../watch.md).",
+        ["inmem.Watcher", "inmem.Change", "inmem.ChangeKind"],
+    ),
+    "asyncio": (
+        "asyncio",
+        "Every method of the plain classes is a coroutine here, told of only if it differs: [examples](../asyncio.md).",
+        ["inmem.aio.open", "inmem.aio.connect", "inmem.aio.Database", "inmem.aio.Transaction", "inmem.aio.*"],
+    ),
     "errors": (
         "Errors",
         "[Errors](../errors.md) shows the tree, and what to do about each.",
@@ -157,12 +169,15 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
 """Of each page its title, its introduction and its names, in their order; `*` stands for what is on no other page."""
 
 NOT_FOR_MAKING = re.compile(
-    r"\.(Database|Transaction|RunAccess|KVStore|KVMapping|EventLog|StateCell|TraceStore|RunIndex|\w+(Operations|Error))$"
+    r"\.(Database|(Base)?Transaction|RunAccess|Watcher|KVStore|KVMapping|EventLog|StateCell|TraceStore|RunIndex|\w+(Operations|Error))$"
 )
 """Classes that only the store makes: how is its own business."""
 
-SHORT = re.compile(r"\.messages\.\w+$|(Futures|Error)$")
-"""Classes that say everything at their top: for what their members mean, they point at others."""
+SHORT = re.compile(r"\.messages\.\w+$|(Futures|Error|BaseTransaction|RunAccess)$")
+"""Classes that say everything at their top: what their members mean is told of others."""
+
+TWIN = re.compile(r"\.aio\.(Database|KVStore|EventLog|StateCell|TraceStore|RunIndex)$")
+"""Classes of which only those members say something that differ from those of their plain twin."""
 
 _QUOTED = re.compile(r"`(\w+)`")
 
@@ -232,7 +247,7 @@ def _look_at(found: griffe.Object | griffe.Alias) -> None:
     if not found.has_docstring:
         log.warning("%s has no docstring", found.path)
         return
-    if not found.is_class or SHORT.search(found.path):
+    if not found.is_class or SHORT.search(found.path) or TWIN.search(found.path):
         return
     told = set(_QUOTED.findall(found.docstring.value)) if found.docstring else set[str]()
     for section in found.docstring.parse("google") if found.docstring else ():

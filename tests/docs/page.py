@@ -98,7 +98,7 @@ def run_page(text: str, name: str) -> None:
     """
     namespace: dict[str, object] = {"__name__": "__main__"}
     blocks = blocks_of(text)
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, following in zip(blocks, [*blocks, None][1:], strict=True):
         title = _TITLE.match(block.option)
         if block.language == "python" and title is not None:
             Path(title["name"]).write_text(block.text, encoding="utf-8")
