@@ -29,7 +29,8 @@ class InmemStore(Bindable, BaseStore):
     Args:
         db: an open database, which stays the caller's to close.
         run: the run that holds the items. Two stores with different runs share nothing.
-        ttl: `default_ttl` in minutes and `refresh_on_read`; the reaper makes the rest of it superfluous. Kept as `ttl_config`.
+        ttl: `default_ttl` in minutes and `refresh_on_read`; the reaper makes the rest of it superfluous.
+            Kept as `ttl_config`.
     """
 
     supports_ttl = True
