@@ -5,6 +5,7 @@
 #   make check       formatting, lint, types, import contracts
 #   make wheel-test  the suite against the built wheel, from another directory
 #   make coverage    the suite under coverage, with the thresholds
+#   make docs        the documentation as a site, in build/site; make docs-serve shows it while you write
 #   make bench       the benchmarks; BENCH_ARGS=--quick for two minutes, see benchmarks/README.md
 #   make fuzz        coverage-guided fuzzing; FUZZ_ARGS="log -max_total_time=600" names the target
 #   make format      rewrite the code as `make check` wants it
@@ -26,9 +27,11 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?=
 # One process for each core; PYTEST_WORKERS=0 runs everything in one, as a debugger wants it.
 PYTEST_WORKERS ?= auto
+# Material announces the end of MkDocs with every build.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: demo test coverage coverage-report check format-check lint types pyright imports format wheel-test bench fuzz clean
+.PHONY: demo test coverage coverage-report check format-check lint types pyright imports format wheel-test docs docs-serve bench fuzz clean
 
 demo: .venv/.runtime
 	$(BIN)/inmem demo
@@ -72,6 +75,14 @@ format: .venv/.dev
 wheel-test: .venv/.dev
 	.ci/wheel-test $(PYTEST_ARGS)
 
+# Whatever its reader would stumble over is an error: a dead link, a page in no section, a public name without a word.
+docs: .venv/.docs
+	$(MKDOCS) build --strict --config-file docs/site/mkdocs.yml
+	@echo 'built build/site/index.html'
+
+docs-serve: .venv/.docs
+	$(MKDOCS) serve --strict --config-file docs/site/mkdocs.yml
+
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
@@ -101,6 +112,11 @@ clean:
 .venv/.dev: .venv/.runtime
 	@echo 'installing the development tools into .venv'
 	@$(BIN)/python -m pip install -qq --group dev
+	@touch $@
+
+.venv/.docs: .venv/.runtime
+	@echo 'installing what builds the documentation into .venv'
+	@$(BIN)/python -m pip install -qq --group docs
 	@touch $@
 
 .venv/.bench: .venv/.runtime

@@ -35,7 +35,11 @@ _COMMITTED: Final = TransactionStatus.COMMITTED
 
 
 class RunAccess:
-    """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`."""
+    """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`.
+
+    Attributes:
+        run_id: the run.
+    """
 
     __slots__ = ("_cells", "_engine", "_events", "_kv", "_runs", "_traces", "run_id")
 
@@ -255,8 +259,8 @@ class ClientTransaction(BaseTransaction):
             TransactionTimeoutError: the time was up before the commit had gone to the log.
             TransactionClosedError: the transaction had ended before.
             DiskFullError, StoreFailedError, DatabaseClosedError: the store could not take it.
-            CommitOutcomeUnknownError: nobody can tell whether it is durable; see `Database.outcome`.
-            In all these cases but the last nothing was committed.
+            CommitOutcomeUnknownError: nobody can tell whether it is durable; see `Database.outcome`. In all other
+                cases nothing was committed.
         """
         engine = self._engine
         if engine.status is not _ACTIVE:

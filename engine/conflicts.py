@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReadConflict:
-    """A key that was read has another version now. `read_version` 0: it had never existed."""
+    """A key that was read has another version now.
+
+    Attributes:
+        key: that was read.
+        read_version: the version that was seen; 0: it had never existed.
+        current_version: the version that it has now.
+    """
 
     key: Key
     read_version: int
@@ -26,7 +32,13 @@ class ReadConflict:
 
 @dataclass(frozen=True, slots=True)
 class WriteConflict:
-    """A key that was put or deleted was committed by somebody else after this transaction began."""
+    """A key that was put or deleted was committed by somebody else after this transaction began.
+
+    Attributes:
+        key: that was written.
+        start_version: the version that the transaction saw.
+        current_version: the version that the key has now.
+    """
 
     key: Key
     start_version: int
@@ -41,7 +53,13 @@ class WriteConflict:
 
 @dataclass(frozen=True, slots=True)
 class CasConflict:
-    """A compare-and-swap expected another version. `expected_version` 0 means "has never existed"."""
+    """A compare-and-swap expected another version.
+
+    Attributes:
+        key: that was to be swapped.
+        expected_version: by the caller; 0 means "has never existed".
+        current_version: the version that it has.
+    """
 
     key: Key
     expected_version: int
@@ -55,8 +73,12 @@ class CasConflict:
 class ScanConflict:
     """A key inside a scanned range was created, changed or deleted since (serializable transactions only).
 
-    `prefix` is where the scanned range starts, `end` the first user key behind it (None: to the end of the
-    table), `key` the first key found changed.
+    Attributes:
+        prefix: where the scanned range starts.
+        end: the first user key behind the range; None: it goes to the end of the table.
+        start_version: the version that the transaction saw.
+        key: the first key found changed.
+        current_version: the version that this key has now.
     """
 
     prefix: Key
@@ -81,3 +103,4 @@ KIND_NAMES = {
 """How statistics and log events call each kind."""
 
 Conflict = ReadConflict | WriteConflict | CasConflict | ScanConflict
+"""One reason why a transaction was refused."""

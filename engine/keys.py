@@ -125,6 +125,11 @@ class Key:
     Make them with `kv`, `event`, `state`, `trace` and `run`. The constructor itself also takes the store's own tags,
     keys of any length, and the run id "", which is the namespace of what spans runs.
 
+    Attributes:
+        run_id: the namespace.
+        tag: which primitive it belongs to.
+        user_key: the key there, as bytes.
+
     Raises:
         InvalidKeyError: from the constructor and every way to make one.
     """

@@ -27,14 +27,26 @@ if TYPE_CHECKING:
 
 
 class Isolation(StrEnum):
-    """What concurrent transactions may see of each other; the isolation table in docs/transactions.md shows each."""
+    """What concurrent transactions may see of each other; the isolation table in docs/transactions.md shows each.
+
+    Attributes:
+        SNAPSHOT: one snapshot; single keys that were read are validated.
+        SERIALIZABLE: scanned ranges are validated too.
+    """
 
     SNAPSHOT = "snapshot"
     SERIALIZABLE = "serializable"
 
 
 class TransactionStatus(StrEnum):
-    """Where a transaction stands."""
+    """Where a transaction stands.
+
+    Attributes:
+        ACTIVE: it takes reads and writes.
+        VALIDATING: it is being committed.
+        COMMITTED: all of it is visible.
+        ABORTED: nothing of it remains.
+    """
 
     ACTIVE = "active"
     VALIDATING = "validating"

@@ -46,7 +46,11 @@ class Database:
     `close` only lets go of this handle.
 
     Attributes:
-        kv, events, cells, traces, runs: the five primitives.
+        kv: the KVStore.
+        events: the EventLog.
+        cells: the StateCells.
+        traces: the TraceStore.
+        runs: the RunIndex.
     """
 
     def __init__(self, directory: Directory, *, owner: bool) -> None:

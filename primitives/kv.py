@@ -28,7 +28,13 @@ Items: TypeAlias = list[tuple[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class VersionedValue:
-    """A value with the version that `cas` has to expect for it, and its deadline in microseconds, or None."""
+    """A value with its version and its deadline.
+
+    Attributes:
+        value: a fresh copy of what was stored.
+        version: of the commit that stored it, and what `cas` has to expect.
+        expires_at: microseconds since the epoch, or None.
+    """
 
     value: Any
     version: int

@@ -10,7 +10,16 @@ from inmem.engine.keys import Tag
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """Where a run stands.
+
+    Attributes:
+        ACTIVE: it has begun; may become any other.
+        COMPLETED: it has reached its end.
+        FAILED: an error has ended it.
+        CANCELLED: somebody has ended it.
+        PAUSED: it waits, and may become active again.
+        ARCHIVED: readable, and out of what queries find by default. The last of all.
+    """
 
     ACTIVE = "Active"
     COMPLETED = "Completed"

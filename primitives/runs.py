@@ -57,7 +57,17 @@ class RunMetadata:
 
 @dataclass(frozen=True, slots=True)
 class RunStats:
-    """How many runs there are of each status, all of one moment."""
+    """How many runs there are of each status, all of one moment.
+
+    Attributes:
+        total_runs: of all statuses.
+        active_runs: that are Active.
+        completed_runs: that are Completed.
+        failed_runs: that are Failed.
+        cancelled_runs: that are Cancelled.
+        paused_runs: that are Paused.
+        archived_runs: that are Archived.
+    """
 
     total_runs: int
     active_runs: int

@@ -22,7 +22,15 @@ _FLAG: Final = (bool,)
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool was called; `arguments` and `result` are any values, `duration_ms` is in milliseconds."""
+    """A tool was called.
+
+    Attributes:
+        trace_type: "ToolCall".
+        tool_name: which.
+        arguments: any value.
+        result: any value.
+        duration_ms: milliseconds, or None.
+    """
 
     trace_type: ClassVar[str] = "ToolCall"
 
@@ -39,7 +47,15 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One of `options` was chosen, all of them any values; the options are kept as a list."""
+    """One of several options was chosen.
+
+    Attributes:
+        trace_type: "Decision".
+        question: what was to be decided.
+        options: any values, kept as a list.
+        chosen: any value.
+        reasoning: why, or None.
+    """
 
     trace_type: ClassVar[str] = "Decision"
 
@@ -57,7 +73,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Something was looked up; `query` is any value, `results_count` how many answers there were."""
+    """Something was looked up.
+
+    Attributes:
+        trace_type: "Query".
+        query_type: where, or how.
+        query: any value.
+        results_count: how many answers there were, or None.
+    """
 
     trace_type: ClassVar[str] = "Query"
 
@@ -73,7 +96,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """The agent thought; `confidence` is on whatever scale the agent uses."""
+    """The agent thought.
+
+    Attributes:
+        trace_type: "Thought".
+        content: what.
+        confidence: on whatever scale the agent uses, or None.
+    """
 
     trace_type: ClassVar[str] = "Thought"
 
@@ -87,7 +116,14 @@ class Thought:
 
 @dataclass(frozen=True, slots=True)
 class ErrorTrace:
-    """Something went wrong. The trace type is "Error"."""
+    """Something went wrong.
+
+    Attributes:
+        trace_type: "Error", not the name of this class.
+        error_type: such as the exception's name.
+        message: what happened.
+        recoverable: whether the agent could go on.
+    """
 
     trace_type: ClassVar[str] = "Error"
 
@@ -103,7 +139,13 @@ class ErrorTrace:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """Anything else, under a name of the user's; `data` is any value. The trace type is "Custom", whatever the name."""
+    """Anything else.
+
+    Attributes:
+        trace_type: "Custom", whatever the name.
+        name: the user's.
+        data: any value.
+    """
 
     trace_type: ClassVar[str] = "Custom"
 

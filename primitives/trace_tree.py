@@ -17,6 +17,10 @@ class TraceTree:
 
     Comparing, showing and walking take no recursion, so chains of any length are fine; other code that visits the
     tree had better use `walk`.
+
+    Attributes:
+        root: the trace at the top.
+        children: the trees of its children.
     """
 
     root: Trace

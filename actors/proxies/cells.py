@@ -27,6 +27,9 @@ class StateCell:
     A cell's version is 1 at first and rises by exactly 1 with every change. It goes on from there when the cell is
     deleted and made anew, so a compare-and-swap can never succeed against another cell of the same name. Every call
     is a transaction of its own; reads look at the newest committed state.
+
+    Attributes:
+        futures: the same operations, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:

@@ -36,6 +36,9 @@ class EventLog:
 
     Every call is a transaction of its own; reads look at the newest committed state. Any number of callers may append
     to one run at once: all succeed, in one total order.
+
+    Attributes:
+        futures: the same operations, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:

@@ -42,6 +42,9 @@ class KVStore:
 
     A read sees everything whose success was reported before it began. It does not wait for requests that were sent
     through `futures` and have not been answered: ask for those with a future too.
+
+    Attributes:
+        futures: the same operations, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:

@@ -43,6 +43,9 @@ class RunIndex:
     It is about runs that were registered with `create_run`; the other primitives neither need nor notice it. Every
     call is a transaction of its own; reads look at the newest committed state. Whatever changes a run returns what is
     known of it then, and concurrent changes of one run all take effect, one after the other.
+
+    Attributes:
+        futures: the same operations, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:

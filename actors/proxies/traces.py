@@ -39,6 +39,9 @@ class TraceStore:
 
     Every query returns traces in the order of recording, with `after` only those recorded behind that trace. Every call
     is a transaction of its own; reads look at the newest committed state.
+
+    Attributes:
+        futures: the same operations, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:

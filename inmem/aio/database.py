@@ -46,7 +46,11 @@ class Database:
 
     Attributes:
         plain: the same, for code that runs in a thread.
-        kv, events, cells, traces, runs: the five primitives.
+        kv: the KVStore.
+        events: the EventLog.
+        cells: the StateCells.
+        traces: the TraceStore.
+        runs: the RunIndex.
     """
 
     def __init__(self, plain: PlainDatabase) -> None:

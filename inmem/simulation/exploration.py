@@ -26,6 +26,7 @@ class Searched(NamedTuple):
     """How far a search went."""
 
     runs: int
+    """How many schedules were tried."""
     complete: bool
     """Whether those were all the runs that there are within the bound."""
 

@@ -4,11 +4,13 @@ The fenced blocks of a page, by the word behind the backquotes:
 
     python                 All of them are one program, run in their order in the folder where this was started.
     python raises=Name     Must end with that exception, which counts as printed: `Name: message`.
+    python title="a.py"    Is saved as that file, for `$ python a.py` below.
     output                 Directly behind a python block: what that block prints; `...` stands for anything.
                            A python block without one must print nothing.
     mermaid                Directly behind a python block, it is the same; elsewhere it is only looked at.
-    console                Lines that begin with `$ inmem` are run in the same folder and must succeed; the lines
-                           below such a line, if any, are its output. Other commands are left to the reader.
+    console                Lines that begin with `$ inmem` or `$ python` are run in the same folder and must succeed;
+                           the lines below such a line, if any, are its output. As in a shell, `Killed` at the end of
+                           it means that the process died of SIGKILL. Other commands are left to the reader.
     text, hexdump          Only looked at; so is a block without a word.
 
     python tests/docs/page.py docs/transactions.md
@@ -21,6 +23,7 @@ import doctest
 import io
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -28,6 +31,9 @@ from pathlib import Path
 
 LANGUAGES = frozenset({"", "python", "output", "console", "text", "mermaid", "hexdump"})
 _FENCE = re.compile(r"^```(?P<info>.*)$")
+_TITLE = re.compile(r'^title="(?P<name>[\w.]+)"$')
+PROGRAMS = {"inmem": ("-m", "inmem"), "python": ()}
+"""The commands that are run, as arguments of the interpreter."""
 _SLOW_CALLBACK = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
 _CHECKER = doctest.OutputChecker()
 
@@ -92,8 +98,11 @@ def run_page(text: str, name: str) -> None:
     """
     namespace: dict[str, object] = {"__name__": "__main__"}
     blocks = blocks_of(text)
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
-        if block.language == "python":
+    for block, following in zip(blocks, [*blocks, None][1:], strict=True):
+        title = _TITLE.match(block.option)
+        if block.language == "python" and title is not None:
+            Path(title["name"]).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
             shown = following is not None and following.language in {"output", "mermaid"} and following.follows_directly
             expected = following.text if following is not None and shown else ""
             printed = _run_python(block, name, namespace)
@@ -132,15 +141,17 @@ def _run_console(block: Block, name: str) -> None:
             commands[-1][1].append(line)
     for command, expected in commands:
         program, *arguments = shlex.split(command)
-        if program == "inmem":
+        if program in PROGRAMS:
             result = subprocess.run(
-                [sys.executable, "-m", "inmem", *arguments], capture_output=True, text=True, check=False
+                [sys.executable, *PROGRAMS[program], *arguments], capture_output=True, text=True, check=False
             )
             where = f"{name}, line {block.line}: {command}"
-            if result.returncode:
+            is_killed = expected[-1:] == ["Killed"]
+            if result.returncode != (-signal.SIGKILL if is_killed else 0):
                 raise PageError(f"{where}: exit code {result.returncode}\n{result.stderr}")
             if expected:
-                _compare("\n".join([*expected, ""]), result.stdout, where)
+                printed = f"{result.stdout}Killed\n" if is_killed else result.stdout
+                _compare("\n".join([*expected, ""]), printed, where)
 
 
 def _compare(expected: str, printed: str, where: str) -> None:

@@ -26,8 +26,8 @@ def test_a_page_shows_the_truth(page, tmp_path):
 
 
 def test_the_main_pages_show_something():
-    for name in ("README.md", "docs/transactions.md", "docs/migration.md", "docs/durability.md", "docs/errors.md"):
-        blocks = blocks_of((ROOT / name).read_text(encoding="utf-8"))
+    for name in ("tutorial", "transactions", "migration", "durability", "errors", "../README"):
+        blocks = blocks_of((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"))
         assert any(block.language == "python" for block in blocks), name
 
 
@@ -43,6 +43,9 @@ def test_the_main_pages_show_something():
         "```python\n",
         "```py\n1\n```\n",
         "```console\n$ inmem no-such-command\n```\n",
+        "```console\n$ python -c 'print(1)'\n2\n```\n",
+        "```console\n$ python -c 'print(1)'\n1\nKilled\n```\n",
+        "```console\n$ python -c 'import os; os.kill(os.getpid(), 9)'\n```\n",
     ],
 )
 def test_a_page_that_is_not_true_is_found_out(text):

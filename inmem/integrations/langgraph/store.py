@@ -30,9 +30,11 @@ class InmemStore(Bindable, BaseStore):
         db: an open database, which stays the caller's to close.
         run: the run that holds the items. Two stores with different runs share nothing.
         ttl: `default_ttl` in minutes and `refresh_on_read`; the reaper makes the rest of it superfluous.
+            Kept as `ttl_config`.
     """
 
     supports_ttl = True
+    """Tells LangGraph so."""
 
     def __init__(self, db: inmem.Database, *, run: str = "langgraph-store", ttl: TTLConfig | None = None) -> None:
         self._work = Work(db)
