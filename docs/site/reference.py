@@ -34,12 +34,12 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     "opening": (
         "Opening",
         "Three ways to a `Database`: [all options and limits](../options.md).",
-        ["inmem.open", "inmem.spawn", "inmem.connect", "inmem.new_run_id", "inmem.Limits"],
+        ["inmem.open", "inmem.spawn", "inmem.connect", "inmem.new_run_id", "inmem.Limits", "inmem.salvage"],
     ),
     "database": (
         "Database",
         "What `inmem.open` and `inmem.connect` return, and what its methods answer with.",
-        ["inmem.Database", "inmem.Stats", "inmem.Verification", "inmem.RunExport"],
+        ["inmem.Database", "inmem.Stats", "inmem.Verification", "inmem.SalvageReport", "inmem.RunExport"],
     ),
     "transactions": (
         "Transactions",
