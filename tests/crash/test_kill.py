@@ -14,14 +14,19 @@ import pytest
 
 from tests.crash.acknowledged import check, live
 
-KILLS = int(os.environ.get("INMEM_KILLS", "34"))
+KILLS_BY_DEFAULT = 34
+KILLS = int(os.environ.get("INMEM_KILLS", KILLS_BY_DEFAULT))
 SEED = int(os.environ.get("INMEM_KILLS_SEED", random.randrange(2**32)))
 KILLS_PER_DATABASE = 12
 """So that the time it takes to look through a database stays the same, however many kills there are."""
 
 
-@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
-@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+DISPATCHERS = ("caller", "threads")
+DURABILITIES = ("always", "interval", "never")
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize("durability", DURABILITIES)
 def test_killed_under_load(victims, tmp_path, durability, dispatcher):
     """The system survives, so that what was written is there in every mode, synced or not."""
     chance = random.Random(f"{SEED} {durability} {dispatcher}")
