@@ -74,7 +74,11 @@ def known_calls() -> dict[tuple[str, str], list[Call]]:
 def files_of(path: Path) -> list[str]:
     """Return strace's options for tracing what touches the database, and nothing else."""
     names = [f"{number:012d}.{kind}" for number in range(1, 6) for kind in ("wal", "checkpoint", "checkpoint.tmp")]
-    names += [f"{name}.torn-{offset}" for name in names[:3] for offset in (0, TORN_AT)] + ["LOCK", "MANIFEST", "MANIFEST.tmp"]
+    names += [f"{name}.torn-{offset}" for name in names[:3] for offset in (0, TORN_AT)] + [
+        "LOCK",
+        "MANIFEST",
+        "MANIFEST.tmp",
+    ]
     return [part for name in ("", *names) for part in ("-P", str(path / name) if name else str(path))]
 
 
