@@ -64,7 +64,7 @@ class CallerDispatcher:
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
         self._waiters: deque[ReplyFuture[Any]] = deque()
         self._lanes: dict[Mailbox, DeliveryLane] = {}
-        self._deputy: Lane[None] = Lane("inmem-deputy", self._stand_in)
+        self._deputy: Lane[None] = Lane("inmem-deputy", self._stand_in, self._stand_in_again)
         self._deputy_ident = 0
         self._timers = Timers()
 
@@ -181,7 +181,8 @@ class CallerDispatcher:
     def shut_down(self) -> None:
         """Stop the timers and the deputy."""
         self._timers.stop()
-        self._deputy.close()
+        # Not waited for: it may be waiting itself, for the thread that closes the store to stop running the queue.
+        self._deputy.end()
 
     def _lane(self, mailbox: Mailbox) -> DeliveryLane:
         lane = self._lanes.get(mailbox)
@@ -270,6 +271,10 @@ class CallerDispatcher:
     def _stand_in(self, _: None) -> None:
         self._deputy_ident = threading.get_ident()
         self._relieve(patiently=False)
+
+    def _stand_in_again(self, _: None, _error: BaseException) -> None:
+        # Somebody who meant to end the deputy has struck it before it was through.
+        self._deputy.put(None)
 
     @interrupts.uninterrupted
     def _leave(self, future: ReplyFuture[Any]) -> None:

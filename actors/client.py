@@ -96,12 +96,25 @@ class Client:
             DatabaseClosedError: the store was closed.
             ForkedProcessError: this is a forked child.
         """
+        # `require_open` written out: every read outside of transactions comes through here.
         if self._unusable is not None:
             raise self._unusable
         published = self._published
         if published.is_closed:
             raise DatabaseClosedError
         return published.snapshot
+
+    def require_open(self) -> None:
+        """Raise unless the store can be read: what holds an old snapshot asks before it looks there.
+
+        Raises:
+            DatabaseClosedError: the store was closed.
+            ForkedProcessError: this is a forked child.
+        """
+        if self._unusable is not None:
+            raise self._unusable
+        if self._published.is_closed:
+            raise DatabaseClosedError
 
     @property
     def published(self) -> Published:
@@ -286,6 +299,11 @@ class Client:
     def is_open(self) -> bool:
         """Whether requests are accepted."""
         return self._unusable is None
+
+    @property
+    def is_disowned(self) -> bool:
+        """Whether this is a forked child's copy of its parent's connection."""
+        return self._unusable is ForkedProcessError
 
     def disown(self) -> None:
         """In a forked child: everything here belongs to the parent."""

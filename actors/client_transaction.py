@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
+    InmemError,
     InvalidKeyError,
     TransactionClosedError,
     TransactionTimeoutError,
@@ -37,13 +38,16 @@ _COMMITTED: Final = TransactionStatus.COMMITTED
 class RunAccess:
     """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`.
 
+    Each raises `DatabaseClosedError` once the store is closed, and `ForkedProcessError` in a forked child.
+
     Attributes:
         run_id: the run.
     """
 
-    __slots__ = ("_cells", "_engine", "_events", "_kv", "_runs", "_traces", "run_id")
+    __slots__ = ("_cells", "_client", "_engine", "_events", "_kv", "_runs", "_traces", "run_id")
 
-    def __init__(self, engine: EngineTransaction, run_id: str) -> None:
+    def __init__(self, client: Client, engine: EngineTransaction, run_id: str) -> None:
+        self._client = client
         self._engine = engine
         self.run_id = run_id
         self._kv: KVOperations | None = None
@@ -55,6 +59,7 @@ class RunAccess:
     @property
     def kv(self) -> KVOperations:
         """The run's KVStore."""
+        self._client.require_open()
         if self._kv is None:
             self._kv = KVOperations(self._engine, self.run_id)
         return self._kv
@@ -62,6 +67,7 @@ class RunAccess:
     @property
     def events(self) -> EventOperations:
         """The run's EventLog."""
+        self._client.require_open()
         if self._events is None:
             self._events = EventOperations(self._engine, self.run_id)
         return self._events
@@ -69,6 +75,7 @@ class RunAccess:
     @property
     def cells(self) -> CellOperations:
         """The run's StateCells."""
+        self._client.require_open()
         if self._cells is None:
             self._cells = CellOperations(self._engine, self.run_id)
         return self._cells
@@ -76,6 +83,7 @@ class RunAccess:
     @property
     def traces(self) -> TraceOperations:
         """The run's TraceStore."""
+        self._client.require_open()
         if self._traces is None:
             self._traces = TraceOperations(self._engine, self.run_id)
         return self._traces
@@ -83,6 +91,7 @@ class RunAccess:
     @property
     def runs(self) -> RunOperations:
         """The RunIndex, which spans all runs."""
+        self._client.require_open()
         if self._runs is None:
             self._runs = RunOperations(self._engine)
         return self._runs
@@ -90,6 +99,7 @@ class RunAccess:
     @property
     def contents(self) -> RunContents:
         """All that the run holds, item by item; `Database.export_run` and `import_run` are made of it."""
+        self._client.require_open()
         return RunContents(self._engine, self.run_id)
 
 
@@ -103,7 +113,7 @@ class BaseTransaction(RunAccess):
         run_id: the run that plain keys and the accessors mean.
     """
 
-    __slots__ = ("__weakref__", "_attempt", "_client", "_deadline_s", "_lease", "_timeout_s")
+    __slots__ = ("__weakref__", "_attempt", "_deadline_s", "_lease", "_timeout_s")
 
     def __init__(
         self,
@@ -115,8 +125,7 @@ class BaseTransaction(RunAccess):
         timeout_s: float | None,
         attempt: int,
     ) -> None:
-        RunAccess.__init__(self, engine, run_id)
-        self._client = client
+        RunAccess.__init__(self, client, engine, run_id)
         self._lease = lease
         self._attempt = attempt
         self._timeout_s = timeout_s
@@ -139,8 +148,9 @@ class BaseTransaction(RunAccess):
 
     def on(self, run: str | UUID) -> RunAccess:
         """Return the accessors of another run, in this same transaction and commit."""
+        self._client.require_open()
         self._require_active()
-        return RunAccess(self._engine, normalize_run_id(run))
+        return RunAccess(self._client, self._engine, normalize_run_id(run))
 
     def get(self, key: str | Key) -> Any:
         """Return what is under `key`, or None.
@@ -149,6 +159,7 @@ class BaseTransaction(RunAccess):
         return: an Event, a State, a Trace, a RunMetadata.
         """
         if type(key) is str:
+            self._client.require_open()
             kv = self._kv
             return (self.kv if kv is None else kv).get(key)
         return self._read(_as_key(key))
@@ -202,13 +213,12 @@ class BaseTransaction(RunAccess):
         return ((Key.kv(run, key), value) for key, value in self._kv_of(checked).scan(checked.user_key.decode()))
 
     def abort(self) -> None:
-        """Give everything up. A no-op on a transaction that was aborted before.
+        """Give everything up.
 
         Raises:
-            TransactionClosedError: it has been committed.
+            TransactionClosedError: it had ended before, or nobody knows how its commit ended.
         """
-        if self._engine.status is TransactionStatus.ABORTED:
-            return
+        self._require_active()
         self._engine.finish(TransactionStatus.ABORTED)
         self._lease.end()
 
@@ -220,9 +230,11 @@ class BaseTransaction(RunAccess):
             raise TransactionClosedError(self._engine.status)
 
     def _kv_of(self, key: Key) -> KVOperations:
+        self._client.require_open()
         return self.kv if key.run_id == self.run_id else KVOperations(self._engine, key.run_id)
 
     def _read(self, key: Key) -> Any:
+        self._client.require_open()
         match key.tag:
             case Tag.KV:
                 return self._kv_of(key).get(key.user_key.decode())
@@ -272,6 +284,11 @@ class ClientTransaction(BaseTransaction):
                 self.abort()
                 raise TransactionTimeoutError(self._timeout_s)
         if not engine.has_writes:
+            try:
+                self._client.require_open()
+            except InmemError:
+                self.abort()
+                raise
             self._lease.end()
             engine.finish(TransactionStatus.VALIDATING)
             engine.finish(_COMMITTED)

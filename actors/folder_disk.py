@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import weakref
 from typing import TYPE_CHECKING, TypeVar
 
@@ -97,12 +98,12 @@ class LogFile:
 
     def close(self) -> None:
         """Give claimed room back and release the descriptor."""
-        if self._descriptor >= 0:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
             if self._reserved_end > self._size:
                 with contextlib.suppress(OSError):
-                    os.ftruncate(self._descriptor, self._size)
-            os.close(self._descriptor)
-            self._descriptor = -1
+                    os.ftruncate(descriptor, self._size)
+            _close(descriptor)
 
     def _reserve(self, size: int) -> None:
         """Claim room for `size` bytes and more. Where that is not possible, writing goes on without."""
@@ -141,12 +142,13 @@ class FolderDisk:
         self._read_only = read_only
         self._lock = -1
         self._folder_lock = -1
-        if not os.path.isdir(path):
-            if os.path.lexists(path):
-                raise StorageError(f"{path} is a file; a database is a folder")
+        mode = self._guard(lambda: _mode_of(path))
+        if mode is None:
             if not create or read_only:
                 raise DatabaseNotFoundError(path)
             self._guard(lambda: _make_folders(os.path.abspath(path)))
+        elif not stat.S_ISDIR(mode):
+            raise StorageError(f"{path} is a file; a database is a folder")
         if read_only:
             # Whoever deletes LOCK has still left a database.
             names = self.names()
@@ -218,18 +220,19 @@ class FolderDisk:
         """Give up the locks. The LOCK file stays: unlinking it would let two owners lock different files."""
         for descriptor in (self._lock, self._folder_lock):
             if descriptor >= 0:
-                # Closing the descriptor would not be enough: a forked child may hold a copy of it.
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+                # Closing the descriptor would not be enough: a forked child may hold a copy of it. Should unlocking
+                # fail, closing is all that is left to do.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
         self.abandon()
 
     def abandon(self) -> None:
         """Close this process's copies of the locks, without unlocking what another process owns."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-        if self._folder_lock >= 0:
-            os.close(self._folder_lock)
-            self._folder_lock = -1
+        locks = self._lock, self._folder_lock
+        self._lock = self._folder_lock = -1
+        for descriptor in locks:
+            if descriptor >= 0:
+                _close(descriptor)
 
     def _join(self, name: str) -> str:
         if os.sep in name or name in {"", ".", ".."}:
@@ -248,7 +251,7 @@ class FolderDisk:
 
     def _acquire(self, *, create: bool) -> None:
         path = self._join(LOCK_NAME)
-        if not create and not os.path.exists(path):
+        if not create and self._guard(lambda: _mode_of(path)) is None:
             raise DatabaseNotFoundError(self._path, _NO_LOCK)
         self._lock = self._guard(lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
         try:
@@ -280,15 +283,21 @@ class FolderDisk:
 
         File systems that lock no folders, such as NFS, are left with LOCK alone.
         """
-        self._folder_lock = self._guard(lambda: os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            self._folder_lock = self._guard(lambda: os.open(self._path, flags))
+        except StorageError:
+            # Nobody gets this object, so nobody else would let go of the LOCK file.
+            self.abandon()
+            raise
         try:
             fcntl.flock(self._folder_lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             self.abandon()
             raise DatabaseLockedError(self._path, "a process that holds the folder, though not its LOCK file") from None
         except OSError:
-            os.close(self._folder_lock)
-            self._folder_lock = -1
+            descriptor, self._folder_lock = self._folder_lock, -1
+            _close(descriptor)
 
 
 def _this_process() -> str:
@@ -342,4 +351,22 @@ def _with_descriptor(path: str, flags: int, use: Callable[[int], T]) -> T:
     try:
         return use(descriptor)
     finally:
+        _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    # Whatever close answers, the descriptor is gone, and trying again could close somebody else's. What was to be
+    # durable has been synced before, so there is nothing in an error here that anybody has to know.
+    with contextlib.suppress(OSError):
         os.close(descriptor)
+
+
+def _mode_of(path: str) -> int | None:
+    """Return what kind of file a path leads to, None if it leads nowhere. A dangling link is what it is, a link."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        try:
+            return os.lstat(path).st_mode
+        except FileNotFoundError:
+            return None

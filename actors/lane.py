@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from queue import SimpleQueue
+from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from inmem.actors import interrupts
@@ -17,15 +18,28 @@ ItemT = TypeVar("ItemT")
 class Lane(Generic[ItemT]):
     """Gives each item to `handle`, one at a time and in order, in a daemon thread that starts with the first one.
 
+    Nothing ends the thread but `close`. An item stays in the queue until it has been handled, so an exception that
+    somebody raises in the thread from outside, wherever it strikes, loses neither that item nor any behind it.
+
     Args:
         name: of the thread.
         handle: must not raise.
+        fail: given the item that an exception from outside has cut short, or struck just before or after, and the
+            exception.
     """
 
-    def __init__(self, name: str, handle: Callable[[ItemT], object]) -> None:
+    def __init__(
+        self, name: str, handle: Callable[[ItemT], object], fail: Callable[[ItemT, BaseException], object]
+    ) -> None:
         self._name = name
         self._handle = handle
-        self._queue: SimpleQueue[tuple[ItemT] | None] = SimpleQueue()
+        self._fail = fail
+        self._queue: deque[tuple[ItemT] | None] = deque()
+        # Locked while there is nothing that the thread has not seen; whoever queues an item unlocks it.
+        self._nothing_new = threading.Lock()
+        self._nothing_new.acquire()
+        self._current: tuple[ItemT] | None = None
+        self._closed = False
         self._starting = threading.Lock()
         self._emptying = threading.Lock()
         self._handling = threading.Lock()
@@ -34,8 +48,10 @@ class Lane(Generic[ItemT]):
     @interrupts.uninterrupted
     def put(self, item: ItemT) -> None:
         """Queue an item for the thread."""
-        self._queue.put((item,))
-        if self._thread is None:
+        self._put((item,))
+        if self._closed:
+            self._drain()
+        elif self._thread is None:
             with self._starting:
                 if self._thread is None:
                     thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
@@ -51,7 +67,7 @@ class Lane(Generic[ItemT]):
         """
         if not self._handling.acquire(blocking=False):
             return False
-        if self._queue.empty():
+        if not self._queue:
             return True
         self._handling.release()
         return False
@@ -65,21 +81,64 @@ class Lane(Generic[ItemT]):
 
     def depth(self) -> int:
         """Count the items in the queue."""
-        return self._queue.qsize()
+        return len(self._queue)
+
+    def end(self) -> None:
+        """End the thread once the queue is empty, and do not wait for that."""
+        self._put(None)
 
     def close(self) -> None:
         """End the thread once the queue is empty, and wait for that unless this is the thread."""
-        self._queue.put(None)
+        self.end()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
+    def _put(self, item: tuple[ItemT] | None) -> None:
+        self._queue.append(item)
+        if self._nothing_new.locked():
+            # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
+            with contextlib.suppress(RuntimeError):
+                self._nothing_new.release()
+
     def _loop(self) -> None:
         if not self._emptying.acquire(blocking=False):
             return
+        while not self._closed:
+            try:
+                self._empty()
+            except BaseException as error:  # noqa: BLE001  (raised in this thread by somebody who meant to end it)
+                self._cut_short(error)
+        # Whoever had found this lane before it was closed may put an item now. It looks at the flag afterwards, so one
+        # of us sees the other.
+        self._drain()
+
+    def _empty(self) -> None:
         queue = self._queue
         handle = self._handle
         handling = self._handling
-        while (item := queue.get()) is not None:
-            with handling:
-                handle(*item)
+        while True:
+            while queue:
+                item = self._current = queue[0]
+                if item is None:
+                    self._closed = True
+                    return
+                with handling:
+                    handle(*item)
+                    queue.popleft()
+                self._current = None
+            self._nothing_new.acquire()
+
+    def _cut_short(self, error: BaseException) -> None:
+        item, self._current = self._current, None
+        # Otherwise it struck between two items.
+        if item is not None and self._queue and self._queue[0] is item:
+            self._queue.popleft()
+            self._fail(*item, error)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                item = self._queue.popleft()
+                if item is not None:
+                    self._handle(*item)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from inmem.actors import interrupts
 from inmem.actors.messages.transactions import End
+from inmem.engine.errors import ForkedProcessError
 
 if TYPE_CHECKING:
     from inmem.actors.courier import Sender
@@ -32,7 +34,9 @@ class Lease:
         """The transaction has ended without a commit."""
         coordinator, self._coordinator = self._coordinator, None
         if coordinator is not None:
-            coordinator.send(End(self._transaction_id), None)
+            # In a forked child it is the parent's transaction, and goes on there: there is nobody to tell.
+            with contextlib.suppress(ForkedProcessError):
+                coordinator.send(End(self._transaction_id), None)
 
     def settle(self) -> None:
         """The coordinator knows of the end already: it has decided the commit."""

@@ -6,7 +6,6 @@ put another actor behind it; nobody who holds the ref notices more than a pause.
 
 from __future__ import annotations
 
-import sys
 import threading
 import uuid
 import weakref
@@ -17,6 +16,7 @@ import pykka
 from inmem.actors.intake import refusal_of
 from inmem.actors.messages.control import Resume
 from inmem.actors.messages.request import Request
+from inmem.engine.errors import DatabaseClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from inmem.actors.future import ReplyFuture
     from inmem.engine.errors import OverloadedError
     from inmem.engine.limits import Limits
+
+
+class StoppedError(DatabaseClosedError, pykka.ActorDeadError):
+    """The store behind this address was closed, and for pykka its actor is dead: whoever waits may expect either."""
 
 
 class ReplyTo(Protocol):
@@ -131,8 +135,8 @@ class Mailbox:
 def refuse_dead(mailbox: Mailbox, reply_to: ReplyTo | None) -> None:
     """Answer as pykka does for an actor that has stopped."""
     if reply_to is not None:
-        error = pykka.ActorDeadError(f"{mailbox.name} stopped before handling the message")
-        reply_to.set_exception((pykka.ActorDeadError, error, None))
+        error = StoppedError(f"the database is closed: {mailbox.name} stopped before handling the message")
+        reply_to.set_exception((StoppedError, error, None))
 
 
 class MailboxRef(pykka.ActorRef["StoreActor"]):
@@ -170,7 +174,7 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         """
         mailbox = self._mailbox
         if mailbox.stopped:
-            raise pykka.ActorDeadError(f"{self} not found")
+            raise self._stopped()
         # Most are what the store's actors tell each other.
         if mailbox.limits is not None and (refusal := mailbox.refusal_of(message)) is not None:
             raise refusal
@@ -203,10 +207,7 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         """
         future: ReplyFuture[Any] = self._dispatcher.future()
         if self._mailbox.stopped:
-            try:
-                raise pykka.ActorDeadError(f"{self} not found")
-            except pykka.ActorDeadError:
-                future.set_exception(sys.exc_info())
+            future.set_exception((StoppedError, self._stopped(), None))
         elif block:
             self._dispatcher.post_and_run(self._mailbox, message, future)
         elif (refusal := self._mailbox.refusal_of(message)) is not None:
@@ -214,6 +215,9 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         else:
             self._dispatcher.post(self._mailbox, message, future)
         return future.get(timeout=timeout) if block else future
+
+    def _stopped(self) -> StoppedError:
+        return StoppedError(f"the database is closed: {self} not found")
 
 
 class AsMessage:

@@ -71,6 +71,7 @@ class PrimitiveGroup:
         self._limits = limits
         self._stand_ins: dict[str, StandIn] = {}
         self._reaping = False
+        self._reapers = 0
 
     def __iter__(self) -> Iterator[Mailbox]:
         return iter((*self.mailboxes.values(), self.reaper, self.watches))
@@ -154,6 +155,7 @@ class PrimitiveGroup:
         self.watches.ref.tell(FeedGrown())
 
     def _start_reaper(self) -> None:
+        self._reapers += 1
         reaper = Reaper(
             self.reaper,
             self._supervisor,
@@ -161,6 +163,7 @@ class PrimitiveGroup:
             published=self._published,
             clock=self._clock,
             entropy=self._entropy,
+            generation=self._reapers,
         )
         self.reaper.ref.tell(Resume(reaper))
         if self._reaping:

@@ -51,6 +51,7 @@ class Reaper(StoreActor):
         published: the newest snapshot.
         clock: the store's time.
         entropy: for transactions.
+        generation: tells this reaper from those that had failed before it, whose last commit may be under way still.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class Reaper(StoreActor):
         published: Published,
         clock: StoreClock,
         entropy: Entropy,
+        generation: int,
     ) -> None:
         super().__init__(mailbox, supervisor)
         self._coordinator = coordinator
         self._published = published
         self._clock = clock
         self._entropy = entropy
+        self._generation = generation
         self._expiring: SortedSet[tuple[int, str, bytes]] = SortedSet()
         self._recovered = _expiring_entries(published.snapshot)
         self._timer_runs = False
@@ -84,8 +87,9 @@ class Reaper(StoreActor):
                 self._ask_for_oldest()
             case OldestRunning(now_us):
                 self._reap(min(now_us, self._clock.now_us()))
-            case CommitDecided(_, outcome):
-                self._note(outcome)
+            case CommitDecided(generation, outcome):
+                if generation == self._generation:
+                    self._note(outcome)
             case FindExpiring():
                 self._look_through_recovered()
             case _:
@@ -123,11 +127,16 @@ class Reaper(StoreActor):
             reap(txn, run, keys, before_us)
         if txn.has_writes:
             self._reaping = due
-            self._coordinator.send(Commit(txn.seal(), 0), AsMessage(self.ref, _decided))
+            self._coordinator.send(Commit(txn.seal(), 0), AsMessage(self.ref, self._decided))
         else:
             # Written anew, deleted, or their run dropped: nothing is left to do about them.
             self._expiring.difference_update(due)
             self._wait()
+
+    def _decided(self, outcome: Any, error: BaseException | None) -> CommitDecided:
+        if error is not None:
+            outcome = CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError())
+        return CommitDecided(self._generation, outcome)
 
     def _note(self, outcome: Any) -> None:
         reaped, self._reaping = self._reaping, []
@@ -154,9 +163,3 @@ def _by_run(entries: list[tuple[int, str, bytes]]) -> dict[str, list[bytes]]:
 def _oldest(now_us: Any, error: BaseException | None) -> OldestRunning:
     # Asked of a store that is closing or restarting: reap nothing now.
     return OldestRunning(0 if error is not None else now_us)
-
-
-def _decided(outcome: Any, error: BaseException | None) -> CommitDecided:
-    if error is not None:
-        outcome = CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError())
-    return CommitDecided(0, outcome)

@@ -64,6 +64,8 @@ from inmem.actors.restart_limit import RestartLimit
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import (
     DatabaseClosedError,
+    InmemError,
+    InvariantError,
     ReadOnlyError,
     StorageError,
     StoreFailedError,
@@ -201,7 +203,14 @@ class Supervisor(StoreActor):
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
         """Nobody supervises the supervisor: it answers, and goes on for as long as it can."""
         log.error("supervisor_error", message=type(message).__name__, error=repr(error), exc_info=error)
-        if reply_to is not None:
+        is_owed = any(owed.reply_to is reply_to for owed in self.owed)
+        if not isinstance(error, InmemError) or isinstance(error, InvariantError):
+            # Whoever waits for the end of a close or a recovery would wait for ever; asking again may help.
+            self._closers.clear()
+            self._recovering.clear()
+            for owed in tuple(self.owed):
+                owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {error!r}"))
+        if reply_to is not None and not is_owed:
             reply_to.set_exception((type(error), error, error.__traceback__))
 
     # Start.
@@ -314,6 +323,10 @@ class Supervisor(StoreActor):
     def _start_closing(self) -> None:
         if len(self._closers) > 1:
             return
+        if self._core.mailboxes.coordinator.stopped:
+            # A close that failed half-way is asked for again: nobody is left to be drained.
+            self._finish_closing(None)
+            return
         self._undrained = set(self._primitives.mailboxes)
         for name in self._primitives.mailboxes:
             self._drain(name)
@@ -334,6 +347,8 @@ class Supervisor(StoreActor):
 
     def _finish_closing(self, error: BaseException | None) -> None:
         for mailbox in (*self._primitives, *self._core.mailboxes):
+            if mailbox.stopped:
+                continue
             if mailbox.actor is None:
                 # Somebody has to tell those who wait there, and let go of the thread.
                 mailbox.ref.tell(Resume(Caretaker(mailbox, None)))

@@ -77,9 +77,13 @@ def _close_all() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """See to it that the child's copies of the parent's actors handle nothing: their files are the parent's."""
+    """See to it that the child's copies of the parent's actors handle nothing: their files are the parent's.
+
+    Waiting is refused as well: an answer that was not there at the fork will never come, and under `caller` whoever
+    waits would run what the parent had queued.
+    """
     for ref in tuple(_open):
-        vars(ref.mailbox.dispatcher).update(post=_refuse, post_and_run=_refuse)
+        vars(ref.mailbox.dispatcher).update(post=_refuse, post_and_run=_refuse, wait=_refuse, idle=_refuse)
     _open.clear()
 
 

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 def mailbox_lane(mailbox: Mailbox) -> Lane[tuple[Any, ReplyTo | None]]:
     """Return the lane of a mailbox that has a thread of its own."""
-    return Lane(f"inmem-{mailbox.name}", lambda delivery: mailbox.deliver(*delivery))
+
+    def fail(delivery: tuple[Any, ReplyTo | None], error: BaseException) -> None:
+        """Whatever the exception was meant to end, it is the failure of the actor over that message."""
+        if mailbox.actor is not None:
+            mailbox.actor.fail(*delivery, error)
+        elif delivery not in mailbox.stash:
+            mailbox.deliver(*delivery)
+
+    return Lane(f"inmem-{mailbox.name}", lambda delivery: mailbox.deliver(*delivery), fail)
 
 
 class ThreadsDispatcher:
@@ -31,7 +39,7 @@ class ThreadsDispatcher:
 
     def future(self) -> ReplyFuture[Any]:
         """Return an empty future; waiting for it blocks the thread."""
-        return ReplyFuture()
+        return ReplyFuture(self)
 
     def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
         """Queue a message for the mailbox's thread."""

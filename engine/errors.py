@@ -6,7 +6,8 @@ through `retryable` whether running the same work again, unchanged, can succeed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import copyreg
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +19,11 @@ class InmemError(Exception):
     """The root: whatever this package raises on purpose is one of these."""
 
     retryable: ClassVar[bool] = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is copied and unpickled by calling its class with its `args`, which here is the finished text.
+        # These errors travel between processes, so they are put together again from text and facts, without __init__.
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UsageError(InmemError, ValueError):
@@ -237,7 +243,7 @@ class StoreFailedError(StorageError):
     """The store gave up writing after repeated failures; `reason` is the last one. Reads go on."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the store stopped accepting writes: {reason}")
+        super().__init__(f"the store stopped accepting writes: {reason}. Reads go on; db.recover() tries again")
         self.reason = reason
 
 

@@ -28,8 +28,11 @@ class RetryPolicy:
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.max_retries < 0:
-            raise UsageError(f"max_retries must not be negative: {self.max_retries}")
+        if type(self.max_retries) is not int or self.max_retries < 0:
+            raise UsageError(f"max_retries must be a whole number, and not negative: {self.max_retries!r}")
+        for name in ("base_delay", "max_delay", "jitter"):
+            if type(getattr(self, name)) not in (int, float):
+                raise UsageError(f"{name} must be a number: {getattr(self, name)!r}")
         if not 0 <= self.base_delay <= self.max_delay < inf:
             raise UsageError(f"0 <= base_delay <= max_delay < inf must hold: {self.base_delay}, {self.max_delay}")
         if not 0 <= self.jitter <= 1:

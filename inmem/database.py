@@ -317,18 +317,17 @@ class Database:
         return found.export
 
     def close(self) -> None:
-        """Finish what is under way, make it durable and stop the store; a no-op the second time.
+        """Finish what is under way, make it durable and stop the store; a no-op on a store that is closed.
 
-        A handle from `inmem.connect` only becomes unusable; the store goes on.
+        Whoever closes while another thread does so waits for the same end, and gets the same error. A handle from
+        `inmem.connect` only becomes unusable; the store goes on.
 
         Raises:
             StorageError: what weaker durability modes had acknowledged could not be made durable.
         """
-        if not self._client.is_open:
-            return
         self._client.close()
         try:
-            if self._owner:
+            if self._owner and not self._client.is_disowned:
                 self._client.close_store()
         finally:
             self._client.end_watching()

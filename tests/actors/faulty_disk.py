@@ -26,7 +26,7 @@ from inmem.actors.system import start_supervisor
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.database import Database
 from inmem.engine.errors import DiskFullError, StorageError
-from inmem.engine.ports import AppendFile, Disk, ReadFile
+from inmem.engine.ports import AppendFile, Clock, Disk, ReadFile
 
 FAILSAFE_S = 30.0
 """Nothing here takes that long, unless it hangs."""
@@ -158,8 +158,10 @@ class FaultyDisk:
         return fault
 
     def repair(self) -> None:
-        """Let no fault strike any more."""
+        """Let no fault strike any more, and everybody through every gate."""
         self._faults.clear()
+        for gate in self._gates:
+            gate.open()
 
     def gate(self, operation: str, name_end: str = "") -> Gate:
         """Hold every call of `operation` until the gate is opened."""
@@ -229,11 +231,12 @@ class FaultyDisk:
 
     def close(self) -> None:
         self.inner.close()
+        self.history.append(("close", ""))
 
 
-def open_on(disk: Disk, *, dispatcher: str = "caller", **others: Any) -> Database:
-    """Open a store on a disk of the test's choice, with the options of `inmem.open`."""
+def open_on(disk: Disk, *, dispatcher: str = "caller", clock: Clock | None = None, **others: Any) -> Database:
+    """Open a store on a disk, and by a clock, of the test's choice, with the options of `inmem.open`."""
     options = Options.checked(disk.path, dispatcher=dispatcher, **others)
     runs = CallerDispatcher() if dispatcher == "caller" else ThreadsDispatcher()
-    ref = start_supervisor(options, runs, SystemClock(), SystemEntropy(), lambda: disk)
+    ref = start_supervisor(options, runs, clock or SystemClock(), SystemEntropy(), lambda: disk)
     return Database(ref.ask(Connect()), owner=True)

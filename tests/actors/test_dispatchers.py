@@ -12,6 +12,7 @@ from inmem.actors import interrupts, timers
 from inmem.actors.actor import LATER
 from inmem.actors.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
 from inmem.actors.future import ReplyFuture
+from inmem.actors.threads_dispatcher import mailbox_lane
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage, in_threads
 
 
@@ -552,3 +553,23 @@ def test_the_reply_to_a_timed_out_ask_comes_all_the_same(stage):
         future.get(timeout=0)
     go.set()
     assert future.get(timeout=FAILSAFE_S) is True
+
+
+@pytest.mark.parametrize("was_used", [True, False])
+def test_who_had_found_a_lane_before_it_was_closed_is_answered(was_used):
+    """Its message comes behind the end; the thread that would have handled it is gone, or never was."""
+    stage = Stage(DISPATCHERS["threads"]())
+    ref = stage.start()
+    lane = mailbox_lane(ref.mailbox)
+    if was_used:
+        future = stage.dispatcher.future()
+        lane.put(("hello", future))
+        assert future.get(timeout=FAILSAFE_S) == "hello"
+    ref.stop(timeout=FAILSAFE_S)
+    lane.close()
+    for _ in range(2):
+        late = stage.dispatcher.future()
+        lane.put(("late", late))
+        with pytest.raises(pykka.ActorDeadError):
+            late.get(timeout=FAILSAFE_S)
+    stage.close()

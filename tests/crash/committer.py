@@ -1,38 +1,77 @@
-"""A process that commits until it is killed: python -m tests.crash.committer PATH DURABILITY DISPATCHER THREADS.
+"""Processes that commit until something ends them.
 
-Each thread does the pieces of `tests/actors/workload.py` in a run of its own, beginning where the last process stopped,
-and writes "name number" to standard output, in one system call, once a piece is acknowledged.
+Each does the pieces of `tests/actors/workload.py`, every thread in a run of its own, beginning where the last process
+stopped, and writes "name number" to standard output, in one system call, once a piece is acknowledged.
 """
 
 import os
+import signal
 import sys
 import threading
+from collections.abc import Callable
 
 import inmem
 from tests.actors.workload import numbers_of, piece
 
+TERMINATED = 7
+"""The exit code of those that handle SIGTERM."""
 
-def main() -> None:
-    path, durability, dispatcher, threads = sys.argv[1:]
+
+def _open(path: str, durability: str, dispatcher: str) -> inmem.Database:
     db = inmem.open(path, durability=durability, dispatcher=dispatcher, sync_interval=0.002, shards=2)
     os.write(1, b"ready\n")
+    return db
 
-    def work(name: str) -> None:
-        number = len(numbers_of(db, name))
-        while True:
-            db.transaction(name, lambda txn, number=number: piece(txn, name, number))
-            os.write(1, f"{name} {number}\n".encode())
-            number += 1
+
+def _work(db: inmem.Database, name: str, done: Callable[[], object] = lambda: None) -> None:
+    number = len(numbers_of(db, name))
+    while True:
+        db.transaction(name, lambda txn, number=number: piece(txn, name, number))
+        os.write(1, f"{name} {number}\n".encode())
+        number += 1
+        done()
+
+
+def commit_until_killed(path: str, durability: str, dispatcher: str, threads: str) -> None:
+    """Commit in so many threads, with a checkpoint under way all the time."""
+    db = _open(path, durability, dispatcher)
 
     def checkpoints() -> None:
         while True:
             db.checkpoint()
 
-    works = [threading.Thread(target=work, args=(f"worker-{n}",)) for n in range(int(threads))]
+    works = [threading.Thread(target=_work, args=(db, f"worker-{n}")) for n in range(int(threads))]
     works.append(threading.Thread(target=checkpoints))
     for thread in works:
         thread.start()
+    for thread in works:
+        thread.join()
 
 
-if __name__ == "__main__":
-    main()
+def commit_until_terminated(path: str, durability: str, dispatcher: str, threads: str) -> None:
+    """Commit in the main thread, and others if there are to be more, until a handler of SIGTERM ends the program."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    db = _open(path, durability, dispatcher)
+    for number in range(1, int(threads)):
+        _daemon(db, f"worker-{number}")
+    _work(db, "worker-0")
+
+
+def leave_open(path: str, durability: str, dispatcher: str, threads: str) -> None:
+    """Come to the end of the program while daemon threads go on committing."""
+    db = _open(path, durability, dispatcher)
+    enough = threading.Semaphore(0)
+    for number in range(int(threads)):
+        _daemon(db, f"worker-{number}", enough.release)
+    for _ in range(20):
+        enough.acquire()
+
+
+def _daemon(db: inmem.Database, name: str, done: Callable[[], object] = lambda: None) -> None:
+    def until_it_is_closed() -> None:
+        try:
+            _work(db, name, done)
+        except inmem.DatabaseClosedError:
+            return
+
+    threading.Thread(target=until_it_is_closed, daemon=True).start()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem import CommitOutcomeUnknownError, Database, StoreFailedError, TransactionAbortedError
+from inmem import CommitOutcomeUnknownError, Database, StoreFailedError, TransactionAbortedError, TransactionClosedError
 from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_format import FrameKind, SegmentHeader
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, io_error, open_on, refused
@@ -154,6 +154,8 @@ def test_an_unknown_outcome_is_settled_by_reopening(disk, drops):
         return
     with pytest.raises(CommitOutcomeUnknownError) as unknown:
         txn.commit()
+    with pytest.raises(TransactionClosedError, match="validating"):
+        txn.abort()
     assert db.get("run", "k") is None
     db.close()
     with inmem.open(disk.path) as again:

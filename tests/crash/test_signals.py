@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of commits, and programs that end with the store open."""
+"""Signals in the middle of commits, whoever handles them, and programs that end with the store open."""
 
 import signal
 import subprocess
@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 import inmem
+from inmem.actors.folder_disk import FolderDisk
+from inmem.engine.recovery import recover
 from tests.actors.workload import numbers_of
+from tests.crash.acknowledged import check, live
+from tests.crash.committer import TERMINATED
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +73,105 @@ def test_the_handle_works_after_ctrl_c(tmp_path, dispatcher, durability):
         numbers = numbers_of(db, "ada")
         assert numbers == set(range(int(closed.split()[1])))
         assert db.get("settled", "k") == count - 1
+
+
+ALARMED = """
+import signal, sys
+import inmem
+from tests.actors.workload import numbers_of, piece
+
+class Alarm(Exception):
+    pass
+
+armed = False
+
+def strike(*_):
+    global armed
+    if armed:
+        armed = False
+        raise Alarm
+
+db = inmem.open(sys.argv[1], dispatcher=sys.argv[2], durability=sys.argv[3])
+number = alarms = 0
+signal.signal(signal.SIGALRM, strike)
+signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0013)
+while alarms < int(sys.argv[4]):
+    try:
+        while True:
+            # Every time: Python drops an exception that strikes while it disposes of an object.
+            armed = True
+            db.transaction("ada", lambda txn: piece(txn, "ada", number))
+            number += 1
+    except Alarm:
+        alarms += 1
+        # Whether the one in flight has committed is seen by looking, behind another commit.
+        db.put("settled", "k", alarms)
+        number = max(numbers_of(db, "ada"), default=-1) + 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert db.stats().in_flight == 0, db.stats()
+db.close()
+print("closed", number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+@pytest.mark.parametrize("durability", ["always", "never"])
+def test_a_handler_of_the_programs_own_that_raises_harms_nothing(tmp_path, dispatcher, durability):
+    """As time limits are made of SIGALRM: the exception reaches the program, and the handle works afterwards."""
+    count = 150
+    command = [sys.executable, "-c", ALARMED, str(tmp_path / "db"), dispatcher, durability, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("closed")
+    with inmem.open(tmp_path / "db") as db:
+        assert numbers_of(db, "ada") == set(range(int(done.stdout.split()[1])))
+        assert db.get("settled", "k") == count
+        assert db.verify().is_valid
+
+
+def was_closed_cleanly(path: Path) -> bool:
+    return recover(FolderDisk(str(path), read_only=True), 2)[1].is_clean
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_terminated_with_nobody_to_handle_it(victims, tmp_path, durability, dispatcher):
+    """SIGTERM ends a process as a kill does then: without a word, and without a loss."""
+    for lines in (-1, 3, 30):
+        acked, code = live(
+            victims, "commit_until_killed", tmp_path / "db", durability, dispatcher, lines=lines, signum=signal.SIGTERM
+        )
+        assert code == -signal.SIGTERM
+        check(tmp_path / "db", acked)
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_terminated_with_a_handler_that_ends_the_program(victims, tmp_path, durability, dispatcher):
+    """SystemExit is raised somewhere in the middle of a commit; the store is closed on the way out, cleanly."""
+    for lines in range(0, 40, 5):
+        acked, code = live(
+            victims,
+            "commit_until_terminated",
+            tmp_path / "db",
+            durability,
+            dispatcher,
+            lines=lines,
+            signum=signal.SIGTERM,
+        )
+        assert code == TERMINATED
+        assert was_closed_cleanly(tmp_path / "db")
+        check(tmp_path / "db", acked)
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_a_program_that_ends_while_daemon_threads_commit(victims, tmp_path, durability, dispatcher):
+    for _ in range(4):
+        acked, code = live(victims, "leave_open", tmp_path / "db", durability, dispatcher, lines=10**9, signum=0)
+        assert code == 0
+        assert was_closed_cleanly(tmp_path / "db")
+        check(tmp_path / "db", acked)
 
 
 LEFT_OPEN = """

@@ -231,7 +231,39 @@ def test_stop_all_closes_what_open_has_opened(tmp_path):
     assert was_closed_cleanly(tmp_path / "db")
     with pytest.raises(inmem.DatabaseClosedError):
         db.put("run", "k", 2)
+    with pytest.raises(inmem.DatabaseClosedError):
+        db.events.futures.append("run", "type").get(timeout=FAILSAFE_S)
     db.close()
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_a_future_that_the_end_overtakes_is_answered_with_the_stores_own_error(tmp_path, dispatcher):
+    """Whichever actor it waits in: proxies answer DatabaseClosedError, which for pykka is an ActorDeadError too."""
+    db = inmem.open(tmp_path / "db", dispatcher=dispatcher, durability="never")
+    flooding = threading.Event()
+    futures = []
+
+    def flood():
+        for number in range(3000):
+            futures.append(db.events.futures.append("run", "type", number))
+            if number == 500:
+                flooding.set()
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    assert flooding.wait(FAILSAFE_S)
+    pykka.ActorRegistry.stop_all(timeout=FAILSAFE_S)
+    thread.join(FAILSAFE_S)
+    assert len(futures) == 3000
+    acknowledged = 0
+    for future in (*futures, db.events.futures.append("run", "type")):
+        try:
+            future.get(timeout=FAILSAFE_S)
+            acknowledged += 1
+        except inmem.DatabaseClosedError:
+            continue
+    with inmem.open(tmp_path / "db") as again:
+        assert again.events.len("run") == acknowledged
 
 
 def test_stop_all_while_clients_work(ref, tmp_path):

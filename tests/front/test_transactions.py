@@ -62,7 +62,6 @@ def test_abort_leaves_nothing(any_db):
     txn.abort()
     assert txn.status == "aborted"
     assert (db.get("run", "x"), db.events.len("run"), db.version) == (None, 0, 0)
-    txn.abort()
 
 
 def test_with_commits_on_a_clean_exit(any_db):
@@ -111,6 +110,7 @@ USES = {
     "cas": lambda txn: txn.cas("x", 0, 1),
     "scan": lambda txn: list(txn.scan()),
     "commit": lambda txn: txn.commit(),
+    "abort": lambda txn: txn.abort(),
     "on": lambda txn: txn.on("other"),
     "kv": lambda txn: txn.kv.get("x"),
     "kv list": lambda txn: txn.kv.list(),
@@ -159,13 +159,16 @@ def test_accessors_taken_before_the_end_are_closed_too(db):
             use()
 
 
-def test_a_committed_transaction_cannot_be_aborted(db):
-    txn = db.begin("run")
-    txn.put("x", 1)
-    txn.commit()
-    with pytest.raises(TransactionClosedError):
-        txn.abort()
-    assert db.get("run", "x") == 1
+def test_leaving_the_block_after_an_abort_and_an_exception_passes_the_exception_on(db):
+    def block():
+        with db.begin("run") as txn:
+            txn.put("x", 1)
+            txn.abort()
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        block()
+    assert db.get("run", "x") is None
 
 
 def test_a_read_only_transaction_always_commits_and_takes_no_version(any_db):
@@ -469,7 +472,19 @@ def test_the_pauses_grow_up_to_a_bound(db, monkeypatch):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"max_retries": -1}, {"base_delay": -1}, {"base_delay": 1, "max_delay": 0.5}, {"jitter": 1.5}, {"jitter": -0.1}],
+    [
+        {"max_retries": 1.5},
+        {"max_retries": True},
+        {"max_retries": "3"},
+        {"base_delay": "1"},
+        {"max_delay": None},
+        {"jitter": float("nan")},
+        {"max_retries": -1},
+        {"base_delay": -1},
+        {"base_delay": 1, "max_delay": 0.5},
+        {"jitter": 1.5},
+        {"jitter": -0.1},
+    ],
 )
 def test_a_bad_retry_policy_is_refused(bad):
     with pytest.raises(inmem.UsageError, match=next(iter(bad))):

@@ -1,0 +1,120 @@
+"""The real folder under an operating system that refuses; what only a whole store can show is in tests/crash."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+import inmem
+from inmem.actors.folder_disk import FolderDisk
+from tests.actors.faulty_disk import FaultyDisk, open_on
+from tests.actors.workload import in_parallel
+
+
+def fail(*_):
+    raise OSError(errno.EIO, "injected")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = FolderDisk(str(tmp_path / "db"))
+    yield folder
+    folder.close()
+
+
+def test_a_descriptor_is_closed_once_whatever_close_answers(folder, monkeypatch):
+    """After a close that fails, the number may be somebody else's: closing it again would be theirs."""
+    file = folder.create("f")
+    closed = []
+
+    def close(descriptor):
+        closed.append(descriptor)
+        fail()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", close)
+        file.close()
+        file.close()
+        file.__del__()
+    assert len(closed) == 1
+    os.close(closed[0])
+
+
+@pytest.mark.parametrize("call", ["close", "flock"])
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_letting_go_of_the_files_cannot_fail(tmp_path, monkeypatch, call, dispatcher):
+    """An error that nobody can do anything about kept the one who closed the store waiting for ever."""
+    db = inmem.open(tmp_path / "db", dispatcher=dispatcher)
+    db.put("run", "k", 1)
+    descriptors = []
+    with monkeypatch.context() as patch:
+        if call == "close":
+            patch.setattr(
+                "inmem.actors.folder_disk.os.close", lambda descriptor: (descriptors.append(descriptor), fail())
+            )
+        else:
+            patch.setattr("inmem.actors.folder_disk.fcntl.flock", fail)
+        in_parallel(db.close)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    with inmem.open(tmp_path / "db") as again:
+        assert again.get("run", "k") == 1
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_a_supervisor_that_fails_over_a_close_leaves_nobody_waiting(tmp_path, monkeypatch, dispatcher):
+    disk = FaultyDisk(tmp_path / "db")
+    db = open_on(disk, dispatcher=dispatcher)
+    db.put("run", "k", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "close", fail)
+
+        def close():
+            with pytest.raises(inmem.StoreFailedError, match="supervisor"):
+                db.close()
+
+        in_parallel(close)
+    in_parallel(db.close)
+    disk.close()
+    with inmem.open(tmp_path / "db") as again:
+        assert again.get("run", "k") == 1
+
+
+@pytest.mark.parametrize("create", [True, False])
+def test_a_folder_that_cannot_be_looked_at_is_not_taken_for_something_else(tmp_path, monkeypatch, create):
+    path = str(tmp_path / "db")
+    FolderDisk(path).close()
+    with monkeypatch.context() as patch:
+        patch.setattr("inmem.actors.folder_disk.os.stat", fail)
+        with pytest.raises(inmem.StorageError, match="injected") as refused:
+            FolderDisk(path, create=create)
+    assert type(refused.value) is inmem.StorageError
+
+
+@pytest.mark.parametrize("numbers", [1, 3])
+def test_an_interrupted_call_is_made_again(tmp_path, monkeypatch, numbers):
+    """Python repeats most calls by itself, but not those that list or look up names."""
+    calls = {"stat": os.stat, "listdir": os.listdir, "rename": os.rename, "unlink": os.unlink}
+    interrupted = dict.fromkeys(calls, 0)
+
+    def interrupting(name):
+        def call(*arguments, **options):
+            if interrupted[name] < numbers:
+                interrupted[name] += 1
+                raise InterruptedError(errno.EINTR, "injected")
+            return calls[name](*arguments, **options)
+
+        return call
+
+    for name in calls:
+        monkeypatch.setattr(f"inmem.actors.folder_disk.os.{name}", interrupting(name))
+    folder = FolderDisk(str(tmp_path / "db"))
+    folder.create("a").close()
+    folder.rename("a", "b")
+    assert folder.names() == ["LOCK", "b"]
+    folder.remove("b")
+    folder.close()
+    monkeypatch.undo()
+    assert set(interrupted.values()) == {numbers}
+    assert [file.name for file in Path(tmp_path / "db").iterdir()] == ["LOCK"]

@@ -1,0 +1,179 @@
+"""A wall clock that jumps both ways: no expired key comes back, nothing expires early, and no event gets earlier.
+
+The same under every order of events: tests/simulation/test_scenarios.py.
+"""
+
+import threading
+import time
+
+import pytest
+
+import inmem
+from inmem.actors import reaper
+from inmem.engine.keys import Tag
+from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
+
+HOUR_US = 3_600_000_000
+START_US = 1_700_000_000_000_000
+
+
+class JumpingClock:
+    """A wall clock that stands still until it is set; the monotonic one is the machine's."""
+
+    def __init__(self):
+        self.us = START_US
+
+    def now_us(self):
+        return self.us
+
+    def monotonic_s(self):
+        return time.monotonic()
+
+
+@pytest.fixture
+def clock():
+    return JumpingClock()
+
+
+@pytest.fixture(params=["caller", "threads"])
+def opened(request, tmp_path, clock, monkeypatch):
+    """Opens the store again and again, closing what was open."""
+    monkeypatch.setattr(reaper, "PAUSE_MIN_S", 0.001)
+    monkeypatch.setattr(reaper, "PAUSE_MAX_S", 0.001)
+    stores = []
+
+    def open_again():
+        while stores:
+            stores.pop().close()
+        stores.append(open_on(FaultyDisk(tmp_path / "db"), dispatcher=request.param, clock=clock))
+        return stores[-1]
+
+    yield open_again
+    while stores:
+        stores.pop().close()
+
+
+def ways_to_see(db, key):
+    """Every way to read a key, as whether it was there."""
+    with db.begin("run") as txn:
+        return {
+            db.get("run", key) is not None,
+            db.get_versioned("run", key) is not None,
+            db.kv.exists("run", key),
+            key in db.kv.get_many("run", [key]),
+            key in db.kv.list("run"),
+            key in dict(db.kv.list_with_values("run")),
+            db.kv.futures.get("run", key).get(timeout=FAILSAFE_S) is not None,
+            txn.get(key) is not None,
+            key in dict(txn.scan()),
+        }
+
+
+@pytest.mark.parametrize("back_us", [1, HOUR_US, START_US - 1])
+def test_a_key_that_has_expired_stays_expired_when_the_clock_steps_back(opened, clock, back_us):
+    db = opened()
+    db.put("run", "k", 1, ttl=10)
+    clock.us = START_US + 9_999_999
+    assert ways_to_see(db, "k") == {True}
+    clock.us = START_US + 10_000_000
+    assert ways_to_see(db, "k") == {False}
+    clock.us -= back_us
+    assert ways_to_see(db, "k") == {False}
+    # Whatever is committed takes the time that has been reached along, through a restart and into the next process.
+    db.put("run", "other", 1)
+    db.recover()
+    assert ways_to_see(db, "k") == {False}
+    db = opened()
+    assert ways_to_see(db, "k") == {False}
+    db.checkpoint()
+    assert ways_to_see(opened(), "k") == {False}
+
+
+def test_a_clock_that_steps_back_makes_nothing_expire_early(opened, clock):
+    db = opened()
+    db.put("run", "before", 1, ttl=10)
+    clock.us -= HOUR_US
+    db.put("run", "behind", 1, ttl=10)
+    assert ways_to_see(db, "before") == ways_to_see(db, "behind") == {True}
+    # Its ten seconds begin with the time that had been reached, not with what the clock says now.
+    assert db.get_versioned("run", "behind").expires_at == START_US + 10_000_000
+    clock.us = START_US + 9_999_999
+    assert ways_to_see(opened(), "behind") == {True}
+
+
+def test_a_running_transaction_keeps_the_time_of_its_beginning(opened, clock):
+    db = opened()
+    db.put("run", "k", 1, ttl=10)
+    txn = db.begin("run")
+    for jump_us in (HOUR_US, -2 * HOUR_US, 100 * HOUR_US):
+        clock.us += jump_us
+        assert txn.get("k") == 1
+        assert [key for key, _ in txn.scan()] == ["k"]
+    assert db.get("run", "k") is None
+
+
+def test_the_times_of_events_never_decrease(opened, clock):
+    db = opened()
+    for number, jump_us in enumerate((0, HOUR_US, -2 * HOUR_US, 1, 1, 5 * HOUR_US, -5 * HOUR_US)):
+        clock.us += jump_us
+        if number % 3 == 2:
+            db = opened()
+        if number % 3 == 1:
+            db.recover()
+        db.events.append("run", "tick", number)
+        db.events.append_many("run", [("tick", number), ("tick", number)])
+    times = [event.timestamp for event in db.events.iter("run")]
+    assert times == sorted(times)
+    assert times[0] == START_US
+    assert times[-1] == START_US + 4 * HOUR_US + 2
+    assert db.events.verify_chain("run").is_valid
+
+
+def test_cells_runs_and_traces_never_get_younger(opened, clock):
+    db = opened()
+    run = db.begin_run("run-1")
+    seen = []
+    for jump_us in (HOUR_US, -3 * HOUR_US, 10):
+        clock.us += jump_us
+        db.cells.set(run, "cell", 1)
+        db.runs.add_tags(run, [f"tag {jump_us}"])
+        trace = db.traces.record(run, inmem.Thought("when"))
+        seen.append((db.cells.read(run, "cell").updated_at, db.runs.get_run(run).updated_at, trace.timestamp))
+        db = opened()
+    assert seen == sorted(seen)
+    assert set(seen) == {(START_US + HOUR_US,) * 3}
+
+
+def is_stored(db, key):
+    table = db._client.snapshot().table("run", Tag.KV)
+    entry = table.get(key.encode())
+    return entry is not None and entry[1] is not None
+
+
+def test_the_reaper_follows_jumps_and_spares_what_a_running_transaction_sees(opened, clock, monkeypatch):
+    rounds = threading.Semaphore(0)
+    reap = reaper.Reaper._reap
+
+    def count(actor, before_us):
+        reap(actor, before_us)
+        rounds.release()
+
+    monkeypatch.setattr(reaper.Reaper, "_reap", count)
+    db = opened()
+    db.put("run", "k", 1, ttl=10)
+    txn = db.begin("run")
+    clock.us += HOUR_US
+    for _ in range(5):
+        assert rounds.acquire(timeout=FAILSAFE_S)
+    assert is_stored(db, "k")
+    assert txn.get("k") == 1
+    txn.put("seen", txn.get("k"))
+    txn.commit()
+    # The clock steps back behind the deadline; the time that had been reached counts.
+    clock.us -= 2 * HOUR_US
+    deadline_s = time.monotonic() + FAILSAFE_S
+    while is_stored(db, "k"):
+        assert time.monotonic() < deadline_s, "the expired key is not reaped"
+        db.put("run", "meanwhile", 1)
+    assert db.get("run", "seen") == 1
+    assert not is_stored(opened(), "k")
