@@ -1,7 +1,8 @@
 """Reading a damaged database: what of it is proven to be a state that it had, and what can be read beyond.
 
 By default the result is a prefix of the commit order: the newest checkpoint that is whole, and the log on top of it up
-to the first damage. Whatever lies behind a gap was built on commits that are missing, so it is left out, counted and
+to the first commit that cannot be read. Commits are numbered without gaps, so damage between two that follow each other
+has hit none. Whatever lies behind a gap was built on commits that are missing, so it is left out, counted and
 named. With `beyond_damage` it is taken as well: every commit whose checksums hold, and the readable parts of a damaged
 checkpoint, the newest entry of each key winning. That is more data, and a state that the database need never have had.
 
@@ -17,7 +18,7 @@ from zlib import crc32
 from inmem.engine.checkpoint_format import CheckpointReader
 from inmem.engine.errors import CorruptionError, FormatVersionError
 from inmem.engine.file_header import HEADER_BYTES
-from inmem.engine.frame_reader import intact_frame_headers, read_frames
+from inmem.engine.frame_reader import intact_frame_headers, is_blank, read_frames
 from inmem.engine.log_folder import FolderContents, checkpoint_name, open_segment, path_of, segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from inmem.engine.log_records import decode_commit
@@ -82,10 +83,17 @@ class Salvaged:
 
 
 class _Stop(NamedTuple):
-    """Where the proven part of the log ends."""
+    """Where the first damage begins.
+
+    Attributes:
+        segment: its number.
+        offset: in it; 0 if it is the segment itself that does not fit, or is not there.
+        version: of the last frame before.
+    """
 
     segment: int
     offset: int
+    version: int
 
 
 def read_damaged(disk: Folder, *, beyond_damage: bool) -> Salvaged:
@@ -123,6 +131,10 @@ class _Salvager:
         prefix_version = recovery.version
         self._see(prefix_version)
         readable = {} if stop is None else self._survey(stop, prefix_version, recovery)
+        if stop is not None and stop.offset:
+            self._fold_on(recovery, stop)
+            prefix_version = recovery.version
+            readable = {version: number for version, number in readable.items() if version > prefix_version}
         if stop is not None and beyond_damage:
             for number in damaged:
                 self._merge_checkpoint(recovery, number, prefix_version)
@@ -246,7 +258,7 @@ class _Salvager:
                     return None
                 if name not in self._sizes:
                     self._lose(name, 0, 0, "the segment is missing")
-                return _Stop(number, 0)
+                return _Stop(number, 0, version)
             path = path_of(self._disk, name)
             file = self._disk.open(name)
             frames = read_frames(file, header, path, self._end_of(number))
@@ -260,7 +272,7 @@ class _Salvager:
                         self._commits[name] = self._commits.get(name, 0) + 1
             except CorruptionError as error:
                 # What is lost behind it is found by looking for the next frame that can be read.
-                stop = _Stop(number, error.offset if error.offset >= HEADER_BYTES else 0)
+                stop = _Stop(number, error.offset if error.offset >= HEADER_BYTES else 0, frames.version)
                 if stop.offset == 0:
                     self._lose(name, error.offset, 8, error.reason)
                 return stop
@@ -275,6 +287,29 @@ class _Salvager:
             reason = f"the log ends at version {version}, the checkpoint has {checkpoint_version}"
             self._lose(segment_name(last or chosen), self._sizes.get(segment_name(last), 0), 0, reason)
         return None
+
+    def _fold_on(self, recovery: Recovery, stop: _Stop) -> None:
+        """Fold in the commits behind the damage for as long as their numbers prove that none is missing."""
+        start = version = max(recovery.version, stop.version)
+        for number in self._contents.segments:
+            header = self._headers[number]
+            if number < stop.segment:
+                continue
+            if header is None:
+                return
+            if number > stop.segment:
+                # What a checkpoint holds already may be missing from the log.
+                if header.previous_version != version and not header.previous_version < version == start:
+                    return
+                version = max(version, header.base_version)
+            for salt, found, record in self._good_frames(number, stop, note=False):
+                if found > version + 1:
+                    return
+                if found == version + 1:
+                    recovery.apply(found, record, salt)
+                    name = segment_name(number)
+                    self._commits[name] = self._commits.get(name, 0) + 1
+                    version = found
 
     # Beyond the damage.
 
@@ -335,7 +370,7 @@ class _Salvager:
                 at = payload_at + found.length
                 if record is not None:
                     yield salt, found.version, record
-            if note and at < end:
+            if note and at < end and not (self._end_of(number) is None and is_blank(file, at)):
                 self._lose(name, at, end - at, "no frame can be read here")
         finally:
             file.close()

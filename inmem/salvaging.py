@@ -87,7 +87,8 @@ def salvage(
 ) -> SalvageReport:
     """Write a new, sound database with what can be recovered of a damaged one, and tell what that is.
 
-    What is written is a state that the old database had: everything up to the first damage. The old one is only read.
+    What is written is a state that the old database had: every commit up to the first one that cannot be read. The old
+    one is only read.
 
     Args:
         path: the damaged database's folder.

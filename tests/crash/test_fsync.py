@@ -3,6 +3,7 @@
 Two disks after a failed sync: one still reads what was written (as Linux does, from its cache), the other has lost it.
 """
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,22 @@ def test_a_segment_that_may_come_back_is_never_written_around(disk, removal):
         db.recover()
     db.put("run", "k1", 1)
     assert ("append", "000000000001.wal") not in disk.history[failed_at:]
+    close_and_compare(db, disk, [])
+
+
+def test_a_header_that_need_not_be_durable_is_written_anew(disk):
+    """Found by the simulation: the next segment would vouch for one that a power failure takes."""
+    db = open_on(disk)
+    disk.fail("sync", io_error, name_end=".wal")
+    disk.fail("remove", refused)
+    with contextlib.suppress(TransactionAbortedError, StoreFailedError):
+        db.put("run", "k", 1)
+    db.put("run", "k", 2)
+    content = disk.history.index(("sync", "000000000001.wal.tmp"))
+    name = disk.history.index(("rename", "000000000001.wal"))
+    following = disk.history.index(("create", "000000000002.wal"))
+    assert content < name < following
+    assert ("sync_names", "") in disk.history[name:following]
     close_and_compare(db, disk, [])
 
 

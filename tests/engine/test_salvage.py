@@ -217,6 +217,62 @@ def test_a_file_that_is_gone(name):
     assert [file.name for file in found.files if file.lost] == [segment_name(1) if name == NEW else name]
 
 
+def test_damage_in_which_no_commit_stood_ends_nothing():
+    disk = database(keep=False, closed=True)
+    segment = segment_name(5)
+    marks = [at for at in range(len(disk.files[segment])) if disk.files[segment].startswith(b"\xd5\xf7\x03", at)]
+    assert len(marks) == 3
+    for at in marks:
+        disk.files[segment][at] ^= 1
+    for beyond_damage in (False, True):
+        found = check(disk, beyond_damage=beyond_damage)
+        assert (found.prefix_version, found.left_out, found.taken_beyond, found.missing) == (8, (), (), ())
+        assert [lost.offset for file in found.files for lost in file.lost] == marks
+        # What would tell of a commit behind the last one could have been lost as well.
+        assert not found.is_whole
+
+
+def test_from_one_segment_to_the_next_nothing_may_be_missing_either():
+    disk = MemoryDisk()
+    log = LogBuilder(disk, salt=1)
+    log.commit(put("run", b"a", b"1"))
+    log.mark()
+    log.commit(put("run", b"b", VALUE))
+    log.mark()
+    log.roll()
+    log.commit(put("run", b"c", b"3"))
+    log.close()
+    mark = disk.files[segment_name(1)].index(b"\xd5\xf7\x03")
+    disk.files[segment_name(1)][mark] ^= 1
+    assert read_damaged(disk, beyond_damage=False).prefix_version == 3
+    disk.files[segment_name(1)][disk.files[segment_name(1)].index(VALUE)] ^= 1
+    found = read_damaged(disk, beyond_damage=False)
+    assert (found.prefix_version, found.missing, found.left_out) == (1, ((2, 2),), ((3, 3),))
+
+
+def test_a_segment_of_another_history_is_not_taken_for_a_continuation():
+    disk = MemoryDisk()
+    LogBuilder(disk, salt=1).commit(put("run", b"a", b"1"))
+    other = MemoryDisk(disk.content())
+    LogBuilder(other, salt=3).commit(put("run", b"b", b"from elsewhere"))
+    log = LogBuilder(disk, salt=2)
+    log.commit(put("run", b"b", b"2"))
+    log.close()
+    disk.files[log.name] = other.files[log.name]
+    found = read_damaged(disk, beyond_damage=False)
+    assert (found.prefix_version, found.is_whole) == (1, False)
+
+
+def test_room_that_was_claimed_ahead_is_not_lost():
+    disk = database(keep=False, closed=False)
+    segment = segment_name(5)
+    disk.files[segment][disk.files[segment].index(VALUE)] ^= 1
+    disk.files[segment] += bytes(5000)
+    [lost] = next(file.lost for file in check(disk).files if file.name == segment)
+    assert lost.offset == 64
+    assert lost.size < 200
+
+
 def test_versions_that_a_restart_had_skipped_are_not_missing():
     disk = MemoryDisk()
     LogBuilder(disk, salt=1).commit(put("run", b"a", b"1"))
