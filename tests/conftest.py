@@ -4,6 +4,7 @@ None has a deadline: how long an example takes says more about the machine than 
 """
 
 import os
+import signal
 import time
 
 import pytest
@@ -23,6 +24,10 @@ settings.register_profile(
 settings.register_profile("thorough", parent=settings.get_profile("ci"), max_examples=2000)
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a background job of a shell. The programs that tests interrupt would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Set here, in the process that starts the others, so that all of them have the same one.
 os.environ.setdefault("INMEM_FRESH_START", str(time.time_ns() // 1_000_000))
