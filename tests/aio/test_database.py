@@ -213,7 +213,8 @@ def test_the_explicit_form():
                 await txn.commit()
             async with db.begin("run") as txn:
                 txn.abort()
-                txn.abort()
+                with pytest.raises(inmem.TransactionClosedError):
+                    txn.abort()
             first, second = await db.begin("run"), await db.begin("run")
             first.put("a", first.get("a") + 1)
             second.put("a", second.get("a") + 1)
