@@ -14,7 +14,8 @@ SMALL, LARGE = 1000, 20_000
 BOUNDS = {
     "get": 11,
     "get_in_transaction": 9,
-    "begin": 58,
+    # Among them: whether a signal handler could strike here, and whether the store is still open.
+    "begin": 64,
     "put": 180,
     "read_modify_write": 185,
 }
