@@ -37,6 +37,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"fresh seeds from INMEM_FRESH_START={os.environ['INMEM_FRESH_START']}"
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    # At once, and not only in the summary: where the run is cut short there is none.
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.nodeid}: {report.when} failed\n{report.longreprtext}", flush=True)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     # Coverage measures the processes of pytest itself (`make coverage`), not the victims that tests start and kill.
     if os.environ.get("PYTEST_XDIST_WORKER") or not session.config.getoption("numprocesses", None):
