@@ -37,10 +37,13 @@ class PiecewiseFile:
         return self._size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset` on.
+        """Return exactly `size` bytes from `offset` on.
+
+        A writer cuts off room that it had claimed ahead and a tail that did not count. To a reader that had seen them
+        they are blank room; if bytes that count are missing, their checksums tell.
 
         Raises:
-            StorageError: the operating system refused, or somebody has cut the file meanwhile.
+            StorageError: the operating system refused.
         """
         try:
             data = os.pread(self._descriptor, size, offset)
@@ -48,7 +51,7 @@ class PiecewiseFile:
                 # One call returns at most two gigabytes.
                 more = os.pread(self._descriptor, size - len(data), offset + len(data))
                 if not more:
-                    raise StorageError(f"{self._path}: it became shorter while it was read")
+                    return data.ljust(size, b"\x00")
                 data += more
         except OSError as error:
             raise StorageError(f"{self._path}: {error.strerror}") from error

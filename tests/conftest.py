@@ -5,6 +5,7 @@ None has a deadline: how long an example takes says more about the machine than 
 
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -40,7 +41,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     # At once, and not only in the summary: where the run is cut short there is none.
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
-        print(f"\n{report.nodeid}: {report.when} failed\n{report.longreprtext}", flush=True)
+        sys.stdout.write(f"\n{report.nodeid}: {report.when} failed\n{report.longreprtext}\n")
+        sys.stdout.flush()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

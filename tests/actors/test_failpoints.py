@@ -210,7 +210,7 @@ def lose_a_conflict(db: Database) -> None:
         loser.commit()
 
 
-def chores(house: House, kind: type) -> Callable[[], None]:
+def chores(house: House, kind: type, failpoint: Failpoint) -> Callable[[], None]:
     """Everything that makes a store send messages, with the faults that the rare ones need."""
     db, disk = house.db, house.disk
 
@@ -218,7 +218,12 @@ def chores(house: House, kind: type) -> Callable[[], None]:
         if disk is None:
             return
         if kind is core.AppendRefused:
-            disk.fail("append", disk_full)
+            # A fault may strike a mark or the head of a segment, which no commit waits for.
+            deadline = time.monotonic() + FAILSAFE_S
+            while not failpoint.fired.is_set() and time.monotonic() < deadline:
+                disk.repair()
+                disk.fail("append", disk_full)
+                tolerant(lambda: db.put("chores", "k", 0))()
         elif kind is core.SegmentRefused:
             disk.fail("create", disk_full, name_end=".wal")
         elif kind is core.CheckpointFailed:
@@ -260,7 +265,7 @@ def test_a_core_actor_raises(house, monkeypatch, actor_class, storage, dispatche
         if storage == "memory" and kind in on_disk_only:
             continue
         failpoint.arm(kind, when)
-        in_parallel(*(lambda worker=worker: worker.do(3) for worker in workers), chores(built, kind))
+        in_parallel(*(lambda worker=worker: worker.do(3) for worker in workers), chores(built, kind, failpoint))
         assert failpoint.fired.wait(FAILSAFE_S), kind
         if built.disk is not None:
             built.disk.repair()

@@ -41,6 +41,21 @@ def test_a_descriptor_is_closed_once_whatever_close_answers(folder, monkeypatch)
     os.close(closed[0])
 
 
+def test_room_that_is_given_back_while_somebody_reads_stays_blank(folder):
+    """A reader knows a segment's size before it reads, and its owner may close the segment in between."""
+    segment = folder.create("000000000001.wal")
+    segment.append(b"head")
+    segment.append(b"frame")
+    with folder.view() as view:
+        file = view.open("000000000001.wal")
+        size = file.size
+        assert size > segment.size
+        segment.close()
+        assert view.open("000000000001.wal").size == segment.size
+        assert file.read_at(0, size) == b"headframe".ljust(size, b"\x00")
+        assert file.read_at(size - 10, 10) == bytes(10)
+
+
 @pytest.mark.parametrize("call", ["close", "flock"])
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 def test_letting_go_of_the_files_cannot_fail(tmp_path, monkeypatch, call, dispatcher):

@@ -294,17 +294,6 @@ def test_what_a_program_s_own_handler_raises_harms_nothing(tmp_path, monkeypatch
 
 
 @pytest.fixture
-def untraced():
-    """Coverage takes a lock in a tracer, and an interrupt that strikes there leaves it locked for ever."""
-    tracers = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    yield
-    sys.settrace(tracers[0])
-    threading.settrace(tracers[1])
-
-
-@pytest.fixture
 def swift_turns():
     """Several threads take turns; how often they do must not decide how long a test takes."""
     interval_s = sys.getswitchinterval()

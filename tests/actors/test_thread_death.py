@@ -18,6 +18,8 @@ from tests.actors.workload import Worker, in_parallel, state_of
 ACTORS = ("coordinator", "shard-0", "shard-1", "log-writer", "log-disk", "checkpointer", "events", "reaper")
 STRIKES = 12
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 class ThreadDeath(BaseException):
     """Not even an Exception, so that nothing handles it by accident."""

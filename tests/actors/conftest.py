@@ -1,0 +1,21 @@
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Without coverage, for tests that raise exceptions in threads from outside.
+
+    Coverage takes a lock in a tracer, and an exception that strikes there leaves it locked for ever. And in CPython 3.11
+    a traced thread that is about to enter a function while such an exception waits for another thread goes round in the
+    interpreter until that one has run; it never does if it waits for the first.
+    """
+    tracers = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    sys.settrace(tracers[0])
+    threading.settrace(tracers[1])
