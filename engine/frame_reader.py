@@ -7,6 +7,9 @@ At the first invalid frame, at offset o, reading stops:
 3. neither → a torn tail, which nobody was promised; nothing at all, if only zeros follow: they are room that the writer
    had claimed ahead.
 
+The writer may be at work meanwhile, and what was read as an interrupted frame be whole a moment later. So rule 2 counts
+only where the frame at o is still invalid when it is read after the one that says so: that one was written later.
+
 Segments are read through a window, so that memory does not grow with them.
 """
 
@@ -22,7 +25,7 @@ from inmem.engine.limits import FRAME_BYTES_MAX
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FRAME_MAGIC, FrameKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from inmem.engine.log_format import SegmentHeader
     from inmem.engine.ports import ReadFile
@@ -91,42 +94,56 @@ class FrameReader:
         Raises:
             CorruptionError: by rule 1 or 2 of the module, data that counted is damaged.
         """
+        suspect = -1
+        while True:
+            reason = yield from self._valid_frames()
+            if self._valid_end is not None:
+                if self.end != self._valid_end:
+                    missing = f"of {self._valid_end} bytes that count no more are there"
+                    raise CorruptionError(self.path, self.end, reason or missing)
+                return
+            later = self._judge_tail(reason) if reason else None
+            if later is None:
+                return
+            if suspect == self.end:
+                raise CorruptionError(
+                    self.path, suspect, f"{reason}, yet the frame at {later.offset} followed once it was durable"
+                )
+            suspect = self.end
+
+    def _valid_frames(self) -> Generator[Frame, None, str]:
+        """Yield the frames from `end` on; return what is wrong with the first invalid one, "" if there is none."""
         read_at = self._file.read_at
         valid_end = self._valid_end
         limit = self._file.size if valid_end is None else min(self._file.size, valid_end)
         seed = self.header.seed
         unpack_header = _FRAME_HEADER.unpack_from
         offset = self.end
-        reason = ""
         # The bytes of [window_at, window_end) are in `window`.
         window, window_at, window_end = b"", 0, 0
         while offset < limit:
             payload_at = offset + FRAME_HEADER_BYTES
             if payload_at > limit:
-                reason = "the segment ends within a frame header"
-                break
+                return "the segment ends within a frame header"
             if payload_at > window_end:
                 window_end = min(limit, offset + WINDOW_BYTES)
                 window, window_at = read_at(offset, window_end - offset), offset
             at = offset - window_at
             magic, kind, flags, length, new_version, synced, payload_crc, header_crc = unpack_header(window, at)
             if crc32(window[at : at + FRAME_HEADER_BYTES - 4], seed) != header_crc:
-                reason = "the frame header does not match its checksum"
-                break
+                return "the frame header does not match its checksum"
             end = payload_at + length
             if end > limit:
-                reason = "the segment ends within the frame"
-                break
+                return "the segment ends within the frame"
             reason = self._fault(offset, magic, kind, flags, length, new_version, synced)
             if reason:
-                break
+                return reason
             if end > window_end:
                 window_end = min(limit, max(end, offset + WINDOW_BYTES))
                 window, window_at = read_at(offset, window_end - offset), offset
             payload = window[payload_at - window_at : end - window_at]
             if crc32(payload, seed) != payload_crc:
-                reason = "the payload does not match its checksum"
-                break
+                return "the payload does not match its checksum"
             # A frame counts before its taker sees it, so that a taker may stop at any.
             self.version = new_version
             self.is_closed = kind == _CLOSE
@@ -135,11 +152,7 @@ class FrameReader:
             self.synced = synced
             yield Frame(offset, kind, new_version, payload)
             offset = end
-        if valid_end is None:
-            if reason:
-                self.torn = self._judge_tail(reason)
-        elif offset != valid_end:
-            raise CorruptionError(self.path, offset, reason or f"of {valid_end} bytes that count no more are there")
+        return ""
 
     def _fault(self, offset: int, magic: int, kind: int, flags: int, length: int, new_version: int, synced: int) -> str:
         """Return what is wrong with an intact header in this place, or nothing."""
@@ -154,17 +167,19 @@ class FrameReader:
             return f"version {new_version} follows version {self.version}"
         return ""
 
-    def _judge_tail(self, reason: str) -> TornTail | None:
-        """Apply rules 2 and 3 to what begins with an invalid frame at `end`."""
+    def _judge_tail(self, reason: str) -> FrameHeader | None:
+        """Apply rules 2 and 3 to what begins with an invalid frame at `end`.
+
+        Return the frame that proves that it counted, or set `torn` unless there is nothing.
+        """
         end = self.end
         if is_blank(self._file, end):
             return None
         for header in intact_frame_headers(self._file, end + 1, self._file.size, self.header.seed):
             if header.synced > end:
-                raise CorruptionError(
-                    self.path, end, f"{reason}, yet the frame at {header.offset} followed once it was durable"
-                )
-        return TornTail(end, self._file.size - end, reason)
+                return header
+        self.torn = TornTail(end, self._file.size - end, reason)
+        return None
 
 
 def read_frames(

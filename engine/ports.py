@@ -66,7 +66,7 @@ class ReadFile(Protocol):
         ...
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Return exactly `size` bytes from `offset` on, zeros for those that were cut off meanwhile; or StorageError."""
+        """Return `size` bytes from `offset` on, zeros for those that were cut off meanwhile; or raise StorageError."""
         ...
 
     def close(self) -> None:

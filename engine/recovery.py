@@ -188,7 +188,12 @@ def _replay(
         meter.next_file(segment.file.size)
         if frames.torn is not None:
             torn.append(TornFile(segment.name, *frames.torn))
-        elif (following is None or following.header is None) and not is_blank(segment.file, frames.end):
+        elif (
+            # Where nothing says where the segment ends, its writer may have gone on since.
+            valid_end is not None
+            and (following is None or following.header is None)
+            and not is_blank(segment.file, frames.end)
+        ):
             size = segment.file.size - frames.end
             torn.append(TornFile(segment.name, frames.end, size, "it follows the end of a database that was closed"))
         last, end, version, is_clean = header.number, frames.end, frames.version, frames.is_closed

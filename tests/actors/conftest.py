@@ -9,8 +9,8 @@ import pytest
 def untraced() -> Iterator[None]:
     """Without coverage, for tests that raise exceptions in threads from outside.
 
-    Coverage takes a lock in a tracer, and an exception that strikes there leaves it locked for ever. And in CPython 3.11
-    a traced thread that is about to enter a function while such an exception waits for another thread goes round in the
+    Coverage takes a lock in a tracer, and an exception that strikes there leaves it locked for ever. And in CPython
+    3.11 a traced thread that enters a function while such an exception waits for another thread goes round in the
     interpreter until that one has run; it never does if it waits for the first.
     """
     tracers = sys.gettrace(), threading.gettrace()

@@ -305,3 +305,33 @@ def test_the_checksums_are_the_documented_ones():
     assert int.from_bytes(frame[24:28], "little") == crc32(seed + b"payload")
     assert int.from_bytes(frame[28:32], "little") == crc32(seed + frame[:28])
     assert frame[FRAME_HEADER_BYTES:] == b"payload"
+
+
+class GrowingFile:
+    """A segment with room claimed ahead, whose writer gets further between any two reads of it."""
+
+    def __init__(self, content, size, progress):
+        self.content, self.size, self._progress = content, size, iter(progress)
+        self.written = next(self._progress)
+
+    def read_at(self, offset, size):
+        data = self.content[: self.written].ljust(self.size, b"\x00")[offset : offset + size]
+        self.written = next(self._progress, len(self.content))
+        return data
+
+
+@given(st.data())
+def test_a_segment_that_is_being_written_is_not_taken_for_a_damaged_one(data):
+    frames = [HEADER.encode()]
+    for number in range(data.draw(st.integers(1, 8))):
+        payload = data.draw(st.sampled_from(PAYLOADS))
+        frames.append(commit(11 + number, synced=sum(map(len, frames)), payload=payload))
+    content = b"".join(frames)
+    progress = sorted(data.draw(st.lists(st.integers(64, len(content)), min_size=1, max_size=12)))
+    file = GrowingFile(content, data.draw(st.integers(len(content), 2 * len(content))), progress)
+    whole = sum(len(b"".join(frames[:count])) <= file.written for count in range(2, len(frames) + 1))
+    reader = read_frames(file, HEADER, "x.wal", None)
+    versions = [frame.version for frame in reader]
+    assert versions == [*range(11, 11 + len(versions))]
+    assert len(versions) >= whole
+    assert reader.end == len(b"".join(frames[: 1 + len(versions)]))

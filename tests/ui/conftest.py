@@ -77,9 +77,9 @@ def site(db):
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def hostile_site(hostile_path):
-    """An explorer of the hostile database."""
+    """An explorer of the hostile database. Not for the session: other modules count the actors of the process."""
     from tests.ui.site import Site
 
     made = Site(hostile_path)
