@@ -117,13 +117,10 @@ class Table:
             zip(chunk, map(entry_of, chunk), strict=True) for chunk in self.keys.chunks(start, end, reverse=reverse)
         )
 
-    def last_live(self) -> tuple[bytes, Entry] | None:
-        """Return the greatest key that is no tombstone, and its entry. O(log n + tombstones)."""
-        if self.live_count:
-            for item in self.range(reverse=True):
-                if item[1][1] is not None:
-                    return item
-        return None
+    def last(self) -> tuple[bytes, Entry] | None:
+        """Return the greatest key and its entry, maybe a tombstone, or None if nothing was ever written. O(log n)."""
+        key = self.keys.last()
+        return None if key is None else (key, self.entries[key])
 
     def changed_since(self, start: bytes, end: bytes | None, version: int) -> bytes | None:
         """Return the first key of [start, end) whose entry is newer than `version`, or None.

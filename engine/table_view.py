@@ -209,11 +209,11 @@ class TableView:
         """Return the last live (key, value) of the table, own writes included, or None. Amortised O(log n)."""
         if self._status is not None:
             raise TransactionClosedError(self._status)
-        own: Iterable[Write] = ()
-        if self._writes:
+        found = self._last_committed()
+        if found is None:
             writes = self._writes
-            own = ((key, *writes[key][:2]) for key in reversed(self._ordered()))
-        found = next(self._merge(self._table, own, b"", None, reverse=True), None)
+            own = ((key, *writes[key][:2]) for key in reversed(self._ordered())) if writes else ()
+            found = next(self._merge(self._table, own, b"", None, reverse=True), None)
         if self._track_scans and not self._dropped:
             self._scans[b"" if found is None else found[0], None] = None
         return found
@@ -228,6 +228,17 @@ class TableView:
         for key, (value, _, _) in self._writes.items():
             live += (value is not None) - (self._committed(key)[1] is not None)
         return live
+
+    def _last_committed(self) -> tuple[bytes, bytes] | None:
+        """Return the last pair of the table if it is live and nothing here covers it: so it is with a log."""
+        last = None if self._writes or self._table is None else self._table.last()
+        if last is None:
+            return None
+        key, (version, value, expires_at) = last
+        if value is None or (expires_at and expires_at <= self._now_us):
+            return None
+        self._reads[key] = version
+        return key, value
 
     def _committed(self, key: bytes) -> Entry:
         entry = None if self._table is None else self._table.get(key)
