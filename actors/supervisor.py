@@ -29,7 +29,6 @@ from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.directory import Directory
 from inmem.actors.environment import StoreClock
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.folder_disk import storage_error
 from inmem.actors.follower import Follower
 from inmem.actors.log_opening import open_log, paused_collection
 from inmem.actors.mailbox import AsMessage, Mailbox
@@ -61,6 +60,7 @@ from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.published import Published
 from inmem.actors.restart_limit import RestartLimit
+from inmem.actors.system_calls import storage_error
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import (
     DatabaseClosedError,

@@ -69,7 +69,7 @@ def test_letting_go_of_the_files_cannot_fail(tmp_path, monkeypatch, call, dispat
                 "inmem.actors.folder_disk.os.close", lambda descriptor: (descriptors.append(descriptor), fail())
             )
         else:
-            patch.setattr("inmem.actors.folder_disk.fcntl.flock", fail)
+            patch.setattr("inmem.actors.folder_lock.fcntl.flock", fail)
         in_parallel(db.close)
     for descriptor in descriptors:
         os.close(descriptor)

@@ -12,7 +12,7 @@ import pytest
 
 import inmem
 from inmem import CorruptionError
-from inmem.actors import folder_disk
+from inmem.actors import log_file
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES
 from tests.integration.five import everything
@@ -37,7 +37,7 @@ def fill(path: Path) -> Iterator[None]:
 def no_room_ahead() -> Iterator[None]:
     """Logs that end where their content ends: zeros behind it have no byte worth altering."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder_disk, "RESERVE_BYTES", 0)
+        patch.setattr(log_file, "RESERVE_BYTES", 0)
         yield
 
 

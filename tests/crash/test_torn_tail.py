@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem.actors import folder_disk
+from inmem.actors import log_file
 from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
@@ -27,7 +27,7 @@ def commit(db: inmem.Database, number: int) -> None:
 def no_room_ahead() -> Iterator[None]:
     """A log that ends where its content ends; what room ahead changes is the last test's subject."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folder_disk, "RESERVE_BYTES", 0)
+        patch.setattr(log_file, "RESERVE_BYTES", 0)
         yield
 
 
@@ -150,7 +150,7 @@ def test_torn_again_after_being_repaired(live_copy, tmp_path):
 
 
 def test_room_that_was_claimed_ahead_is_no_torn_tail(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_disk, "RESERVE_BYTES", 4096)
+    monkeypatch.setattr(log_file, "RESERVE_BYTES", 4096)
     with inmem.open(tmp_path / "db") as db:
         for number in range(3):
             commit(db, number)
@@ -177,7 +177,7 @@ def test_a_log_goes_on_where_no_room_can_be_claimed(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOSPC, "no room ahead")
 
-    monkeypatch.setattr(folder_disk, "RESERVE_BYTES", 4096)
+    monkeypatch.setattr(log_file, "RESERVE_BYTES", 4096)
     monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
     with inmem.open(tmp_path / "db") as db:
         for number in range(3):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem.actors import folder_disk
+from inmem.actors import log_file
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES
 
@@ -162,7 +162,7 @@ def test_an_outcome_that_was_read_since_is_known(both):
 @pytest.fixture
 def no_room_ahead(monkeypatch):
     """The log ends where its content does."""
-    monkeypatch.setattr(folder_disk, "RESERVE_BYTES", 0)
+    monkeypatch.setattr(log_file, "RESERVE_BYTES", 0)
 
 
 def test_damage_is_refused_and_the_reader_goes_on_showing_what_it_did(no_room_ahead, both, path):

@@ -17,7 +17,7 @@ from inmem import (
     ToolCall,
     WriteConflict,
 )
-from inmem.actors import folder_disk
+from inmem.actors import log_file
 from tests.actors.stage import FAILSAFE_S, in_threads
 from tests.integration.five import (
     Content,
@@ -391,7 +391,7 @@ def test_deleting_a_big_run_is_as_little_work_as_deleting_a_small_one():
 
 def test_deleting_a_big_run_is_as_few_bytes_of_log_as_deleting_a_small_one(tmp_path, monkeypatch):
     # The segment is as long as what is in it.
-    monkeypatch.setattr(folder_disk, "RESERVE_BYTES", 0)
+    monkeypatch.setattr(log_file, "RESERVE_BYTES", 0)
 
     def log_bytes():
         db.flush()

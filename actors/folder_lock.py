@@ -1,0 +1,127 @@
+"""Who owns a database's folder: one process, by a lock on its LOCK file and by another on the folder itself."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import weakref
+
+from inmem.actors.system_calls import FILE_MODE, close_descriptor, guarded, mode_of, storage_error
+from inmem.engine.errors import DatabaseLockedError, DatabaseNotFoundError, StorageError
+
+LOCK_NAME = "LOCK"
+NO_LOCK = f"the folder has no file {LOCK_NAME}, which every database has"
+_OPEN_HERE = "that is this very process: share the handle that it has open, between threads too, or close it first"
+_SOMEBODY = "a process that holds the folder, though not its LOCK file"
+
+
+class FolderLock:
+    """This process's locks on one folder; it begins with none.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = -1
+        self._folder = -1
+
+    def own(self, *, create: bool) -> None:
+        """Become the owner.
+
+        Args:
+            create: whether to make the LOCK file when it is missing.
+
+        Raises:
+            DatabaseNotFoundError: it is missing and must not be made.
+            DatabaseLockedError: somebody else is the owner.
+            ReadOnlyError, StorageError: the operating system refuses.
+        """
+        path = os.path.join(self._path, LOCK_NAME)
+        if not create and guarded(lambda: mode_of(path), self._path) is None:
+            raise DatabaseNotFoundError(self._path, NO_LOCK)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(self._file, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            self.abandon()
+            if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                if owner == _this_process():
+                    raise DatabaseLockedError(self._path, owner, _OPEN_HERE) from None
+                raise DatabaseLockedError(self._path, owner) from None
+            raise storage_error(error, self._path) from error
+        self._lock_folder(fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            # A note for people. A disk too full for it must not keep anybody from opening the database.
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, _this_process().encode(), 0)
+        _held.add(self)
+
+    def keep_owners_away(self) -> None:
+        """Let nobody become the owner, without changing anything in the folder.
+
+        Raises:
+            DatabaseLockedError: somebody is.
+        """
+        self._lock_folder(fcntl.LOCK_SH)
+
+    def release(self) -> None:
+        """Give up the locks. The LOCK file stays: unlinking it would let two owners lock different files."""
+        for descriptor in (self._file, self._folder):
+            if descriptor >= 0:
+                # Closing the descriptor would not be enough: a forked child may hold a copy of it. Should unlocking
+                # fail, closing is all that is left to do.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close this process's copies of the locks, without unlocking what another process owns."""
+        locks = self._file, self._folder
+        self._file = self._folder = -1
+        for descriptor in locks:
+            if descriptor >= 0:
+                close_descriptor(descriptor)
+
+    def _lock_folder(self, kind: int) -> None:
+        """Lock the folder itself as well: LOCK can be deleted while it is held, and then anybody could lock a new one.
+
+        File systems that lock no folders, such as NFS, are left with LOCK alone.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            self._folder = guarded(lambda: os.open(self._path, flags), self._path)
+        except StorageError:
+            # Nobody gets this object, so nobody else would let go of the LOCK file.
+            self.abandon()
+            raise
+        try:
+            fcntl.flock(self._folder, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.abandon()
+            raise DatabaseLockedError(self._path, _SOMEBODY) from None
+        except OSError:
+            descriptor, self._folder = self._folder, -1
+            close_descriptor(descriptor)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()}"
+
+
+_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # The parent stays the owner; should it die, its lock must not live on in the child.
+    for lock in tuple(_held):
+        lock.abandon()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

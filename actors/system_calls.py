@@ -1,0 +1,76 @@
+"""Calls of the operating system: repeated when interrupted, their refusals turned into the store's own errors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+from inmem.engine.errors import DiskFullError, ReadOnlyError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def guarded(operation: Callable[[], T], path: str) -> T:
+    """Return what `operation` returns, called again for as long as it is interrupted.
+
+    Raises:
+        StorageError: it was refused; the message names the file, or `path` if the system names none.
+    """
+    while True:
+        try:
+            return operation()
+        except InterruptedError:
+            # Python itself repeats most calls, but not those that take or list names.
+            continue
+        except OSError as error:
+            raise storage_error(error, path) from error
+
+
+def storage_error(error: OSError, path: str) -> StorageError:
+    """Return the error of ours that stands for an operating system's refusal."""
+    text = f"{error.filename or path}: {error.strerror}"
+    if error.errno in _FULL:
+        return DiskFullError(text)
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return ReadOnlyError(text)
+    return StorageError(text)
+
+
+def with_descriptor(path: str, flags: int, use: Callable[[int], T]) -> T:
+    """Open a file, use its descriptor, and close it."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        return use(descriptor)
+    finally:
+        close_descriptor(descriptor)
+
+
+def close_descriptor(descriptor: int) -> None:
+    """Close a descriptor, once.
+
+    Whatever close answers, the descriptor is gone, and trying again could close somebody else's. What was to be durable
+    has been synced before, so there is nothing in an error here that anybody has to know.
+    """
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+
+def mode_of(path: str) -> int | None:
+    """Return what kind of file a path leads to, None if it leads nowhere. A dangling link is what it is, a link."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        try:
+            return os.lstat(path).st_mode
+        except FileNotFoundError:
+            return None
