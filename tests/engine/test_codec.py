@@ -13,9 +13,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from inmem.engine import codec
-from inmem.engine.codec import Encoded, MalformedValueError, check_encoded, decode_value, encode_value
+from inmem.engine.codec import Encoded, MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import InvalidValueError
 from inmem.engine.limits import VALUE_BYTES_MAX
+from tests.engine.canonical import check_encoded
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 BOUNDARY_INTS = st.sampled_from(

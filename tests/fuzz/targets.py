@@ -14,7 +14,7 @@ from immutables import Map
 from inmem.actors.environment import SystemClock, SystemEntropy
 from inmem.actors.log_opening import open_log
 from inmem.engine.checkpoint_format import CHECKPOINT_FORMAT, CHECKPOINT_MAGIC, CheckpointHeader
-from inmem.engine.codec import MalformedValueError, check_encoded, decode_value, encode_value
+from inmem.engine.codec import MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import CorruptionError, FormatVersionError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.following import Bookmark, read_on
@@ -34,6 +34,7 @@ from inmem.primitives.events import EventOperations
 from inmem.primitives.kv import KVOperations
 from inmem.primitives.runs import RunOperations
 from inmem.primitives.traces import TraceOperations
+from tests.engine.canonical import check_encoded
 from tests.engine.memory_disk import MemoryDisk
 
 MENDED = 1

@@ -1,0 +1,149 @@
+"""A container is copied and the copy checked, so that what was checked is what is encoded; faults name their place."""
+
+# A value is of no known type before it has been checked.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, TypeAlias
+
+from inmem.engine.errors import InvalidValueError, InvariantError
+from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_DEPTH_MAX
+
+FIXED_SIZE: Final = frozenset({type(None), bool, float})
+"""Types that need no look at their values."""
+
+INT_REASON: Final = "int does not fit in 64 bits"
+
+_STORABLE: Final = (*FIXED_SIZE, int, str, bytes, list, tuple, dict)
+_PATH_KEY_CHARS_MAX: Final = 40
+
+_Frame: TypeAlias = "tuple[Any, Any, int, str | int, _Frame | None]"
+# The copy, its original, its depth, and where it hangs: its key or index, and the frame of the container around it.
+
+
+def checked_copy(value: Any, where: str, bytes_max: int) -> Any:
+    """Return a deep copy of a list, tuple or dict, made of lists and dicts, in which only strings are unchecked.
+
+    Args:
+        value: a list, tuple or dict.
+        where: what the caller calls it; error paths start with it.
+        bytes_max: largest encoding accepted.
+
+    Raises:
+        InvalidValueError: something in it cannot be stored; the error names the place.
+
+    Containers wait on a stack of their own, the last one first: going deep before going wide finds a cycle while
+    little has been copied. `room` falls by a lower bound of the encoded size, so that a small value whose shared
+    parts would encode to terabytes is refused early.
+    """
+    room = bytes_max - len(value)
+    if room < 0:
+        raise too_large(where, bytes_max)
+    root: Any = value.copy() if type(value) is dict else [*value]
+    pending: list[_Frame] = [(root, value, 1, "", None)]
+    while pending:
+        frame = pending.pop()
+        part, depth = frame[0], frame[2]
+        kind: type[Any] = type(part)
+        is_dict = kind is dict
+        for step, item in part.items() if is_dict else enumerate(part):
+            if is_dict:
+                if type(step) is not str:
+                    raise InvalidValueError(_path(where, frame), f"dict key must be str, not {type(step).__name__}")
+                room -= len(step)
+            kind = type(item)
+            if kind is str or kind is bytes:
+                room -= len(item)
+            elif kind is int:
+                if not INT_MIN <= item <= INT_MAX:
+                    raise InvalidValueError(_path(where, frame, step), INT_REASON)
+            elif kind is dict or kind is list or kind is tuple:
+                if depth == VALUE_DEPTH_MAX:
+                    raise _too_deep(where, frame, step, item)
+                room -= len(item)
+                if room < 0:
+                    raise too_large(where, bytes_max)
+                copy = item.copy() if kind is dict else [*item]
+                part[step] = copy
+                pending.append((copy, item, depth + 1, step, frame))
+            elif kind not in FIXED_SIZE:
+                raise InvalidValueError(_path(where, frame, step), refusal(kind))
+    if room < 0:
+        raise too_large(where, bytes_max)
+    return root
+
+
+def too_large(where: str, bytes_max: int) -> InvalidValueError:
+    """Return the error for a value that would take more than `bytes_max` bytes."""
+    return InvalidValueError(where, f"larger than {bytes_max} bytes when encoded")
+
+
+def refusal(kind: type[Any]) -> str:
+    """Return why no instance of `kind` can be stored."""
+    name = kind.__name__
+    for builtin in _STORABLE:
+        if issubclass(kind, builtin):
+            return f"{name} cannot be stored, only {builtin.__name__} itself"
+    return f"{name} cannot be stored"
+
+
+def _too_deep(where: str, frame: _Frame, step: str | int, item: Any) -> InvalidValueError:
+    """Return the error for `item`, one level too deep: as a cycle, if the way down to it passed one object twice."""
+    way: list[tuple[Any, str | int]] = [(item, step)]
+    around: _Frame | None = frame
+    while around is not None:
+        way.append((around[1], around[3]))
+        around = around[4]
+    way.reverse()
+    first_paths: dict[int, str] = {}
+    path = where
+    for level, (original, place) in enumerate(way):
+        if level:
+            path = _extended(path, place)
+        if id(original) in first_paths:
+            return InvalidValueError(path, f"cyclic, the same object as {first_paths[id(original)]}")
+        first_paths[id(original)] = path
+    return InvalidValueError(path, f"nested deeper than {VALUE_DEPTH_MAX} levels")
+
+
+def _path(where: str, frame: _Frame, *steps: str | int) -> str:
+    """Return the path of a frame's container, or of the entry `steps` in it."""
+    way = [*steps]
+    around = frame
+    while around[4] is not None:
+        way.insert(0, around[3])
+        around = around[4]
+    path = where
+    for step in way:
+        path = _extended(path, step)
+    return path
+
+
+def _extended(path: str, step: str | int) -> str:
+    if isinstance(step, int):
+        return f"{path}[{step}]"
+    if len(step) > _PATH_KEY_CHARS_MAX:
+        step = step[:_PATH_KEY_CHARS_MAX] + "…"
+    # A lone surrogate is shown escaped: a message that cannot be printed helps nobody.
+    shown = json.dumps(step, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    return f"{path}[{shown}]"
+
+
+def place_of(text: str, value: Any, where: str) -> str:
+    """Return the path at which `value`, of plain lists and dicts, has the string `text`, as an item or as a key."""
+    pending: list[tuple[str, Any]] = [(where, value)]
+    while pending:
+        path, part = pending.pop()
+        kind: type[Any] = type(part)
+        if kind is str:
+            if part == text:
+                return path
+        elif kind is dict:
+            if text in part:
+                return _extended(path, text)
+            pending.extend((_extended(path, key), item) for key, item in part.items())
+        elif kind is list:
+            pending.extend((_extended(path, index), item) for index, item in enumerate(part))
+    raise InvariantError("the string that msgpack refused is not in the value")
