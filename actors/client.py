@@ -7,6 +7,7 @@ snapshot. Everything else is a request to an actor.
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -364,14 +365,15 @@ def checked_isolation(isolation: str) -> Isolation:
 
 
 def checked_timeout(timeout: float | None) -> float | None:
-    """Return a timeout in seconds, or None for none.
+    """Return a timeout in seconds, or None for none and for one that no thread could wait to the end of.
 
     Raises:
         UsageError: it is not a number, or negative.
     """
     if timeout is not None and (type(timeout) not in (int, float) or not timeout >= 0):
         raise UsageError(f"timeout: must be a number of seconds, or None, not {timeout!r}")
-    return timeout
+    # To wait for longer, infinity included, is an OverflowError, and it would come when the commit is under way.
+    return None if timeout is not None and timeout > threading.TIMEOUT_MAX else timeout
 
 
 def _after_fork_in_child() -> None:

@@ -1,6 +1,7 @@
 """Transactions as users write them: by hand, with `with`, as a function that is run again, and as single operations."""
 
 import itertools
+import math
 import threading
 import time
 
@@ -198,6 +199,22 @@ def test_a_bad_timeout_is_refused_and_leaves_no_transaction(db, timeout):
     with pytest.raises(inmem.UsageError, match="timeout"):
         db.transaction("run", lambda txn: None, timeout=timeout)
     assert db.stats().active_transactions == 0
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e10, pytest.param(10**400, id="10**400")])
+def test_a_timeout_longer_than_a_thread_can_wait_is_none(tmp_path, timeout):
+    """Waiting for it raised OverflowError, and the commit went through all the same."""
+    with inmem.open(tmp_path) as db:
+        work, calls = disturbed(db, 1)
+        assert db.transaction("run", work, retry=AT_ONCE, timeout=timeout) == "attempt 2"
+        with db.begin("run", timeout=timeout) as txn:
+            txn.put("y", 1)
+        changes = db.watch(after_version=0, timeout=timeout)
+        assert [next(changes).version for _ in range(3)] == [1, 2, 3]
+        writer = threading.Timer(0, db.put, ["run", "z", 1])
+        writer.start()
+        assert next(changes).version == 4
+        writer.join()
 
 
 @pytest.mark.parametrize("run", ["", "x" * 256, None, 7, b"run"])
