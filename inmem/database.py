@@ -147,7 +147,7 @@ class Database:
         try:
             salt, transaction_id, start_version = token.split("-")
             facts = int(salt, 16), int(transaction_id), int(start_version)
-        except ValueError:
+        except (AttributeError, ValueError):
             raise UsageError(f"token: {token!r} is not the token of a CommitOutcomeUnknownError") from None
         version, since = self._client.ask_actor(self._client.directory.coordinator, ReadOutcome(facts[0], facts[1]))
         if version is not None:

@@ -7,7 +7,7 @@ key is absent for every reader from its deadline on, whether or not the reaper (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import decode_value, encode_value
@@ -49,7 +49,7 @@ def deadline_us(now_us: int, ttl: float | None) -> int:
     """
     if ttl is None:
         return 0
-    if type(ttl) not in (int, float) or not isfinite(ttl) or ttl <= 0:
+    if type(ttl) not in (int, float) or not 0 < ttl < inf:
         raise UsageError(f"ttl: must be a positive number of seconds, or None, not {ttl!r}")
     deadline = now_us + max(1, round(ttl * 1_000_000))
     if deadline > INT_MAX:

@@ -205,7 +205,7 @@ def test_a_bad_timeout_is_refused_and_leaves_no_transaction(db, timeout):
 def test_a_timeout_longer_than_a_thread_can_wait_is_none(tmp_path, timeout):
     """Waiting for it raised OverflowError, and the commit went through all the same."""
     with inmem.open(tmp_path) as db:
-        work, calls = disturbed(db, 1)
+        work, _ = disturbed(db, 1)
         assert db.transaction("run", work, retry=AT_ONCE, timeout=timeout) == "attempt 2"
         with db.begin("run", timeout=timeout) as txn:
             txn.put("y", 1)
@@ -995,7 +995,7 @@ def test_commits_that_come_together_are_logged_together(tmp_path):
 
 
 def test_a_token_that_is_none_is_refused(db):
-    for token in ("", "nonsense", "1-2", "x-1-1", "1-2-3-4"):
+    for token in ("", "nonsense", "1-2", "x-1-1", "1-2-3-4", None, 7):
         with pytest.raises(inmem.UsageError, match="token"):
             db.outcome(token)
 

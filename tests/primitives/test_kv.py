@@ -113,7 +113,9 @@ def test_the_shortest_ttl_outlives_its_own_transaction(store):
     assert store.kv(txn=txn).get("k") == 1
 
 
-@pytest.mark.parametrize("ttl", [0, -1, -0.0, math.nan, math.inf, -math.inf, True, "1", 1e300, 10**30])
+@pytest.mark.parametrize(
+    "ttl", [0, -1, -0.0, math.nan, math.inf, -math.inf, True, "1", 1e300, 10**30, pytest.param(10**400, id="10**400")]
+)
 def test_a_ttl_that_is_no_time_to_live_is_refused_at_the_call(store, ttl):
     txn = store.begin()
     with pytest.raises(UsageError, match=r"^ttl: "):
