@@ -43,6 +43,8 @@ _HASH_MARK: Final = b',"line_hash":"'
 _HASH_DIGITS: Final = 64
 _LINE_END: Final = b'"}\n'
 _TAIL_BYTES: Final = len(_HASH_MARK) + _HASH_DIGITS + len(_LINE_END)
+_HEADER_BYTES_MAX: Final = 64 * 1024
+"""Far more than a run id and counts take; of a file that is none of ours, no more than this is read."""
 _PROGRESS_ITEMS: Final = 250
 """Items between two reports of progress: some milliseconds of work."""
 
@@ -146,8 +148,8 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
     with _opened_for_reading(file) as source:
         path = str(getattr(source, "name", "the stream"))
         chain = _Chain()
-        lines = enumerate(source, 1)
-        first = next(lines, (1, b""))[1]
+        first = source.readline(_HEADER_BYTES_MAX)
+        lines = enumerate(source, 2)
         run_id, counts = _header(path, first)
         _checked(path, 1, first, chain)
         items: list[tuple[int, Item]] = []

@@ -57,6 +57,9 @@ class CellEntry:
 
 Item: TypeAlias = RunMetadata | KeyEntry | Event | CellEntry | Trace
 
+CELL_VERSION_MAX: Final = 2**62
+"""What a cell can have counted to: it has to go on counting here, and whatever it reaches must fit into 64 bits."""
+
 _TABLES: Final = (Tag.RUN, Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE)
 
 
@@ -177,14 +180,16 @@ class RunContents:
         view = self._txn.view(self._run, Tag.KV)
         if view.wrote(key):
             raise UsageError(f"key: {entry.key!r} is there twice")
-        expires_at = 0 if entry.expires_at is None else _moment(entry.expires_at, "expires_at")
+        # In a table, 0 stands for a key that never expires.
+        expires_at = 0 if entry.expires_at is None else _moment(entry.expires_at, "expires_at", earliest=1)
         view.put(key, encode_value(entry.value, "value", self._bytes_max), expires_at)
 
     def _put_event(self, event: Event, last_sequence: int, last_time: int, last_hash: bytes) -> tuple[int, int, bytes]:
         if event.sequence != last_sequence + 1:
             raise UsageError(f"sequence: must be {last_sequence + 1}, not {event.sequence}")
         payload = encode_value(event.payload, "payload", self._bytes_max)
-        record = pack_record((checked_type(event.event_type), payload, event.timestamp, event.prev_hash, event.hash))
+        timestamp = _moment(event.timestamp, "timestamp")
+        record = pack_record((checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash))
         fault = fault_of(self._run, event.sequence, record, last_time, last_hash)
         if fault is not None:
             raise UsageError(fault)
@@ -198,8 +203,8 @@ class RunContents:
         view = self._txn.view(self._run, Tag.STATE)
         if view.wrote(key):
             raise UsageError(f"name: the cell {cell.name!r} is there twice")
-        if not 1 <= cell.version <= INT_MAX:
-            raise UsageError(f"version: must be at least 1 and fit into 64 bits, not {cell.version}")
+        if not 1 <= cell.version <= CELL_VERSION_MAX:
+            raise UsageError(f"version: must be from 1 to {CELL_VERSION_MAX}, not {cell.version}")
         value = None if cell.is_deleted else encode_value(cell.value, "value", self._bytes_max)
         view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), value)))
 
@@ -220,7 +225,7 @@ class RunContents:
             index.put(entry, PRESENT)
 
 
-def _moment(time_us: int, where: str) -> int:
-    if not 0 <= time_us <= INT_MAX:
+def _moment(time_us: int, where: str, earliest: int = 0) -> int:
+    if not earliest <= time_us <= INT_MAX:
         raise UsageError(f"{where}: must be microseconds since the epoch, not {time_us}")
     return time_us

@@ -199,6 +199,14 @@ def test_what_is_no_exported_run(db, content):
         db.import_run(io.BytesIO(content))
 
 
+def test_a_file_that_is_none_of_ours_is_not_read_to_its_end(db):
+    """It may have none: /dev/zero filled the memory of the machine."""
+    file = io.BytesIO(bytes(2**20))
+    with pytest.raises(inmem.FormatVersionError):
+        db.import_run(file)
+    assert file.tell() <= 2**16
+
+
 def forged(data, change):
     """Return an export with changed records and all hashes of lines as they must be."""
     records = [json.loads(line[:-_TAIL] + b"}") for line in data.splitlines(keepends=True)]
@@ -226,6 +234,7 @@ def test_a_forgery_that_changes_nothing_is_accepted(db, other):
     [
         ("event", {"payload": {"n": 1}}, "event 0 does not have the hash of its content"),
         ("event", {"timestamp": 0}, "event 0 does not have the hash of its content"),
+        ("event", {"timestamp": 2**70}, "timestamp: must be microseconds"),
         ("event", {"prev_hash": "11" * 32}, "event 0 does not name the hash of the event before it"),
         ("event", {"sequence": 1}, "sequence: must be 0, not 1"),
         ("event", {"hash": "11"}, "hash: must have 64 hexadecimal digits"),
@@ -245,7 +254,9 @@ def test_a_forgery_that_changes_nothing_is_accepted(db, other):
         ("key", {"key": "x" * 1025}, "1025 bytes of UTF-8"),
         ("key", {"key": "short"}, "key: 'short' is there twice"),
         ("key", {"expires_at": 2**63}, "expires_at: must be microseconds"),
-        ("cell", {"version": 0}, "version: must be at least 1"),
+        ("key", {"expires_at": 0}, "expires_at: must be microseconds"),
+        ("cell", {"version": 0}, "version: must be from 1"),
+        ("cell", {"version": 2**63 - 1}, "version: must be from 1"),
         ("cell", {"is_deleted": 1}, "is_deleted: cannot be a JSON int"),
         ("trace", {"parent_id": "nobody"}, "parent_id: there is no trace 'nobody' before this one"),
         ("trace", {"trace_type": "Guess"}, "trace type: must be one of"),
