@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
@@ -33,26 +34,34 @@ def stat(*, database: str, as_json_output: bool) -> None:
     with open_for_reading(database) as db:
         with db.begin("stat") as txn:
             runs = asdict(txn.runs.get_stats())
+            unregistered = db.unregistered_runs()
             events = traces = 0
-            for run_id in txn.runs.list_runs(include_archived=True):
+            for run_id in (*txn.runs.list_runs(include_archived=True), *unregistered):
                 here = txn.on(run_id)
                 events += here.events.len()
                 traces += here.traces.count()
         stats = db.stats()
-    with os.scandir(database) as entries:
-        sizes = [entry.stat().st_size for entry in entries if entry.is_file()]
+    sizes = _sizes_of_files(database)
     if as_json_output:
-        facts = {"version": stats.version, **runs, "events": events, "traces": traces, "keys": stats.keys}
+        facts = {
+            "version": stats.version,
+            **runs,
+            "unregistered_runs": len(unregistered),
+            "events": events,
+            "traces": traces,
+            "keys": stats.keys,
+        }
         print_json({"path": database, "files": len(sizes), "size_bytes": sum(sizes), **facts})
         return
     total = runs.pop("total_runs")
     by_status = ", ".join(f"{count:,} {name.removesuffix('_runs')}" for name, count in runs.items() if count)
+    beside = f", {len(unregistered):,} unregistered" if unregistered else ""
     shown = Table.grid(padding=(0, 2))
     for name, fact in (
         ("path", printable(database)),
         ("size", f"{size(sum(sizes))} in {counted(len(sizes), 'file')}"),
         ("version", f"{stats.version:,}"),
-        ("runs", f"{total:,}" + (f" ({by_status})" if by_status else "")),
+        ("runs", f"{total:,}" + (f" ({by_status})" if by_status else "") + beside),
         ("events", f"{events:,}"),
         ("traces", f"{traces:,}"),
         ("keys", f"{stats.keys:,} of all kinds, indices included"),
@@ -132,6 +141,17 @@ def checkpoint(*, database: str, as_json_output: bool) -> None:
         print_json({"version": version})
     else:
         click.echo(f"checkpoint of version {version:,} written")
+
+
+def _sizes_of_files(folder: str) -> list[int]:
+    sizes: list[int] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            # A checkpoint of the owner's may remove it between the two looks.
+            with suppress(FileNotFoundError):
+                if entry.is_file():
+                    sizes.append(entry.stat().st_size)
+    return sizes
 
 
 def _verdict(*, is_sound: bool) -> Text:

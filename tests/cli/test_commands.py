@@ -1,5 +1,6 @@
 """The commands that show what a database holds."""
 
+import contextlib
 import json
 import os
 import re
@@ -364,6 +365,32 @@ def test_stat(run, run_json, recorded):
     facts = run_json("stat", recorded)
     assert (facts["events"], facts["total_runs"], facts["failed_runs"]) == (90, 7, 1)
     assert facts["size_bytes"] == sum(path.stat().st_size for path in recorded.iterdir())
+
+
+def test_stat_counts_what_runs_hold_that_were_never_registered(run, run_json, tmp_path):
+    with inmem.open(tmp_path) as db:
+        db.begin_run("known")
+        db.events.append("unknown", "heard")
+        db.traces.record("unknown", inmem.Thought("hm"))
+
+    told = dict(line.split(maxsplit=1) for line in lines(run("stat", tmp_path)))
+    assert (told["runs"], told["events"], told["traces"]) == ("1 (1 active), 1 unregistered", "1", "1")
+    facts = run_json("stat", tmp_path)
+    assert (facts["unregistered_runs"], facts["events"], facts["traces"]) == (1, 1, 1)
+
+
+def test_stat_beside_an_owner_whose_checkpoint_removes_a_file(run_json, tmp_path, monkeypatch):
+    with inmem.open(tmp_path) as db:
+        db.put("run", "k", 1)
+        scandir = os.scandir
+
+        def listed_before_the_checkpoint(path):
+            entries = list(scandir(path))
+            db.checkpoint()
+            return contextlib.nullcontext(entries)
+
+        monkeypatch.setattr(os, "scandir", listed_before_the_checkpoint)
+        assert run_json("stat", tmp_path)["version"] == 1
 
 
 def test_verify_a_sound_database(run, run_json, recorded):
