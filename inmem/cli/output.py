@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -78,12 +77,6 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join([char if _is_visible(char) else char.encode("unicode_escape").decode() for char in text])
-
-
-def moment(microseconds: int) -> str:
-    """Return a stored time for people, in UTC."""
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest // 1000:03}"
 
 
 def size(byte_count: int) -> str:

@@ -10,10 +10,11 @@ from rich.text import Text
 from inmem import RunStatus
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import as_text, moment, one_line, print_json, printable, show
+from inmem.cli.output import as_text, one_line, print_json, printable, show
 from inmem.cli.reading import database_argument, json_option, key_argument, open_for_reading, reading_run, run_argument
 from inmem.cli.tables import Column, table
 from inmem.json_values import result_to_json
+from inmem.times import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

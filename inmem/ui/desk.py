@@ -11,8 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 import inmem
-from inmem import DatabaseClosedError, InmemError, NotFoundError, UsageError
-from inmem.ui import formats
+from inmem import DatabaseClosedError, InmemError, NotFoundError, UsageError, times
 from inmem.ui.values import name, one_line, pretty, preview, visible
 
 if TYPE_CHECKING:
@@ -53,9 +52,9 @@ class Desk:
             "name": name,
             "one_line": one_line,
             "preview": preview,
-            "moment": formats.moment,
-            "iso": formats.iso,
-            "duration": formats.duration,
+            "moment": times.moment,
+            "iso": times.iso,
+            "duration": times.duration,
             "thousands": "{:,}".format,
             "key": _key,
             "hex": _hex,

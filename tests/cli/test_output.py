@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from inmem.cli.output import counted, moment, one_line, printable, size
+from inmem.cli.output import counted, one_line, printable, size
 from inmem.cli.tables import Column, table
 
 values = st.recursive(
@@ -47,7 +47,6 @@ def test_amounts():
         "5.0 GB",
         "10000.0 GB",
     ]
-    assert moment(1_700_000_000_123_456) == "2023-11-14 22:13:20.123"
 
 
 COLUMNS = (Column("NAME", "fold"), Column("ERROR", "cut"), Column("STATUS"), Column("SIZE", justify="right"))
