@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from inmem import StorageError
 from inmem.actors.folder_disk import FolderDisk
 from inmem.engine.codec import decode_value
 from inmem.engine.history import read_history
@@ -59,16 +58,9 @@ def history_of(folder: str, run: str, kind: str, name: str, progress: Progress) 
     Raises:
         StorageError: the log cannot be read.
     """
-    disk = FolderDisk(folder, read_only=True)
-    found = None
-    while found is None:
-        names = disk.names()
-        try:
-            found = read_history(disk, run, KINDS[kind], user_key(name), CHANGES_MAX, progress)
-        except StorageError:
-            # The owner may have switched segments or finished a checkpoint meanwhile; it does so only now and then.
-            if disk.names() == names:
-                raise
+    # As it stands at this moment, whatever a checkpoint of the owner's removes meanwhile.
+    with FolderDisk(folder, read_only=True).view() as view:
+        found = read_history(view, run, KINDS[kind], user_key(name), CHANGES_MAX, progress)
     return History(tuple(_past(kind, change) for change in reversed(found.changes)), found.omitted, found.kept_since)
 
 

@@ -16,6 +16,7 @@ from inmem.primitives.event_chain import EVENT_FIELDS
 from inmem.primitives.record import pack_record, unpack_record
 from inmem.ui.desk import Desk, Look
 from inmem.ui.events_page import PAGE_ROWS as EVENT_ROWS
+from inmem.ui.key_history import history_of
 from inmem.ui.state_page import PAGE_ROWS as STATE_ROWS
 from inmem.ui.traces_page import PAGE_ROWS as TRACE_ROWS
 from tests.ui.conftest import HOSTILE, SCRIPT
@@ -258,3 +259,18 @@ def test_a_page_states_the_version_that_it_shows_whatever_comes_meanwhile(db, si
     with look.snapshot("run"):
         db.put("run", "k", 2)
     assert f'data-version="{version}"' in look.render("base.html").body.decode()
+
+
+def test_a_history_is_read_while_a_checkpoint_takes_its_segments_away(tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        for number in range(3):
+            db.put("run", "k", number)
+
+        def progress(_done, _total):
+            db.put("run", "k", "later")
+            db.checkpoint()
+
+        found = history_of(str(tmp_path / "db"), "run", "key", "k", progress)
+    # What was committed meanwhile may show or not.
+    assert [past.value for past in found.changes if past.value != "later"] == [2, 1, 0]
+    assert not (tmp_path / "db" / "000000000001.wal").exists()
