@@ -258,7 +258,7 @@ class Database:
         return sorted(run for run in holding if snapshot.table(run, Tag.RUN) is None)
 
     def verify(self) -> Verification:
-        """Read every file, check every table and every chain of events. O(everything), while commits go on."""
+        """Read every file and every record, check every table and every chain. O(everything), while commits go on."""
         in_memory = self.path == MEMORY
         return verify_store(self._client, None if in_memory else self.path)
 

@@ -1,4 +1,4 @@
-"""Checking a store from top to bottom: its files, its tables, and every run's chain of events."""
+"""Checking a store from top to bottom: its files, its tables, its records, and every run's chain of events."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from inmem.engine.reader import Reader
 from inmem.engine.verification import verify as verify_files
 from inmem.primitives.events import EventOperations
 from inmem.primitives.indices import wrong_indices
+from inmem.primitives.unreadable import unreadable_records
 
 if TYPE_CHECKING:
     from inmem.actors.client import Client
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from inmem.engine.snapshot import Snapshot, TableId
     from inmem.engine.verification import VerifyReport
     from inmem.primitives.event_chain import ChainVerification
+    from inmem.primitives.unreadable import UnreadableRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Verification:
         events: events in them.
         broken_chains: (run, what is wrong) of those that are not intact.
         wrong_indices: (run, tag) of index tables that do not agree with the records they lead to; "" is all runs.
+        unreadable: records that were written by something else than this store, as they cannot be read.
     """
 
     is_valid: bool
@@ -44,6 +47,7 @@ class Verification:
     events: int
     broken_chains: tuple[tuple[str, ChainVerification], ...]
     wrong_indices: tuple[TableId, ...]
+    unreadable: tuple[UnreadableRecord, ...]
 
 
 def verify_folder(path: str) -> VerifyReport:
@@ -86,7 +90,8 @@ def verify_store(client: Client, path: str | None) -> Verification:
     snapshot.check()
     checked = verify_chains(snapshot)
     wrong = tuple(wrong_indices(snapshot))
+    unreadable = tuple(unreadable_records(snapshot))
     files = None if path is None else verify_folder(path)
     problems = () if files is None else files.problems
-    is_valid = not (problems or checked.broken or wrong)
-    return Verification(is_valid, snapshot.version, files, problems, *checked, wrong)
+    is_valid = not (problems or checked.broken or wrong or unreadable)
+    return Verification(is_valid, snapshot.version, files, problems, *checked, wrong, unreadable)

@@ -18,7 +18,8 @@ from inmem.cli.examples import example
 from inmem.cli.output import counted, print_json, printable, show, size
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, json_option, open_for_reading
-from inmem.json_values import result_to_json
+from inmem.engine.keys import Tag
+from inmem.json_values import result_to_json, to_json
 from inmem.verification import verify_folder
 
 if TYPE_CHECKING:
@@ -124,6 +125,11 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
     for run_id, tag in report.wrong_indices:
         whose = printable(f"{run_id}: " if run_id else "all runs: ")
         shown.add_row("", "", f"{whose}index {tag:#x} does not agree with its records")
+    if report.unreadable:
+        found = f"{counted(len(report.unreadable), 'record')} that cannot be read"
+        shown.add_row(Text("records", "bold"), _verdict(is_sound=False), found)
+    for run_id, tag, key, reason in report.unreadable:
+        shown.add_row("", "", printable(f"{run_id}: {Tag(tag).name.lower()} {key!r}: {reason}"))
     return shown
 
 
@@ -171,4 +177,5 @@ def _verification_as_json(report: Verification | None, files: VerifyReport | Non
         broken = [{"run_id": run_id} | result_to_json(chain) for run_id, chain in report.broken_chains]
         facts |= {"chains": report.chains, "events": report.events, "broken_chains": broken}
         facts["wrong_indices"] = [{"run_id": run_id, "tag": tag} for run_id, tag in report.wrong_indices]
+        facts["unreadable"] = [each._asdict() | {"key": to_json(each.key)} for each in report.unreadable]
     return facts

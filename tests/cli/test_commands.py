@@ -14,10 +14,12 @@ import click
 import pytest
 
 import inmem
+from inmem.actors.folder_disk import FolderDisk
 from inmem.cli.app import app
 from inmem.cli.errors import Application
 from inmem.engine.verification import VerifyReport
 from inmem.recorder import RecordSummary
+from tests.engine.log_builder import LogBuilder, put
 from tests.recorder.transcripts import OWN, user, write_runs
 
 READING = ("runs", "events", "trace", "cells", "get", "stat", "verify")
@@ -365,6 +367,23 @@ def test_stat(run, run_json, recorded):
     facts = run_json("stat", recorded)
     assert (facts["events"], facts["total_runs"], facts["failed_runs"]) == (90, 7, 1)
     assert facts["size_bytes"] == sum(path.stat().st_size for path in recorded.iterdir())
+
+
+def test_verify_names_a_record_that_nobody_can_read(run, run_json, tmp_path):
+    disk = FolderDisk(str(tmp_path))
+    log = LogBuilder(disk)
+    log.commit(put("run", b"k\x1b", b"\xc1"))
+    log.close()
+    disk.close()
+
+    result = run("verify", tmp_path)
+    assert result.exit_code == 1
+    assert "records  damaged  1 record that cannot be read" in result.stdout
+    assert "run: kv b'k\\x1b': FormatError" in result.stdout
+    result = run("verify", tmp_path, "--json")
+    assert json.loads(result.stdout)["unreadable"] == [
+        {"run_id": "run", "tag": 1, "key": {"$bytes": "axs="}, "reason": "FormatError"}
+    ]
 
 
 def test_stat_counts_what_runs_hold_that_were_never_registered(run, run_json, tmp_path):

@@ -14,6 +14,7 @@ from inmem.actors.folder_disk import FolderDisk
 from inmem.engine.keys import Tag, event_key
 from inmem.engine.log_format import FrameKind, encode_frame
 from inmem.engine.log_records import TableWrites
+from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.record import pack_record
 from tests.engine.log_builder import LogBuilder, put
 from tests.engine.memory_disk import MemoryDisk
@@ -153,6 +154,28 @@ def test_a_record_that_nobody_could_have_written_is_refused_by_name(path, name):
                 read(db)
             assert [ref.mailbox.actor for ref in db._client.directory.mailboxes.values()] == actors
             assert db.put("other", "k", 1)
+
+
+def test_verification_names_every_record_that_nobody_could_read(path):
+    kind = pack_record((REAL_TIME, None, "Thought", (), b"\xc1", (b"\xa1x", b"\xc0")))
+    state = pack_record((1, 1, b"\xc1"))
+    event = ("type", b"\xc1", 5, FIRST_PREVIOUS_HASH)
+    chained = pack_record((*event, event_hash("run", 0, *event)))
+    hostile = {
+        (Tag.KV, b"k"): b"\xc1",
+        (Tag.KV, b"\xff"): b"\x01",
+        (Tag.EVENT, event_key(0)): chained,
+        (Tag.STATE, b"c"): state,
+        (Tag.STATE, b"d"): b"\x01",
+        (Tag.TRACE, b"t"): kind,
+        (Tag.RUN, b""): b"\xc1",
+    }
+    written(path, *(TableWrites("run", tag, ((key, record, 0),)) for (tag, key), record in hostile.items()))
+    with inmem.open(path) as db:
+        db.kv.put("run", "good", 1)
+        found = db.verify()
+    assert not found.is_valid
+    assert [(tag, key) for _, tag, key, _ in found.unreadable] == sorted(hostile)
 
 
 def test_a_trace_of_no_known_kind_is_refused_by_name(path):
