@@ -7,7 +7,6 @@ somebody can still see alive.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from inmem.engine.keys import Tag
@@ -15,16 +14,7 @@ from inmem.engine.keys import Tag
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inmem.engine.table import Table
     from inmem.engine.transaction import Transaction
-
-
-def expired_keys(table: Table, before_us: int, limit: int | None = None) -> list[bytes]:
-    """Return at most `limit` keys whose deadline is at or before `before_us`, in key order. O(n) for n keys."""
-    expired = (
-        key for key, (_, value, expires_at) in table.range() if value is not None and 0 < expires_at <= before_us
-    )
-    return list(islice(expired, limit))
 
 
 def reap(txn: Transaction, run: str, keys: Iterable[bytes], before_us: int) -> int:

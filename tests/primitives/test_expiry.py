@@ -4,7 +4,7 @@ from inmem.engine.conflicts import ReadConflict
 from inmem.engine.errors import TransactionClosedError
 from inmem.engine.keys import Key, Tag
 from inmem.engine.transaction import TransactionStatus
-from inmem.primitives.expiry import expired_keys, reap
+from inmem.primitives.expiry import reap
 from tests.primitives.store import Store
 
 
@@ -21,13 +21,6 @@ def store():
 
 def table(store):
     return store.snapshot.table("run", Tag.KV)
-
-
-def test_expired_keys_are_those_at_or_past_their_deadline(store):
-    begun = store.now_us
-    assert expired_keys(table(store), begun + 999_999) == []
-    assert expired_keys(table(store), begun + 2_000_000) == [b"1 s", b"2 s"]
-    assert expired_keys(table(store), begun + 9_000_000, limit=2) == [b"1 s", b"2 s"]
 
 
 def test_reaping_leaves_tombstones_for_expired_keys_and_nothing_else(store):
