@@ -354,6 +354,8 @@ def test_after_shut_down_nothing_is_posted_later():
 
 
 def test_the_thread_that_asks_runs_the_actor(caller_stage):
+    # As opening a store does. With a handler of somebody else's in place, a deputy would run it.
+    interrupts.install()
     ref = caller_stage.start()
     assert ref.ask(lambda _: threading.get_ident()) == threading.get_ident()
     told = []
