@@ -47,11 +47,7 @@ class FolderDisk:
         elif not stat.S_ISDIR(mode):
             raise StorageError(f"{path} is a file; a database is a folder")
         if read_only:
-            # Whoever deletes LOCK has still left a database.
-            names = self.names()
-            contents = FolderContents.of(names)
-            if LOCK_NAME not in names and not contents.segments and not contents.checkpoints:
-                raise DatabaseNotFoundError(path, NO_LOCK)
+            self._require_database()
         else:
             self._lock.own(create=create)
 
@@ -76,8 +72,10 @@ class FolderDisk:
         """Return the files of the log as they are now; they can be read whoever removes them meanwhile.
 
         Raises:
+            DatabaseNotFoundError: the folder is no database, or not any more.
             StorageError: they cannot be opened.
         """
+        self._require_database()
         return self._guard(lambda: FolderView(self._path))
 
     def open(self, name: str) -> PiecewiseFile:
@@ -123,6 +121,13 @@ class FolderDisk:
     def close(self) -> None:
         """Give up the folder."""
         self._lock.release()
+
+    def _require_database(self) -> None:
+        names = self.names()
+        contents = FolderContents.of(names)
+        # Whoever deletes LOCK has still left a database.
+        if LOCK_NAME not in names and not contents.segments and not contents.checkpoints:
+            raise DatabaseNotFoundError(self._path, NO_LOCK)
 
     def _join(self, name: str) -> str:
         if os.sep in name or name in {"", ".", ".."}:

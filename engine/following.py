@@ -107,7 +107,7 @@ def read_on(folder: Folder, bookmark: Bookmark, snapshot: Snapshot) -> Progress 
     """
     first = bookmark.header.number
     numbers = [number for number in FolderContents.of(folder.names()).segments if number >= first]
-    if numbers != list(range(first, first + len(numbers))):
+    if not numbers or numbers != list(range(first, first + len(numbers))):
         return None
     name = segment_name(first)
     file = folder.open(name)

@@ -218,6 +218,17 @@ def test_another_database_in_its_place_is_noticed():
     assert reader.anew == 2
 
 
+def test_another_database_with_fewer_segments_in_its_place_is_noticed():
+    disk, log, reader = followed()
+    backup = {name: bytearray(content) for name, content in disk.files.items()}
+    log.roll()
+    reader.look()
+    disk.files = backup
+    reader.look()
+    reader.check()
+    assert reader.anew == 2
+
+
 def test_what_is_damaged_is_not_read():
     disk, log, reader = followed()
     at = log.file.size + 40

@@ -1,5 +1,6 @@
 """Reading beside the owner: a consistent prefix of its commits, moved forward by `refresh`."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,25 @@ def test_a_refresh_goes_on_from_one_owner_to_the_next(path):
             owner.put("run", "k", 2)
             assert reader.refresh() == owner.version
             assert reader.get("run", "k") == 2
+
+
+def test_a_refresh_where_the_database_was_replaced_or_removed(both, path, tmp_path):
+    owner, reader = both
+    shutil.copytree(path, tmp_path / "backup")
+    owner.close()
+    with inmem.open(path) as owner:
+        owner.put("run", "k", 2)
+    assert reader.refresh() == 2
+    shutil.rmtree(path)
+    with pytest.raises(inmem.StorageError):
+        reader.refresh()
+    path.mkdir()
+    with pytest.raises(inmem.DatabaseNotFoundError):
+        reader.refresh()
+    assert reader.get("run", "k") == 2, "it goes on showing what it did"
+    path.rmdir()
+    shutil.copytree(tmp_path / "backup", path)
+    assert (reader.refresh(), reader.get("run", "k")) == (1, 1)
 
 
 def test_a_connected_handle_refreshes_its_store(path):
