@@ -183,14 +183,14 @@ class BaseTransaction(RunAccess):
             kv = self._kv
             (self.kv if kv is None else kv).put(key, value, ttl)
         else:
-            checked = _writable(key)
+            checked = _of_kv(key, "written")
             self._kv_of(checked).put(checked.user_key.decode(), value, ttl)
 
     def delete(self, key: str | Key) -> bool:
         """Delete a KVStore key; return whether it existed. Deleting what does not exist writes nothing."""
         if type(key) is str:
             return self.kv.delete(key)
-        checked = _writable(key)
+        checked = _of_kv(key, "written")
         return self._kv_of(checked).delete(checked.user_key.decode())
 
     def cas(self, key: str | Key, expected_version: int, value: object, ttl: float | None = None) -> None:
@@ -198,7 +198,7 @@ class BaseTransaction(RunAccess):
         if type(key) is str:
             self.kv.cas(key, expected_version, value, ttl)
         else:
-            checked = _writable(key)
+            checked = _of_kv(key, "written")
             self._kv_of(checked).cas(checked.user_key.decode(), expected_version, value, ttl)
 
     def scan(self, prefix: str | Key = "") -> Iterator[tuple[Any, Any]]:
@@ -208,7 +208,7 @@ class BaseTransaction(RunAccess):
         """
         if type(prefix) is str:
             return self.kv.scan(prefix)
-        checked = _writable(prefix)
+        checked = _of_kv(prefix, "listed")
         run = checked.run_id
         return ((Key.kv(run, key), value) for key, value in self._kv_of(checked).scan(checked.user_key.decode()))
 
@@ -328,8 +328,8 @@ def _as_key(key: object) -> Key:
     return key
 
 
-def _writable(key: object) -> Key:
+def _of_kv(key: object, use: str) -> Key:
     checked = _as_key(key)
     if checked.tag is not Tag.KV:
-        raise InvalidKeyError(f"key: {checked} is written through its own primitive, as in txn.cells or txn.events")
+        raise InvalidKeyError(f"key: {checked} is {use} through its own primitive, as in txn.cells or txn.events")
     return checked

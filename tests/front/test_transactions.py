@@ -385,16 +385,17 @@ def test_keys_reach_every_primitive(any_db):
 
 
 @pytest.mark.parametrize("key", [Key.event("run", 0), Key.state("run", "c"), Key.trace("run", "t"), Key.run("run")])
-def test_only_kv_keys_are_written_directly(db, key):
+def test_only_kv_keys_are_written_and_listed_directly(db, key):
     txn = db.begin("run")
     for write in (
         lambda: txn.put(key, 1),
         lambda: txn.delete(key),
         lambda: txn.cas(key, 0, 1),
-        lambda: txn.scan(key),
     ):
-        with pytest.raises(inmem.InvalidKeyError):
+        with pytest.raises(inmem.InvalidKeyError, match="is written through its own primitive"):
             write()
+    with pytest.raises(inmem.InvalidKeyError, match="is listed through its own primitive"):
+        txn.scan(key)
     txn.abort()
 
 
