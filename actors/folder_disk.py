@@ -11,7 +11,7 @@ from inmem.actors import log_file
 from inmem.actors.folder_lock import LOCK_NAME, NO_LOCK, FolderLock
 from inmem.actors.folder_view import FolderView, PiecewiseFile
 from inmem.actors.log_file import LogFile
-from inmem.actors.system_calls import FILE_MODE, FOLDER_MODE, guarded, mode_of, with_descriptor
+from inmem.actors.system_calls import FILE_MODE, FOLDER_MODE, absolute, guarded, mode_of, with_descriptor
 from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageError
 from inmem.engine.log_folder import SEGMENT_SUFFIX, FolderContents
 
@@ -43,7 +43,7 @@ class FolderDisk:
         if mode is None:
             if not create or read_only:
                 raise DatabaseNotFoundError(path)
-            self._guard(lambda: _make_folders(os.path.abspath(path)))
+            self._guard(lambda: _make_folders(absolute(path)))
         elif not stat.S_ISDIR(mode):
             raise StorageError(f"{path} is a file; a database is a folder")
         if read_only:

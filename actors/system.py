@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import pykka
@@ -17,6 +18,7 @@ from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Close, Open
 from inmem.actors.messages.edge import accept_values_up_to
 from inmem.actors.supervisor import Supervisor
+from inmem.actors.system_calls import absolute
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.engine.errors import ForkedProcessError
 
@@ -37,6 +39,9 @@ def start_store(options: Options) -> MailboxRef:
     Raises:
         StorageError: the database could not be opened; nothing is left running.
     """
+    if not options.in_memory:
+        # The program may change its working directory; the database stays where it is.
+        options = replace(options, path=absolute(options.path))
     dispatcher: Dispatcher = CallerDispatcher() if options.dispatcher == "caller" else ThreadsDispatcher()
     interrupts.install()
 

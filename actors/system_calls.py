@@ -65,6 +65,17 @@ def close_descriptor(descriptor: int) -> None:
         os.close(descriptor)
 
 
+def absolute(path: str) -> str:
+    """Return the path as it stands in the root folder: the program may change its working directory later.
+
+    It is not normalized: what `..` means behind a symbolic link, only the operating system knows.
+
+    Raises:
+        StorageError: the path is relative, and the working directory was removed.
+    """
+    return path if os.path.isabs(path) else os.path.join(guarded(os.getcwd, path), path)
+
+
 def mode_of(path: str) -> int | None:
     """Return what kind of file a path leads to, None if it leads nowhere. A dangling link is what it is, a link."""
     try:

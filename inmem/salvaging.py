@@ -17,7 +17,7 @@ from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.folder_lock import LOCK_NAME
 from inmem.actors.log_disk import write_manifest
 from inmem.actors.log_opening import paused_collection
-from inmem.actors.system_calls import storage_error
+from inmem.actors.system_calls import absolute, storage_error
 from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageError, UnfinishedSalvageError, UsageError
 from inmem.engine.file_header import HEADER_BYTES
@@ -106,7 +106,7 @@ def salvage(
         UsageError: `into` holds something else already.
         StorageError: the new database could not be written.
     """
-    source_path, target_path = os.fspath(path), os.fspath(into)
+    source_path, target_path = absolute(os.fspath(path)), absolute(os.fspath(into))
     if not os.path.isdir(source_path):  # noqa: PTH112  (as the disk does)
         raise DatabaseNotFoundError(source_path)
     if os.path.realpath(source_path) == os.path.realpath(target_path):

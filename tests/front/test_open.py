@@ -1029,3 +1029,39 @@ def test_junk_under_our_names_is_refused_and_left_alone(tmp_path, name):
         with pytest.raises(inmem.FormatVersionError, match=name):
             inmem.open(tmp_path, **options)
     assert (tmp_path / name).read_bytes() == b"junk" * 100
+
+
+def test_a_database_stays_where_it_is_when_the_working_directory_changes(tmp_path, monkeypatch):
+    """A checkpoint went to the folder of the same name there: it replaced what another database held."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        with inmem.open("agent.db") as db:
+            db.put("run", "place", name)
+    monkeypatch.chdir(tmp_path / "here")
+    with inmem.open("agent.db") as db, inmem.open("agent.db", read_only=True) as reader:
+        monkeypatch.chdir(tmp_path / "there")
+        db.put("run", "k", 1)
+        assert db.checkpoint() == reader.refresh() == db.version
+        assert db.verify().files.checkpoints == 1
+        assert db.path == reader.path == str(tmp_path / "here" / "agent.db")
+    for name in ("here", "there"):
+        with inmem.open(tmp_path / name / "agent.db") as db:
+            assert db.get("run", "place") == name
+
+
+def test_a_path_is_not_normalized(tmp_path, monkeypatch):
+    """Behind a symbolic link, `..` is the folder around what the link leads to."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a/b")
+    monkeypatch.chdir(tmp_path)
+    inmem.open("link/../agent.db").close()
+    assert (tmp_path / "a" / "agent.db").is_dir()
+
+
+def test_a_relative_path_where_the_working_directory_was_removed(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(inmem.StorageError, match=r"^agent.db: No such file or directory"):
+        inmem.open("agent.db")
