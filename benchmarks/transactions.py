@@ -10,6 +10,7 @@ import inmem
 from benchmarks.contender import RUN, Doing, Inmem, increments, key_name, one_counter
 from benchmarks.measure import Figure, Result, Settings, Subject, Target, contest, rate, timed
 from benchmarks.peers import BareFile, DiskCache, Lmdb, Sqlite, Zodb
+from inmem.engine.entry import stored_entry
 from inmem.engine.shard import Part, Prepared, Shard
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
@@ -99,21 +100,14 @@ def _begin(settings: Settings) -> Result:
 def _validation(settings: Settings) -> Result:
     """Step 2 of the commit protocol alone: 100 reads and 20 writes judged and reserved, then released."""
     keys = [key_name(number).encode() for number in range(10_000)]
-    table = Table.build(dict.fromkeys(keys, (1, b"\x00", 0)))
+    table = Table.build(dict.fromkeys(keys, stored_entry(1, b"\x00", 0)))
     root = Snapshot.empty(1).roots[0].set((RUN, 1), table)
     shard = Shard(root)
     chosen = random.Random(0).sample(keys, 100)
     written = tuple(chosen[:20])
-    part = Part(
-        1,
-        1,
-        (
-            Slice(
-                RUN, 1, tuple((key, 1) for key in chosen), written, (), (), tuple((key, b"\x01", 0) for key in written)
-            ),
-        ),
-        (),
-    )
+    reads = tuple((key, table.entries[key]) for key in chosen)
+    writes = tuple((key, b"\x01", 0) for key in written)
+    part = Part(1, 1, (Slice(RUN, 1, reads, written, (), (), writes),), ())
 
     def validate() -> None:
         assert isinstance(shard.prepare(part), Prepared)

@@ -31,6 +31,7 @@ from zlib import crc32
 
 import msgpack  # type: ignore[import-untyped]
 
+from inmem.engine.entry import stored_entry
 from inmem.engine.errors import CorruptionError, InvariantError
 from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header
 from inmem.engine.limits import FRAME_BYTES_MAX
@@ -39,9 +40,9 @@ from inmem.engine.log_records import check_table_id, unpack_untrusted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from inmem.engine.entry import StoredEntry
     from inmem.engine.ports import ReadFile
     from inmem.engine.snapshot import Snapshot
-    from inmem.engine.table import Entry
 
 CHECKPOINT_MAGIC: Final = b"INMEMCKP"
 CHECKPOINT_FORMAT: Final = 1
@@ -176,7 +177,7 @@ class CheckpointReader:
         self.outcomes: Final[dict[tuple[int, int], int]] = {}
         self.entry_count = 0
 
-    def __iter__(self) -> Iterator[tuple[str, int, list[tuple[bytes, Entry]]]]:
+    def __iter__(self) -> Iterator[tuple[str, int, list[tuple[bytes, StoredEntry]]]]:
         """Yield (run, tag, entries in key order); a table may come in several consecutive parts.
 
         Raises:
@@ -220,7 +221,7 @@ class CheckpointReader:
 
     def readable_parts(
         self, lose: Callable[[int, int, str], None]
-    ) -> Iterator[tuple[str, int, list[tuple[bytes, Entry]]]]:
+    ) -> Iterator[tuple[str, int, list[tuple[bytes, StoredEntry]]]]:
         """Yield what can be read of a damaged checkpoint, for salvage; call `lose(offset, size, reason)` for the rest.
 
         Every part has a checksum of its own, but nothing proves that there are no more of them.
@@ -279,12 +280,12 @@ class CheckpointReader:
             self.outcomes[salt, transaction_id] = version
 
 
-def _decode_entries(payload: bytes, newest: int) -> tuple[str, int, list[tuple[bytes, Entry]]]:
+def _decode_entries(payload: bytes, newest: int) -> tuple[str, int, list[tuple[bytes, StoredEntry]]]:
     run, tag, packed = unpack_untrusted(payload)
     check_table_id(run, tag)
     if type(packed) is not tuple or not packed:
         raise ValueError("the entries are not an array with something in it")
-    entries: list[tuple[bytes, Entry]] = []
+    entries: list[tuple[bytes, StoredEntry]] = []
     last_key: bytes | None = None
     for item in packed:
         if type(item) is not tuple:
@@ -302,5 +303,5 @@ def _decode_entries(payload: bytes, newest: int) -> tuple[str, int, list[tuple[b
         if last_key is not None and key <= last_key:
             raise ValueError("the keys are not in order")
         last_key = key
-        entries.append((key, (version, value, expires_at_us)))
+        entries.append((key, stored_entry(version, value, expires_at_us)))
     return run, tag, entries

@@ -62,7 +62,11 @@ class KeyIndex:
     @classmethod
     def from_sorted(cls, keys: list[bytes]) -> Self:
         """Return an index of `keys`, which must be strictly ascending. O(n)."""
-        return cls.empty().insert_many(keys)
+        # Cut directly from the list: a tuple of all keys in between would leave a hole of its size among the leaves.
+        nodes: list[_Node] = [tuple(keys[low : low + cls.chunk_max]) for low in range(0, len(keys), cls.chunk_max)]
+        while len(nodes) > 1:
+            nodes = _branches(nodes, cls.chunk_max, right_edge=True)
+        return cls(nodes[0] if nodes else (), len(keys))
 
     def __len__(self) -> int:
         return self._size

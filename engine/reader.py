@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
+from inmem.engine.entry import VALUE, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.table import Table
 from inmem.engine.table_view import TableView
@@ -16,9 +17,9 @@ from inmem.engine.transaction import Transaction
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from inmem.engine.entry import Entry
     from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
-    from inmem.engine.table import Entry
     from inmem.engine.table_view import Buffered
 
 
@@ -34,10 +35,12 @@ class ReadView(TableView):
 
     def get(self, key: bytes) -> bytes | None:
         """Return the live value of `key`, or None. O(1)."""
-        entry = self._shown.get(key)
-        if entry is None:
+        stored = self._shown.entries.get(key)
+        if stored is None:
             return None
-        _, value, expires_at = entry
+        if isinstance(stored, bytes):
+            return stored[VALUE]
+        _, value, expires_at = stored
         return None if expires_at and expires_at <= self._reader.now_us else value
 
     def get_entry(self, key: bytes) -> Entry | None:
@@ -49,15 +52,18 @@ class ReadView(TableView):
 
     def version(self, key: bytes) -> int:
         """Return the version of `key`, a tombstone's included; 0 if it has never existed. O(1)."""
-        entry = self._shown.get(key)
-        return 0 if entry is None else entry[0]
+        return version_of(self._shown.entries.get(key))
 
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield the live (key, value) pairs of [start, end) in key order. O(1) per key."""
         now_us = self._reader.now_us
-        for key, (_, value, expires_at) in self._shown.range(start, end, reverse=reverse):
+        for key, stored in self._shown.stored_range(start, end, reverse=reverse):
+            if isinstance(stored, bytes):
+                yield key, stored[VALUE]
+                continue
+            _, value, expires_at = stored
             if value is not None and not (expires_at and expires_at <= now_us):
                 yield key, value
 
@@ -120,10 +126,14 @@ class LatestView(TableView):
     def get(self, key: bytes) -> bytes | None:
         """Return the live value of `key`, or None. O(1)."""
         table = self._latest().table(self.run, self.tag)
-        entry = None if table is None else table.get(key)
-        if entry is None:
+        if table is None:
             return None
-        _, value, expires_at = entry
+        stored = table.entries.get(key)
+        if stored is None:
+            return None
+        if isinstance(stored, bytes):
+            return stored[VALUE]
+        _, value, expires_at = stored
         return None if expires_at and expires_at <= self._now() else value
 
 

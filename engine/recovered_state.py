@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from immutables import Map
 
+from inmem.engine.entry import stored_entry, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
 from inmem.engine.log_records import CommitRecord, TableWrites
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from inmem.engine.checkpoint_format import CheckpointReader
+    from inmem.engine.entry import StoredEntry
     from inmem.engine.recovery_progress import Meter
     from inmem.engine.snapshot import Root, TableId
-    from inmem.engine.table import Entry
 
 OUTCOMES_MAX: Final = 10_000
 """Commits whose outcome can be asked for after reopening: far more than can have been in flight at once."""
@@ -74,7 +75,7 @@ class Recovery:
         self.commits = 0
         self._transaction_id_max = 0
         self._time_floor_us = 0
-        self._tables: dict[str, dict[int, dict[bytes, Entry]]] = {}
+        self._tables: dict[str, dict[int, dict[bytes, StoredEntry]]] = {}
         self._outcomes: deque[tuple[int, int, int]] = deque(maxlen=OUTCOMES_MAX)
         self._outcomes_since = 0
         self._last_drop_version = 0
@@ -125,7 +126,7 @@ class Recovery:
                 if table is None:
                     table = tables_of_run[tag] = {}
                 for key, value, expires_at_us in writes:
-                    table[key] = (version, value, expires_at_us)
+                    table[key] = stored_entry(version, value, expires_at_us)
             else:
                 tables.pop(operation.run, None)
                 self._last_drop_version = version
@@ -144,25 +145,25 @@ class Recovery:
         for operation in record.operations:
             if type(operation) is TableWrites:
                 run, tag, writes = operation
-                self.merge(run, tag, [(key, (version, value, expires_at)) for key, value, expires_at in writes])
+                self.merge(run, tag, [(key, stored_entry(version, value, expiry)) for key, value, expiry in writes])
             else:
                 for entries in tables.get(operation.run, {}).values():
-                    for key in [key for key, entry in entries.items() if entry[0] < version]:
+                    for key in [key for key, stored in entries.items() if version_of(stored) < version]:
                         del entries[key]
         self.version = max(self.version, version)
         self.commits += 1
         self.note_ids(record)
         self._remember(version, salt, record.transaction_id)
 
-    def merge(self, run: str, tag: int, entries: Iterable[tuple[bytes, Entry]]) -> None:
+    def merge(self, run: str, tag: int, entries: Iterable[tuple[bytes, StoredEntry]]) -> None:
         """Take over entries of which newer ones may be known. For salvage alone."""
         table = self._tables.setdefault(run, {}).setdefault(tag, {})
-        for key, entry in entries:
-            known = table.get(key)
+        for key, stored in entries:
+            version = version_of(stored)
             # A commit may write a key twice; its later operation wins.
-            if known is None or known[0] <= entry[0]:
-                table[key] = entry
-            self.version = max(self.version, entry[0])
+            if version_of(table.get(key)) <= version:
+                table[key] = stored
+            self.version = max(self.version, version)
 
     def note_ids(self, record: CommitRecord) -> None:
         """See to it that ids and times go on behind those of a commit, whether it is folded in or not."""

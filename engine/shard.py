@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.entry import version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag
 from inmem.engine.table import Table
@@ -176,25 +177,26 @@ class Shard:
                     continue
             table = root.get((run, tag), Table.EMPTY)
             entries = table.entries
-            for key, read_version in reads:
-                entry = entries.get(key)
-                current = 0 if entry is None else entry[0]
-                if current != read_version:
-                    yield ReadConflict(Key(run, Tag(tag), key), read_version, current)
-            for key in judged:
-                entry = entries.get(key)
-                if entry is not None and entry[0] > start_version:
-                    yield WriteConflict(Key(run, Tag(tag), key), start_version, entry[0])
+            for key, seen in reads:
+                stored = entries.get(key)
+                # An entry is the same object while nobody writes the key. After a restart of the core it is another,
+                # of the same version.
+                if stored is not seen and version_of(stored) != version_of(seen):
+                    yield ReadConflict(Key(run, Tag(tag), key), version_of(seen), version_of(stored))
+            if table.last_version > start_version:
+                for key in judged:
+                    current = version_of(entries.get(key))
+                    if current > start_version:
+                        yield WriteConflict(Key(run, Tag(tag), key), start_version, current)
             for key, expected_version, after_drop in expected:
-                entry = None if after_drop else entries.get(key)
-                current = 0 if entry is None else entry[0]
+                current = 0 if after_drop else version_of(entries.get(key))
                 if current != expected_version:
                     yield CasConflict(Key(run, Tag(tag), key), expected_version, current)
             for start, end in scans:
                 changed = table.changed_since(start, end, start_version)
                 if changed is not None:
                     prefix, found = Key(run, Tag(tag), start), Key(run, Tag(tag), changed)
-                    yield ScanConflict(prefix, end, start_version, found, entries[changed][0])
+                    yield ScanConflict(prefix, end, start_version, found, version_of(entries[changed]))
         for run in part.dropped_runs:
             changed_at = max((table.last_version for table in self._tables(run)), default=0)
             changed_at = max(changed_at, self._dropped_version(run))
@@ -232,8 +234,8 @@ class Shard:
 def _conflicts_with_drop(part_slice: Slice, start_version: int, dropped_at: int) -> Iterator[Conflict]:
     """Everything done in a run that was deleted after the snapshot conflicts, reads of absent keys included."""
     run, tag = part_slice.run, Tag(part_slice.tag)
-    for key, read_version in part_slice.reads:
-        yield ReadConflict(Key(run, tag, key), read_version, dropped_at)
+    for key, seen in part_slice.reads:
+        yield ReadConflict(Key(run, tag, key), version_of(seen), dropped_at)
     for key in part_slice.judged:
         yield WriteConflict(Key(run, tag, key), start_version, dropped_at)
     for key, expected_version, _ in part_slice.expected:

@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from immutables import Map
 
+from inmem.engine.entry import Entry, StoredEntry, entry_of, is_live, stored_entry, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.key_index import KeyIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-Entry: TypeAlias = tuple[int, bytes | None, int]
-"""(version, encoded value or None for a tombstone, expiry in microseconds or 0 for never).
-
-Exact tuples, which the garbage collector untracks: with millions of entries that keeps its pauses
-short.
-"""
+    from collections.abc import Iterator, Mapping, Sequence
 
 Write: TypeAlias = tuple[bytes, bytes | None, int]
 """(key, encoded value or None to leave a tombstone, expiry in microseconds or 0 for never)."""
@@ -32,7 +26,7 @@ class Table:
     """An immutable ordered map from key to Entry, tombstones included; the caller judges expiry.
 
     Attributes:
-        entries: every key ever written and its entry.
+        entries: every key ever written and its entry, as `engine/entry.py` keeps it.
         keys: the same keys in order.
         live_count: how many entries are not tombstones, expired ones included.
         last_version: version of the newest entry, 0 if there is none.
@@ -42,26 +36,27 @@ class Table:
 
     EMPTY: ClassVar[Table]
 
-    def __init__(self, entries: Map[bytes, Entry], keys: KeyIndex, live_count: int, last_version: int) -> None:
+    def __init__(self, entries: Map[bytes, StoredEntry], keys: KeyIndex, live_count: int, last_version: int) -> None:
         self.entries: Final = entries
         self.keys: Final = keys
         self.live_count: Final = live_count
         self.last_version: Final = last_version
 
     @classmethod
-    def build(cls, entries: dict[bytes, Entry]) -> Table:
-        """Return the table that holds exactly `entries`. O(n log n), O(n) if in key order."""
+    def build(cls, entries: Mapping[bytes, StoredEntry]) -> Table:
+        """Return the table that holds exactly `entries`, packed or not. O(n log n), O(n) if in key order."""
         values = entries.values()
         return cls(
             Map(entries),
             KeyIndex.from_sorted(sorted(entries)),
-            sum(entry[1] is not None for entry in values),
-            max((entry[0] for entry in values), default=0),
+            sum(map(is_live, values)),
+            max(map(version_of, values), default=0),
         )
 
     def get(self, key: bytes) -> Entry | None:
         """Return the key's entry, maybe a tombstone, or None if it was never written. O(1)."""
-        return self.entries.get(key)
+        stored = self.entries.get(key)
+        return None if stored is None else entry_of(stored)
 
     def apply(self, writes: Sequence[Write], version: int) -> Table:
         """Return the table after a commit of `version` that made `writes`; per key the last wins.
@@ -81,22 +76,22 @@ class Table:
             key, value, expires_at_us = writes[0]
             previous = entries.get(key)
             keys = self.keys.insert(key) if previous is None else self.keys
-            if previous is not None and previous[1] is not None:
+            if previous is not None and (isinstance(previous, bytes) or previous[1] is not None):
                 live_count -= 1
             if value is not None:
                 live_count += 1
-            return Table(entries.set(key, (version, value, expires_at_us)), keys, live_count, version)
+            return Table(entries.set(key, stored_entry(version, value, expires_at_us)), keys, live_count, version)
         created: list[bytes] = []
         mutation = entries.mutate()
         for key, value, expires_at_us in writes:
             previous = mutation.get(key)
             if previous is None:
                 created.append(key)
-            elif previous[1] is not None:
+            elif isinstance(previous, bytes) or previous[1] is not None:
                 live_count -= 1
             if value is not None:
                 live_count += 1
-            mutation[key] = (version, value, expires_at_us)
+            mutation[key] = stored_entry(version, value, expires_at_us)
         created.sort()
         return Table(mutation.finish(), self.keys.insert_many(created), live_count, version)
 
@@ -112,15 +107,21 @@ class Table:
 
         Complexity: O(log n) to begin, O(1) per key.
         """
-        entry_of = self.entries.__getitem__
+        return ((key, entry_of(stored)) for key, stored in self.stored_range(start, end, reverse=reverse))
+
+    def stored_range(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, StoredEntry]]:
+        """Iterate as `range` does over the entries as they are kept, for whom unpacking each would be too dear."""
+        stored_of = self.entries.__getitem__
         return chain.from_iterable(
-            zip(chunk, map(entry_of, chunk), strict=True) for chunk in self.keys.chunks(start, end, reverse=reverse)
+            zip(chunk, map(stored_of, chunk), strict=True) for chunk in self.keys.chunks(start, end, reverse=reverse)
         )
 
     def last(self) -> tuple[bytes, Entry] | None:
         """Return the greatest key and its entry, maybe a tombstone, or None if nothing was ever written. O(log n)."""
         key = self.keys.last()
-        return None if key is None else (key, self.entries[key])
+        return None if key is None else (key, entry_of(self.entries[key]))
 
     def changed_since(self, start: bytes, end: bytes | None, version: int) -> bytes | None:
         """Return the first key of [start, end) whose entry is newer than `version`, or None.
@@ -128,8 +129,8 @@ class Table:
         Complexity: O(1) if the whole table is no newer, else O(log n + keys in the range).
         """
         if self.last_version > version:
-            for key, entry in self.range(start, end):
-                if entry[0] > version:
+            for key, stored in self.stored_range(start, end):
+                if version_of(stored) > version:
                     return key
         return None
 
@@ -140,11 +141,12 @@ class Table:
             raise InvariantError(f"{len(self.keys)} keys for {len(self.entries)} entries")
         live_count = last_version = 0
         for key in self.keys.range():
-            entry = self.entries.get(key)
-            if entry is None:
+            stored = self.entries.get(key)
+            if stored is None:
                 raise InvariantError(f"key {key!r} has no entry")
-            if type(entry) is not tuple:
-                raise InvariantError(f"the entry of {key!r} is no exact tuple")
+            if type(stored) is not bytes and type(stored) is not tuple:
+                raise InvariantError(f"the entry of {key!r} is neither bytes nor a tuple")
+            entry = entry_of(stored)
             version, value, expires_at_us = entry
             if version < 1 or expires_at_us < 0 or not (value is None or type(value) is bytes):
                 raise InvariantError(f"the entry of {key!r} is malformed: {entry!r}")

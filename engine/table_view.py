@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sortedcontainers import SortedList
 
+from inmem.engine.entry import VALUE
 from inmem.engine.errors import TransactionClosedError
+from inmem.engine.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inmem.engine.table import Entry, Table
+    from inmem.engine.entry import Entry, StoredEntry
 
 Write = tuple[bytes, "bytes | None", int]
 """(key, encoded value or None for a delete, expiry in microseconds or 0)."""
@@ -26,8 +28,9 @@ class Slice(NamedTuple):
 
     run: str
     tag: int
-    reads: tuple[tuple[bytes, int], ...]
-    """Keys read from the snapshot with the version seen; 0 for a key that had never existed."""
+    reads: tuple[tuple[bytes, StoredEntry | None], ...]
+    """Keys read from the snapshot with the entry seen, of which only the version counts; None for a key that had never
+    existed."""
     judged: tuple[bytes, ...]
     """Keys under the first-committer-wins rule: put or deleted, as opposed to compare-and-swapped."""
     expected: tuple[tuple[bytes, int, bool], ...]
@@ -79,11 +82,12 @@ class TableView:
     ) -> None:
         self.run = run
         self.tag = tag
-        self._table = table
+        self._table = Table.EMPTY if table is None else table
         self._now_us = now_us
         self._track_scans = track_scans
         self._undo_log = undo_log
-        self._reads: dict[bytes, int] = {}
+        # The entries seen, None for a key that had never existed: their versions hardly ever have to be looked at.
+        self._reads: dict[bytes, StoredEntry | None] = {}
         self._writes: dict[bytes, Buffered] = {}
         self._expected: dict[tuple[bytes, int, bool], None] = {}
         self._scans: dict[tuple[bytes, bytes | None], None] = {}
@@ -102,14 +106,15 @@ class TableView:
             if own is not None:
                 value, expires_at, _ = own
                 return None if expires_at and expires_at <= self._now_us else value
-        table = self._table
-        entry = None if table is None else table.get(key)
-        if entry is None:
+        stored = self._table.entries.get(key)
+        if stored is None:
             if not self._dropped:
-                self._reads[key] = 0
+                self._reads[key] = None
             return None
-        version, value, expires_at = entry
-        self._reads[key] = version
+        self._reads[key] = stored
+        if isinstance(stored, bytes):
+            return stored[VALUE]
+        _, value, expires_at = stored
         return None if expires_at and expires_at <= self._now_us else value
 
     def get_entry(self, key: bytes) -> Entry | None:
@@ -124,7 +129,7 @@ class TableView:
         version, _, expires_at = self._committed(key)
         own = self._writes.get(key)
         if own is not None:
-            self._remember(key, version)
+            self._remember(key)
             expires_at = own[1]
         return (version, value, expires_at)
 
@@ -132,9 +137,8 @@ class TableView:
         """Return the committed version of `key`, a tombstone's included; 0 if it has never existed. O(1)."""
         if self._status is not None:
             raise TransactionClosedError(self._status)
-        version = self._committed(key)[0]
-        self._remember(key, version)
-        return version
+        self._remember(key)
+        return self._committed(key)[0]
 
     def wrote(self, key: bytes) -> bool:
         """Return whether this transaction has buffered a write or deletion of `key`. O(1)."""
@@ -153,11 +157,10 @@ class TableView:
         """Buffer the deletion of a live key; return whether there was one. O(1)."""
         if self.get(key) is None:
             return False
-        version, committed_value, _ = self._committed(key)
-        if committed_value is None:
+        if self._committed(key)[1] is None:
             # Only this transaction's own write made the key live: taking that back leaves nothing to commit,
             # provided that the key still is not live then.
-            self._remember(key, version)
+            self._remember(key)
             self._unbuffer(key)
         else:
             self._buffer(key, (None, 0, True))
@@ -171,10 +174,10 @@ class TableView:
         """
         if self._status is not None:
             raise TransactionClosedError(self._status)
-        version, value, expires_at = self._committed(key)
+        _, value, expires_at = self._committed(key)
         if value is None or not 0 < expires_at <= before_us or key in self._writes:
             return False
-        self._reads[key] = version
+        self._remember(key)
         self._buffer(key, (None, 0, True))
         return True
 
@@ -224,32 +227,31 @@ class TableView:
             raise TransactionClosedError(self._status)
         if self._track_scans and not self._dropped:
             self._scans[b"", None] = None
-        live = 0 if self._table is None else self._table.live_count
+        live = self._table.live_count
         for key, (value, _, _) in self._writes.items():
             live += (value is not None) - (self._committed(key)[1] is not None)
         return live
 
     def _last_committed(self) -> tuple[bytes, bytes] | None:
         """Return the last pair of the table if it is live and nothing here covers it: so it is with a log."""
-        last = None if self._writes or self._table is None else self._table.last()
+        last = None if self._writes else self._table.last()
         if last is None:
             return None
-        key, (version, value, expires_at) = last
+        key, (_, value, expires_at) = last
         if value is None or (expires_at and expires_at <= self._now_us):
             return None
-        self._reads[key] = version
+        self._remember(key)
         return key, value
 
     def _committed(self, key: bytes) -> Entry:
-        entry = None if self._table is None else self._table.get(key)
-        return entry if entry is not None else (0, None, 0)
+        return self._table.get(key) or (0, None, 0)
 
-    def _remember(self, key: bytes, version: int) -> None:
+    def _remember(self, key: bytes) -> None:
         if not self._dropped:
-            self._reads[key] = version
+            self._reads[key] = self._table.entries.get(key)
 
     def _merge(
-        self, table: Table | None, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool
+        self, table: Table, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
         if self._status is not None:
             raise TransactionClosedError(self._status)
@@ -257,22 +259,26 @@ class TableView:
         reads = self._reads
         own_writes = iter(own)
         mine = next(own_writes, None)
-        if table is not None:
-            for key, (version, value, expires_at) in table.range(start, end, reverse=reverse):
-                while mine is not None and (mine[0] > key if reverse else mine[0] < key):
-                    if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
-                        yield mine[0], mine[1]
-                        if self._status is not None:
-                            raise TransactionClosedError(self._status)
-                    mine = next(own_writes, None)
-                if mine is not None and mine[0] == key:
-                    continue
+        for key, stored in table.stored_range(start, end, reverse=reverse):
+            while mine is not None and (mine[0] > key if reverse else mine[0] < key):
+                if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
+                    yield mine[0], mine[1]
+                    if self._status is not None:
+                        raise TransactionClosedError(self._status)
+                mine = next(own_writes, None)
+            if mine is not None and mine[0] == key:
+                continue
+            if isinstance(stored, bytes):
+                reads[key] = stored
+                yield key, stored[VALUE]
+            else:
+                _, value, expires_at = stored
                 if value is None or (expires_at and expires_at <= now_us):
                     continue
-                reads[key] = version
+                reads[key] = stored
                 yield key, value
-                if self._status is not None:
-                    raise TransactionClosedError(self._status)
+            if self._status is not None:
+                raise TransactionClosedError(self._status)
         while mine is not None:
             if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
                 yield mine[0], mine[1]
@@ -334,12 +340,12 @@ class TableView:
 
     def attach(self, table: Table | None) -> None:
         """Show `table` again, after the drop that had hidden it was taken back."""
-        self._table = table
+        self._table = Table.EMPTY if table is None else table
         self._dropped = False
 
     def forget(self) -> None:
         """Become the view of an empty table: the run was dropped. What was read and expected before must still hold."""
-        self._table = None
+        self._table = Table.EMPTY
         self._dropped = True
         self._writes = {}
         self._order = None

@@ -24,8 +24,8 @@ from inmem.primitives.traces import TRACE_FIELDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inmem.engine.entry import Entry
     from inmem.engine.snapshot import TableId
-    from inmem.engine.table import Entry
 
 INDEX_TAGS: Final = frozenset({Tag.EVENT_INDEX, Tag.TRACE_INDEX, Tag.RUN_INDEX, *STATUS_TAGS.values()})
 """Tables that hold nothing but index entries."""

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.limits import INT_MAX
-from inmem.primitives.paging import at_most, scan_names
+from inmem.primitives.paging import at_most, scan_names, scan_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from inmem.engine.transaction import Transaction
+
+_name_of: Final = itemgetter(0)
 
 # Inside the class, the name `list` is the method.
 Names: TypeAlias = list[str]
@@ -149,19 +152,18 @@ class KVOperations:
 
         Complexity: O(log n) plus O(1) per key returned, and per deleted or expired key passed.
         """
-        return at_most((key for key, _ in scan_names(self._view, prefix, after)), limit)
+        return at_most(map(_name_of, scan_names(self._view, prefix, after)), limit)
 
     def list_with_values(self, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Items:
         """Return (key, value) pairs; arguments, order and cost are those of `list`."""
-        pairs = ((key, decode_value(data)) for key, data in scan_names(self._view, prefix, after))
-        return at_most(pairs, limit)
+        return at_most(scan_values(self._view, prefix, after), limit)
 
     def scan(self, prefix: str | None = None) -> Iterator[tuple[str, Any]]:
         """Iterate over (key, value) of the keys that start with `prefix`, sorted by their UTF-8 bytes.
 
         What the transaction writes meanwhile does not change what the iterator yields.
         """
-        return ((key, decode_value(data)) for key, data in scan_names(self._view, prefix))
+        return scan_values(self._view, prefix)
 
 
 def checked_version(expected_version: int) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from inmem.engine.codec import MalformedValueError
+from inmem.engine.codec import MalformedValueError, decode_value
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import prefix_end, user_key
 from inmem.engine.limits import INT_MAX
@@ -29,17 +29,34 @@ def scan_names(view: TableView, prefix: str | None, after: str | None = None) ->
     Raises:
         InvalidKeyError: prefix or cursor could not be the start of a key.
     """
+    return _named(_live(view, prefix, after))
+
+
+def scan_values(view: TableView, prefix: str | None, after: str | None = None) -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) as `scan_names` does: for those who want the value itself, in one step less."""
+    return _decoded(_live(view, prefix, after))
+
+
+def _live(view: TableView, prefix: str | None, after: str | None) -> Iterator[tuple[bytes, bytes]]:
     start = b"" if prefix is None else user_key(prefix, where="prefix")
     end = prefix_end(start)
     if after is not None:
         start = max(start, user_key(after, where="after") + b"\x00")
-    return _named(view.scan(start, end))
+    return view.scan(start, end)
 
 
 def _named(entries: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[str, bytes]]:
     try:
         for key, value in entries:
             yield key.decode(), value
+    except UnicodeDecodeError as error:
+        raise MalformedValueError(f"a key is not UTF-8: {error}") from error
+
+
+def _decoded(entries: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[str, Any]]:
+    try:
+        for key, value in entries:
+            yield key.decode(), decode_value(value)
     except UnicodeDecodeError as error:
         raise MalformedValueError(f"a key is not UTF-8: {error}") from error
 

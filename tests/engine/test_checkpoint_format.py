@@ -6,6 +6,7 @@ from immutables import Map
 
 from inmem.engine import checkpoint_format
 from inmem.engine.checkpoint_format import CheckpointHeader, CheckpointReader, encode_checkpoint
+from inmem.engine.entry import entry_of
 from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
 from inmem.engine.keys import shard_of
 from inmem.engine.snapshot import Snapshot
@@ -44,7 +45,7 @@ def read(data):
     for run, tag, entries in reader:
         table = tables.setdefault((run, tag), {})
         assert not table.keys() & dict(entries).keys()
-        table.update(entries)
+        table.update((key, entry_of(stored)) for key, stored in entries)
     return reader, tables
 
 

@@ -15,6 +15,7 @@ import pytest
 from immutables import Map
 
 from inmem.engine.conflicts import Conflict, WriteConflict
+from inmem.engine.entry import version_of
 from inmem.engine.errors import DiskFullError, InvariantError, TransactionTimeoutError
 from inmem.engine.keys import Key, Tag, prefix_end, shard_of
 from inmem.engine.log_records import DropRun, decode_commit
@@ -286,7 +287,7 @@ def broken_promises(house: House, client: Client, state: State, version: int) ->
     for run, _, reads, judged, expected, scans, _ in request.slices:
         if run in gone and (reads or judged or expected or scans):
             broken.append(f"{run} was dropped since")
-        broken += [f"read {key!r}" for key, seen in reads if state.get((run, key), (0, None))[0] != seen]
+        broken += [f"read {key!r}" for key, seen in reads if state.get((run, key), (0, None))[0] != version_of(seen)]
         broken += [f"wrote {key!r}" for key in judged if state.get((run, key), (0, None))[0] > start]
         broken += [
             f"expected {key!r}"

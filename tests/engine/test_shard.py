@@ -11,11 +11,11 @@ from immutables import Map
 
 from inmem.engine import shard as shard_module
 from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.entry import Entry, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag
 from inmem.engine.shard import Blocked, Part, Prepared, Refused, Shard, Verdict
 from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Entry
 from inmem.engine.table_view import Slice
 from inmem.engine.transaction import CommitRequest, Isolation, Transaction
 from tests.engine.seeded_entropy import SeededEntropy
@@ -69,9 +69,9 @@ class Oracle:
             def current(key: bytes, entries=entries, is_gone=is_gone, dropped_at=dropped_at) -> int:
                 return dropped_at if is_gone else entries.get(key, (0, None, 0))[0]
 
-            for key, version in reads:
-                if is_gone or current(key) != version:
-                    yield ReadConflict(Key(run, tag, key), version, current(key))
+            for key, seen in reads:
+                if is_gone or current(key) != version_of(seen):
+                    yield ReadConflict(Key(run, tag, key), version_of(seen), current(key))
             for key in judged:
                 if is_gone or current(key) > start:
                     yield WriteConflict(Key(run, tag, key), start, current(key))

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from immutables import Map
 
+from inmem.engine.entry import Entry
 from inmem.engine.errors import InvariantError
 from inmem.engine.key_index import KeyIndex
-from inmem.engine.table import Entry, Table, Write
+from inmem.engine.table import Table, Write
 
 
 class TinyIndex(KeyIndex):
@@ -161,7 +162,7 @@ ONE = KeyIndex.from_sorted([b"a"])
         (Table(Map({b"a": (0, b"x", 0)}), ONE, 1, 0), "malformed"),
         (Table(Map({b"a": (1, b"x", -1)}), ONE, 1, 1), "malformed"),
         (Table(Map({b"a": (1, "x", 0)}), ONE, 1, 1), "malformed"),  # type: ignore[arg-type]
-        (Table(Map({b"a": [1, b"x", 0]}), ONE, 1, 1), "no exact tuple"),  # type: ignore[arg-type]
+        (Table(Map({b"a": [1, b"x", 0]}), ONE, 1, 1), "neither bytes nor a tuple"),  # type: ignore[arg-type]
         (Table(Map({b"a": (1, b"x", 0)}), ONE, 0, 1), "live keys counted"),
         (Table(Map({b"a": (1, None, 0)}), ONE, 1, 1), "live keys counted"),
         (Table(Map({b"a": (1, b"x", 0)}), ONE, 1, 2), "newest entry 1, recorded 2"),

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from immutables import Map
 
+from inmem.engine.entry import Entry, stored_entry, version_of
 from inmem.engine.errors import TransactionClosedError
 from inmem.engine.keys import Tag
 from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Entry, Table
+from inmem.engine.table import Table
 from inmem.engine.table_view import Slice, TableView
 from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
 from tests.engine.seeded_entropy import SeededEntropy
@@ -35,6 +36,10 @@ Pair = tuple[bytes, bytes]
 
 def is_live(value: bytes | None, expires_at: int) -> bool:
     return value is not None and not 0 < expires_at <= NOW_US
+
+
+def table_of(entries: dict[bytes, Entry]) -> Table:
+    return Table.build({key: stored_entry(*entry) for key, entry in entries.items()})
 
 
 @dataclass
@@ -80,7 +85,7 @@ class TransactionMachine(RuleBasedStateMachine):
     @initialize(entries=st.tuples(ENTRIES, ENTRIES, ENTRIES), isolation=st.sampled_from(Isolation))
     def begin(self, entries: tuple[dict[bytes, Entry], ...], isolation: Isolation) -> None:
         self.models = {table_id: Model(base) for table_id, base in zip(TABLES, entries, strict=True)}
-        root = Map({table_id: Table.build(model.base) for table_id, model in self.models.items() if model.base})
+        root = Map({table_id: table_of(model.base) for table_id, model in self.models.items() if model.base})
         self.txn = Transaction(3, Snapshot(START_VERSION, (root,)), NOW_US, SeededEntropy(), isolation)
         self.tracks_scans = isolation is Isolation.SERIALIZABLE
 
@@ -229,7 +234,7 @@ class TransactionMachine(RuleBasedStateMachine):
         assert len(slices) == len(request.slices)
         for table_id, model in self.models.items():
             found = slices.get(table_id, Slice(*table_id, (), (), (), (), ()))
-            assert dict(found.reads) == model.reads
+            assert {key: version_of(seen) for key, seen in found.reads} == model.reads
             assert len(found.reads) == len(model.reads)
             assert found.scans == tuple(model.scans)
             assert set(found.expected) == model.expected
@@ -245,7 +250,7 @@ TestTransactionMachine.settings = settings(max_examples=150, stateful_step_count
 
 
 def begin(base: dict[bytes, Entry] | None = None, isolation: Isolation = Isolation.SNAPSHOT) -> Transaction:
-    root = Map({("r", Tag.KV): Table.build(base)}) if base else Map()
+    root = Map({("r", Tag.KV): table_of(base)}) if base else Map()
     return Transaction(1, Snapshot(START_VERSION, (root,)), NOW_US, SeededEntropy(), isolation)
 
 

@@ -79,7 +79,8 @@ def test_seal_gives_an_immutable_account_of_everything() -> None:
     list(view.scan(b"a", b"b"))
     txn.view("other", Tag.EVENT)
     txn.drop_run("gone")
-    reads, writes = ((b"k", 2), (b"none", 0), (b"l", 3)), ((b"p", b"1", 9), (b"l", None, 0), (b"c", b"2", 0))
+    reads = ((b"k", (2, b"x", 0)), (b"none", None), (b"l", (3, b"y", 0)))
+    writes = ((b"p", b"1", 9), (b"l", None, 0), (b"c", b"2", 0))
     assert txn.seal() == CommitRequest(
         7,
         5,
