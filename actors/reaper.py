@@ -16,6 +16,7 @@ from inmem.actors.actor import StoreActor
 from inmem.actors.mailbox import AsMessage
 from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
+from inmem.engine.entry import deadline_of
 from inmem.engine.errors import DatabaseClosedError, InmemError, InvariantError
 from inmem.engine.keys import Tag
 from inmem.engine.transaction import Transaction
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 KEYS_PER_COMMIT_MAX = 1_000
 """Small enough that a reaping commit delays nobody."""
 
-KEYS_PER_LOOK_MAX = 10_000
-"""Recovered keys looked through for deadlines in one go: a few milliseconds."""
+KEYS_PER_LOOK_MAX = 1_000
+"""Recovered keys looked through for deadlines in one go: half a millisecond. A commit may have to wait for one of
+them at each of its messages."""
 
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 60.0
@@ -149,8 +151,8 @@ def _expiring_entries(snapshot: Snapshot) -> Iterator[tuple[int, str, bytes]]:
     """Yield (deadline, run, key) of every KVStore entry; the deadline is 0 for those that have none."""
     for run, tag, table in snapshot.tables():
         if tag == Tag.KV:
-            for key, (_, value, expires_at) in table.range():
-                yield (0 if value is None else expires_at, run, key)
+            for key, stored in table.stored_range():
+                yield (deadline_of(stored), run, key)
 
 
 def _by_run(entries: list[tuple[int, str, bytes]]) -> dict[str, list[bytes]]:

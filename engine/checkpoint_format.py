@@ -31,7 +31,7 @@ from zlib import crc32
 
 import msgpack  # type: ignore[import-untyped]
 
-from inmem.engine.entry import stored_entry
+from inmem.engine.entry import VALUE, packed_version, stored_entry
 from inmem.engine.errors import CorruptionError, InvariantError
 from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header
 from inmem.engine.limits import FRAME_BYTES_MAX
@@ -141,9 +141,14 @@ def _payloads(snapshot: Snapshot, outcomes: Outcomes) -> Iterator[tuple[int, int
     for run, tag, table in snapshot.tables():
         size = 0
         entries: list[tuple[bytes, bytes | None, int, int]] = []
-        for key, (version, value, expires_at_us) in table.range():
-            entries.append((key, value, version, expires_at_us))
-            size += len(key) + 24 + (0 if value is None else len(value))
+        for key, stored in table.stored_range():
+            if isinstance(stored, bytes):
+                entries.append((key, stored[VALUE], packed_version(stored)[0], 0))
+                size += len(key) + 16 + len(stored)
+            else:
+                version, value, expires_at_us = stored
+                entries.append((key, value, version, expires_at_us))
+                size += len(key) + 24 + (0 if value is None else len(value))
             if size >= BLOCK_BYTES:
                 yield _ENTRIES, len(entries), _packb((run, tag, entries))
                 size = 0

@@ -31,21 +31,21 @@ PACKED_VALUE_BYTES_MAX: Final = 1024
 than a tenth to what the value takes."""
 
 _VERSION: Final = Struct(">Q")
-_packed_version: Final = cast("Callable[[int], bytes]", _VERSION.pack)
-_version_of_packed: Final = cast("Callable[[bytes], tuple[int]]", _VERSION.unpack_from)
+_pack_version: Final = cast("Callable[[int], bytes]", _VERSION.pack)
+packed_version: Final = cast("Callable[[bytes], tuple[int]]", _VERSION.unpack_from)
 
 
 def stored_entry(version: int, value: bytes | None, expires_at_us: int) -> StoredEntry:
     """Return the entry as a table keeps it. O(len(value)) if it is packed, else O(1)."""
     if value is None or expires_at_us or len(value) > PACKED_VALUE_BYTES_MAX:
         return version, value, expires_at_us
-    return _packed_version(version) + value
+    return _pack_version(version) + value
 
 
 def entry_of(stored: StoredEntry) -> Entry:
     """Return the entry that `stored_entry` was given."""
     if isinstance(stored, bytes):
-        return _version_of_packed(stored)[0], stored[VALUE], 0
+        return packed_version(stored)[0], stored[VALUE], 0
     return stored
 
 
@@ -53,7 +53,12 @@ def version_of(stored: StoredEntry | None) -> int:
     """Return the version of an entry; 0 for None, a key that has never existed."""
     if stored is None:
         return 0
-    return _version_of_packed(stored)[0] if isinstance(stored, bytes) else stored[0]
+    return packed_version(stored)[0] if isinstance(stored, bytes) else stored[0]
+
+
+def deadline_of(stored: StoredEntry) -> int:
+    """Return when the entry expires, in microseconds; 0 for never."""
+    return 0 if isinstance(stored, bytes) else stored[2]
 
 
 def is_live(stored: StoredEntry) -> bool:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inmem.engine.entry import PACKED_VALUE_BYTES_MAX, VALUE, Entry, entry_of, is_live, stored_entry, version_of
+from inmem.engine.entry import (
+    PACKED_VALUE_BYTES_MAX,
+    VALUE,
+    Entry,
+    deadline_of,
+    entry_of,
+    is_live,
+    stored_entry,
+    version_of,
+)
 
 LARGEST = 2**64 - 1
 ENTRIES = st.tuples(
@@ -24,10 +33,11 @@ def test_an_entry_comes_back_as_it_was(entry: Entry) -> None:
     stored = stored_entry(*entry)
     assert entry_of(stored) == entry
     assert type(entry_of(stored)) is tuple
-    assert version_of(stored) == entry[0]
+    assert (version_of(stored), deadline_of(stored)) == (entry[0], entry[2])
     assert is_live(stored) == (entry[1] is not None)
     # Both forms are entries, so that what was never packed can be kept too.
-    assert (entry_of(entry), version_of(entry), is_live(entry)) == (entry, entry[0], entry[1] is not None)
+    assert (entry_of(entry), version_of(entry), deadline_of(entry)) == (entry, entry[0], entry[2])
+    assert is_live(entry) == (entry[1] is not None)
 
 
 def test_what_has_never_existed_has_version_0() -> None:
