@@ -35,8 +35,7 @@ KEYS_PER_COMMIT_MAX = 1_000
 """Small enough that a reaping commit delays nobody."""
 
 KEYS_PER_LOOK_MAX = 1_000
-"""Recovered keys looked through for deadlines in one go: half a millisecond. A commit may have to wait for one of
-them at each of its messages."""
+"""Recovered keys looked through for deadlines in one go: half a millisecond, for which everything else waits."""
 
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 60.0
