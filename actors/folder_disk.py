@@ -58,6 +58,7 @@ class FolderDisk:
 
     def names(self) -> list[str]:
         """Return the names in the folder, sorted."""
+        self._lock.require_place()
         return sorted(self._guard(lambda: os.listdir(self._path)))
 
     def read(self, name: str) -> bytes:
@@ -132,6 +133,7 @@ class FolderDisk:
     def _join(self, name: str) -> str:
         if os.sep in name or name in {"", ".", ".."}:
             raise InvariantError(f"{name!r} is not a plain file name")
+        self._lock.require_place()
         return os.path.join(self._path, name)
 
     def _guard(self, operation: Callable[[], T]) -> T:

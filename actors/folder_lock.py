@@ -70,6 +70,18 @@ class FolderLock:
         """
         self._lock_folder(fcntl.LOCK_SH)
 
+    def require_place(self) -> None:
+        """See to it that the path still leads to the folder that is locked.
+
+        Raises:
+            StorageError: it was moved away or replaced; what is there now may belong to somebody else.
+        """
+        if self._folder < 0:
+            return
+        locked = os.fstat(self._folder)
+        if not os.path.samestat(locked, guarded(lambda: os.stat(self._path), self._path)):
+            raise StorageError(f"{self._path}: the folder was moved or replaced while the database was open")
+
     def release(self) -> None:
         """Give up the locks. The LOCK file stays: unlinking it would let two owners lock different files."""
         for descriptor in (self._file, self._folder):

@@ -1065,3 +1065,19 @@ def test_a_relative_path_where_the_working_directory_was_removed(tmp_path, monke
     (tmp_path / "gone").rmdir()
     with pytest.raises(inmem.StorageError, match=r"^agent.db: No such file or directory"):
         inmem.open("agent.db")
+
+
+def test_a_folder_that_is_moved_while_its_database_is_open(tmp_path):
+    """What is made in its place is not touched, and what was acknowledged is in the folder wherever it is now."""
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "place", "moved")
+        (tmp_path / "db").rename(tmp_path / "moved")
+        with inmem.open(tmp_path / "db") as other:
+            other.put("run", "place", "new")
+            with pytest.raises(inmem.StorageError, match="moved or replaced while the database was open"):
+                db.checkpoint()
+            db.put("run", "k", 1)
+    with inmem.open(tmp_path / "db") as other:
+        assert (other.get("run", "place"), other.get("run", "k")) == ("new", None)
+    with inmem.open(tmp_path / "moved") as db:
+        assert (db.get("run", "place"), db.get("run", "k")) == ("moved", 1)
