@@ -56,12 +56,14 @@ class Answer:
         """In the loop: the answer is here."""
         self.is_here = True
         if self.future.done():
-            # Whoever waited has been cancelled. What the answer holds, such as a lease, must not outlive that.
-            return
+            # Whoever waits has been cancelled and has not heard of it yet. It may ask all the same: see `to_the_end`.
+            self.future = self._port.loop.create_future()
         if error is None:
             self.future.set_result(value)
         else:
             self.future.set_exception(error)
+            # Looked at, so that nobody complains if nobody asks.
+            self.future.exception()
 
     def withdraw(self) -> bool:
         """Take the request back, unless it is with the store already; return whether nothing will come of it."""
@@ -79,9 +81,8 @@ class Answer:
                 continue
             except Exception:  # noqa: BLE001  (the task is being cancelled: nobody asks how it would have ended)
                 break
-        future = self.future
         # An answer and a cancellation may come in the same turn of the loop: then it is there all the same.
-        return None if future.cancelled() or future.exception() is not None else future.result()
+        return None if self.future.exception() is not None else self.future.result()
 
 
 class Port:

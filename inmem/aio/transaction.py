@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.client import committed_version
 from inmem.actors.client_transaction import BaseTransaction
-from inmem.engine.errors import CommitOutcomeUnknownError, TransactionClosedError, TransactionTimeoutError
+from inmem.engine.errors import CommitOutcomeUnknownError, TransactionTimeoutError
 from inmem.engine.transaction import TransactionStatus
 
 if TYPE_CHECKING:
@@ -83,16 +83,6 @@ class Transaction(BaseTransaction):
         if cancelled is not None:
             raise cancelled
         return version
-
-    def abort(self) -> None:
-        """Give everything up, without waiting. A no-op on a transaction that was aborted before.
-
-        Raises:
-            TransactionClosedError: it has been committed, or is being committed.
-        """
-        if self._engine.status is TransactionStatus.VALIDATING:
-            raise TransactionClosedError(self._engine.status)
-        super().abort()
 
     def _remaining_s(self) -> float | None:
         if self._deadline_s is None or self._timeout_s is None:

@@ -7,6 +7,7 @@ import pytest
 import inmem
 import inmem.aio
 from inmem import TransactionStatus
+from inmem.actors.messages.transactions import Committed
 from inmem.aio import port
 from tests.aio.rig import WatchedDisk, happens, store_on, until
 
@@ -53,6 +54,45 @@ def test_a_commit_that_has_gone_to_the_log_is_seen_through(disk, how):
                 assert not task.done()
             gate.open()
             with pytest.raises(asyncio.CancelledError if how == "cancel" else TimeoutError):
+                await task
+            [txn] = transactions
+            assert txn.status is TransactionStatus.COMMITTED
+            assert await db.get("run", "seat") == "12A"
+            await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("strikes", [1, 3])
+@pytest.mark.parametrize("first", ["cancellation", "answer"])
+def test_a_cancellation_and_the_answer_come_in_the_same_turn_of_the_loop(tmp_path, monkeypatch, first, strikes):
+    """The task has not heard of the one when the other comes: a commit that stood was taken for one that did not."""
+
+    async def main():
+        async with inmem.aio.open(tmp_path / "db") as db:
+            settle = port.Answer.settle
+
+            def at_once(answer, value, error):
+                if type(value) is not Committed:
+                    settle(answer, value, error)
+                    return
+                if first == "answer":
+                    settle(answer, value, error)
+                for _ in range(strikes):
+                    task.cancel()
+                if first == "cancellation":
+                    settle(answer, value, error)
+
+            monkeypatch.setattr(port.Answer, "settle", at_once)
+
+            async def book():
+                async with db.begin("run") as txn:
+                    transactions.append(txn)
+                    txn.put("seat", "12A")
+
+            transactions = []
+            task = asyncio.ensure_future(book())
+            with pytest.raises(asyncio.CancelledError):
                 await task
             [txn] = transactions
             assert txn.status is TransactionStatus.COMMITTED
