@@ -11,11 +11,12 @@ from immutables import Map
 
 from inmem.engine import shard as shard_module
 from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
-from inmem.engine.entry import Entry, version_of
+from inmem.engine.entry import Entry, stored_entry, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag
 from inmem.engine.shard import Blocked, Part, Prepared, Refused, Shard, Verdict
 from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
 from inmem.engine.table_view import Slice
 from inmem.engine.transaction import CommitRequest, Isolation, Transaction
 from tests.engine.seeded_entropy import SeededEntropy
@@ -237,6 +238,18 @@ def test_a_part_is_prepared_once_and_applied_only_when_prepared() -> None:
     shard.apply(1, 1)
     with pytest.raises(InvariantError):
         shard.apply(1, 2)
+
+
+def test_a_read_counts_by_its_version_whatever_object_the_entry_is() -> None:
+    # After a restart of the core every entry is a new object, and a transaction that began before may still commit.
+    def judged(current: Entry) -> Verdict:
+        shard = Shard(Map({("r", Tag.KV): Table.build({b"k": stored_entry(*current)})}))
+        reads = ((b"k", stored_entry(1, b"x", 0)), (b"none", None))
+        return shard.prepare(Part(2, 1, (Slice("r", Tag.KV, reads, (), (), (), ()),), ()))
+
+    assert judged((1, b"x", 0)) == Prepared()
+    assert judged((2, b"x", 0)) == Refused((ReadConflict(Key.kv("r", "k"), 1, 2),))
+    assert judged((2, None, 0)) == Refused((ReadConflict(Key.kv("r", "k"), 1, 2),))
 
 
 def test_what_was_released_blocks_nobody_and_never_shows() -> None:
