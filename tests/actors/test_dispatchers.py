@@ -363,6 +363,102 @@ def test_the_thread_that_asks_runs_the_actor(caller_stage):
     assert told == [threading.get_ident()]
 
 
+def test_who_pauses_comes_back_when_nobody_runs_the_queue(caller_stage):
+    """A thread that tries again after a conflict waits for its turn, where it would only meet the same thread again."""
+    dispatcher, ref = caller_stage.dispatcher, caller_stage.start()
+    handling = threading.Event()
+    order = []
+
+    def handle(_):
+        handling.set()
+        deadline_s = time.monotonic() + FAILSAFE_S
+        while not dispatcher._relieving.locked():
+            assert time.monotonic() < deadline_s
+        order.append("handled")
+
+    def pause():
+        assert handling.wait(FAILSAFE_S)
+        dispatcher.sleep(0)
+        order.append("back")
+
+    in_threads(lambda: ref.ask(handle), pause)
+    assert order == ["handled", "back"]
+
+
+class NudgedFuture(ReplyFuture):
+    """Notes who wakes the thread that waits for it."""
+
+    __slots__ = ("nudged_by",)
+
+    def __init__(self, waiting):
+        super().__init__(waiting)
+        self.nudged_by = []
+
+    def nudge(self):
+        self.nudged_by.append(threading.get_ident())
+        super().nudge()
+
+
+def wait_in_threads(futures):
+    """Return a thread for each future, waiting for it."""
+    threads = [threading.Thread(target=future.get, daemon=True) for future in futures]
+    for thread, future in zip(threads, futures, strict=True):
+        thread.start()
+        while not (future.waiting and future in future._waiting._waiters):
+            assert thread.is_alive()
+    return threads
+
+
+def test_threads_whose_replies_come_together_wake_each_other(caller_stage):
+    ref = caller_stage.start()
+    futures = [NudgedFuture(caller_stage.dispatcher) for _ in range(8)]
+    threads = wait_in_threads(futures)
+    idents = {thread.ident for thread in threads}
+
+    def answer_all(_):
+        for future in futures:
+            future.set()
+        return [list(future.nudged_by) for future in futures]
+
+    ((nudged_by, asker),) = in_threads(lambda: (ref.ask(answer_all), threading.get_ident()))
+    assert nudged_by == [[]] * 8
+    for thread in threads:
+        thread.join(FAILSAFE_S)
+        assert not thread.is_alive()
+    # One when the message was handled, perhaps one more when there was nothing else to do.
+    assert sum(asker in future.nudged_by for future in futures) in {1, 2}
+    assert all(set(future.nudged_by) <= {*idents, asker} for future in futures)
+
+
+def test_who_does_not_wait_any_more_keeps_nobody_from_being_woken(caller_stage):
+    ref = caller_stage.start()
+    gone = [caller_stage.dispatcher.future() for _ in range(4)]
+    for future in gone:
+        with pytest.raises(pykka.Timeout):
+            future.get(timeout=0.0001)
+    there = [caller_stage.dispatcher.future() for _ in range(2)]
+    threads = wait_in_threads(there)
+
+    def answer_all(_):
+        for future in (gone[0], there[0], *gone[1:], there[1]):
+            future.set()
+
+    ref.ask(answer_all)
+    for thread in threads:
+        thread.join(FAILSAFE_S)
+        assert not thread.is_alive()
+
+
+def test_nobody_is_woken_to_find_the_queue_empty(caller_stage):
+    ref = caller_stage.start()
+    never = NudgedFuture(caller_stage.dispatcher)
+    (thread,) = wait_in_threads([never])
+    assert in_threads(lambda: [ref.ask(number) for number in range(5)]) == [[*range(5)]]
+    assert never.nudged_by == []
+    never.set()
+    thread.join(FAILSAFE_S)
+
+
 class WatchedFuture(ReplyFuture):
     """Tells when a thread is about to block on it."""
 
