@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedKeyList
@@ -13,48 +16,65 @@ if TYPE_CHECKING:
 
 
 class Timers:
-    """Calls functions later, in the order of their deadlines. Deadlines are on the monotonic clock."""
+    """Calls functions later, in the order of their deadlines. Deadlines are on the monotonic clock.
+
+    Whoever sets a timer only leaves it where the thread finds it, and holds no lock while it does. So an exception that
+    somebody raises in the thread of an actor, wherever it strikes, may cost that actor's timer and nothing else.
+    """
 
     def __init__(self) -> None:
-        self._wake = threading.Condition()
-        self._due: SortedKeyList[tuple[float, int, Callable[[], Any]], tuple[float, int]] = SortedKeyList(
-            key=lambda item: item[:2]
-        )
-        self._count = 0
+        self._arrived: deque[tuple[float, int, Callable[[], Any]]] = deque()
+        self._numbers = count()
+        # Locked while there is nothing that the thread has not seen; whoever brings something unlocks it.
+        self._nothing_new = threading.Lock()
+        self._nothing_new.acquire()
+        self._starting = threading.Lock()
+        self._running = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def call_later(self, delay_s: float, function: Callable[[], Any]) -> None:
         """Call `function` in the timer thread once `delay_s` seconds have passed. It must not block."""
-        with self._wake:
-            if self._stopped:
-                return
-            self._count += 1
-            self._due.add((time.monotonic() + delay_s, self._count, function))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._loop, name="inmem-timers", daemon=True)
-                self._thread.start()
-            self._wake.notify()
+        if self._stopped:
+            return
+        self._arrived.append((time.monotonic() + delay_s, next(self._numbers), function))
+        self._wake()
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._loop, name="inmem-timers", daemon=True)
+                    thread.start()
+                    # Not before: cut short here, the next call starts another thread, and of two one goes.
+                    self._thread = thread
 
     def stop(self) -> None:
         """Forget every timer and end the thread."""
-        with self._wake:
-            self._stopped = True
-            self._due.clear()
-            self._wake.notify()
+        self._stopped = True
+        self._arrived.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._nothing_new.locked():
+            # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
+            with contextlib.suppress(RuntimeError):
+                self._nothing_new.release()
 
     def _loop(self) -> None:
-        while True:
-            with self._wake:
-                while not self._stopped:
-                    if not self._due:
-                        self._wake.wait()
-                        continue
-                    remaining_s = self._due[0][0] - time.monotonic()
-                    if remaining_s <= 0:
-                        break
-                    self._wake.wait(remaining_s)
-                if self._stopped:
-                    return
-                _, _, function = self._due.pop(0)
+        if not self._running.acquire(blocking=False):
+            return
+        due: SortedKeyList[tuple[float, int, Callable[[], Any]], tuple[float, int]] = SortedKeyList(
+            key=lambda item: item[:2]
+        )
+        arrived = self._arrived
+        while not self._stopped:
+            while arrived:
+                due.add(arrived.popleft())
+            if not due:
+                self._nothing_new.acquire()
+                continue
+            remaining_s = due[0][0] - time.monotonic()
+            if remaining_s > 0:
+                self._nothing_new.acquire(timeout=min(remaining_s, threading.TIMEOUT_MAX))
+                continue
+            _, _, function = due.pop(0)
             function()
