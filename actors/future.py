@@ -143,6 +143,12 @@ class ReplyFuture(pykka.Future[T]):
                 # Somebody else released it between the check and the call: a thread is awake, which is the aim.
                 return
 
+    def _wake(self) -> None:
+        if self._waking is None:
+            self.nudge()
+        else:
+            self._waking.wake(self)
+
     def set(self, value: T | None = None) -> None:
         """Make `value` the reply.
 
@@ -153,10 +159,8 @@ class ReplyFuture(pykka.Future[T]):
             raise queue.Full
         self._value = value
         self.done = True
-        if self._waking is None:
-            self.nudge()
-        else:
-            self._waking.wake(self)
+        if self._baton is not None:
+            self._wake()
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Make an exception the reply: an `exc_info` triple, or by default the exception being handled.
@@ -171,10 +175,8 @@ class ReplyFuture(pykka.Future[T]):
         self._error = (error_type, error_type() if error is None else error, traceback)
         self._value = None
         self.done = True
-        if self._waking is None:
-            self.nudge()
-        else:
-            self._waking.wake(self)
+        if self._baton is not None:
+            self._wake()
 
     def set_get_hook(self, func: Any) -> None:
         """Have `func`, given the timeout, supply the value when it is first asked for."""
