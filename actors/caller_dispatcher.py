@@ -15,6 +15,9 @@ Two things are worth knowing when reading `_run`. Nobody stays trapped running o
 reply is there, or whose time is up, hands over to one that still waits, or else lets the next thread that posts take
 over. And no message is ever left behind: whoever finds the lock taken has already queued its message, and whoever lets
 the lock go either has a successor or looks at the queue once more.
+
+Threads whose replies come together, as those of a group commit do, are woken one after the other: each, when it stops
+waiting, wakes the next. All at once they would only wait for the interpreter, and for each other.
 """
 
 from __future__ import annotations
@@ -30,7 +33,6 @@ from inmem.actors.future import ReplyFuture
 from inmem.actors.lane import Lane
 from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
-from inmem.actors.wake_line import WakeLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +67,10 @@ class CallerDispatcher:
         # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
         self._waiters: deque[ReplyFuture[Any]] = deque()
-        self._answered = WakeLine()
+        # Replies that are there, and whose waiting threads have not been woken yet; and the one woken last, which will
+        # see to the next as soon as it does not wait any more.
+        self._answered: deque[ReplyFuture[Any]] = deque()
+        self._woken: ReplyFuture[Any] = _NOTHING
         self._lanes: dict[Mailbox, DeliveryLane] = {}
         self._deputy: Lane[None] = Lane("inmem-deputy", self._stand_in, self._stand_in_again)
         self._deputy_ident = 0
@@ -156,13 +161,8 @@ class CallerDispatcher:
                     # It was taken out by whoever wants this thread to run the queue.
                     self._waiters.append(future)
         finally:
-            # One call, so that no second Ctrl-C comes in between; and should somebody raise an exception in this very
-            # thread, it is called again, because others may wait for what it does.
-            try:
-                self._leave(future)
-            except BaseException:
-                self._leave(future)
-                raise
+            # One call, so that no second Ctrl-C comes in between.
+            self._leave(future)
 
     def wake(self, future: ReplyFuture[Any]) -> None:
         """Wake a thread that waits for `future`: at once, or after those whose replies were there before."""
@@ -220,7 +220,6 @@ class CallerDispatcher:
         queue = self._queue
         popleft = queue.popleft
         running = self._running
-        answered = self._answered
         budget = TELLER_MESSAGES_MAX
         while queue:
             if not running.acquire(False):
@@ -232,8 +231,8 @@ class CallerDispatcher:
                 while queue:
                     mailbox, message, reply_to = popleft()
                     mailbox.deliver(message, reply_to)
-                    if answered.futures and not answered.is_moving():
-                        answered.wake_next()
+                    if self._answered and not self._woken.waiting:
+                        self._wake_next()
                     if self._lent and queue:
                         self._pass_on_lent()
                     if until is not None:
@@ -260,8 +259,8 @@ class CallerDispatcher:
                 running.release()
                 # A thread that came to run the queue and nothing else wakes a second one: while one has the
                 # interpreter, the next is on its way.
-                if answered.futures and (until is None or not answered.is_moving()):
-                    answered.wake_next()
+                if self._answered and (until is None or not self._woken.waiting):
+                    self._wake_next()
             if borrowed is not None:
                 lane, delivery = borrowed
                 lane.handle_borrowed(delivery)
@@ -317,7 +316,13 @@ class CallerDispatcher:
         """Wait no more; and in case this thread has just been chosen to wake others, or to run the queue, do."""
         with contextlib.suppress(ValueError):
             self._waiters.remove(future)
-        self._answered.leave(future)
+        # In this order: whoever has just taken it for one that still waits leaves the next to us.
+        future.disarm()
+        if self._woken is future:
+            # And whatever its reply holds on to is let go.
+            self._woken = _NOTHING
+        if self._answered:
+            self._wake_next()
         if self._queue:
             self._run(_NOTHING)
 
@@ -332,3 +337,15 @@ class CallerDispatcher:
                 waiter.nudge()
                 return True
         return False
+
+    def _wake_next(self) -> None:
+        """Wake the next of those whose replies are there; on its way out of `wait` it wakes another."""
+        while self._answered:
+            try:
+                future = self._answered.popleft()
+            except IndexError:
+                return
+            self._woken = future
+            future.nudge()
+            if future.waiting:
+                return

@@ -449,34 +449,6 @@ def test_who_does_not_wait_any_more_keeps_nobody_from_being_woken(caller_stage):
         assert not thread.is_alive()
 
 
-def test_an_exception_from_outside_keeps_nobody_from_being_woken(caller_stage, monkeypatch):
-    """It strikes, in a thread of the user's, where that thread was about to wake the next one."""
-    ref = caller_stage.start()
-    futures = [caller_stage.dispatcher.future() for _ in range(2)]
-    threads = wait_in_threads(futures)
-    leave = CallerDispatcher._leave
-    struck = []
-
-    def strike_first(dispatcher, future):
-        if future is futures[0] and not struck:
-            struck.append(future)
-            raise KeyboardInterrupt
-        leave(dispatcher, future)
-
-    monkeypatch.setattr(CallerDispatcher, "_leave", strike_first)
-    monkeypatch.setattr(threading, "excepthook", lambda args: struck.append(args.exc_type))
-
-    def answer_all(_):
-        for future in futures:
-            future.set()
-
-    in_threads(lambda: ref.ask(answer_all))
-    for thread in threads:
-        thread.join(FAILSAFE_S)
-        assert not thread.is_alive()
-    assert struck == [futures[0], KeyboardInterrupt]
-
-
 def test_nobody_is_woken_to_find_the_queue_empty(caller_stage):
     ref = caller_stage.start()
     never = NudgedFuture(caller_stage.dispatcher)
