@@ -15,14 +15,10 @@ Two things are worth knowing when reading `_run`. Nobody stays trapped running o
 reply is there, or whose time is up, hands over to one that still waits, or else lets the next thread that posts take
 over. And no message is ever left behind: whoever finds the lock taken has already queued its message, and whoever lets
 the lock go either has a successor or looks at the queue once more.
-
-Threads whose replies come together, as those of a group commit do, are woken one after the other: each, when it stops
-waiting, wakes the next. All at once they would only wait for the interpreter, and for each other.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -67,10 +63,6 @@ class CallerDispatcher:
         # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
         self._waiters: deque[ReplyFuture[Any]] = deque()
-        # Replies that are there, and whose waiting threads have not been woken yet; and the one woken last, which will
-        # see to the next as soon as it does not wait any more.
-        self._answered: deque[ReplyFuture[Any]] = deque()
-        self._woken: ReplyFuture[Any] = _NOTHING
         self._lanes: dict[Mailbox, DeliveryLane] = {}
         self._deputy: Lane[None] = Lane("inmem-deputy", self._stand_in, self._stand_in_again)
         self._deputy_ident = 0
@@ -143,10 +135,10 @@ class CallerDispatcher:
             future.block(timeout_s)
             return
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        future.arm()
         try:
-            future.arm(self)
-            self._waiters.append(future)
             while True:
+                self._waiters.append(future)
                 self._run(future, deadline_s)
                 if interrupts.pending:
                     interrupts.raise_pending()
@@ -157,35 +149,17 @@ class CallerDispatcher:
                     return
                 if future.block(remaining_s):
                     return
-                if future not in self._waiters:
-                    # It was taken out by whoever wants this thread to run the queue.
-                    self._waiters.append(future)
         finally:
             # One call, so that no second Ctrl-C comes in between.
             self._leave(future)
-
-    def wake(self, future: ReplyFuture[Any]) -> None:
-        """Wake a thread that waits for `future`: at once, or after those whose replies were there before."""
-        if self._runner == threading.get_ident():
-            self._answered.append(future)
-        else:
-            future.nudge()
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Block until the reply is there."""
         future.block(timeout_s)
 
     def sleep(self, delay_s: float) -> None:
-        """Pause the calling thread, and let it go on at a moment at which nobody runs the queue.
-
-        Who tries a transaction again has the queue to itself then. Otherwise a thread that never blocks would win
-        against it time after time: it has the interpreter, and most of the time the queue as well.
-        """
+        """Pause the calling thread."""
         time.sleep(delay_s)
-        if not interrupts.is_exposed():
-            self._relieve(patiently=True)
-            if interrupts.pending:
-                interrupts.raise_pending()
 
     def depth(self, mailbox: Mailbox) -> int:
         """Count the messages waiting for this mailbox."""
@@ -231,8 +205,6 @@ class CallerDispatcher:
                 while queue:
                     mailbox, message, reply_to = popleft()
                     mailbox.deliver(message, reply_to)
-                    if self._answered and not self._woken.waiting:
-                        self._wake_next()
                     if self._lent and queue:
                         self._pass_on_lent()
                     if until is not None:
@@ -244,7 +216,6 @@ class CallerDispatcher:
                     if self._relieving.locked():
                         return
                     if not queue:
-                        # There is nothing to hand over.
                         break
                     if self._waiters:
                         leaving = True
@@ -257,10 +228,6 @@ class CallerDispatcher:
                     self._pass_on_lent()
                 self._runner = self._tired = 0
                 running.release()
-                # A thread that came to run the queue and nothing else wakes a second one: while one has the
-                # interpreter, the next is on its way.
-                if self._answered and (until is None or not self._woken.waiting):
-                    self._wake_next()
             if borrowed is not None:
                 lane, delivery = borrowed
                 lane.handle_borrowed(delivery)
@@ -313,16 +280,8 @@ class CallerDispatcher:
 
     @interrupts.uninterrupted
     def _leave(self, future: ReplyFuture[Any]) -> None:
-        """Wait no more; and in case this thread has just been chosen to wake others, or to run the queue, do."""
-        with contextlib.suppress(ValueError):
-            self._waiters.remove(future)
-        # In this order: whoever has just taken it for one that still waits leaves the next to us.
-        future.disarm()
-        if self._woken is future:
-            # And whatever its reply holds on to is let go.
-            self._woken = _NOTHING
-        if self._answered:
-            self._wake_next()
+        """Wait no more; and in case this thread has just been chosen to go on running the queue, do."""
+        self._forget(future)
         if self._queue:
             self._run(_NOTHING)
 
@@ -338,14 +297,9 @@ class CallerDispatcher:
                 return True
         return False
 
-    def _wake_next(self) -> None:
-        """Wake the next of those whose replies are there; on its way out of `wait` it wakes another."""
-        while self._answered:
+    def _forget(self, future: ReplyFuture[Any]) -> None:
+        while True:
             try:
-                future = self._answered.popleft()
-            except IndexError:
-                return
-            self._woken = future
-            future.nudge()
-            if future.waiting:
+                self._waiters.remove(future)
+            except ValueError:
                 return

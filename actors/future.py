@@ -23,14 +23,6 @@ class Waiting(Protocol):
         ...
 
 
-class Waking(Protocol):
-    """Who wakes the threads that wait for a reply, once it is there."""
-
-    def wake(self, future: ReplyFuture[Any]) -> None:
-        """See to it that a thread that waits for `future` is woken."""
-        ...
-
-
 class _Unset:
     """Nothing has been set yet."""
 
@@ -49,7 +41,7 @@ class ReplyFuture(pykka.Future[T]):
         waiting: the dispatcher that will deliver the reply; without one, a waiting thread simply blocks.
     """
 
-    __slots__ = ("_baton", "_error", "_value", "_waiting", "_waking", "done", "waiting")
+    __slots__ = ("_baton", "_error", "_value", "_waiting", "done")
 
     def __init__(self, waiting: Waiting | None = None) -> None:
         # pykka.Future's own fields, set here to save the call: one future is made for every message that is asked.
@@ -59,9 +51,6 @@ class ReplyFuture(pykka.Future[T]):
         self._value: Any = _UNSET
         self._error: Any = None
         self._baton: LockType | None = None
-        self._waking: Waking | None = None
-        self.waiting = 0
-        """How many threads have left it to somebody to wake them. Rather too few than too many."""
         self.done = False
         """Whether `get` would return, or raise, at once."""
 
@@ -94,26 +83,13 @@ class ReplyFuture(pykka.Future[T]):
         return self._value  # type: ignore[no-any-return]
 
     @interrupts.uninterrupted
-    def arm(self, waking: Waking | None = None) -> None:
-        """See to it that a `nudge` from now on is not lost: the next `block`, if there is one, returns at once.
-
-        Args:
-            waking: leave it to this one to nudge when the reply is there; until `disarm`.
-        """
+    def arm(self) -> None:
+        """See to it that a `nudge` from now on is not lost: the next `block`, if there is one, returns at once."""
         with _arming:
             if self._baton is None:
                 baton = allocate_lock()
                 baton.acquire()
                 self._baton = baton
-            if waking is not None:
-                self._waking = waking
-                self.waiting += 1
-
-    @interrupts.uninterrupted
-    def disarm(self) -> None:
-        """Tell that this thread does not wait any more, if it ever did: Ctrl-C may have come first."""
-        with _arming:
-            self.waiting = max(0, self.waiting - 1)
 
     def block(self, timeout_s: float | None) -> bool:
         """Block this thread until somebody sets the reply or calls `nudge`, or until `timeout_s` have passed.
@@ -143,12 +119,6 @@ class ReplyFuture(pykka.Future[T]):
                 # Somebody else released it between the check and the call: a thread is awake, which is the aim.
                 return
 
-    def _wake(self) -> None:
-        if self._waking is None:
-            self.nudge()
-        else:
-            self._waking.wake(self)
-
     def set(self, value: T | None = None) -> None:
         """Make `value` the reply.
 
@@ -159,8 +129,7 @@ class ReplyFuture(pykka.Future[T]):
             raise queue.Full
         self._value = value
         self.done = True
-        if self._baton is not None:
-            self._wake()
+        self.nudge()
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Make an exception the reply: an `exc_info` triple, or by default the exception being handled.
@@ -175,8 +144,7 @@ class ReplyFuture(pykka.Future[T]):
         self._error = (error_type, error_type() if error is None else error, traceback)
         self._value = None
         self.done = True
-        if self._baton is not None:
-            self._wake()
+        self.nudge()
 
     def set_get_hook(self, func: Any) -> None:
         """Have `func`, given the timeout, supply the value when it is first asked for."""
