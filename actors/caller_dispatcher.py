@@ -215,8 +215,6 @@ class CallerDispatcher:
                         continue
                     if self._relieving.locked():
                         return
-                    if not queue:
-                        break
                     if self._waiters:
                         leaving = True
                         break
