@@ -158,8 +158,16 @@ class CallerDispatcher:
         future.block(timeout_s)
 
     def sleep(self, delay_s: float) -> None:
-        """Pause the calling thread."""
+        """Pause the calling thread, and let it go on at a moment at which nobody runs the queue.
+
+        Who tries a transaction again has the queue to itself then. Otherwise a thread that never blocks would win
+        against it time after time: it has the interpreter, and most of the time the queue as well.
+        """
         time.sleep(delay_s)
+        if not interrupts.is_exposed():
+            self._relieve(patiently=True)
+            if interrupts.pending:
+                interrupts.raise_pending()
 
     def depth(self, mailbox: Mailbox) -> int:
         """Count the messages waiting for this mailbox."""

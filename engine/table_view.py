@@ -357,6 +357,8 @@ class TableView:
     def close(self, status: str) -> None:
         """Refuse everything from now on, naming `status` as the reason."""
         self._status = status
+        # It names the views. Left in here, it would keep the whole transaction until the garbage collector comes by.
+        self._undo_log = None
 
     @property
     def has_writes(self) -> bool:

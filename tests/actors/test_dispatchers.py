@@ -575,3 +575,25 @@ def test_who_had_found_a_lane_before_it_was_closed_is_answered(was_used):
         with pytest.raises(pykka.ActorDeadError):
             late.get(timeout=FAILSAFE_S)
     stage.close()
+
+
+def test_who_pauses_comes_back_when_nobody_runs_the_queue(caller_stage):
+    """A thread that tries again after a conflict waits for its turn, where it would only meet the same thread again."""
+    dispatcher, ref = caller_stage.dispatcher, caller_stage.start()
+    handling = threading.Event()
+    order = []
+
+    def handle(_):
+        handling.set()
+        deadline_s = time.monotonic() + FAILSAFE_S
+        while not dispatcher._relieving.locked():
+            assert time.monotonic() < deadline_s
+        order.append("handled")
+
+    def pause():
+        assert handling.wait(FAILSAFE_S)
+        dispatcher.sleep(0)
+        order.append("back")
+
+    in_threads(lambda: ref.ask(handle), pause)
+    assert order == ["handled", "back"]
