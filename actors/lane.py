@@ -96,10 +96,7 @@ class Lane(Generic[ItemT]):
 
     def _put(self, item: tuple[ItemT] | None) -> None:
         self._queue.append(item)
-        if self._nothing_new.locked():
-            # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
-            with contextlib.suppress(RuntimeError):
-                self._nothing_new.release()
+        unlock(self._nothing_new)
 
     def _loop(self) -> None:
         if not self._emptying.acquire(blocking=False):
@@ -142,3 +139,11 @@ class Lane(Generic[ItemT]):
                 item = self._queue.popleft()
                 if item is not None:
                     self._handle(*item)
+
+
+def unlock(nothing_new: threading.Lock) -> None:
+    """Wake the thread that acquires this lock when there is nothing that it has not seen. For use by any thread."""
+    if nothing_new.locked():
+        # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
+        with contextlib.suppress(RuntimeError):
+            nothing_new.release()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -10,6 +9,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedKeyList
+
+from inmem.actors.lane import unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ class Timers:
         self._nothing_new = threading.Lock()
         self._nothing_new.acquire()
         self._starting = threading.Lock()
+        # Held for ever by the one thread that runs, should two have been started.
         self._running = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -38,7 +40,7 @@ class Timers:
         if self._stopped:
             return
         self._arrived.append((time.monotonic() + delay_s, next(self._numbers), function))
-        self._wake()
+        unlock(self._nothing_new)
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
@@ -51,13 +53,7 @@ class Timers:
         """Forget every timer and end the thread."""
         self._stopped = True
         self._arrived.clear()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._nothing_new.locked():
-            # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
-            with contextlib.suppress(RuntimeError):
-                self._nothing_new.release()
+        unlock(self._nothing_new)
 
     def _loop(self) -> None:
         if not self._running.acquire(blocking=False):
