@@ -4,6 +4,8 @@ The model is a stand-in that needs no network: it says how much of the conversat
 session at once, and a correction takes back the last exchange together with an event that says who did it.
 
     python examples/agents_session.py
+
+Needs the extra `openai-agents`: pip install '.[openai-agents]' in this clone. After `make test`, .venv has it.
 """
 
 import asyncio

@@ -5,6 +5,8 @@ reserves. Another one resumes: what was done is not done again. Every seat that 
 run, in the same commit as the checkpoint that says so; so the events tell exactly what happened, whoever was killed.
 
     python examples/langgraph_approval.py
+
+Needs the extra `langgraph`: pip install '.[langgraph]' in this clone. After `make test`, .venv has it.
 """
 
 import os
