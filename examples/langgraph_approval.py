@@ -84,7 +84,7 @@ def start(folder: str) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as parent:
         folder = str(Path(parent) / "trips.db")
-        print("a process starts the agent")
+        print("a process starts the agent", flush=True)
         program = [sys.executable, __file__, folder]
         worker = subprocess.run(program, env={**os.environ, "KILLED_WHILE_RESERVING": "1"}, check=False)  # noqa: S603
         assert worker.returncode == -signal.SIGKILL
