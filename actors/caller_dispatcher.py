@@ -64,7 +64,8 @@ class CallerDispatcher:
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
         self._waiters: deque[ReplyFuture[Any]] = deque()
         self._lanes: dict[Mailbox, DeliveryLane] = {}
-        self._deputy: Lane[None] = Lane("inmem-deputy", self._stand_in, self._stand_in_again)
+        # Given a future, it takes part in the work for whoever waits for that.
+        self._deputy: Lane[ReplyFuture[None] | None] = Lane("inmem-deputy", self._stand_in, self._stand_in_again)
         self._deputy_ident = 0
         self._timers = Timers()
 
@@ -91,9 +92,11 @@ class CallerDispatcher:
                 self._relieve(patiently=False)
         elif len(self._queue) > QUEUE_MESSAGES_MAX and self._runner != threading.get_ident():
             if interrupts.is_exposed():
-                # Whoever runs the queue lets this go when it is done or relieved.
-                with self._running:
-                    return
+                # This thread must not hold the queue even for a moment: who found it held would leave a message to it.
+                relieved: ReplyFuture[None] = ReplyFuture()
+                self._deputy.put(relieved)
+                relieved.block(None)
+                return
             self._relieve(patiently=True)
         else:
             return
@@ -276,13 +279,15 @@ class CallerDispatcher:
             self._deputy.put(None)
         return True
 
-    def _stand_in(self, _: None) -> None:
+    def _stand_in(self, relieved: ReplyFuture[None] | None) -> None:
         self._deputy_ident = threading.get_ident()
-        self._relieve(patiently=False)
+        self._relieve(patiently=relieved is not None)
+        if relieved is not None and not relieved.done:
+            relieved.set()
 
-    def _stand_in_again(self, _: None, _error: BaseException) -> None:
+    def _stand_in_again(self, relieved: ReplyFuture[None] | None, _error: BaseException) -> None:
         # Somebody who meant to end the deputy has struck it before it was through.
-        self._deputy.put(None)
+        self._deputy.put(relieved)
 
     @interrupts.uninterrupted
     def _leave(self, future: ReplyFuture[Any]) -> None:

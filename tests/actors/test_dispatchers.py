@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pykka
 import pytest
 
-from inmem.actors import interrupts, timers
+from inmem.actors import caller_dispatcher, interrupts, timers
 from inmem.actors.actor import LATER
 from inmem.actors.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
 from inmem.actors.future import ReplyFuture
@@ -361,6 +361,65 @@ def test_the_thread_that_asks_runs_the_actor(caller_stage):
     told = []
     ref.tell(lambda _: told.append(threading.get_ident()))
     assert told == [threading.get_ident()]
+
+
+class WatchedLock:
+    """A lock that calls back when a thread is about to wait for it, and when the main thread has got it."""
+
+    def __init__(self, about_to_wait, main_holds_it):
+        self._lock = threading.Lock()
+        self._about_to_wait = about_to_wait
+        self._main_holds_it = main_holds_it
+        self.release = self._lock.release
+        self.locked = self._lock.locked
+
+    def acquire(self, blocking=True):
+        if blocking:
+            self._about_to_wait()
+        taken = self._lock.acquire(blocking)
+        if taken and threading.current_thread() is threading.main_thread():
+            self._main_holds_it()
+        return taken
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, *_):
+        self.release()
+
+
+def test_an_exposed_thread_past_the_limit_waits_and_strands_nobody(caller_stage, monkeypatch):
+    """Whoever finds the queue held leaves its message to the holder, so a holder that runs nothing strands it."""
+    monkeypatch.setattr(caller_dispatcher, "QUEUE_MESSAGES_MAX", 1)
+    monkeypatch.setattr(interrupts, "is_exposed", lambda: threading.current_thread() is threading.main_thread())
+    ref = caller_stage.start()
+    handling, go_on, arrived = threading.Event(), threading.Event(), threading.Event()
+    told = []
+
+    def first_message(_):
+        handling.set()
+        assert go_on.wait(FAILSAFE_S)
+
+    def tell_from_elsewhere():
+        told.append(None)
+        thread = threading.Thread(target=lambda: ref.tell(lambda _: arrived.set()))
+        thread.start()
+        thread.join(FAILSAFE_S)
+
+    caller_stage.dispatcher._running = WatchedLock(go_on.set, tell_from_elsewhere)
+    runner = threading.Thread(target=lambda: ref.tell(first_message))
+    runner.start()
+    assert handling.wait(FAILSAFE_S)
+    ref.tell("within the limit")
+    assert not go_on.is_set()
+    ref.tell("past it")
+    # It has waited until somebody took part in the work.
+    assert go_on.is_set()
+    runner.join(FAILSAFE_S)
+    if not told:
+        tell_from_elsewhere()
+    assert arrived.wait(FAILSAFE_S)
+    assert ref.ask(lambda actor: list(actor.heard)) == ["within the limit", "past it"]
 
 
 class WatchedFuture(ReplyFuture):
