@@ -44,10 +44,11 @@ class InvalidValueError(UsageError):
 
 
 class InvalidStatusTransitionError(UsageError):
-    """A run's status cannot change from `from_status` to `to_status`."""
+    """The status of the run `run_id` cannot change from `from_status` to `to_status`."""
 
-    def __init__(self, from_status: str, to_status: str) -> None:
-        super().__init__(f"a run that is {from_status} cannot become {to_status}")
+    def __init__(self, from_status: str, to_status: str, run_id: str) -> None:
+        super().__init__(f"run {run_id!r} is {from_status} and cannot become {to_status}")
+        self.run_id = run_id
         self.from_status = from_status
         self.to_status = to_status
 
@@ -69,14 +70,19 @@ class ConflictError(TransactionError):
 class CasConflictError(ConflictError):
     """A compare-and-swap found another version than it expected.
 
-    `expected` and `actual` are versions: of the cell for StateCell, of the key for `cas` on a key.
+    `expected` and `actual` are versions: of the cell `name` of the run `run_id` for StateCell; for `cas` on a key, of
+    the key, and `name` says all of where it is.
     """
 
     retryable = False
 
-    def __init__(self, name: str, expected: int, actual: int, conflicts: Sequence[Conflict] = ()) -> None:
-        super().__init__(conflicts, f"{name}: expected version {expected}, found {actual}")
+    def __init__(
+        self, name: str, expected: int, actual: int, conflicts: Sequence[Conflict] = (), run_id: str | None = None
+    ) -> None:
+        where = name if run_id is None else f"cell {name!r} of run {run_id!r}"
+        super().__init__(conflicts, f"{where}: expected version {expected}, found {actual}")
         self.name = name
+        self.run_id = run_id
         self.expected = expected
         self.actual = actual
 
@@ -127,14 +133,19 @@ class CommitOutcomeUnknownError(TransactionError):
         self.reason = reason
 
 
+def _in_run(run_id: str | None) -> str:
+    return "" if run_id is None else f" in run {run_id!r}"
+
+
 class NotFoundError(InmemError, LookupError):
-    """Something named by the caller does not exist; `name` is the name that was given."""
+    """Something named by the caller does not exist; `name` is the name that was given, `run_id` where it would be."""
 
     noun: ClassVar[str] = "entry"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no {self.noun} {name!r}")
+    def __init__(self, name: str, run_id: str | None = None) -> None:
+        super().__init__(f"there is no {self.noun} {name!r}{_in_run(run_id)}")
         self.name = name
+        self.run_id = run_id
 
 
 class RunNotFoundError(NotFoundError):
@@ -156,13 +167,14 @@ class TraceNotFoundError(NotFoundError):
 
 
 class ExistsError(InmemError):
-    """Something of that name exists already; `name` is the name that was given."""
+    """Something of that name exists already; `name` is the name that was given, `run_id` where it is."""
 
     noun: ClassVar[str] = "entry"
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{self.noun} {name!r} exists already")
+    def __init__(self, name: str, run_id: str | None = None) -> None:
+        super().__init__(f"{self.noun} {name!r} exists already{_in_run(run_id)}")
         self.name = name
+        self.run_id = run_id
 
 
 class RunExistsError(ExistsError):

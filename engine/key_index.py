@@ -136,10 +136,6 @@ class KeyIndex:
         """Iterate over the keys of [start, end), ascending; `end` None means no upper bound."""
         return chain.from_iterable(_chunks(self._root, start, end, reverse=False))
 
-    def range_reversed(self, start: bytes = b"", end: bytes | None = None) -> Iterator[bytes]:
-        """Iterate over the keys of [start, end), descending; `end` None means no upper bound."""
-        return chain.from_iterable(_chunks(self._root, start, end, reverse=True))
-
     def check(self) -> None:
         """Raise InvariantError unless order, separators, fill, depth and size are right. O(n)."""
         depth = 0

@@ -50,9 +50,10 @@ class CellOperations:
     Every operation reads the cell, so a commit by somebody else to the same cell meanwhile is a conflict.
     """
 
-    __slots__ = ("_bytes_max", "_now_us", "_view")
+    __slots__ = ("_bytes_max", "_now_us", "_run", "_view")
 
     def __init__(self, txn: Transaction, run: str) -> None:
+        self._run = run
         self._view = txn.view(run, Tag.STATE)
         self._now_us = txn.now_us
         self._bytes_max = txn.limits.value_bytes_max
@@ -66,7 +67,7 @@ class CellOperations:
         key = _key(name)
         version, updated_at, current = self._load(key)
         if current is not None:
-            raise CellExistsError(name)
+            raise CellExistsError(name, self._run)
         return self._store(key, version, updated_at, encode_value(value, "value", self._bytes_max))
 
     def read(self, name: str) -> State | None:
@@ -86,9 +87,9 @@ class CellOperations:
         data = encode_value(value, "value", self._bytes_max)
         version, updated_at, current = self._load(key)
         if current is None:
-            raise CellNotFoundError(name)
+            raise CellNotFoundError(name, self._run)
         if version != expected:
-            raise CasConflictError(name, expected, version)
+            raise CasConflictError(name, expected, version, run_id=self._run)
         return self._store(key, version, updated_at, data)
 
     def set(self, name: str, value: object) -> int:
@@ -141,7 +142,7 @@ class CellOperations:
         key = _key(name)
         version, updated_at, current = self._load(key)
         if current is None:
-            raise CellNotFoundError(name)
+            raise CellNotFoundError(name, self._run)
         return self._transition(key, State(decode_value(current), version, updated_at), fn)
 
     def transition_or_init(self, name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]) -> Any:

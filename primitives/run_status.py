@@ -71,14 +71,14 @@ def status_of(status: RunStatus | str) -> RunStatus:
         raise UsageError(f"status: must be one of {', '.join(RunStatus)}, not {status!r}") from None
 
 
-def check_transition(old: RunStatus, new: RunStatus) -> None:
-    """Return only if a run that is `old` may become `new`.
+def check_transition(run_id: str, old: RunStatus, new: RunStatus) -> None:
+    """Return only if the run, which is `old`, may become `new`.
 
     Raises:
         InvalidStatusTransitionError: it may not.
     """
     if new not in TRANSITIONS[old]:
-        raise InvalidStatusTransitionError(old, new)
+        raise InvalidStatusTransitionError(old, new, run_id)
 
 
 def transition_diagram() -> str:

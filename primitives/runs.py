@@ -298,7 +298,7 @@ class RunOperations:
     def _move(self, run_id: str | UUID, status: RunStatus, error: str | None = None) -> RunMetadata:
         name = normalize_run_id(run_id)
         record = self._load(name)
-        check_transition(record.status, status)
+        check_transition(name, record.status, status)
         completed_at = self._now_us(record) if status in FINISHED else record.completed_at
         changed = record._replace(status=status, completed_at=completed_at)
         return self._change(name, record, changed if error is None else changed._replace(error=error))

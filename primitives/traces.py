@@ -116,9 +116,9 @@ class TraceOperations:
         metadata_data = encoded_metadata(metadata, bytes_max)
         view = self._view
         if parent_id is not None and view.get(user_key(parent_id, where="parent id")) is None:
-            raise TraceNotFoundError(parent_id)
+            raise TraceNotFoundError(parent_id, self._run)
         if view.get(key) is not None:
-            raise TraceExistsError(trace_id)
+            raise TraceExistsError(trace_id, self._run)
         position = position_of(self._txn, view.written_count)
         record = (position, parent_id, packed.trace_type, checked, metadata_data, packed.fields)
         view.put(key, pack_record(record))
@@ -161,7 +161,7 @@ class TraceOperations:
         """
         root = self.get(trace_id)
         if root is None:
-            raise TraceNotFoundError(trace_id)
+            raise TraceNotFoundError(trace_id, self._run)
         return build_tree(root, lambda trace: self.get_children(trace.id))
 
     def roots(self, limit: int | None = None, after: str | None = None) -> Traces:
@@ -192,7 +192,7 @@ class TraceOperations:
         key = user_key(trace_id, where="after")
         data = self._view.get(key)
         if data is None:
-            raise TraceNotFoundError(trace_id)
+            raise TraceNotFoundError(trace_id, self._run)
         return bytes(unpack_record(data, TRACE_FIELDS)[0]) + key + b"\x00"
 
     def _found(self, prefix: bytes, limit: int | None, low: bytes = b"", high: bytes | None = None) -> Traces:

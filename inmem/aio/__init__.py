@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import inmem
 from inmem.aio.database import Database
-from inmem.aio.pending import Pending, to_the_end
+from inmem.aio.offload import to_the_end
+from inmem.aio.pending import Pending
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.transaction import Transaction
 from inmem.aio.watcher import Watcher

@@ -10,7 +10,8 @@ from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadStats
 from inmem.aio.client import AsyncClient
 from inmem.aio.method import in_thread
-from inmem.aio.pending import Pending, finished
+from inmem.aio.offload import run_in_thread
+from inmem.aio.pending import Pending
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.watcher import Watcher
 from inmem.database import Database as PlainDatabase
@@ -214,7 +215,7 @@ class Database:
         if not self._client.is_open:
             return
         self._client.close()
-        await finished(self.close_plain)
+        await run_in_thread(self.close_plain)
 
     def close_plain(self) -> None:
         """Do what `close` does, but wait in this thread."""

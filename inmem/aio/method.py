@@ -6,10 +6,10 @@ coroutine of its result. In truth it is a plain async function, so `help` and `i
 
 from __future__ import annotations
 
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-from inmem.aio.pending import finished
+from inmem.aio.offload import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -57,7 +57,7 @@ def in_thread(method: Callable[Concatenate[Any, P], T]) -> AsyncMethod[P, T]:
 
     @wraps(method)
     async def call(self: Proxied, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await finished(partial(method, self.plain, *args, **kwargs))
+        return await run_in_thread(method, self.plain, *args, **kwargs)
 
     return cast("AsyncMethod[P, T]", call)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ class Closing(Protocol):
 
 
 ClosingT = TypeVar("ClosingT", bound=Closing)
-T = TypeVar("T")
 
 
 class Pending(Generic[ClosingT]):
@@ -51,29 +49,3 @@ class Pending(Generic[ClosingT]):
     ) -> None:
         if self._made is not None:
             await self._made.__aexit__(exc_type, exc, traceback)
-
-
-async def to_the_end(function: Callable[[], T]) -> tuple[asyncio.Future[T], asyncio.CancelledError | None]:
-    """Run a function in a thread to its end, however often the task is cancelled meanwhile.
-
-    Returns:
-        How it ended, as a future that is done; and the last cancellation, if there was one.
-    """
-    future = asyncio.get_running_loop().run_in_executor(None, function)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    # Looked at, so that nobody complains if the caller is not interested.
-    future.exception()
-    return future, cancelled
-
-
-async def finished(function: Callable[[], T]) -> T:
-    """Run a function in a thread and return its result; a cancellation goes on once it has ended."""
-    future, cancelled = await to_the_end(function)
-    if cancelled is not None:
-        raise cancelled
-    return future.result()

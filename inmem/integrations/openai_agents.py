@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from agents.memory import SessionSettings
 
-from inmem.integrations.offload import in_thread
+from inmem.aio.offload import run_in_thread
 from inmem.integrations.work import Bindable, Work, register
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class InmemSession(Bindable):
         """
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
-        return await in_thread(self._do, lambda items: items.latest(limit))
+        return await run_in_thread(self._do, lambda items: items.latest(limit))
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Add items behind those that there are, all of them in one commit or none.
@@ -72,15 +72,15 @@ class InmemSession(Bindable):
         if items:
             # The SDK's contract is JSON: what is a subclass of a plain type there becomes plain here.
             plain: list[Any] = json.loads(json.dumps(items))
-            await in_thread(self._do, lambda stored: stored.add(plain))
+            await run_in_thread(self._do, lambda stored: stored.add(plain))
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove the latest item and return it, or None if there is none. No item is returned twice."""
-        return await in_thread(self._do, _Items.pop)
+        return await run_in_thread(self._do, _Items.pop)
 
     async def clear_session(self) -> None:
         """Remove all items in one commit. Whatever else is in the run stays."""
-        await in_thread(self._do, _Items.clear)
+        await run_in_thread(self._do, _Items.clear)
 
     def _do(self, fn: Callable[[_Items], T]) -> T:
         return self._work.do(self.session_id, lambda txn: fn(_Items(txn, self.session_id)))

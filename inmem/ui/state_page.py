@@ -123,7 +123,7 @@ def show_entry(look: Look) -> Response:
 def _cell_row(txn: Transaction, name: str) -> EntryRow:
     row, _ = _entry(txn, "cell", name)
     if row is None:
-        raise CellNotFoundError(name)
+        raise CellNotFoundError(name, txn.run_id)
     return row
 
 

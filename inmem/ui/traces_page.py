@@ -103,7 +103,7 @@ def show_trace(look: Look) -> Response:
         facts = facts_of(txn)
         trace = txn.traces.get(trace_id)
     if trace is None:
-        raise TraceNotFoundError(trace_id)
+        raise TraceNotFoundError(trace_id, run)
     [row] = _rows([Row(0, trace, None)], facts)
     shown = {
         field.name: shown_value(

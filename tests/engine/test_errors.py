@@ -21,9 +21,9 @@ CONFLICTS = (
 )
 SAMPLES = {
     "InvalidValueError": ('payload["items"][3]', "datetime cannot be stored"),
-    "InvalidStatusTransitionError": ("Archived", "Active"),
+    "InvalidStatusTransitionError": ("Archived", "Active", "run"),
     "ConflictError": (CONFLICTS,),
-    "CasConflictError": ("cell", 1, 2, CONFLICTS[2:3]),
+    "CasConflictError": ("cell", 1, 2, CONFLICTS[2:3], "run"),
     "RetriesExhaustedError": (11, CONFLICTS),
     "TransactionAbortedError": ("the store restarted",),
     "TransactionTimeoutError": (0.5,),

@@ -162,3 +162,30 @@ def test_names_never_reach_the_file_system(tmp_path):
     assert {path.name for path in folder.iterdir()} == {"LOCK", "MANIFEST", "000000000001.wal"}
     with inmem.open(folder) as db:
         assert [db.kv.get(run, "step 0") for run in RUNS] == [0] * len(RUNS)
+
+
+@pytest.mark.parametrize(
+    ("refused", "expected"),
+    [
+        (lambda db: db.cells.cas("trip", "none", 1, 0), "there is no cell 'none' in run 'trip'"),
+        (lambda db: db.cells.transition("trip", "none", lambda _: (0, 0)), "there is no cell 'none' in run 'trip'"),
+        (lambda db: db.cells.init("trip", "phase", 0), "cell 'phase' exists already in run 'trip'"),
+        (lambda db: db.cells.cas("trip", "phase", 7, 0), "cell 'phase' of run 'trip': expected version 7, found 1"),
+        (lambda db: db.traces.get_tree("trip", "none"), "there is no trace 'none' in run 'trip'"),
+        (lambda db: db.traces.record_child("trip", "none", Custom("x", 0)), "there is no trace 'none' in run 'trip'"),
+        (
+            lambda db: db.traces.record_with_options("trip", Custom("x", 0), id="t"),
+            "trace 't' exists already in run 'trip'",
+        ),
+        (lambda db: db.runs.resume_run("trip"), "run 'trip' is Completed and cannot become Active"),
+    ],
+)
+def test_who_is_refused_is_told_in_which_run(refused, expected):
+    with inmem.open(":memory:") as db:
+        db.begin_run("trip")
+        db.cells.init("trip", "phase", 0)
+        db.traces.record_with_options("trip", Custom("x", 0), id="t")
+        db.runs.complete_run("trip")
+        with pytest.raises(inmem.InmemError) as caught:
+            refused(db)
+    assert (str(caught.value), caught.value.run_id) == (expected, "trip")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 import inmem
+from inmem.aio.offload import run_in_thread
 from inmem.integrations.langgraph import collection
 from inmem.integrations.langgraph.checkpoints import TAG, ThreadCheckpoints, place_of
 from inmem.integrations.langgraph.keys import run_prefix
 from inmem.integrations.langgraph.serializer import StrictSerializer
-from inmem.integrations.offload import in_thread
 from inmem.integrations.work import Bindable, Work
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """See `get_tuple`."""
-        return await in_thread(self.get_tuple, config)
+        return await run_in_thread(self.get_tuple, config)
 
     async def alist(
         self,
@@ -193,11 +193,11 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         """See `list`."""
         found = self.list(config, filter=filter, before=before, limit=limit)
         try:
-            while batch := await in_thread(lambda: tuple(islice(found, AHEAD))):
+            while batch := await run_in_thread(lambda: tuple(islice(found, AHEAD))):
                 for saved in batch:
                     yield saved
         finally:
-            await in_thread(found.close)
+            await run_in_thread(found.close)
 
     async def aput(
         self,
@@ -207,35 +207,35 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """See `put`."""
-        return await in_thread(self.put, config, checkpoint, metadata, new_versions)
+        return await run_in_thread(self.put, config, checkpoint, metadata, new_versions)
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """See `put_writes`."""
-        await in_thread(self.put_writes, config, writes, task_id, task_path)
+        await run_in_thread(self.put_writes, config, writes, task_id, task_path)
 
     async def adelete_thread(self, thread_id: str) -> None:
         """See `delete_thread`."""
-        await in_thread(self.delete_thread, thread_id)
+        await run_in_thread(self.delete_thread, thread_id)
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """See `delete_for_runs`."""
-        await in_thread(self.delete_for_runs, run_ids)
+        await run_in_thread(self.delete_for_runs, run_ids)
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """See `copy_thread`."""
-        await in_thread(self.copy_thread, source_thread_id, target_thread_id)
+        await run_in_thread(self.copy_thread, source_thread_id, target_thread_id)
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """See `prune`."""
-        await in_thread(self.prune, thread_ids, strategy=strategy)
+        await run_in_thread(self.prune, thread_ids, strategy=strategy)
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """See `get_delta_channel_history`."""
-        return await in_thread(self.get_delta_channel_history, config=config, channels=channels)
+        return await run_in_thread(self.get_delta_channel_history, config=config, channels=channels)
 
     def _thread(self, txn: inmem.Transaction, thread_id: str) -> ThreadCheckpoints:
         return ThreadCheckpoints(txn, thread_id, self.serde)

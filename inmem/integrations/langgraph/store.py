@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from langgraph.store.base import BaseStore
 
+from inmem.aio.offload import run_in_thread
 from inmem.integrations.langgraph.items import Items
-from inmem.integrations.offload import in_thread
 from inmem.integrations.work import Bindable, Work
 
 if TYPE_CHECKING:
@@ -55,4 +55,4 @@ class InmemStore(Bindable, BaseStore):
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """See `batch`."""
-        return await in_thread(self.batch, ops)
+        return await run_in_thread(self.batch, ops)
