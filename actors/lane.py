@@ -51,14 +51,8 @@ class Lane(Generic[ItemT]):
         self._put((item,))
         if self._closed:
             self._drain()
-        elif self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
-                    thread.start()
-                    # Not before: a program's own signal handler may raise in any line of this, and then the next
-                    # `put` starts another thread. Of two, one finds that the other is there.
-                    self._thread = thread
+        elif self._thread is None and not self._start():
+            self._work_here()
 
     def borrow(self) -> bool:
         """Reserve the lane for one item that the calling thread is going to handle itself, unless it has work to do.
@@ -78,6 +72,8 @@ class Lane(Generic[ItemT]):
             self._handle(item)
         finally:
             self._handling.release()
+        if self._queue and self._thread is None:
+            self._work_here()
 
     def depth(self) -> int:
         """Count the items in the queue."""
@@ -97,6 +93,28 @@ class Lane(Generic[ItemT]):
     def _put(self, item: tuple[ItemT] | None) -> None:
         self._queue.append(item)
         unlock(self._nothing_new)
+
+    def _start(self) -> bool:
+        """Start the thread; return whether it could be, as at the end of the program it may not be any more."""
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+                if not start_thread(thread):
+                    return False
+                # Not before: a program's own signal handler may raise in any line of this, and then the next `put`
+                # starts another thread. Of two, one finds that the other is there.
+                self._thread = thread
+        return True
+
+    def _work_here(self) -> None:
+        """Handle in this thread what is in the queue; whoever is handling an item already gets to the others."""
+        while self._queue and self._handling.acquire(blocking=False):
+            try:
+                item = self._queue.popleft()
+                if item is not None:
+                    self._handle(*item)
+            finally:
+                self._handling.release()
 
     def _loop(self) -> None:
         if not self._emptying.acquire(blocking=False):
@@ -147,3 +165,20 @@ def unlock(nothing_new: threading.Lock) -> None:
         # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
         with contextlib.suppress(RuntimeError):
             nothing_new.release()
+
+
+def start_thread(thread: threading.Thread) -> bool:
+    """Start a thread; return False if the program is ending and Python starts none any more.
+
+    Python 3.12 refuses it to the functions that `atexit` runs, of which closing a forgotten store is one.
+
+    Raises:
+        RuntimeError: the system has no thread left.
+    """
+    try:
+        thread.start()
+    except RuntimeError:
+        if threading.main_thread().is_alive():
+            raise
+        return False
+    return True

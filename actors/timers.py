@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedKeyList
 
-from inmem.actors.lane import unlock
+from inmem.actors.lane import start_thread, unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +45,10 @@ class Timers:
             with self._starting:
                 if self._thread is None:
                     thread = threading.Thread(target=self._loop, name="inmem-timers", daemon=True)
-                    thread.start()
-                    # Not before: cut short here, the next call starts another thread, and of two one goes.
-                    self._thread = thread
+                    # At the end of the program there is no later any more.
+                    if start_thread(thread):
+                        # Not before: cut short here, the next call starts another thread, and of two one goes.
+                        self._thread = thread
 
     def stop(self) -> None:
         """Forget every timer and end the thread."""

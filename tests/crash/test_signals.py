@@ -175,24 +175,54 @@ def test_a_program_that_ends_while_daemon_threads_commit(victims, tmp_path, dura
 
 
 LEFT_OPEN = """
+import atexit
+import signal
 import sys
+import threading
 import inmem
+
+def refuse(*_):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+def start_no_more_threads():
+    # As Python 3.12 has it. This runs before the store is closed, since it was registered later.
+    threading.Thread.start = refuse
+
+end = sys.argv[4]
+if end == "exposed":
+    # The main thread runs no actors then, not even to close the store.
+    signal.signal(signal.SIGTERM, lambda *_: None)
 db = inmem.open(sys.argv[1], durability=sys.argv[2], sync_interval=3000, dispatcher=sys.argv[3])
 for number in range(50):
     db.put("run", f"k{number}", number)
-if sys.argv[4] == "exit":
+if end in {"no threads", "exposed"}:
+    atexit.register(start_no_more_threads)
+if end == "exit":
     sys.exit(3)
-if sys.argv[4] == "raise":
-    raise RuntimeError("on purpose")
+if end == "raise":
+    raise ValueError("on purpose")
 """
 
 
-@pytest.mark.parametrize("end", ["fall off", "exit", "raise"])
+@pytest.mark.parametrize("end", ["fall off", "exit", "raise", "no threads", "exposed"])
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 @pytest.mark.parametrize("durability", ["always", "interval", "never"])
 def test_a_program_that_ends_with_the_store_open(tmp_path, durability, dispatcher, end):
     command = [sys.executable, "-c", LEFT_OPEN, str(tmp_path / "db"), durability, dispatcher, end]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
-    assert done.returncode == {"fall off": 0, "exit": 3, "raise": 1}[end], done.stderr
+    assert done.returncode == {"exit": 3, "raise": 1}.get(end, 0), done.stderr
+    assert [line for line in done.stderr.splitlines() if "Error" in line] == (
+        ["ValueError: on purpose"] if end == "raise" else []
+    )
+    assert was_closed_cleanly(tmp_path / "db")
     with inmem.open(tmp_path / "db") as db:
         assert len(db.kv.list("run")) == 50
+
+
+@pytest.mark.parametrize("end", ["no threads", "exposed"])
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_a_store_in_memory_is_closed_when_no_thread_can_be_started_any_more(dispatcher, end):
+    """Its log has no thread until then: nothing was ever synced."""
+    command = [sys.executable, "-c", LEFT_OPEN, ":memory:", "always", dispatcher, end]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
