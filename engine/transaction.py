@@ -100,6 +100,7 @@ class Transaction:
     __slots__ = (
         "_dropped",
         "_entropy",
+        "_ordinal",
         "_track_scans",
         "_undo_log",
         "_views",
@@ -129,6 +130,7 @@ class Transaction:
         self.limits = limits
         self.status: TransactionStatus = _ACTIVE
         self._entropy = entropy
+        self._ordinal = 0
         self._track_scans = isolation is Isolation.SERIALIZABLE
         self._views: dict[tuple[str, int], TableView] = {}
         self._dropped: dict[str, None] = {}
@@ -165,6 +167,12 @@ class Transaction:
         """Return a fresh time-ordered id."""
         self._require_active()
         return time_ordered_id(self.now_us, self._entropy)
+
+    def next_ordinal(self) -> int:
+        """Return 0, 1, 2, …: how often this was called before. A rollback takes nothing of it back."""
+        ordinal = self._ordinal
+        self._ordinal = ordinal + 1
+        return ordinal
 
     def mark(self) -> int:
         """Return a place to which `rollback_to` can take the buffered writes back."""

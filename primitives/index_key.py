@@ -30,16 +30,16 @@ def name_component(name: str) -> bytes:
     return name.encode().replace(b"\x00", b"\x00\xff") + b"\x00\x00"
 
 
-def position_of(txn: Transaction, ordinal: int, time_us: int | None = None) -> bytes:
-    """Return the position of an entry about to be recorded, which `ordinal` others of this transaction precede.
+def position_of(txn: Transaction, time_us: int | None = None) -> bytes:
+    """Return the position of an entry about to be recorded, behind all others of this transaction.
 
     Its time is the transaction's, or `time_us` for an entry that was recorded elsewhere before.
 
     Positions sort by the transaction's time; within one microsecond, or while the clock stands still, by the version it
-    began at, then by the order in which transactions began; within a transaction by ordinal. Nothing shared is read or
-    written for it, so that recorders do not conflict.
+    began at, then by the order in which transactions began; within a transaction by the order of recording. Nothing
+    shared is read or written for it, so that recorders do not conflict.
     """
-    return _POSITION.pack(txn.now_us if time_us is None else time_us, txn.start_version, txn.id, ordinal)
+    return _POSITION.pack(txn.now_us if time_us is None else time_us, txn.start_version, txn.id, txn.next_ordinal())
 
 
 def time_of(position: bytes) -> int:

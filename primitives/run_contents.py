@@ -110,7 +110,6 @@ class RunContents:
         if not self.is_empty():
             raise RunExistsError(self._run)
         head = (-1, 0, FIRST_PREVIOUS_HASH)
-        ordinal = 0
         for item in items:
             match item:
                 case RunMetadata():
@@ -122,8 +121,7 @@ class RunContents:
                 case CellEntry():
                     self._put_cell(item)
                 case Trace():
-                    self._put_trace(item, ordinal)
-                    ordinal += 1
+                    self._put_trace(item)
 
     def _keys(self) -> Iterator[KeyEntry]:
         view = self._txn.view(self._run, Tag.KV)
@@ -164,7 +162,7 @@ class RunContents:
         if view.last() is not None:
             raise UsageError("run_id: is there twice")
         record = RunRecord(
-            position_of(self._txn, 0, _moment(run.created_at, "created_at")),
+            position_of(self._txn, _moment(run.created_at, "created_at")),
             None if run.parent_run is None else normalize_run_id(run.parent_run),
             status_of(run.status),
             _moment(run.updated_at, "updated_at"),
@@ -208,7 +206,7 @@ class RunContents:
         value = None if cell.is_deleted else encode_value(cell.value, "value", self._bytes_max)
         view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), value)))
 
-    def _put_trace(self, trace: Trace, ordinal: int) -> None:
+    def _put_trace(self, trace: Trace) -> None:
         packed = pack_kind(trace.kind, self._bytes_max)
         key = user_key(trace.id, where="id")
         tags = checked_tags(trace.tags)
@@ -217,7 +215,7 @@ class RunContents:
             raise UsageError(f"id: the trace {trace.id!r} is there twice")
         if trace.parent_id is not None and not view.wrote(user_key(trace.parent_id, where="parent_id")):
             raise UsageError(f"parent_id: there is no trace {trace.parent_id!r} before this one")
-        position = position_of(self._txn, ordinal, _moment(trace.timestamp, "timestamp"))
+        position = position_of(self._txn, _moment(trace.timestamp, "timestamp"))
         metadata = encoded_metadata(trace.metadata, self._bytes_max)
         view.put(key, pack_record((position, trace.parent_id, packed.trace_type, tags, metadata, packed.fields)))
         index = self._txn.view(self._run, Tag.TRACE_INDEX)

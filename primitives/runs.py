@@ -123,9 +123,8 @@ class RunOperations:
             self._load(parent_name)
         if self._stored(name) is not None:
             raise RunExistsError(name)
-        ordinal = sum(self._index.of_status(status).view.written_count for status in RunStatus)
         now_us = self._txn.now_us
-        position = position_of(self._txn, ordinal)
+        position = position_of(self._txn)
         record = RunRecord(position, parent_name, RunStatus.ACTIVE, now_us, None, checked, metadata_data, None)
         return self._store(name, None, record)
 
@@ -277,7 +276,7 @@ class RunOperations:
         self, run_id: str | UUID, *, include_archived: bool = False, limit: int | None = None
     ) -> list[RunMetadata]:
         """Return the runs created with this parent, which need not exist any more. See `query_runs`."""
-        return self.query_runs(parent=run_id, include_archived=include_archived, limit=limit)
+        return self.query_runs(parent=normalize_run_id(run_id), include_archived=include_archived, limit=limit)
 
     def get_stats(self) -> RunStats:
         """Return the number of runs by status. O(index entries written in this transaction)."""

@@ -119,7 +119,7 @@ class TraceOperations:
             raise TraceNotFoundError(parent_id, self._run)
         if view.get(key) is not None:
             raise TraceExistsError(trace_id, self._run)
-        position = position_of(self._txn, view.written_count)
+        position = position_of(self._txn)
         record = (position, parent_id, packed.trace_type, checked, metadata_data, packed.fields)
         view.put(key, pack_record(record))
         for entry in trace_index.entries_of(position, key, parent_id, packed.trace_type, checked):

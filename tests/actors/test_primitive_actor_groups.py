@@ -53,6 +53,35 @@ def answer(future: Any) -> Any:
         return error
 
 
+def test_a_key_that_is_put_and_deleted_in_one_crowd_has_existed(db, hold):
+    """One transaction for both would write nothing, and the put would be told a version at which nothing happened."""
+    watch = db.watch("run", timeout=0)
+    gate = hold(lambda: db.kv.futures.put("run", "busy", 0))
+    put, delete = db.kv.futures.put("run", "lock", "me"), db.kv.futures.delete("run", "lock")
+    again = db.kv.futures.delete("run", "lock")
+    gate.open()
+    assert (get(delete), get(again)) == (True, False)
+    told = [(change.version, change.key, str(change.kind)) for change in watch]
+    assert told[1:] == [(get(put), "lock", "put"), (get(put) + 1, "lock", "delete")]
+    with pytest.raises(inmem.CasConflictError):
+        db.cas("run", "lock", 0, "never existed")
+
+
+def test_runs_are_listed_in_the_order_of_creation_whatever_else_their_crowd_does(db, hold):
+    db.begin_run("old")
+    gate = hold(lambda: db.runs.futures.create_run("busy"))
+    runs = db.runs.futures
+    futures = [
+        runs.pause_run("old"), runs.create_run("z"), runs.resume_run("old"), runs.create_run("b"),
+        runs.create_run("gone"), runs.create_run("y"), runs.delete_run("gone"), runs.create_run("a"),
+    ]  # fmt: skip
+    gate.open()
+    for future in futures:
+        get(future)
+    assert db.runs.list_runs() == ["old", "busy", "z", "b", "y", "a"]
+    assert [run.run_id for run in db.runs.query_runs(after="z")] == ["b", "y", "a"]
+
+
 def test_fifty_appenders_make_two_commits(db, hold):
     before = db.stats()
     first: list[Any] = []

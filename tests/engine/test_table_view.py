@@ -225,7 +225,6 @@ class TransactionMachine(RuleBasedStateMachine):
         for table_id, model in self.models.items():
             if self.txn._views.get(table_id) is not None:
                 view = self.txn.view(*table_id)
-                assert view.written_count == len(model.own)
                 assert all(view.wrote(key) == (key in model.own) for key in model.own.keys() | model.base.keys())
         request = self.txn.seal()
         assert (request.transaction_id, request.start_version, request.timestamp_us) == (3, START_VERSION, NOW_US)
