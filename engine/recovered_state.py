@@ -38,7 +38,7 @@ class Recovered:
     Attributes:
         version: of the last commit; the next one is at least one more.
         transaction_id_max: greatest transaction id in use so far.
-        time_floor_us: latest timestamp of any commit, microseconds since the epoch.
+        time_floor_us: latest time that the files prove to have been used, microseconds since the epoch.
         roots: one per shard, each run's tables in the shard that `shard_of` names.
         outcomes: (salt, transaction id) → version of the newest commits, in order of their versions.
         outcomes_since: every commit after this version is in `outcomes`; one that is not there did not happen.
@@ -164,6 +164,10 @@ class Recovery:
             if version_of(table.get(key)) <= version:
                 table[key] = stored
             self.version = max(self.version, version)
+
+    def note_time(self, time_us: int) -> None:
+        """See to it that time goes on behind `time_us`, microseconds since the epoch."""
+        self._time_floor_us = max(self._time_floor_us, time_us)
 
     def note_ids(self, record: CommitRecord) -> None:
         """See to it that ids and times go on behind those of a commit, whether it is folded in or not."""

@@ -92,6 +92,9 @@ def recover(
     recovery, chosen, damaged = _load_checkpoint(disk, contents, meter)
     numbers = _segments_from(disk, contents, chosen or 1, manifest, damaged)
     position = _replay(disk, numbers, recovery, chosen, manifest, meter)
+    if manifest is not None:
+        # Reads may have seen a later time than the last commit: what had expired for them stays so.
+        recovery.note_time(manifest.written_at_us)
     obsolete = (
         *contents.temporary,
         *(checkpoint_name(number) for number in contents.checkpoints if number < chosen),

@@ -89,6 +89,17 @@ def test_a_key_that_has_expired_stays_expired_when_the_clock_steps_back(opened, 
     assert ways_to_see(opened(), "k") == {False}
 
 
+def test_what_was_seen_to_have_expired_stays_so_after_a_clean_close(opened, clock, monkeypatch):
+    monkeypatch.setattr(reaper, "PAUSE_MIN_S", 3600)
+    monkeypatch.setattr(reaper, "PAUSE_MAX_S", 3600)
+    db = opened()
+    db.put("run", "k", 1, ttl=10)
+    clock.us += 10_000_000
+    assert ways_to_see(db, "k") == {False}
+    clock.us = START_US
+    assert ways_to_see(opened(), "k") == {False}
+
+
 def test_a_clock_that_steps_back_makes_nothing_expire_early(opened, clock):
     db = opened()
     db.put("run", "before", 1, ttl=10)
