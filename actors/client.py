@@ -6,10 +6,11 @@ snapshot. Everything else is a request to an actor.
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 import weakref
-from types import CoroutineType
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pykka
@@ -234,9 +235,9 @@ class Client:
                     if isinstance(result, CoroutineType):
                         result.close()
                         raise UsageError("fn: must be a plain function; an async one would run after the commit")
+                    refuse_generator(fn, result)
                 except BaseException:
-                    if txn.status is TransactionStatus.ACTIVE:
-                        txn.abort()
+                    txn.abort_unless_ended()
                     raise
                 failure = _commit_unless_ended(txn, timeout_s)
                 if failure is None:
@@ -318,12 +319,24 @@ def _commit_unless_ended(
     if txn.status is not _ACTIVE:
         return None
     try:
+        # Here the time is that of the whole call: it is up even if there is nothing to commit.
+        txn.remaining_s()
         txn.commit()
     except (ConflictError, TransactionAbortedError) as error:
         return error
     except TransactionTimeoutError:
         raise TransactionTimeoutError(timeout_s or 0.0) from None
+    finally:
+        txn.abort_unless_ended()
     return None
+
+
+def refuse_generator(fn: Callable[..., Any], result: object) -> None:
+    """Raise UsageError if `fn` has only made a generator of its body, which would run after the commit."""
+    if isinstance(result, (GeneratorType, AsyncGeneratorType)) and (
+        inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
+    ):
+        raise UsageError("fn: must not be a generator function; what it does would be done after the commit")
 
 
 def committed_version(outcome: Any) -> int:

@@ -180,6 +180,7 @@ class BaseTransaction(RunAccess):
     def put(self, key: str | Key, value: object, ttl: float | None = None) -> None:
         """Set a KVStore key to a copy of `value`, to expire after `ttl` seconds if given."""
         if type(key) is str:
+            self._client.require_open()
             kv = self._kv
             (self.kv if kv is None else kv).put(key, value, ttl)
         else:
@@ -221,6 +222,25 @@ class BaseTransaction(RunAccess):
         self._require_active()
         self._engine.finish(TransactionStatus.ABORTED)
         self._lease.end()
+
+    def remaining_s(self) -> float | None:
+        """Return the seconds that are left for the commit, or None if there is no limit.
+
+        Raises:
+            TransactionTimeoutError: none; the transaction is aborted.
+        """
+        if self._deadline_s is None or self._timeout_s is None:
+            return None
+        remaining_s = self._deadline_s - self._client.monotonic_s()
+        if remaining_s <= 0:
+            self.abort()
+            raise TransactionTimeoutError(self._timeout_s)
+        return remaining_s
+
+    def abort_unless_ended(self) -> None:
+        """Give everything up that has not been committed or given up already."""
+        if self._engine.status is TransactionStatus.ACTIVE:
+            self.abort()
 
     def __repr__(self) -> str:
         return f"<Transaction {self.id} of run {self.run_id!r}, {self.status}>"
@@ -277,12 +297,6 @@ class ClientTransaction(BaseTransaction):
         engine = self._engine
         if engine.status is not _ACTIVE:
             raise TransactionClosedError(engine.status)
-        remaining_s = None
-        if self._deadline_s is not None and self._timeout_s is not None:
-            remaining_s = self._deadline_s - self._client.monotonic_s()
-            if remaining_s <= 0:
-                self.abort()
-                raise TransactionTimeoutError(self._timeout_s)
         if not engine.has_writes:
             try:
                 self._client.require_open()
@@ -293,6 +307,7 @@ class ClientTransaction(BaseTransaction):
             engine.finish(TransactionStatus.VALIDATING)
             engine.finish(_COMMITTED)
             return engine.start_version
+        remaining_s = None if self._deadline_s is None else self.remaining_s()
         request = engine.seal()
         try:
             version = self._client.commit(request, self._attempt, remaining_s, self._timeout_s)
@@ -313,12 +328,12 @@ class ClientTransaction(BaseTransaction):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._engine.status is not TransactionStatus.ACTIVE:
-            return
-        if exc_type is None:
-            self.commit()
-        else:
-            self.abort()
+        try:
+            if exc_type is None and self._engine.status is TransactionStatus.ACTIVE:
+                self.commit()
+        finally:
+            # After an exception; or a commit that was refused for its size, which could be mended and tried again.
+            self.abort_unless_ended()
 
 
 def _as_key(key: object) -> Key:

@@ -33,6 +33,9 @@ class ReadView(TableView):
         self._reader = reader
         self._shown = Table.EMPTY if table is None else table
 
+    def require_active(self) -> None:
+        """Return: what is only read has no end."""
+
     def get(self, key: bytes) -> bytes | None:
         """Return the live value of `key`, or None. O(1)."""
         stored = self._shown.entries.get(key)

@@ -97,6 +97,11 @@ class TableView:
         self._order: SortedList[bytes] | None = None
         self._status: str | None = None
 
+    def require_active(self) -> None:
+        """Raise TransactionClosedError if the transaction has ended."""
+        if self._status is not None:
+            raise TransactionClosedError(self._status)
+
     def get(self, key: bytes) -> bytes | None:
         """Return the live value of `key`, or None. O(1)."""
         if self._status is not None:
@@ -364,11 +369,6 @@ class TableView:
     def has_writes(self) -> bool:
         """Whether anything is buffered."""
         return bool(self._writes)
-
-    @property
-    def written_count(self) -> int:
-        """How many keys are buffered, deletions included. O(1)."""
-        return len(self._writes)
 
     def slice(self) -> Slice:
         """Return what was done here, as an immutable value. O(reads + writes)."""

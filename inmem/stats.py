@@ -69,5 +69,5 @@ def stats_of(client: Client, counted: CoordinatorStats) -> Stats:
         oldest_snapshot_age_s=counted.oldest_age_s,
         queue_depths={name: directory.dispatcher.depth(ref.mailbox) for name, ref in directory.mailboxes.items()},
         keys=sum(table.live_count for _, _, table in tables),
-        runs=len({run for run, _, _ in tables if run}),
+        runs=len({run for run, _, table in tables if run and table.live_count}),
     )

@@ -10,12 +10,12 @@ two transactions that append to one run conflict on exactly that key, and an abo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
+from inmem.primitives.arguments import several
 from inmem.primitives.event_chain import EVENT_FIELDS, ChainVerification, has_form, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.index_key import PRESENT, name_component, name_in
@@ -81,7 +81,7 @@ class EventOperations:
         Raises:
             InvalidKeyError: a type is empty or could not be a key.
             InvalidValueError: a payload cannot be stored.
-            UsageError: something in `events` is not a pair.
+            UsageError: something in `events` is not a pair, or it is not iterable.
 
         Complexity: O(log n) plus O(payload bytes).
         """
@@ -116,9 +116,7 @@ class EventOperations:
             raise UsageError(f"batch_size: must be an int of at least 1, not {batch_size!r}")
         event_key(start)
         end = self.len()
-        return chain.from_iterable(
-            self.read_range(at, min(at + batch_size, end)) for at in range(start, end, batch_size)
-        )
+        return self._iterate(start, end, batch_size)
 
     def read_by_type(self, event_type: str, limit: int | None = None, after: int | None = None) -> Events:
         """Return the events of one type, in order.
@@ -196,6 +194,13 @@ class EventOperations:
             passed = found[0][:-8]
             yield name_in(passed)
 
+    def _iterate(self, start: int, end: int, batch_size: int) -> Iterator[Event]:
+        for at in range(start, end, batch_size):
+            for event in self.read_range(at, min(at + batch_size, end)):
+                yield event
+                # Between two batches nothing else would notice.
+                self._view.require_active()
+
     def _last(self) -> tuple[int, bytes] | None:
         """Return sequence and record of the head; remember that nothing follows it."""
         last = self._view.last()
@@ -240,7 +245,7 @@ def encoded_events(events: Iterable[Any], bytes_max: int) -> list[tuple[str, byt
         InvalidKeyError, InvalidValueError, UsageError: one of them is not acceptable; the message says which.
     """
     encoded: list[tuple[str, bytes]] = []
-    for at, event in enumerate(events):
+    for at, event in enumerate(several("events", events)):
         if type(event) not in (tuple, list) or len(event) != 2:
             raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {event!r:.80}")
         # Taken apart once: what is checked is what is kept, whatever another thread does to a list meanwhile.

@@ -15,6 +15,7 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.limits import INT_MAX
+from inmem.primitives.arguments import several
 from inmem.primitives.paging import at_most, scan_names, scan_values
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ class KVOperations:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of those `keys` that exist, in the order asked for, all from one snapshot."""
+        self._view.require_active()
         found: dict[str, Any] = {}
-        for key in several(keys):
+        for key in several("keys", keys):
             data = self._view.get(user_key(key))
             if data is not None:
                 found[key] = decode_value(data)
@@ -175,14 +177,3 @@ def checked_version(expected_version: int) -> int:
     if type(expected_version) is not int or expected_version < 0:
         raise UsageError(f"expected_version: must be an int of at least 0, not {expected_version!r}")
     return expected_version
-
-
-def several(keys: Iterable[str]) -> Iterable[str]:
-    """Return `keys`.
-
-    Raises:
-        UsageError: it is one str, whose characters nobody means.
-    """
-    if isinstance(keys, str):
-        raise UsageError("keys: must be several str, not one")
-    return keys

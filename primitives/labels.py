@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.engine.codec import Encoded, decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvalidValueError
 from inmem.engine.keys import user_key
+from inmem.primitives.arguments import several
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,14 +20,13 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """Return the tags in the order given, each once. Any str that could be a key may be a tag.
 
     Raises:
-        InvalidKeyError: a tag is not of that form, or `tags` is itself a str.
+        InvalidKeyError: a tag is not of that form, or `tags` is itself a str or not iterable.
     """
-    if isinstance(tags, str):
-        raise InvalidKeyError("tags: must be several str, not one")
-    checked = tuple(dict.fromkeys(tags))
-    for tag in checked:
+    checked: dict[str, None] = {}
+    for tag in several("tags", tags, InvalidKeyError):
         user_key(tag, where="tag")
-    return checked
+        checked[tag] = None
+    return tuple(checked)
 
 
 def encoded_metadata(metadata: object, bytes_max: int) -> bytes:

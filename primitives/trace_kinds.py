@@ -208,7 +208,7 @@ def trace_type_of(kind: str | type[Kind]) -> str:
     if isinstance(kind, str):
         if kind in KINDS:
             return kind
-    elif kind in _FIELDS:
+    elif isinstance(kind, type) and kind in _FIELDS:  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
         return kind.trace_type
     raise UsageError(f"trace type: must be one of {', '.join(KINDS)}, or its class, not {kind!r}")
 

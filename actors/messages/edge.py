@@ -14,10 +14,11 @@ from inmem.engine.codec import Encoded, encode_value
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import event_key, user_key
 from inmem.engine.limits import VALUE_BYTES_MAX
+from inmem.primitives.arguments import several
 from inmem.primitives.change import tag_of
 from inmem.primitives.events import encoded_events
 from inmem.primitives.index_key import time_bound
-from inmem.primitives.kv import deadline_us, several
+from inmem.primitives.kv import deadline_us
 from inmem.primitives.labels import encoded_metadata
 from inmem.primitives.paging import at_most
 from inmem.primitives.runs import checked_error
@@ -103,7 +104,7 @@ def error(argument: str) -> str:
 
 def keys(argument: Iterable[str]) -> tuple[str, ...]:
     """Return several keys."""
-    return tuple(map(name("key"), several(argument)))
+    return tuple(map(name("key"), several("keys", argument)))
 
 
 def limit(argument: int | None) -> int | None:

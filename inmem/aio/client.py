@@ -7,7 +7,15 @@ import threading
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.client import BEGIN, DEFAULT_RETRY, Client, checked_isolation, checked_retry, checked_timeout
+from inmem.actors.client import (
+    BEGIN,
+    DEFAULT_RETRY,
+    Client,
+    checked_isolation,
+    checked_retry,
+    checked_timeout,
+    refuse_generator,
+)
 from inmem.actors.courier import Courier
 from inmem.actors.messages.transactions import Begun, CancelCommit, Commit
 from inmem.aio.port import Port
@@ -102,7 +110,9 @@ class AsyncClient(Client):
             return begun._replace(lease=begun.lease.through(coordinator))
 
         begun: Begun = await self.wait_for(self._coordinator, BEGIN, with_lease)
-        engine = EngineTransaction(begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level)
+        engine = EngineTransaction(
+            begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level, self.directory.limits
+        )
         return Transaction(self, engine, run_id, begun.lease, timeout_s=timeout_s, attempt=attempt)
 
     async def decide(
@@ -169,12 +179,14 @@ class AsyncClient(Client):
                     result = fn(txn)
                     if isawaitable(result):
                         result = await result
+                    refuse_generator(fn, result)
                 except BaseException:
-                    if txn.status is TransactionStatus.ACTIVE:
-                        txn.abort()
+                    txn.abort_unless_ended()
                     raise
                 try:
                     if txn.status is TransactionStatus.ACTIVE:
+                        # The time is that of the whole call: it is up even if there is nothing to commit.
+                        txn.remaining_s()
                         await txn.commit()
                 except (ConflictError, TransactionAbortedError) as error:
                     failure = error
@@ -182,5 +194,7 @@ class AsyncClient(Client):
                     raise TransactionTimeoutError(timeout_s or 0.0) from None
                 else:
                     return result
+                finally:
+                    txn.abort_unless_ended()
             await asyncio.sleep(self.pause_s(failure, attempt, retry, deadline_s))
             attempt += 1

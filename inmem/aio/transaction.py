@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.client import committed_version
 from inmem.actors.client_transaction import BaseTransaction
-from inmem.engine.errors import CommitOutcomeUnknownError, TransactionTimeoutError
+from inmem.engine.errors import CommitOutcomeUnknownError, InmemError
 from inmem.engine.transaction import TransactionStatus
 
 if TYPE_CHECKING:
@@ -56,12 +56,17 @@ class Transaction(BaseTransaction):
         """
         engine = self._engine
         self._require_active()
-        remaining_s = self._remaining_s()
         if not engine.has_writes:
+            try:
+                self._client.require_open()
+            except InmemError:
+                self.abort()
+                raise
             self._lease.end()
             engine.finish(TransactionStatus.VALIDATING)
             engine.finish(TransactionStatus.COMMITTED)
             return engine.start_version
+        remaining_s = self.remaining_s()
         request = engine.seal()
         cancelled: asyncio.CancelledError | None = None
         try:
@@ -84,24 +89,14 @@ class Transaction(BaseTransaction):
             raise cancelled
         return version
 
-    def _remaining_s(self) -> float | None:
-        if self._deadline_s is None or self._timeout_s is None:
-            return None
-        remaining_s = self._deadline_s - self._client.monotonic_s()
-        if remaining_s <= 0:
-            self.abort()
-            raise TransactionTimeoutError(self._timeout_s)
-        return remaining_s
-
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._engine.status is not TransactionStatus.ACTIVE:
-            return
-        if exc_type is None:
-            await self.commit()
-        else:
-            self.abort()
+        try:
+            if exc_type is None and self._engine.status is TransactionStatus.ACTIVE:
+                await self.commit()
+        finally:
+            self.abort_unless_ended()

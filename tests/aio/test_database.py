@@ -191,6 +191,63 @@ def test_a_transaction_of_a_plain_and_of_an_async_function():
     asyncio.run(main())
 
 
+def test_transactions_keep_to_the_limits_of_their_store():
+    async def main():
+        small = inmem.Limits(value_bytes_max=100, transaction_reads_max=1)
+        async with inmem.aio.open(":memory:", limits=small) as db:
+            with pytest.raises(inmem.InvalidValueError, match="larger than 100 bytes"):
+                async with db.begin("run") as txn:
+                    txn.put("k", b"x" * 200)
+            txn = await db.begin("run")
+            txn.kv.get_many(["a", "b"])
+            txn.put("k", 1)
+            with pytest.raises(inmem.UsageError, match="at most 1 are allowed"):
+                await txn.__aexit__(None, None, None)
+            assert txn.status == "aborted"
+            assert (await db.stats()).active_transactions == 0
+        large = inmem.Limits(value_bytes_max=32 << 20)
+        async with inmem.aio.open(":memory:", limits=large) as db:
+            async with db.begin("run") as txn:
+                txn.put("k", b"x" * (17 << 20))
+            assert len(await db.get("run", "k")) == 17 << 20
+
+    asyncio.run(main())
+
+
+def test_without_writes_a_transaction_commits_however_late_and_not_on_a_closed_store():
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            async with db.begin("run", timeout=0) as txn:
+                txn.get("x")
+            assert txn.status == "committed"
+            with pytest.raises(inmem.TransactionTimeoutError):
+                await db.transaction("run", lambda txn: txn.get("x"), timeout=0)
+            left = await db.begin("run")
+        with pytest.raises(inmem.DatabaseClosedError):
+            await left.commit()
+
+    asyncio.run(main())
+
+
+def test_generator_functions_are_refused():
+    def in_steps(txn):
+        txn.put("x", 1)
+        yield
+
+    async def in_async_steps(txn):
+        txn.put("x", 1)
+        yield
+
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            for fn in (in_steps, in_async_steps):
+                with pytest.raises(inmem.UsageError, match="fn: must not be a generator function"):
+                    await db.transaction("run", fn)
+            assert (await db.stats()).active_transactions == 0
+
+    asyncio.run(main())
+
+
 def test_the_explicit_form():
     async def main():
         async with inmem.aio.open(":memory:") as db:

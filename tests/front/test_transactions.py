@@ -1,5 +1,6 @@
 """Transactions as users write them: by hand, with `with`, as a function that is run again, and as single operations."""
 
+import functools
 import itertools
 import math
 import threading
@@ -670,15 +671,101 @@ def test_the_function_may_take_too_long(db, monkeypatch):
     assert db.get("run", "x") is None
 
 
-def test_a_read_only_transaction_keeps_to_its_timeout_too(db, monkeypatch):
+def test_without_writes_a_transaction_commits_however_late_but_a_call_is_over_when_its_time_is(db, monkeypatch):
     clock = Clock(db, monkeypatch)
-    txn = db.begin("run", timeout=1)
-    txn.get("x")
-    clock.now_s += 10
+    with db.begin("run", timeout=1) as txn:
+        txn.get("x")
+        clock.now_s += 10
+    assert txn.status == "committed"
+
+    def slow(txn):
+        txn.get("x")
+        clock.now_s += 10
+
     with pytest.raises(TransactionTimeoutError):
-        txn.commit()
-    assert txn.status == "aborted"
+        db.transaction("run", slow, timeout=1)
     assert db.stats().active_transactions == 0
+
+
+def test_a_transaction_that_is_too_large_ends_with_its_block():
+    def too_large(txn):
+        txn.put("x", "v" * 200)
+        seen.append(txn)
+
+    seen: list[inmem.Transaction] = []
+    with inmem.open(":memory:", limits=inmem.Limits(transaction_bytes_max=100)) as db:
+        with pytest.raises(inmem.UsageError, match="at most 100 are allowed"), db.begin("run") as txn:
+            too_large(txn)
+        with pytest.raises(inmem.UsageError, match="at most 100 are allowed"):
+            db.transaction("run", too_large)
+        assert [txn.status for txn in seen] == ["aborted"] * 2
+        assert db.stats().active_transactions == 0
+
+
+def test_a_generator_function_is_refused_as_its_body_would_run_after_the_commit(db):
+    def in_steps(txn):
+        txn.put("x", 1)
+        yield 1
+
+    async def in_async_steps(txn):
+        txn.put("x", 1)
+        yield 1
+
+    for fn in (in_steps, in_async_steps, functools.partial(in_steps)):
+        with pytest.raises(inmem.UsageError, match="fn: must not be a generator function"):
+            db.transaction("run", fn)
+    assert db.transaction("run", lambda _: (n for n in (1, 2))).__next__() == 1
+    assert db.stats().active_transactions == 0
+
+
+def test_every_use_of_a_transaction_on_a_closed_store_is_refused():
+    with inmem.open(":memory:") as db:
+        txn = db.begin("run")
+        txn.put("x", 1)
+    for use in (lambda: txn.put("x", 2), lambda: txn.get("x"), lambda: txn.kv, txn.commit):
+        with pytest.raises(inmem.DatabaseClosedError):
+            use()
+
+
+def test_an_iterator_ends_with_its_transaction(db):
+    db.events.append_many("run", [("e", n) for n in range(5)])
+    txn = db.begin("run")
+    events, pairs = txn.events.iter(), txn.scan()
+    assert next(events).sequence == 0
+    txn.abort()
+    for use in (lambda: next(events), lambda: next(pairs), lambda: txn.kv.get_many([])):
+        with pytest.raises(TransactionClosedError):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda db: db.begin_run(tags=[["a"]]), "tag: must be a str, not list"),
+        (lambda db: db.begin_run(tags=None), "tags: must be iterable, not NoneType"),
+        (lambda db: db.runs.add_tags("run", [{}]), "tag: must be a str, not dict"),
+        (lambda db: db.runs.query_runs(tags=5), "tags: must be iterable, not int"),
+        (lambda db: db.runs.get_child_runs(None), "run id: must be a str or a uuid.UUID, not NoneType"),
+        (lambda db: db.runs.futures.get_child_runs(None), "run id: must be a str or a uuid.UUID, not NoneType"),
+        (lambda db: db.traces.query_by_type("run", []), "trace type: must be one of "),
+        (lambda db: db.kv.get_many("run", None), "keys: must be iterable, not NoneType"),
+        (lambda db: db.kv.futures.get_many("run", 5), "keys: must be iterable, not int"),
+        (lambda db: db.events.append_many("run", 5), "events: must be iterable, not int"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_named(db, call, expected):
+    db.begin_run("run")
+    with pytest.raises(inmem.UsageError) as caught:
+        call(db)
+    assert expected in str(caught.value)
+    assert db.runs.list_runs() == ["run"]
+
+
+def test_a_run_whose_keys_are_all_deleted_holds_no_data(db):
+    db.put("run", "k", 1)
+    assert db.stats().runs == 1
+    db.delete("run", "k")
+    assert (db.stats().runs, db.stats().keys) == (0, 0)
 
 
 # Single operations.
