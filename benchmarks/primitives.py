@@ -9,9 +9,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import inmem
-from benchmarks.contender import RUN, Doing, Inmem, key_name, own_keys, puts
-from benchmarks.measure import Result, Settings, Subject, Target, contest
-from benchmarks.peers import DiskCache, Lmdb, Sqlite, SqliteSession, pack
+from benchmarks.contender import RUN, Doing, Inmem, increments, key_name, own_keys, puts
+from benchmarks.measure import Figure, Result, Settings, Subject, Target, contest
+from benchmarks.peers import CrowdedFile, DiskCache, Lmdb, Sqlite, SqliteSession, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,11 +147,14 @@ def _cross(settings: Settings) -> Result:
 
 
 def _append_50(settings: Settings) -> Result:
-    crowd = contest(settings, [Doing(Inmem("always"), _appends)], clients=APPENDERS)
-    single = contest(settings, [Doing(Inmem("always"), _appends)])
-    crowd.figures[0].name = f"{APPENDERS} threads"
-    single.figures[0].name = "1 thread"
-    return Result([*crowd.figures, *single.figures])
+    """Fifty threads beside one, and beside both what is left of them without a store."""
+    figures: list[Figure] = []
+    for clients, name in ((APPENDERS, f"{APPENDERS} threads"), (1, "1 thread")):
+        contenders: list[Any] = [Doing(Inmem("always"), _appends), Doing(CrowdedFile(), increments)]
+        own, floor = contest(settings, contenders, clients=clients).figures
+        own.name, floor.name = name, f"{floor.name}, {name}"
+        figures += own, floor
+    return Result(figures)
 
 
 SUBJECTS = (

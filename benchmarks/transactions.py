@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import inmem
 from benchmarks.contender import RUN, Doing, Inmem, increments, key_name, one_counter
 from benchmarks.measure import Figure, Result, Settings, Subject, Target, contest, rate, timed
-from benchmarks.peers import BareFile, DiskCache, Lmdb, Sqlite, Zodb
+from benchmarks.peers import BareFile, CrowdedFile, DiskCache, Lmdb, Sqlite, Zodb
 from inmem.engine.entry import stored_entry
 from inmem.engine.shard import Part, Prepared, Shard
 from inmem.engine.snapshot import Snapshot
@@ -40,7 +40,14 @@ def _always(settings: Settings) -> Result:
 
 
 def _always_16_threads(settings: Settings) -> Result:
-    stores = (Inmem("always"), Inmem("always", dispatcher="threads"), Sqlite("FULL"), Lmdb(sync=True), Zodb())
+    stores = (
+        Inmem("always"),
+        Inmem("always", dispatcher="threads"),
+        Sqlite("FULL"),
+        Lmdb(sync=True),
+        Zodb(),
+        CrowdedFile(),
+    )
     return contest(settings, [Doing(store, increments) for store in stores], clients=16)
 
 
