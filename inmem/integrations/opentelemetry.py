@@ -14,7 +14,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 
 from inmem import InmemError, UsageError
 from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
-from inmem.otlp.storable import storable, storable_attributes, storable_text
+from inmem.otlp.storable import storable, storable_attributes, storable_text, storable_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +42,9 @@ class InmemSpanExporter(SpanExporter):
     exporter per database. What an exporter before this one left waiting, as when its process was killed, is recorded
     at once.
 
+    A span that cannot be recorded is the trouble of that span alone: it is recorded as far as it can be, or else it is
+    logged, and all others are recorded.
+
     Args:
         db: open for writing; closing it is the caller's, after the provider was shut down.
         run: of spans that name no run, nor have one above or below them that does: its id, or a function of the
@@ -58,16 +61,29 @@ class InmemSpanExporter(SpanExporter):
         self._lock = threading.Lock()
         self._homes: dict[str, str] = {}
         self._is_shut_down = False
-        with db.begin(WAITING_RUN) as txn:
+        with self._db.begin(WAITING_RUN) as txn:
             self._waiting = Waiting.read(txn)
-        self._commit(lambda recording: recording.take_all())
+        self._take_waiting([*self._waiting.keys])
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Record spans that have ended, in one commit, or none of them; what is recorded already is left alone."""
+        """Record spans that have ended, in one commit; what is recorded already is left alone.
+
+        Returns FAILURE if one of them could not be recorded; the log says which and why, and the others are recorded.
+        """
         if self._is_shut_down:
             return SpanExportResult.FAILURE
-        records = [span_record(span) for span in spans]
-        return self._tried(lambda recording: recording.take(records))
+        records: list[SpanRecord] = []
+        for span in spans:
+            try:
+                records.append(span_record(span))
+            except Exception as error:  # noqa: BLE001  (the SDK checks little of what applications hand to it)
+                _logger.warning("the span %s could not be recorded: %r", span.name, error)
+        try:
+            are_all_taken = self._take(records) and len(records) == len(spans)
+        except InmemError as error:
+            _logger.warning("spans could not be recorded: %s", error)
+            return SpanExportResult.FAILURE
+        return SpanExportResult.SUCCESS if are_all_taken else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Make what was recorded durable, whatever the database's durability mode; return whether it is."""
@@ -83,17 +99,46 @@ class InmemSpanExporter(SpanExporter):
         """Record whatever still waits for a parent: the provider is shut down, and no more spans will end."""
         if not self._is_shut_down:
             self._is_shut_down = True
-            self._tried(lambda recording: recording.take_all())
+            try:
+                self._take_waiting([*self._waiting.keys])
+            except InmemError as error:
+                _logger.warning("spans that waited could not be recorded: %s", error)
 
-    def _tried(self, work: Callable[[Recording], None]) -> SpanExportResult:
+    def _take(self, batch: list[SpanRecord]) -> bool:
+        """Record a batch, in several commits if it is too much for one, and return whether all of it is there."""
         try:
-            self._commit(work)
-        except InmemError as error:
-            _logger.warning("spans could not be recorded: %s", error)
-            return SpanExportResult.FAILURE
-        return SpanExportResult.SUCCESS
+            refused = self._commit(lambda recording: recording.take(batch))
+        except UsageError as error:
+            if len(batch) > 1:
+                half = len(batch) // 2
+                return all([self._take(batch[:half]), self._take(batch[half:])])
+            refused = {batch[0]["span_id"]: error}
+        for span_id, reason in refused.items():
+            _logger.warning("the span %s could not be recorded: %s", span_id, reason)
+        return not refused
 
-    def _commit(self, work: Callable[[Recording], None]) -> None:
+    def _take_waiting(self, trace_ids: list[str]) -> None:
+        """Record what waits of these traces, in several commits if it is too much for one; the rest waits on."""
+        try:
+            refused = self._commit(lambda recording: recording.take_waiting(trace_ids))
+        except UsageError as error:
+            if len(trace_ids) > 1:
+                half = len(trace_ids) // 2
+                self._take_waiting(trace_ids[:half])
+                self._take_waiting(trace_ids[half:])
+            else:
+                _logger.warning("the spans of the trace %s wait on in %s: %s", trace_ids[0], WAITING_RUN, error)
+            return
+        for span_id, reason in refused.items():
+            _logger.warning("the span %s waits on in %s: %s", span_id, WAITING_RUN, reason)
+
+    def _commit(self, work: Callable[[Recording], None]) -> dict[str, UsageError]:
+        """Do the work in one transaction and return the spans that it refused.
+
+        Raises:
+            UsageError: it is more than one transaction may write; nothing was recorded.
+        """
+
         def attempt(txn: Transaction) -> Recording:
             recording = Recording(txn, self._waiting, self._homes, self._run_by_default)
             work(recording)
@@ -105,9 +150,13 @@ class InmemSpanExporter(SpanExporter):
             self._homes = done.homes
             while len(self._homes) > _HOMES_MAX:
                 del self._homes[next(iter(self._homes))]
+        return done.refused
 
     def _run_by_default(self, span: SpanRecord) -> str:
-        run: Any = self._default_run(span)
+        try:
+            run: Any = self._default_run(span)
+        except Exception as error:
+            raise UsageError(f"run: the function of the span has failed: {error!r}") from error
         if type(run) is not str or not run:
             raise UsageError(f"run: must be the id of a run, or return one, not {run!r}")
         return run
@@ -115,7 +164,7 @@ class InmemSpanExporter(SpanExporter):
 
 def span_record(span: ReadableSpan) -> SpanRecord:
     """Return an ended span as plain values that can be stored. O(its size)."""
-    start = span.start_time or 0
+    start = storable_time(span.start_time)
     record = _record(
         {
             **_ids(span.get_span_context()),
@@ -123,13 +172,13 @@ def span_record(span: ReadableSpan) -> SpanRecord:
             # The SDK counts its kinds from INTERNAL, OTLP from UNSPECIFIED.
             "kind": span.kind.value + 1,
             "start_time_unix_nano": start,
-            "end_time_unix_nano": span.end_time or start,
+            "end_time_unix_nano": storable_time(span.end_time) or start,
         },
         attributes=storable_attributes(span.attributes),
         dropped_attributes_count=span.dropped_attributes,
         events=[
             _record(
-                {"name": storable_text(event.name), "time_unix_nano": event.timestamp},
+                {"name": storable_text(event.name), "time_unix_nano": storable_time(event.timestamp)},
                 attributes=storable_attributes(event.attributes),
                 dropped_attributes_count=event.dropped_attributes,
             )

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from inmem.json_values import is_list, is_object
 from inmem.otlp.spans import STATUS_ERROR, SpanRecord
+from inmem.otlp.storable import is_storable, storable_value
 from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Kind, Query, Thought, ToolCall
 
 RUN_ID: Final = "inmem.run_id"
@@ -46,18 +47,22 @@ OTHER_ERROR: Final = "_OTHER"
 _DATABASE: Final = ("db.system.name", "db.system")
 _DATABASE_QUERY: Final = ("db.query.text", "db.statement")
 _ROWS: Final = "db.response.returned_rows"
-_SPEAKING: Final = frozenset({"chat", "generate_content", "text_completion", "plan"})
-_TEXT_PARTS: Final = frozenset({"text", "reasoning"})
+# Tuples, as what is looked for in them may be of any type, and so without a hash.
+_SPEAKING: Final = ("chat", "generate_content", "text_completion", "plan")
+_TEXT_PARTS: Final = ("text", "reasoning")
 
 
 def kind_of(span: SpanRecord) -> Kind:
-    """Return what the step was that a span tells of. O(size of its attributes)."""
+    """Return what the step was that a span tells of, of whatever types its attributes are. O(their size).
+
+    What attributes hold as JSON is parsed, and can be stored as far as they can be.
+    """
     attributes = span.get("attributes", {})
     operation = attributes.get(OPERATION)
     if operation == "execute_tool":
         name = _text(attributes, TOOL_NAME) or span["name"].removeprefix("execute_tool ")
         return ToolCall(
-            name, _parsed(attributes.get(TOOL_ARGUMENTS)), _parsed(attributes.get(TOOL_RESULT)), duration_ms(span)
+            name, _content(attributes.get(TOOL_ARGUMENTS)), _content(attributes.get(TOOL_RESULT)), duration_ms(span)
         )
     if operation == "retrieval":
         found = _parsed(attributes.get(RETRIEVED_DOCUMENTS))
@@ -175,13 +180,22 @@ def _has_text(part: dict[str, Any]) -> bool:
 
 
 def _parsed(value: Any) -> Any:
-    """Return a value that may be given as a JSON string, where attributes cannot be structured."""
+    """Return a value that may be given as a JSON string, where attributes cannot be structured.
+
+    JSON can write what no value can hold: escaped surrogates and integers of any length are as in other attributes.
+    """
     if type(value) is not str or not value.lstrip().startswith(("{", "[")):
         return value
     try:
-        return json.loads(value)
+        return storable_value(json.loads(value))
     except (ValueError, RecursionError):
         return value
+
+
+def _content(value: Any) -> Any:
+    """Return the same, or the JSON string as it is if what it stands for is too large or nested too deeply."""
+    parsed = _parsed(value)
+    return parsed if parsed is value or is_storable(parsed) else value
 
 
 def _text(attributes: dict[str, Any], *names: str) -> str:

@@ -9,18 +9,21 @@ tombstones are no more than spans have ever waited at one time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from inmem.engine.errors import InvalidKeyError
+from inmem.engine.errors import InvalidKeyError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import USER_KEY_BYTES_MAX
 from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
 from inmem.otlp.spans import METADATA_KEY, SpanRecord, local_parent_of
+from inmem.otlp.storable import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from inmem import Transaction
+    from inmem.actors.client_transaction import RunAccess
 
 WAITING_RUN: Final = "opentelemetry.waiting"
 """Not registered, so no list of runs shows it; `inmem get DB opentelemetry.waiting` does."""
@@ -46,11 +49,18 @@ class Waiting:
 class Recording:
     """One transaction's worth of spans.
 
+    What is wrong with one span is the trouble of that span alone: it is recorded as far as it can be, or it is refused,
+    and all others are recorded.
+
     Args:
         txn: the transaction.
         waiting: what waits, before it.
         homes: the run in which each OpenTelemetry trace is, of those begun lately.
-        default_run: the run of spans that name none.
+        default_run: the run of spans that name none; raises UsageError where there is none.
+
+    Attributes:
+        homes: the same, after the transaction.
+        refused: why spans could be neither recorded nor kept waiting, by their ids. Those that waited already still do.
     """
 
     def __init__(
@@ -62,6 +72,7 @@ class Recording:
         self._waiting = dict(waiting.keys)
         self._free = _unused({key for keys in waiting.keys.values() for key in keys})
         self.homes = dict(homes)
+        self.refused: dict[str, UsageError] = {}
 
     def take(self, spans: Iterable[SpanRecord]) -> None:
         """Record the spans that can be recorded, with those that waited for them; let the others wait."""
@@ -70,14 +81,14 @@ class Recording:
             by_trace.setdefault(span["trace_id"], []).append(span)
         for trace_id, arrived in by_trace.items():
             if any(self._is_ready(span) for span in arrived):
-                self._wait(trace_id, self._place([*self._fetched(trace_id), *arrived]))
+                self._settle(trace_id, arrived)
             else:
                 self._wait(trace_id, arrived)
 
-    def take_all(self) -> None:
-        """Record whatever waits; where a parent is missing it will not come any more."""
-        for trace_id in [*self._waiting]:
-            self._wait(trace_id, self._place(self._fetched(trace_id), is_last=True))
+    def take_waiting(self, trace_ids: Iterable[str]) -> None:
+        """Record what waits of these OpenTelemetry traces; where a parent is missing it will not come any more."""
+        for trace_id in trace_ids:
+            self._settle(trace_id, [], is_last=True)
 
     def left(self) -> Waiting:
         """Return what waits after this transaction."""
@@ -90,8 +101,19 @@ class Recording:
         runs = {self._run_of(span), self.homes.get(span["trace_id"])} - {None}
         return any(self._txn.on(cast("str", run)).traces.get(parent_id) is not None for run in runs)
 
-    def _place(self, spans: list[SpanRecord], *, is_last: bool = False) -> list[SpanRecord]:
-        """Record all spans that have a way up to one that is ready, and return the others."""
+    def _settle(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> None:
+        """Record what can be recorded of a trace, of what waits and what has arrived; let the others wait."""
+        waiting = {key: cast("SpanRecord", self._store.get(key)) for key in self._waiting.pop(trace_id, ())}
+        left = self._place([*waiting.values(), *arrived], is_last=is_last)
+        for key, span in waiting.items():
+            if span["span_id"] in left:
+                self._waiting[trace_id] = (*self._waiting.get(trace_id, ()), key)
+            else:
+                self._store.delete(key)
+        self._wait(trace_id, [span for span in arrived if span["span_id"] in left - self.refused.keys()])
+
+    def _place(self, spans: list[SpanRecord], *, is_last: bool) -> set[str]:
+        """Record all spans that have a way up to one that is ready, and return the ids of the others."""
         spans.sort(key=lambda span: span["start_time_unix_nano"])
         present = {span["span_id"] for span in spans}
         below: dict[str, list[SpanRecord]] = {}
@@ -102,17 +124,27 @@ class Recording:
                 tops.append(span)
             else:
                 below.setdefault(parent_id, []).append(span)
+        left: set[str] = set()
         for top in tops:
-            run = self._run_of(top) or self.homes.get(top["trace_id"]) or self._run_from_below(top, below)
+            try:
+                run = self._run_of(top) or self.homes.get(top["trace_id"]) or self._run_from_below(top, below)
+            except UsageError as error:
+                self.refused[top["span_id"]] = error
+                left.add(top["span_id"])
+                continue
             self.homes.setdefault(top["trace_id"], run)
             pending: list[tuple[SpanRecord, str | None, str]] = [(top, local_parent_of(top), run)]
             for span, parent_id, run_id in pending:
-                self._record(span, parent_id, run_id)
+                try:
+                    self._record(span, parent_id, run_id)
+                except UsageError as error:
+                    self.refused[span["span_id"]] = error
+                    left.add(span["span_id"])
                 for child in below.pop(span["span_id"], []):
                     own_run = self._run_of(child) or run_id
                     # A trace has its parent in its own run; the span in its metadata still names the other one.
                     pending.append((child, span["span_id"] if own_run == run_id else None, own_run))
-        return [span for spans in below.values() for span in spans]
+        return left | {span["span_id"] for spans in below.values() for span in spans}
 
     def _run_from_below(self, top: SpanRecord, below: dict[str, list[SpanRecord]]) -> str:
         """Return the one run that the spans below name, as below a web server's, or the default."""
@@ -123,28 +155,24 @@ class Recording:
                 run = self._run_of(child)
                 named |= set() if run is None else {run}
                 pending.append(child["span_id"])
-        return named.pop() if len(named) == 1 else self._default_run(top)
+        return named.pop() if len(named) == 1 else normalize_run_id(self._default_run(top))
 
     def _record(self, span: SpanRecord, parent_id: str | None, run_id: str) -> None:
         here = self._txn.on(run_id)
-        span_id = span["span_id"]
-        if here.traces.get(span_id) is not None:
+        if here.traces.get(span["span_id"]) is not None:
             return
-        if here.runs.get_run(run_id) is None:
-            here.runs.create_run(run_id, tags=[RUN_TAG])
         if parent_id is not None and here.traces.get(parent_id) is None:
             parent_id = None
-        # One process has one resource: the traces below take it from the one above.
-        kept = {name: value for name, value in span.items() if parent_id is None or name != "resource"}
-        operation: Any = span.get("attributes", {}).get(OPERATION)
-        tags = [operation] if type(operation) is str and len(operation.encode()) <= USER_KEY_BYTES_MAX else []
-        here.traces.record_with_options(
-            kind_of(span), id=span_id, parent_id=parent_id, tags=tags, metadata={METADATA_KEY: kept}
-        )
-        for number, error in enumerate(errors_of(span)):
-            # Part of the span's own record: an export to OTLP leaves it out.
-            metadata = {METADATA_KEY: {"error_of": span_id}}
-            here.traces.record_with_options(error, id=f"{span_id}-{number}", parent_id=span_id, metadata=metadata)
+        recorded = stored(span, lambda form: _write(here, form, parent_id))
+        if here.runs.get_run(run_id) is None:
+            here.runs.create_run(run_id, tags=[RUN_TAG])
+        for number, error in enumerate(errors_of(recorded)):
+            error_id = f"{span['span_id']}-{number}"
+            # A trace of the application's may have that id: the error is told by the span's own record as well.
+            if here.traces.get(error_id) is None:
+                # Part of the span's own record: an export to OTLP leaves it out.
+                metadata = {METADATA_KEY: {"error_of": span["span_id"]}}
+                here.traces.record_with_options(error, id=error_id, parent_id=span["span_id"], metadata=metadata)
 
     def _run_of(self, span: SpanRecord) -> str | None:
         try:
@@ -153,22 +181,27 @@ class Recording:
         except InvalidKeyError:
             return None
 
-    def _fetched(self, trace_id: str) -> list[SpanRecord]:
-        """Return the waiting spans of a trace, which wait no longer."""
-        spans: list[SpanRecord] = []
-        for key in self._waiting.pop(trace_id, ()):
-            spans.append(cast("SpanRecord", self._store.get(key)))
-            self._store.delete(key)
-        return spans
-
     def _wait(self, trace_id: str, spans: list[SpanRecord]) -> None:
-        keys = self._waiting.get(trace_id, ())
         for span in spans:
             key = next(self._free)
-            self._store.put(key, span)
-            keys = (*keys, key)
-        if keys:
-            self._waiting[trace_id] = keys
+            try:
+                stored(span, partial(self._store.put, key))
+            except UsageError as error:
+                self.refused[span["span_id"]] = error
+            else:
+                self._waiting[trace_id] = (*self._waiting.get(trace_id, ()), key)
+
+
+def _write(here: RunAccess, span: SpanRecord, parent_id: str | None) -> SpanRecord:
+    """Record the trace of a span, or nothing if the span cannot be stored, and return the span."""
+    # One process has one resource: the traces below take it from the one above.
+    kept = {name: value for name, value in span.items() if parent_id is None or name != "resource"}
+    operation: Any = span.get("attributes", {}).get(OPERATION)
+    tags = [operation] if type(operation) is str and len(operation.encode()) <= USER_KEY_BYTES_MAX else []
+    here.traces.record_with_options(
+        kind_of(span), id=span["span_id"], parent_id=parent_id, tags=tags, metadata={METADATA_KEY: kept}
+    )
+    return span
 
 
 def _unused(used: set[str]) -> Iterator[str]:

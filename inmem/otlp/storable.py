@@ -2,47 +2,129 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from inmem.engine.codec import encode_value
 from inmem.engine.errors import InvalidValueError
-from inmem.engine.limits import INT_MAX, INT_MIN
+from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_DEPTH_MAX
+from inmem.otlp.spans import METADATA_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inmem.otlp.spans import SpanRecord
 
+T = TypeVar("T")
+
 _CONTENTS: Final = ("attributes", "events", "links")
+_PLACE: Final = frozenset(
+    {"trace_id", "span_id", "parent_span_id", "is_parent_remote", "kind", "start_time_unix_nano", "end_time_unix_nano"}
+)
+
+_TEXT_CHARS_MAX: Final = 100
+"""Of a name and of a reason where little can be kept: enough to recognize them, and a few hundred bytes at most."""
 
 
 def storable(record: dict[str, Any]) -> SpanRecord:
     """Return a span's record, without what the application put into it if that is too large or nested too deeply."""
+
+    def checked(form: SpanRecord) -> SpanRecord:
+        # As it will lie in the metadata of its trace, which is one level deeper than it is itself.
+        encode_value({METADATA_KEY: form}, "metadata")
+        return form
+
+    return stored(cast("SpanRecord", record), checked)
+
+
+def stored(span: SpanRecord, store: Callable[[SpanRecord], T]) -> T:
+    """Return what `store` makes of a span, or of as much of it as can be stored; what is less says why.
+
+    Raises:
+        InvalidValueError: not even the name and the times can be stored, under limits of less than a kilobyte.
+    """
     try:
-        encode_value(record, "span")
+        return store(span)
     except InvalidValueError as error:
-        record = {name: value for name, value in record.items() if name not in _CONTENTS} | {"refused": str(error)}
-    return cast("SpanRecord", record)
+        refusal = error
+    less = {name: value for name, value in span.items() if name not in _CONTENTS} | {"refused": str(refusal)}
+    try:
+        return store(cast("SpanRecord", less))
+    except InvalidValueError:
+        return store(_outline(span, refusal.reason))
+
+
+def is_storable(value: object) -> bool:
+    """Return whether a value can be stored. O(its size)."""
+    try:
+        encode_value(value)
+    except InvalidValueError:
+        return False
+    return True
 
 
 def storable_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return attributes with values that can be stored: numbers beyond 64 bits, and whatever is unknown, as text."""
-    return {storable_text(key): _value(value) for key, value in (attributes or {}).items()}
+    return _mapping(attributes or {}, 0)
 
 
-def storable_text(text: str) -> str:
-    """Return the text with lone surrogates, which no encoding has, escaped."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+def storable_value(value: object) -> Any:
+    """Return the value of an attribute as `storable_attributes` does. What is too deep or too large remains so."""
+    return _value(value, 0)
 
 
-def _value(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, float, bytes)):
+def storable_text(text: object) -> str:
+    """Return the text with lone surrogates, which no encoding has, escaped; and whatever is none as text."""
+    if type(text) is str and text.isascii():
+        return text
+    # A subclass of str, such as an enumeration's, may have a text of its own to show, but it is its value that counts.
+    plain = text if isinstance(text, str) else str(text)
+    return plain.encode("utf-8", "backslashreplace").decode()
+
+
+def storable_time(time: object) -> int:
+    """Return a time in nanoseconds that fits into 64 bits; 0 for what is none."""
+    if isinstance(time, float) and math.isfinite(time):
+        time = int(time)
+    return min(max(0, int(time)), INT_MAX) if isinstance(time, int) else 0
+
+
+def _outline(span: SpanRecord, reason: str) -> SpanRecord:
+    """Return no more of a span than where and when it was, and how it ended."""
+    kept = {name: value for name, value in span.items() if name in _PLACE}
+    kept |= {"name": span["name"][:_TEXT_CHARS_MAX], "refused": reason[:_TEXT_CHARS_MAX]}
+    code = span.get("status", {}).get("code")
+    return cast("SpanRecord", kept if code is None else kept | {"status": {"code": code}})
+
+
+def _mapping(values: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    return {storable_text(key): _value(value, depth) for key, value in values.items()}
+
+
+def _value(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        return storable_text(value)
+    # Subclasses, such as enumerations and the numbers of numpy, become what they are subclasses of.
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, bytes):
+        return bytes(value)
     if isinstance(value, int):
-        return value if INT_MIN <= value <= INT_MAX else str(value)
-    if isinstance(value, Mapping):
-        return storable_attributes(cast("Mapping[str, Any]", value))
-    if isinstance(value, Sequence):
-        return [_value(part) for part in cast("list[Any]", value)]
-    return storable_text(str(value))
+        return int(value) if INT_MIN <= value <= INT_MAX else _digits(value)
+    if not isinstance(value, str) and isinstance(value, (Mapping, Sequence)):
+        if depth > VALUE_DEPTH_MAX:
+            # It will be refused as too deep, whatever is below; going on could exhaust the stack.
+            return cast("Any", value)
+        if isinstance(value, Mapping):
+            return _mapping(cast("Mapping[str, Any]", value), depth + 1)
+        return [_value(part, depth + 1) for part in cast("list[Any]", value)]
+    return storable_text(cast("object", value))
+
+
+def _digits(number: int) -> str:
+    try:
+        return str(number)
+    except ValueError:
+        # Python writes no more than some thousands of decimal digits, as that takes quadratic time.
+        return hex(number)

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import threading
+from enum import Enum, IntEnum
 
 import pytest
 from hypothesis import given, settings
@@ -385,6 +386,172 @@ class TestHostile:
             assert ("attributes" in kept, isinstance(trace.kind, Custom)) == (False, True)
             assert "larger than" in kept["refused"] or "nested deeper" in kept["refused"]
         assert len(by_span(parsed(run_to_otlp(db, "opentelemetry")))) == 2
+
+    @pytest.mark.parametrize(
+        ("text", "kept"),
+        [
+            ('{"order": 10000000000000000000}', {"order": "10000000000000000000"}),
+            ('["\\ud800"]', ["\\ud800"]),
+            ("[" * 70 + "]" * 70, "[" * 70 + "]" * 70),
+        ],
+        ids=["integer", "surrogate", "deep"],
+    )
+    def test_the_json_of_a_tool_call_that_waits_is_no_trouble_for_anybody(self, tmp_path, text, kept):
+        with inmem.open(tmp_path / "db") as db:
+            telemetry = Telemetry(db)
+            with telemetry.tracer.start_as_current_span("root"):
+                call = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.call.arguments": text}
+                telemetry.tracer.start_span("call", attributes=call).end()
+            [trace] = db.traces.query_by_type("opentelemetry", "ToolCall")
+            assert trace.kind.arguments == kept
+            assert by_span(parsed(run_to_otlp(db, "opentelemetry"))) == by_span(encode_spans(telemetry.spans))
+            telemetry.provider.shutdown()
+            assert db.kv.list(WAITING_RUN) == []
+
+    def test_an_operation_of_several_names_is_none(self, db, telemetry):
+        telemetry.tracer.start_span("a", attributes={"gen_ai.operation.name": ["chat", "plan"]}).end()
+        [trace] = db.traces.roots("opentelemetry")
+        assert (trace.kind, trace.tags) == (Custom("a"), ())
+
+    def test_values_of_subclasses_and_integers_of_any_length(self, db, telemetry):
+        class Operation(str, Enum):  # noqa: UP042  (one whose text is not its value)
+            CHAT = "chat"
+
+        class Level(IntEnum):
+            HIGH = 3
+
+        class Share(float):
+            pass
+
+        given_values = {"o": Operation.CHAT, "l": Level.HIGH, "s": [Share(0.5)], "n": 10**5000}
+        telemetry.tracer.start_span("a", attributes=given_values).end()
+        [trace] = db.traces.roots("opentelemetry")
+        kept = trace.metadata["otel"]["attributes"]
+        assert kept == {"o": "chat", "l": 3, "s": [0.5], "n": hex(10**5000)}
+
+    @pytest.mark.parametrize("depth", [*range(55, 70), 200, 300])
+    def test_attributes_of_any_depth(self, db, telemetry, depth):
+        deep = 0
+        for _ in range(depth):
+            deep = [deep]
+        telemetry.tracer.start_span("a", attributes={"d": deep}).end()
+        [trace] = db.traces.roots("opentelemetry")
+        assert ("attributes" in trace.metadata["otel"]) is (depth < 62)
+
+    def test_names_and_times_that_are_none(self, db, telemetry):
+        telemetry.tracer.start_span(7, start_time=1.5e9).end(2**70)
+        telemetry.tracer.start_span("b", start_time="x").end(math.inf)
+        spans = {trace.kind.name: trace.metadata["otel"] for trace in db.traces.roots("opentelemetry")}
+        times = {name: (span["start_time_unix_nano"], span["end_time_unix_nano"]) for name, span in spans.items()}
+        assert times == {"7": (1_500_000_000, 2**63 - 1), "b": (0, 0)}
+
+    def test_a_span_that_cannot_be_read_takes_no_other_with_it(self, db, telemetry, caplog):
+        telemetry.tracer.start_span("fine").end()
+        telemetry.tracer.start_span("odd", kind="a str").end()
+        fine, odd = telemetry.spans
+        with inmem.open(":memory:") as other:
+            exporter = InmemSpanExporter(other)
+            assert exporter.export([odd, fine]) is SpanExportResult.FAILURE
+            assert [trace.kind.name for trace in other.traces.roots("opentelemetry")] == ["fine"]
+        assert "the span odd could not be recorded" in caplog.text
+
+    def test_under_a_small_limit_a_span_is_recorded_as_far_as_it_can_be(self):
+        with inmem.open(":memory:", limits=inmem.Limits(value_bytes_max=1000)) as db:
+            telemetry = Telemetry(db, resource={"service.name": "x" * 900})
+            with telemetry.tracer.start_as_current_span("n" * 2000):
+                telemetry.tracer.start_span("large", attributes={"a": "x" * 2000}).end()
+                telemetry.tracer.start_span("small", attributes={"a": "x"}).end()
+            fail(telemetry.tracer.start_span("fails"), KeyError("y" * 3000))
+            kept = {trace.kind.name: trace.metadata["otel"] for trace in db.traces.roots("opentelemetry")}
+            assert kept.keys() == {"n" * 100, "fails"}
+            assert "larger than 1000 bytes" in kept["n" * 100]["refused"]
+            assert kept["fails"]["status"] == {"code": 2}
+            assert db.kv.list(WAITING_RUN) == []
+            telemetry.provider.shutdown()
+            assert len(by_span(parsed(run_to_otlp(db, "opentelemetry")))) == 4
+
+    def test_under_a_limit_too_small_for_any_span_all_are_refused(self, caplog):
+        with inmem.open(":memory:", limits=inmem.Limits(value_bytes_max=50)) as db:
+            telemetry = Telemetry(db)
+            root = telemetry.tracer.start_span("root")
+            telemetry.tracer.start_span("child", otel.set_span_in_context(root)).end()
+            root.end()
+            assert telemetry.exporter.export(telemetry.spans) is SpanExportResult.FAILURE
+            assert db.version == 0
+        for span in telemetry.spans:
+            assert f"the span {span_id(span)} could not be recorded" in caplog.text
+
+    def test_a_batch_that_is_too_much_for_one_transaction_takes_several(self, tmp_path):
+        limits = inmem.Limits(transaction_bytes_max=8000)
+        with inmem.open(tmp_path / "db") as db:
+            telemetry = Telemetry(db)
+            for _ in range(20):
+                root = telemetry.tracer.start_span("never ends")
+                context = otel.set_span_in_context(root)
+                telemetry.tracer.start_span("child", context, attributes={"a": "x" * 500}).end()
+        with inmem.open(tmp_path / "db", limits=limits) as db:
+            exporter = InmemSpanExporter(db)
+            assert db.kv.list(WAITING_RUN) == []
+            for _ in range(20):
+                telemetry.tracer.start_span("root", attributes={"a": "x" * 500}).end()
+            assert exporter.export(telemetry.spans) is SpanExportResult.SUCCESS
+            assert db.traces.count("opentelemetry") == 40
+
+    def test_what_is_too_much_for_any_transaction_waits_and_keeps_nobody_waiting(self, tmp_path, caplog):
+        with inmem.open(tmp_path / "db") as db:
+            telemetry = Telemetry(db)
+            for size in (10, 20_000):
+                context = otel.set_span_in_context(telemetry.tracer.start_span("never ends"))
+                telemetry.tracer.start_span(f"child {size}", context, attributes={"a": "x" * size}).end()
+        with inmem.open(tmp_path / "db", limits=inmem.Limits(transaction_bytes_max=8000)) as db:
+            exporter = InmemSpanExporter(db)
+            assert [trace.kind.name for trace in db.traces.roots("opentelemetry")] == ["child 10"]
+            assert "wait on in opentelemetry.waiting: the transaction writes" in caplog.text
+            large = telemetry.spans[1]
+            assert exporter.export([large]) is SpanExportResult.FAILURE
+        with inmem.open(tmp_path / "db") as db:
+            InmemSpanExporter(db)
+            assert db.traces.count("opentelemetry") == 2
+
+    @pytest.mark.parametrize("run", ["", 1, "x" * 256, lambda _span: None, lambda span: span["nothing"]])
+    def test_a_default_that_is_no_run_concerns_those_who_need_it(self, tmp_path, run, caplog):
+        named = {"inmem.run_id": "r"}
+        with inmem.open(tmp_path / "db") as db:
+            telemetry = Telemetry(db)
+            for attributes in ({}, named):
+                context = otel.set_span_in_context(telemetry.tracer.start_span("never ends"))
+                telemetry.tracer.start_span("child", context, attributes=attributes).end()
+        with inmem.open(tmp_path / "db") as db:
+            exporter = InmemSpanExporter(db, run=run)
+            assert db.traces.count("r") == 1
+            nameless = telemetry.spans[0]
+            assert f"the span {span_id(nameless)} waits on in {WAITING_RUN}: run" in caplog.text
+            telemetry.tracer.start_span("nameless").end()
+            telemetry.tracer.start_span("named", attributes=named).end()
+            assert exporter.export(telemetry.spans[2:]) is SpanExportResult.FAILURE
+            exporter.shutdown()
+            assert (db.traces.count("r"), len(db.kv.list(WAITING_RUN))) == (2, 1)
+        with inmem.open(tmp_path / "db") as db:
+            InmemSpanExporter(db, run="mine")
+            assert (db.traces.list("mine"), db.kv.list(WAITING_RUN)) == ([span_id(nameless)], [])
+
+    def test_what_waits_under_a_smaller_limit_than_it_was_kept_under(self, tmp_path):
+        with inmem.open(tmp_path / "db") as db:
+            telemetry = Telemetry(db)
+            context = otel.set_span_in_context(telemetry.tracer.start_span("never ends"))
+            telemetry.tracer.start_span("child", context).end()
+        with inmem.open(tmp_path / "db", limits=inmem.Limits(value_bytes_max=50)) as db:
+            InmemSpanExporter(db).shutdown()
+            assert len(db.kv.list(WAITING_RUN)) == 1
+        with inmem.open(tmp_path / "db") as db:
+            InmemSpanExporter(db)
+            assert (db.traces.count("opentelemetry"), db.kv.list(WAITING_RUN)) == (1, [])
+
+    def test_a_trace_of_the_applications_under_the_id_of_an_error(self, db, telemetry):
+        failing = telemetry.tracer.start_span("fails")
+        db.traces.record_with_options("opentelemetry", Thought("mine"), id=f"{span_id(failing)}-0")
+        fail(failing, KeyError("x"))
+        assert db.traces.get("opentelemetry", span_id(failing)).kind == Custom("fails")
 
     def test_a_tag_that_would_be_too_long(self, db, telemetry):
         telemetry.tracer.start_span("a", attributes={"gen_ai.operation.name": "x" * 2000}).end()

@@ -3,10 +3,16 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
+from inmem.engine.limits import VALUE_BYTES_MAX
+from inmem.otlp import conventions
 from inmem.otlp.conventions import attributes_of, errors_of, kind_of, name_of, run_named_by
 from inmem.otlp.spans import STATUS_ERROR
+from inmem.otlp.storable import storable_attributes
+from inmem.primitives.trace_kinds import pack_kind
 
 
 def span(attributes=None, name="span", **more):
@@ -80,11 +86,82 @@ QUESTION = message({"type": "text", "content": "Umbrella?"}, role="user")
         (operation("embeddings"), Custom("span")),
         (operation("invoke_agent"), Custom("span")),
         (operation(7), Custom("span")),
+        (operation(["chat", "plan"]), Custom("span")),
+        (
+            operation("chat", gen_ai__output__messages=[message({"type": ["text"], "content": "x"}, TEXT)]),
+            Thought("Rain."),
+        ),
         ({}, Custom("span")),
     ],
 )  # fmt: skip
 def test_what_a_span_was(attributes, kind):
     assert kind_of(span(attributes)) == kind
+
+
+DEEP = "[" * 65 + "]" * 65
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (f'{{"n": {2**63}}}', {"n": str(2**63)}),
+        (f"[{-(2**63)}]", [-(2**63)]),
+        ('{"\\ud800": "a\\udfffb"}', {"\\ud800": "a\\udfffb"}),
+        (f"[{'9' * 5000}]", f"[{'9' * 5000}]"),
+        (DEEP, DEEP),
+        (DEEP[1:-1], json.loads(DEEP[1:-1])),
+        ("[" * 900 + "]" * 900, "[" * 900 + "]" * 900),
+    ],
+    ids=["integer", "least integer", "surrogates", "digits", "too deep", "deepest", "far too deep"],
+)
+def test_the_json_of_a_tool_call_is_kept_in_a_form_that_can_be_stored(text, kept):
+    call = kind_of(span(operation("execute_tool", gen_ai__tool__call__arguments=text, gen_ai__tool__call__result=text)))
+    assert (call.arguments, call.result) == (kept, kept)
+    pack_kind(call)
+
+
+def test_json_that_is_too_large_once_parsed_stays_json():
+    text = f"[{','.join(['0.0'] * 2_000_000)}]"
+    assert len(text) < 8_100_000 < VALUE_BYTES_MAX < 9 * 2_000_000
+    assert kind_of(span(operation("execute_tool", gen_ai__tool__call__arguments=text))).arguments == text
+
+
+def test_what_a_model_says_with_surrogates_is_a_thought():
+    said = '[{"parts": [{"type": "text", "content": "\\ud800"}]}]'
+    thought = kind_of(span(operation("chat", gen_ai__output__messages=said)))
+    # As ASCII: a failure that shows a lone surrogate could not be printed.
+    assert ascii(thought) == ascii(Thought("\\ud800"))
+
+
+NAMES = [value for name, value in vars(conventions).items() if name.isupper() and type(value) is str and "." in value]
+OPERATIONS = ["execute_tool", "retrieval", "search_memory", "chat", "plan"]
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=2)
+    | st.sampled_from([*OPERATIONS, "text", "tool_call", "type", "parts", "content", "name"])
+)  # fmt: skip
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "parts", "content", "name", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+given_values = values | values.map(lambda value: json.dumps(value, default=str))
+
+
+@given(
+    st.sampled_from(OPERATIONS) | given_values,
+    st.dictionaries(st.sampled_from([*NAMES, "db.system", "db.statement", "db.response.returned_rows"]), given_values),
+    st.sampled_from([0, 1, STATUS_ERROR]),
+)
+def test_attributes_of_any_type_are_understood_as_something_that_can_be_stored(name, attributes, code):
+    told = storable_attributes(attributes | operation(name))
+    event = {"name": "exception", "time_unix_nano": 1, "attributes": told}
+    record = span(told, status={"code": code}, events=[event], resource={"attributes": told})
+    for kind in (kind_of(record), *errors_of(record)):
+        pack_kind(kind)
+    assert type(run_named_by(record)) in (str, type(None))
 
 
 def test_a_tool_is_named_by_its_span_at_need():
