@@ -40,6 +40,9 @@ class InmemSession(Bindable):
         db: an open database, which stays the caller's to close.
         session_settings: `limit` is what `get_items` takes by default.
 
+    Raises:
+        UsageError: `db` is not an `inmem.Database`.
+
     Attributes:
         session_id: see above.
         session_settings: see above.

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from inmem import InmemError, UsageError
+from inmem.handle import plain_handle
 from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
 from inmem.otlp.storable import storable, storable_attributes, storable_text, storable_time
 
@@ -51,11 +52,12 @@ class InmemSpanExporter(SpanExporter):
             topmost span that returns it.
 
     Raises:
+        UsageError: `db` is not an `inmem.Database`.
         InmemError: the database cannot be written.
     """
 
     def __init__(self, db: Database, *, run: str | Callable[[SpanRecord], str] = DEFAULT_RUN) -> None:
-        self._db = db
+        self._db = plain_handle(db, "db")
         self._default_run: Callable[[SpanRecord], str] = run if callable(run) else lambda _span: run
         # Processors do not promise to call one at a time.
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import inmem
+from inmem.handle import plain_handle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -26,10 +27,13 @@ class Work:
     Args:
         db: where each call gets a transaction of its own.
         txn: if given, every call runs in this transaction instead, one at a time, and its owner commits.
+
+    Raises:
+        UsageError: `db` is not an `inmem.Database`.
     """
 
     def __init__(self, db: inmem.Database, txn: inmem.Transaction | None = None) -> None:
-        self._db = db
+        self._db = plain_handle(db, "db")
         self._txn = txn
         self._lock = RLock()
 

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 import inmem
+from inmem.handle import plain_handle
 from inmem.otlp.conventions import (
     CONVERSATION_ID,
     EXCEPTION_EVENT,
@@ -52,9 +53,12 @@ def run_to_otlp(db: Database, run: str | UUID, *, service_name: str = "inmem") -
         run: the run, registered or not; one without traces gives a request without spans.
         service_name: the resource of traces that did not come from spans.
 
+    Raises:
+        UsageError: `db` is not an `inmem.Database`.
+
     Complexity: O(traces), in time and in memory.
     """
-    with db.begin(run) as txn:
+    with plain_handle(db, "db").begin(run) as txn:
         return spans_to_otlp(list(_spans(txn, {"attributes": {"service.name": service_name}})))
 
 

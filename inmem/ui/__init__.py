@@ -33,7 +33,7 @@ def start(database: Database | str | os.PathLike[str], *, port: int = 0) -> Expl
     Raises:
         StorageError: the folder cannot be opened.
         OSError: the port is taken.
-        UsageError: that is no port.
+        UsageError: that is no port, or neither a handle nor a folder.
     """
     return Explorer(database, port)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import inmem
 from inmem import StorageError
+from inmem.handle import plain_handle
 
 if TYPE_CHECKING:
     from inmem import Database
@@ -34,16 +35,17 @@ class Source:
 
     Raises:
         StorageError: the folder cannot be read.
+        UsageError: neither of them was given.
     """
 
     def __init__(self, database: Database | str | os.PathLike[str]) -> None:
         self._folder: str | None = None
-        if not isinstance(database, inmem.Database):
+        if isinstance(database, (str, os.PathLike)):
             self._folder = os.fspath(database)
             # A thread for each actor: pages can begin to read while the store reads on.
             database = inmem.open(self._folder, read_only=True, create=False, dispatcher="threads")
         self._lock = threading.Lock()
-        self.database: Final = database
+        self.database: Final = plain_handle(database, "database")
         self._refreshing: threading.Thread | None = None
         self._not_before_s = 0.0
         self._is_closed = False

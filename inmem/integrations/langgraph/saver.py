@@ -51,7 +51,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
             whatever that of a bound saver is. It may run again after a conflict; what it raises fails the put.
 
     Raises:
-        UsageError: both `allowed_types` and `serde` are given.
+        UsageError: `db` is not an `inmem.Database`, or both `allowed_types` and `serde` are given.
     """
 
     def __init__(
