@@ -318,6 +318,27 @@ def test_pruning_removes_every_entry_that_nothing_needs(db):
         saver.prune(["t"], strategy="sometimes")
 
 
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("thread_ids", lambda saver, one: saver.prune(one, strategy="delete")),
+        ("thread_ids", lambda saver, one: saver.prune(one)),
+        ("run_ids", lambda saver, one: saver.delete_for_runs(one)),
+        ("thread_ids", lambda saver, one: asyncio.run(saver.aprune(one))),
+        ("run_ids", lambda saver, one: asyncio.run(saver.adelete_for_runs(one))),
+    ],
+)
+@pytest.mark.parametrize("one", ["t1", b"t1"])
+def test_one_id_where_several_belong_is_refused_rather_than_taken_apart(db, argument, call, one):
+    saver = InmemSaver(db)
+    for thread_id in ("t", "1", "t1"):
+        put(saver, config_of(thread_id), {"a": 1}, run_id=thread_id)
+    before = db.version
+    with pytest.raises(inmem.UsageError, match=rf"^{argument}: must be several ids, not {one!r} alone$"):
+        call(saver, one)
+    assert db.version == before
+
+
 def test_deleting_by_run_finds_it_in_every_thread_and_leaves_the_others(db):
     saver = InmemSaver(db)
     for thread_id in ("t", "u", "v"):

@@ -134,9 +134,13 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         self._collect(thread_id, collection.delete)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Remove the checkpoints and writes of these LangGraph runs in all threads; each thread in one commit."""
+        """Remove the checkpoints and writes of these LangGraph runs in all threads; each thread in one commit.
+
+        Raises:
+            UsageError: `run_ids` is one str; nothing was removed.
+        """
         self._work.require_own()
-        wanted = [str(run_id) for run_id in run_ids]
+        wanted = [str(run_id) for run_id in _several(run_ids, "run_ids")]
         with self._work.reading(TAG) as txn:
             concerned = [
                 thread_id
@@ -159,7 +163,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
                 those before it that hold parts of its state; "delete" keeps nothing.
 
         Raises:
-            UsageError: another strategy.
+            UsageError: another strategy, or `thread_ids` is one str; nothing was removed.
         """
         match strategy:
             case "keep_latest":
@@ -169,7 +173,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
             case _:
                 raise inmem.UsageError(f"strategy: must be 'keep_latest' or 'delete', not {strategy!r}")
         self._work.require_own()
-        for thread_id in thread_ids:
+        for thread_id in _several(thread_ids, "thread_ids"):
             self._collect(thread_id, removal)
 
     def get_delta_channel_history(
@@ -269,6 +273,13 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
 
 def _thread_of(config: RunnableConfig) -> str:
     return str(config.get("configurable", {})["thread_id"])
+
+
+def _several(ids: Sequence[str], argument: str) -> Sequence[str]:
+    """Return the ids, unless they are one str: its characters would be taken for ids, and nothing be removed."""
+    if isinstance(ids, (str, bytes)):
+        raise inmem.UsageError(f"{argument}: must be several ids, not {ids!r} alone")
+    return ids
 
 
 def _threads(txn: inmem.Transaction) -> Iterable[str]:
