@@ -1,8 +1,10 @@
 """InmemStore: what BaseStore promises, and what comes from being one transaction."""
 
 import asyncio
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -81,6 +83,92 @@ def test_a_batch_is_one_commit_whose_reads_come_first_and_whose_last_put_counts(
 def test_a_namespace_that_is_none_is_refused_in_a_batch_too(db, op):
     with pytest.raises(InvalidNamespaceError):
         InmemStore(db).batch([op])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.put("users", "k", {}),
+        lambda store: store.get("users", "k"),
+        lambda store: store.delete("users", "k"),
+        lambda store: store.search("users"),
+        lambda store: store.list_namespaces(prefix="users"),
+        lambda store: asyncio.run(store.aput("users", "k", {})),
+        lambda store: store.batch([PutOp("users", "k", {})]),
+    ],
+)
+def test_a_namespace_that_is_one_str_is_refused_rather_than_taken_apart(db, call):
+    store = InmemStore(db)
+    store.put(("u", "s", "e", "r", "s"), "k", {})
+    before = db.version
+    with pytest.raises(InvalidNamespaceError, match=r"such as \('users',\), not the str alone"):
+        call(store)
+    assert db.version == before
+
+
+@pytest.mark.parametrize("wrong", [-1, None, "1", 1.0, True])
+@pytest.mark.parametrize("name", ["limit", "offset", "max_depth"])
+def test_a_limit_an_offset_or_a_depth_that_is_none_is_refused_by_name(db, name, wrong):
+    store = InmemStore(db)
+    calls = [store.list_namespaces] if name == "max_depth" else [partial(store.search, ("a",)), store.list_namespaces]
+    if (name, wrong) == ("max_depth", None):
+        assert store.list_namespaces(max_depth=None) == []
+        return
+    for call in calls:
+        with pytest.raises(inmem.UsageError, match=rf"^{name}: must be an int of at least 0, not {wrong!r}$"):
+            call(**{name: wrong})
+
+
+def test_a_limit_may_be_nothing_or_more_than_there_can_be(db):
+    store = InmemStore(db)
+    for name in "abc":
+        store.put(("n",), name, {})
+    assert store.search(("n",), limit=0) == []
+    assert [item.key for item in store.search(("n",), limit=sys.maxsize, offset=1)] == ["b", "c"]
+    assert store.search(("n",), offset=2**70) == []
+
+
+@pytest.mark.parametrize(
+    "ttl", ["x", True, -1, 0, float("nan"), float("inf"), 10**12, pytest.param(10**400, id="huge"), [1]]
+)
+def test_a_time_to_live_that_is_none_is_refused_in_minutes(db, ttl):
+    store = InmemStore(db)
+    with pytest.raises(inmem.UsageError) as caught:
+        store.put(("a",), "k", {}, ttl=ttl)
+    most = "a positive number of minutes, at most 100000000000"
+    assert str(caught.value) == f"ttl: must be {most}, or None, not {ttl!r}"
+    with pytest.raises(inmem.UsageError, match=r"^ttl\[\"default_ttl\"\]: must be a positive number of minutes"):
+        InmemStore(db, ttl={"default_ttl": ttl})
+    assert db.version == 0
+
+
+def test_the_longest_time_to_live_can_be_stored(db):
+    InmemStore(db).put(("a",), "k", {}, ttl=10**11)
+    assert db.get_versioned(RUN, "langgraph-store/a//k").expires_at > 6 * 10**18
+
+
+@pytest.mark.parametrize(
+    ("ttl", "reason"),
+    [
+        (5, 'ttl: must be a dict such as {"default_ttl": minutes}, or None, not 5'),
+        ([("default_ttl", 5)], "ttl: must be a dict such as"),
+        ({"default_tll": 5}, "ttl: must hold only refresh_on_read, .*default_ttl.*, not 'default_tll'"),
+        ({1: 5}, "ttl: must hold only .*, not 1"),
+        ({"refresh_on_read": "no"}, r"ttl\[\"refresh_on_read\"\]: must be True or False, not 'no'"),
+        ({"refresh_on_read": None}, r"ttl\[\"refresh_on_read\"\]: must be True or False, not None"),
+    ],
+)
+def test_a_configuration_that_is_none_is_refused_when_the_store_is_made(db, ttl, reason):
+    with pytest.raises(inmem.UsageError, match=f"^{reason}"):
+        InmemStore(db, ttl=ttl)
+
+
+@pytest.mark.parametrize(
+    "ttl",
+    [None, {}, {"default_ttl": None, "refresh_on_read": False, "omit_expired": True, "sweep_interval_minutes": 5}],
+)
+def test_all_that_langgraph_knows_of_may_be_configured(db, ttl):
+    assert InmemStore(db, ttl=ttl).ttl_config is ttl
 
 
 def test_an_operation_or_a_condition_that_is_none_is_refused(db):

@@ -7,6 +7,7 @@ the entry's own, so an expired item is absent for every reader at once, and the 
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +42,9 @@ TAG: Final = "langgraph-store"
 PAGE: Final = 100
 """Items read ahead by a search: enough that finding the place costs little, few enough to hold."""
 
+TTL_MINUTES_MAX: Final = 10**11
+"""190,000 years: within what the store's deadlines can hold, whenever they begin."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
 
@@ -62,12 +66,12 @@ class Items:
         """Carry out operations and return their results: first all reads, from before the batch, then all writes.
 
         Raises:
-            InvalidNamespaceError: no label, or one that is empty, not a str, or contains a period.
+            InvalidNamespaceError: no label, or one that is empty, not a str, or contains a period; or a str alone.
             InvalidValueError: a value cannot be stored.
-            UsageError: an operation that is none.
+            UsageError: an operation that is none, or one whose limit, offset, depth or time to live is none.
         """
         for op in ops:
-            validate_op_namespace(op)
+            _check(op)
         results: list[Result] = [self._read(op) for op in ops]
         for op in ops:
             if isinstance(op, PutOp):
@@ -123,7 +127,9 @@ class Items:
             if not op.filter or passes(stored["value"], op.filter)
         )
         found: list[SearchItem] = []
-        for key, stored in list(islice(matching, op.offset, op.offset + op.limit)):
+        # No list is longer than that, but limits that stand for "all" are.
+        start, stop = (min(place, sys.maxsize) for place in (op.offset, op.offset + op.limit))
+        for key, stored in list(islice(matching, start, stop)):
             self._touch(key, stored, refresh=op.refresh_ttl)
             labels, name = keys.labels_and_key(key)
             created_at, updated_at = _time(stored["created_at"]), _time(stored["updated_at"])
@@ -154,6 +160,58 @@ class Items:
         """Let an item that has a deadline live its full time from now on."""
         if refresh and stored["ttl"] is not None:
             self._kv.put(key, stored, stored["ttl"])
+
+
+def checked_ttl(ttl: object, argument: str) -> float | None:
+    """Return a time to live in minutes, or None, which is for ever.
+
+    Raises:
+        UsageError: it is neither; the error names the argument.
+    """
+    if ttl is None:
+        return None
+    # Written so that NaN is refused too; the types are those whose products are stored.
+    if (type(ttl) is int or type(ttl) is float) and 0 < ttl <= TTL_MINUTES_MAX:
+        return ttl
+    raise inmem.UsageError(
+        f"{argument}: must be a positive number of minutes, at most {TTL_MINUTES_MAX}, or None, not {ttl!r}"
+    )
+
+
+def _check(op: Op) -> None:
+    """Raise InvalidNamespaceError or UsageError if an operation asks for what cannot be."""
+    match op:
+        case GetOp():
+            _check_labels(op.namespace)
+        case PutOp():
+            _check_labels(op.namespace)
+            checked_ttl(op.ttl, "ttl")
+        case SearchOp():
+            _check_labels(op.namespace_prefix)
+            _check_page(op)
+        case ListNamespacesOp():
+            for condition in op.match_conditions or ():
+                _check_labels(condition.path)
+            _check_page(op)
+            if op.max_depth is not None:
+                _check_count(op.max_depth, "max_depth")
+    validate_op_namespace(op)
+
+
+def _check_labels(labels: object) -> None:
+    # LangGraph takes each character for a label, and finds nothing wrong with that.
+    if isinstance(labels, str):
+        raise InvalidNamespaceError(f"Namespace must be a tuple of labels, such as ({labels!r},), not the str alone.")
+
+
+def _check_page(op: SearchOp | ListNamespacesOp) -> None:
+    _check_count(op.limit, "limit")
+    _check_count(op.offset, "offset")
+
+
+def _check_count(count: object, argument: str) -> None:
+    if type(count) is not int or count < 0:
+        raise inmem.UsageError(f"{argument}: must be an int of at least 0, not {count!r}")
 
 
 def _time(time_us: int) -> datetime:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, TTLConfig
 
+import inmem
 from inmem.aio.offload import run_in_thread
-from inmem.integrations.langgraph.items import Items
+from inmem.integrations.langgraph.items import Items, checked_ttl
 from inmem.integrations.work import Bindable, Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from langgraph.store.base import Op, Result, TTLConfig
-
-    import inmem
+    from langgraph.store.base import Op, Result
 
 
 class InmemStore(Bindable, BaseStore):
@@ -31,6 +30,9 @@ class InmemStore(Bindable, BaseStore):
         run: the run that holds the items. Two stores with different runs share nothing.
         ttl: `default_ttl` in minutes and `refresh_on_read`; the reaper makes the rest of it superfluous.
             Kept as `ttl_config`.
+
+    Raises:
+        UsageError: `db` is not an `inmem.Database`, or `ttl` is no such configuration; the error names the entry.
     """
 
     supports_ttl = True
@@ -39,7 +41,7 @@ class InmemStore(Bindable, BaseStore):
     def __init__(self, db: inmem.Database, *, run: str = "langgraph-store", ttl: TTLConfig | None = None) -> None:
         self._work = Work(db)
         self._run = run
-        self.ttl_config = ttl
+        self.ttl_config = _checked_config(ttl)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations in one transaction and return their results, in order.
@@ -47,8 +49,11 @@ class InmemStore(Bindable, BaseStore):
         Reads see the state before the batch. Of several puts to one key the last counts.
 
         Raises:
-            InvalidNamespaceError: a label is empty, not a str, or contains a period; nothing was changed.
+            InvalidNamespaceError: a label is empty, not a str, or contains a period, or a namespace is one str;
+                nothing was changed.
             InvalidValueError: a value cannot be stored; nothing was changed.
+            UsageError: a time to live is not a positive number of minutes, or a limit, offset or depth not a number
+                of at least 0; nothing was changed.
         """
         wanted = list(ops)
         return self._work.do(self._run, lambda txn: Items(txn, self._run).apply(wanted))
@@ -56,3 +61,24 @@ class InmemStore(Bindable, BaseStore):
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """See `batch`."""
         return await run_in_thread(self.batch, ops)
+
+
+def _checked_config(ttl: object) -> TTLConfig | None:
+    """Return what may be configured of the time to live, unchanged.
+
+    Raises:
+        UsageError: it is not a dict, or an entry of it is unknown or not acceptable; the error names it.
+    """
+    if ttl is None:
+        return None
+    if not isinstance(ttl, dict):
+        raise inmem.UsageError(f'ttl: must be a dict such as {{"default_ttl": minutes}}, or None, not {ttl!r}')
+    config = cast("TTLConfig", ttl)
+    for name in config:
+        if name not in TTLConfig.__annotations__:
+            raise inmem.UsageError(f"ttl: must hold only {', '.join(TTLConfig.__annotations__)}, not {name!r}")
+    checked_ttl(config.get("default_ttl"), 'ttl["default_ttl"]')
+    refresh: object = config.get("refresh_on_read", True)
+    if type(refresh) is not bool:
+        raise inmem.UsageError(f'ttl["refresh_on_read"]: must be True or False, not {refresh!r}')
+    return config
