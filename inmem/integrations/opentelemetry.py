@@ -101,8 +101,11 @@ class InmemSpanExporter(SpanExporter):
         """Record whatever still waits for a parent: the provider is shut down, and no more spans will end."""
         if not self._is_shut_down:
             self._is_shut_down = True
+            # An export that is under way in another thread may leave more waiting.
+            with self._lock:
+                waiting = [*self._waiting.keys]
             try:
-                self._take_waiting([*self._waiting.keys])
+                self._take_waiting(waiting)
             except InmemError as error:
                 _logger.warning("spans that waited could not be recorded: %s", error)
 

@@ -547,6 +547,40 @@ class TestHostile:
             InmemSpanExporter(db)
             assert (db.traces.count("opentelemetry"), db.kv.list(WAITING_RUN)) == (1, [])
 
+    def test_spans_that_no_trace_could_be_made_of_wait_no_longer(self, db, caplog):
+        """Those that exporters before this one left: each of them made all later ones fail."""
+        deep = 0
+        for _ in range(62):
+            deep = [deep]
+        call = {"gen_ai.operation.name": "execute_tool"}
+        for number, attributes in enumerate(
+            [
+                {"gen_ai.tool.call.result": f"[{2**64}]"},
+                {"gen_ai.tool.call.result": '{"\\udfff": 1}'},
+                {"gen_ai.operation.name": ["chat"]},
+                {"deep": deep},
+                {},
+            ]
+        ):
+            span = {
+                "trace_id": f"{number % 2:032x}",
+                "span_id": f"{number:016x}",
+                "parent_span_id": "f" * 16,
+                "name": str(number),
+                "start_time_unix_nano": number,
+                "end_time_unix_nano": 9,
+            }
+            db.kv.put(WAITING_RUN, str(number), {**span, "attributes": call | attributes})
+
+        InmemSpanExporter(db)
+        assert db.kv.list(WAITING_RUN) == []
+        traces = [db.traces.get("opentelemetry", f"{number:016x}") for number in range(5)]
+        assert [trace.kind for trace in traces[:4:2]] == [ToolCall("0", None, [str(2**64)], 9e-6), Custom("2")]
+        assert traces[1].kind.result == {"\\udfff": 1}
+        assert "nested deeper than 64 levels" in traces[3].metadata["otel"]["refused"]
+        assert traces[4].kind == ToolCall("4", duration_ms=5e-6)
+        assert caplog.text == ""
+
     def test_a_trace_of_the_applications_under_the_id_of_an_error(self, db, telemetry):
         failing = telemetry.tracer.start_span("fails")
         db.traces.record_with_options("opentelemetry", Thought("mine"), id=f"{span_id(failing)}-0")
