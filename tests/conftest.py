@@ -41,7 +41,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     # At once, and not only in the summary: where the run is cut short there is none.
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
-        sys.stdout.write(f"\n{report.nodeid}: {report.when} failed\n{report.longreprtext}\n")
+        # A failure may show what no encoding has a character for, such as half a surrogate pair.
+        text = report.longreprtext.encode("utf-8", "backslashreplace").decode()
+        sys.stdout.write(f"\n{report.nodeid}: {report.when} failed\n{text}\n")
         sys.stdout.flush()
 
 
