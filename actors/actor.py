@@ -61,17 +61,27 @@ class Owed:
 
     def answer(self, value: Any) -> None:
         """Answer with a value."""
-        if self._actor.settle(self) and self.reply_to is not None:
-            self.reply_to.set(value)
+        owed = self._actor.owed
+        if self in owed:
+            if self.reply_to is not None:
+                # The debt is struck out afterwards: should this be cut short, somebody knows of it and answers again.
+                try:  # noqa: SIM105  (part of every commit)
+                    self.reply_to.set(value)
+                except queue.Full:
+                    pass
+            owed.pop(self, None)
 
     def refuse(self, error: BaseException) -> None:
         """Answer with an error."""
-        if self._actor.settle(self) and self.reply_to is not None:
-            self.reply_to.set_exception((type(error), error, error.__traceback__))
+        owed = self._actor.owed
+        if self in owed:
+            if self.reply_to is not None:
+                with contextlib.suppress(queue.Full):
+                    self.reply_to.set_exception((type(error), error, error.__traceback__))
+            owed.pop(self, None)
 
     def move_to(self, actor: StoreActor) -> None:
-        """Make another actor the one that owes this."""
-        self._actor.settle(self)
+        """Make another actor the one that owes this; that it did, the one before forgets by itself."""
         self._actor = actor
         actor.owed[self] = None
 
@@ -91,6 +101,7 @@ class StoreActor(pykka.Actor):
         self.core = core
         self.owed: dict[Owed, None] = {}
         self._reply_to: ReplyTo | None = None
+        self._has_failed = False
         super().__init__()
         self._actor_ref = mailbox.ref
         self.actor_urn = mailbox.ref.actor_urn
@@ -106,10 +117,6 @@ class StoreActor(pykka.Actor):
         owed = Owed(self, message, self._reply_to)
         self.owed[owed] = None
         return owed
-
-    def settle(self, owed: Owed) -> bool:
-        """Strike out a debt; return whether it was still open."""
-        return self.owed.pop(owed, owed) is None
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Handle one message, whatever happens. Called by the mailbox."""
@@ -135,6 +142,10 @@ class StoreActor(pykka.Actor):
                 self.fail(message, reply_to, error)
             else:
                 reply_to.set_exception((type(error), error, error.__traceback__))
+        except RecursionError:
+            # The thread has no room left on its stack, not even for what follows from that. Whoever runs this sees to
+            # it that `fail` is called where there is.
+            raise
         except BaseException as error:  # noqa: BLE001  (whatever it is, callers must not be left waiting)
             self.fail(message, reply_to, error)
         else:
@@ -148,8 +159,10 @@ class StoreActor(pykka.Actor):
         return self._handle_receive(message)
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Stop handling messages and hand everything over to the supervisor."""
-        self.mailbox.suspend()
+        """Stop handling messages and hand everything over to the supervisor.
+
+        Should this be cut short, it can be called again.
+        """
         interrupts.keep_back(error)
         if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {error!r}")
@@ -158,7 +171,10 @@ class StoreActor(pykka.Actor):
                 reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))
         if self.supervisor is None:
             raise error
-        self.supervisor.send(ActorFailed(self.mailbox.name, self.core, error, self, message), None)
+        if not self._has_failed:
+            self.supervisor.send(ActorFailed(self.mailbox.name, self.core, error, self, message), None)
+            self._has_failed = True
+        self.mailbox.suspend()
 
     def retire(self) -> None:
         """Stop for good."""

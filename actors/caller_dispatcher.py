@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
-from inmem.actors.lane import Lane
+from inmem.actors.lane import Lane, handling, refuse_waiting
 from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
 
@@ -63,6 +63,11 @@ class CallerDispatcher:
         # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
         self._waiters: deque[ReplyFuture[Any]] = deque()
+        # Whether something was cut short by an exception that no actor could handle: by a thread without room on its
+        # stack, or one that somebody has struck. What it was, if it was a message, is made up for by who runs next.
+        self._cut_short = False
+        self._undelivered: deque[tuple[tuple[Mailbox, Any, ReplyTo | None], BaseException]] = deque()
+        self._unhandled: deque[tuple[tuple[DeliveryLane, Delivery], BaseException]] = deque()
         self._lanes: dict[Mailbox, DeliveryLane] = {}
         # Given a future, it takes part in the work for whoever waits for that.
         self._deputy: Lane[ReplyFuture[None] | None] = Lane("inmem-deputy", self._stand_in, self._stand_in_again)
@@ -133,7 +138,14 @@ class CallerDispatcher:
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Run the queue; when there is nothing to run, or somebody else runs it, block."""
+        """Run the queue; when there is nothing to run, or somebody else runs it, block.
+
+        Raises:
+            UsageError: in a thread that is running an actor, which would wait for itself.
+        """
+        ident = threading.get_ident()
+        if (ident == self._runner or ident in handling) and not future.done:
+            raise refuse_waiting()
         if self._deputized():
             future.block(timeout_s)
             return
@@ -200,48 +212,86 @@ class CallerDispatcher:
         return lane if lane is not None else self._lanes.setdefault(mailbox, mailbox_lane(mailbox))
 
     @interrupts.uninterrupted
-    def _run(self, until: ReplyFuture[Any] | None, deadline_s: float | None = None) -> None:
+    def _run(  # noqa: PLR0915  (one loop, and a call for each of its parts would cost more than they do)
+        self, until: ReplyFuture[Any] | None, deadline_s: float | None = None
+    ) -> None:
         """Run the queue until it is empty, or until somebody else does so once `until` is done or time is up."""
         queue = self._queue
         popleft = queue.popleft
         running = self._running
         budget = TELLER_MESSAGES_MAX
-        while queue:
+        while queue or self._cut_short:
             if not running.acquire(False):
                 return
             leaving = False
-            borrowed = None
+            at_hand = borrowed = None
             try:
-                self._runner = threading.get_ident()
-                while queue:
-                    mailbox, message, reply_to = popleft()
-                    mailbox.deliver(message, reply_to)
-                    if self._lent and queue:
-                        self._pass_on_lent()
-                    if until is not None:
-                        if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
+                try:
+                    self._runner = threading.get_ident()
+                    if self._cut_short:
+                        self._make_up()
+                    while queue:
+                        at_hand = popleft()
+                        mailbox, message, reply_to = at_hand
+                        mailbox.deliver(message, reply_to)
+                        at_hand = None
+                        if self._lent and queue:
+                            self._pass_on_lent()
+                        if until is not None:
+                            if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
+                                continue
+                        elif budget:
+                            budget -= 1
                             continue
-                    elif budget:
-                        budget -= 1
-                        continue
-                    if self._relieving.locked():
-                        return
-                    if self._waiters:
-                        leaving = True
-                        break
-                    self._tired = threading.get_ident()
-                if self._lent and deadline_s is None and not leaving:
-                    borrowed = self._borrow(until)
-            finally:
-                if self._lent:
-                    self._pass_on_lent()
-                self._runner = self._tired = 0
-                running.release()
-            if borrowed is not None:
-                lane, delivery = borrowed
-                lane.handle_borrowed(delivery)
+                        if self._relieving.locked():
+                            return
+                        if self._waiters:
+                            leaving = True
+                            break
+                        self._tired = threading.get_ident()
+                    if self._lent and deadline_s is None and not leaving:
+                        borrowed = self._borrow(until)
+                finally:
+                    try:
+                        if self._lent:
+                            self._pass_on_lent()
+                    finally:
+                        self._runner = self._tired = 0
+                        running.release()
+                if borrowed is not None:
+                    lane, delivery = borrowed
+                    lane.handle_borrowed(delivery)
+            except BaseException as error:
+                # Most likely this thread has no room left on its stack. So no function of Python's is called here;
+                # those of C work where `popleft` did. Whoever waits has a stack of its own, and wakes to mend it.
+                if at_hand is not None:
+                    self._undelivered.append((at_hand, error))
+                if borrowed is not None:
+                    self._unhandled.append((borrowed, error))
+                self._cut_short = True
+                for waiter in tuple(self._waiters):
+                    if waiter.baton is not None and waiter.baton.locked():
+                        waiter.baton.release()
+                raise
             if leaving and self._hand_over(until):
                 return
+
+    def _make_up(self) -> None:
+        """Have the actors fail over what was cut short: each had begun with it, or was about to."""
+        self._cut_short = False
+        while self._undelivered:
+            (mailbox, message, reply_to), error = self._undelivered[0]
+            actor = mailbox.actor
+            if actor is None or actor.supervisor is None:
+                # Nobody supervises the supervisor: it tries again.
+                mailbox.deliver(message, reply_to)
+            else:
+                actor.fail(message, reply_to, error)
+            self._undelivered.popleft()
+        while self._unhandled:
+            (lane, delivery), error = self._unhandled[0]
+            lane.fail_borrowed(delivery, error)
+            self._unhandled.popleft()
 
     def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:
         """Return what was sent to an actor that lends itself, if this thread shall do it; its lane is then reserved."""
@@ -251,9 +301,10 @@ class CallerDispatcher:
         return self._lent.pop() if lane.borrow() else None
 
     def _pass_on_lent(self) -> None:
-        for lane, delivery in self._lent:
+        while self._lent:
+            lane, delivery = self._lent[0]
             lane.put(delivery)
-        self._lent.clear()
+            del self._lent[0]
 
     @interrupts.uninterrupted
     def _relieve(self, *, patiently: bool) -> None:

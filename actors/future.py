@@ -41,7 +41,7 @@ class ReplyFuture(pykka.Future[T]):
         waiting: the dispatcher that will deliver the reply; without one, a waiting thread simply blocks.
     """
 
-    __slots__ = ("_baton", "_error", "_value", "_waiting", "done")
+    __slots__ = ("_error", "_value", "_waiting", "baton", "done")
 
     def __init__(self, waiting: Waiting | None = None) -> None:
         # pykka.Future's own fields, set here to save the call: one future is made for every message that is asked.
@@ -50,7 +50,8 @@ class ReplyFuture(pykka.Future[T]):
         self._waiting = waiting
         self._value: Any = _UNSET
         self._error: Any = None
-        self._baton: LockType | None = None
+        self.baton: LockType | None = None
+        """Locked by threads that block here, or are going to; releasing it wakes one of them."""
         self.done = False
         """Whether `get` would return, or raise, at once."""
 
@@ -86,22 +87,22 @@ class ReplyFuture(pykka.Future[T]):
     def arm(self) -> None:
         """See to it that a `nudge` from now on is not lost: the next `block`, if there is one, returns at once."""
         with _arming:
-            if self._baton is None:
+            if self.baton is None:
                 baton = allocate_lock()
                 baton.acquire()
-                self._baton = baton
+                self.baton = baton
 
     def block(self, timeout_s: float | None) -> bool:
         """Block this thread until somebody sets the reply or calls `nudge`, or until `timeout_s` have passed.
 
         Returns whether there is a reply.
         """
-        if self._baton is None:
+        if self.baton is None:
             self.arm()
         # The order matters: whoever sets the value looks for the baton afterwards, so one of us sees the other.
-        if self._value is _UNSET and self._baton is not None:
+        if self._value is _UNSET and self.baton is not None:
             try:
-                self._baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
+                self.baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
             finally:
                 if self._value is not _UNSET:
                     # Several threads may wait for one reply; each wakes the next.
@@ -111,7 +112,7 @@ class ReplyFuture(pykka.Future[T]):
     @interrupts.uninterrupted
     def nudge(self) -> None:
         """Wake a thread that blocks on this future, if one does, without a reply."""
-        baton = self._baton
+        baton = self.baton
         if baton is not None and baton.locked():
             try:
                 baton.release()

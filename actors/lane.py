@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from _thread import get_ident
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from inmem.actors import interrupts
+from inmem.engine.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ItemT = TypeVar("ItemT")
+
+
+handling: set[int] = set()
+"""Idents of the threads that handle the items of lanes."""
 
 
 class Lane(Generic[ItemT]):
@@ -48,10 +54,12 @@ class Lane(Generic[ItemT]):
     @interrupts.uninterrupted
     def put(self, item: ItemT) -> None:
         """Queue an item for the thread."""
+        # First, as it can fail: then nothing has been queued.
+        has_thread = self._closed or self._thread is not None or self._start()
         self._put((item,))
         if self._closed:
             self._drain()
-        elif self._thread is None and not self._start():
+        elif not has_thread:
             self._work_here()
 
     def borrow(self) -> bool:
@@ -67,13 +75,23 @@ class Lane(Generic[ItemT]):
         return False
 
     def handle_borrowed(self, item: ItemT) -> None:
-        """Handle the item for which the lane was reserved; what has been queued meanwhile comes after it."""
+        """Handle the item for which the lane was reserved; what has been queued meanwhile comes after it.
+
+        An exception from outside leaves the lane reserved: `fail_borrowed` has to follow, in whatever thread.
+        """
+        handling.add(get_ident())
         try:
             self._handle(item)
         finally:
-            self._handling.release()
+            handling.discard(get_ident())
+        self._handling.release()
         if self._queue and self._thread is None:
             self._work_here()
+
+    def fail_borrowed(self, item: ItemT, error: BaseException) -> None:
+        """Pass on that the item for which the lane was reserved was cut short, or never begun."""
+        self._fail(item, error)
+        self._handling.release()
 
     def depth(self) -> int:
         """Count the items in the queue."""
@@ -120,10 +138,12 @@ class Lane(Generic[ItemT]):
         if not self._emptying.acquire(blocking=False):
             return
         while not self._closed:
+            handling.add(get_ident())
             try:
                 self._empty()
             except BaseException as error:  # noqa: BLE001  (raised in this thread by somebody who meant to end it)
                 self._cut_short(error)
+        handling.discard(get_ident())
         # Whoever had found this lane before it was closed may put an item now. It looks at the flag afterwards, so one
         # of us sees the other.
         self._drain()
@@ -165,6 +185,14 @@ def unlock(nothing_new: threading.Lock) -> None:
         # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
         with contextlib.suppress(RuntimeError):
             nothing_new.release()
+
+
+def refuse_waiting() -> UsageError:
+    """Return the error for who would wait for a store from within it."""
+    return UsageError(
+        "the store cannot be waited for from within one of its own actors, where a finalizer (__del__) or a processor"
+        " of log events has called it; what was asked for is done once the actor is through"
+    )
 
 
 def start_thread(thread: threading.Thread) -> bool:

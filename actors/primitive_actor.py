@@ -183,8 +183,9 @@ class PrimitiveActor(StoreActor):
                 self._split(group, error)
                 continue
             decided = AsMessage(self.ref, self._decided())
-            self._in_flight = group
+            # Not the other way round: who is cut short in between takes over a group that nobody decides.
             self._coordinator.send(commit, decided)
+            self._in_flight = group
             return
         # A group that lost may have nothing to write the next time: then there is nobody left to pause for.
         self._attempt = 0
@@ -297,6 +298,8 @@ class PrimitiveActor(StoreActor):
                 self._draining = owed
             elif owed not in in_flight:
                 self._waiting.append(owed)
+        # All at once, and at last: should this be cut short, the next successor takes over from the same one.
+        predecessor.owed.clear()
 
 
 class StandIn(PrimitiveActor):

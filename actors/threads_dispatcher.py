@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
-from inmem.actors.lane import Lane
+from inmem.actors.lane import Lane, handling, refuse_waiting
 from inmem.actors.timers import Timers
 
 if TYPE_CHECKING:
@@ -64,7 +65,13 @@ class ThreadsDispatcher:
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Block until the reply is there."""
+        """Block until the reply is there.
+
+        Raises:
+            UsageError: in the thread of an actor, which would wait for itself.
+        """
+        if get_ident() in handling and not future.done:
+            raise refuse_waiting()
         future.block(timeout_s)
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:

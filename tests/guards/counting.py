@@ -1,5 +1,6 @@
 """What the guards count with: messages, calls, and a disk that counts its syncs and bytes."""
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,17 +22,20 @@ def calls_by_name(work: Callable[[], object]) -> Counter[str]:
     calls: Counter[str] = Counter()
 
     def count(frame: FrameType, event: str, _: Any) -> None:
-        # Counted: what this thread does for `work`, and nothing of the garbage collector's finalizers.
         if event == "call":
             calls[frame.f_code.co_name] += 1
 
-    previous = sys.getprofile()
+    # Counted is what this thread does for `work`: what the collector finds meanwhile, others have left behind, and a
+    # finalizer may call anything.
+    previous, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()
     sys.setprofile(count)
     try:
         work()
     finally:
         sys.setprofile(previous)
-    calls.pop("__del__", None)
+        if collects:
+            gc.enable()
     return calls
 
 

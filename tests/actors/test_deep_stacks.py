@@ -1,0 +1,128 @@
+"""Under the `caller` dispatcher actors run on their callers' stacks, which may be nearly full."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import inmem
+from tests.actors.stage import in_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FRAMES_MAX = 400
+"""Enough for everything else, and quickly used up."""
+
+
+@pytest.fixture
+def few_frames(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # A finalizer that finds no room is reported by a hook that finds none either.
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(FRAMES_MAX)
+    yield
+    sys.setrecursionlimit(before)
+
+
+def frames() -> int:
+    frame, count = sys._getframe(), 0
+    while frame is not None:
+        frame, count = frame.f_back, count + 1
+    return count
+
+
+def dive(levels: int, function: Callable[[], Any]) -> Any:
+    return function() if levels <= 0 else dive(levels - 1, function)
+
+
+def with_room_for(room: int, function: Callable[[], Any]) -> Any:
+    """Call a function where only so many more frames are allowed; return what it raises."""
+
+    def attempt() -> BaseException | None:
+        try:
+            function()
+        except (RecursionError, inmem.InmemError) as error:
+            return error
+        return None
+
+    try:
+        return dive(FRAMES_MAX - frames() - room - 4, attempt)
+    except RecursionError as error:
+        return error
+
+
+WORK: dict[str, Callable[[inmem.Database], Any]] = {
+    "put": lambda db: db.put("run", "deep", 1),
+    "begin": lambda db: db.begin("run").abort(),
+    "transaction": lambda db: db.transaction("run", lambda txn: txn.put("deep", 1)),
+    "future": lambda db: db.kv.futures.put("run", "deep", 1),
+    "flush": lambda db: db.flush(),
+}
+
+
+@pytest.mark.usefixtures("few_frames")
+@pytest.mark.parametrize("work", WORK)
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_who_has_no_room_left_gets_an_error_and_nobody_else_notices(tmp_path, work, place):
+    outcomes = set()
+    for room in range(2, 50):
+        with inmem.open(":memory:" if place == "memory" else tmp_path / f"{room}", durability="always") as db:
+            (error,) = in_threads(lambda db=db, room=room: with_room_for(room, lambda: WORK[work](db)))
+            outcomes.add(type(error))
+            # From another thread, with a stack of its own.
+            (version,) = in_threads(lambda db=db: db.put("run", "k", 1))
+            assert version == db.version
+            assert db.get("run", "k") == 1
+            assert db.verify().is_valid
+    assert RecursionError in outcomes
+    assert type(None) in outcomes
+
+
+@pytest.mark.usefixtures("few_frames")
+def test_a_runaway_recursion_that_notes_each_step_ends_with_its_own_error(tmp_path):
+    def agent(step: int) -> None:
+        db.put("run", "step", step)
+        agent(step + 1)
+
+    with inmem.open(tmp_path / "db") as db:
+        for _ in range(3):
+            (error,) = in_threads(lambda: with_room_for(200, lambda: agent(0)))
+            assert error is not None
+        assert db.put("run", "step", -1) == db.version
+
+
+@pytest.mark.usefixtures("few_frames")
+def test_those_who_wait_are_not_left_behind_by_who_ran_the_queue_for_them(tmp_path):
+    stop = threading.Event()
+
+    def work(number: int) -> int:
+        acknowledged = -1
+        for step in itertools.count():
+            try:
+                db.put("run", f"k{number}", step)
+            except inmem.InmemError:
+                if stop.is_set():
+                    return acknowledged
+            else:
+                acknowledged = step
+                if stop.is_set():
+                    return acknowledged
+        return acknowledged
+
+    def dives() -> None:
+        for room in range(2, 40):
+            with_room_for(room, lambda: db.put("run", "deep", 1))
+        stop.set()
+
+    with inmem.open(tmp_path / "db", durability="never") as db:
+        *acknowledged, _ = in_threads(*(lambda number=number: work(number) for number in range(3)), dives)
+        db.recover()
+        for number, step in enumerate(acknowledged):
+            stored = db.get("run", f"k{number}")
+            assert step == -1 or stored >= step
+        assert db.put("run", "k", 1) == db.version
