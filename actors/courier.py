@@ -50,6 +50,9 @@ class Courier:
 
     def start(self) -> None:
         """Start the thread now, so that no message has to wait for that."""
+        # Nothing to send as yet. A dispatcher that takes no messages from threads, as that of a simulation, says so
+        # now; later nobody who waits in a loop would hear of it.
+        self._dispatcher.post_all(())
         with self._starting:
             if not self._runs:
                 self._runs = True

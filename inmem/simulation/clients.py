@@ -57,6 +57,7 @@ class SimulatedClient:
         done: it has returned, raised or been killed.
         error: what it raised.
         waits_for: in words, while it is not ready.
+        thread: that of the worker that runs it; 0 before.
     """
 
     def __init__(self, name: str, function: Callable[[], Any], *, daemon: bool = False) -> None:
@@ -66,6 +67,7 @@ class SimulatedClient:
         self.done = False
         self.error: BaseException | None = None
         self.waits_for = ""
+        self.thread = 0
         self.paused = _baton()
         self._function = function
         self._killed = False
@@ -108,6 +110,7 @@ class SimulatedClient:
 
     def work(self) -> None:
         """On a worker's thread: the whole life of the client."""
+        self.thread = threading.get_ident()
         try:
             self._function()
         except ClientKilled:

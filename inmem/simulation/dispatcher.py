@@ -90,6 +90,8 @@ class StoreDispatcher:
         """Put a message on its way."""
         if self._scheduler.crashed:
             return
+        # Before anything is noted that would have to be undone.
+        self._scheduler.whose_turn()
         receiver = self._prefix + mailbox.name
         if reply_to is not None and type(reply_to) is not Question:
             question = Question(self, receiver, message, reply_to)
@@ -106,7 +108,12 @@ class StoreDispatcher:
         self.post(mailbox, message, future)
 
     def post_all(self, letters: Sequence[Letter]) -> None:
-        """Put messages on their way."""
+        """Put messages on their way: those of a courier, which a simulation refuses when it starts.
+
+        Raises:
+            ScenarioError: as `Scheduler.whose_turn`, also if there are none.
+        """
+        self._scheduler.whose_turn()
         for letter in letters:
             self.post(*letter)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from inmem.engine.errors import UsageError
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
 from inmem.simulation.failure import FailingRun, SimulationFailure
 from inmem.simulation.faults import Faults
+from inmem.simulation.scenario import ScenarioError, require_count
 from inmem.simulation.shrinking import Shrinker
 from inmem.simulation.simulation import Simulation
 from inmem.simulation.systematic import SystematicSearch
@@ -36,13 +38,18 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
 
     Args:
         scenario: takes a `Simulation`; must itself be deterministic.
-        seeds: how many schedules.
+        seeds: how many schedules, at least one.
         first_seed: of the first.
         faults: what may go wrong besides the order of events.
 
     Raises:
         SimulationFailure: with the smallest failing schedule, its seed, and the messages in it.
+        UsageError: an argument is not acceptable, or the scenario would test nothing: it is no plain function, or
+            has spawned clients that it does not run.
     """
+    require_count("seeds", seeds, 1)
+    if type(first_seed) is not int:
+        raise UsageError(f"first_seed: must be an int, not {first_seed!r}")
     allowed = faults or Faults()
     for seed in range(first_seed, first_seed + seeds):
         run = attempt(scenario, chooser_for(seed), seed, allowed)
@@ -64,7 +71,11 @@ def search(
 
     Raises:
         SimulationFailure: a schedule made it fail.
+        UsageError: as for `explore`.
     """
+    require_count("runs_max", runs_max, 1)
+    if deviations_max is not None:
+        require_count("deviations_max", deviations_max, 0)
     allowed = faults or Faults()
     systematic = SystematicSearch(runs_max, deviations_max)
     while (chooser := systematic.next_chooser()) is not None:
@@ -79,10 +90,12 @@ def replay(scenario: Scenario, *, seed: int = 0, choices: Sequence[int], faults:
 
     Raises:
         SimulationFailure: it still fails.
+        UsageError: as for `explore`.
     """
     allowed = faults or Faults()
     run = attempt(scenario, RecordedChooser(choices), seed, allowed)
     if run is not None:
+        _require_scenario(run, "this replay")
         raise SimulationFailure(_name(scenario), "this replay", seed, allowed, run) from run.cause
 
 
@@ -102,10 +115,18 @@ def attempt(scenario: Scenario, chooser: Chooser, seed: int, faults: Faults) -> 
 
 
 def _report(scenario: Scenario, found_by: str, seed: int, faults: Faults, run: FailingRun) -> SimulationFailure:
+    _require_scenario(run, found_by)
     shrinker = Shrinker(run, lambda choices: attempt(scenario, RecordedChooser(choices), seed, faults))
     failure = SimulationFailure(_name(scenario), found_by, seed, faults, shrinker.shrink())
     failure.__cause__ = failure.cause
     return failure
+
+
+def _require_scenario(run: FailingRun, found_by: str) -> None:
+    """Raise what is wrong with the scenario itself: no schedule of it is worth to be shown."""
+    if isinstance(run.cause, ScenarioError):
+        run.cause.add_note(f"found by {found_by}")
+        raise run.cause
 
 
 def _name(scenario: Scenario) -> str:

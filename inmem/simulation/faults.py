@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from inmem.engine.errors import UsageError
 from inmem.simulation.trace import DISK, WORLD
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Faults:
         full_disk: odds that the disk refuses an append or a creation.
         clock_jumps: odds, per reading, that the wall clock jumps, forwards or backwards.
         crashes_max: at most so many crashes of the process in one run.
+
+    Raises:
+        UsageError: odds that are not between 0 and 1, a negative count, or a value of another type.
     """
 
     crash: bool = False
@@ -51,6 +55,19 @@ class Faults:
     full_disk: float = 0.0
     clock_jumps: float = 0.0
     crashes_max: int = 2
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            match field.default:
+                case bool():
+                    is_good, wanted = type(value) is bool, "a bool"
+                case float():
+                    is_good, wanted = type(value) in (int, float) and 0 <= value <= 1, "odds, a number from 0 to 1"
+                case _:
+                    is_good, wanted = type(value) is int and value >= 0, "an int of at least 0"
+            if not is_good:
+                raise UsageError(f"{field.name}: must be {wanted}, not {value!r}")
 
     @classmethod
     def crashes(cls) -> Faults:

@@ -9,6 +9,7 @@ pytest --sim-seeds 5000            more seeds, or fewer, than the tests ask for
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,7 +59,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
     group = parser.getgroup("inmem", "simulation of message orders (inmem)")
     group.addoption("--sim-seed", type=int, default=None, help="run simulated scenarios with this seed only")
-    group.addoption("--sim-seeds", type=int, default=None, help="run so many seeds of every simulated scenario")
+    group.addoption("--sim-seeds", type=seed_count, default=None, help="run so many seeds of every simulated scenario")
+
+
+def seed_count(text: str) -> int:
+    """Return the value of `--sim-seeds`."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {count}: without a seed nothing would be tested")
+    return count
 
 
 @pytest.fixture

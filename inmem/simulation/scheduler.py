@@ -1,11 +1,13 @@
 """The scheduler: every message, timer and client waits until the chooser picks it.
 
 What one sender has sent to one receiver stays in order; everything else may happen in any order. Client code runs under
-the scheduler too. Nothing here, and nothing below, looks at the machine's clock, at threads, at hashes or at addresses.
+the scheduler too. Nothing here, and nothing below, looks at the machine's clock, at hashes or at addresses; at threads
+only to refuse those that are no part of the run.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -14,6 +16,7 @@ from sortedcontainers import SortedKeyList
 
 from inmem.actors.future import ReplyFuture
 from inmem.simulation.clients import SimulatedClient, current
+from inmem.simulation.scenario import ScenarioError
 from inmem.simulation.trace import MAIN, TIMER, Answer, Step
 
 if TYPE_CHECKING:
@@ -87,6 +90,7 @@ class Scheduler:
         handling: whose message is being handled, or "main".
         crashed: the simulated process is dead; nothing happens any more.
         calm: while set, everything happens in the order in which it was caused.
+        thread: that of the scenario, in which actors run too.
     """
 
     def __init__(self, chooser: Chooser) -> None:
@@ -98,6 +102,7 @@ class Scheduler:
         self.handling = MAIN
         self.crashed = False
         self.calm = False
+        self.thread = threading.get_ident()
         # Only pairs with something on its way are here, in the order in which their first message was sent.
         self._queues: dict[tuple[str, str], deque[tuple[Carrier, Any, Any, ReplyTo | None]]] = {}
         self._timers: SortedKeyList[Timer, tuple[int, int]] = SortedKeyList(key=lambda timer: timer[:2])
@@ -111,7 +116,8 @@ class Scheduler:
         """Put a message on its way."""
         if self.crashed:
             return
-        sender = self.handling if current.client is None else current.client.name
+        client = self.whose_turn()
+        sender = self.handling if client is None else client.name
         pair = (sender, receiver)
         queue = self._queues.get(pair)
         if queue is None:
@@ -120,7 +126,7 @@ class Scheduler:
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Let others run until the reply is there or virtual time has passed."""
-        client = current.client
+        client = self.whose_turn()
         if isinstance(future, SimulatedFuture):
             future.waiter = client
         self._wait_for(lambda: future.done, timeout_s, "a reply")
@@ -153,12 +159,28 @@ class Scheduler:
 
     def breathe(self) -> None:
         """From client code, at a place where others may run: let them."""
-        if current.client is not None:
-            current.client.pause("its turn", ready=True)
+        client = self.whose_turn()
+        if client is not None:
+            client.pause("its turn", ready=True)
 
     def depth(self, receiver: str) -> int:
         """Count the messages on their way to a receiver."""
         return sum(len(queue) for (_, name), queue in self._queues.items() if name == receiver)
+
+    def whose_turn(self) -> SimulatedClient | None:
+        """Return the client that calls this, or None for the scenario and the actors.
+
+        Raises:
+            ScenarioError: it is neither. Nothing could be decided for a thread that nobody lets wait: it would run
+                beside the simulation, and whoever waits for it would wait for ever.
+        """
+        client = current.client
+        if threading.get_ident() != (self.thread if client is None else client.thread):
+            raise ScenarioError(
+                f"the thread {threading.current_thread().name!r} is no part of the simulation: a scenario runs plain "
+                "functions and pykka actors; it starts no threads, and no event loop with a handle of inmem.aio"
+            )
+        return client
 
     # The trace.
 
@@ -244,7 +266,7 @@ class Scheduler:
         return labels
 
     def _wait_for(self, done: Callable[[], bool], timeout_s: float | None, waits_for: str) -> None:
-        client = current.client
+        client = self.whose_turn()
         timed_out = False
 
         def expire() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -19,6 +20,7 @@ from inmem.simulation.dispatcher import StoreDispatcher
 from inmem.simulation.environment import SimulatedClock, SimulatedEntropy
 from inmem.simulation.faults import FaultInjector, Faults, SimulatedCrash
 from inmem.simulation.promises import BrokenPromise
+from inmem.simulation.scenario import ScenarioError, require_ran
 from inmem.simulation.scheduler import Endless, Scheduler
 from inmem.simulation.store import SimulatedStore
 from inmem.simulation.trace import WORLD
@@ -60,6 +62,7 @@ class Simulation:
         self._stores: dict[str, SimulatedStore] = {}
         self._restarting: list[tuple[str, Callable[[], Any]]] = []
         self._names: dict[str, int] = {}
+        self._not_run: list[str] = []
 
     # For scenarios.
 
@@ -100,9 +103,15 @@ class Simulation:
             name: for the trace; by default the function's.
         """
         base: str = name or str(getattr(function, "__name__", "client"))
-        client = self.start_client(base, lambda: function(*args), daemon=False)
+
+        def call() -> None:
+            require_ran(f"the client {client}", function(*args))
+
+        client = self.start_client(base, call, daemon=False)
         if restart:
-            self._restarting.append((client, lambda: function(*args)))
+            self._restarting.append((client, call))
+        if not self._injector.active:
+            self._not_run.append(client)
 
     def run(self) -> None:
         """Let messages, timers and clients happen until nothing more can, then check the stores.
@@ -115,6 +124,7 @@ class Simulation:
             Exception: what a client raised.
         """
         self._injector.active = True
+        self._not_run.clear()
         try:
             self._scheduler.run()
             while self._scheduler.crashed:
@@ -177,15 +187,18 @@ class Simulation:
         """Run a scenario once.
 
         Raises:
+            UsageError: it is no plain function, or has spawned clients without a `run` after that.
             Exception: whatever the scenario, its clients or the checkers found.
         """
+        self._scheduler.thread = threading.get_ident()
         # A collection would run finalizers at a moment of its own choosing, and theirs send messages.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
             with simulated_actors(self._scheduler, self.start_client):
                 try:
-                    scenario(self)
+                    require_ran("the scenario", scenario(self))
+                    self._require_all_run()
                 except Endless as error:
                     raise BrokenPromise(str(error)) from error
                 finally:
@@ -203,6 +216,11 @@ class Simulation:
         self._scheduler.outsiders.add(name)
         self._scheduler.clients.append(SimulatedClient(name, function, daemon=daemon))
         return name
+
+    def _require_all_run(self) -> None:
+        if self._not_run:
+            names = ", ".join(self._not_run)
+            raise ScenarioError(f"the scenario has ended without a sim.run() after it had spawned {names}")
 
     def _start(self, name: str) -> None:
         prefix = "" if name == next(iter(self._stores)) else f"{name}/"

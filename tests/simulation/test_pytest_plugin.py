@@ -16,6 +16,9 @@ def test_race(simulate):
 
 def test_sound(simulate):
     print("schedules:", simulate(sound, seeds=20))
+
+def test_none(simulate):
+    simulate(sound, seeds=0)
 """
 
 
@@ -27,7 +30,8 @@ def run_pytest(tmp_path):
         plugins = [] if is_installed() else ["-p", "inmem.simulation.pytest_plugin"]
         program = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", *plugins, *arguments]
         program += ["--rootdir", str(tmp_path), str(tmp_path)]
-        return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+        result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+        return result.stdout + result.stderr
 
     return run
 
@@ -50,3 +54,17 @@ def test_the_command_line_chooses_the_number_of_seeds(run_pytest):
     assert "schedules: 20" in run_pytest("-k", "sound")
     assert "schedules: 7" in run_pytest("-k", "sound", "--sim-seeds=7")
     assert "schedules: 1\n" in run_pytest("-k", "sound", "--sim-seed=7")
+
+
+@pytest.mark.parametrize("count", ["0", "-3"])
+def test_no_seeds_at_all_are_refused(run_pytest, count):
+    output = run_pytest("--sim-seeds", count)
+    assert f"argument --sim-seeds: must be at least 1, not {count}: without a seed nothing would be tested" in output
+    assert "passed" not in output
+    assert "invalid" in run_pytest("--sim-seeds=many")
+
+
+def test_a_test_that_asks_for_no_seeds_fails(run_pytest):
+    output = run_pytest("-k", "none")
+    assert "1 failed" in output
+    assert "UsageError: seeds: must be an int of at least 1, not 0" in output

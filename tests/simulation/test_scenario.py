@@ -1,0 +1,214 @@
+"""A scenario that would test nothing is refused, and so is what a simulation cannot run."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import inmem
+import inmem.aio
+from inmem import UsageError
+from inmem.simulation import Faults, Simulation, explore, replay, search
+from tests.simulation.test_exploration import increment, racy, sound
+
+FORGOTTEN = r"the scenario has ended without a sim\.run\(\) after it had spawned left, right"
+
+
+def never_run(sim):
+    db = sim.open(memory=True)
+    sim.spawn(increment, sim, db, name="left")
+    sim.spawn(increment, sim, db, name="right")
+
+
+async def asynchronous(sim):
+    racy(sim)
+
+
+def generator(sim):
+    racy(sim)
+    yield
+
+
+async def asynchronous_generator(sim):
+    racy(sim)
+    yield
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        explore,
+        search,
+        lambda scenario: replay(scenario, choices=[]),
+        lambda scenario: Simulation(0).check(scenario),
+    ],
+    ids=["explore", "search", "replay", "check"],
+)
+class TestScenariosThatWouldTestNothing:
+    def test_clients_that_are_never_run(self, look):
+        with pytest.raises(UsageError, match=FORGOTTEN):
+            look(never_run)
+
+    @pytest.mark.parametrize(
+        ("scenario", "kind"),
+        [(asynchronous, "coroutine"), (generator, "generator"), (asynchronous_generator, "async generator")],
+    )
+    def test_functions_that_do_not_run_when_they_are_called(self, look, scenario, kind):
+        with pytest.raises(UsageError, match=f"the scenario has returned an? {kind}, of which nothing has run"):
+            look(scenario)
+
+    def test_clients_that_do_not_run_when_they_are_called(self, look):
+        async def client():
+            raise AssertionError
+
+        def scenario(sim):
+            sim.spawn(client, name="Ada")
+            sim.run()
+
+        with pytest.raises(UsageError, match="the client Ada has returned a coroutine, of which nothing has run"):
+            look(scenario)
+
+
+def test_a_client_that_is_spawned_after_the_last_run_is_named():
+    def scenario(sim):
+        racy_but_once(sim)
+        sim.spawn(lambda: None, name="late")
+
+    with pytest.raises(UsageError, match="spawned late") as caught:
+        explore(scenario)
+    assert caught.value.__notes__ == ["found by seed 0"]
+
+
+def racy_but_once(sim):
+    db = sim.open(memory=True)
+    sim.spawn(increment, sim, db, name="alone")
+    sim.run()
+
+
+def test_a_client_may_spawn_another_one():
+    def scenario(sim):
+        done = []
+        sim.spawn(lambda: sim.spawn(done.append, 1))
+        sim.run()
+        assert done == [1]
+
+    assert explore(scenario, seeds=20) == 20
+
+
+def test_a_client_may_return_the_future_of_what_it_has_asked_for():
+    def scenario(sim):
+        db = sim.open(memory=True)
+        sim.spawn(lambda: db.kv.futures.put("run", "k", 1))
+        sim.run()
+        assert db.get("run", "k") == 1
+
+    assert explore(scenario, seeds=20) == 20
+
+
+@pytest.mark.parametrize("seeds", [0, -1, 2.0, True, "5"])
+def test_exploring_without_seeds_is_refused(seeds):
+    with pytest.raises(UsageError, match="seeds: must be an int of at least 1, not "):
+        explore(sound, seeds=seeds)
+
+
+def test_searching_without_runs_is_refused():
+    with pytest.raises(UsageError, match="runs_max: must be an int of at least 1, not 0"):
+        search(sound, runs_max=0)
+    with pytest.raises(UsageError, match="deviations_max: must be an int of at least 0, not -1"):
+        search(sound, deviations_max=-1)
+    with pytest.raises(UsageError, match=r"first_seed: must be an int, not 0\.5"):
+        explore(sound, first_seed=0.5)
+
+
+@pytest.mark.parametrize("name", ["failed_sync", "slow_sync", "full_disk", "clock_jumps"])
+@pytest.mark.parametrize("value", [5, -0.5, 1.01, float("nan"), True, "0.5", None])
+def test_odds_that_are_none_are_refused(name, value):
+    with pytest.raises(UsageError, match=f"{name}: must be odds, a number from 0 to 1, not "):
+        Faults(**{name: value})
+
+
+def test_other_faults_of_no_sense_are_refused():
+    for value in (-1, 1.0, True):
+        with pytest.raises(UsageError, match="crashes_max: must be an int of at least 0, not "):
+            Faults(crash=True, crashes_max=value)
+    with pytest.raises(UsageError, match="crash: must be a bool, not 1"):
+        Faults(crash=1)
+    assert Faults(failed_sync=1, crashes_max=0).failed_sync == 1
+
+
+def with_a_loop(work):
+    """Return a client that does `work` with an async handle, as one might be tempted to."""
+
+    def client(db):
+        async def main():
+            async with inmem.aio.connect(db) as handle:
+                await work(handle)
+
+        asyncio.run(main())
+
+    return client
+
+
+async def put(handle):
+    await handle.kv.put("run", "k", 1)
+
+
+async def watch(handle):
+    async for _ in handle.watch():
+        pass
+
+
+def in_a_thread(call):
+    def client(db):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(call, db).result()
+
+    return client
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        with_a_loop(put),
+        with_a_loop(watch),
+        in_a_thread(lambda db: db.put("run", "k", 1)),
+        in_a_thread(lambda db: db.get("run", "k")),
+        in_a_thread(lambda db: db.begin("run")),
+        in_a_thread(lambda db: db.kv.futures.put("run", "k", 1).get()),
+    ],
+    ids=["loop put", "loop watch", "put", "get", "begin", "future"],
+)
+@pytest.mark.parametrize("is_client", [True, False], ids=["client", "scenario"])
+def test_threads_and_event_loops_are_refused_at_once(client, is_client):
+    def scenario(sim):
+        db = sim.open(memory=True)
+        if is_client:
+            sim.spawn(client, db)
+            sim.run()
+        else:
+            client(db)
+
+    with pytest.raises(UsageError, match=r"the thread '[\w-]+' is no part of the simulation"):
+        explore(scenario, seeds=5)
+
+
+def test_a_thread_that_was_refused_leaves_nothing_behind():
+    def scenario(sim):
+        db = sim.open(memory=True)
+
+        def client():
+            with pytest.raises(UsageError, match="no part of the simulation"):
+                in_a_thread(lambda handle: handle.put("run", "k", 1))(db)
+            db.put("run", "k", 2)
+
+        sim.spawn(client)
+        sim.run()
+        assert db.get("run", "k") == 2
+
+    assert explore(scenario, seeds=10) == 10
+
+
+def test_a_simulation_may_run_in_any_thread():
+    sim = Simulation(3)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(sim.check, sound).result()
