@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import linecache
+import sys
+from typing import TYPE_CHECKING, Final
 
 from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.trace import as_mermaid, as_text, story, without_start_up
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
 
     from inmem.simulation.faults import Faults
     from inmem.simulation.trace import Step
+
+_NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka"}
+"""Packages whose frames say less about what broke than the frame that called them."""
 
 
 class FailingRun:
@@ -48,6 +53,20 @@ class FailingRun:
             return type(self.cause), "", 0
         return type(self.cause), traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
 
+    @property
+    def place(self) -> str:
+        """``file:line, in function: source`` of the innermost frame of the scenario, "" if there is none."""
+        found = ""
+        traceback = self.cause.__traceback__
+        while traceback is not None:
+            frame, line = traceback.tb_frame, traceback.tb_lineno
+            code = frame.f_code
+            if str(frame.f_globals.get("__name__")).partition(".")[0] not in _NOT_THEIRS:
+                source = linecache.getline(code.co_filename, line, frame.f_globals).strip()
+                found = f"{code.co_filename}:{line}, in {code.co_name}" + (f": {source}" if source else "")
+            traceback = traceback.tb_next
+        return found
+
 
 class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failures)
     """A scenario failed under a schedule.
@@ -70,8 +89,9 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         self.story = run.steps if isinstance(run.cause, BrokenPromise) or not told else told
         self.cause = run.cause
         self._scenario = scenario
+        place = f"    at {run.place}\n" if run.place else ""
         super().__init__(
-            f"{type(run.cause).__name__}: {run.cause}\n\n"
+            f"{_said(run.cause)}\n{place}\n"
             f"found by {found_by}. To replay the smallest run that fails:\n\n"
             f"    {self.command}\n\n"
             f"{as_text(self.story)}\n\n{self.as_mermaid()}\n"
@@ -98,13 +118,18 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
             scenario: its name there, by default its own.
         """
         name = scenario or self._scenario
-        reason = str(self.cause).splitlines()[0] if str(self.cause) else "no message"
         return (
             f"from inmem.simulation import Faults, replay\nfrom {module} import {name}\n\n\n"
             f"def test_{name}_seed_{self.seed}() -> None:\n"
-            f"    # Found by simulation: {type(self.cause).__name__}: {reason}\n"
+            f"    # Found by simulation: {_said(self.cause).splitlines()[0]}\n"
             f"    {_command(name, self.seed, self.choices, self.faults)}\n"
         )
+
+
+def _said(error: BaseException) -> str:
+    """Return the error as Python prints it below a traceback; a bare assertion says nothing but its type."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _command(scenario: str, seed: int, choices: list[int], faults: Faults) -> str:

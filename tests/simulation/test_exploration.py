@@ -222,6 +222,46 @@ def restartable(sim):
     assert (one.get("run", "k"), two.get("run", "k")) == (2, -2)
 
 
+def bare(sim):
+    db = sim.open(memory=True)
+    sim.run()
+    assert db.get("run", "k") == 1
+
+
+def deeper(sim):
+    db = sim.open(memory=True)
+    sim.spawn(lambda: db.get("run", b"k"), name="Ada")
+    sim.run()
+
+
+# pytest would say in the assertion what Python does not, so the modules of users are made here.
+def compiled(source, name):
+    namespace = {"__name__": "agents", "inmem": inmem}
+    exec(compile(source, name, "exec"), namespace)
+    return namespace["scenario"]
+
+
+def test_a_failure_says_where_it_broke():
+    source = "\n\ndef scenario(sim):\n    db = sim.open(memory=True)\n    assert db.get('run', 'k') == 1\n"
+    with pytest.raises(SimulationFailure) as caught:
+        explore(compiled(source, "agents.py"), seeds=1)
+    assert str(caught.value).startswith("AssertionError\n    at agents.py:5, in scenario\n\nfound by seed 0.")
+    with pytest.raises(SimulationFailure) as caught:
+        explore(bare, seeds=1)
+    line = bare.__code__.co_firstlineno + 3
+    place = f'    at {__file__}:{line}, in bare: assert db.get("run", "k") == 1\n'
+    assert place in str(caught.value)
+
+
+def test_the_place_is_one_of_the_users_own():
+    with pytest.raises(SimulationFailure) as caught:
+        explore(deeper, seeds=1)
+    line = deeper.__code__.co_firstlineno + 2
+    place = f'    at {__file__}:{line}, in <lambda>: sim.spawn(lambda: db.get("run", b"k"), name="Ada")\n'
+    assert str(caught.value).startswith(f"InvalidKeyError: key: must be a str, not bytes\n{place}")
+    assert "# Found by simulation: InvalidKeyError: key: must be a str, not bytes\n" in caught.value.as_test("agents")
+
+
 def test_names_of_the_package_are_all_there():
     module = importlib.util.find_spec("inmem.simulation")
     assert module is not None
