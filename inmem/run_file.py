@@ -168,7 +168,7 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
                 raise RunFileError(path, number, str(error)) from error
         else:
             raise RunFileError(path, len(items) + 2, "the file ends without a trailer")
-        if record != {"item": "end", "lines": number} or found != counts:
+        if record != {"item": "end", "lines": number} or type(record["lines"]) is not int or found != counts:
             raise RunFileError(path, number, "the trailer or the header does not count what is there")
         if next(lines, None) is not None:
             raise RunFileError(path, number + 1, "something follows the trailer")
@@ -183,7 +183,8 @@ def _header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
     if not is_object(record) or record.get("format") != FORMAT:
         raise FormatVersionError(path, "not a run that inmem has exported")
     version: Any = record.get("version")
-    if version != VERSION:
+    # JSON's true and 1.0 are other things than 1, though Python takes them for equal.
+    if type(version) is not int or version != VERSION:
         raise FormatVersionError(path, f"an exported run of format {version!r}; this version reads {VERSION}")
     counts: Any = record.get("counts")
     names = {"runs", "keys", "events", "cells", "traces"}

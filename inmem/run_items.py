@@ -10,6 +10,7 @@ trace    inmem.Trace; kind holds the fields of the ToolCall, Decision, …
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from inmem.primitives.traces import Trace
 
 _TEXT_OR_NONE: Final = (str, type(None))
 _INT_OR_NONE: Final = (int, type(None))
+_HASH: Final = re.compile(rf"[0-9a-fA-F]{{{2 * HASH_BYTES}}}")
 _NAMES: Final[dict[type[Any], str]] = {
     RunMetadata: "run",
     KeyEntry: "key",
@@ -56,7 +58,7 @@ def item_from_json(record: dict[str, Any]) -> Item:
                 created_at=taken.take("created_at", int),
                 updated_at=taken.take("updated_at", int),
                 completed_at=taken.take("completed_at", *_INT_OR_NONE),
-                tags=tuple(taken.take("tags", list)),
+                tags=taken.tags("tags"),
                 metadata=taken.value("metadata"),
                 error=taken.take("error", *_TEXT_OR_NONE),
             )
@@ -90,7 +92,7 @@ def item_from_json(record: dict[str, Any]) -> Item:
                 parent_id=taken.take("parent_id", *_TEXT_OR_NONE),
                 trace_type=trace_type,
                 timestamp=taken.take("timestamp", int),
-                tags=tuple(taken.take("tags", list)),
+                tags=taken.tags("tags"),
                 metadata=taken.value("metadata"),
                 kind=_kind(trace_type, taken.take("kind", dict)),
             )
@@ -105,8 +107,16 @@ def _kind(trace_type: str, record: dict[str, Any]) -> Kind:
     names = [field.name for field in fields(kind)]
     if [*record] != names:
         raise ValueError(f"kind: a {trace_type} has the fields {', '.join(names)}")
-    values: list[Any] = [from_json(value) for value in record.values()]
+    values: list[Any] = [_value(f"kind.{name}", value) for name, value in record.items()]
     return kind(*values)
+
+
+def _value(name: str, value: Any) -> Any:
+    """Return a stored value; an error names the field that holds it."""
+    try:
+        return from_json(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 class _Fields:
@@ -128,14 +138,25 @@ class _Fields:
         """Return a field that holds a stored value, encoded."""
         if name not in self._left:
             raise ValueError(f"{name}: is missing")
-        return Encoded(encode_value(from_json(self._left.pop(name)), name))
+        return Encoded(encode_value(_value(name, self._left.pop(name)), name))
 
     def hash(self, name: str) -> bytes:
         """Return a field that holds a hash."""
-        data = bytes.fromhex(self.take(name, str))
-        if len(data) != HASH_BYTES:
+        digits = self.take(name, str)
+        if not _HASH.fullmatch(digits):
             raise ValueError(f"{name}: must have {2 * HASH_BYTES} hexadecimal digits")
-        return data
+        return bytes.fromhex(digits)
+
+    def tags(self, name: str) -> tuple[str, ...]:
+        """Return a field that holds tags, each of them once."""
+        tags: dict[str, None] = {}
+        for tag in self.take(name, list):
+            if type(tag) is not str:
+                raise ValueError(f"{name}: a tag cannot be a JSON {type(tag).__name__}")
+            if tag in tags:
+                raise ValueError(f"{name}: {tag!r} is there twice")
+            tags[tag] = None
+        return tuple(tags)
 
     def end(self) -> None:
         """Refuse fields that nobody has asked for."""

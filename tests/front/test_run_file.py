@@ -1,5 +1,6 @@
 """A run as a file: lossless, the same bytes for the same run, and refused if a single one of them is another."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -238,9 +239,11 @@ def test_a_forgery_that_changes_nothing_is_accepted(db, other):
         ("event", {"prev_hash": "11" * 32}, "event 0 does not name the hash of the event before it"),
         ("event", {"sequence": 1}, "sequence: must be 0, not 1"),
         ("event", {"hash": "11"}, "hash: must have 64 hexadecimal digits"),
-        ("event", {"hash": "xx"}, "hexadecimal"),
+        ("event", {"hash": "xx"}, "hash: must have 64 hexadecimal digits"),
+        ("event", {"hash": " ".join(["11"] * 32)}, "hash: must have 64 hexadecimal digits"),
         ("event", {"event_type": ""}, "event_type: must not be empty"),
-        ("event", {"payload": {"$bytes": 1}}, r"\$bytes is not followed by what belongs there"),
+        ("event", {"payload": {"$bytes": 1}}, r"payload: \$bytes is not followed by what belongs there"),
+        ("event", {"payload": {"$bytes": "?"}}, "payload: "),
         ("event", {"payload": 2**63}, "payload: int does not fit in 64 bits"),
         ("event", {"payload": "\ud800"}, "payload: str has a lone surrogate"),
         ("event", {"extra": 1}, "extra: does not belong here"),
@@ -249,7 +252,9 @@ def test_a_forgery_that_changes_nothing_is_accepted(db, other):
         ("run", {"status": "Happy"}, "status: must be one of"),
         ("run", {"created_at": -1}, "created_at: must be microseconds"),
         ("run", {"created_at": 1.0}, "created_at: cannot be a JSON float"),
-        ("run", {"tags": [1]}, "tag: must be a str"),
+        ("run", {"tags": [1]}, "tags: a tag cannot be a JSON int"),
+        ("run", {"tags": [[]]}, "tags: a tag cannot be a JSON list"),
+        ("run", {"tags": ["a", "b", "a"]}, "tags: 'a' is there twice"),
         ("run", {"metadata": []}, "metadata: must be a dict"),
         ("key", {"key": "x" * 1025}, "1025 bytes of UTF-8"),
         ("key", {"key": "short"}, "key: 'short' is there twice"),
@@ -260,6 +265,13 @@ def test_a_forgery_that_changes_nothing_is_accepted(db, other):
         ("cell", {"is_deleted": 1}, "is_deleted: cannot be a JSON int"),
         ("trace", {"parent_id": "nobody"}, "parent_id: there is no trace 'nobody' before this one"),
         ("trace", {"trace_type": "Guess"}, "trace type: must be one of"),
+        ("trace", {"tags": [{}]}, "tags: a tag cannot be a JSON dict"),
+        ("trace", {"tags": ["t", "t"]}, "tags: 't' is there twice"),
+        (
+            "trace",
+            {"kind": {"tool_name": "t", "arguments": {"$float": "?"}, "result": 1, "duration_ms": 1}},
+            r"kind\.arguments: ",
+        ),
         ("trace", {"kind": {}}, "kind: a ToolCall has the fields tool_name"),
         ("trace", {"kind": {"tool_name": 1, "arguments": 1, "result": 1, "duration_ms": 1}}, "must be str, not int"),
     ],
@@ -311,6 +323,7 @@ def test_a_field_that_is_missing_is_named(db, other):
         lambda records: records[0].update(run_id=""),
         lambda records: records[0].pop("run_id"),
         lambda records: records[-1].update(lines=1),
+        lambda records: records[-1].update(lines=float(records[-1]["lines"])),
         lambda records: records.append(records[-1]),
         lambda records: records.insert(1, []),
         lambda records: records.insert(1, {"item": []}),
@@ -338,6 +351,31 @@ def test_a_newer_format_is_refused_by_name(db, other):
     data = forged(exported(db), lambda records: records[0].update(version=2))
     with pytest.raises(inmem.FormatVersionError, match="format 2; this version reads 1"):
         other.import_run(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("version", [True, 1.0, "1", None, [1]])
+def test_a_version_that_only_seems_to_be_the_number_is_refused(db, other, version):
+    fill(db)
+    data = forged(exported(db), lambda records: records[0].update(version=version))
+    with pytest.raises(inmem.FormatVersionError, match=r"an exported run of format .+; this version reads 1"):
+        other.import_run(io.BytesIO(data))
+    assert other.version == 0
+
+
+OF_EVERY_JSON_TYPE = [None, True, -1, 1.5, "x", [], [[]], [{}], [None], {}, {"x": []}, {"$bytes": 1}]
+
+
+@pytest.mark.parametrize("item", ["run", "key", "event", "cell", "trace"])
+def test_whatever_a_field_holds_is_imported_or_refused_by_line(db, item):
+    fill(db)
+    records = [json.loads(line[:-_TAIL] + b"}") for line in exported(db).splitlines(keepends=True)]
+    at = first(records, item)
+    for field in records[at]:
+        for value in OF_EVERY_JSON_TYPE:
+            data = forged(exported(db), lambda records, change={field: value}: records[at].update(change))
+            # Some values fit. Of the others, a bad list of tags was a bare TypeError.
+            with inmem.open(":memory:") as other, contextlib.suppress(RunFileError):
+                other.import_run(io.BytesIO(data))
 
 
 def test_a_run_that_is_there_is_left_alone(db, other):
