@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import click
 
 from inmem import DatabaseNotFoundError, FormatVersionError, InmemError, UsageError
 from inmem.cli.output import printable
+from inmem.cli.streams import drop_unwritten, prepare_streams, takes_what_is_written
 
 FINE: Final = 0
 NO: Final = 1
@@ -28,7 +29,9 @@ class NoError(click.ClickException):
 
 def say_error(message: str) -> None:
     """Write the line that tells of an error."""
-    click.echo(f"inmem: error: {printable(message)}", err=True)
+    # Where that cannot be written either, the exit code is left to tell of it.
+    with suppress(OSError):
+        click.echo(f"inmem: error: {printable(message)}", err=True)
 
 
 class Application(click.Group):
@@ -60,8 +63,10 @@ class Application(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run a command and exit: 0 fine, 1 the answer is no, 2 wrong usage."""
         extra |= {"standalone_mode": False, "prog_name": "inmem"}
-        _make_output_tolerant()
-        sys.exit(self._run(args, extra))
+        prepare_streams()
+        code = self._run(args, extra)
+        drop_unwritten()
+        sys.exit(code)
 
     def _run(self, args: tuple[Any, ...], extra: dict[str, Any]) -> int:
         try:
@@ -79,11 +84,13 @@ class Application(click.Group):
             say_error(str(error))
             return NO
         except BrokenPipeError:
-            # Whoever read the output has seen enough. Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever read the output has seen enough.
             return NO
         except OSError as error:
-            say_error(str(error) if error.filename is None else f"{error.filename}: {error.strerror}")
+            where = error.filename
+            if where is None and not takes_what_is_written(sys.stdout):
+                where = "the standard output"
+            say_error(str(error) if where is None else f"{where}: {error.strerror}")
             return NO
         return code if type(code) is int else FINE
 
@@ -92,11 +99,3 @@ def _hint(error: click.ClickException) -> str:
     if isinstance(error, (click.MissingParameter, click.NoSuchOption)) and error.ctx is not None:
         return f" Try: {error.ctx.command_path} --help"
     return ""
-
-
-def _make_output_tolerant() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        # Stored text may hold what the terminal's encoding has no character for.
-        reconfigure: Any = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")

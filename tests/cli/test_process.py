@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,8 @@ INMEM = (sys.executable, "-m", "inmem")
 def environment(monkeypatch):
     """The environment of a plain terminal, with the package found as it was found here."""
     found_in = str(Path(inmem.__file__).parent.parent)
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
+    changed = {"COLUMNS", "NO_COLOR", "FORCE_COLOR", "PYTHONUNBUFFERED"}
+    kept = {name: value for name, value in os.environ.items() if name not in changed}
     return {**kept, "PYTHONPATH": found_in, "TERM": "xterm", "COLUMNS": "100"}
 
 
@@ -52,6 +54,53 @@ def test_a_reader_that_has_seen_enough_is_no_error(environment, tmp_path, line_c
         _, stderr = process.communicate()
 
     assert (process.returncode, stderr) == (1, b"")
+
+
+def redirected(command, redirection, environment):
+    """Run a command as a shell does with a redirection; return (exit code, what it said on stderr)."""
+    line = f"exec {shlex.join(map(str, [*INMEM, *command]))} {redirection}"
+    result = subprocess.run(
+        ["sh", "-c", line], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    return result.returncode, result.stderr
+
+
+OUTPUT_LOST = [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")]
+
+
+@pytest.mark.parametrize(("redirection", "reason"), OUTPUT_LOST, ids=["closed", "full"])
+@pytest.mark.parametrize("command", ["stat", "runs", "export", "checkpoint", "--help"])
+def test_output_that_cannot_be_written_is_one_line(environment, tmp_path, command, redirection, reason):
+    with inmem.open(tmp_path / "db") as db:
+        db.begin_run("run")
+    arguments = {"--help": []}.get(command, [tmp_path / "db", *(["run"] if command == "export" else [])])
+
+    told = redirected([command, *arguments], redirection, environment)
+
+    assert told == (1, f"inmem: error: the standard output: {reason}\n")
+    with inmem.open(tmp_path / "db", create=False, read_only=True) as db:
+        assert db.verify().is_valid
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+def test_a_command_that_prints_nothing_needs_no_output(environment, tmp_path, redirection):
+    with inmem.open(tmp_path / "db") as db:
+        db.begin_run("run")
+    code, said = redirected(["export", tmp_path / "db", "run", "--out", tmp_path / "run"], redirection, environment)
+
+    assert (code, said) == (0, f"{tmp_path / 'run'}: 0 keys, 0 events, 0 cells, 0 traces\n")
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_an_error_that_cannot_be_told_leaves_the_exit_code(environment, tmp_path, redirection):
+    assert redirected(["runs", tmp_path / "none"], redirection, environment) == (2, "")
+
+
+def test_input_that_is_closed_is_one_line(environment, tmp_path):
+    told = redirected(["import", "-", "--into", tmp_path / "db"], "<&-", environment)
+
+    assert told == (1, "inmem: error: [Errno 9] Bad file descriptor\n")
+    assert not (tmp_path / "db").exists()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
