@@ -48,12 +48,10 @@ class FolderLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            owner = os.pread(self._file, 200, 0).decode("utf-8", "replace").strip() or "another process"
+            refusal = self._refusal(self._file)
             self.abandon()
             if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-                if owner == _this_process():
-                    raise DatabaseLockedError(self._path, owner, _OPEN_HERE) from None
-                raise DatabaseLockedError(self._path, owner) from None
+                raise refusal from None
             raise storage_error(error, self._path) from error
         self._lock_folder(fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
@@ -115,11 +113,36 @@ class FolderLock:
         try:
             fcntl.flock(self._folder, kind | fcntl.LOCK_NB)
         except BlockingIOError:
+            # Whoever has got the LOCK file, as an owner to be, knows that nobody else holds that.
+            refusal = DatabaseLockedError(self._path, _SOMEBODY) if self._file >= 0 else self._refusal_by_holder()
             self.abandon()
-            raise DatabaseLockedError(self._path, _SOMEBODY) from None
+            raise refusal from None
         except OSError:
             descriptor, self._folder = self._folder, -1
             close_descriptor(descriptor)
+
+    def _refusal_by_holder(self) -> DatabaseLockedError:
+        """Return the error that names whoever holds the folder, and the LOCK file unless that was deleted."""
+        descriptor = -1
+        try:
+            descriptor = os.open(os.path.join(self._path, LOCK_NAME), os.O_RDONLY | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._refusal(descriptor)
+        except OSError:
+            # It was deleted, or is not for us to read. Then it names nobody, as one that nobody holds.
+            pass
+        finally:
+            if descriptor >= 0:
+                close_descriptor(descriptor)
+        return DatabaseLockedError(self._path, _SOMEBODY)
+
+    def _refusal(self, descriptor: int) -> DatabaseLockedError:
+        """Return the error that names whoever holds the LOCK file, by the note in it."""
+        owner = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
+        if owner == _this_process():
+            return DatabaseLockedError(self._path, owner, _OPEN_HERE)
+        return DatabaseLockedError(self._path, owner)
 
 
 def _this_process() -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from inmem import DatabaseNotFoundError, FormatVersionError, InmemError, UsageError
+from inmem import DatabaseLockedError, DatabaseNotFoundError, FormatVersionError, InmemError, UsageError
 from inmem.cli.output import printable
 from inmem.cli.streams import drop_unwritten, prepare_streams, takes_what_is_written
 
@@ -19,6 +19,8 @@ WRONG_USAGE: Final = 2
 """What was asked makes no sense, as where a database or an exported run is expected and something else is named."""
 INTERRUPTED: Final = 130
 """What shells report of a command that Ctrl-C ended."""
+
+_WHEN_LOCKED: Final = "try again when it is closed there; commands that only read need not wait"
 
 
 class NoError(click.ClickException):
@@ -80,6 +82,10 @@ class Application(click.Group):
         except (UsageError, DatabaseNotFoundError, FormatVersionError) as error:
             say_error(str(error))
             return WRONG_USAGE
+        except DatabaseLockedError as error:
+            # Without its advice, which is for programs.
+            say_error(f"{error.path} is in use by {error.owner}; {_WHEN_LOCKED}")
+            return NO
         except InmemError as error:
             say_error(str(error))
             return NO

@@ -213,3 +213,25 @@ def test_ctrl_c_stops_between_two_messages(environment, tmp_path):
     with inmem.open(tmp_path / "db", create=False) as db:
         assert 5 < recorded_in(db).total < 90
         assert db.verify().is_valid
+
+
+def test_a_database_in_use_is_told_with_its_owner_and_what_to_do(environment, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "db")
+    db = tmp_path / "db"
+    file = tmp_path / "run.jsonl"
+    assert run(*INMEM, "export", db, "lamp", "--out", file, environment=environment).returncode == 0
+    with inmem.open(db):
+        for arguments in (
+            ["checkpoint", db],
+            ["salvage", db, "--into", tmp_path / "saved"],
+            ["import", file, "--into", db],
+            ["record", *OWN, "--into", db],
+        ):
+            result = run(*INMEM, *arguments, environment=environment)
+
+            assert (result.returncode, result.stdout) == (1, "")
+            assert result.stderr == (
+                f"inmem: error: {db} is in use by process {os.getpid()}; "
+                "try again when it is closed there; commands that only read need not wait\n"
+            )
+        assert run(*INMEM, "runs", db, environment=environment).returncode == 0

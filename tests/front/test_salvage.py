@@ -1,5 +1,6 @@
 """`inmem.salvage`: a new, sound database out of a damaged one, which is only read."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -165,8 +166,16 @@ def test_there_must_be_a_database(tmp_path):
 def test_a_database_in_use_is_left_to_its_owner(tmp_path):
     with inmem.open(tmp_path / "db") as db:
         db.put("run", "k", 1)
-        with pytest.raises(inmem.DatabaseLockedError):
+        with pytest.raises(inmem.DatabaseLockedError, match="that is this very process") as caught:
             inmem.salvage(tmp_path / "db", tmp_path / "saved")
+        assert caught.value.owner == f"process {os.getpid()}"
+        (tmp_path / "db" / "LOCK").rename(tmp_path / "LOCK")
+        with pytest.raises(inmem.DatabaseLockedError, match="though not its LOCK file"):
+            inmem.salvage(tmp_path / "db", tmp_path / "saved")
+        (tmp_path / "db" / "LOCK").write_text("process 1")
+        with pytest.raises(inmem.DatabaseLockedError, match="though not its LOCK file"):
+            inmem.salvage(tmp_path / "db", tmp_path / "saved")
+        (tmp_path / "LOCK").rename(tmp_path / "db" / "LOCK")
         assert db.put("run", "k", 2) == 2
     inmem.salvage(tmp_path / "db", tmp_path / "saved")
 
