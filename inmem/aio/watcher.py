@@ -50,7 +50,8 @@ class Bell:
 class Watcher:
     """Everything that is committed, or a part of it, in commit order; see `inmem.Watcher`. For one task at a time.
 
-    A cancelled wait loses nothing: the next one goes on where it was.
+    A cancelled wait loses nothing: the next one goes on where it was. While one task waits, another one is refused: a
+    watcher of its own costs little.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Watcher:
         self._cursor = WatchCursor.open(client.published, run, primitive, after_version)
         self._bell: Bell | None = None
         self._closed = False
+        self._in_use = False
         self._in_a_row = 0
 
     @property
@@ -82,7 +84,18 @@ class Watcher:
 
         Raises:
             WatchLaggedError: the watcher is too far behind; `.version` says where it stands.
+            RuntimeError: another task is at it.
         """
+        if self._in_use:
+            # As async generators do. Two tasks would share one bell, and only one of them would ever hear it.
+            raise RuntimeError("this watcher is being iterated by another task: each needs a watcher of its own")
+        self._in_use = True
+        try:
+            return await self._next()
+        finally:
+            self._in_use = False
+
+    async def _next(self) -> Change:
         client = self._client
         cursor = self._cursor
         if self._in_a_row >= CHANGES_IN_A_ROW:

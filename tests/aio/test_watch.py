@@ -48,6 +48,33 @@ def test_a_cancelled_wait_loses_nothing():
     asyncio.run(main())
 
 
+def test_two_tasks_at_one_watcher_are_told_so():
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            watcher = db.watch()
+
+            async def follow():
+                return [change.value async for change in watcher]
+
+            first = asyncio.ensure_future(follow())
+            await asyncio.sleep(0)
+            for _ in range(2):
+                with pytest.raises(RuntimeError, match="being iterated by another task: each needs a watcher of its"):
+                    await anext(watcher)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            # It is free again, and ends for the one who has it.
+            second = asyncio.ensure_future(follow())
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="another task"):
+                await anext(watcher)
+            watcher.close()
+            assert await second == []
+
+    asyncio.run(main())
+
+
 def test_it_ends_with_its_timeout_its_close_and_the_store():
     async def main():
         db = await inmem.aio.open(":memory:")
