@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 import inmem
 from inmem import DatabaseClosedError, InmemError, NotFoundError, UsageError, times
-from inmem.ui.values import name, one_line, pretty, preview, visible
+from inmem.ui.values import name, one_line, plain_name, pretty, preview, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -50,6 +50,7 @@ class Desk:
         filters |= {
             "visible": visible,
             "name": name,
+            "plain_name": plain_name,
             "one_line": one_line,
             "preview": preview,
             "moment": times.moment,

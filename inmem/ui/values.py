@@ -2,7 +2,9 @@
 
 Everything is written as Python would write it, so that 1, 1.0, True, "1" and b"1" look different, with one rule for
 text: a character that is not to be seen, or that would move what stands around it, is shown as its escape. That covers
-control characters, NUL, marks that turn the direction of writing, and spaces of no width.
+control characters, NUL, marks that turn the direction of writing, and spaces of no width. Names are told apart by their
+spaces as well: one that begins or ends with a space, or has two in a row, is put in quotes, and every space but the
+plain one is an escape.
 
     preview     one line, cut after some characters
     pretty      nested lists as HTML, cut after some characters
@@ -20,7 +22,7 @@ from markupsafe import Markup, escape
 from inmem.json_values import is_list, is_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 PREVIEW_CHARS_MAX: Final = 240
 """More than a line of a wide window."""
@@ -42,6 +44,7 @@ _OF_TEXT: Final = "\n\t\u200c\u200d"
 
 # What may need an escape: everything but printable ASCII. Most text never gets past this.
 _SUSPECT: Final = re.compile(r"[^ -~]")
+_LOOSE_SPACES: Final = re.compile(r"^ |  | $|^$")
 _QUOTED_ASCII: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
 
@@ -52,26 +55,28 @@ def visible(text: str, *, lines: bool = False) -> Markup:
         text: anything.
         lines: whether the text is for reading, so that line breaks, tabs and joiners stay what they are.
     """
-
-    def marked(match: re.Match[str]) -> str:
-        char = match[0]
-        if _is_visible(char) or (lines and char in _OF_TEXT):
-            return char
-        return f'<span class="esc">{_escape_of(char)}</span>'
-
-    return Markup(_SUSPECT.sub(marked, str(escape(text))))  # noqa: S704  escaped before anything is marked
+    return _marked(text, lambda char: _is_visible(char) or (lines and char in _OF_TEXT))
 
 
 def name(text: str, chars_max: int | None = None) -> Markup:
-    """Return a name so that it can be seen, and be told from every other: blank ones are put in quotes.
+    """Return a name so that it can be seen, and be told from every other: spaces that cannot be seen are in quotes.
 
     Args:
         text: the name.
         chars_max: it is cut to so many characters.
     """
-    if not text.strip():
-        return Markup('<span class="blank">{}</span>').format(_quoted(text))
-    return visible(text if chars_max is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…")
+    cut = _cut(text, chars_max)
+    if _LOOSE_SPACES.search(cut):
+        return Markup('<span class="quoted">{}</span>').format(_quoted(cut, str.isprintable))
+    return _marked(cut, str.isprintable)
+
+
+def plain_name(text: str, chars_max: int | None = None) -> str:
+    """Return what `name` shows, for places that take no markup: titles and options."""
+    cut = _cut(text, chars_max)
+    if _LOOSE_SPACES.search(cut):
+        return _quoted(cut, str.isprintable)
+    return _escaped(cut, str.isprintable)
 
 
 def one_line(text: str, chars_max: int) -> Markup:
@@ -114,6 +119,19 @@ def pretty(value: Any, chars_max: int = PRETTY_CHARS_MAX) -> tuple[Markup, bool]
     return Markup("".join(writer.parts)), not writer.is_cut  # noqa: S704  every part is escaped or markup of ours
 
 
+def _cut(text: str, chars_max: int | None) -> str:
+    return text if chars_max is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…"
+
+
+def _marked(text: str, shows: Callable[[str], bool]) -> Markup:
+    """Return the text with every character that is not one to show as a marked escape."""
+
+    def marked(match: re.Match[str]) -> str:
+        return match[0] if shows(match[0]) else f'<span class="esc">{_escape_of(match[0])}</span>'
+
+    return Markup(_SUSPECT.sub(marked, str(escape(text))))  # noqa: S704  escaped before anything is marked
+
+
 def _is_visible(char: str) -> bool:
     # Spaces of every width are not printable by Python's rule, but harmless.
     return char.isprintable() or unicodedata.category(char) == "Zs"
@@ -123,10 +141,14 @@ def _escape_of(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str, shows: Callable[[str], bool] = _is_visible) -> str:
     """Return the text as a Python string literal in double quotes."""
     escaped = text.translate(_QUOTED_ASCII)
-    return f'"{_SUSPECT.sub(lambda match: match[0] if _is_visible(match[0]) else _escape_of(match[0]), escaped)}"'
+    return f'"{_escaped(escaped, shows)}"'
+
+
+def _escaped(text: str, shows: Callable[[str], bool]) -> str:
+    return _SUSPECT.sub(lambda match: match[0] if shows(match[0]) else _escape_of(match[0]), text)
 
 
 def _scalar(value: Any, chars_max: int | None) -> str:
@@ -177,8 +199,8 @@ class _Pretty:
             name = "bytes" if isinstance(value, bytes) else "scalar"
             self.parts.append(f'<code class="{name}">{escape(self._cut(text))}</code>')
 
-    def _write_items(self, element: str, name: str, items: Iterable[tuple[str | None, Any]]) -> None:
-        self.parts.append(f'<{element} class="{name}">')
+    def _write_items(self, element: str, css_class: str, items: Iterable[tuple[str | None, Any]]) -> None:
+        self.parts.append(f'<{element} class="{css_class}">')
         for key, item in items:
             if self._left <= 0:
                 self.is_cut = True
@@ -187,7 +209,7 @@ class _Pretty:
             self._left -= _ITEM_CHARS
             self.parts.append("<li>")
             if key is not None:
-                self.parts.append(f'<span class="key">{visible(self._cut(key))}</span> ')
+                self.parts.append(f'<span class="key">{name(self._cut(key))}</span> ')
             self.write(item)
             self.parts.append("</li>")
         self.parts.append(f"</{element}>")

@@ -175,6 +175,41 @@ def test_an_explorer_that_is_gone_is_said_to_be_gone(browser, db):
     browser.requested()
 
 
+@pytest.mark.parametrize("page", ["events", "traces", "state", "about"])
+def test_a_run_that_is_deleted_is_said_to_be_gone(browser, db, page):
+    db.runs.create_run("run")
+    db.events.append("run", "e", 1)
+    browser.go(page, run="run")
+    browser.until(lambda: browser.one("#link-state").text == "live")
+    db.runs.delete_run("run")
+    browser.until(lambda: browser.one("#link-state").text == "gone: there is no run 'run'")
+    db.events.append("another", "e", 1)
+    browser.until(lambda: len(browser.complaints()) > 0)
+    assert browser.one("#link-state").text == "gone: there is no run 'run'"
+    db.events.append("run", "e", "again")
+    browser.until(lambda: browser.one("#link-state").text == "live")
+    # Chromium itself complains of each page that is not there.
+    assert all("404" in complaint for complaint in browser.complaints())
+
+
+def test_spaces_in_names_can_be_seen(browser, db):
+    names = [" lead", "lead", "trail ", "a  b", "a b", "a\u00a0b", "a    b"]
+    for name in names:
+        db.runs.create_run(name)
+        db.kv.put("run", name, {name: name})
+        db.events.append("run", name, name)
+    for page, selector in (("runs", "td.id a"), ("state", "#keys .name"), ("events", "#rows .type")):
+        browser.go(page, **({} if page == "runs" else {"run": "run"}))
+        # As it is laid out: the text that a reader sees, spaces that collapse left out.
+        shown = {each.get_property("innerText") for each in browser.all(selector)}
+        assert shown == {'" lead"', "lead", '"trail "', '"a  b"', "a b", "a\\xa0b", '"a    b"'}
+    assert '"a  b"' in browser.one("#rows").get_property("innerText")
+    db.traces.record("run", ToolCall("x  y", {"a  b": 1}, "c  d"))
+    browser.go("traces", run="run")
+    shown = browser.one("#rows").get_property("innerText")
+    assert all(text in shown for text in ('"x  y"', '{"a  b": 1}', '"c  d"'))
+
+
 def test_later_events_are_added_below(browser, db):
     db.events.append_many("run", [("e", at) for at in range(2 * PAGE_ROWS + 10)])
     browser.go("events", run="run")

@@ -6,12 +6,13 @@ import struct
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 pytest.importorskip("starlette", reason="the explorer is an extra")
 pytest.importorskip("httpx2", reason="starlette's test client needs it")
 
 from inmem.engine.codec import decode_value, encode_value
-from inmem.ui.values import literal, name, one_line, pretty, preview, visible
+from inmem.ui.values import literal, name, one_line, plain_name, pretty, preview, visible
 from tests.ui.site import Page
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -87,11 +88,48 @@ def test_what_is_invisible_is_marked():
 
 
 def test_blank_names_can_be_seen():
-    assert name("") == '<span class="blank">&#34;&#34;</span>'
-    assert name("  ") == '<span class="blank">&#34;  &#34;</span>'
+    assert name("") == '<span class="quoted">&#34;&#34;</span>'
+    assert name("  ") == '<span class="quoted">&#34;  &#34;</span>'
     assert name("abcdef", 4) == "abc…"
     assert one_line("a\n  b\tc", 10) == "a b c"
     assert one_line("abcdef\n" * 10, 4) == "abc…"
+
+
+# Names of which a browser would show some alike, were they shown as they are.
+ALIKE = [
+    "a b",
+    " a b",
+    "a b ",
+    " a b ",
+    "a  b",
+    "a   b",
+    "a\u00a0b",
+    "a\u2003b",
+    "a\tb",
+    "a\nb",
+    "a \u00a0b",
+    "\u00a0a b",
+]
+
+
+def test_names_that_differ_in_spaces_only_look_different():
+    assert name(" lead") == '<span class="quoted">&#34; lead&#34;</span>'
+    assert name("a  <b>") == '<span class="quoted">&#34;a  &lt;b&gt;&#34;</span>'
+    assert name("a\u00a0b") == 'a<span class="esc">\\xa0</span>b'
+    assert name("a b") == "a b"
+    assert name(" " * 500, 60) == '<span class="quoted">&#34;' + " " * 59 + "…&#34;</span>"
+    for shown in (name, plain_name):
+        assert len({str(shown(text)) for text in ALIKE}) == len(ALIKE)
+        # What is not in quotes looks different even where a browser makes one space of many.
+        bare = [" ".join(Page(str(escape(shown(text)))).text.split()) for text in ALIKE if '"' not in plain_name(text)]
+        assert len(set(bare)) == len(bare) > 1
+    pieces, _ = pretty(dict.fromkeys(ALIKE, 1))
+    assert all(str(name(text)) in pieces for text in ALIKE)
+
+
+@given(text=texts, chars_max=st.integers(1, 50))
+def test_a_plain_name_is_what_a_name_shows(text, chars_max):
+    assert Page(str(name(text, chars_max))).text == plain_name(text, chars_max)
 
 
 def test_types_look_different():

@@ -11,8 +11,9 @@ const $$ = (selector, within = document) => [...within.querySelectorAll(selector
 
 async function load(address) {
   const answer = await fetch(address, { headers: { Accept: "text/html" } });
-  if (!answer.ok) throw new Error(`${answer.status}`);
-  return new DOMParser().parseFromString(await answer.text(), "text/html");
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (!answer.ok) throw Object.assign(new Error($("main p", page)?.textContent ?? ""), { status: answer.status });
+  return page;
 }
 
 // --- Rows.
@@ -169,12 +170,23 @@ async function renew() {
 }
 
 let shown = Number($("#main")?.dataset.version ?? -1);
+let gone = ""; // why this page is not there any more: what it shows was deleted
 
 function say(state, words) {
   const place = $("#link-state");
   if (!place || (place.textContent === words && place.classList.contains(state))) return;
   place.className = `link-state ${state}`;
   place.textContent = words;
+}
+
+async function renewOrLearnWhyNot() {
+  try {
+    await renew();
+    return "";
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return error.message;
+  }
 }
 
 async function poll() {
@@ -184,11 +196,12 @@ async function poll() {
       if (!answer.ok) throw new Error(`${answer.status}`);
       const { version } = await answer.json();
       if (version !== shown) {
-        await renew();
+        gone = await renewOrLearnWhyNot();
         shown = version;
-        $("#version").textContent = version.toLocaleString("en-US");
+        if (!gone) $("#version").textContent = version.toLocaleString("en-US");
       }
-      say("live", "live");
+      if (gone) say("lost", `gone: ${gone}`);
+      else say("live", "live");
     } catch {
       say("lost", "not connected");
     }
