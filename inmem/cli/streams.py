@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 _STREAMS: Final = (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
 """Each with the mode in which it is used, and the one in which the null device stands in for it.
 
-The first two are opened the wrong way round, so that using them fails with an OSError, as for any other program. What
-was written to a closed stderr nobody could be told.
+The first two are opened the wrong way round, so that using them fails with an OSError, as in any other program. What is
+written to a closed stderr is lost: there is nobody to tell.
 """
 
 
