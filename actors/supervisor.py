@@ -113,6 +113,9 @@ class Supervisor(StoreActor):
         clock: the machine's.
         entropy: the machine's.
         open_disk: opens, and locks, the database's folder.
+
+    Attributes:
+        has_let_go: the store could not be opened, and nobody below is running any more.
     """
 
     def __init__(
@@ -146,6 +149,7 @@ class Supervisor(StoreActor):
         self._closers: list[Owed] = []
         self._closing: tuple[MailboxRef, Any] | None = None
         self._undrained: set[str] = set()
+        self.has_let_go = False
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
@@ -161,7 +165,11 @@ class Supervisor(StoreActor):
             case Halted(name, core, owed):
                 self._note_halted(name, core, owed)
             case Open():
-                self._open()
+                try:
+                    self._open()
+                except BaseException:
+                    self.let_go()
+                    raise
                 return self._directory
             case Close():
                 self._closers.append(self.owe(message))
@@ -212,6 +220,19 @@ class Supervisor(StoreActor):
                 owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {error!r}"))
         if reply_to is not None and not is_owed:
             reply_to.set_exception((type(error), error, error.__traceback__))
+
+    def let_go(self) -> None:
+        """Stop everybody below and give up the folder, at once: of a store that has not been opened."""
+        self.has_let_go = True
+        mailboxes = (*self._primitives, *self._core.mailboxes)
+        for mailbox in mailboxes:
+            # Those that run already must not wake those that are stopped.
+            mailbox.stopped = True
+        for mailbox in mailboxes:
+            mailbox.dispatcher.close(mailbox)
+            mailbox.retire()
+        if self._core.disk is not None:
+            self._core.disk.close()
 
     # Start.
 
@@ -275,11 +296,7 @@ class Supervisor(StoreActor):
                 self._follower = Follower(disk, shards)
                 return self._follower.open(), None
         except OSError as error:
-            disk.close()
             raise storage_error(error, self._options.path) from error
-        except BaseException:
-            disk.close()
-            raise
 
     def _refresh(self) -> int:
         """Move on to what the owner has committed since. Whoever has begun a transaction keeps what it sees."""
@@ -323,8 +340,11 @@ class Supervisor(StoreActor):
     def _start_closing(self) -> None:
         if len(self._closers) > 1:
             return
+        if self._core.number == 0:
+            # Whoever meant to open the store was interrupted before asking for it.
+            self.let_go()
         if self._core.mailboxes.coordinator.stopped:
-            # A close that failed half-way is asked for again: nobody is left to be drained.
+            # A close that failed half-way is asked for again, or nothing was opened: nobody is left to be drained.
             self._finish_closing(None)
             return
         self._undrained = set(self._primitives.mailboxes)

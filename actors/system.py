@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
@@ -13,7 +14,9 @@ import pykka
 from inmem.actors import interrupts
 from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.environment import SystemClock, SystemEntropy
+from inmem.actors.event_log import QuietLogger
 from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.lane import start_thread
 from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Close, Open
 from inmem.actors.messages.edge import accept_values_up_to
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from inmem.actors.options import Options
     from inmem.engine.ports import Clock, Disk, Entropy
 
+log = QuietLogger("inmem.supervisor")
+
 _open: weakref.WeakSet[MailboxRef] = weakref.WeakSet()
 
 
@@ -37,7 +42,8 @@ def start_store(options: Options) -> MailboxRef:
     """Start a store on this machine's clock, disk and threads; return its supervisor's ref.
 
     Raises:
-        StorageError: the database could not be opened; nothing is left running.
+        StorageError: the database could not be opened; nothing is left running. So it is with any other exception,
+            such as one that a signal handler has raised meanwhile.
     """
     if not options.in_memory:
         # The program may change its working directory; the database stays where it is.
@@ -48,29 +54,80 @@ def start_store(options: Options) -> MailboxRef:
     def open_disk() -> FolderDisk:
         return FolderDisk(options.path, create=options.create, read_only=options.read_only)
 
-    ref = start_supervisor(options, dispatcher, SystemClock(), SystemEntropy(), open_disk)
-    _open.add(ref)
+    ref = _make_supervisor(options, dispatcher, SystemClock(), SystemEntropy(), open_disk)
+    try:
+        ref.ask(Open())
+        _open.add(ref)
+    except BaseException:
+        give_back(ref)
+        raise
     return ref
 
 
 def start_supervisor(
     options: Options, dispatcher: Dispatcher, clock: Clock, entropy: Entropy, open_disk: Callable[[], Disk]
 ) -> MailboxRef:
-    """Start a store on whatever clock, entropy, disk and dispatcher are given."""
+    """Start a store on whatever clock, entropy, disk and dispatcher are given, in a thread that nobody interrupts."""
+    ref = _make_supervisor(options, dispatcher, clock, entropy, open_disk)
+    try:
+        ref.ask(Open())
+    except BaseException:
+        _dismiss(ref)
+        raise
+    return ref
+
+
+def give_back(ref: MailboxRef) -> None:
+    """Close a store that nobody will get to see, as its opening was refused or interrupted, and wait for that.
+
+    Who was interrupted may not know whether the store has been opened, is being opened by another thread, or was never
+    asked to. Behind a `Close` all three are the same. It is sent from a thread of its own: there no signal handler
+    raises anything, and whoever is interrupted while waiting here, once more, leaves the end to that thread.
+    """
+    thread = threading.Thread(target=_close, args=(ref,), name="inmem-give-back", daemon=True)
+    try:
+        started = start_thread(thread)
+    except RuntimeError:
+        # That there is no thread left may be why the store was not opened.
+        started = False
+    if started:
+        thread.join()
+    else:
+        _close(ref)
+
+
+def _close(ref: MailboxRef) -> None:
+    supervisor = ref.mailbox.actor
+    if not isinstance(supervisor, Supervisor):
+        # Somebody has closed it already, as whoever stops all of pykka's actors does.
+        return
+    if not supervisor.has_let_go:
+        try:
+            ref.ask(Close())
+        except Exception as error:  # noqa: BLE001  (what kept the store from being opened is what has to be told)
+            log.warning("not_closed_cleanly", error=repr(error))
+            supervisor.let_go()
+    _dismiss(ref)
+
+
+def _dismiss(ref: MailboxRef) -> None:
+    """Stop a supervisor that has nobody below."""
+    pykka.ActorRegistry.unregister(ref)
+    supervisor = ref.mailbox.actor
+    if supervisor is not None:
+        supervisor.retire()
+    ref.mailbox.dispatcher.shut_down()
+
+
+def _make_supervisor(
+    options: Options, dispatcher: Dispatcher, clock: Clock, entropy: Entropy, open_disk: Callable[[], Disk]
+) -> MailboxRef:
     mailbox = Mailbox("supervisor", dispatcher, limits=options.limits)
     accept_values_up_to(options.limits.value_bytes_max)
-    supervisor = Supervisor(mailbox, options, clock, entropy, open_disk)
-    mailbox.attach(supervisor)
+    mailbox.attach(Supervisor(mailbox, options, clock, entropy, open_disk))
     # Only the supervisor is registered: stopping it stops the others in the right order, and a broadcast to all
     # actors of the process is none of their business.
     pykka.ActorRegistry.register(mailbox.ref)
-    try:
-        mailbox.ref.ask(Open())
-    except BaseException:
-        pykka.ActorRegistry.unregister(mailbox.ref)
-        supervisor.retire()
-        dispatcher.shut_down()
-        raise
     return mailbox.ref
 
 

@@ -21,7 +21,7 @@ from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
 from inmem.actors.proxies.watcher import Watcher
-from inmem.actors.system import start_store
+from inmem.actors.system import give_back, start_store
 from inmem.database import Database
 from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
 from inmem.engine.errors import (
@@ -124,17 +124,24 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
         FormatVersionError: not a database, or one written by a newer version.
         UsageError: an option is not acceptable.
     """
-    ref = spawn(
-        path,
-        durability=durability,
-        sync_interval=sync_interval,
-        shards=shards,
-        dispatcher=dispatcher,
-        read_only=read_only,
-        create=create,
-        limits=limits,
+    ref = _store_ref(
+        spawn(
+            path,
+            durability=durability,
+            sync_interval=sync_interval,
+            shards=shards,
+            dispatcher=dispatcher,
+            read_only=read_only,
+            create=create,
+            limits=limits,
+        )
     )
-    return Database(_directory(ref), owner=True)
+    try:
+        return Database(_directory(ref), owner=True)
+    except BaseException:
+        # Somebody pressed Ctrl-C: nobody will have the handle that closes it.
+        give_back(ref)
+        raise
 
 
 def spawn(
@@ -185,12 +192,16 @@ def connect(ref: pykka.ActorRef[Any]) -> Database:
         pykka.ActorDeadError: the store was stopped.
         UsageError: not the ref of a store.
     """
-    return Database(_directory(ref), owner=False)
+    return Database(_directory(_store_ref(ref)), owner=False)
 
 
-def _directory(ref: pykka.ActorRef[Any]) -> Directory:
+def _store_ref(ref: pykka.ActorRef[Any]) -> MailboxRef:
     if not isinstance(ref, MailboxRef):
         raise UsageError(f"ref: must be what inmem.spawn has returned, not {ref!r:.80}")
+    return ref
+
+
+def _directory(ref: MailboxRef) -> Directory:
     directory: Directory = ref.ask(Connect(), block=True)
     return directory
 
