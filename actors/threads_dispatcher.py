@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
 from inmem.actors.lane import Lane, handling, refuse_waiting
+from inmem.actors.mailbox import refuse_dead
 from inmem.actors.timers import Timers
 
 if TYPE_CHECKING:
@@ -45,9 +46,14 @@ class ThreadsDispatcher:
     def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
         """Queue a message for the mailbox's thread."""
         lane = self._lanes.get(mailbox)
-        if lane is None:
-            lane = self._lanes.setdefault(mailbox, mailbox_lane(mailbox))
-        lane.put((message, reply_to))
+        if lane is not None:
+            lane.put((message, reply_to))
+        elif mailbox.stopped:
+            # Its lane was closed, and nobody would ever close another one.
+            refuse_dead(mailbox, reply_to)
+        else:
+            self._lanes.setdefault(mailbox, mailbox_lane(mailbox)).put((message, reply_to))
+            self._look_again(mailbox)
         if interrupts.pending:
             interrupts.raise_pending()
 
@@ -100,3 +106,12 @@ class ThreadsDispatcher:
     def shut_down(self) -> None:
         """Stop the timers."""
         self._timers.stop()
+
+    def _look_again(self, mailbox: Mailbox) -> None:
+        """End a lane made for a mailbox that was stopped meanwhile.
+
+        A mailbox is stopped before its lane is closed, so whoever closes it or we find the new one.
+        """
+        lane = self._lanes.pop(mailbox, None) if mailbox.stopped else None
+        if lane is not None:
+            lane.end()

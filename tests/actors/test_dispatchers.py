@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pykka
 import pytest
 
-from inmem.actors import caller_dispatcher, interrupts, timers
+from inmem.actors import caller_dispatcher, interrupts, threads_dispatcher, timers
 from inmem.actors.actor import LATER
 from inmem.actors.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
 from inmem.actors.future import ReplyFuture
@@ -659,3 +659,41 @@ def test_who_pauses_comes_back_when_nobody_runs_the_queue(caller_stage):
 
     in_threads(lambda: ref.ask(handle), pause)
     assert order == ["handled", "back"]
+
+
+def test_a_stopped_mailbox_gets_no_lane_that_nobody_would_close():
+    """A timer, or an answer on its way, may come when the mailbox is closed already."""
+    stage = Stage(DISPATCHERS["threads"]())
+    ref = stage.start()
+    assert ref.ask("hello") == "hello"
+    ref.stop(timeout=FAILSAFE_S)
+    late = stage.dispatcher.future()
+    stage.dispatcher.post(ref.mailbox, "late", late)
+    with pytest.raises(pykka.ActorDeadError):
+        late.get(timeout=FAILSAFE_S)
+    assert not stage.dispatcher._lanes
+    stage.close()
+
+
+def test_a_mailbox_that_is_stopped_while_its_lane_is_made_keeps_none(monkeypatch):
+    stage = Stage(DISPATCHERS["threads"]())
+    ref = stage.start()
+    lanes = []
+
+    def lane_too_late(mailbox):
+        mailbox.retire()
+        stage.dispatcher.close(mailbox)
+        lanes.append(mailbox_lane(mailbox))
+        return lanes[0]
+
+    monkeypatch.setattr(threads_dispatcher, "mailbox_lane", lane_too_late)
+    late = stage.dispatcher.future()
+    stage.dispatcher.post(ref.mailbox, "late", late)
+    with pytest.raises(pykka.ActorDeadError):
+        late.get(timeout=FAILSAFE_S)
+    assert not stage.dispatcher._lanes
+    [lane] = lanes
+    lane._thread.join(FAILSAFE_S)
+    assert not lane._thread.is_alive()
+    pykka.ActorRegistry.unregister(ref)
+    stage.close()
