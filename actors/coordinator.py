@@ -80,6 +80,7 @@ class Coordinator(StoreActor):
         supervisor: told of failures.
         core: the core it belongs to.
         published: where new snapshots are made visible.
+        start: the published snapshot, to commit on top of; an empty one where nothing will be committed.
         clock: the store's time.
         outcomes: of the newest commits.
         salt: of this opening.
@@ -97,6 +98,7 @@ class Coordinator(StoreActor):
         core: int,
         *,
         published: Published,
+        start: Snapshot,
         clock: StoreClock,
         outcomes: Outcomes,
         salt: int,
@@ -115,7 +117,7 @@ class Coordinator(StoreActor):
         self.lost_after = lost_after
         self._first_version = published.snapshot.version
         self.refusal = refusal
-        self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, published.snapshot)
+        self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, start)
         self._shards: Sequence[MailboxRef] = ()
         self._writer: MailboxRef | None = None
         self._checkpointer: MailboxRef | None = None

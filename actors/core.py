@@ -12,6 +12,7 @@ from inmem.actors.log_writer import LogWriter, MemoryLogWriter
 from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Resume
 from inmem.actors.shard_actor import ShardActor
+from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,7 +109,9 @@ def start_core(
     coordinator_ref = mailboxes.coordinator.ref
     # Transactions may still run that began before a run was dropped under an earlier core.
     dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
-    for index, (mailbox, root) in enumerate(zip(mailboxes.shards, published.snapshot.roots, strict=True)):
+    # A core that commits nothing must not keep alive what others have left behind: a reader goes on to newer snapshots.
+    start = published.snapshot if state.refusal is None else Snapshot.empty(len(mailboxes.shards))
+    for index, (mailbox, root) in enumerate(zip(mailboxes.shards, start.roots, strict=True)):
         shard = ShardActor(mailbox, supervisor, number, index, root, dropped_up_to, coordinator_ref)
         mailbox.ref.tell(Resume(shard))
     checkpointer_ref = None
@@ -141,6 +144,7 @@ def start_core(
         supervisor,
         number,
         published=published,
+        start=start,
         clock=clock,
         outcomes=state.outcomes,
         salt=state.salt,

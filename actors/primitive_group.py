@@ -164,6 +164,7 @@ class PrimitiveGroup:
             clock=self._clock,
             entropy=self._entropy,
             generation=self._reapers,
+            reaping=self._reaping,
         )
         self.reaper.ref.tell(Resume(reaper))
         if self._reaping:

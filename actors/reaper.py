@@ -19,6 +19,7 @@ from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDeci
 from inmem.engine.entry import deadline_of
 from inmem.engine.errors import DatabaseClosedError, InmemError, InvariantError
 from inmem.engine.keys import Tag
+from inmem.engine.snapshot import Snapshot
 from inmem.engine.transaction import Transaction
 from inmem.primitives.expiry import reap
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef
     from inmem.actors.published import Published
     from inmem.engine.ports import Entropy
-    from inmem.engine.snapshot import Snapshot
 
 KEYS_PER_COMMIT_MAX = 1_000
 """Small enough that a reaping commit delays nobody."""
@@ -53,6 +53,7 @@ class Reaper(StoreActor):
         clock: the store's time.
         entropy: for transactions.
         generation: tells this reaper from those that had failed before it, whose last commit may be under way still.
+        reaping: whether it will be told to look through the snapshot.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Reaper(StoreActor):
         clock: StoreClock,
         entropy: Entropy,
         generation: int,
+        reaping: bool,
     ) -> None:
         super().__init__(mailbox, supervisor)
         self._coordinator = coordinator
@@ -73,7 +75,8 @@ class Reaper(StoreActor):
         self._entropy = entropy
         self._generation = generation
         self._expiring: SortedSet[tuple[int, str, bytes]] = SortedSet()
-        self._recovered = _expiring_entries(published.snapshot)
+        # Whoever does not reap must not keep the snapshot.
+        self._recovered = _expiring_entries(published.snapshot if reaping else Snapshot.empty(1))
         self._timer_runs = False
         self._reaping: list[tuple[int, str, bytes]] = []
 

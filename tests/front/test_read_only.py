@@ -1,10 +1,12 @@
 """Reading beside the owner: a consistent prefix of its commits, moved forward by `refresh`."""
 
+import gc
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -300,3 +302,16 @@ def test_commands_look_at_a_store_that_is_in_use(path, busy_owner):
         )
         assert (result.returncode, result.stderr) == (0, "")
     assert busy_owner.poll() is None
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_what_a_refresh_has_replaced_is_forgotten(path, dispatcher):
+    """A reader that follows for weeks has one state in memory, not that of its opening as well."""
+    with inmem.open(path) as owner:
+        owner.put("run", "k", 1)
+        with inmem.open(path, read_only=True, dispatcher=dispatcher) as reader:
+            opening = weakref.ref(reader.directory.published.snapshot.roots[0])
+            owner.put("run", "k", 2)
+            assert reader.refresh() == 2
+            gc.collect()
+            assert opening() is None
