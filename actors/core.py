@@ -119,7 +119,7 @@ def start_core(
         checkpointer_ref = mailboxes.checkpointer.ref
         log_disk = LogDisk(mailboxes.disk, supervisor, number, disk, system_clock, writer_ref)
         mailboxes.disk.ref.tell(Resume(log_disk))
-        checkpointer = Checkpointer(mailboxes.checkpointer, supervisor, number, disk, system_clock, writer_ref)
+        checkpointer = Checkpointer(mailboxes.checkpointer, supervisor, number, disk, clock, writer_ref)
         checkpointer_ref.tell(Resume(checkpointer))
         writer: LogWriter | MemoryLogWriter = LogWriter(
             mailboxes.writer,

@@ -188,3 +188,12 @@ def test_the_reaper_follows_jumps_and_spares_what_a_running_transaction_sees(ope
         db.put("run", "meanwhile", 1)
     assert db.get("run", "seen") == 1
     assert not is_stored(opened(), "k")
+
+
+def test_a_clock_before_1970_is_taken_for_its_beginning(opened, clock):
+    clock.us = -HOUR_US
+    db = opened()
+    db.put("run", "k", 1)
+    assert db.checkpoint() == 1
+    assert db.put("run", "k", 2) == 2
+    assert opened().get("run", "k") == 2
