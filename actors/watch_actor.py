@@ -56,6 +56,7 @@ class WatchActor(StoreActor):
 
     Attributes:
         watches: everybody who is told, by number.
+        count: the highest number given so far, by predecessors too.
     """
 
     HANDLES: ClassVar = (Watch, Unwatch)
@@ -66,11 +67,12 @@ class WatchActor(StoreActor):
         super().__init__(mailbox, supervisor)
         self._published = published
         self.watches: dict[int, Told] = {}
-        self._count = 0
+        self.count = 0
         self._bell: AsMessage | None = None
         if predecessor is not None:
             self.watches = predecessor.watches
-            self._count = max(self.watches, default=0)
+            # What comes back for a watcher that is gone must not be taken for the news of another.
+            self.count = predecessor.count
             for told in self.watches.values():
                 # It may have failed between looking and telling.
                 told.cursor.rewind(told.version)
@@ -120,9 +122,9 @@ class WatchActor(StoreActor):
             _tell(watch.ref, WatchEnded(error.version, error))
             return None
         begins_after = cursor.version
-        self._count += 1
-        self.watches[self._count] = Told(watch.ref, cursor)
-        self._advance(self._count)
+        self.count += 1
+        self.watches[self.count] = Told(watch.ref, cursor)
+        self._advance(self.count)
         return begins_after
 
     def _advance(self, number: int) -> None:

@@ -27,10 +27,15 @@ class Listener(pykka.ThreadingActor):
         self.ended = threading.Event()
         self.enough = threading.Event()
         self.until_version = until_version
+        self.dies = False
+        self.thread = None
 
     def on_receive(self, message):
+        self.thread = threading.current_thread()
         if not self.gate.wait(FAILSAFE_S):
             raise TimeoutError
+        if self.dies:
+            raise ValueError
         self.told.append(message)
         if isinstance(message, WatchEnded):
             self.ended.set()
@@ -223,3 +228,25 @@ def test_a_bad_argument_is_refused_where_the_message_is_made(listen, bad):
     ref, _ = listen(until_version=0)
     with pytest.raises(UsageError):
         Watch(ref, **bad)
+
+
+def test_a_number_is_not_given_again_after_a_failure(store, listen, monkeypatch):
+    """What comes back for a watcher that is gone would be taken for the end of the next one."""
+    gone, gone_listener = listen(until_version=10**9)
+    gone_listener.gate.clear()
+    store.ask(Watch(gone))
+    put(store, 0)
+    assert store.ask(Unwatch(gone)) == 1
+    failpoint = Failpoint(monkeypatch, WatchActor)
+    failpoint.arm(Unwatch, "before")
+    with pytest.raises(inmem.TransactionAbortedError):
+        store.ask(Unwatch(gone))
+    ref, listener = listen(until_version=2)
+    store.ask(Watch(ref))
+    # The probe behind its first message comes back unanswered now.
+    gone_listener.dies = True
+    gone_listener.gate.set()
+    assert gone.actor_stopped.wait(FAILSAFE_S)
+    gone_listener.thread.join(FAILSAFE_S)
+    put(store, 1)
+    assert [change.value for change in listener.changes()] == [1]
