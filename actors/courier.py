@@ -58,12 +58,24 @@ class Courier:
                 self._runs = True
                 # Not a bound method: the thread must not be what keeps the courier alive.
                 work = (self._letters, self._dispatcher)
-                threading.Thread(target=_carry, args=work, name="inmem-courier", daemon=True).start()
+                try:
+                    threading.Thread(target=_carry, args=work, name="inmem-courier", daemon=True).start()
+                except RuntimeError:
+                    # The system has no thread left. It may have one for the next message.
+                    self._runs = False
+                    raise
 
     def send(self, ref: MailboxRef, message: Any, reply_to: ReplyTo | None) -> None:
-        """Have a message sent whose answer goes to `reply_to`. Never waits, but to start the thread."""
+        """Have a message sent whose answer goes to `reply_to`. Never waits, but to start the thread.
+
+        Raises:
+            RuntimeError: the system has no thread left; nothing was sent.
+        """
+        if not self._runs:
+            self.start()
         self._letters.put((ref.mailbox, message, reply_to))
         if not self._runs:
+            # Closed meanwhile.
             self.start()
 
     def to(self, ref: MailboxRef) -> Sender:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedKeyList
 
+from inmem.actors.event_log import QuietLogger
 from inmem.actors.lane import start_thread, unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+log = QuietLogger("inmem.timers")
 
 
 class Timers:
@@ -74,4 +77,8 @@ class Timers:
                 self._nothing_new.acquire(timeout=min(remaining_s, threading.TIMEOUT_MAX))
                 continue
             _, _, function = due.pop(0)
-            function()
+            try:
+                function()
+            except Exception as error:
+                # The others wait for their time, whatever keeps this one.
+                log.warning("timer_failed", error=repr(error), exc_info=error)

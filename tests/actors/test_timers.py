@@ -100,3 +100,13 @@ def test_whoever_dies_while_setting_a_timer_takes_no_other_timer_with_it():
         assert done.wait(FAILSAFE_S), step
         in_parallel(timers.stop)
     assert step > 10
+
+
+def test_a_function_that_raises_keeps_no_other_from_its_time(timers):
+    def fail():
+        raise RuntimeError("can't start new thread")
+
+    done = threading.Event()
+    timers.call_later(0, fail)
+    timers.call_later(0, done.set)
+    assert done.wait(FAILSAFE_S)

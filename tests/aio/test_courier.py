@@ -1,0 +1,29 @@
+"""The courier when the system has no thread left."""
+
+import threading
+
+import pytest
+
+from inmem.actors.courier import Courier
+from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
+
+
+def test_what_no_thread_could_be_started_for_is_not_sent_and_the_next_message_is(monkeypatch):
+    stage = Stage(DISPATCHERS["caller"]())
+    ref = stage.start()
+    courier = Courier(stage.dispatcher)
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    refused = stage.dispatcher.future()
+    with pytest.raises(RuntimeError, match="new thread"):
+        courier.send(ref, "refused", refused)
+    monkeypatch.undo()
+    sent = stage.dispatcher.future()
+    courier.send(ref, "sent", sent)
+    assert sent.get(timeout=FAILSAFE_S) == "sent"
+    assert not refused.done
+    courier.close()
+    stage.close()
