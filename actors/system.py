@@ -84,6 +84,16 @@ def give_back(ref: MailboxRef) -> None:
     asked to. Behind a `Close` all three are the same. It is sent from a thread of its own: there no signal handler
     raises anything, and whoever is interrupted while waiting here, once more, leaves the end to that thread.
     """
+    thread = _start_closing(ref)
+    if thread is not None:
+        thread.join()
+    if interrupts.pending:
+        interrupts.raise_pending()
+
+
+@interrupts.uninterrupted
+def _start_closing(ref: MailboxRef) -> threading.Thread | None:
+    """Have a thread close the store and return it; without one, close the store here."""
     thread = threading.Thread(target=_close, args=(ref,), name="inmem-give-back", daemon=True)
     try:
         started = start_thread(thread)
@@ -91,9 +101,9 @@ def give_back(ref: MailboxRef) -> None:
         # That there is no thread left may be why the store was not opened.
         started = False
     if started:
-        thread.join()
-    else:
-        _close(ref)
+        return thread
+    _close(ref)
+    return None
 
 
 def _close(ref: MailboxRef) -> None:

@@ -7,7 +7,7 @@ import pykka
 import pytest
 
 import inmem
-from inmem.actors import supervisor, system
+from inmem.actors import interrupts, supervisor, system
 from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.messages.control import Connect, Open
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
@@ -39,12 +39,26 @@ def path(tmp_path):
     assert pykka.ActorRegistry.get_all() == refs
 
 
+@pytest.fixture
+def struck():
+    """Set when the main thread has seen the signal, which comes a little later than it is sent."""
+    return threading.Event()
+
+
 @pytest.fixture(params=["ours", "the program's"])
-def interrupt(request):
+def interrupt(request, struck, monkeypatch):
     """Which exception Ctrl-C means, by whose handler."""
+    on_sigint = interrupts._on_sigint
+
+    def ours(*args):
+        struck.set()
+        on_sigint(*args)
 
     def strike(*_):
+        struck.set()
         raise Struck
+
+    monkeypatch.setattr(interrupts, "_on_sigint", ours)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler if request.param == "ours" else strike)
     yield KeyboardInterrupt if request.param == "ours" else Struck
@@ -52,7 +66,7 @@ def interrupt(request):
 
 
 @pytest.mark.parametrize("recovers", [True, False])
-def test_during_recovery(path, dispatcher, interrupt, recovers, monkeypatch):
+def test_during_recovery(path, dispatcher, interrupt, recovers, struck, monkeypatch):
     given_back = threading.Event()
     open_log, give_back = supervisor.open_log, system.give_back
 
@@ -62,6 +76,7 @@ def test_during_recovery(path, dispatcher, interrupt, recovers, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         else:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            struck.wait(FAILSAFE_S)
             if interrupt is Struck:
                 # Ours may keep it back until this is over.
                 given_back.wait(FAILSAFE_S)
@@ -73,11 +88,11 @@ def test_during_recovery(path, dispatcher, interrupt, recovers, monkeypatch):
         given_back.set()
         give_back(ref)
 
-    monkeypatch.setattr(supervisor, "open_log", interrupted)
-    monkeypatch.setattr(system, "give_back", give_back_now)
-    with pytest.raises(interrupt):
-        inmem.open(path, dispatcher=dispatcher)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(supervisor, "open_log", interrupted)
+        patch.setattr(system, "give_back", give_back_now)
+        with pytest.raises(interrupt):
+            inmem.open(path, dispatcher=dispatcher)
     with inmem.open(path, dispatcher=dispatcher) as db:
         assert db.get("run", "k") == 1
 
