@@ -10,12 +10,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sortedcontainers import SortedSet
-
 from inmem.actors.actor import StoreActor
 from inmem.actors.mailbox import AsMessage
 from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
+from inmem.engine.deadlines import Deadlines
 from inmem.engine.entry import deadline_of
 from inmem.engine.errors import DatabaseClosedError, InmemError, InvariantError
 from inmem.engine.keys import Tag
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from inmem.actors.environment import StoreClock
     from inmem.actors.mailbox import Mailbox, MailboxRef
     from inmem.actors.published import Published
+    from inmem.engine.deadlines import Deadline
     from inmem.engine.ports import Entropy
 
 KEYS_PER_COMMIT_MAX = 1_000
@@ -74,17 +74,17 @@ class Reaper(StoreActor):
         self._clock = clock
         self._entropy = entropy
         self._generation = generation
-        self._expiring: SortedSet[tuple[int, str, bytes]] = SortedSet()
+        self._expiring = Deadlines()
         # Whoever does not reap must not keep the snapshot.
         self._recovered = _expiring_entries(published.snapshot if reaping else Snapshot.empty(1))
         self._timer_runs = False
-        self._reaping: list[tuple[int, str, bytes]] = []
+        self._reaping: list[Deadline] = []
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
         match message:
             case Expiring(entries):
-                self._expiring.update(entries)
+                self._expiring.note(entries)
                 self._wait()
             case ReapDue():
                 self._timer_runs = False
@@ -101,22 +101,32 @@ class Reaper(StoreActor):
 
     def _look_through_recovered(self) -> None:
         found = list(islice(self._recovered, KEYS_PER_LOOK_MAX))
-        self._expiring.update(entry for entry in found if entry[0])
+        self._expiring.note(entry for entry in found if entry[0])
         if len(found) == KEYS_PER_LOOK_MAX:
             self.ref.tell(FindExpiring())
         self._wait()
 
     def _wait(self) -> None:
         """Set the timer for the next deadline, unless it runs or a commit is on its way."""
-        if not self._expiring or self._timer_runs or self._reaping:
+        first_us = self._expiring.first_us()
+        if first_us is None or self._timer_runs or self._reaping:
             return
-        until_s = (self._expiring[0][0] - self._clock.now_us()) / 1e6
+        until_s = (first_us - self._clock.now_us()) / 1e6
         self._timer_runs = True
         delay_s = min(max(until_s, PAUSE_MIN_S), PAUSE_MAX_S)
         self.mailbox.dispatcher.post_later(delay_s, self.mailbox, ReapDue(), idle=True)
 
+    def _go_on(self, done: list[Deadline]) -> None:
+        """Begin the next round: at once if there was more to do than fits into one, or there would ever be more."""
+        if len(done) == KEYS_PER_COMMIT_MAX and not self._timer_runs:
+            self._timer_runs = True
+            self.ref.tell(ReapDue())
+        else:
+            self._wait()
+
     def _ask_for_oldest(self) -> None:
-        if self._expiring and self._expiring[0][0] <= self._clock.now_us():
+        first_us = self._expiring.first_us()
+        if first_us is not None and first_us <= self._clock.now_us():
             self._coordinator.send(ReadOldest(), AsMessage(self.ref, _oldest))
         else:
             self._wait()
@@ -124,8 +134,7 @@ class Reaper(StoreActor):
     def _reap(self, before_us: int) -> None:
         if self._reaping:
             return
-        until_now = self._expiring.irange(maximum=(before_us + 1, "", b""), inclusive=(True, False))
-        due = list(islice(until_now, KEYS_PER_COMMIT_MAX))
+        due = self._expiring.due(before_us, KEYS_PER_COMMIT_MAX)
         txn = Transaction(0, self._published.snapshot, self._clock.now_us(), self._entropy)
         for run, keys in _by_run(due).items():
             reap(txn, run, keys, before_us)
@@ -134,8 +143,8 @@ class Reaper(StoreActor):
             self._coordinator.send(Commit(txn.seal(), 0), AsMessage(self.ref, self._decided))
         else:
             # Written anew, deleted, or their run dropped: nothing is left to do about them.
-            self._expiring.difference_update(due)
-            self._wait()
+            self._expiring.forget(due)
+            self._go_on(due)
 
     def _decided(self, outcome: Any, error: BaseException | None) -> CommitDecided:
         if error is not None:
@@ -145,11 +154,13 @@ class Reaper(StoreActor):
     def _note(self, outcome: Any) -> None:
         reaped, self._reaping = self._reaping, []
         if isinstance(outcome, Committed):
-            self._expiring.difference_update(reaped)
-        self._wait()
+            self._expiring.forget(reaped)
+            self._go_on(reaped)
+        else:
+            self._wait()
 
 
-def _expiring_entries(snapshot: Snapshot) -> Iterator[tuple[int, str, bytes]]:
+def _expiring_entries(snapshot: Snapshot) -> Iterator[Deadline]:
     """Yield (deadline, run, key) of every KVStore entry; the deadline is 0 for those that have none."""
     for run, tag, table in snapshot.tables():
         if tag == Tag.KV:
@@ -157,7 +168,7 @@ def _expiring_entries(snapshot: Snapshot) -> Iterator[tuple[int, str, bytes]]:
                 yield (deadline_of(stored), run, key)
 
 
-def _by_run(entries: list[tuple[int, str, bytes]]) -> dict[str, list[bytes]]:
+def _by_run(entries: list[Deadline]) -> dict[str, list[bytes]]:
     keys: dict[str, list[bytes]] = {}
     for _, run, key in entries:
         keys.setdefault(run, []).append(key)

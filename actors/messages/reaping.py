@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from inmem.engine.deadlines import Deadline
 
 
 class Expiring(NamedTuple):
     """Coordinator → reaper: these KVStore keys were committed with a deadline."""
 
-    entries: tuple[tuple[int, str, bytes], ...]
+    entries: tuple[Deadline, ...]
     """(deadline in microseconds, run, key)."""
 
 

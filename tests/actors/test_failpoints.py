@@ -535,7 +535,7 @@ def test_a_reaper_does_not_take_the_commit_of_its_predecessor_for_its_own(house,
     db.stats()
     mailbox = db._client.directory.mailboxes["reaper"].mailbox
     successor = mailbox.actor
-    successor._reaping = list(successor._expiring)
+    successor._reaping = successor._expiring.due(2**62, 10)
     mailbox.ref.tell(CommitDecided(successor._generation - 1, Committed(1)))
     assert len(successor._reaping) == len(successor._expiring) == 1
     mailbox.ref.tell(CommitDecided(successor._generation, Committed(1)))

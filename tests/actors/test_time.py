@@ -197,3 +197,31 @@ def test_a_clock_before_1970_is_taken_for_its_beginning(opened, clock):
     assert db.checkpoint() == 1
     assert db.put("run", "k", 2) == 2
     assert opened().get("run", "k") == 2
+
+
+def test_a_lease_that_is_renewed_takes_one_place_and_not_one_for_each_time(opened):
+    db = opened()
+    deadlines = db._client.directory.mailboxes["reaper"].mailbox.actor._expiring
+    for number in range(50):
+        db.put("run", "lease", number, ttl=3600)
+    db.stats()
+    assert len(deadlines) == 1
+
+
+def test_more_than_one_round_holds_is_reaped_without_a_pause(opened, clock, monkeypatch):
+    db = opened()
+    dispatcher = db._client.directory.dispatcher
+    post_later, timers = dispatcher.post_later, []
+
+    def noting(delay_s, mailbox, message, *, idle=False):
+        timers.append(type(message).__name__)
+        post_later(delay_s, mailbox, message, idle=idle)
+
+    monkeypatch.setattr(reaper, "KEYS_PER_COMMIT_MAX", 10)
+    for number in range(95):
+        db.put("run", f"k{number}", number, ttl=10)
+    watcher = db.watch("run", "kv", timeout=FAILSAFE_S)
+    monkeypatch.setattr(dispatcher, "post_later", noting)
+    clock.us += 3600 * 1_000_000
+    assert {next(watcher).key for _ in range(95)} == {f"k{number}" for number in range(95)}
+    assert timers.count("ReapDue") <= 2

@@ -1,0 +1,46 @@
+"""The reaper's list against a plain dict."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from inmem.engine.deadlines import Deadlines
+
+TIMES = st.integers(1, 20)
+KEYS = st.tuples(st.sampled_from(["r", "s"]), st.sampled_from([b"", b"a", b"b"]))
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.deadlines = Deadlines()
+        self.model = {}
+        self.seen = [(1, "r", b"never noted")]
+
+    @rule(noted=st.lists(st.tuples(TIMES, KEYS), max_size=4))
+    def note(self, noted):
+        entries = [(time_us, *key) for time_us, key in noted]
+        self.deadlines.note(entries)
+        self.seen += entries
+        self.model |= {key: time_us for time_us, key in noted}
+
+    @rule(now_us=TIMES, limit=st.integers(0, 4))
+    def due(self, now_us, limit):
+        expected = sorted((time_us, *key) for key, time_us in self.model.items() if time_us <= now_us)[:limit]
+        assert self.deadlines.due(now_us, limit) == expected
+
+    @rule(data=st.data())
+    def forget(self, data):
+        entries = data.draw(st.lists(st.sampled_from(self.seen), max_size=4))
+        self.deadlines.forget(entries)
+        for time_us, *key in entries:
+            if self.model.get(tuple(key)) == time_us:
+                del self.model[tuple(key)]
+
+    @invariant()
+    def agrees(self):
+        self.deadlines.check()
+        assert len(self.deadlines) == len(self.model)
+        assert self.deadlines.first_us() == min(self.model.values(), default=None)
+
+
+TestDeadlines = Machine.TestCase
