@@ -121,8 +121,7 @@ def test_around_a_message(path, dispatcher, kind, when, monkeypatch):
 def test_no_thread_can_be_started(path, dispatcher, lasting, monkeypatch):
     """Whichever thread it is, and whether there are some again for the close or not."""
     start = threading.Thread.start
-    # Under `caller` that of the log disk is started by the run queue itself, behind the opening.
-    for number in range({"caller": 1, "threads": 13}[dispatcher]):
+    for number in range({"caller": 2, "threads": 13}[dispatcher]):
         started = []
 
         def refuse(thread, number=number, started=started):
