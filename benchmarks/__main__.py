@@ -55,13 +55,20 @@ def main(
     report.console.print(f"{facts['date']}  {facts['processor']}, {facts['cores']} cores, load {facts['load']}")
     report.console.print(f"{versions}\n", soft_wrap=True)
     measured = []
+    failed: list[str] = []
     started = time.perf_counter()
     try:
         for number, name in enumerate(names or SUBJECTS):
             subject = SUBJECTS[name]
             folder_of_subject = work / str(number)
-            result = subject.run(Settings(folder_of_subject, settings.rounds, settings.seconds, quick))
-            shutil.rmtree(folder_of_subject, ignore_errors=True)
+            try:
+                result = subject.run(Settings(folder_of_subject, settings.rounds, settings.seconds, quick))
+            except Exception as error:  # noqa: BLE001  (what the others have to show is not lost with it)
+                report.console.print(f"{name} failed: {error!r}\n", markup=False)
+                failed.append(name)
+                continue
+            finally:
+                shutil.rmtree(folder_of_subject, ignore_errors=True)
             report.show(subject, result, quick=quick)
             measured.append((subject, result))
     finally:
@@ -76,6 +83,8 @@ def main(
                 for subject, result in measured:
                     report.draw(subject, result, RESULTS / stem / f"{subject.name}.png")
             report.console.print(f"{time.perf_counter() - started:.0f} s; written to {path}")
+    if failed:
+        raise click.ClickException(f"failed: {', '.join(failed)}")
 
 
 @main.command()

@@ -12,6 +12,7 @@ from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log_records import CommitRecord, TableWrites, encode_commit
+from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +40,8 @@ def _write_log(folder: Path, commits: int) -> None:
             writes = ((key_name(number).encode(), value, 0),)
             record = CommitRecord(number + 1, 1_700_000_000_000_000 + number, (TableWrites(RUN, 1, writes),))
             file.write(encode_frame(FrameKind.COMMIT, number + 1, HEADER_BYTES, encode_commit(record), header.seed))
+    opened = Manifest(ManifestState.OPEN, header.number, header.salt, 0, header.base_version, header.created_at_us)
+    (folder / MANIFEST_NAME).write_bytes(opened.encode())
 
 
 def _from_log(settings: Settings) -> Result:
