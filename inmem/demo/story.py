@@ -34,7 +34,7 @@ TRANSCRIPTS = Path(__file__).parent / "transcripts"
 
 _DATABASE = "harbour.db"
 _AGENTS = 3
-_PACE_S = 0.03
+_PACE_S = 0.1
 _SHOWN_RUN = "night-watch/0000-storm"
 _BAR_CHARS = 18
 _INDENT = 2

@@ -7,6 +7,9 @@ from inmem.demo.recording_process import RecordingProcess, recorded_in
 from inmem.recorder import read_conversations
 from tests.recorder.transcripts import OWN, expect_recorded, real_transcripts
 
+SECONDS_PER_STEP = 0.2
+"""Of each agent: after the last look that is waited for, the recording takes seconds, and so may whoever looks."""
+
 
 def kill_after(files, database, message_counts, *, agents, pace_s):
     """Record, and kill the process when so many messages have been seen, each time anew."""
@@ -24,7 +27,7 @@ def kill_after(files, database, message_counts, *, agents, pace_s):
 
 
 def test_a_recording_survives_being_killed(tmp_path):
-    summary = kill_after(OWN, tmp_path / "db", (1, 20, 50), agents=4, pace_s=0.01)
+    summary = kill_after(OWN, tmp_path / "db", (1, 20, 50), agents=4, pace_s=SECONDS_PER_STEP)
 
     assert (summary["runs"], summary["messages"], summary["tool_calls"]) == (7, 90, 31)
     assert 50 <= summary["already_recorded"] <= 90
@@ -41,7 +44,7 @@ def test_real_transcripts_killed_at_random_moments(tmp_path):
     # The moments may differ from run to run: any of them must do.
     moments = sorted(random.sample(range(1, messages * 2 // 3), 4))
 
-    summary = kill_after(files, tmp_path / "db", moments, agents=8, pace_s=0.01)
+    summary = kill_after(files, tmp_path / "db", moments, agents=8, pace_s=SECONDS_PER_STEP / 5)
 
     assert (summary["runs"], summary["messages"], summary["tool_calls"]) == (len(source), messages, calls), moments
     with inmem.open(tmp_path / "db") as db:
