@@ -1,3 +1,4 @@
+import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ import pytest
 
 @pytest.fixture
 def untraced() -> Iterator[None]:
-    """Without coverage, for tests that raise exceptions in threads from outside.
+    """Without coverage, and without callbacks of the garbage collector, for tests that raise exceptions from outside.
+
+    Hypothesis has such a callback, and Python drops an exception that strikes in one.
 
     Coverage takes a lock in a tracer, and an exception that strikes there leaves it locked for ever. And in CPython
     3.11 a traced thread that enters a function while such an exception waits for another thread goes round in the
@@ -16,6 +19,9 @@ def untraced() -> Iterator[None]:
     tracers = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
     threading.settrace(None)
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()
     yield
+    gc.callbacks[:] = callbacks
     sys.settrace(tracers[0])
     threading.settrace(tracers[1])
