@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
-from inmem.actors.lane import Lane, handling, refuse_waiting
+from inmem.actors.lane import Lane
+from inmem.actors.reentrancy import require_outside
 from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
 
@@ -143,9 +144,8 @@ class CallerDispatcher:
         Raises:
             UsageError: in a thread that is running an actor, which would wait for itself.
         """
-        ident = threading.get_ident()
-        if (ident == self._runner or ident in handling) and not future.done:
-            raise refuse_waiting()
+        if not future.done:
+            require_outside(runs_queue=self._runner == threading.get_ident())
         if self._deputized():
             future.block(timeout_s)
             return

@@ -9,16 +9,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from inmem.actors import interrupts
-from inmem.engine.errors import UsageError
+from inmem.actors.reentrancy import handler_threads
+from inmem.actors.threads import start_thread, unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ItemT = TypeVar("ItemT")
-
-
-handling: set[int] = set()
-"""Idents of the threads that handle the items of lanes."""
 
 
 class Lane(Generic[ItemT]):
@@ -79,11 +76,11 @@ class Lane(Generic[ItemT]):
 
         An exception from outside leaves the lane reserved: `fail_borrowed` has to follow, in whatever thread.
         """
-        handling.add(get_ident())
+        handler_threads.add(get_ident())
         try:
             self._handle(item)
         finally:
-            handling.discard(get_ident())
+            handler_threads.discard(get_ident())
         self._handling.release()
         if self._queue and self._thread is None:
             self._work_here()
@@ -138,17 +135,17 @@ class Lane(Generic[ItemT]):
         if not self._emptying.acquire(blocking=False):
             return
         while not self._closed:
-            handling.add(get_ident())
             try:
                 self._empty()
             except BaseException as error:  # noqa: BLE001  (raised in this thread by somebody who meant to end it)
                 self._cut_short(error)
-        handling.discard(get_ident())
+        handler_threads.discard(get_ident())
         # Whoever had found this lane before it was closed may put an item now. It looks at the flag afterwards, so one
         # of us sees the other.
         self._drain()
 
     def _empty(self) -> None:
+        handler_threads.add(get_ident())
         queue = self._queue
         handle = self._handle
         handling = self._handling
@@ -177,36 +174,3 @@ class Lane(Generic[ItemT]):
                 item = self._queue.popleft()
                 if item is not None:
                     self._handle(*item)
-
-
-def unlock(nothing_new: threading.Lock) -> None:
-    """Wake the thread that acquires this lock when there is nothing that it has not seen. For use by any thread."""
-    if nothing_new.locked():
-        # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
-        with contextlib.suppress(RuntimeError):
-            nothing_new.release()
-
-
-def refuse_waiting() -> UsageError:
-    """Return the error for who would wait for a store from within it."""
-    return UsageError(
-        "the store cannot be waited for from within one of its own actors, where a finalizer (__del__) or a processor"
-        " of log events has called it; what was asked for is done once the actor is through"
-    )
-
-
-def start_thread(thread: threading.Thread) -> bool:
-    """Start a thread; return False if the program is ending and Python starts none any more.
-
-    Python 3.12 refuses it to the functions that `atexit` runs, of which closing a forgotten store is one.
-
-    Raises:
-        RuntimeError: the system has no thread left.
-    """
-    try:
-        thread.start()
-    except RuntimeError:
-        if threading.main_thread().is_alive():
-            raise
-        return False
-    return True

@@ -16,12 +16,12 @@ from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.environment import SystemClock, SystemEntropy
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.folder_disk import FolderDisk
-from inmem.actors.lane import start_thread
 from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Close, Open
 from inmem.actors.messages.edge import accept_values_up_to
 from inmem.actors.supervisor import Supervisor
 from inmem.actors.system_calls import absolute
+from inmem.actors.threads import start_thread
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.engine.errors import ForkedProcessError
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from _thread import get_ident
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
-from inmem.actors.lane import Lane, handling, refuse_waiting
+from inmem.actors.lane import Lane
 from inmem.actors.mailbox import refuse_dead
+from inmem.actors.reentrancy import require_outside
 from inmem.actors.timers import Timers
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ class ThreadsDispatcher:
         Raises:
             UsageError: in the thread of an actor, which would wait for itself.
         """
-        if get_ident() in handling and not future.done:
-            raise refuse_waiting()
+        if not future.done:
+            require_outside()
         future.block(timeout_s)
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:

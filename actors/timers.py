@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sortedcontainers import SortedKeyList
 
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.lane import start_thread, unlock
+from inmem.actors.threads import start_thread, unlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
