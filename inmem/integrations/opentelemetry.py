@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import format_span_id, format_trace_id
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from inmem import Database, Transaction
     from inmem.otlp.spans import SpanRecord
+
+T = TypeVar("T")
 
 _logger: Final = logging.getLogger(__name__)
 """As the SDK and its exporters do it: whoever listens to those hears this one too."""
@@ -110,32 +112,36 @@ class InmemSpanExporter(SpanExporter):
                 _logger.warning("spans that waited could not be recorded: %s", error)
 
     def _take(self, batch: list[SpanRecord]) -> bool:
-        """Record a batch, in several commits if it is too much for one, and return whether all of it is there."""
-        try:
-            refused = self._commit(lambda recording: recording.take(batch))
-        except UsageError as error:
-            if len(batch) > 1:
-                half = len(batch) // 2
-                return all([self._take(batch[:half]), self._take(batch[half:])])
-            refused = {batch[0]["span_id"]: error}
-        for span_id, reason in refused.items():
+        """Record a batch and return whether all of it is there."""
+        refused, too_much = self._in_parts(batch, Recording.take)
+        for span_id, reason in [*refused.items(), *((span["span_id"], reason) for span, reason in too_much)]:
             _logger.warning("the span %s could not be recorded: %s", span_id, reason)
-        return not refused
+        return not refused and not too_much
 
     def _take_waiting(self, trace_ids: list[str]) -> None:
-        """Record what waits of these traces, in several commits if it is too much for one; the rest waits on."""
-        try:
-            refused = self._commit(lambda recording: recording.take_waiting(trace_ids))
-        except UsageError as error:
-            if len(trace_ids) > 1:
-                half = len(trace_ids) // 2
-                self._take_waiting(trace_ids[:half])
-                self._take_waiting(trace_ids[half:])
-            else:
-                _logger.warning("the spans of the trace %s wait on in %s: %s", trace_ids[0], WAITING_RUN, error)
-            return
+        """Record what waits of these traces; the rest waits on."""
+        refused, too_much = self._in_parts(trace_ids, Recording.take_waiting)
+        for trace_id, reason in too_much:
+            _logger.warning("the spans of the trace %s wait on in %s: %s", trace_id, WAITING_RUN, reason)
         for span_id, reason in refused.items():
             _logger.warning("the span %s waits on in %s: %s", span_id, WAITING_RUN, reason)
+
+    def _in_parts(
+        self, items: list[T], work: Callable[[Recording, list[T]], None]
+    ) -> tuple[dict[str, UsageError], list[tuple[T, UsageError]]]:
+        """Do the work on all items, in several commits if it is too much for one.
+
+        Returns:
+            Why spans were refused, by their ids; and the items that are too much each for itself, with the reason.
+        """
+        try:
+            return self._commit(lambda recording: work(recording, items)), []
+        except UsageError as error:
+            if len(items) <= 1:
+                return {}, [(item, error) for item in items]
+            half = len(items) // 2
+            first, second = self._in_parts(items[:half], work), self._in_parts(items[half:], work)
+            return first[0] | second[0], first[1] + second[1]
 
     def _commit(self, work: Callable[[Recording], None]) -> dict[str, UsageError]:
         """Do the work in one transaction and return the spans that it refused.
