@@ -186,9 +186,10 @@ class Client:
         level = checked_isolation(isolation)
         timeout_s = checked_timeout(timeout)
         begun: Begun = self.ask_actor(self._coordinator, BEGIN)
-        transaction_id, snapshot, now_us, lease = begun
-        engine = Transaction(transaction_id, snapshot, now_us, self._entropy, level, self.directory.limits)
-        return ClientTransaction(self, engine, run_id, lease, timeout_s=timeout_s, attempt=attempt)
+        engine = Transaction(
+            begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level, self.directory.limits
+        )
+        return ClientTransaction(self, engine, run_id, begun.lease, timeout_s=timeout_s, attempt=attempt)
 
     def commit(self, request: CommitRequest, attempt: int, remaining_s: float | None, timeout_s: float | None) -> int:
         """Take a sealed transaction through the commit protocol and return its version.
@@ -202,7 +203,7 @@ class Client:
         else:
             outcome = self._commit_in_time(message, remaining_s, timeout_s)
         if outcome.__class__ is Committed:
-            version: int = outcome[0]
+            version: int = outcome.version
             return version
         return committed_version(outcome)
 

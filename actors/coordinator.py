@@ -150,17 +150,14 @@ class Coordinator(StoreActor):
             case Begin():
                 return self._begin()
             case Commit():
-                return self._commit(*message, self.owe(message))
+                return self._commit(message.request, message.attempt, self.owe(message))
             case Validated():
-                _, shard, transaction_id, verdict = message
-                self._pipeline.verdict(transaction_id, shard, verdict)
+                self._pipeline.verdict(message.transaction_id, message.shard, message.verdict)
             case Appended():
-                _, first_version, transaction_ids = message
-                self.registry.groups[len(transaction_ids)] += 1
-                self._pipeline.appended(first_version, transaction_ids)
+                self.registry.groups[len(message.transaction_ids)] += 1
+                self._pipeline.appended(message.first_version, message.transaction_ids)
             case Applied():
-                _, shard, batch_version, root = message
-                self._pipeline.applied(shard, batch_version, root)
+                self._pipeline.applied(message.shard, message.batch_version, message.root)
             case End(transaction_id):
                 self.registry.end(transaction_id)
             case AppendRefused(_, transaction_ids, error):
@@ -227,10 +224,10 @@ class Coordinator(StoreActor):
         reply.answer(Committed(version))
         if self._reaper is not None:
             expiring = [
-                (expires_at, run, key)
-                for run, tag, _, _, _, _, writes in request.slices
-                if tag == Tag.KV
-                for key, _, expires_at in writes
+                (expires_at, part.run, key)
+                for part in request.slices
+                if part.tag == Tag.KV
+                for key, _, expires_at in part.writes
                 if expires_at
             ]
             if expiring:
@@ -267,7 +264,7 @@ class Coordinator(StoreActor):
 
     def _commit(self, request: CommitRequest, attempt: int, owed: Owed) -> Any:
         if request.transaction_id == 0:
-            request = request._replace(transaction_id=self.registry.next_id())
+            request = request.with_id(self.registry.next_id())
         owed.transaction_id = request.transaction_id
         self.registry.retries += attempt > 0
         refusal = self._why_not(request)

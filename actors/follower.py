@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from inmem.actors.event_log import QuietLogger
+from inmem.actors.messages.message import Message
 from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.following import Bookmark, read_on
 from inmem.engine.recovery import recover
@@ -22,7 +23,7 @@ whole; only an owner that recovers from a failure of its disk changes what is in
 log = QuietLogger("inmem.recovery")
 
 
-class Advance(NamedTuple):
+class Advance(Message, frozen=True):
     """What following has led to.
 
     Attributes:

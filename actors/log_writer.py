@@ -111,8 +111,7 @@ class LogWriter(StoreActor):
         """Handle one message."""
         match message:
             case Append():
-                _, transaction_id, record = message
-                self._group.append(transaction_id, record)
+                self._group.append(message.transaction_id, message.record)
             case Synced():
                 elapsed_s = message.elapsed_s
                 if elapsed_s > SLOW_SYNC_S:
@@ -316,10 +315,9 @@ class MemoryLogWriter(StoreActor):
         """Handle one message."""
         match message:
             case Append():
-                core, transaction_id, _ = message
                 self._version += 1
-                self.numbered.append((transaction_id, self._version))
-                self._coordinator.tell(Appended(core, self._version, (transaction_id,)))
+                self.numbered.append((message.transaction_id, self._version))
+                self._coordinator.tell(Appended(self.core, self._version, (message.transaction_id,)))
             case CloseLog():
                 return LogClosed(self._version)
             case Flush() | Checkpoint():

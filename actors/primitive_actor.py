@@ -12,12 +12,15 @@ group loses against another commit, all of it is carried out again on a fresh sn
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from msgspec import Struct
 
 from inmem.actors.actor import LATER, Owed, StoreActor
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.intake import refusal_of
 from inmem.actors.mailbox import AsMessage
+from inmem.actors.messages.message import Message
 from inmem.actors.messages.transactions import (
     Commit,
     CommitAborted,
@@ -69,14 +72,14 @@ class Postpone(Exception):  # noqa: N818  (not an error: it never leaves this mo
     """Raised by `perform`: the request needs a version that this group has not got yet; it opens the next group."""
 
 
-class RetryDue(NamedTuple):
+class RetryDue(Message, frozen=True):
     """Timer → primitive actor: carry the group out again now."""
 
     group: int | None
     """None: whatever the group."""
 
 
-class Refusal(NamedTuple):
+class Refusal(Struct, frozen=True):
     """The answer to a request that failed."""
 
     error: InmemError

@@ -50,10 +50,9 @@ class ShardActor(StoreActor):
                 verdict = self._shard.prepare(part)
                 self._coordinator.tell(Validated(self.core, self._index, part.transaction_id, verdict))
             case Apply():
-                _, batch_version, commits = message
-                for transaction_id, version in commits:
+                for transaction_id, version in message.commits:
                     self._shard.apply(transaction_id, version)
-                self._coordinator.tell(Applied(self.core, self._index, batch_version, self._shard.root))
+                self._coordinator.tell(Applied(self.core, self._index, message.batch_version, self._shard.root))
             case Release(_, transaction_id):
                 self._shard.release(transaction_id)
             case _:

@@ -20,7 +20,7 @@ A close goes on through failures: what was asked of an actor that has failed is 
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pykka
 
@@ -46,6 +46,7 @@ from inmem.actors.messages.control import (
     Retire,
 )
 from inmem.actors.messages.core import Checkpoint, CloseLog, Flush, LogClosed
+from inmem.actors.messages.message import Message
 from inmem.actors.messages.transactions import (
     Begin,
     CancelCommit,
@@ -89,7 +90,7 @@ FREEZE_KEYS_MIN = 50_000
 log = QuietLogger("inmem.supervisor")
 
 
-class NotDrained(NamedTuple):
+class NotDrained(Message, frozen=True):
     """To the supervisor: that primitive actor has failed over its `Drain`."""
 
     name: str

@@ -23,7 +23,7 @@ from inmem.engine.errors import CorruptionError
 from inmem.engine.packing import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _unpackb: Final = cast("Callable[..., object]", msgpack.unpackb)
 
@@ -57,9 +57,13 @@ class CommitRecord(NamedTuple):
     operations: tuple[Operation, ...]
 
 
-def encode_commit(record: CommitRecord) -> bytes:
-    """Return the payload of the record's frame. O(bytes)."""
-    # Named tuples pack as the arrays the format asks for.
+PlainOperation: TypeAlias = "tuple[str] | tuple[str, int, tuple[tuple[bytes, bytes | None, int], ...]]"
+PlainCommit: TypeAlias = "tuple[int, int, Sequence[PlainOperation]]"
+
+
+def encode_commit(record: PlainCommit) -> bytes:
+    """Return the payload of the frame of a CommitRecord, or of plain tuples of the same form. O(bytes)."""
+    # Tuples and lists pack as the arrays the format asks for.
     return pack(record)
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
-from inmem.engine.log_records import CommitRecord, DropRun, TableWrites, encode_commit
+from inmem.engine.log_records import encode_commit
 from inmem.engine.shard import Blocked, Part, Prepared, Refused, Verdict
 from inmem.engine.snapshot import Snapshot
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inmem.engine.conflicts import Conflict
-    from inmem.engine.log_records import Operation
+    from inmem.engine.log_records import PlainOperation
     from inmem.engine.snapshot import Root
     from inmem.engine.transaction import CommitRequest
 
@@ -370,9 +370,6 @@ class CommitPipeline(Generic[ReplyT]):
 
 def encode_request(request: CommitRequest) -> bytes:
     """Return the log record of a sealed transaction: its drops first, then its writes, table by table."""
-    transaction_id, _, timestamp_us, slices, dropped_runs = request
-    operations: list[Operation] = [DropRun(run) for run in dropped_runs]
-    for run, tag, _, _, _, _, writes in slices:
-        if writes:
-            operations.append(TableWrites(run, tag, writes))
-    return encode_commit(CommitRecord(transaction_id, timestamp_us, tuple(operations)))
+    operations: list[PlainOperation] = [(run,) for run in request.dropped_runs]
+    operations += [(part.run, part.tag, part.writes) for part in request.slices if part.writes]
+    return encode_commit((request.transaction_id, request.timestamp_us, operations))

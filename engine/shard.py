@@ -9,7 +9,9 @@ A shard owns whole runs (`keys.shard_of`). It does no I/O and knows no other sha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
 from inmem.engine.entry import version_of
@@ -27,7 +29,7 @@ DROPPED_RUNS_MAX = 10_000
 """How many deleted runs a shard remembers by name. Transactions older than the oldest remembered one conflict."""
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True):
     """What one transaction did on one shard."""
 
     transaction_id: int
@@ -36,17 +38,17 @@ class Part(NamedTuple):
     dropped_runs: tuple[str, ...]
 
 
-class Prepared(NamedTuple):
+class Prepared(Struct, frozen=True):
     """The part may commit, and its writes are reserved until `apply` or `release`."""
 
 
-class Refused(NamedTuple):
+class Refused(Struct, frozen=True):
     """The part must not commit: every conflict it has on this shard."""
 
     conflicts: tuple[Conflict, ...]
 
 
-class Blocked(NamedTuple):
+class Blocked(Struct, frozen=True):
     """The answer depends on transactions that are prepared and not yet decided: ask again when they are."""
 
     transaction_ids: frozenset[int]
@@ -94,11 +96,12 @@ class Shard:
         if conflicts:
             return Refused(conflicts)
         self._prepared[part.transaction_id] = part
-        transaction_id, _, slices, dropped_runs = part
-        for run in dropped_runs:
+        transaction_id = part.transaction_id
+        for run in part.dropped_runs:
             self._prepared_drops[run] = transaction_id
-        for run, tag, _, _, _, _, writes in slices:
-            for key, _, _ in writes:
+        for part_slice in part.slices:
+            run, tag = part_slice.run, part_slice.tag
+            for key, _, _ in part_slice.writes:
                 self._prepared_keys[run, tag, key] = transaction_id
         return PREPARED
 
@@ -117,10 +120,10 @@ class Shard:
         root = self.root
         for run in part.dropped_runs:
             root = self._without(root, run, version)
-        for run, tag, _, _, _, _, writes in part.slices:
-            if writes:
-                table_id = (run, tag)
-                root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(writes, version))
+        for part_slice in part.slices:
+            if part_slice.writes:
+                table_id = (part_slice.run, part_slice.tag)
+                root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(part_slice.writes, version))
         self.root = root
 
     @property
@@ -146,15 +149,15 @@ class Shard:
         prepared_keys = self._prepared_keys
         prepared_drops = self._prepared_drops
         for part_slice in part.slices:
-            run, tag, reads, _, expected, scans, writes = part_slice
+            run, tag = part_slice.run, part_slice.tag
             if run in prepared_drops:
                 yield prepared_drops[run]
-            for keyed in (reads, expected, writes):
+            for keyed in (part_slice.reads, part_slice.expected, part_slice.writes):
                 for item in keyed:
                     blocker = prepared_keys.get((run, tag, item[0]))
                     if blocker is not None:
                         yield blocker
-            for start, end in scans:
+            for start, end in part_slice.scans:
                 for (other_run, other_tag, key), blocker in prepared_keys.items():
                     if other_run == run and other_tag == tag and start <= key and (end is None or key < end):
                         yield blocker
@@ -169,7 +172,7 @@ class Shard:
         start_version = part.start_version
         root = self.root
         for part_slice in part.slices:
-            run, tag, reads, judged, expected, scans, _ = part_slice
+            run, tag = part_slice.run, part_slice.tag
             if self._dropped_at or self._forgotten_version:
                 dropped_at = self._dropped_version(run)
                 if dropped_at > start_version:
@@ -177,22 +180,22 @@ class Shard:
                     continue
             table = root.get((run, tag), Table.EMPTY)
             entries = table.entries
-            for key, seen in reads:
+            for key, seen in part_slice.reads:
                 stored = entries.get(key)
                 # An entry is the same object while nobody writes the key. After a restart of the core it is another,
                 # of the same version.
                 if stored is not seen and version_of(stored) != version_of(seen):
                     yield ReadConflict(Key(run, Tag(tag), key), version_of(seen), version_of(stored))
             if table.last_version > start_version:
-                for key in judged:
+                for key in part_slice.judged:
                     current = version_of(entries.get(key))
                     if current > start_version:
                         yield WriteConflict(Key(run, Tag(tag), key), start_version, current)
-            for key, expected_version, after_drop in expected:
+            for key, expected_version, after_drop in part_slice.expected:
                 current = 0 if after_drop else version_of(entries.get(key))
                 if current != expected_version:
                     yield CasConflict(Key(run, Tag(tag), key), expected_version, current)
-            for start, end in scans:
+            for start, end in part_slice.scans:
                 changed = table.changed_since(start, end, start_version)
                 if changed is not None:
                     prefix, found = Key(run, Tag(tag), start), Key(run, Tag(tag), changed)
@@ -226,8 +229,9 @@ class Shard:
     def _unreserve(self, part: Part) -> None:
         for run in part.dropped_runs:
             del self._prepared_drops[run]
-        for run, tag, _, _, _, _, writes in part.slices:
-            for key, _, _ in writes:
+        for part_slice in part.slices:
+            run, tag = part_slice.run, part_slice.tag
+            for key, _, _ in part_slice.writes:
                 del self._prepared_keys[run, tag, key]
 
 

@@ -6,8 +6,9 @@ writes win, per key the last operation in program order wins. It works on encode
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from sortedcontainers import SortedList
 
 from inmem.engine.entry import VALUE
@@ -23,7 +24,7 @@ Write = tuple[bytes, "bytes | None", int]
 """(key, encoded value or None for a delete, expiry in microseconds or 0)."""
 
 
-class Slice(NamedTuple):
+class Slice(Struct, frozen=True):
     """What one transaction did to one table, as validation and the log need it. Immutable."""
 
     run: str
@@ -45,7 +46,7 @@ Buffered = tuple["bytes | None", int, bool]
 """(encoded value or None for a delete, expiry, whether the first-committer-wins rule judges the key)."""
 
 
-class Undo(NamedTuple):
+class Undo(Struct, frozen=True):
     """How to take one buffered write back."""
 
     view: TableView

@@ -13,7 +13,9 @@ that through validation and the log.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.ids import time_ordered_id
@@ -66,7 +68,7 @@ _ACTIVE: Final = TransactionStatus.ACTIVE
 _VALIDATING: Final = TransactionStatus.VALIDATING
 
 
-class CommitRequest(NamedTuple):
+class CommitRequest(Struct, frozen=True):
     """A sealed transaction: what it read, what it expects and what it writes. Immutable."""
 
     transaction_id: int
@@ -76,8 +78,12 @@ class CommitRequest(NamedTuple):
     dropped_runs: tuple[str, ...]
     """Runs deleted whole. They vanish before the writes of `slices` take effect."""
 
+    def with_id(self, transaction_id: int) -> CommitRequest:
+        """Return the same request under another id."""
+        return CommitRequest(transaction_id, self.start_version, self.timestamp_us, self.slices, self.dropped_runs)
 
-class _Drop(NamedTuple):
+
+class _Drop(Struct, frozen=True):
     """How to take a drop_run back: the run, and its views as they stood before."""
 
     run: str

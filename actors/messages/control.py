@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
     from inmem.actors.actor import Owed, StoreActor
 
 
-class Connect(NamedTuple):
+class Connect(Message, frozen=True):
     """Client → supervisor: where is everybody? Answered by a `Directory`."""
 
 
-class Halt(NamedTuple):
+class Halt(Message, frozen=True):
     """Supervisor → actor: handle nothing more; hand over what you owe. Answered by `Halted`."""
 
     core: int
 
 
-class Halted(NamedTuple):
+class Halted(Message, frozen=True):
     """Actor → supervisor: I handle nothing any more, and these callers wait for an answer of mine."""
 
     name: str
@@ -26,7 +28,7 @@ class Halted(NamedTuple):
     owed: tuple[Owed, ...]
 
 
-class ActorFailed(NamedTuple):
+class ActorFailed(Message, frozen=True):
     """Actor → supervisor: a handler raised. The actor handles nothing any more."""
 
     name: str
@@ -37,39 +39,39 @@ class ActorFailed(NamedTuple):
     """What it was handling."""
 
 
-class Resume(NamedTuple):
+class Resume(Message, frozen=True):
     """Supervisor → mailbox: from now on this actor is behind the address; what has piled up goes to it first."""
 
     actor: StoreActor
 
 
-class Retire(NamedTuple):
+class Retire(Message, frozen=True):
     """Supervisor → actor: the store is closed; stop for good."""
 
 
-class Recover(NamedTuple):
+class Recover(Message, frozen=True):
     """Client → supervisor: try to rebuild a store that has failed. Answered by nothing, or refused."""
 
 
-class Refresh(NamedTuple):
+class Refresh(Message, frozen=True):
     """Client → supervisor: read what the owner has committed since. Answered by the newest version."""
 
 
-class Open(NamedTuple):
+class Open(Message, frozen=True):
     """To the supervisor, once: recover the database and start everybody. Answered by a `Directory`."""
 
 
-class Close(NamedTuple):
+class Close(Message, frozen=True):
     """Client → supervisor: finish what is under way, make it durable, stop everybody. Answered when done."""
 
 
-class LogCloseFailed(NamedTuple):
+class LogCloseFailed(Message, frozen=True):
     """Log writer → supervisor: the log could not be closed cleanly."""
 
     error: BaseException
 
 
-class PrimitiveDrained(NamedTuple):
+class PrimitiveDrained(Message, frozen=True):
     """Primitive actor → supervisor: nothing waits in this actor and nothing is in flight."""
 
     name: str

@@ -6,7 +6,9 @@ an earlier core left in a mailbox is recognised and dropped.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
     from inmem.engine.errors import StorageError
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
     from inmem.engine.snapshot import Root, Snapshot
 
 
-class Validate(NamedTuple):
+class Validate(Message, frozen=True):
     """Coordinator → shard, step 1: may this commit? Answered by `Validated`."""
 
     core: int
     part: Part
 
 
-class Validated(NamedTuple):
+class Validated(Message, frozen=True):
     """Shard → coordinator, step 2."""
 
     core: int
@@ -32,14 +34,14 @@ class Validated(NamedTuple):
     verdict: Verdict
 
 
-class Release(NamedTuple):
+class Release(Message, frozen=True):
     """Coordinator → shard, step 2: give up what was prepared."""
 
     core: int
     transaction_id: int
 
 
-class Append(NamedTuple):
+class Append(Message, frozen=True):
     """Coordinator → log writer, step 3. Answered by `Appended` or `AppendRefused`."""
 
     core: int
@@ -47,7 +49,7 @@ class Append(NamedTuple):
     record: bytes
 
 
-class Appended(NamedTuple):
+class Appended(Message, frozen=True):
     """Log writer → coordinator, step 4: these are in the log, numbered from `first_version` in this order."""
 
     core: int
@@ -55,7 +57,7 @@ class Appended(NamedTuple):
     transaction_ids: tuple[int, ...]
 
 
-class AppendRefused(NamedTuple):
+class AppendRefused(Message, frozen=True):
     """Log writer → coordinator, step 4: these are not in the log and never will be."""
 
     core: int
@@ -63,7 +65,7 @@ class AppendRefused(NamedTuple):
     error: StorageError
 
 
-class Apply(NamedTuple):
+class Apply(Message, frozen=True):
     """Coordinator → shard, step 4: apply (transaction id, version) pairs in this order. Answered by `Applied`."""
 
     core: int
@@ -71,7 +73,7 @@ class Apply(NamedTuple):
     commits: tuple[tuple[int, int], ...]
 
 
-class Applied(NamedTuple):
+class Applied(Message, frozen=True):
     """Shard → coordinator, step 5: the shard's tables, with the whole batch in them."""
 
     core: int
@@ -80,31 +82,31 @@ class Applied(NamedTuple):
     root: Root
 
 
-class Flush(NamedTuple):
+class Flush(Message, frozen=True):
     """Anybody → log writer: answer when everything appended so far is durable."""
 
 
-class SyncDue(NamedTuple):
+class SyncDue(Message, frozen=True):
     """Timer → log writer: `interval` durability wants a sync now."""
 
     core: int
 
 
-class Sync(NamedTuple):
+class Sync(Message, frozen=True):
     """Log writer → disk: make everything in this file durable. Answered by `Synced`."""
 
     core: int
     file: AppendFile
 
 
-class Synced(NamedTuple):
+class Synced(Message, frozen=True):
     """Disk → log writer."""
 
     core: int
     elapsed_s: float
 
 
-class StartSegment(NamedTuple):
+class StartSegment(Message, frozen=True):
     """Log writer → disk: make `previous` durable, then create the next segment. Answered by the two below."""
 
     core: int
@@ -112,7 +114,7 @@ class StartSegment(NamedTuple):
     header: SegmentHeader
 
 
-class SegmentStarted(NamedTuple):
+class SegmentStarted(Message, frozen=True):
     """Disk → log writer: the segment exists durably, with its header in it."""
 
     core: int
@@ -120,18 +122,18 @@ class SegmentStarted(NamedTuple):
     file: AppendFile
 
 
-class SegmentRefused(NamedTuple):
+class SegmentRefused(Message, frozen=True):
     """Disk → log writer: the segment could not be created; nothing of it remains."""
 
     core: int
     error: StorageError
 
 
-class Checkpoint(NamedTuple):
+class Checkpoint(Message, frozen=True):
     """Anybody → log writer: start a checkpoint. Answered, when it is durable, by its version."""
 
 
-class SegmentRotated(NamedTuple):
+class SegmentRotated(Message, frozen=True):
     """Log writer → coordinator: commits after `base_version` are in segment `number` and later ones."""
 
     core: int
@@ -139,7 +141,7 @@ class SegmentRotated(NamedTuple):
     base_version: int
 
 
-class WriteCheckpoint(NamedTuple):
+class WriteCheckpoint(Message, frozen=True):
     """Coordinator → checkpointer: write this snapshot; segments before `first_segment` are then superfluous."""
 
     core: int
@@ -152,7 +154,7 @@ class WriteCheckpoint(NamedTuple):
     outcomes_since: int
 
 
-class LogFlushed(NamedTuple):
+class LogFlushed(Message, frozen=True):
     """Log writer → checkpointer: everything up to the checkpoint's snapshot is durable in the log, or `error`."""
 
     core: int
@@ -161,7 +163,7 @@ class LogFlushed(NamedTuple):
     error: BaseException | None
 
 
-class CheckpointWritten(NamedTuple):
+class CheckpointWritten(Message, frozen=True):
     """Checkpointer → log writer: the checkpoint is durable and the superfluous files are gone."""
 
     core: int
@@ -170,7 +172,7 @@ class CheckpointWritten(NamedTuple):
     first_segment: int
 
 
-class CheckpointFailed(NamedTuple):
+class CheckpointFailed(Message, frozen=True):
     """Checkpointer → log writer: there is no new checkpoint; the log is as it was."""
 
     core: int
@@ -178,11 +180,11 @@ class CheckpointFailed(NamedTuple):
     first_segment: int
 
 
-class CloseLog(NamedTuple):
+class CloseLog(Message, frozen=True):
     """Supervisor → log writer: make everything durable and mark the close. Answered by `LogClosed`."""
 
 
-class LogClosed(NamedTuple):
+class LogClosed(Message, frozen=True):
     """Log writer → supervisor."""
 
     version: int

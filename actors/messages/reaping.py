@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
     from inmem.engine.deadlines import Deadline
 
 
-class Expiring(NamedTuple):
+class Expiring(Message, frozen=True):
     """Coordinator → reaper: these KVStore keys were committed with a deadline."""
 
     entries: tuple[Deadline, ...]
     """(deadline in microseconds, run, key)."""
 
 
-class FindExpiring(NamedTuple):
+class FindExpiring(Message, frozen=True):
     """Reaper → itself: look through some more of the recovered keys for deadlines."""
 
 
-class ReapDue(NamedTuple):
+class ReapDue(Message, frozen=True):
     """Timer → reaper: the next deadline may have passed."""
 
 
-class OldestRunning(NamedTuple):
+class OldestRunning(Message, frozen=True):
     """Coordinator → reaper: no running transaction began before `now_us`, microseconds since the epoch."""
 
     now_us: int

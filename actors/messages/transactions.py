@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
     from inmem.actors.lease import Lease
@@ -12,11 +14,11 @@ if TYPE_CHECKING:
     from inmem.engine.transaction import CommitRequest
 
 
-class Begin(NamedTuple):
+class Begin(Message, frozen=True):
     """Give me a transaction id and the newest snapshot. Answered by `Begun`."""
 
 
-class Begun(NamedTuple):
+class Begun(Message, frozen=True):
     """A transaction has begun."""
 
     transaction_id: int
@@ -27,13 +29,13 @@ class Begun(NamedTuple):
     """Ends the transaction when whoever holds it forgets it."""
 
 
-class End(NamedTuple):
+class End(Message, frozen=True):
     """A transaction that was begun is over without a commit."""
 
     transaction_id: int
 
 
-class Commit(NamedTuple):
+class Commit(Message, frozen=True):
     """Commit this. Answered by `Committed`, `CommitRefused` or `CommitAborted`."""
 
     request: CommitRequest
@@ -42,26 +44,26 @@ class Commit(NamedTuple):
     """0 for the first try of a piece of work, 1 for its first retry, ..."""
 
 
-class CancelCommit(NamedTuple):
+class CancelCommit(Message, frozen=True):
     """Abort a commit that has not gone to the log yet. Its own answer tells whether that was in time."""
 
     transaction_id: int
     timeout_s: float
 
 
-class Committed(NamedTuple):
+class Committed(Message, frozen=True):
     """The transaction is in the log and visible to everybody who begins from now on."""
 
     version: int
 
 
-class CommitRefused(NamedTuple):
+class CommitRefused(Message, frozen=True):
     """Others committed first; nothing of the transaction remains."""
 
     conflicts: tuple[Conflict, ...]
 
 
-class CommitAborted(NamedTuple):
+class CommitAborted(Message, frozen=True):
     """The transaction was not committed for another reason; nothing of it remains."""
 
     error: InmemError
@@ -70,24 +72,24 @@ class CommitAborted(NamedTuple):
 CommitOutcome = Committed | CommitRefused | CommitAborted
 
 
-class CommitDecided(NamedTuple):
+class CommitDecided(Message, frozen=True):
     """To a primitive actor: how the commit of its group went."""
 
     group: int
     outcome: CommitOutcome
 
 
-class Drain(NamedTuple):
+class Drain(Message, frozen=True):
     """Accept no more commits, and tell when none is on its way any more."""
 
 
-class Drained(NamedTuple):
+class Drained(Message, frozen=True):
     """Every commit has been answered; `transaction_id_max` is the highest id ever given."""
 
     transaction_id_max: int
 
 
-class ReadOutcome(NamedTuple):
+class ReadOutcome(Message, frozen=True):
     """As which version did this transaction commit?
 
     Answered by (version or None, since): None proves that it did not commit if it began at version `since` or later.
@@ -97,15 +99,15 @@ class ReadOutcome(NamedTuple):
     transaction_id: int
 
 
-class ReadOldest(NamedTuple):
+class ReadOldest(Message, frozen=True):
     """Since when does the oldest running transaction run? Answered in microseconds since the epoch."""
 
 
-class ReadStats(NamedTuple):
+class ReadStats(Message, frozen=True):
     """Answered by `CoordinatorStats`."""
 
 
-class CoordinatorStats(NamedTuple):
+class CoordinatorStats(Message, frozen=True):
     """Counters since the store was opened; see `inmem.Stats` for what each means."""
 
     commits: int

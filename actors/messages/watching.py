@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from inmem.actors.messages import edge
+from inmem.actors.messages.message import Message
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
 
@@ -69,11 +70,11 @@ class WatchEnded:
     """Why: DatabaseClosedError after a close, WatchGapError when too much had to be skipped, StoreFailedError."""
 
 
-class FeedGrown(NamedTuple):
+class FeedGrown(Message, frozen=True):
     """To the watch actor: there may be something new."""
 
 
-class Taken(NamedTuple):
+class Taken(Message, frozen=True):
     """To the watch actor: watcher `number` has handled what it was told, or is dead."""
 
     number: int

@@ -7,6 +7,8 @@ import threading
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from inmem.actors.client import (
     BEGIN,
     DEFAULT_RETRY,
@@ -107,7 +109,7 @@ class AsyncClient(Client):
 
         def with_lease(begun: Begun) -> Begun:
             # Here, before anybody can drop it: letting go of a lease sends a message.
-            return begun._replace(lease=begun.lease.through(coordinator))
+            return replace(begun, lease=begun.lease.through(coordinator))
 
         begun: Begun = await self.wait_for(self._coordinator, BEGIN, with_lease)
         engine = EngineTransaction(

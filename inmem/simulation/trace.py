@@ -114,9 +114,10 @@ def as_mermaid(steps: Sequence[Step]) -> str:
 
 
 def _field_names(message: Any) -> Sequence[str]:
-    names: Sequence[str] | None = getattr(message, "_fields", None)
-    if names is not None:
-        return names
+    for fields_of in ("__struct_fields__", "_fields"):
+        names: Sequence[str] | None = getattr(message, fields_of, None)
+        if names is not None:
+            return names
     if is_dataclass(message):
         return [field.name for field in fields(message)]
     return ()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from immutables import Map
+from msgspec.structs import replace
 
 from inmem.engine.conflicts import Conflict, WriteConflict
 from inmem.engine.entry import version_of
@@ -284,7 +285,8 @@ def broken_promises(house: House, client: Client, state: State, version: int) ->
     gone: set[str] = set()
     for _, record in house.log[start : version - 1]:
         gone |= {drop.run for drop in decode_commit(record, "log", 0).operations if isinstance(drop, DropRun)}
-    for run, _, reads, judged, expected, scans, _ in request.slices:
+    for part in request.slices:
+        run, reads, judged, expected, scans = part.run, part.reads, part.judged, part.expected, part.scans
         if run in gone and (reads or judged or expected or scans):
             broken.append(f"{run} was dropped since")
         broken += [f"read {key!r}" for key, seen in reads if state.get((run, key), (0, None))[0] != version_of(seen)]
@@ -400,7 +402,7 @@ def test_a_second_verdict_of_one_shard_is_a_bug() -> None:
     house, pipeline = at_rest(shards=2)
     client = house.sent[1]
     slices = (*request_of(3, b"a").slices, *request_of(3, b"b", run=RUNS[-1]).slices)
-    pipeline.commit(request_of(3)._replace(slices=slices), client)
+    pipeline.commit(replace(request_of(3), slices=slices), client)
     pipeline.verdict(3, 0, Prepared())
     with pytest.raises(InvariantError, match="shard 0 judged transaction 3"):
         pipeline.verdict(3, 0, Prepared())
@@ -494,9 +496,9 @@ class ValidatesWithoutPreparedWrites(Shard):
         return iter(())
 
     def _unreserve(self, part: Part) -> None:
-        for run, tag, _, _, _, _, writes in part.slices:
-            for key, _, _ in writes:
-                self._prepared_keys.pop((run, tag, key), None)
+        for part_slice in part.slices:
+            for key, _, _ in part_slice.writes:
+                self._prepared_keys.pop((part_slice.run, part_slice.tag, key), None)
 
     def check(self) -> None:
         pass

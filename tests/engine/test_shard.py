@@ -62,7 +62,9 @@ class Oracle:
     def conflicts(self, part: Part) -> Iterator[Conflict]:
         start = part.start_version
         tables = self.tables()
-        for run, tag, reads, judged, expected, scans, _ in part.slices:
+        for part_slice in part.slices:
+            run, tag, reads, judged = part_slice.run, part_slice.tag, part_slice.reads, part_slice.judged
+            expected, scans = part_slice.expected, part_slice.scans
             dropped_at = self.dropped_at(run)
             entries = tables.get((run, tag), {})
             is_gone = dropped_at > start
@@ -104,8 +106,9 @@ def blocks(prepared: Part, part: Part) -> bool:
     runs = {part_slice.run for part_slice in part.slices} | set(part.dropped_runs)
     if runs & set(prepared.dropped_runs):
         return True
-    for run, tag, _, _, _, _, writes in prepared.slices:
-        for key, _, _ in writes:
+    for prepared_slice in prepared.slices:
+        run, tag = prepared_slice.run, prepared_slice.tag
+        for key, _, _ in prepared_slice.writes:
             if run in part.dropped_runs:
                 return True
             for other in part.slices:

@@ -84,9 +84,9 @@ def publish_before_apply(monkeypatch):
 
 def validate_without_prepared_writes(monkeypatch):
     def unreserve(self, part):
-        for run, tag, *_, writes in part.slices:
-            for key, _, _ in writes:
-                self._prepared_keys.pop((run, tag, key), None)
+        for part_slice in part.slices:
+            for key, _, _ in part_slice.writes:
+                self._prepared_keys.pop((part_slice.run, part_slice.tag, key), None)
         for run in part.dropped_runs:
             self._prepared_drops.pop(run, None)
 
