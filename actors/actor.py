@@ -22,7 +22,7 @@ from pykka import messages as pykka_messages
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
 from inmem.actors.messages import core
-from inmem.actors.messages.control import ActorFailed, Halt, Halted, Retire
+from inmem.actors.messages.control import ActorFailed, Halt, Halted, Resume, Retire
 from inmem.engine.errors import InmemError, InvariantError, TransactionAbortedError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _PYKKA_MESSAGES = frozenset({
     pykka_messages.ProxyGetAttr,
     pykka_messages.ProxySetAttr,
 })  # fmt: skip
-_CONTROL_MESSAGES = _PYKKA_MESSAGES | {Halt, Retire}
+_CONTROL_MESSAGES = _PYKKA_MESSAGES | {Halt, Retire, Resume}
 _CORE_MESSAGES = core.MESSAGES
 
 
@@ -119,7 +119,7 @@ class StoreActor(pykka.Actor):
         return owed
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Handle one message, whatever happens. Called by the mailbox."""
+        """Handle one message, whatever happens. Called by the mailbox, or by a dispatcher that has looked behind it."""
         kind = message.__class__
         receive = self.on_receive
         if kind in _CORE_MESSAGES:
@@ -132,6 +132,9 @@ class StoreActor(pykka.Actor):
                 return
             if kind is Retire:
                 self.retire()
+                return
+            if kind is Resume:
+                self.mailbox.deliver(message, reply_to)
                 return
             receive = self.on_pykka_message
         self._reply_to = reply_to

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import threading
 import time
+from _thread import get_ident
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -89,7 +90,7 @@ class CallerDispatcher:
     def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
         """Queue a message, and run the queue unless somebody is at it."""
         if mailbox.own_thread:
-            if mailbox.lends_itself and self._runner == threading.get_ident():
+            if mailbox.lends_itself and self._runner == get_ident():
                 self._lent.append((self._lane(mailbox), (message, reply_to)))
                 return
             self._lane(mailbox).put((message, reply_to))
@@ -97,13 +98,16 @@ class CallerDispatcher:
                 interrupts.raise_pending()
             return
         self._queue.append((mailbox, message, reply_to))
+        if self._runner == get_ident():
+            # A handler has sent it: its own thread comes to it next.
+            return
         if not self._running.locked():
             if not self._deputized():
                 self._run(None)
-        elif self._tired and self._tired != threading.get_ident():
+        elif self._tired:
             if not self._deputized():
                 self._relieve(patiently=False)
-        elif len(self._queue) > QUEUE_MESSAGES_MAX and self._runner != threading.get_ident():
+        elif len(self._queue) > QUEUE_MESSAGES_MAX:
             if interrupts.is_exposed():
                 # This thread must not hold the queue even for a moment: who found it held would leave a message to it.
                 relieved: ReplyFuture[None] = ReplyFuture()
@@ -122,7 +126,8 @@ class CallerDispatcher:
             self._lane(mailbox).put((message, future))
             return
         self._queue.append((mailbox, message, future))
-        if self._deputized():
+        if interrupts.is_exposed():
+            self._deputize()
             return
         self._run(future)
         if interrupts.pending:
@@ -155,7 +160,7 @@ class CallerDispatcher:
             UsageError: in a thread that is running an actor, which would wait for itself.
         """
         if not future.done:
-            require_outside(runs_queue=self._runner == threading.get_ident())
+            require_outside(runs_queue=self._runner == get_ident())
         if self._deputized():
             future.block(timeout_s)
             return
@@ -229,6 +234,7 @@ class CallerDispatcher:
         queue = self._queue
         popleft = queue.popleft
         running = self._running
+        lent = self._lent
         budget = TELLER_MESSAGES_MAX
         while queue or self._cut_short:
             if not running.acquire(False):
@@ -237,15 +243,18 @@ class CallerDispatcher:
             at_hand = borrowed = None
             try:
                 try:
-                    self._runner = threading.get_ident()
+                    self._runner = get_ident()
                     if self._cut_short:
                         self._make_up()
                     while queue:
-                        at_hand = popleft()
-                        mailbox, message, reply_to = at_hand
-                        mailbox.deliver(message, reply_to)
+                        mailbox, message, reply_to = at_hand = popleft()
+                        actor = mailbox.actor
+                        if actor is not None:
+                            actor.handle(message, reply_to)
+                        else:
+                            mailbox.deliver(message, reply_to)
                         at_hand = None
-                        if self._lent and queue:
+                        if lent and queue:
                             self._pass_on_lent()
                         if until is not None:
                             if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
@@ -258,12 +267,12 @@ class CallerDispatcher:
                         if self._waiters:
                             leaving = True
                             break
-                        self._tired = threading.get_ident()
-                    if self._lent and deadline_s is None and not leaving:
+                        self._tired = get_ident()
+                    if lent and deadline_s is None and not leaving:
                         borrowed = self._borrow(until)
                 finally:
                     try:
-                        if self._lent:
+                        if lent:
                             self._pass_on_lent()
                     finally:
                         self._runner = self._tired = 0
@@ -335,14 +344,17 @@ class CallerDispatcher:
 
     def _deputized(self) -> bool:
         """Leave the queue to the deputy, from a thread in which any line may be the last one; return whether it is."""
-        if not interrupts.is_exposed():
-            return False
+        if interrupts.is_exposed():
+            self._deputize()
+            return True
+        return False
+
+    def _deputize(self) -> None:
         if self._queue and (not self._running.locked() or self._tired not in {0, self._deputy_ident}):
             self._deputy.put(None)
-        return True
 
     def _stand_in(self, relieved: ReplyFuture[None] | None) -> None:
-        self._deputy_ident = threading.get_ident()
+        self._deputy_ident = get_ident()
         self._relieve(patiently=relieved is not None)
         if relieved is not None and not relieved.done:
             relieved.set()

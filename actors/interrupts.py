@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]  (typeshed has none)
 import inspect
+import os
 import signal
 import threading
+from _thread import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def is_exposed() -> bool:
     Python runs signal handlers in the main thread only. Costs a tenth of a microsecond elsewhere, a third of one there.
     """
     global _seen, _seen_exposed  # noqa: PLW0603  (what was found last time, most often still true)
-    if threading.get_ident() != threading.main_thread().ident:
+    if get_ident() != _main_ident:
         return False
     handlers = [*map(_handler_of, _SIGNALS)]
     if handlers != _seen:
@@ -88,6 +90,15 @@ def is_exposed() -> bool:
 
 _seen: list[Any] = []
 _seen_exposed = False
+_main_ident = threading.main_thread().ident
+
+
+def _note_main_thread() -> None:
+    global _main_ident  # noqa: PLW0603  (whichever thread has forked is the child's main thread)
+    _main_ident = get_ident()
+
+
+os.register_at_fork(after_in_child=_note_main_thread)
 
 
 def _on_sigint(signum: int, frame: FrameType | None) -> None:

@@ -206,10 +206,11 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
             pykka.ActorDeadError: the actor has been stopped for good.
         """
         future: ReplyFuture[Any] = self._dispatcher.future()
+        if block and not self._mailbox.stopped:
+            self._dispatcher.post_and_run(self._mailbox, message, future)
+            return future.get(timeout=timeout)
         if self._mailbox.stopped:
             future.set_exception((StoppedError, self._stopped(), None))
-        elif block:
-            self._dispatcher.post_and_run(self._mailbox, message, future)
         elif (refusal := self._mailbox.refusal_of(message)) is not None:
             future.set_exception((type(refusal), refusal, None))
         else:

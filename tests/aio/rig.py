@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 
 import inmem.aio
-from inmem.actors.mailbox import Mailbox
+from inmem.actors.actor import StoreActor
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 
 
@@ -63,17 +63,17 @@ def witness(db):
     locks = {name: getattr(dispatcher, name) for name in ("_running", "_relieving") if hasattr(dispatcher, name)}
     for name, lock in locks.items():
         setattr(dispatcher, name, WatchedLock(lock, seen.waited))
-    deliver = Mailbox.deliver
+    handle = StoreActor.handle
 
     def noting(self, message, reply_to):
         seen.ran[threading.get_ident()] += 1
-        deliver(self, message, reply_to)
+        handle(self, message, reply_to)
 
-    Mailbox.deliver = noting
+    StoreActor.handle = noting
     try:
         yield seen
     finally:
-        Mailbox.deliver = deliver
+        StoreActor.handle = handle
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 import inmem
-from inmem.actors.mailbox import Mailbox
+from inmem.actors.actor import StoreActor
 
 
 def calls_of(work: Callable[[], object]) -> int:
@@ -43,17 +43,17 @@ def calls_by_name(work: Callable[[], object]) -> Counter[str]:
 def messages() -> Iterator[list[tuple[str, str]]]:
     """Collect (receiver, message) of every delivery while it lasts."""
     delivered: list[tuple[str, str]] = []
-    deliver = Mailbox.deliver
+    handle = StoreActor.handle
 
-    def noting(self: Mailbox, message: Any, reply_to: Any) -> None:
-        delivered.append((self.name, type(message).__name__))
-        deliver(self, message, reply_to)
+    def noting(self: StoreActor, message: Any, reply_to: Any) -> None:
+        delivered.append((self.mailbox.name, type(message).__name__))
+        handle(self, message, reply_to)
 
-    Mailbox.deliver = noting
+    StoreActor.handle = noting
     try:
         yield delivered
     finally:
-        Mailbox.deliver = deliver
+        StoreActor.handle = handle
 
 
 def store_of(keys: int) -> inmem.Database:
