@@ -146,18 +146,23 @@ class Coordinator(StoreActor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
+        # The four of every commit are told by their exact type, which costs a third of what a pattern does.
+        kind = message.__class__
+        if kind is Validated:
+            self._pipeline.verdict(message.transaction_id, message.shard, message.verdict)
+            return None
+        if kind is Appended:
+            self.registry.groups[len(message.transaction_ids)] += 1
+            self._pipeline.appended(message.first_version, message.transaction_ids)
+            return None
+        if kind is Applied:
+            self._pipeline.applied(message.shard, message.batch_version, message.root)
+            return None
+        if kind is Commit:
+            return self._commit(message.request, message.attempt, self.owe(message))
         match message:
             case Begin():
                 return self._begin()
-            case Commit():
-                return self._commit(message.request, message.attempt, self.owe(message))
-            case Validated():
-                self._pipeline.verdict(message.transaction_id, message.shard, message.verdict)
-            case Appended():
-                self.registry.groups[len(message.transaction_ids)] += 1
-                self._pipeline.appended(message.first_version, message.transaction_ids)
-            case Applied():
-                self._pipeline.applied(message.shard, message.batch_version, message.root)
             case End(transaction_id):
                 self.registry.end(transaction_id)
             case AppendRefused(_, transaction_ids, error):
@@ -222,7 +227,7 @@ class Coordinator(StoreActor):
             self.registry.last_drop_version = version
         self._refused_in_a_row = 0
         reply.answer(Committed(version))
-        if self._reaper is not None:
+        if request.expires and self._reaper is not None:
             expiring = [
                 (expires_at, part.run, key)
                 for part in request.slices

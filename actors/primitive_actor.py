@@ -177,6 +177,8 @@ class PrimitiveActor(StoreActor):
             txn = Transaction(0, self._published.snapshot, now_us, self._entropy, limits=self._limits)
             group = self._perform_group(txn)
             self._group += 1
+            if not group:
+                continue
             if not txn.has_writes:
                 self._answer(group, txn.start_version)
                 continue
@@ -220,10 +222,13 @@ class PrimitiveActor(StoreActor):
         return decided
 
     def _perform_group(self, txn: Transaction) -> list[tuple[Owed, Any]]:
+        """Carry out requests on `txn`, as many as may share it; none if the only one was refused."""
         group: list[tuple[Owed, Any]] = []
+        # Whoever is alone can be refused at once, and the transaction thrown away: nothing has to be taken back.
+        alone = len(self._waiting) == 1
         while self._waiting and len(group) < self._requests_max:
             owed = self._waiting[0]
-            mark = txn.mark()
+            mark = 0 if alone else txn.mark()
             try:
                 result = self.perform(txn, owed.message)
             except Postpone:
@@ -237,6 +242,9 @@ class PrimitiveActor(StoreActor):
                         TransactionAbortedError(f"the {self.mailbox.name} actor failed: {error!r}")
                     )
                     raise
+                if alone:
+                    self._waiting.popleft().refuse(error)
+                    return []
                 txn.rollback_to(mark)
                 result = Refusal(error)
             group.append((self._waiting.popleft(), result))

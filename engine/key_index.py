@@ -94,7 +94,14 @@ class KeyIndex:
             return self
         if len(node) == self.chunk_max:
             return self.insert_many((key,))
-        grown: _Node = (*node[:at], key, *node[at:])
+        grown: _Node
+        if at == len(node):
+            # As in a log. Half the time of unpacking it into a new tuple.
+            grown = node + (key,)  # noqa: RUF005
+        else:
+            keys = list(node)
+            keys.insert(at, key)
+            grown = tuple(keys)
         for branch, at in reversed(path):
             children = list(branch.children)
             children[at] = grown

@@ -77,10 +77,14 @@ class CommitRequest(Struct, frozen=True):
     slices: tuple[Slice, ...]
     dropped_runs: tuple[str, ...]
     """Runs deleted whole. They vanish before the writes of `slices` take effect."""
+    expires: bool
+    """Whether any write has a deadline."""
 
     def with_id(self, transaction_id: int) -> CommitRequest:
         """Return the same request under another id."""
-        return CommitRequest(transaction_id, self.start_version, self.timestamp_us, self.slices, self.dropped_runs)
+        return CommitRequest(
+            transaction_id, self.start_version, self.timestamp_us, self.slices, self.dropped_runs, self.expires
+        )
 
 
 class _Drop(Struct, frozen=True):
@@ -229,11 +233,12 @@ class Transaction:
         """
         self._require_active()
         slices = tuple([view.slice() for view in self._views.values()])
-        size_bytes = reads = 0
+        size_bytes = reads = expires = 0
         for part in slices:
             reads += len(part.reads)
-            for key, value, _ in part.writes:
+            for key, value, expires_at in part.writes:
                 size_bytes += len(key) if value is None else len(key) + len(value)
+                expires |= expires_at
         if size_bytes > self.limits.transaction_bytes_max:
             most = self.limits.transaction_bytes_max
             raise UsageError(f"the transaction writes {size_bytes} bytes, at most {most} are allowed")
@@ -241,7 +246,8 @@ class Transaction:
             most = self.limits.transaction_reads_max
             raise UsageError(f"the transaction writes and has read {reads} keys, at most {most} are allowed")
         self.finish(_VALIDATING)
-        return CommitRequest(self.id, self.start_version, self.now_us, slices, tuple(self._dropped))
+        dropped = tuple(self._dropped)
+        return CommitRequest(self.id, self.start_version, self.now_us, slices, dropped, expires > 0)
 
     def finish(self, status: TransactionStatus) -> None:
         """Move to `status` and refuse every further operation.

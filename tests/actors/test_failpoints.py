@@ -589,7 +589,9 @@ def handled_by(actor_class: type[Any]) -> set[str]:
         match node:
             case ast.MatchClass(cls=ast.Name(name)):
                 names.add(name)
-            case ast.Compare(left=ast.Call(func=ast.Name("type")), ops=[ast.Is()], comparators=[ast.Name(name)]):
+            case ast.Compare(
+                left=ast.Call(func=ast.Name("type")) | ast.Name("kind"), ops=[ast.Is()], comparators=[ast.Name(name)]
+            ):
                 names.add(name)
     return names
 

@@ -90,6 +90,7 @@ def test_seal_gives_an_immutable_account_of_everything() -> None:
             Slice("other", Tag.EVENT, (), (), (), (), ()),
         ),
         ("gone",),
+        expires=True,
     )
     assert txn.status is VALIDATING
 
