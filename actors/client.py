@@ -63,6 +63,9 @@ DEFAULT_RETRY = RetryPolicy()
 
 _ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isolation}
 
+_UNSTARTED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
+"""What a function returns that has not run yet."""
+
 BEGIN: Final = Begin()
 _ACTIVE: Final = TransactionStatus.ACTIVE
 
@@ -173,18 +176,11 @@ class Client:
         """Return the store's monotonic time."""
         return self._clock.monotonic_s()
 
-    def begin(
-        self,
-        run: str | UUID,
-        *,
-        isolation: str = "snapshot",
-        timeout: float | None = None,
-        attempt: int = 0,
-    ) -> ClientTransaction:
+    def begin(self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None) -> ClientTransaction:
         """Begin a transaction: one message, whatever the size of the store. See `Database.begin`."""
-        run_id = normalize_run_id(run)
-        level = checked_isolation(isolation)
-        timeout_s = checked_timeout(timeout)
+        return self._begin(normalize_run_id(run), checked_isolation(isolation), checked_timeout(timeout), 0)
+
+    def _begin(self, run_id: str, level: Isolation, timeout_s: float | None, attempt: int) -> ClientTransaction:
         begun: Begun = self.ask_actor(self._coordinator, BEGIN)
         engine = Transaction(
             begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level, self.directory.limits
@@ -217,6 +213,8 @@ class Client:
         timeout: float | None = None,
     ) -> T:
         """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
+        run_id = normalize_run_id(run)
+        level = checked_isolation(isolation)
         timeout_s = checked_timeout(timeout)
         checked_retry(retry)
         deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
@@ -227,16 +225,17 @@ class Client:
                 raise TransactionTimeoutError(timeout_s)
             failure: ConflictError | TransactionAbortedError | None
             try:
-                txn = self.begin(run, isolation=isolation, timeout=remaining_s, attempt=attempt)
+                txn = self._begin(run_id, level, remaining_s, attempt)
             except TransactionAbortedError as error:
                 failure = error
             else:
                 try:
                     result = fn(txn)
-                    if isinstance(result, CoroutineType):
-                        result.close()
-                        raise UsageError("fn: must be a plain function; an async one would run after the commit")
-                    refuse_generator(fn, result)
+                    if isinstance(result, _UNSTARTED):
+                        if isinstance(result, CoroutineType):
+                            result.close()
+                            raise UsageError("fn: must be a plain function; an async one would run after the commit")
+                        refuse_generator(fn, result)
                 except BaseException:
                     txn.abort_unless_ended()
                     raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from inmem.engine.recovered_state import OUTCOMES_MAX
@@ -19,21 +19,18 @@ class Outcomes:
         since: every commit after this version is among them.
     """
 
-    __slots__ = ("_order", "_versions", "since")
+    __slots__ = ("_versions", "since")
 
     def __init__(self, known: Mapping[tuple[int, int], int], since: int) -> None:
-        self._order = deque(known.items())
-        self._versions = dict(known)
+        self._versions = OrderedDict(known)
         self.since = since
 
     def record(self, salt: int, transaction_id: int, version: int) -> None:
         """Remember a commit, and forget the oldest one beyond the bound. O(1)."""
-        commit = (salt, transaction_id)
-        self._versions[commit] = version
-        self._order.append((commit, version))
-        if len(self._order) > OUTCOMES_MAX:
-            oldest, self.since = self._order.popleft()
-            del self._versions[oldest]
+        versions = self._versions
+        versions[salt, transaction_id] = version
+        if len(versions) > OUTCOMES_MAX:
+            _, self.since = versions.popitem(last=False)
 
     def version_of(self, salt: int, transaction_id: int) -> int | None:
         """Return the version that the transaction committed as, or None if it is not among the remembered. O(1)."""
@@ -41,4 +38,4 @@ class Outcomes:
 
     def up_to(self, version: int) -> dict[tuple[int, int], int]:
         """Return the remembered commits up to `version`, for a checkpoint. O(OUTCOMES_MAX)."""
-        return {commit: committed_at for commit, committed_at in self._order if committed_at <= version}
+        return {commit: committed_at for commit, committed_at in self._versions.items() if committed_at <= version}

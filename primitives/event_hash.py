@@ -26,10 +26,10 @@ FORMAT: Final = 1
 HASH_BYTES: Final = 32
 FIRST_PREVIOUS_HASH: Final = bytes(HASH_BYTES)
 
-_LENGTH: Final = Struct(">I").pack
-_NUMBER: Final = Struct(">IQ").pack
 _NUMBER_BYTES: Final = 8
-_HASH_LENGTH: Final = _LENGTH(HASH_BYTES)
+_LENGTH: Final = Struct(">I").pack
+# A number is preceded by its length, and so is what follows it.
+_NUMBER_LENGTH: Final = Struct(">IQI").pack
 
 
 def event_hash(run: str, sequence: int, event_type: str, payload: bytes, timestamp: int, previous_hash: bytes) -> bytes:
@@ -39,16 +39,13 @@ def event_hash(run: str, sequence: int, event_type: str, payload: bytes, timesta
     return sha256(
         b"".join(
             (
-                _NUMBER(_NUMBER_BYTES, FORMAT),
-                _LENGTH(len(run_bytes)),
+                _NUMBER_LENGTH(_NUMBER_BYTES, FORMAT, len(run_bytes)),
                 run_bytes,
-                _NUMBER(_NUMBER_BYTES, sequence),
-                _LENGTH(len(type_bytes)),
+                _NUMBER_LENGTH(_NUMBER_BYTES, sequence, len(type_bytes)),
                 type_bytes,
                 _LENGTH(len(payload)),
                 payload,
-                _NUMBER(_NUMBER_BYTES, timestamp),
-                _HASH_LENGTH,
+                _NUMBER_LENGTH(_NUMBER_BYTES, timestamp, HASH_BYTES),
                 previous_hash,
             )
         )
