@@ -50,6 +50,9 @@ class KeyIndex:
     chunk_max: ClassVar[int] = 64
     """Keys per leaf and children per branch: fewer make a deep tree, more make long copies."""
 
+    few_max: ClassVar[int] = 8
+    """So many keys are inserted one by one: to copy the nodes above each takes half of what merging them would."""
+
     def __init__(self, root: _Node, size: int) -> None:
         self._root: Final = root
         self._size: Final = size
@@ -93,7 +96,7 @@ class KeyIndex:
         if at < len(node) and node[at] == key:
             return self
         if len(node) == self.chunk_max:
-            return self.insert_many((key,))
+            return self._merged((key,))
         grown: _Node
         if at == len(node):
             # As in a log. Half the time of unpacking it into a new tuple.
@@ -114,9 +117,15 @@ class KeyIndex:
         Complexity: O(k log n) for k keys, each touched chunk being copied once; O(k + log n) if all
         of them follow the last key.
         """
-        if not keys:
-            return self
-        nodes, added = _merge(self._root, tuple(keys), self.chunk_max, right_edge=True)
+        if len(keys) <= self.few_max:
+            index = self
+            for key in keys:
+                index = index.insert(key)
+            return index
+        return self._merged(tuple(keys))
+
+    def _merged(self, keys: tuple[bytes, ...]) -> Self:
+        nodes, added = _merge(self._root, keys, self.chunk_max, right_edge=True)
         if not added:
             return self
         while len(nodes) > 1:

@@ -25,6 +25,7 @@ class OddIndex(KeyIndex):
 
     __slots__ = ()
     chunk_max = 3
+    few_max = 1
 
 
 KEYS = st.one_of(
