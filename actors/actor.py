@@ -102,6 +102,8 @@ class StoreActor(pykka.Actor):
         self.owed: dict[Owed, None] = {}
         self._reply_to: ReplyTo | None = None
         self._has_failed = False
+        # How the actors of a core send to each other: like `tell`, except that a retired one is not an error.
+        self._post = mailbox.dispatcher.post
         super().__init__()
         self._actor_ref = mailbox.ref
         self.actor_urn = mailbox.ref.actor_urn

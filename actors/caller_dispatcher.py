@@ -120,21 +120,23 @@ class CallerDispatcher:
         if interrupts.pending:
             interrupts.raise_pending()
 
-    def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
-        """Queue a message and run the queue until its reply is there, unless somebody is at it."""
+    def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
+        """Queue a message, run the queue until its reply is there, unless somebody is at it, and return the reply."""
+        future: ReplyFuture[Any] = ReplyFuture(self)
         if mailbox.own_thread:
             self._lane(mailbox).put((message, future))
-            return
+            return future.get(timeout=timeout_s)
         self._queue.append((mailbox, message, future))
         if interrupts.is_exposed():
             self._deputize()
-            return
+            return future.get(timeout=timeout_s)
         self._run(future)
         if interrupts.pending:
             interrupts.raise_pending()
         self._asked += 1
         if not self._asked % LOOK_EVERY:
             self._turns.look()
+        return future.get(timeout=timeout_s)
 
     def post_all(self, letters: Sequence[Letter]) -> None:
         """Queue several messages, and only then see to it that they are run."""

@@ -319,8 +319,9 @@ def _commit_unless_ended(
     if txn.status is not _ACTIVE:
         return None
     try:
-        # Here the time is that of the whole call: it is up even if there is nothing to commit.
-        txn.remaining_s()
+        if timeout_s is not None:
+            # Here the time is that of the whole call: it is up even if there is nothing to commit.
+            txn.remaining_s()
         txn.commit()
     except (ConflictError, TransactionAbortedError) as error:
         return error

@@ -159,9 +159,11 @@ class BaseTransaction(RunAccess):
         return: an Event, a State, a Trace, a RunMetadata.
         """
         if type(key) is str:
-            self._client.require_open()
             kv = self._kv
-            return (self.kv if kv is None else kv).get(key)
+            if kv is None:
+                return self.kv.get(key)
+            self._client.require_open()
+            return kv.get(key)
         return self._read(_as_key(key))
 
     def get_versioned(self, key: str | Key) -> VersionedValue | None:
@@ -180,9 +182,12 @@ class BaseTransaction(RunAccess):
     def put(self, key: str | Key, value: object, ttl: float | None = None) -> None:
         """Set a KVStore key to a copy of `value`, to expire after `ttl` seconds if given."""
         if type(key) is str:
-            self._client.require_open()
             kv = self._kv
-            (self.kv if kv is None else kv).put(key, value, ttl)
+            if kv is None:
+                self.kv.put(key, value, ttl)
+            else:
+                self._client.require_open()
+                kv.put(key, value, ttl)
         else:
             checked = _of_kv(key, "written")
             self._kv_of(checked).put(checked.user_key.decode(), value, ttl)

@@ -118,8 +118,8 @@ class Coordinator(StoreActor):
         self._first_version = published.snapshot.version
         self.refusal = refusal
         self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, start)
-        self._shards: Sequence[MailboxRef] = ()
-        self._writer: MailboxRef | None = None
+        self._shards: Sequence[Mailbox] = ()
+        self._writer: Mailbox | None = None
         self._checkpointer: MailboxRef | None = None
         self._reaper: MailboxRef | None = None
         self._draining: Owed | None = None
@@ -140,8 +140,8 @@ class Coordinator(StoreActor):
     ) -> None:
         """Learn whom to talk to, before the first message."""
         self._reaper = reaper
-        self._shards = shards
-        self._writer = writer
+        self._shards = [shard.mailbox for shard in shards]
+        self._writer = None if writer is None else writer.mailbox
         self._checkpointer = checkpointer
 
     def on_receive(self, message: Any) -> Any:
@@ -195,21 +195,21 @@ class Coordinator(StoreActor):
 
     def validate(self, shard: int, part: Part) -> None:
         """Step 1."""
-        self._shards[shard].tell(Validate(self.core, part))
+        self._post(self._shards[shard], Validate(self.core, part), None)
 
     def release(self, shard: int, transaction_id: int) -> None:
         """Step 2."""
-        self._shards[shard].tell(Release(self.core, transaction_id))
+        self._post(self._shards[shard], Release(self.core, transaction_id), None)
 
     def append(self, transaction_id: int, record: bytes) -> None:
         """Step 3."""
         if self._writer is None:
             raise InvariantError("a commit reached the log of a store that has none")
-        self._writer.tell(Append(self.core, transaction_id, record))
+        self._post(self._writer, Append(self.core, transaction_id, record), None)
 
     def apply(self, shard: int, batch_version: int, commits: tuple[tuple[int, int], ...]) -> None:
         """Step 4."""
-        self._shards[shard].tell(Apply(self.core, batch_version, commits))
+        self._post(self._shards[shard], Apply(self.core, batch_version, commits), None)
 
     def publish(self, snapshot: Snapshot, commits: Sequence[tuple[InFlight[Owed], int]]) -> None:
         """Step 5."""

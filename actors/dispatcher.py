@@ -25,8 +25,12 @@ class Dispatcher(Protocol):
         """Have `message` delivered, after everything that this sender posted to this mailbox before."""
         ...
 
-    def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
-        """Like `post`, from a thread that will wait for `future` at once."""
+    def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
+        """Have `message` delivered like `post`, wait for the answer and return it, or raise it if it is an error.
+
+        Raises:
+            pykka.Timeout: there was none within `timeout_s` seconds.
+        """
         ...
 
     def post_all(self, letters: Sequence[Letter]) -> None:

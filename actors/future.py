@@ -43,10 +43,11 @@ class ReplyFuture(pykka.Future[T]):
 
     __slots__ = ("_error", "_value", "_waiting", "baton", "done")
 
+    # pykka.Future's own fields, for all that never get a hook: one future is made for every message that is asked.
+    _get_hook = None
+    _get_hook_result: Any = None
+
     def __init__(self, waiting: Waiting | None = None) -> None:
-        # pykka.Future's own fields, set here to save the call: one future is made for every message that is asked.
-        self._get_hook = None
-        self._get_hook_result: Any = None
         self._waiting = waiting
         self._value: Any = _UNSET
         self._error: Any = None

@@ -45,4 +45,5 @@ class Lease:
     @interrupts.uninterrupted
     def __del__(self) -> None:
         # Python would swallow a KeyboardInterrupt here.
-        self.end()
+        if self._coordinator is not None:
+            self.end()

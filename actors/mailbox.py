@@ -205,10 +205,9 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
             pykka.Timeout: no reply within `timeout` seconds; what was asked for is still being done.
             pykka.ActorDeadError: the actor has been stopped for good.
         """
-        future: ReplyFuture[Any] = self._dispatcher.future()
         if block and not self._mailbox.stopped:
-            self._dispatcher.post_and_run(self._mailbox, message, future)
-            return future.get(timeout=timeout)
+            return self._dispatcher.ask(self._mailbox, message, timeout)
+        future: ReplyFuture[Any] = self._dispatcher.future()
         if self._mailbox.stopped:
             future.set_exception((StoppedError, self._stopped(), None))
         elif (refusal := self._mailbox.refusal_of(message)) is not None:

@@ -40,7 +40,7 @@ class ShardActor(StoreActor):
         super().__init__(mailbox, supervisor, core)
         self._index = index
         self._shard = Shard(root, forgotten_version)
-        self._coordinator = coordinator
+        self._coordinator = coordinator.mailbox
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
@@ -48,11 +48,12 @@ class ShardActor(StoreActor):
             case Validate():
                 part = message.part
                 verdict = self._shard.prepare(part)
-                self._coordinator.tell(Validated(self.core, self._index, part.transaction_id, verdict))
+                self._post(self._coordinator, Validated(self.core, self._index, part.transaction_id, verdict), None)
             case Apply():
                 for transaction_id, version in message.commits:
                     self._shard.apply(transaction_id, version)
-                self._coordinator.tell(Applied(self.core, self._index, message.batch_version, self._shard.root))
+                applied = Applied(self.core, self._index, message.batch_version, self._shard.root)
+                self._post(self._coordinator, applied, None)
             case Release(_, transaction_id):
                 self._shard.release(transaction_id)
             case _:

@@ -57,9 +57,11 @@ class ThreadsDispatcher:
         if interrupts.pending:
             interrupts.raise_pending()
 
-    def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
-        """Queue a message for the mailbox's thread."""
+    def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
+        """Queue a message for the mailbox's thread, and block until it has answered."""
+        future = self.future()
         self.post(mailbox, message, future)
+        return future.get(timeout=timeout_s)
 
     def post_all(self, letters: Sequence[Letter]) -> None:
         """Queue messages for the mailboxes' threads."""

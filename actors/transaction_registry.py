@@ -41,7 +41,7 @@ class TransactionRegistry:
 
     def begin(self, start_version: int, now_us: int) -> int:
         """Take note of a transaction that begins; return its id. O(1)."""
-        transaction_id = self.next_id()
+        self.transaction_id = transaction_id = self.transaction_id + 1
         self._active[transaction_id] = (start_version, now_us)
         return transaction_id
 

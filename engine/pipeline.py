@@ -146,9 +146,13 @@ class CommitPipeline(Generic[ReplyT]):
 
     def commit(self, request: CommitRequest, reply: ReplyT) -> None:
         """Step 1. O(slices)."""
-        parts = self._split(request)
-        if not parts:
-            raise InvariantError(f"transaction {request.transaction_id} did nothing: no shard would ever judge it")
+        if self._shard_count == 1:
+            part = Part(request.transaction_id, request.start_version, request.slices, request.dropped_runs)
+            parts: tuple[tuple[int, Part], ...] = ((0, part),)
+        else:
+            parts = self._split(request)
+            if not parts:
+                raise InvariantError(f"transaction {request.transaction_id} did nothing: no shard would ever judge it")
         self._validate(InFlight(request, reply, parts, encode_request(request), {}))
 
     def verdict(self, transaction_id: int, shard: int, verdict: Verdict) -> None:
@@ -157,8 +161,12 @@ class CommitPipeline(Generic[ReplyT]):
         if in_flight is None or shard in in_flight.verdicts:
             raise InvariantError(f"shard {shard} judged transaction {transaction_id}, which is not being validated")
         in_flight.verdicts[shard] = verdict
-        if len(in_flight.verdicts) == len(in_flight.parts):
-            self._decide(in_flight)
+        if len(in_flight.verdicts) < len(in_flight.parts):
+            return
+        if in_flight.cancelled is None and in_flight.is_prepared:
+            self._append_ready()
+        else:
+            self._turn_down(in_flight)
 
     def appended(self, first_version: int, transaction_ids: Sequence[int]) -> None:
         """Step 4: the log holds these transactions, numbered from `first_version` in this order."""
@@ -228,8 +236,6 @@ class CommitPipeline(Generic[ReplyT]):
                 raise InvariantError(f"transaction {transaction_id} waits for version {version} to be published")
 
     def _split(self, request: CommitRequest) -> tuple[tuple[int, Part], ...]:
-        if self._shard_count == 1:
-            return ((0, Part(request.transaction_id, request.start_version, request.slices, request.dropped_runs)),)
         slices: dict[int, list[int]] = {}
         for index, part_slice in enumerate(request.slices):
             slices.setdefault(shard_of(part_slice.run, self._shard_count), []).append(index)
@@ -256,10 +262,8 @@ class CommitPipeline(Generic[ReplyT]):
         for shard, part in in_flight.parts:
             self._out.validate(shard, part)
 
-    def _decide(self, in_flight: InFlight[ReplyT]) -> None:
-        if in_flight.cancelled is None and in_flight.is_prepared:
-            self._append_ready()
-            return
+    def _turn_down(self, in_flight: InFlight[ReplyT]) -> None:
+        """Step 2, when it cannot go on as it is: cancelled, refused, or blocked by somebody undecided."""
         transaction_id = in_flight.request.transaction_id
         conflicts: list[Conflict] = []
         blockers: set[int] = set()

@@ -103,9 +103,11 @@ class StoreDispatcher:
             self.broken.append(broken)
         self._scheduler.post(receiver, self, mailbox, message, reply_to)
 
-    def post_and_run(self, mailbox: Mailbox, message: Any, future: ReplyFuture[Any]) -> None:
-        """Put a message on its way; waiting for its reply lets others run."""
+    def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
+        """Put a message on its way, and let others run until its answer is there."""
+        future = self.future()
         self.post(mailbox, message, future)
+        return future.get(timeout=timeout_s)
 
     def post_all(self, letters: Sequence[Letter]) -> None:
         """Put messages on their way: those of a courier, which a simulation refuses when it starts.

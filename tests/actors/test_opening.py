@@ -101,15 +101,15 @@ def test_during_recovery(path, dispatcher, interrupt, recovers, struck, monkeypa
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_around_a_message(path, dispatcher, kind, when, monkeypatch):
     dispatcher_class = DISPATCHERS[dispatcher]
-    post_and_run = dispatcher_class.post_and_run
+    ask = dispatcher_class.ask
 
-    def interrupted(self, mailbox, message, future):
-        if type(message) is not kind or when == "after":
-            post_and_run(self, mailbox, message, future)
+    def interrupted(self, mailbox, message, timeout_s):
+        answer = ask(self, mailbox, message, timeout_s) if type(message) is not kind or when == "after" else None
         if type(message) is kind:
             raise Struck
+        return answer
 
-    monkeypatch.setattr(dispatcher_class, "post_and_run", interrupted)
+    monkeypatch.setattr(dispatcher_class, "ask", interrupted)
     with pytest.raises(Struck):
         inmem.open(path, dispatcher=dispatcher)
     monkeypatch.undo()

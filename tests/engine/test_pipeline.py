@@ -21,7 +21,7 @@ from inmem.engine.errors import DiskFullError, InvariantError, TransactionTimeou
 from inmem.engine.keys import Key, Tag, prefix_end, shard_of
 from inmem.engine.log_records import DropRun, decode_commit
 from inmem.engine.pipeline import Batch, CommitPipeline, InFlight
-from inmem.engine.shard import Part, Prepared, Refused, Shard
+from inmem.engine.shard import Part, Prepared, Refused, Shard, Verdict
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table_view import Slice
 from inmem.engine.transaction import CommitRequest, Isolation, Transaction
@@ -468,8 +468,8 @@ class AnswersBeforeItPublishes(CommitPipeline[Client]):
 
 
 class RefusesBeforeTheWinnerIsPublished(CommitPipeline[Client]):
-    def _decide(self, in_flight: InFlight[Client]) -> None:
-        super()._decide(in_flight)
+    def verdict(self, transaction_id: int, shard: int, verdict: Verdict) -> None:
+        super().verdict(transaction_id, shard, verdict)
         for loser, _, conflicts in self._losers.values():
             self._out.refused(loser.reply, loser.request, conflicts)
         self._losers.clear()
