@@ -63,7 +63,7 @@ DEFAULT_RETRY = RetryPolicy()
 
 _ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isolation}
 
-_UNSTARTED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
+_UNSTARTED: Final = frozenset[type]({CoroutineType, GeneratorType, AsyncGeneratorType})
 """What a function returns that has not run yet."""
 
 BEGIN: Final = Begin()
@@ -231,11 +231,8 @@ class Client:
             else:
                 try:
                     result = fn(txn)
-                    if isinstance(result, _UNSTARTED):
-                        if isinstance(result, CoroutineType):
-                            result.close()
-                            raise UsageError("fn: must be a plain function; an async one would run after the commit")
-                        refuse_generator(fn, result)
+                    if type(result) in _UNSTARTED:
+                        _refuse_unstarted(fn, result)
                 except BaseException:
                     txn.abort_unless_ended()
                     raise
@@ -330,6 +327,13 @@ def _commit_unless_ended(
     finally:
         txn.abort_unless_ended()
     return None
+
+
+def _refuse_unstarted(fn: Callable[..., Any], result: object) -> None:
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise UsageError("fn: must be a plain function; an async one would run after the commit")
+    refuse_generator(fn, result)
 
 
 def refuse_generator(fn: Callable[..., Any], result: object) -> None:

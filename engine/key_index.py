@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from inmem.engine.errors import InvariantError
 
@@ -21,41 +23,35 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Branch:
+class Branch(Struct, frozen=True, eq=False):
     """An inner node: its children in key order, and the splits between them.
 
     ``splits[i]`` is above every key of ``children[i]`` and above none of ``children[i + 1]``.
     """
 
-    __slots__ = ("children", "splits")
-
-    def __init__(self, splits: tuple[bytes, ...], children: tuple[_Node, ...]) -> None:
-        self.splits: Final = splits
-        self.children: Final = children
+    splits: tuple[bytes, ...]
+    children: tuple[_Node, ...]
 
 
 _Leaf: TypeAlias = tuple[bytes, ...]
 _Node: TypeAlias = _Leaf | Branch
 
 
-class KeyIndex:
+class KeyIndex(Struct, frozen=True, eq=False):
     """An immutable sorted set of `bytes` keys; inserting gives a new one and leaves this one alone.
 
     With n keys, an insert copies O(log n) chunks; membership and the ends of a range cost O(log n)
     comparisons, and each further key of a range O(1).
     """
 
-    __slots__ = ("_root", "_size")
+    _root: _Node
+    _size: int
 
     chunk_max: ClassVar[int] = 64
     """Keys per leaf and children per branch: fewer make a deep tree, more make long copies."""
 
     few_max: ClassVar[int] = 8
     """So many keys are inserted one by one: to copy the nodes above each takes half of what merging them would."""
-
-    def __init__(self, root: _Node, size: int) -> None:
-        self._root: Final = root
-        self._size: Final = size
 
     @classmethod
     def empty(cls) -> Self:

@@ -24,8 +24,9 @@ After 4: the commit, which nobody may have been told of.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
@@ -81,8 +82,7 @@ class Outbox(Protocol[ReplyT_contra]):
         ...
 
 
-@dataclass(slots=True, eq=False)
-class InFlight(Generic[ReplyT]):
+class InFlight(Struct, Generic[ReplyT], eq=False):
     """A commit on its way."""
 
     request: CommitRequest
@@ -102,8 +102,7 @@ class InFlight(Generic[ReplyT]):
         return True
 
 
-@dataclass(slots=True, eq=False)
-class Batch(Generic[ReplyT]):
+class Batch(Struct, Generic[ReplyT], eq=False):
     """Commits that were logged together and become visible together."""
 
     commits: list[tuple[InFlight[ReplyT], int]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from immutables import Map
+from msgspec import Struct
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
@@ -20,7 +21,7 @@ Root: TypeAlias = Map[TableId, Table]
 """The tables of one shard."""
 
 
-class Snapshot:
+class Snapshot(Struct, frozen=True, eq=False):
     """Every commit up to `version` and nothing later. O(1) to create: it refers to the roots.
 
     Attributes:
@@ -28,11 +29,8 @@ class Snapshot:
         roots: one root per shard; a run's tables are all in the root that `shard_of` names.
     """
 
-    __slots__ = ("roots", "version")
-
-    def __init__(self, version: int, roots: tuple[Root, ...]) -> None:
-        self.version: Final = version
-        self.roots: Final = roots
+    version: int
+    roots: tuple[Root, ...]
 
     @classmethod
     def empty(cls, shards: int) -> Snapshot:

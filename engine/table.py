@@ -7,9 +7,10 @@ just a reference.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from immutables import Map
+from msgspec import Struct
 
 from inmem.engine.entry import Entry, StoredEntry, entry_of, is_live, stored_entry, version_of
 from inmem.engine.errors import InvariantError
@@ -22,7 +23,7 @@ Write: TypeAlias = tuple[bytes, bytes | None, int]
 """(key, encoded value or None to leave a tombstone, expiry in microseconds or 0 for never)."""
 
 
-class Table:
+class Table(Struct, frozen=True, eq=False):
     """An immutable ordered map from key to Entry, tombstones included; the caller judges expiry.
 
     Attributes:
@@ -32,15 +33,12 @@ class Table:
         last_version: version of the newest entry, 0 if there is none.
     """
 
-    __slots__ = ("entries", "keys", "last_version", "live_count")
+    entries: Map[bytes, StoredEntry]
+    keys: KeyIndex
+    live_count: int
+    last_version: int
 
     EMPTY: ClassVar[Table]
-
-    def __init__(self, entries: Map[bytes, StoredEntry], keys: KeyIndex, live_count: int, last_version: int) -> None:
-        self.entries: Final = entries
-        self.keys: Final = keys
-        self.live_count: Final = live_count
-        self.last_version: Final = last_version
 
     @classmethod
     def build(cls, entries: Mapping[bytes, StoredEntry]) -> Table:

@@ -13,17 +13,15 @@ from inmem.engine.errors import InvariantError
 from inmem.engine.key_index import Branch, KeyIndex
 
 
-class TinyIndex(KeyIndex):
+class TinyIndex(KeyIndex, frozen=True, eq=False):
     """Splits at four keys, so that a hundred keys make a tree of several levels."""
 
-    __slots__ = ()
     chunk_max = 4
 
 
-class OddIndex(KeyIndex):
+class OddIndex(KeyIndex, frozen=True, eq=False):
     """An odd size, where the halves of a split differ."""
 
-    __slots__ = ()
     chunk_max = 3
     few_max = 1
 

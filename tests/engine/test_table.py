@@ -14,10 +14,9 @@ from inmem.engine.key_index import KeyIndex
 from inmem.engine.table import Table, Write
 
 
-class TinyIndex(KeyIndex):
+class TinyIndex(KeyIndex, frozen=True, eq=False):
     """Splits at four keys."""
 
-    __slots__ = ()
     chunk_max = 4
 
 
