@@ -218,7 +218,7 @@ class TableView:
         """Return the last live (key, value) of the table, own writes included, or None. Amortised O(log n)."""
         if self._status is not None:
             raise TransactionClosedError(self._status)
-        found = self._last_committed()
+        found = self._last_own() if self._writes else self._last_committed()
         if found is None:
             writes = self._writes
             own = ((key, *writes[key][:2]) for key in reversed(self._ordered())) if writes else ()
@@ -238,9 +238,18 @@ class TableView:
             live += (value is not None) - (self._committed(key)[1] is not None)
         return live
 
+    def _last_own(self) -> tuple[bytes, bytes] | None:
+        """Return the last own write if it is live and no key of the table follows it: so it is with a log."""
+        key = self._ordered()[-1]
+        value, expires_at, _ = self._writes[key]
+        if value is None or (expires_at and expires_at <= self._now_us):
+            return None
+        last = self._table.keys.last()
+        return (key, value) if last is None or last <= key else None
+
     def _last_committed(self) -> tuple[bytes, bytes] | None:
-        """Return the last pair of the table if it is live and nothing here covers it: so it is with a log."""
-        last = None if self._writes else self._table.last()
+        """Return the last pair of the table if it is live; nothing has been written here. So it is with a log."""
+        last = self._table.last()
         if last is None:
             return None
         key, (_, value, expires_at) = last
