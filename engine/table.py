@@ -15,6 +15,7 @@ from msgspec import Struct
 from inmem.engine.entry import Entry, StoredEntry, entry_of, is_live, stored_entry, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.key_index import KeyIndex
+from inmem.engine.key_order import KeyOrder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ class Table(Struct, frozen=True, eq=False):
     """
 
     entries: Map[bytes, StoredEntry]
-    keys: KeyIndex
+    keys: KeyOrder
     live_count: int
     last_version: int
 
@@ -46,7 +47,7 @@ class Table(Struct, frozen=True, eq=False):
         values = entries.values()
         return cls(
             Map(entries),
-            KeyIndex.from_sorted(sorted(entries)),
+            KeyOrder.of(KeyIndex.from_sorted(sorted(entries))),
             sum(map(is_live, values)),
             max(map(version_of, values), default=0),
         )
@@ -59,7 +60,7 @@ class Table(Struct, frozen=True, eq=False):
     def apply(self, writes: Sequence[Write], version: int) -> Table:
         """Return the table after a commit of `version` that made `writes`; per key the last wins.
 
-        Complexity: O(1) per existing key, and for new keys that of `KeyIndex.insert_many`.
+        Complexity: O(1) per existing key, and for new keys that of `KeyOrder.add`.
 
         Raises:
             InvariantError: `version` is below one that the table holds already.
@@ -73,7 +74,7 @@ class Table(Struct, frozen=True, eq=False):
         if len(writes) == 1:
             key, value, expires_at_us = writes[0]
             previous = entries.get(key)
-            keys = self.keys.insert(key) if previous is None else self.keys
+            keys = self.keys.add((key,)) if previous is None else self.keys
             if previous is not None and (isinstance(previous, bytes) or previous[1] is not None):
                 live_count -= 1
             if value is not None:
@@ -90,8 +91,11 @@ class Table(Struct, frozen=True, eq=False):
             if value is not None:
                 live_count += 1
             mutation[key] = stored_entry(version, value, expires_at_us)
-        created.sort()
-        return Table(mutation.finish(), self.keys.insert_many(created), live_count, version)
+        keys = self.keys
+        if created:
+            created.sort()
+            keys = keys.add(created)
+        return Table(mutation.finish(), keys, live_count, version)
 
     def range(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
@@ -156,4 +160,4 @@ class Table(Struct, frozen=True, eq=False):
             raise InvariantError(f"newest entry {last_version}, recorded {self.last_version}")
 
 
-Table.EMPTY = Table(Map(), KeyIndex.empty(), 0, 0)
+Table.EMPTY = Table(Map(), KeyOrder.of(KeyIndex.empty()), 0, 0)

@@ -11,6 +11,7 @@ from immutables import Map
 from inmem.engine.entry import Entry
 from inmem.engine.errors import InvariantError
 from inmem.engine.key_index import KeyIndex
+from inmem.engine.key_order import KeyOrder
 from inmem.engine.table import Table, Write
 
 
@@ -36,7 +37,8 @@ class TableMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.version = 0
-        self.versions: list[tuple[Table, dict[bytes, Entry]]] = [(Table(Map(), TinyIndex.empty(), 0, 0), {})]
+        empty = Table(Map(), KeyOrder.of(TinyIndex.empty()), 0, 0)
+        self.versions: list[tuple[Table, dict[bytes, Entry]]] = [(empty, {})]
 
     @property
     def current(self) -> tuple[Table, dict[bytes, Entry]]:
@@ -150,7 +152,7 @@ def test_versions_never_go_down() -> None:
         table.apply([(b"a", b"2", 0)], 4)
 
 
-ONE = KeyIndex.from_sorted([b"a"])
+ONE = KeyOrder.of(KeyIndex.from_sorted([b"a"]))
 
 
 @pytest.mark.parametrize(
