@@ -22,7 +22,7 @@ from __future__ import annotations
 import threading
 import time
 from _thread import get_ident
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.actors import interrupts
@@ -68,7 +68,8 @@ class CallerDispatcher:
         self._tired = 0
         # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
-        self._waiters: deque[ReplyFuture[Any]] = deque()
+        # In the order in which they began to wait. Each call of an OrderedDict's is one step to other threads.
+        self._waiters: OrderedDict[ReplyFuture[Any], None] = OrderedDict()
         # Whether something was cut short by an exception that no actor could handle: by a thread without room on its
         # stack, or one that somebody has struck. What it was, if it was a message, is made up for by who runs next.
         self._cut_short = False
@@ -170,7 +171,7 @@ class CallerDispatcher:
         future.arm()
         try:
             while True:
-                self._waiters.append(future)
+                self._waiters[future] = None
                 self._run(future, deadline_s)
                 if interrupts.pending:
                     interrupts.raise_pending()
@@ -264,6 +265,9 @@ class CallerDispatcher:
                         elif budget:
                             budget -= 1
                             continue
+                        if not queue:
+                            # Nobody is needed: whoever posts the next message runs it.
+                            break
                         if self._relieving.locked():
                             return
                         if self._waiters:
@@ -368,7 +372,7 @@ class CallerDispatcher:
     @interrupts.uninterrupted
     def _leave(self, future: ReplyFuture[Any]) -> None:
         """Wait no more; and in case this thread has just been chosen to go on running the queue, do."""
-        self._forget(future)
+        self._waiters.pop(future, None)
         if self._queue:
             self._run(_NOTHING)
 
@@ -376,17 +380,10 @@ class CallerDispatcher:
         """Wake a thread that still waits, to run the queue from here on; return whether there was one."""
         while self._waiters:
             try:
-                waiter = self._waiters.popleft()
-            except IndexError:
+                waiter, _ = self._waiters.popitem(last=False)
+            except KeyError:
                 return False
             if waiter is not own and not waiter.done:
                 waiter.nudge()
                 return True
         return False
-
-    def _forget(self, future: ReplyFuture[Any]) -> None:
-        while True:
-            try:
-                self._waiters.remove(future)
-            except ValueError:
-                return

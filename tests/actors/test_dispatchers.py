@@ -258,6 +258,29 @@ def test_while_somebody_else_waits_it_works_in_its_own_thread(caller_stage, lend
     waiter.join(FAILSAFE_S)
 
 
+def test_nobody_is_woken_to_run_an_empty_queue(caller_stage, monkeypatch):
+    ref = caller_stage.start()
+    never = caller_stage.dispatcher.future()
+    waiter = threading.Thread(target=never.get, daemon=True)
+    waiter.start()
+    while not caller_stage.dispatcher._waiters:
+        assert waiter.is_alive()
+    woken = []
+    nudge = ReplyFuture.nudge
+
+    def noting(future):
+        if not future.done:
+            woken.append(future)
+        nudge(future)
+
+    monkeypatch.setattr(ReplyFuture, "nudge", noting)
+    # Not in the main thread, for which a deputy runs the queue here.
+    assert in_threads(lambda: [ref.ask(number) for number in range(10)]) == [[*range(10)]]
+    assert woken == []
+    never.set()
+    waiter.join(FAILSAFE_S)
+
+
 def test_who_has_no_time_left_does_no_work_that_may_block(lending):
     front, lender = lending
     future = front.ask(
