@@ -195,7 +195,7 @@ class Client:
         """
         message = Commit(request, attempt)
         if remaining_s is None or timeout_s is None:
-            outcome = self.ask_actor(self._coordinator, message)
+            outcome: Any = self.ask_actor(self._coordinator, message)
         else:
             outcome = self._commit_in_time(message, remaining_s, timeout_s)
         if outcome.__class__ is Committed:

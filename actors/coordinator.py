@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     from inmem.actors.published import Published
     from inmem.engine.conflicts import Conflict
     from inmem.engine.outcomes import Outcomes
+    from inmem.engine.part import Part
     from inmem.engine.pipeline import InFlight
-    from inmem.engine.shard import Part
     from inmem.engine.snapshot import Snapshot
     from inmem.engine.transaction import CommitRequest
 

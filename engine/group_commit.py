@@ -260,7 +260,8 @@ class GroupCommit:
             if not self._pending:
                 break
             self._write_group()
-        self._answer_flushes()
+        if self._flushes or self._sync_owed:
+            self._answer_flushes()
 
     def _start_segment(self, number: int, previous_end: int, previous_version: int) -> None:
         self._starting = True

@@ -31,7 +31,8 @@ from msgspec import Struct
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
 from inmem.engine.log_records import encode_commit
-from inmem.engine.shard import Blocked, Part, Prepared, Refused, Verdict
+from inmem.engine.part import Part
+from inmem.engine.shard import Blocked, Prepared, Refused, Verdict
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -145,13 +146,9 @@ class CommitPipeline(Generic[ReplyT]):
 
     def commit(self, request: CommitRequest, reply: ReplyT) -> None:
         """Step 1. O(slices)."""
-        if self._shard_count == 1:
-            part = Part(request.transaction_id, request.start_version, request.slices, request.dropped_runs)
-            parts: tuple[tuple[int, Part], ...] = ((0, part),)
-        else:
-            parts = self._split(request)
-            if not parts:
-                raise InvariantError(f"transaction {request.transaction_id} did nothing: no shard would ever judge it")
+        parts: tuple[tuple[int, Part], ...] = ((0, request),) if self._shard_count == 1 else self._split(request)
+        if not parts:
+            raise InvariantError(f"transaction {request.transaction_id} did nothing: no shard would ever judge it")
         self._validate(InFlight(request, reply, parts, encode_request(request), {}))
 
     def verdict(self, transaction_id: int, shard: int, verdict: Verdict) -> None:
@@ -173,20 +170,20 @@ class CommitPipeline(Generic[ReplyT]):
             raise InvariantError(f"the log numbered {first_version} after {self._logged_version}")
         commits: list[tuple[InFlight[ReplyT], int]] = []
         by_shard: dict[int, list[tuple[int, int]]] = {}
-        version = first_version
+        version = first_version - 1
         for transaction_id in transaction_ids:
             in_flight = self._pop_appending(transaction_id)
+            version += 1
             commits.append((in_flight, version))
             for shard, _ in in_flight.parts:
                 if shard in by_shard:
                     by_shard[shard].append((transaction_id, version))
                 else:
                     by_shard[shard] = [(transaction_id, version)]
-            version += 1
-        self._logged_version = version - 1
-        self._applying[self._logged_version] = Batch(commits, set(by_shard), {})
+        self._logged_version = version
+        self._applying[version] = Batch(commits, set(by_shard), {})
         for shard, pairs in by_shard.items():
-            self._out.apply(shard, self._logged_version, tuple(pairs))
+            self._out.apply(shard, version, tuple(pairs))
 
     def append_refused(self, transaction_ids: Sequence[int], error: Exception) -> None:
         """Step 4, the other way: the log could not take these transactions; nothing of them is in it."""

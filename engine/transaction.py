@@ -20,7 +20,8 @@ from msgspec import Struct
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.ids import time_ordered_id
 from inmem.engine.limits import DEFAULT_LIMITS
-from inmem.engine.table_view import Slice, TableView, Undo
+from inmem.engine.part import Part
+from inmem.engine.table_view import TableView, Undo
 
 if TYPE_CHECKING:
     from inmem.engine.limits import Limits
@@ -68,22 +69,17 @@ _ACTIVE: Final = TransactionStatus.ACTIVE
 _VALIDATING: Final = TransactionStatus.VALIDATING
 
 
-class CommitRequest(Struct, frozen=True):
-    """A sealed transaction: what it read, what it expects and what it writes. Immutable."""
+class CommitRequest(Part, frozen=True):
+    """A sealed transaction: what it read, expects and writes. Where there is one shard, it is its own one part."""
 
-    transaction_id: int
-    start_version: int
     timestamp_us: int
-    slices: tuple[Slice, ...]
-    dropped_runs: tuple[str, ...]
-    """Runs deleted whole. They vanish before the writes of `slices` take effect."""
     expires: bool
     """Whether any write has a deadline."""
 
     def with_id(self, transaction_id: int) -> CommitRequest:
         """Return the same request under another id."""
         return CommitRequest(
-            transaction_id, self.start_version, self.timestamp_us, self.slices, self.dropped_runs, self.expires
+            transaction_id, self.start_version, self.slices, self.dropped_runs, self.timestamp_us, self.expires
         )
 
 
@@ -151,7 +147,8 @@ class Transaction:
         table_id = (run, tag)
         view = self._views.get(table_id)
         if view is None:
-            self._require_active()
+            if self.status is not _ACTIVE:
+                raise TransactionClosedError(self.status)
             table = self.snapshot.table(run, tag)
             view = TableView(run, tag, table, self.now_us, track_scans=self._track_scans, undo_log=self._undo_log)
             if run in self._dropped:
@@ -231,7 +228,8 @@ class Transaction:
             TransactionClosedError: it is not active.
             UsageError: it writes more bytes, or has read more keys, than its limits allow; it stays active.
         """
-        self._require_active()
+        if self.status is not _ACTIVE:
+            raise TransactionClosedError(self.status)
         slices = tuple([view.slice() for view in self._views.values()])
         size_bytes = reads = expires = 0
         for part in slices:
@@ -247,7 +245,7 @@ class Transaction:
             raise UsageError(f"the transaction writes and has read {reads} keys, at most {most} are allowed")
         self.finish(_VALIDATING)
         dropped = tuple(self._dropped)
-        return CommitRequest(self.id, self.start_version, self.now_us, slices, dropped, expires > 0)
+        return CommitRequest(self.id, self.start_version, slices, dropped, self.now_us, expires > 0)
 
     def finish(self, status: TransactionStatus) -> None:
         """Move to `status` and refuse every further operation.

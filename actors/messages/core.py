@@ -13,8 +13,9 @@ from inmem.actors.messages.message import Message
 if TYPE_CHECKING:
     from inmem.engine.errors import StorageError
     from inmem.engine.log_format import SegmentHeader
+    from inmem.engine.part import Part
     from inmem.engine.ports import AppendFile
-    from inmem.engine.shard import Part, Verdict
+    from inmem.engine.shard import Verdict
     from inmem.engine.snapshot import Root, Snapshot
 
 

@@ -8,7 +8,8 @@ from immutables import Map
 
 from inmem.engine.conflicts import CasConflict, ReadConflict, ScanConflict, WriteConflict
 from inmem.engine.keys import Key, Tag, prefix_end
-from inmem.engine.shard import Blocked, Part, Prepared, Refused, Shard
+from inmem.engine.part import Part
+from inmem.engine.shard import Blocked, Prepared, Refused, Shard
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table_view import TableView
 from inmem.engine.transaction import Isolation, Transaction

@@ -84,12 +84,12 @@ def test_seal_gives_an_immutable_account_of_everything() -> None:
     assert txn.seal() == CommitRequest(
         7,
         5,
-        1_000,
         (
             Slice("r", Tag.KV, reads, (b"p", b"l"), ((b"c", 4, False),), ((b"a", b"b"),), writes),
             Slice("other", Tag.EVENT, (), (), (), (), ()),
         ),
         ("gone",),
+        1_000,
         expires=True,
     )
     assert txn.status is VALIDATING

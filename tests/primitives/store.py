@@ -8,7 +8,8 @@ from immutables import Map
 
 from inmem.engine.conflicts import Conflict
 from inmem.engine.errors import ConflictError
-from inmem.engine.shard import Part, Refused, Shard
+from inmem.engine.part import Part
+from inmem.engine.shard import Refused, Shard
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from inmem.engine.transaction import Isolation, Transaction
