@@ -167,8 +167,11 @@ class Client:
         """Send a message to a certain actor and wait for the answer."""
         if self._unusable is not None:
             raise self._unusable
+        mailbox = ref.mailbox
+        if mailbox.stopped:
+            raise DatabaseClosedError
         try:
-            return ref.ask(message, timeout=timeout_s)
+            return mailbox.dispatcher.ask(mailbox, message, timeout_s)
         except pykka.ActorDeadError:
             raise DatabaseClosedError from None
 
@@ -324,8 +327,10 @@ def _commit_unless_ended(
         return error
     except TransactionTimeoutError:
         raise TransactionTimeoutError(timeout_s or 0.0) from None
-    finally:
+    except BaseException:
+        # Refused for its size, or struck before it was sealed: it is still active.
         txn.abort_unless_ended()
+        raise
     return None
 
 

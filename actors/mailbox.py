@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 import weakref
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import pykka
 
@@ -149,13 +149,9 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         self.actor_urn = uuid.uuid4().urn
         self.actor_inbox = mailbox
         self.actor_stopped = threading.Event()
-        self._mailbox = mailbox
-        self._dispatcher = mailbox.dispatcher
-
-    @property
-    def mailbox(self) -> Mailbox:
+        self.mailbox: Final = mailbox
         """The address this ref points at."""
-        return self._mailbox
+        self._dispatcher = mailbox.dispatcher
 
     def follow(self, actor: StoreActor) -> None:
         """Point at the actor that is behind the address from now on."""
@@ -163,7 +159,7 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         self.actor_class = type(actor)
 
     def __str__(self) -> str:
-        return f"{self._mailbox.name} ({self.actor_urn})"
+        return f"{self.mailbox.name} ({self.actor_urn})"
 
     def tell(self, message: Any) -> None:
         """Send a message and do not wait.
@@ -172,7 +168,7 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
             pykka.ActorDeadError: the actor has been stopped for good.
             OverloadedError: too many requests wait for it.
         """
-        mailbox = self._mailbox
+        mailbox = self.mailbox
         if mailbox.stopped:
             raise self._stopped()
         # Most are what the store's actors tell each other.
@@ -182,10 +178,10 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
 
     def send(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Send a message whose answer goes to `reply_to`."""
-        if self._mailbox.stopped:
-            refuse_dead(self._mailbox, reply_to)
+        if self.mailbox.stopped:
+            refuse_dead(self.mailbox, reply_to)
         else:
-            self._dispatcher.post(self._mailbox, message, reply_to)
+            self._dispatcher.post(self.mailbox, message, reply_to)
 
     @overload
     def ask(self, message: Any, *, block: Literal[False], timeout: float | None = None) -> ReplyFuture[Any]: ...
@@ -205,15 +201,15 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
             pykka.Timeout: no reply within `timeout` seconds; what was asked for is still being done.
             pykka.ActorDeadError: the actor has been stopped for good.
         """
-        if block and not self._mailbox.stopped:
-            return self._dispatcher.ask(self._mailbox, message, timeout)
+        if block and not self.mailbox.stopped:
+            return self._dispatcher.ask(self.mailbox, message, timeout)
         future: ReplyFuture[Any] = self._dispatcher.future()
-        if self._mailbox.stopped:
+        if self.mailbox.stopped:
             future.set_exception((StoppedError, self._stopped(), None))
-        elif (refusal := self._mailbox.refusal_of(message)) is not None:
+        elif (refusal := self.mailbox.refusal_of(message)) is not None:
             future.set_exception((type(refusal), refusal, None))
         else:
-            self._dispatcher.post(self._mailbox, message, future)
+            self._dispatcher.post(self.mailbox, message, future)
         return future.get(timeout=timeout) if block else future
 
     def _stopped(self) -> StoppedError:
