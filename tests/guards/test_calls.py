@@ -12,12 +12,12 @@ from tests.guards.counting import calls_by_name, calls_of, store_of
 SMALL, LARGE = 1000, 20_000
 
 BOUNDS = {
-    "get": 11,
-    "get_in_transaction": 9,
+    "get": 10,
+    "get_in_transaction": 8,
     # Among them: whether a signal handler could strike here, and whether the store is still open.
-    "begin": 64,
-    "put": 180,
-    "read_modify_write": 185,
+    "begin": 54,
+    "put": 131,
+    "read_modify_write": 134,
 }
 
 
