@@ -218,8 +218,9 @@ class Client:
         """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
         run_id = normalize_run_id(run)
         level = checked_isolation(isolation)
-        timeout_s = checked_timeout(timeout)
-        checked_retry(retry)
+        timeout_s = None if timeout is None else checked_timeout(timeout)
+        if retry is not DEFAULT_RETRY:
+            checked_retry(retry)
         deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
         attempt = 0
         while True:

@@ -67,6 +67,7 @@ TRANSITIONS: dict[TransactionStatus, frozenset[TransactionStatus]] = {
 
 _ACTIVE: Final = TransactionStatus.ACTIVE
 _VALIDATING: Final = TransactionStatus.VALIDATING
+_slice_of: Final = TableView.slice
 
 
 class CommitRequest(Part, frozen=True):
@@ -230,7 +231,7 @@ class Transaction:
         """
         if self.status is not _ACTIVE:
             raise TransactionClosedError(self.status)
-        slices = tuple([view.slice() for view in self._views.values()])
+        slices = tuple(map(_slice_of, self._views.values()))
         size_bytes = reads = expires = 0
         for part in slices:
             reads += len(part.reads)
