@@ -10,10 +10,10 @@ keys are distinct strings in the dict's own order. Extension types and float 32 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias, cast
 
 import msgpack  # type: ignore[import-untyped]
+from msgspec import Struct
 
 from inmem.engine.errors import CorruptionError, InvalidValueError
 from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_BYTES_MAX
@@ -51,8 +51,7 @@ class MalformedValueError(CorruptionError, ValueError):
         super().__init__("a stored value", 0, reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """A value that `encode_value` has already encoded, accepted wherever a value is and stored as it is."""
 
     data: bytes

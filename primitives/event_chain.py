@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EVENT_FIELDS: Final = 5
 """Type, payload, timestamp, hash of the event before, own hash."""
+_FORM: Final[list[type]] = [str, bytes, int, bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def has_form(record: Any) -> TypeGuard[tuple[str, bytes, int, bytes, bytes]]:
     fields: tuple[Any, ...] = record
     return (
         type(record) is tuple
-        and [type(field) for field in fields] == [str, bytes, int, bytes, bytes]
+        and [*map(type, fields)] == _FORM
         and 0 <= fields[2] <= INT_MAX
         and len(fields[3]) == HASH_BYTES
     )

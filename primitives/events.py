@@ -173,12 +173,13 @@ class EventOperations:
                 raise MalformedValueError("it does not have the form of an event")
             _, _, last_timestamp, _, previous_hash = head
             sequence, timestamp = last[0] + 1, max(self._now_us, last_timestamp)
+        run, view, index = self._run, self._view, self._index
         appended: list[Event] = []
         for event_type, payload in events:
-            new_hash = event_hash(self._run, sequence, event_type, payload, timestamp, previous_hash)
+            new_hash = event_hash(run, sequence, event_type, payload, timestamp, previous_hash)
             key = event_key(sequence)
-            self._view.put(key, pack_record((event_type, payload, timestamp, previous_hash, new_hash)))
-            self._index.put(index_key(event_type, key), PRESENT)
+            view.put(key, pack_record((event_type, payload, timestamp, previous_hash, new_hash)))
+            index.put(index_key(event_type, key), PRESENT)
             appended.append(Event(sequence, event_type, decode_value(payload), timestamp, previous_hash, new_hash))
             sequence += 1
             previous_hash = new_hash

@@ -7,7 +7,9 @@ the others are checked at once. Errors name the field.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
+
+from msgspec import Struct
 
 from inmem.engine.codec import Encoded, decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, UsageError
@@ -168,7 +170,7 @@ _FIELDS: Final = {
 }
 
 
-class PackedKind(NamedTuple):
+class PackedKind(Struct, frozen=True):
     """A kind whose fields are encoded already, accepted wherever a kind is. Immutable, so fit for a message."""
 
     trace_type: str

@@ -179,7 +179,7 @@ def test_the_encoding_is_frozen(value, data):
         ({Text("k"): 2}, "value: dict key must be str, not Text"),
         ({Colour.RED: 2}, "value: dict key must be str, not Colour"),
         ({"\udc80": 1}, 'value["\\udc80"]: str has a lone surrogate'),
-        (Encoded, "value: type cannot be stored"),
+        (Encoded, "value: StructMeta cannot be stored"),
         ([Encoded(b"\xc0")], "value[0]: Encoded cannot be stored"),
     ],
 )
