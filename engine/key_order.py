@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from inmem.engine.key_index import KeyIndex
 
-WAITING_MAX = 32
-"""Keys that may wait: whoever scans a table puts in as many, which takes some 30 µs."""
+WAITING_MAX = 64
+"""Keys that may wait: together they go in for a fraction of what each alone would take, some 50 µs; and each that waits
+takes 72 bytes instead of 8."""
 
 _Waiting: TypeAlias = "tuple[bytes, _Waiting] | None"
 """The newest key and those before it: adding one shares all the others."""
