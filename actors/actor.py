@@ -102,8 +102,9 @@ class StoreActor(pykka.Actor):
         self.owed: dict[Owed, None] = {}
         self._reply_to: ReplyTo | None = None
         self._has_failed = False
-        # How the actors of a core send to each other: like `tell`, except that a retired one is not an error.
-        self._post = mailbox.dispatcher.post
+        # The actors of a core post to each other: like `tell`, except that a retired one is not an error. The method is
+        # never kept: in a forked child it is replaced, so that the child's copy of the actors reaches nobody.
+        self._dispatcher = mailbox.dispatcher
         super().__init__()
         self._actor_ref = mailbox.ref
         self.actor_urn = mailbox.ref.actor_urn
@@ -121,7 +122,7 @@ class StoreActor(pykka.Actor):
         return owed
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Handle one message, whatever happens. Called by the mailbox, or by a dispatcher that has looked behind it."""
+        """Handle one message, whatever happens. Called by the mailbox, or by a dispatcher that sees who is there."""
         kind = message.__class__
         receive = self.on_receive
         if kind in _CORE_MESSAGES:

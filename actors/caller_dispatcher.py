@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
 from inmem.actors.lane import Lane
-from inmem.actors.reentrancy import require_outside
+from inmem.actors.reentrancy import handler_threads, require_outside
 from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
 from inmem.actors.turns import Turns
@@ -105,6 +105,9 @@ class CallerDispatcher:
         if not self._running.locked():
             if not self._deputized():
                 self._run(None)
+                self._asked += 1
+                if not self._asked % LOOK_EVERY and get_ident() not in handler_threads:
+                    self._turns.look()
         elif self._tired:
             if not self._deputized():
                 self._relieve(patiently=False)
@@ -128,6 +131,7 @@ class CallerDispatcher:
             self._lane(mailbox).put((message, future))
             return future.get(timeout=timeout_s)
         self._queue.append((mailbox, message, future))
+        # `_deputized` written out, as every commit comes through here.
         if interrupts.is_exposed():
             self._deputize()
             return future.get(timeout=timeout_s)
@@ -135,7 +139,8 @@ class CallerDispatcher:
         if interrupts.pending:
             interrupts.raise_pending()
         self._asked += 1
-        if not self._asked % LOOK_EVERY:
+        # Without a reply this thread is about to wait, or is in the middle of a handler and must not.
+        if not self._asked % LOOK_EVERY and future.done:
             self._turns.look()
         return future.get(timeout=timeout_s)
 

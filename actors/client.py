@@ -63,9 +63,6 @@ DEFAULT_RETRY = RetryPolicy()
 
 _ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isolation}
 
-_UNSTARTED: Final = frozenset[type]({CoroutineType, GeneratorType, AsyncGeneratorType})
-"""What a function returns that has not run yet."""
-
 BEGIN: Final = Begin()
 _ACTIVE: Final = TransactionStatus.ACTIVE
 
@@ -235,7 +232,9 @@ class Client:
             else:
                 try:
                     result = fn(txn)
-                    if type(result) in _UNSTARTED:
+                    kind = type(result)
+                    # Not by `in`: not every type can be hashed.
+                    if kind is CoroutineType or kind is GeneratorType or kind is AsyncGeneratorType:
                         _refuse_unstarted(fn, result)
                 except BaseException:
                     txn.abort_unless_ended()

@@ -140,6 +140,7 @@ class Coordinator(StoreActor):
     ) -> None:
         """Learn whom to talk to, before the first message."""
         self._reaper = reaper
+        # Mailboxes of those that every commit is sent to, refs of the others.
         self._shards = [shard.mailbox for shard in shards]
         self._writer = None if writer is None else writer.mailbox
         self._checkpointer = checkpointer
@@ -195,21 +196,21 @@ class Coordinator(StoreActor):
 
     def validate(self, shard: int, part: Part) -> None:
         """Step 1."""
-        self._post(self._shards[shard], Validate(self.core, part), None)
+        self._dispatcher.post(self._shards[shard], Validate(self.core, part), None)
 
     def release(self, shard: int, transaction_id: int) -> None:
         """Step 2."""
-        self._post(self._shards[shard], Release(self.core, transaction_id), None)
+        self._dispatcher.post(self._shards[shard], Release(self.core, transaction_id), None)
 
     def append(self, transaction_id: int, record: bytes) -> None:
         """Step 3."""
         if self._writer is None:
             raise InvariantError("a commit reached the log of a store that has none")
-        self._post(self._writer, Append(self.core, transaction_id, record), None)
+        self._dispatcher.post(self._writer, Append(self.core, transaction_id, record), None)
 
     def apply(self, shard: int, batch_version: int, commits: tuple[tuple[int, int], ...]) -> None:
         """Step 4."""
-        self._post(self._shards[shard], Apply(self.core, batch_version, commits), None)
+        self._dispatcher.post(self._shards[shard], Apply(self.core, batch_version, commits), None)
 
     def publish(self, snapshot: Snapshot, commits: Sequence[tuple[InFlight[Owed], int]]) -> None:
         """Step 5."""
@@ -229,10 +230,10 @@ class Coordinator(StoreActor):
         reply.answer(Committed(version))
         if request.expires and self._reaper is not None:
             expiring = [
-                (expires_at, part.run, key)
-                for part in request.slices
-                if part.tag == Tag.KV
-                for key, _, expires_at in part.writes
+                (expires_at, part_slice.run, key)
+                for part_slice in request.slices
+                if part_slice.tag == Tag.KV
+                for key, _, expires_at in part_slice.writes
                 if expires_at
             ]
             if expiring:

@@ -112,7 +112,16 @@ def start_core(
     # A core that commits nothing must not keep alive what others have left behind: a reader goes on to newer snapshots.
     start = published.snapshot if state.refusal is None else Snapshot.empty(len(mailboxes.shards))
     for index, (mailbox, root) in enumerate(zip(mailboxes.shards, start.roots, strict=True)):
-        shard = ShardActor(mailbox, supervisor, number, index, root, dropped_up_to, coordinator_ref)
+        shard = ShardActor(
+            mailbox,
+            supervisor,
+            number,
+            index,
+            root,
+            forgotten_version=dropped_up_to,
+            first_version=published.snapshot.version,
+            coordinator=coordinator_ref,
+        )
         mailbox.ref.tell(Resume(shard))
     checkpointer_ref = None
     if disk is not None and state.position is not None and state.refusal is None:

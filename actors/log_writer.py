@@ -181,12 +181,12 @@ class LogWriter(StoreActor):
 
     def appended(self, first_version: int, transaction_ids: tuple[int, ...]) -> None:
         """Tell the coordinator."""
-        self._post(self._coordinator, Appended(self.core, first_version, transaction_ids), None)
+        self._dispatcher.post(self._coordinator, Appended(self.core, first_version, transaction_ids), None)
 
     def refused(self, transaction_ids: tuple[int, ...], error: StorageError) -> None:
         """Tell the coordinator."""
         log.warning("append_refused", transactions=len(transaction_ids), error=str(error))
-        self._post(self._coordinator, AppendRefused(self.core, transaction_ids, error), None)
+        self._dispatcher.post(self._coordinator, AppendRefused(self.core, transaction_ids, error), None)
 
     def flushed(self, ticket: object) -> None:
         """Answer a flush."""
@@ -197,7 +197,7 @@ class LogWriter(StoreActor):
         """Start the checkpoint that makes the segments before `number` superfluous."""
         self._rotation_wanted = False
         self._rotated_to = number
-        self._post(self._coordinator, SegmentRotated(self.core, number, base_version), None)
+        self._dispatcher.post(self._coordinator, SegmentRotated(self.core, number, base_version), None)
 
     def not_rotated(self, error: StorageError) -> None:
         """Give up the checkpoint."""
@@ -317,7 +317,9 @@ class MemoryLogWriter(StoreActor):
             case Append():
                 self._version += 1
                 self.numbered.append((message.transaction_id, self._version))
-                self._post(self._coordinator, Appended(self.core, self._version, (message.transaction_id,)), None)
+                self._dispatcher.post(
+                    self._coordinator, Appended(self.core, self._version, (message.transaction_id,)), None
+                )
             case CloseLog():
                 return LogClosed(self._version)
             case Flush() | Checkpoint():

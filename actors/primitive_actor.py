@@ -178,6 +178,7 @@ class PrimitiveActor(StoreActor):
             group = self._perform_group(txn)
             self._group += 1
             if not group:
+                # The only request was refused, and has its answer.
                 continue
             if not txn.has_writes:
                 self._answer(group, txn.start_version)

@@ -24,6 +24,7 @@ class ShardActor(StoreActor):
         index: which shard.
         root: the tables to start with.
         forgotten_version: runs may have been dropped up to this version, and are not known by name any more.
+        first_version: of the tables to start with.
         coordinator: gets the answers.
     """
 
@@ -34,12 +35,14 @@ class ShardActor(StoreActor):
         core: int,
         index: int,
         root: Root,
+        *,
         forgotten_version: int,
+        first_version: int,
         coordinator: MailboxRef,
     ) -> None:
         super().__init__(mailbox, supervisor, core)
         self._index = index
-        self._shard = Shard(root, forgotten_version)
+        self._shard = Shard(root, forgotten_version, first_version)
         self._coordinator = coordinator.mailbox
 
     def on_receive(self, message: Any) -> Any:
@@ -48,12 +51,14 @@ class ShardActor(StoreActor):
             case Validate():
                 part = message.part
                 verdict = self._shard.prepare(part)
-                self._post(self._coordinator, Validated(self.core, self._index, part.transaction_id, verdict), None)
+                self._dispatcher.post(
+                    self._coordinator, Validated(self.core, self._index, part.transaction_id, verdict), None
+                )
             case Apply():
                 for transaction_id, version in message.commits:
                     self._shard.apply(transaction_id, version)
                 applied = Applied(self.core, self._index, message.batch_version, self._shard.root)
-                self._post(self._coordinator, applied, None)
+                self._dispatcher.post(self._coordinator, applied, None)
             case Release(_, transaction_id):
                 self._shard.release(transaction_id)
             case _:

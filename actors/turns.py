@@ -61,14 +61,15 @@ class Turns:
         # Threads may pass each other in here; then one of them gives way a turn later or earlier.
         now_s = self._monotonic_s()
         ident = threading.get_ident()
+        if ident == self._of and now_s < self._ends_s and not self._rested:
+            return
         if ident != self._of:
             if self._of:
                 self._shared_until_s = now_s + SHARED_FOR_S
             self._of = ident
-        elif now_s >= self._ends_s and not self._rested:
+        elif not self._rested:
             self._pause(PAUSE_S)
             now_s = self._monotonic_s()
-        elif now_s < self._ends_s and not self._rested:
-            return
+        # A new turn begins.
         self._rested = False
         self._ends_s = now_s + (SHARED_TURN_S if now_s < self._shared_until_s else TURN_S)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from inmem.engine.key_index import KeyIndex
 
 WAITING_MAX = 64
-"""Keys that may wait: together they go in for a fraction of what each alone would take, some 50 µs; and each that waits
-takes 72 bytes instead of 8."""
+"""Keys that may wait: together they go in for a fraction of what each alone would take, some 50 µs."""
+
+INDEXED_PER_WAITING = 8
+"""So many keys are in the index for each that may wait: one that waits takes 64 bytes more, which is then 8 a key."""
 
 _Waiting: TypeAlias = "tuple[bytes, _Waiting] | None"
 """The newest key and those before it: adding one shares all the others."""
@@ -29,7 +31,7 @@ _Waiting: TypeAlias = "tuple[bytes, _Waiting] | None"
 class KeyOrder(Struct, eq=False):
     """An ordered set of keys that only grows, to all appearances immutable: `add` gives a new one."""
 
-    # The index, the keys that are not in it, and how many those are. Replaced, by whoever wants the order, with the
+    # The index, the keys that are not in it, and how many more may wait. Replaced, by whoever wants the order, with the
     # same keys all in the index: in one assignment, as other threads may be reading or adding meanwhile.
     _state: tuple[KeyIndex, _Waiting, int]
     _last: bytes | None
@@ -37,28 +39,28 @@ class KeyOrder(Struct, eq=False):
     @classmethod
     def of(cls, index: KeyIndex) -> Self:
         """Return the order of the keys of an index. O(log n)."""
-        return cls((index, None, 0), index.last())
+        return cls(_with_room(index), index.last())
 
     def __len__(self) -> int:
-        index, _, waiting_count = self._state
-        return len(index) + waiting_count
+        index, waiting, _ = self._state
+        return len(index) + sum(1 for _ in _each(waiting))
 
     def add(self, keys: Sequence[bytes]) -> Self:
         """Return the order with `keys` too: at least one, strictly ascending, none of them in it before.
 
         Complexity: amortized that of `KeyIndex.insert_many` for `WAITING_MAX` keys, divided by their number.
         """
-        index, waiting, waiting_count = self._state
+        index, waiting, room = self._state
         last = self._last
         greatest = keys[-1]
         if last is None or last < greatest:
             last = greatest
-        waiting_count += len(keys)
-        if waiting_count > WAITING_MAX:
-            return self.__class__((index.insert_many(sorted([*_each(waiting), *keys])), None, 0), last)
+        room -= len(keys)
+        if room < 0:
+            return self.__class__(_with_room(index.insert_many(sorted([*_each(waiting), *keys]))), last)
         for key in keys:
             waiting = (key, waiting)
-        return self.__class__((index, waiting, waiting_count), last)
+        return self.__class__((index, waiting, room), last)
 
     def last(self) -> bytes | None:
         """Return the greatest key, or None if there is none. O(1)."""
@@ -88,8 +90,12 @@ class KeyOrder(Struct, eq=False):
         index, waiting, _ = self._state
         if waiting is not None:
             index = index.insert_many(sorted(_each(waiting)))
-            self._state = (index, None, 0)
+            self._state = _with_room(index)
         return index
+
+
+def _with_room(index: KeyIndex) -> tuple[KeyIndex, None, int]:
+    return index, None, min(WAITING_MAX, len(index) // INDEXED_PER_WAITING)
 
 
 def _each(waiting: _Waiting) -> Iterator[bytes]:

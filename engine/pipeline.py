@@ -373,7 +373,7 @@ def encode_request(request: CommitRequest) -> bytes:
     operations: list[PlainOperation] = []
     for run in request.dropped_runs:
         operations.append((run,))  # noqa: PERF401  (hardly ever one; as a comprehension it costs each commit a call)
-    for part in request.slices:
-        if part.writes:
-            operations.append((part.run, part.tag, part.writes))  # noqa: PERF401  (a call, for one or two items)
+    for part_slice in request.slices:
+        if part_slice.writes:
+            operations.append((part_slice.run, part_slice.tag, part_slice.writes))  # noqa: PERF401  (a call, for one or two items)
     return encode_commit((request.transaction_id, request.timestamp_us, operations))

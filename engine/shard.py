@@ -58,11 +58,20 @@ class Shard:
         root: the tables to start with.
         forgotten_version: runs may have been deleted up to here without this shard having seen it. A transaction with
             an earlier snapshot conflicts, whatever it did.
+        first_version: of the state to start with. An earlier snapshot may show what was lost in a restart.
     """
 
-    __slots__ = ("_dropped_at", "_forgotten_version", "_prepared", "_prepared_drops", "_prepared_keys", "root")
+    __slots__ = (
+        "_dropped_at",
+        "_first_version",
+        "_forgotten_version",
+        "_prepared",
+        "_prepared_drops",
+        "_prepared_keys",
+        "root",
+    )
 
-    def __init__(self, root: Root, forgotten_version: int = 0) -> None:
+    def __init__(self, root: Root, forgotten_version: int = 0, first_version: int = 0) -> None:
         self.root = root
         self._prepared: dict[int, Part] = {}
         self._prepared_keys: dict[tuple[str, int, bytes], int] = {}
@@ -70,6 +79,7 @@ class Shard:
         # Deleted runs leave no tombstones behind, so a transaction that began before the deletion is recognised here.
         self._dropped_at: dict[str, int] = {}
         self._forgotten_version = forgotten_version
+        self._first_version = first_version
 
     def prepare(self, part: Part) -> Verdict:
         """Judge a part against applied and prepared writes; when nothing stands against it, reserve its writes.
@@ -164,10 +174,10 @@ class Shard:
 
     def _is_unchanged(self, part: Part) -> bool:
         """Whether nothing can stand against the part: no table of its is newer than its snapshot, none was dropped."""
-        if self._dropped_at or self._forgotten_version or part.dropped_runs:
+        start_version = part.start_version
+        if start_version < self._first_version or self._dropped_at or self._forgotten_version or part.dropped_runs:
             return False
         root = self.root
-        start_version = part.start_version
         for part_slice in part.slices:
             table = root.get((part_slice.run, part_slice.tag))
             if part_slice.expected or (table is not None and table.last_version > start_version):

@@ -233,10 +233,11 @@ class Transaction:
             raise TransactionClosedError(self.status)
         slices = tuple(map(_slice_of, self._views.values()))
         size_bytes = reads = expires = 0
-        for part in slices:
-            reads += len(part.reads)
-            for key, value, expires_at in part.writes:
+        for part_slice in slices:
+            reads += len(part_slice.reads)
+            for key, value, expires_at in part_slice.writes:
                 size_bytes += len(key) if value is None else len(key) + len(value)
+                # Not 0 once any deadline was not.
                 expires |= expires_at
         if size_bytes > self.limits.transaction_bytes_max:
             most = self.limits.transaction_bytes_max

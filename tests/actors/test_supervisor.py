@@ -117,6 +117,26 @@ def test_what_began_before_a_run_was_deleted_cannot_bring_it_back_after_a_restar
     assert any_db.events.len("doomed") == 0
 
 
+def test_what_has_seen_something_lost_conflicts_after_any_number_of_restarts(tmp_path, dispatcher):
+    with inmem.open(tmp_path / "db", durability="never", dispatcher=dispatcher) as db:
+        db.put("run", "kept", 1)
+        (segment,) = (tmp_path / "db").glob("*.wal")
+        kept = segment.read_bytes()
+        db.put("run", "x", "lost")
+        db.put("run", "y", "lost too")
+        late = db.begin("run")
+        late.put("copy", late.get("x"))
+        with segment.open("r+b") as file:
+            file.write(kept)
+        db.recover()
+        assert db.get("run", "x") is None
+        db.put("other", "k", 1)
+        db.recover()
+        with pytest.raises(ConflictError):
+            late.commit()
+        assert db.kv.list("run") == ["kept"]
+
+
 def test_counters_and_running_transactions_survive(any_db):
     any_db.put("run", "k", 1)
     loser = any_db.begin("run")

@@ -75,28 +75,39 @@ TestOrderMachine = OrderMachine.TestCase
 TestOrderMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
+KEYS_ENOUGH = [bytes([number, 0]) for number in range(FEW * key_order.INDEXED_PER_WAITING)]
+
+
 def test_a_few_keys_wait_and_the_next_takes_all_of_them_into_the_index():
-    order = KeyOrder.of(KeyIndex.empty())
+    order = KeyOrder.of(KeyIndex.from_sorted(KEYS_ENOUGH))
     for number in range(FEW):
-        order = order.add((bytes([number]),))
-        assert len(order._state[0]) == 0
+        order = order.add((bytes([number, 1]),))
+        assert len(order._state[0]) == len(KEYS_ENOUGH)
+    assert len(order) == len(KEYS_ENOUGH) + FEW
     order = order.add((b"zz",))
-    assert order._state[1:] == (None, 0)
-    assert len(order._state[0]) == FEW + 1
+    assert order._state[1:] == (None, FEW)
+    assert len(order._state[0]) == len(order) == len(KEYS_ENOUGH) + FEW + 1
+
+
+def test_in_a_small_table_no_key_waits():
+    order = KeyOrder.of(KeyIndex.empty())
+    for number in range(key_order.INDEXED_PER_WAITING):
+        order = order.add((bytes([number]),))
+        assert order._state[1] is None
 
 
 def test_looking_brings_a_version_up_to_date_once_and_those_made_from_it():
-    first = KeyOrder.of(KeyIndex.empty()).add((b"b",))
-    assert list(first.range()) == [b"b"]
+    first = KeyOrder.of(KeyIndex.from_sorted(KEYS_ENOUGH)).add((b"zz",))
+    assert list(first.range()) == [*KEYS_ENOUGH, b"zz"]
     index = first._state[0]
-    assert list(first.range()) == [b"b"]
+    assert list(first.range()) == [*KEYS_ENOUGH, b"zz"]
     assert first._state[0] is index
     assert first.add((b"a",))._state[0] is index
 
 
 def test_threads_that_look_at_a_version_and_add_to_it_all_see_the_same_keys():
     for _ in range(200):
-        order = KeyOrder.of(KeyIndex.empty()).add((b"b", b"d"))
+        order = KeyOrder.of(KeyIndex.from_sorted(KEYS_ENOUGH)).add((b"xb", b"xd"))
         seen: list[list[bytes]] = []
         start = threading.Barrier(3)
 
@@ -108,18 +119,17 @@ def test_threads_that_look_at_a_version_and_add_to_it_all_see_the_same_keys():
         for thread in threads:
             thread.start()
         start.wait()
-        grown = order.add((b"c",))
+        grown = order.add((b"xc",))
         for thread in threads:
             thread.join()
-        assert seen == [[b"b", b"d"]] * 2
-        assert list(grown.range()) == [b"b", b"c", b"d"]
+        assert seen == [[*KEYS_ENOUGH, b"xb", b"xd"]] * 2
+        assert list(grown.range()) == [*KEYS_ENOUGH, b"xb", b"xc", b"xd"]
 
 
 @pytest.mark.parametrize(
     ("damaged", "complaint"),
     [
-        (KeyOrder((KeyIndex.from_sorted([b"a"]), (b"a", None), 1), b"a"), "1 keys counted as 2"),
-        (KeyOrder((KeyIndex.from_sorted([b"a"]), (b"b", None), 2), b"b"), "2 keys counted as 3"),
+        (KeyOrder((KeyIndex.from_sorted([b"a"]), (b"a", None), 0), b"a"), "1 keys counted as 2"),
         (KeyOrder((KeyIndex.from_sorted([b"a"]), None, 0), b"b"), "the last key is"),
         (KeyOrder((KeyIndex.from_sorted([b"b", b"a"]), None, 0), b"a"), "not strictly ascending"),
     ],

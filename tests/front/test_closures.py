@@ -173,3 +173,21 @@ def test_a_commit_whose_time_is_up_is_withdrawn_or_waited_for(db, disk, timeout)
     db.put("run", "after", 1)
     assert db.get("run", "k") == (None if version is None else 1)
     assert db.version == (1 if version is None else version + 1)
+
+
+def test_a_result_whose_type_cannot_be_hashed_is_returned(db):
+    class Meta(type):
+        __hash__ = None
+
+        def __eq__(cls, other):
+            return cls is other
+
+    class Thing(metaclass=Meta):
+        pass
+
+    def fn(txn):
+        txn.put("a", 1)
+        return Thing()
+
+    assert isinstance(db.transaction("run", fn), Thing)
+    assert db.get("run", "a") == 1

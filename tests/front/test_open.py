@@ -826,6 +826,47 @@ def test_a_forked_child_is_refused_and_the_owner_unharmed(path, dispatcher, chil
             assert db.get("run", "k") == 5
 
 
+FORK_IN_HANDLER = """
+import os, sys, warnings
+import inmem
+from inmem.actors.coordinator import Coordinator
+
+warnings.simplefilter("ignore")
+db = inmem.open(sys.argv[1])
+db.put("run", "a", 1)
+forks = []
+
+class Forking:
+    def __del__(self):
+        forks.append(os.fork())
+
+commit = Coordinator._commit
+
+def struck_by_the_collector(self, *arguments):
+    if not forks:
+        Forking()
+    return commit(self, *arguments)
+
+Coordinator._commit = struck_by_the_collector
+try:
+    db.put("run", "b", 2)
+except inmem.ForkedProcessError:
+    os._exit(0)
+if forks == [0]:
+    os._exit(1)
+assert os.waitpid(forks[0], 0)[1] == 0
+db.put("run", "c", 3)
+db.close()
+with inmem.open(sys.argv[1]) as again:
+    assert again.kv.list("run") == ["a", "b", "c"]
+    assert again.verify().is_valid
+"""
+
+
+def test_a_child_forked_in_the_middle_of_a_handler_writes_nothing(path):
+    assert run_python(FORK_IN_HANDLER, path) == ""
+
+
 @pytest.mark.parametrize("durability", ["always", "interval", "never"])
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 def test_a_program_that_forgets_to_close_loses_nothing(path, durability, dispatcher, events):

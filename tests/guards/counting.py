@@ -10,6 +10,7 @@ from typing import Any
 
 import inmem
 from inmem.actors.actor import StoreActor
+from inmem.actors.turns import Turns
 
 
 def calls_of(work: Callable[[], object]) -> int:
@@ -36,6 +37,8 @@ def calls_by_name(work: Callable[[], object]) -> Counter[str]:
         sys.setprofile(previous)
         if collects:
             gc.enable()
+    # Comes after every sixteenth reply, whichever that is.
+    calls.pop(Turns.look.__name__, None)
     return calls
 
 
