@@ -19,6 +19,8 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
+import msgspec
+
 from inmem.engine.errors import CorruptionError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.limits import FRAME_BYTES_MAX
@@ -41,7 +43,7 @@ _MAGIC_BYTES: Final = FRAME_MAGIC.to_bytes(2, "little")
 _FRAME_HEADER = Struct("<HBBIQQII")
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True):
     """One frame that was read; `offset` is where it begins in its segment."""
 
     offset: int

@@ -7,7 +7,7 @@ here writes: what is to be cut or removed is reported to the caller. Files are r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.checkpoint_format import CheckpointReader
 from inmem.engine.errors import CorruptionError
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Folder
     from inmem.engine.recovered_state import Recovered
     from inmem.engine.recovery_progress import RecoveryProgress
+
+
+_COMMIT: Final = int(FrameKind.COMMIT)
 
 
 class TornFile(NamedTuple):
@@ -183,7 +186,7 @@ def _replay(
         frames = read_frames(segment.file, header, path, valid_end)
         salt = header.salt
         for frame in frames:
-            if frame.kind == FrameKind.COMMIT and frame.version > checkpoint_version:
+            if frame.kind == _COMMIT and frame.version > checkpoint_version:
                 recovery.apply(frame.version, decode_commit(frame.payload, path, frame.offset), salt)
                 recovery.retained.add(frame.version, frame.payload)
             if frame.offset >= meter.due_at:
