@@ -6,9 +6,7 @@ snapshot. Everything else is a request to an actor.
 
 from __future__ import annotations
 
-import inspect
 import os
-import threading
 import weakref
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -26,6 +24,13 @@ from inmem.actors.messages.transactions import (
     CommitRefused,
     Committed,
 )
+from inmem.actors.transaction_arguments import (
+    DEFAULT_RETRY,
+    checked_isolation,
+    checked_retry,
+    checked_timeout,
+    refuse_unstarted,
+)
 from inmem.engine.conflicts import CasConflict
 from inmem.engine.errors import (
     CasConflictError,
@@ -37,11 +42,9 @@ from inmem.engine.errors import (
     RetriesExhaustedError,
     TransactionAbortedError,
     TransactionTimeoutError,
-    UsageError,
 )
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.reader import LatestReader, Reader
-from inmem.engine.retry import RetryPolicy
 from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
 
 if TYPE_CHECKING:
@@ -54,14 +57,11 @@ if TYPE_CHECKING:
     from inmem.actors.messages.request import Request
     from inmem.actors.published import Published
     from inmem.engine.conflicts import Conflict
+    from inmem.engine.retry import RetryPolicy
     from inmem.engine.snapshot import Snapshot
     from inmem.engine.transaction import CommitRequest
 
 T = TypeVar("T")
-
-DEFAULT_RETRY = RetryPolicy()
-
-_ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isolation}
 
 BEGIN: Final = Begin()
 _ACTIVE: Final = TransactionStatus.ACTIVE
@@ -235,7 +235,7 @@ class Client:
                     kind = type(result)
                     # Not by `in`: not every type can be hashed.
                     if kind is CoroutineType or kind is GeneratorType or kind is AsyncGeneratorType:
-                        _refuse_unstarted(fn, result)
+                        refuse_unstarted(fn, result)
                 except BaseException:
                     txn.abort_unless_ended()
                     raise
@@ -334,21 +334,6 @@ def _commit_unless_ended(
     return None
 
 
-def _refuse_unstarted(fn: Callable[..., Any], result: object) -> None:
-    if isinstance(result, CoroutineType):
-        result.close()
-        raise UsageError("fn: must be a plain function; an async one would run after the commit")
-    refuse_generator(fn, result)
-
-
-def refuse_generator(fn: Callable[..., Any], result: object) -> None:
-    """Raise UsageError if `fn` has only made a generator of its body, which would run after the commit."""
-    if isinstance(result, (GeneratorType, AsyncGeneratorType)) and (
-        inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
-    ):
-        raise UsageError("fn: must not be a generator function; what it does would be done after the commit")
-
-
 def committed_version(outcome: Any) -> int:
     """Return the version of a commit, or raise why there is none; `outcome` is what the coordinator has answered."""
     match outcome:
@@ -367,36 +352,6 @@ def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:
         conflict = conflicts[0]
         return CasConflictError(str(conflict.key), conflict.expected_version, conflict.current_version, conflicts)
     return ConflictError(conflicts)
-
-
-def checked_retry(retry: RetryPolicy) -> None:
-    """Raise UsageError unless `retry` is a RetryPolicy."""
-    if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"retry: must be an inmem.RetryPolicy, not {retry!r}")
-
-
-def checked_isolation(isolation: str) -> Isolation:
-    """Return the isolation level of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    try:
-        return _ISOLATIONS[isolation]
-    except (KeyError, TypeError):
-        raise UsageError(f"isolation: must be one of {', '.join(Isolation)}, not {isolation!r}") from None
-
-
-def checked_timeout(timeout: float | None) -> float | None:
-    """Return a timeout in seconds, or None for none and for one that no thread could wait to the end of.
-
-    Raises:
-        UsageError: it is not a number, or negative.
-    """
-    if timeout is not None and (type(timeout) not in (int, float) or not timeout >= 0):
-        raise UsageError(f"timeout: must be a number of seconds, or None, not {timeout!r}")
-    # To wait for longer, infinity included, is an OverflowError, and it would come when the commit is under way.
-    return None if timeout is not None and timeout > threading.TIMEOUT_MAX else timeout
 
 
 def _after_fork_in_child() -> None:

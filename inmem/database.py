@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from inmem.actors.client import DEFAULT_RETRY, Client
+from inmem.actors.client import Client
 from inmem.actors.messages.control import Recover, Refresh
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadOutcome, ReadStats
@@ -15,6 +15,7 @@ from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
 from inmem.actors.proxies.watcher import Watcher
+from inmem.actors.transaction_arguments import DEFAULT_RETRY
 from inmem.engine.errors import RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.transaction import TransactionStatus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inmem.actors.client import checked_timeout
+from inmem.actors.transaction_arguments import checked_timeout
 from inmem.actors.watch_cursor import WatchCursor
 
 if TYPE_CHECKING:

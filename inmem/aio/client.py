@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from inmem.actors.client import (
-    BEGIN,
+from inmem.actors.client import BEGIN, Client
+from inmem.actors.courier import Courier
+from inmem.actors.messages.transactions import Begun, CancelCommit, Commit
+from inmem.actors.transaction_arguments import (
     DEFAULT_RETRY,
-    Client,
     checked_isolation,
     checked_retry,
     checked_timeout,
     refuse_generator,
 )
-from inmem.actors.courier import Courier
-from inmem.actors.messages.transactions import Begun, CancelCommit, Commit
 from inmem.aio.port import Port
 from inmem.aio.transaction import Transaction
 from inmem.engine.errors import ConflictError, TransactionAbortedError, TransactionTimeoutError

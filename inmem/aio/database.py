@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from inmem.actors.client import DEFAULT_RETRY
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadStats
+from inmem.actors.transaction_arguments import DEFAULT_RETRY
 from inmem.aio.client import AsyncClient
 from inmem.aio.method import in_thread
 from inmem.aio.offload import run_in_thread
