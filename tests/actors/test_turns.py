@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from itertools import count
 
+import pytest
+
 import inmem
 from inmem.actors import turns
 from inmem.actors.caller_dispatcher import LOOK_EVERY
@@ -71,12 +73,16 @@ def test_who_has_waited_for_the_disk_has_given_way_already():
     assert world.look_after(TURN_S * 0.2)
 
 
-def test_a_store_has_its_clients_look_after_so_many_replies(tmp_path, monkeypatch):
+@pytest.mark.parametrize("through_futures", [False, True])
+def test_a_store_has_its_clients_look_after_so_many_replies(tmp_path, monkeypatch, through_futures):
     looks = count()
     monkeypatch.setattr(turns.Turns, "look", lambda _: next(looks))
     with inmem.open(tmp_path / "db", durability="never") as db:
         for number in range(10 * LOOK_EVERY):
-            db.put("run", "key", number)
+            if through_futures:
+                db.kv.futures.put("run", "key", number).get()
+            else:
+                db.put("run", "key", number)
     assert next(looks) >= 10
 
 
