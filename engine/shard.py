@@ -175,12 +175,15 @@ class Shard:
     def _is_unchanged(self, part: Part) -> bool:
         """Whether nothing can stand against the part: no table of its is newer than its snapshot, none was dropped."""
         start_version = part.start_version
-        if start_version < self._first_version or self._dropped_at or self._forgotten_version or part.dropped_runs:
+        if start_version < self._first_version or part.dropped_runs:
             return False
         root = self.root
+        may_be_dropped = self._dropped_at or self._forgotten_version
         for part_slice in part.slices:
             table = root.get((part_slice.run, part_slice.tag))
             if part_slice.expected or (table is not None and table.last_version > start_version):
+                return False
+            if may_be_dropped and self._dropped_version(part_slice.run) > start_version:
                 return False
         return True
 
