@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from inmem.engine.key_index import KeyIndex
 
 WAITING_MAX = 64
-"""Keys that may wait: together they go in for a fraction of what each alone would take, some 50 µs."""
+"""Keys that may wait. Together they go in for a fraction of what each alone would take, yet at one go: some 50 µs at
+the end of a table, 1 ms scattered over a million keys. Four times as many save an append 2 %, and take 3 ms."""
 
 INDEXED_PER_WAITING = 8
 """So many keys are in the index for each that may wait: one that waits takes 64 bytes more, which is then 8 a key."""

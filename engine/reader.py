@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inmem.engine.entry import Entry
     from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
-    from inmem.engine.table_view import Buffered
+    from inmem.engine.table_view import Write
 
 
 class ReadView(TableView):
@@ -89,11 +89,12 @@ class ReadView(TableView):
 
     def _buffer(
         self,
-        key: bytes,
-        buffered: Buffered,  # noqa: ARG002  (whatever it is)
+        write: Write,
         expectation: tuple[bytes, int, bool] | None = None,  # noqa: ARG002
+        *,
+        swaps: bool = False,  # noqa: ARG002
     ) -> NoReturn:
-        raise InvariantError(f"a reader was asked to write {key!r}")
+        raise InvariantError(f"a reader was asked to write {write[0]!r}")
 
 
 class Reader(Transaction):

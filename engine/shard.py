@@ -68,12 +68,16 @@ class Shard:
         "_prepared",
         "_prepared_drops",
         "_prepared_keys",
+        "_unreserved",
         "root",
     )
 
     def __init__(self, root: Root, forgotten_version: int = 0, first_version: int = 0) -> None:
         self.root = root
         self._prepared: dict[int, Part] = {}
+        # The part that was prepared last. What it writes is reserved by key only when another one is judged, which for
+        # a commit without company is never.
+        self._unreserved: Part | None = None
         self._prepared_keys: dict[tuple[str, int, bytes], int] = {}
         self._prepared_drops: dict[str, int] = {}
         # Deleted runs leave no tombstones behind, so a transaction that began before the deletion is recognised here.
@@ -92,6 +96,9 @@ class Shard:
         if part.transaction_id in self._prepared:
             raise InvariantError(f"transaction {part.transaction_id} is prepared already")
         if self._prepared:
+            if self._unreserved is not None:
+                self._reserve(self._unreserved)
+                self._unreserved = None
             blockers = frozenset(self._blockers(part))
             if blockers:
                 return Blocked(blockers)
@@ -100,27 +107,18 @@ class Shard:
             if conflicts:
                 return Refused(conflicts)
         self._prepared[part.transaction_id] = part
-        transaction_id = part.transaction_id
-        for run in part.dropped_runs:
-            self._prepared_drops[run] = transaction_id
-        for part_slice in part.slices:
-            run, tag = part_slice.run, part_slice.tag
-            for key, _, _ in part_slice.writes:
-                self._prepared_keys[run, tag, key] = transaction_id
+        self._unreserved = part
         return PREPARED
 
     def release(self, transaction_id: int) -> None:
         """Give up what `prepare` reserved; nothing of the transaction remains. A no-op if nothing is reserved."""
-        part = self._prepared.pop(transaction_id, None)
-        if part is not None:
-            self._unreserve(part)
+        self._take(transaction_id)
 
     def apply(self, transaction_id: int, version: int) -> None:
         """Make a prepared part the newest state of this shard, at `version`."""
-        part = self._prepared.pop(transaction_id, None)
+        part = self._take(transaction_id)
         if part is None:
             raise InvariantError(f"transaction {transaction_id} is applied without having been prepared")
-        self._unreserve(part)
         root = self.root
         for run in part.dropped_runs:
             root = self._without(root, run, version)
@@ -137,13 +135,14 @@ class Shard:
 
     def check(self) -> None:
         """Raise `InvariantError` unless the reservations are exactly those of the prepared parts. O(tables + keys)."""
+        reserved = [part for part in self._prepared.values() if part is not self._unreserved]
         keys = {
             (part_slice.run, part_slice.tag, write[0]): part.transaction_id
-            for part in self._prepared.values()
+            for part in reserved
             for part_slice in part.slices
             for write in part_slice.writes
         }
-        drops = {run: part.transaction_id for part in self._prepared.values() for run in part.dropped_runs}
+        drops = {run: part.transaction_id for part in reserved for run in part.dropped_runs}
         if keys != self._prepared_keys or drops != self._prepared_drops:
             raise InvariantError("the reserved keys are not those of the prepared transactions")
         for table in self.root.values():
@@ -244,6 +243,24 @@ class Shard:
             oldest = next(iter(self._dropped_at))
             self._forgotten_version = self._dropped_at.pop(oldest)
         return root
+
+    def _take(self, transaction_id: int) -> Part | None:
+        """Return a prepared part, which is that no more and has nothing reserved; None if there is none."""
+        part = self._prepared.pop(transaction_id, None)
+        if part is self._unreserved:
+            self._unreserved = None
+        elif part is not None:
+            self._unreserve(part)
+        return part
+
+    def _reserve(self, part: Part) -> None:
+        transaction_id = part.transaction_id
+        for run in part.dropped_runs:
+            self._prepared_drops[run] = transaction_id
+        for part_slice in part.slices:
+            run, tag = part_slice.run, part_slice.tag
+            for key, _, _ in part_slice.writes:
+                self._prepared_keys[run, tag, key] = transaction_id
 
     def _unreserve(self, part: Part) -> None:
         for run in part.dropped_runs:

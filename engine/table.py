@@ -120,11 +120,6 @@ class Table(Struct, frozen=True, eq=False):
             zip(chunk, map(stored_of, chunk), strict=True) for chunk in self.keys.chunks(start, end, reverse=reverse)
         )
 
-    def last(self) -> tuple[bytes, Entry] | None:
-        """Return the greatest key and its entry, maybe a tombstone, or None if nothing was ever written. O(log n)."""
-        key = self.keys.last()
-        return None if key is None else (key, entry_of(self.entries[key]))
-
     def changed_since(self, start: bytes, end: bytes | None, version: int) -> bytes | None:
         """Return the first key of [start, end) whose entry is newer than `version`, or None.
 

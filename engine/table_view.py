@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 from sortedcontainers import SortedList
 
-from inmem.engine.entry import VALUE
+from inmem.engine.entry import VALUE, entry_of
 from inmem.engine.errors import TransactionClosedError
 from inmem.engine.table import Table
 
@@ -42,16 +42,15 @@ class Slice(Struct, frozen=True):
     writes: tuple[Write, ...]
 
 
-Buffered = tuple["bytes | None", int, bool]
-"""(encoded value or None for a delete, expiry, whether the first-committer-wins rule judges the key)."""
-
-
 class Undo(Struct, frozen=True):
     """How to take one buffered write back."""
 
     view: TableView
     key: bytes
-    buffered: Buffered | None
+    write: Write | None
+    """What was buffered before it, if anything."""
+    was_swapped: bool
+    """Whether that was a compare-and-swap and nothing else."""
     expectation: tuple[bytes, int, bool] | None
     """What the write added to the expectations, if anything."""
 
@@ -60,6 +59,11 @@ class TableView:
     """A table under one transaction. Reads never wait; writes stay here until the transaction commits.
 
     Obtained from `Transaction.view`; every method raises `TransactionClosedError` once that transaction has ended.
+
+    Attributes:
+        run: whose table it is.
+        tag: which of the run's tables.
+        ended_as: the status in which the transaction has ended, set by it; None while it is active.
     """
 
     __slots__ = (
@@ -69,11 +73,12 @@ class TableView:
         "_order",
         "_reads",
         "_scans",
-        "_status",
+        "_swapped",
         "_table",
         "_track_scans",
         "_undo_log",
         "_writes",
+        "ended_as",
         "run",
         "tag",
     )
@@ -89,28 +94,30 @@ class TableView:
         self._undo_log = undo_log
         # The entries seen, None for a key that had never existed: their versions hardly ever have to be looked at.
         self._reads: dict[bytes, StoredEntry | None] = {}
-        self._writes: dict[bytes, Buffered] = {}
+        self._writes: dict[bytes, Write] = {}
+        # The written keys that were only compared and swapped, which the first-committer-wins rule leaves alone.
+        self._swapped: dict[bytes, None] = {}
         self._expected: dict[tuple[bytes, int, bool], None] = {}
         self._scans: dict[tuple[bytes, bytes | None], None] = {}
         # Once the run has been dropped here, what is read no longer comes from the snapshot, and is not remembered.
         self._dropped = False
         # The written keys in order, built by the first operation that needs the order and kept up from then on.
         self._order: SortedList[bytes] | None = None
-        self._status: str | None = None
+        self.ended_as: str | None = None
 
     def require_active(self) -> None:
         """Raise TransactionClosedError if the transaction has ended."""
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the live value of `key`, or None. O(1)."""
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
         if self._writes:
             own = self._writes.get(key)
             if own is not None:
-                value, expires_at, _ = own
+                _, value, expires_at = own
                 return None if expires_at and expires_at <= self._now_us else value
         stored = self._table.entries.get(key)
         if stored is None:
@@ -136,28 +143,28 @@ class TableView:
         own = self._writes.get(key)
         if own is not None:
             self._remember(key)
-            expires_at = own[1]
+            expires_at = own[2]
         return (version, value, expires_at)
 
     def version(self, key: bytes) -> int:
         """Return the committed version of `key`, a tombstone's included; 0 if it has never existed. O(1)."""
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
         self._remember(key)
         return self._committed(key)[0]
 
     def wrote(self, key: bytes) -> bool:
         """Return whether this transaction has buffered a write or deletion of `key`. O(1)."""
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
         return key in self._writes
 
     def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
         """Buffer a write; it becomes visible to others when the transaction commits. O(1)."""
-        if self._status is None and self._undo_log is None and self._order is None:
-            self._writes[key] = (value, expires_at_us, True)
+        if self.ended_as is None and self._undo_log is None and self._order is None and not self._swapped:
+            self._writes[key] = (key, value, expires_at_us)
         else:
-            self._buffer(key, (value, expires_at_us, True))
+            self._buffer((key, value, expires_at_us))
 
     def delete(self, key: bytes) -> bool:
         """Buffer the deletion of a live key; return whether there was one. O(1)."""
@@ -169,7 +176,7 @@ class TableView:
             self._remember(key)
             self._unbuffer(key)
         else:
-            self._buffer(key, (None, 0, True))
+            self._buffer((key, None, 0))
         return True
 
     def remove_expired(self, key: bytes, before_us: int) -> bool:
@@ -178,21 +185,20 @@ class TableView:
         For the reaper: to everybody else an expired key is absent already, and deleting what is absent writes
         nothing. A key that this transaction has written is left alone. O(1).
         """
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
         _, value, expires_at = self._committed(key)
         if value is None or not 0 < expires_at <= before_us or key in self._writes:
             return False
         self._remember(key)
-        self._buffer(key, (None, 0, True))
+        self._buffer((key, None, 0))
         return True
 
     def cas(self, key: bytes, expected_version: int, value: bytes, expires_at_us: int = 0) -> None:
         """Buffer a write that commits only if `key` then still has `expected_version` (0: has never existed). O(1)."""
-        own = self._writes.get(key)
         expectation = (key, expected_version, self._dropped)
         is_new = expectation not in self._expected
-        self._buffer(key, (value, expires_at_us, own is not None and own[2]), expectation if is_new else None)
+        self._buffer((key, value, expires_at_us), expectation if is_new else None, swaps=True)
         # Earlier expectations stand beside this one: a write that is written over is still one that had to succeed.
         self._expected[expectation] = None
 
@@ -204,24 +210,24 @@ class TableView:
         Every key yielded is remembered as read; a serializable transaction remembers the range as well. Writes
         made while the iterator is open do not change what it yields. O(1) per key.
         """
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
         if self._track_scans and not self._dropped:
             self._scans[start, end] = None
-        own: list[tuple[bytes, bytes | None, int]] = []
+        own: list[Write] = []
         if self._writes:
             keys = self._ordered().irange(start, end, inclusive=(True, False), reverse=reverse)
-            own = [(key, *self._writes[key][:2]) for key in keys]
+            own = [self._writes[key] for key in keys]
         return self._merge(self._table, own, start, end, reverse=reverse)
 
     def last(self) -> tuple[bytes, bytes] | None:
         """Return the last live (key, value) of the table, own writes included, or None. Amortised O(log n)."""
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
         found = self._last_own() if self._writes else self._last_committed()
         if found is None:
             writes = self._writes
-            own = ((key, *writes[key][:2]) for key in reversed(self._ordered())) if writes else ()
+            own = (writes[key] for key in reversed(self._ordered())) if writes else ()
             found = next(self._merge(self._table, own, b"", None, reverse=True), None)
         if self._track_scans and not self._dropped:
             self._scans[b"" if found is None else found[0], None] = None
@@ -229,19 +235,19 @@ class TableView:
 
     def count(self) -> int:
         """Return the number of keys that are not deleted, own writes included. O(own writes)."""
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
         if self._track_scans and not self._dropped:
             self._scans[b"", None] = None
         live = self._table.live_count
-        for key, (value, _, _) in self._writes.items():
+        for key, value, _ in self._writes.values():
             live += (value is not None) - (self._committed(key)[1] is not None)
         return live
 
     def _last_own(self) -> tuple[bytes, bytes] | None:
         """Return the last own write if it is live and no key of the table follows it: so it is with a log."""
         key = self._ordered()[-1]
-        value, expires_at, _ = self._writes[key]
+        _, value, expires_at = self._writes[key]
         if value is None or (expires_at and expires_at <= self._now_us):
             return None
         last = self._table.keys.last()
@@ -249,13 +255,16 @@ class TableView:
 
     def _last_committed(self) -> tuple[bytes, bytes] | None:
         """Return the last pair of the table if it is live; nothing has been written here. So it is with a log."""
-        last = self._table.last()
-        if last is None:
+        table = self._table
+        key = table.keys.last()
+        if key is None:
             return None
-        key, (_, value, expires_at) = last
+        stored = table.entries[key]
+        _, value, expires_at = entry_of(stored)
         if value is None or (expires_at and expires_at <= self._now_us):
             return None
-        self._remember(key)
+        if not self._dropped:
+            self._reads[key] = stored
         return key, value
 
     def _committed(self, key: bytes) -> Entry:
@@ -268,8 +277,8 @@ class TableView:
     def _merge(
         self, table: Table, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
         now_us = self._now_us
         reads = self._reads
         own_writes = iter(own)
@@ -278,8 +287,8 @@ class TableView:
             while mine is not None and (mine[0] > key if reverse else mine[0] < key):
                 if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
                     yield mine[0], mine[1]
-                    if self._status is not None:
-                        raise TransactionClosedError(self._status)
+                    if self.ended_as is not None:
+                        raise TransactionClosedError(self.ended_as)
                 mine = next(own_writes, None)
             if mine is not None and mine[0] == key:
                 continue
@@ -292,13 +301,13 @@ class TableView:
                     continue
                 reads[key] = stored
                 yield key, value
-            if self._status is not None:
-                raise TransactionClosedError(self._status)
+            if self.ended_as is not None:
+                raise TransactionClosedError(self.ended_as)
         while mine is not None:
             if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
                 yield mine[0], mine[1]
-                if self._status is not None:
-                    raise TransactionClosedError(self._status)
+                if self.ended_as is not None:
+                    raise TransactionClosedError(self.ended_as)
             mine = next(own_writes, None)
 
     def _ordered(self) -> SortedList[bytes]:
@@ -306,34 +315,45 @@ class TableView:
             self._order = SortedList(self._writes)
         return self._order
 
-    def _buffer(self, key: bytes, buffered: Buffered, expectation: tuple[bytes, int, bool] | None = None) -> None:
-        if self._status is not None:
-            raise TransactionClosedError(self._status)
+    def _buffer(self, write: Write, expectation: tuple[bytes, int, bool] | None = None, *, swaps: bool = False) -> None:
+        if self.ended_as is not None:
+            raise TransactionClosedError(self.ended_as)
+        key = write[0]
         self._note_undo(key, expectation)
-        if self._order is not None and key not in self._writes:
-            self._order.add(key)
-        self._writes[key] = buffered
+        if key not in self._writes:
+            if self._order is not None:
+                self._order.add(key)
+            if swaps:
+                self._swapped[key] = None
+        elif not swaps:
+            self._swapped.pop(key, None)
+        self._writes[key] = write
 
     def _unbuffer(self, key: bytes) -> None:
         self._note_undo(key)
         del self._writes[key]
+        self._swapped.pop(key, None)
         if self._order is not None:
             self._order.remove(key)
 
     def _note_undo(self, key: bytes, expectation: tuple[bytes, int, bool] | None = None) -> None:
         if self._undo_log is not None:
-            self._undo_log.append(Undo(self, key, self._writes.get(key), expectation))
+            self._undo_log.append(Undo(self, key, self._writes.get(key), key in self._swapped, expectation))
 
     def undo(self, undo: Undo) -> None:
         """Take back the latest write that `undo` describes. For the transaction only."""
         key = undo.key
-        if undo.buffered is None:
+        if undo.write is None:
             if self._writes.pop(key, None) is not None and self._order is not None:
                 self._order.remove(key)
         else:
             if self._order is not None and key not in self._writes:
                 self._order.add(key)
-            self._writes[key] = undo.buffered
+            self._writes[key] = undo.write
+        if undo.was_swapped:
+            self._swapped[key] = None
+        else:
+            self._swapped.pop(key, None)
         if undo.expectation is not None:
             del self._expected[undo.expectation]
 
@@ -350,6 +370,7 @@ class TableView:
         self._table = earlier._table
         self._dropped = earlier._dropped
         self._writes = dict(earlier._writes)
+        self._swapped = dict(earlier._swapped)
         self._expected = dict(earlier._expected)
         self._order = None
 
@@ -363,17 +384,12 @@ class TableView:
         self._table = Table.EMPTY
         self._dropped = True
         self._writes = {}
+        self._swapped = {}
         self._order = None
 
     def track_undo(self, undo_log: list[Any]) -> None:
         """From now on, note in `undo_log` how to take each write back."""
         self._undo_log = undo_log
-
-    def close(self, status: str) -> None:
-        """Refuse everything from now on, naming `status` as the reason."""
-        self._status = status
-        # It names the views. Left in here, it would keep the whole transaction until the garbage collector comes by.
-        self._undo_log = None
 
     @property
     def has_writes(self) -> bool:
@@ -382,11 +398,7 @@ class TableView:
 
     def slice(self) -> Slice:
         """Return what was done here, as an immutable value. O(reads + writes)."""
-        judged: list[bytes] = []
-        writes: list[Write] = []
-        for key, (value, expires_at, is_judged) in self._writes.items():
-            writes.append((key, value, expires_at))
-            if is_judged:
-                judged.append(key)
-        reads = tuple(self._reads.items())
-        return Slice(self.run, self.tag, reads, tuple(judged), tuple(self._expected), tuple(self._scans), tuple(writes))
+        swapped = self._swapped
+        judged = tuple(self._writes) if not swapped else tuple([key for key in self._writes if key not in swapped])
+        reads, writes = tuple(self._reads.items()), tuple(self._writes.values())
+        return Slice(self.run, self.tag, reads, judged, tuple(self._expected), tuple(self._scans), writes)

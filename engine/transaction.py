@@ -259,7 +259,10 @@ class Transaction:
             raise TransactionClosedError(self.status)
         self.status = status
         for view in self._views.values():
-            view.close(status)
+            view.ended_as = status
+        if self._undo_log is not None:
+            # It names the views, which name it: together they would stay until the garbage collector comes by.
+            self._undo_log.clear()
 
     def _require_active(self) -> None:
         if self.status is not _ACTIVE:

@@ -8,9 +8,9 @@ import pytest
 
 @pytest.fixture
 def untraced() -> Iterator[None]:
-    """Without coverage, and without callbacks of the garbage collector, for tests that raise exceptions from outside.
+    """Without coverage, callbacks of the garbage collector and other tests' garbage, for tests that raise from outside.
 
-    Hypothesis has such a callback, and Python drops an exception that strikes in one.
+    Hypothesis has such a callback, and garbage has finalizers: Python drops an exception that strikes in either.
 
     Coverage takes a lock in a tracer, and an exception that strikes there leaves it locked for ever. And in CPython
     3.11 a traced thread that enters a function while such an exception waits for another thread goes round in the
@@ -21,6 +21,7 @@ def untraced() -> Iterator[None]:
     threading.settrace(None)
     callbacks = gc.callbacks[:]
     gc.callbacks.clear()
+    gc.collect()
     yield
     gc.callbacks[:] = callbacks
     sys.settrace(tracers[0])

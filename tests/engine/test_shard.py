@@ -332,6 +332,7 @@ def test_a_cas_made_before_its_run_is_dropped_in_the_same_transaction_still_has_
 def test_check_notices_a_reservation_that_belongs_to_nobody() -> None:
     shard = Shard(Map())
     shard.prepare(written(1, 0, b"k"))
+    shard.prepare(written(2, 0, b"l"))
     shard._prepared_keys.clear()
     with pytest.raises(InvariantError):
         shard.check()
