@@ -1,7 +1,7 @@
 """The main workload over many seeds: a fixed range, the same in every run, and a fresh one.
 
 INMEM_SEEDS says how many seeds the fixed range has; the fresh one has a tenth of that, and begins at INMEM_FRESH_START,
-which the head of every run shows. CI runs 1,900 and 190.
+which the head of every run shows. CI runs 1,500 and 150.
 """
 
 import os
