@@ -16,8 +16,8 @@ BOUNDS = {
     "get_in_transaction": 8,
     # Among them: whether a signal handler could strike here, and whether the store is still open.
     "begin": 54,
-    "put": 131,
-    "read_modify_write": 134,
+    "put": 125,
+    "read_modify_write": 126,
 }
 
 
