@@ -76,8 +76,9 @@ class Owed:
         owed = self._actor.owed
         if self in owed:
             if self.reply_to is not None:
+                own = error.anew() if isinstance(error, InmemError) else error
                 with contextlib.suppress(queue.Full):
-                    self.reply_to.set_exception((type(error), error, error.__traceback__))
+                    self.reply_to.set_exception((type(own), own, error.__traceback__))
             owed.pop(self, None)
 
     def move_to(self, actor: StoreActor) -> None:

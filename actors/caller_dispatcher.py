@@ -104,7 +104,7 @@ class CallerDispatcher:
             return
         if not self._running.locked():
             if not self._deputized():
-                self._run(None)
+                self._run(None, None)
                 self._asked += 1
                 if not self._asked % LOOK_EVERY and get_ident() not in handler_threads:
                     self._turns.look()
@@ -135,7 +135,10 @@ class CallerDispatcher:
         if interrupts.is_exposed():
             self._deputize()
             return future.get(timeout=timeout_s)
-        self._run(future)
+        if timeout_s is not None:
+            # It runs the queue as well, and looks at the clock.
+            return future.get(timeout=timeout_s)
+        self._run(future, None)
         if interrupts.pending:
             interrupts.raise_pending()
         self._asked += 1
@@ -236,7 +239,7 @@ class CallerDispatcher:
 
     @interrupts.uninterrupted
     def _run(  # noqa: PLR0915  (one loop, and a call for each of its parts would cost more than they do)
-        self, until: ReplyFuture[Any] | None, deadline_s: float | None = None
+        self, until: ReplyFuture[Any] | None, deadline_s: float | None
     ) -> None:
         """Run the queue until it is empty, or until somebody else does so once `until` is done or time is up."""
         queue = self._queue
@@ -351,7 +354,7 @@ class CallerDispatcher:
         finally:
             self._relieving.release()
         self._running.release()
-        self._run(None)
+        self._run(None, None)
 
     def _deputized(self) -> bool:
         """Leave the queue to the deputy, from a thread in which any line may be the last one; return whether it is."""
@@ -379,7 +382,7 @@ class CallerDispatcher:
         """Wait no more; and in case this thread has just been chosen to go on running the queue, do."""
         self._waiters.pop(future, None)
         if self._queue:
-            self._run(_NOTHING)
+            self._run(_NOTHING, None)
 
     def _hand_over(self, own: ReplyFuture[Any] | None) -> bool:
         """Wake a thread that still waits, to run the queue from here on; return whether there was one."""

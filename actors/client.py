@@ -342,7 +342,7 @@ def committed_version(outcome: Any) -> int:
         case CommitRefused(conflicts):
             raise _conflict_error(conflicts)
         case CommitAborted(error):
-            raise error
+            raise error.anew()
         case _:
             raise InvariantError(f"the coordinator answered a commit with {outcome!r}")
 

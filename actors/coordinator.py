@@ -284,7 +284,7 @@ class Coordinator(StoreActor):
         version = self._outcomes.version_of(salt, transaction_id)
         if version is None and isinstance(self.refusal, StoreFailedError):
             # What the log holds is not known before it has been read again.
-            raise self.refusal
+            raise self.refusal.anew()
         if version is None and isinstance(self.refusal, ReadOnlyError):
             raise ReadOnlyError("what a reader has not seen committed may still commit: ask where it can be written to")
         return version, self._outcomes.since

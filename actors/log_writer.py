@@ -253,13 +253,15 @@ class LogWriter(StoreActor):
 
     def _close(self) -> None:
         """Write the mark of a clean close. Runs when nothing is in flight, so that waiting here delays nobody."""
-        if self._group.unsynced_bytes:
-            self._open_file().sync()
-            self._group.synced_for_close()
-        frame = self._group.close_frame()
-        if frame is not None:
-            self._note_close(frame)
-        self.release()
+        try:
+            if self._group.unsynced_bytes:
+                self._open_file().sync()
+                self._group.synced_for_close()
+            frame = self._group.close_frame()
+            if frame is not None:
+                self._note_close(frame)
+        finally:
+            self.release()
 
     def _note_close(self, frame: bytes) -> None:
         """Mark the clean close. Without the marks the next opening looks for a torn tail; nobody was promised more."""
@@ -324,7 +326,7 @@ class MemoryLogWriter(StoreActor):
                 return LogClosed(self._version)
             case Flush() | Checkpoint():
                 if self._refusal is not None:
-                    raise self._refusal
+                    raise self._refusal.anew()
                 return None if isinstance(message, Flush) else self._version
             case _:
                 raise InvariantError(f"the memory log cannot handle {type(message).__name__}")

@@ -348,5 +348,5 @@ class StandIn(PrimitiveActor):
                 return LATER
             case _:
                 if self._reply_to is not None:
-                    raise self.refusal
+                    raise self.refusal.anew()
         return None

@@ -12,7 +12,7 @@ from inmem.actors.messages.transactions import CommitDecided
 from inmem.actors.messages.watching import FeedGrown, Taken
 from inmem.actors.primitive_actor import PrimitiveActor, RetryDue, StandIn
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
-from inmem.actors.reaper import Reaper
+from inmem.actors.reaper import Reaper, RestingReaper
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import InvariantError, StoreFailedError
 
@@ -72,6 +72,7 @@ class PrimitiveGroup:
         self._stand_ins: dict[str, StandIn] = {}
         self._reaping = False
         self._reapers = 0
+        self._reaper_rests = False
 
     def __iter__(self) -> Iterator[Mailbox]:
         return iter((*self.mailboxes.values(), self.reaper, self.watches))
@@ -93,10 +94,15 @@ class PrimitiveGroup:
 
         Args:
             failed: what is known of the failure. A primitive actor's requests pass to the successor.
-            give_up: it has failed too often; the successor refuses everything with `StoreFailedError`.
+            give_up: it has failed too often; the successor refuses everything with `StoreFailedError`, or, in place of
+                the reaper, does nothing.
         """
         if failed.name == self.reaper.name:
-            if not give_up:
+            if give_up:
+                log.error("gave_up", actor=failed.name)
+                self._reaper_rests = True
+                self.reaper.ref.tell(Resume(RestingReaper(self.reaper, self._supervisor)))
+            else:
                 self._start_reaper()
             return
         if isinstance(failed.actor, WatchActor):
@@ -121,9 +127,14 @@ class PrimitiveGroup:
         """Give actors that had been given up another chance; `note_halted` goes on from here."""
         for name in self._stand_ins:
             self.mailboxes[name].ref.tell(Halt(0))
+        if self._reaper_rests:
+            self.reaper.ref.tell(Halt(0))
 
     def note_halted(self, name: str) -> None:
         """An actor has halted: if it was a stand-in, the real one takes its place."""
+        if name == self.reaper.name and self._reaper_rests:
+            self._reaper_rests = False
+            self._start_reaper()
         stand_in = self._stand_ins.pop(name, None)
         if stand_in is not None:
             ref = self.mailboxes[name].ref

@@ -23,7 +23,7 @@ from inmem.actors.supervisor import Supervisor
 from inmem.actors.system_calls import absolute
 from inmem.actors.threads import start_thread
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
-from inmem.engine.errors import ForkedProcessError
+from inmem.engine.errors import ForkedProcessError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 log = QuietLogger("inmem.supervisor")
 
-_open: weakref.WeakSet[MailboxRef] = weakref.WeakSet()
+_open: weakref.WeakKeyDictionary[MailboxRef, str] = weakref.WeakKeyDictionary()
+"""The stores of this process, by their supervisors, and where they are."""
 
 
 def start_store(options: Options) -> MailboxRef:
@@ -57,7 +58,7 @@ def start_store(options: Options) -> MailboxRef:
     ref = _make_supervisor(options, dispatcher, SystemClock(), SystemEntropy(), open_disk)
     try:
         ref.ask(Open())
-        _open.add(ref)
+        _open[ref] = options.path
     except BaseException:
         give_back(ref)
         raise
@@ -142,10 +143,23 @@ def _make_supervisor(
 
 
 def _close_all() -> None:
-    """Close at interpreter exit what the program left open, so that weaker durability modes lose nothing."""
-    for ref in tuple(_open):
-        if ref.is_alive():
-            ref.ask(Close())
+    """Close at interpreter exit what the program left open, so that weaker durability modes lose nothing.
+
+    Raises:
+        StorageError: of some of them, what was acknowledged could not be made durable. The others have been closed.
+    """
+    failures: list[tuple[str, Exception]] = []
+    for ref, path in tuple(_open.items()):
+        try:
+            if ref.is_alive():
+                ref.ask(Close())
+        except pykka.ActorDeadError:
+            # Somebody else was quicker.
+            continue
+        except Exception as error:  # noqa: BLE001  (whatever it is, the others are to be closed)
+            failures.append((path, error))
+    if failures:
+        raise StorageError("; ".join(f"{path}: {error}" for path, error in failures)) from failures[0][1]
 
 
 def _after_fork_in_child() -> None:

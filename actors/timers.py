@@ -55,8 +55,8 @@ class Timers:
 
     def stop(self) -> None:
         """Forget every timer and end the thread."""
+        # What has arrived is the thread's to take away: it may have looked already, and be about to.
         self._stopped = True
-        self._arrived.clear()
         unlock(self._nothing_new)
 
     def _loop(self) -> None:

@@ -6,8 +6,9 @@ through `retryable` whether running the same work again, unchanged, can succeed.
 
 from __future__ import annotations
 
+import copy
 import copyreg
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,16 @@ class InmemError(Exception):
         # An exception is copied and unpickled by calling its class with its `args`, which here is the finished text.
         # These errors travel between processes, so they are put together again from text and facts, without __init__.
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
+
+    def anew(self) -> Self:
+        """Return an equal error that nobody has raised yet: one for each caller who gets the same answer.
+
+        A raised error holds on to the frames through which it went, and they to all that their callers had in hand.
+        """
+        twin = copy.copy(self)
+        if self.__cause__ is not None:
+            twin.__cause__ = self.__cause__
+        return twin
 
 
 class UsageError(InmemError, ValueError):

@@ -77,7 +77,16 @@ def connect(store: pykka.ActorRef[Any] | inmem.Database) -> Pending[Database]:
 
 
 async def _opened(make: Callable[[], inmem.Database]) -> Database:
-    made, cancelled = await to_the_end(lambda: Database(make()))
+    def opened() -> Database:
+        plain = make()
+        try:
+            return Database(plain)
+        except BaseException:
+            # There was no thread to be had: nobody else knows of it.
+            plain.close()
+            raise
+
+    made, cancelled = await to_the_end(opened)
     if cancelled is None:
         return made.result()
     if made.exception() is None:

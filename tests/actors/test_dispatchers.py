@@ -14,6 +14,8 @@ from inmem.actors.actor import LATER
 from inmem.actors.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
 from inmem.actors.future import ReplyFuture
 from inmem.actors.threads_dispatcher import mailbox_lane
+from inmem.messages import PutKey
+from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage, in_threads
 
 
@@ -640,6 +642,20 @@ def test_the_reply_to_a_timed_out_ask_comes_all_the_same(stage):
         future.get(timeout=0)
     go.set()
     assert future.get(timeout=FAILSAFE_S) is True
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_who_asks_for_a_limited_time_does_no_work_that_takes_longer(tmp_path, dispatcher):
+    """Under `caller` whoever waits alone syncs the log itself, unless its time is limited."""
+    disk = FaultyDisk(tmp_path / "db")
+    with open_on(disk, dispatcher=dispatcher, durability="always") as db:
+        db.put("run", "k", 0)
+        gate = disk.gate("sync", ".wal")
+        with pytest.raises(pykka.Timeout):
+            db.directory.supervisor.ask(PutKey("run", "k", 1), timeout=0.01)
+        assert gate.arrived.wait(FAILSAFE_S)
+        gate.open()
+        assert db.put("run", "k", 2) == 3
 
 
 @pytest.mark.parametrize("was_used", [True, False])

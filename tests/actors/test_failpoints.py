@@ -501,6 +501,28 @@ def test_the_reaper_raises_and_expired_keys_go_all_the_same(house, monkeypatch, 
     assert built.db.kv.list("mayflies") == []
 
 
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_storm_in_the_reaper_costs_nobody_anything_and_ends_with_recover(house, monkeypatch, dispatcher):
+    monkeypatch.setattr(reaper, "PAUSE_MIN_S", 0.001)
+    failpoint = Failpoint(monkeypatch, reaper.Reaper)
+    failpoint.arm(Expiring, "before", 10**9)
+    db = house("disk", dispatcher).db
+    address = db._client.directory.mailboxes["reaper"].mailbox
+    deadline_s = time.monotonic() + FAILSAFE_S
+    while not isinstance(address.actor, reaper.RestingReaper):
+        assert time.monotonic() < deadline_s, "nobody gives the reaper up"
+        db.put("mayflies", "k", 1, ttl=0.001)
+    for number in range(100):
+        db.put("mayflies", f"k{number}", number, ttl=0.001)
+    assert db.kv.futures.put("looking", "k", 1).get(timeout=FAILSAFE_S)
+    assert address.stash == []
+    assert keys_left(db)
+    failpoint.disarm()
+    db.recover()
+    while keys_left(db):
+        assert time.monotonic() < deadline_s, "expired keys are not reaped any more"
+
+
 class Deaf(pykka.ThreadingActor):
     use_daemon_thread = True
 

@@ -8,6 +8,7 @@ import pytest
 
 import inmem
 from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.log_file import LogFile
 from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.workload import in_parallel
 
@@ -54,6 +55,16 @@ def test_room_that_is_given_back_while_somebody_reads_stays_blank(folder):
         assert view.open("000000000001.wal").size == segment.size
         assert file.read_at(0, size) == b"headframe".ljust(size, b"\x00")
         assert file.read_at(size - 10, 10) == bytes(10)
+
+
+def test_a_close_that_fails_holds_no_file_open(tmp_path, monkeypatch):
+    db = inmem.open(tmp_path / "db", durability="never")
+    db.put("run", "k", 1)
+    monkeypatch.setattr(LogFile, "sync", fail)
+    with pytest.raises(inmem.StorageError, match="could not be made durable"):
+        db.close()
+    links = [descriptor for descriptor in Path("/proc/self/fd").iterdir() if descriptor.is_symlink()]
+    assert not [link for link in links if str(tmp_path) in str(link.readlink())]
 
 
 @pytest.mark.parametrize("call", ["close", "flock"])

@@ -1,6 +1,7 @@
 import sys
 import threading
 import time
+from collections import deque
 
 import pytest
 
@@ -51,6 +52,20 @@ def test_after_the_stop_nothing_is_called(timers):
     thread.join(FAILSAFE_S)
     assert not thread.is_alive()
     assert called == []
+
+
+def test_a_stop_between_the_look_at_what_has_arrived_and_the_grip_harms_nobody(timers):
+    class Arrived(deque):
+        def __len__(self):
+            count = super().__len__()
+            if count and threading.current_thread() is not threading.main_thread():
+                timers.stop()
+            return count
+
+    timers._arrived = Arrived()
+    timers.call_later(0, lambda: None)
+    timers._thread.join(FAILSAFE_S)
+    assert not timers._thread.is_alive()
 
 
 class ThreadDeath(BaseException):

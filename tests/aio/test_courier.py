@@ -1,9 +1,11 @@
 """The courier when the system has no thread left."""
 
+import asyncio
 import threading
 
 import pytest
 
+import inmem.aio
 from inmem.actors.courier import Courier
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
 
@@ -27,3 +29,23 @@ def test_what_no_thread_could_be_started_for_is_not_sent_and_the_next_message_is
     assert not refused.done
     courier.close()
     stage.close()
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_an_opening_that_finds_no_thread_leaves_nothing_open(tmp_path, monkeypatch, dispatcher):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "inmem-courier":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def main():
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await inmem.aio.open(tmp_path / "db", dispatcher=dispatcher)
+        async with inmem.aio.open(tmp_path / "db", dispatcher=dispatcher) as db:
+            assert await db.put("run", "k", 1) == 1
+
+    asyncio.run(main())

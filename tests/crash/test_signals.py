@@ -219,6 +219,40 @@ def test_a_program_that_ends_with_the_store_open(tmp_path, durability, dispatche
         assert len(db.kv.list("run")) == 50
 
 
+ONE_CANNOT_CLOSE = """
+import sys
+import inmem
+from inmem.actors.log_file import LogFile
+
+folder, count, bad = sys.argv[1], int(sys.argv[2]), set(sys.argv[3:])
+stores = [inmem.open(f"{folder}/{number}", durability="never") for number in range(count)]
+for db in stores:
+    db.put("run", "k", 1)
+sync = LogFile.sync
+
+def fail(file):
+    if {part for part in file._path.split("/")} & bad:
+        raise OSError(5, "Input/output error")
+    sync(file)
+
+LogFile.sync = fail
+"""
+
+
+@pytest.mark.parametrize("bad", [{"2"}, {"0", "3"}])
+def test_a_store_that_cannot_be_closed_at_the_end_keeps_no_other_from_it(tmp_path, bad):
+    command = [sys.executable, "-c", ONE_CANNOT_CLOSE, str(tmp_path), "4", *bad]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("inmem.engine.errors.StorageError: /")]
+    for name in bad:
+        assert f"{tmp_path / name}: the log could not be made durable" in line
+    for name in {"0", "1", "2", "3"} - bad:
+        assert was_closed_cleanly(tmp_path / name)
+    for name in ("0", "1", "2", "3"):
+        with inmem.open(tmp_path / name) as db:
+            assert db.get("run", "k") == 1
+
+
 @pytest.mark.parametrize("end", ["no threads", "exposed"])
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 def test_a_store_in_memory_is_closed_when_no_thread_can_be_started_any_more(dispatcher, end):

@@ -7,6 +7,7 @@ import pytest
 
 import inmem
 from inmem.engine.key_index import KeyIndex
+from inmem.engine.key_order import WAITING_MAX
 from tests.guards.counting import calls_by_name, calls_of, store_of
 
 SMALL, LARGE = 1000, 20_000
@@ -73,9 +74,32 @@ def test_a_new_key_costs_a_path_and_not_a_table():
 
     def calls_to_insert(keys):
         with store_of(keys) as db:
-            return calls_of(lambda: db.put("r", "key-000500-new", 1))
+            db.put("r", "key-000500-new", 1)
+            # Until somebody wants the order, the key waits.
+            return calls_of(lambda: db.kv.list("r", prefix="key-000500"))
 
+    assert calls_to_insert(SMALL) > calls_of_list_without_news() + 10
     assert calls_to_insert(LARGE) - calls_to_insert(SMALL) <= KeyIndex.chunk_max + 16
+
+
+def calls_of_list_without_news():
+    with store_of(SMALL) as db:
+        return calls_of(lambda: db.kv.list("r", prefix="key-000500"))
+
+
+def test_a_crowd_of_new_keys_costs_less_than_each_alone():
+    """Together they go into the index, as soon as there are more than may wait."""
+    with store_of(LARGE) as db:
+
+        def insert():
+            for number in range(WAITING_MAX + 1):
+                db.put("r", f"key-{number:06}-new", 1)
+
+        def replace():
+            for number in range(WAITING_MAX + 1):
+                db.put("r", f"key-{number:06}", 1)
+
+        assert calls_of(insert) - calls_of(replace) <= 8 * (WAITING_MAX + 1)
 
 
 def test_a_page_costs_what_it_holds_wherever_it_lies():
@@ -87,14 +111,17 @@ def test_a_page_costs_what_it_holds_wherever_it_lies():
 
 
 def test_validation_looks_at_each_key_once_and_at_no_other():
-    """100 reads and 20 writes: no Python call per key, so the number of calls is that of an empty judgement."""
+    """No Python call per key that was read, whether the table has changed meanwhile or not."""
 
-    def calls_to_commit(keys_read):
+    def calls_to_commit(keys_read, others):
         with store_of(SMALL) as db:
             txn = db.begin("r")
             for number in range(keys_read):
                 txn.get(f"key-{number:06}")
             txn.put("key-000000", 1)
+            for number in range(others):
+                db.put("r", f"key-{number + 500:06}", 1)
             return calls_of(txn.commit)
 
-    assert calls_to_commit(100) == calls_to_commit(1)
+    assert calls_to_commit(100, others=0) == calls_to_commit(1, others=0)
+    assert calls_to_commit(100, others=1) == calls_to_commit(1, others=1) > calls_to_commit(1, others=0)
