@@ -24,7 +24,7 @@ log = QuietLogger("inmem.checkpoint")
 
 
 class Checkpointer(StoreActor):
-    """Writes one checkpoint at a time: content, log, name, clean-up."""
+    """Writes checkpoints: content, log, name, clean-up. While the log is synced for one, the next may be begun."""
 
     def __init__(
         self, mailbox: Mailbox, supervisor: MailboxRef, core: int, disk: Disk, clock: Clock, writer: MailboxRef

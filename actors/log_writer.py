@@ -1,6 +1,7 @@
 """The WAL writer: carries out what `engine/group_commit.py` decides.
 
-Writing is quick and done here. Whatever waits for the disk is the log disk's, which has a thread of its own.
+Writing is quick and done here. Whatever waits for the disk is the log disk's, which has a thread of its own; but that
+a failed write is cut off again has to be durable before the next one.
 """
 
 from __future__ import annotations

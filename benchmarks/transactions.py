@@ -11,11 +11,10 @@ from benchmarks.contender import RUN, Doing, Inmem, increments, key_name, one_co
 from benchmarks.measure import Figure, Result, Settings, Subject, Target, contest, rate, timed
 from benchmarks.peers import BareFile, CrowdedFile, DiskCache, Lmdb, Sqlite, Zodb
 from inmem.engine.entry import stored_entry
-from inmem.engine.part import Part
+from inmem.engine.part import Part, Slice
 from inmem.engine.shard import Prepared, Shard
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
-from inmem.engine.table_view import Slice
 
 if TYPE_CHECKING:
     from collections.abc import Callable

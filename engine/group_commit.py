@@ -44,7 +44,11 @@ class Durability(StrEnum):
 
 
 class LogOutbox(Protocol):
-    """What the writer wants done. `write` happens before it returns; the others are answered later."""
+    """What the writer wants done, and what it has to tell.
+
+    `write` and `mark` are done when they return; how `sync` and `start_segment` have ended is reported later. The
+    others are announcements.
+    """
 
     def write(self, data: bytes) -> None:
         """Append to the segment, or leave it as it was and raise `StorageError`."""

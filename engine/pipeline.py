@@ -48,7 +48,7 @@ ReplyT_contra = TypeVar("ReplyT_contra", contravariant=True)
 
 
 class Outbox(Protocol[ReplyT_contra]):
-    """Where the pipeline sends what it decides. Each call becomes a message; none may call back into the pipeline."""
+    """Where the pipeline sends what it decides. Each call becomes a message; none may change the pipeline."""
 
     def validate(self, shard: int, part: Part) -> None:
         """Step 1: ask a shard for its verdict."""

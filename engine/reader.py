@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inmem.engine.entry import Entry
+    from inmem.engine.part import Write
     from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
-    from inmem.engine.table_view import Write
 
 
 class ReadView(TableView):

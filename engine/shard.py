@@ -22,9 +22,8 @@ from inmem.engine.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inmem.engine.part import Part
+    from inmem.engine.part import Part, Slice
     from inmem.engine.snapshot import Root
-    from inmem.engine.table_view import Slice
 
 DROPPED_RUNS_MAX = 10_000
 """How many deleted runs a shard remembers by name. Transactions older than the oldest remembered one conflict."""

@@ -7,7 +7,7 @@ just a reference.
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 from immutables import Map
 from msgspec import Struct
@@ -20,8 +20,7 @@ from inmem.engine.key_order import KeyOrder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-Write: TypeAlias = tuple[bytes, bytes | None, int]
-"""(key, encoded value or None to leave a tombstone, expiry in microseconds or 0 for never)."""
+    from inmem.engine.part import Write
 
 
 class Table(Struct, frozen=True, eq=False):

@@ -13,33 +13,14 @@ from sortedcontainers import SortedList
 
 from inmem.engine.entry import VALUE, entry_of
 from inmem.engine.errors import TransactionClosedError
+from inmem.engine.part import Slice
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from inmem.engine.entry import Entry, StoredEntry
-
-Write = tuple[bytes, "bytes | None", int]
-"""(key, encoded value or None for a delete, expiry in microseconds or 0)."""
-
-
-class Slice(Struct, frozen=True):
-    """What one transaction did to one table, as validation and the log need it. Immutable."""
-
-    run: str
-    tag: int
-    reads: tuple[tuple[bytes, StoredEntry | None], ...]
-    """Keys read from the snapshot with the entry seen, of which only the version counts; None for a key that had never
-    existed."""
-    judged: tuple[bytes, ...]
-    """Keys under the first-committer-wins rule: put or deleted, as opposed to compare-and-swapped."""
-    expected: tuple[tuple[bytes, int, bool], ...]
-    """Compare-and-swapped keys, the version each must have, and whether this transaction had dropped the run before:
-    then nothing is there, whatever others have committed."""
-    scans: tuple[tuple[bytes, bytes | None], ...]
-    """Scanned ranges [start, end); empty unless the transaction is serializable."""
-    writes: tuple[Write, ...]
+    from inmem.engine.part import Write
 
 
 class Undo(Struct, frozen=True):

@@ -120,8 +120,12 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
 
     Raises:
         DatabaseLockedError: somebody has it open.
+        DatabaseNotFoundError: there is none, and `create` is False or `read_only` True.
         CorruptionError: acknowledged data is damaged; nothing was changed.
         FormatVersionError: not a database, or one written by a newer version.
+        ReadOnlyError: it can only be opened with `read_only`.
+        UnfinishedSalvageError: it is what a salvage that was interrupted has left.
+        StorageError: the operating system refuses; nothing is left running.
         UsageError: an option is not acceptable.
     """
     ref = _store_ref(
@@ -171,6 +175,9 @@ def spawn(
             its owner.
         create: whether to make a missing database.
         limits: of what may be written and what may wait. What was written under others can be read.
+
+    Raises:
+        StorageError, UsageError: as `open`.
     """
     options = Options.checked(
         path,

@@ -109,6 +109,10 @@ class Database:
             run: what plain keys and accessors of the transaction mean.
             isolation: "snapshot", or "serializable" to have scans validated as well.
             timeout: seconds until `commit` refuses.
+
+        Raises:
+            InvalidKeyError, UsageError: an argument is not acceptable.
+            DatabaseClosedError: the store was closed.
         """
         return self._client.begin(run, isolation=isolation, timeout=timeout)
 
@@ -229,6 +233,7 @@ class Database:
 
         Raises:
             StoreFailedError: it still cannot be made durable; reads go on.
+            ReadOnlyError: it was opened for reading.
         """
         self._client.ask_actor(self._client.directory.supervisor, Recover())
 

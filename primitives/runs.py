@@ -81,8 +81,8 @@ class RunStats:
 class RunOperations:
     """The RunIndex, inside one transaction. Runs are given by id, as str or uuid.UUID.
 
-    Every change reads the run first, so a change of the same run by somebody else meanwhile is a conflict; changes of
-    different runs never are.
+    Every change reads the run first, and `create_run` the parent too, so a change of these by somebody else meanwhile
+    is a conflict; changes of any other run never are.
     """
 
     __slots__ = ("_index", "_txn")

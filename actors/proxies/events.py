@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.messages.events import (
@@ -17,7 +16,6 @@ from inmem.actors.messages.events import (
     VerifyEvents,
 )
 from inmem.engine.keys import normalize_run_id
-from inmem.engine.transaction import Transaction
 from inmem.primitives.events import BATCH_SIZE, EventOperations
 
 if TYPE_CHECKING:
@@ -102,19 +100,8 @@ class EventLog:
 
         Complexity: O(log n) per batch plus O(1) per event.
         """
-        run_id = normalize_run_id(run)
-        reader = self._client.reader()
-        entropy = self._client.directory.entropy
-        events = EventOperations(reader, run_id)
-        end = events.len()
-        # Not this iterator: its transaction would remember every event that was read. But it checks the arguments.
-        events.iter(start, batch_size=batch_size)
-
-        def batch(at: int) -> list[Event]:
-            txn = Transaction(0, reader.snapshot, reader.now_us, entropy)
-            return EventOperations(txn, run_id).read_range(at, min(at + batch_size, end))
-
-        return chain.from_iterable(map(batch, range(start, end, batch_size)))
+        events = EventOperations(self._client.reader(), normalize_run_id(run))
+        return events.iter(start, batch_size=batch_size)
 
     def read_by_type(
         self, run: RunId, event_type: str, limit: int | None = None, after: int | None = None

@@ -20,11 +20,10 @@ from inmem.engine.entry import version_of
 from inmem.engine.errors import DiskFullError, InvariantError, TransactionTimeoutError
 from inmem.engine.keys import Key, Tag, prefix_end, shard_of
 from inmem.engine.log_records import DropRun, decode_commit
-from inmem.engine.part import Part
+from inmem.engine.part import Part, Slice
 from inmem.engine.pipeline import Batch, CommitPipeline, InFlight
 from inmem.engine.shard import Prepared, Refused, Shard, Verdict
 from inmem.engine.snapshot import Snapshot
-from inmem.engine.table_view import Slice
 from inmem.engine.transaction import CommitRequest, Isolation, Transaction
 from tests.engine.seeded_entropy import SeededEntropy
 

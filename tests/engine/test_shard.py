@@ -14,11 +14,10 @@ from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConf
 from inmem.engine.entry import Entry, stored_entry, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag
-from inmem.engine.part import Part
+from inmem.engine.part import Part, Slice
 from inmem.engine.shard import Blocked, Prepared, Refused, Shard, Verdict
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
-from inmem.engine.table_view import Slice
 from inmem.engine.transaction import CommitRequest, Isolation, Transaction
 from tests.engine.seeded_entropy import SeededEntropy
 

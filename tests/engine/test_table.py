@@ -12,7 +12,8 @@ from inmem.engine.entry import Entry
 from inmem.engine.errors import InvariantError
 from inmem.engine.key_index import KeyIndex
 from inmem.engine.key_order import KeyOrder
-from inmem.engine.table import Table, Write
+from inmem.engine.part import Write
+from inmem.engine.table import Table
 
 
 class TinyIndex(KeyIndex, frozen=True, eq=False):

@@ -12,9 +12,10 @@ from immutables import Map
 from inmem.engine.entry import Entry, stored_entry, version_of
 from inmem.engine.errors import TransactionClosedError
 from inmem.engine.keys import Tag
+from inmem.engine.part import Slice
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
-from inmem.engine.table_view import Slice, TableView
+from inmem.engine.table_view import TableView
 from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
 from tests.engine.seeded_entropy import SeededEntropy
 

@@ -6,9 +6,9 @@ from immutables import Map
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.keys import Tag
 from inmem.engine.limits import DEFAULT_LIMITS, Limits
+from inmem.engine.part import Slice
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
-from inmem.engine.table_view import Slice
 from inmem.engine.transaction import TRANSITIONS, CommitRequest, Isolation, Transaction, TransactionStatus
 from tests.engine.seeded_entropy import SeededEntropy
 
