@@ -57,7 +57,7 @@ class Checkpointer(StoreActor):
                 else:
                     version = checkpoint.snapshot.version
                     log.info("checkpoint_written", version=version, bytes=size_bytes)
-                    self._writer.tell(CheckpointWritten(self.core, version, size_bytes, checkpoint.first_segment))
+                    self._writer.tell(CheckpointWritten(self.core, version, checkpoint.first_segment))
             case _:
                 raise InvariantError(f"the checkpointer cannot handle {type(message).__name__}")
 

@@ -98,7 +98,7 @@ class Client:
             DatabaseClosedError: the store was closed.
             ForkedProcessError: this is a forked child.
         """
-        # `require_open` written out: every read outside of transactions comes through here.
+        # `require_store` written out: every read outside of transactions comes through here.
         if self._unusable is not None:
             raise self._unusable
         published = self._published
@@ -106,7 +106,7 @@ class Client:
             raise DatabaseClosedError
         return published.snapshot
 
-    def require_open(self) -> None:
+    def require_store(self) -> None:
         """Raise unless the store can be read: what holds an old snapshot asks before it looks there.
 
         Raises:
@@ -155,8 +155,7 @@ class Client:
 
     def send(self, request: Request) -> ReplyFuture[Any]:
         """Send a request to the actor that handles it and return a future of the answer."""
-        if self._unusable is not None:
-            raise self._unusable
+        self.require_handle()
         future: ReplyFuture[Any] = self._routes[type(request)].ask(request, block=False)
         return future
 
@@ -266,8 +265,7 @@ class Client:
         return delay_s if deadline_s is None else min(delay_s, max(0.0, deadline_s - self.monotonic_s()))
 
     def _commit_in_time(self, message: Commit, remaining_s: float, timeout_s: float) -> Any:
-        if self._unusable is not None:
-            raise self._unusable
+        self.require_handle()
         future = self._coordinator.ask(message, block=False)
         try:
             return future.get(timeout=remaining_s)
@@ -292,8 +290,8 @@ class Client:
             # Somebody has stopped the store already, by ActorRegistry.stop_all() for example: it is closed.
             return
 
-    def check_usable(self) -> None:
-        """Raise DatabaseClosedError or ForkedProcessError if requests are not accepted any more."""
+    def require_handle(self) -> None:
+        """Raise DatabaseClosedError or ForkedProcessError if this handle takes no requests any more."""
         if self._unusable is not None:
             raise self._unusable
 

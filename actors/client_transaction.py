@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from inmem.actors.run_access import RunAccess
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
     InmemError,
@@ -16,8 +17,6 @@ from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.cells import CellOperations
 from inmem.primitives.events import EventOperations
 from inmem.primitives.kv import KVOperations, VersionedValue
-from inmem.primitives.run_contents import RunContents
-from inmem.primitives.runs import RunOperations
 from inmem.primitives.traces import TraceOperations
 
 if TYPE_CHECKING:
@@ -33,74 +32,6 @@ if TYPE_CHECKING:
 
 _ACTIVE: Final = TransactionStatus.ACTIVE
 _COMMITTED: Final = TransactionStatus.COMMITTED
-
-
-class RunAccess:
-    """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`.
-
-    Each raises `DatabaseClosedError` once the store is closed, and `ForkedProcessError` in a forked child.
-
-    Attributes:
-        run_id: the run.
-    """
-
-    __slots__ = ("_cells", "_client", "_engine", "_events", "_kv", "_runs", "_traces", "run_id")
-
-    def __init__(self, client: Client, engine: EngineTransaction, run_id: str) -> None:
-        self._client = client
-        self._engine = engine
-        self.run_id = run_id
-        self._kv: KVOperations | None = None
-        self._events: EventOperations | None = None
-        self._cells: CellOperations | None = None
-        self._traces: TraceOperations | None = None
-        self._runs: RunOperations | None = None
-
-    @property
-    def kv(self) -> KVOperations:
-        """The run's KVStore."""
-        self._client.require_open()
-        if self._kv is None:
-            self._kv = KVOperations(self._engine, self.run_id)
-        return self._kv
-
-    @property
-    def events(self) -> EventOperations:
-        """The run's EventLog."""
-        self._client.require_open()
-        if self._events is None:
-            self._events = EventOperations(self._engine, self.run_id)
-        return self._events
-
-    @property
-    def cells(self) -> CellOperations:
-        """The run's StateCells."""
-        self._client.require_open()
-        if self._cells is None:
-            self._cells = CellOperations(self._engine, self.run_id)
-        return self._cells
-
-    @property
-    def traces(self) -> TraceOperations:
-        """The run's TraceStore."""
-        self._client.require_open()
-        if self._traces is None:
-            self._traces = TraceOperations(self._engine, self.run_id)
-        return self._traces
-
-    @property
-    def runs(self) -> RunOperations:
-        """The RunIndex, which spans all runs."""
-        self._client.require_open()
-        if self._runs is None:
-            self._runs = RunOperations(self._engine)
-        return self._runs
-
-    @property
-    def contents(self) -> RunContents:
-        """All that the run holds, item by item; `Database.export_run` and `import_run` are made of it."""
-        self._client.require_open()
-        return RunContents(self._engine, self.run_id)
 
 
 class BaseTransaction(RunAccess):
@@ -148,7 +79,7 @@ class BaseTransaction(RunAccess):
 
     def on(self, run: str | UUID) -> RunAccess:
         """Return the accessors of another run, in this same transaction and commit."""
-        self._client.require_open()
+        self._client.require_store()
         self._require_active()
         return RunAccess(self._client, self._engine, normalize_run_id(run))
 
@@ -162,7 +93,7 @@ class BaseTransaction(RunAccess):
             kv = self._kv
             if kv is None:
                 return self.kv.get(key)
-            self._client.require_open()
+            self._client.require_store()
             return kv.get(key)
         return self._read(_as_key(key))
 
@@ -186,7 +117,7 @@ class BaseTransaction(RunAccess):
             if kv is None:
                 self.kv.put(key, value, ttl)
             else:
-                self._client.require_open()
+                self._client.require_store()
                 kv.put(key, value, ttl)
         else:
             checked = _of_kv(key, "written")
@@ -254,12 +185,25 @@ class BaseTransaction(RunAccess):
         if self._engine.status is not TransactionStatus.ACTIVE:
             raise TransactionClosedError(self._engine.status)
 
+    def _end_without_writes(self) -> int:
+        """Commit what has nothing to commit, and return the version of the snapshot: there is nobody to ask."""
+        engine = self._engine
+        try:
+            self._client.require_store()
+        except InmemError:
+            self.abort()
+            raise
+        self._lease.end()
+        engine.finish(TransactionStatus.VALIDATING)
+        engine.finish(_COMMITTED)
+        return engine.start_version
+
     def _kv_of(self, key: Key) -> KVOperations:
-        self._client.require_open()
+        self._client.require_store()
         return self.kv if key.run_id == self.run_id else KVOperations(self._engine, key.run_id)
 
     def _read(self, key: Key) -> Any:
-        self._client.require_open()
+        self._client.require_store()
         match key.tag:
             case Tag.KV:
                 return self._kv_of(key).get(key.user_key.decode())
@@ -303,15 +247,7 @@ class ClientTransaction(BaseTransaction):
         if engine.status is not _ACTIVE:
             raise TransactionClosedError(engine.status)
         if not engine.has_writes:
-            try:
-                self._client.require_open()
-            except InmemError:
-                self.abort()
-                raise
-            self._lease.end()
-            engine.finish(TransactionStatus.VALIDATING)
-            engine.finish(_COMMITTED)
-            return engine.start_version
+            return self._end_without_writes()
         remaining_s = None if self._deadline_s is None else self.remaining_s()
         request = engine.seal()
         try:

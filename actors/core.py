@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.actors.checkpointer import Checkpointer
 from inmem.actors.coordinator import Coordinator
+from inmem.actors.fileless_log_writer import FilelessLogWriter
 from inmem.actors.log_disk import LogDisk
-from inmem.actors.log_writer import LogWriter, MemoryLogWriter
+from inmem.actors.log_writer import LogWriter
 from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.control import Resume
 from inmem.actors.shard_actor import ShardActor
@@ -82,7 +83,7 @@ class Core(NamedTuple):
     """A running core, as far as the supervisor has to know it."""
 
     coordinator: Coordinator
-    writer: LogWriter | MemoryLogWriter
+    writer: LogWriter | FilelessLogWriter
     members: tuple[Mailbox, ...]
     """The addresses that have an actor behind them."""
 
@@ -130,13 +131,13 @@ def start_core(
         mailboxes.disk.ref.tell(Resume(log_disk))
         checkpointer = Checkpointer(mailboxes.checkpointer, supervisor, number, disk, clock, writer_ref)
         checkpointer_ref.tell(Resume(checkpointer))
-        writer: LogWriter | MemoryLogWriter = LogWriter(
+        writer: LogWriter | FilelessLogWriter = LogWriter(
             mailboxes.writer,
             supervisor,
             number,
             coordinator=coordinator_ref,
-            disk=mailboxes.disk.ref,
-            folder=disk,
+            log_disk=mailboxes.disk.ref,
+            disk=disk,
             clock=clock,
             durability=options.durability,
             sync_interval_s=options.sync_interval,
@@ -146,7 +147,7 @@ def start_core(
         )
     else:
         version = published.snapshot.version
-        writer = MemoryLogWriter(mailboxes.writer, supervisor, number, coordinator_ref, version, state.refusal)
+        writer = FilelessLogWriter(mailboxes.writer, supervisor, number, coordinator_ref, version, state.refusal)
     writer_ref.tell(Resume(writer))
     coordinator = Coordinator(
         mailboxes.coordinator,

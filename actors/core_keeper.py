@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.core import CoreMailboxes, CoreState, start_core
 from inmem.actors.event_log import QuietLogger
+from inmem.actors.fileless_log_writer import FilelessLogWriter
 from inmem.actors.log_opening import paused_collection, rewrite_tail
-from inmem.actors.log_writer import MemoryLogWriter
 from inmem.actors.messages.control import Halt
 from inmem.actors.messages.transactions import Commit, CommitAborted, Committed, End
 from inmem.engine.errors import (
@@ -93,7 +93,7 @@ class CoreKeeper:
         self._debts: list[Owed] = []
         self._failed_because: BaseException | None = None
 
-    def serve(self, reaper: MailboxRef) -> None:
+    def wire(self, reaper: MailboxRef) -> None:
         """Learn whom the coordinator tells of keys that will expire."""
         self._reaper = reaper
 
@@ -229,7 +229,7 @@ class CoreKeeper:
         is_whole = self.disk is None or self._options.read_only
         since = self._outcomes.since if is_whole else published.version + 1
         outcomes = self._outcomes.up_to(published.version)
-        if self._running is not None and isinstance(self._running.writer, MemoryLogWriter):
+        if self._running is not None and isinstance(self._running.writer, FilelessLogWriter):
             # Published, and perhaps not recorded yet: callers who wait for those have committed.
             numbered = self._running.writer.numbered
             outcomes |= {(self.salt, number): version for number, version in numbered if version <= published.version}

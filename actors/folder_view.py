@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from inmem.actors.system_calls import close_descriptor
 from inmem.engine.errors import StorageError
 from inmem.engine.log_folder import FolderContents, checkpoint_name, segment_name
 from inmem.engine.manifest import MANIFEST_NAME
@@ -59,9 +60,9 @@ class PiecewiseFile:
 
     def close(self) -> None:
         """Release the descriptor."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            close_descriptor(descriptor)
 
     def __del__(self) -> None:
         # A reader that was given up half-way does not come to its end.
@@ -137,7 +138,7 @@ class FolderView:
     def close(self) -> None:
         """Close the files."""
         while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
+            close_descriptor(self._descriptors.popitem()[1])
 
     def __enter__(self) -> Self:
         return self

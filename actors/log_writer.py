@@ -1,4 +1,4 @@
-"""The WAL writer: carries out what `engine/group_commit.py` decides.
+"""The log writer: carries out what `engine/group_commit.py` decides.
 
 Writing is quick and done here. Whatever waits for the disk is the log disk's, which has a thread of its own; but that
 a failed write is cut off again has to be durable before the next one.
@@ -6,7 +6,6 @@ a failed write is cut off again has to be durable before the next one.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.actor import LATER, Owed, StoreActor
@@ -34,11 +33,9 @@ from inmem.engine.errors import DatabaseClosedError, InvariantError, StorageErro
 from inmem.engine.group_commit import Durability, GroupCommit
 from inmem.engine.log_format import SegmentHeader
 from inmem.engine.manifest import Manifest, ManifestState
-from inmem.engine.recovered_state import OUTCOMES_MAX
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef
-    from inmem.engine.errors import InmemError
     from inmem.engine.ports import AppendFile, Clock, Disk
     from inmem.engine.recovery import LogPosition
 
@@ -56,8 +53,8 @@ class LogWriter(StoreActor):
         supervisor: told of failures.
         core: the core it belongs to.
         coordinator: gets the answers of step 4.
-        disk: the log disk actor.
-        folder: the database's folder, in which a clean close is noted.
+        log_disk: the actor that waits for the disk.
+        disk: the database's folder, in which a clean close is noted.
         clock: dates new segments.
         durability: the mode.
         sync_interval_s: pause between syncs in the `interval` mode.
@@ -73,8 +70,8 @@ class LogWriter(StoreActor):
         core: int,
         *,
         coordinator: MailboxRef,
-        disk: MailboxRef,
-        folder: Disk,
+        log_disk: MailboxRef,
+        disk: Disk,
         clock: Clock,
         durability: Durability,
         sync_interval_s: float,
@@ -84,8 +81,8 @@ class LogWriter(StoreActor):
     ) -> None:
         super().__init__(mailbox, supervisor, core)
         self._coordinator = coordinator.mailbox
+        self._log_disk = log_disk
         self._disk = disk
-        self._folder = folder
         self._clock = clock
         self._sync_interval_s = sync_interval_s if durability is Durability.INTERVAL else None
         self._salt = salt
@@ -135,7 +132,7 @@ class LogWriter(StoreActor):
                 self._checkpoints.append((self.owe(message), self._group.version))
                 self._start_checkpoint()
                 return LATER
-            case CheckpointWritten(_, version, _, first_segment):
+            case CheckpointWritten(_, version, first_segment):
                 self._checkpointed_to = max(self._checkpointed_to, first_segment)
                 self._end_checkpoint(version, None)
             case CheckpointFailed(_, error, first_segment):
@@ -172,13 +169,13 @@ class LogWriter(StoreActor):
 
     def sync(self) -> None:
         """Have the log disk sync the segment."""
-        self._disk.tell(Sync(self.core, self._open_file()))
+        self._log_disk.tell(Sync(self.core, self._open_file()))
 
     def start_segment(self, number: int, base_version: int, previous_end: int, previous_version: int) -> None:
         """Have the log disk create a segment."""
         now_us = self._clock.now_us()
         header = SegmentHeader(number, self._salt, base_version, previous_end, previous_version, now_us)
-        self._disk.tell(StartSegment(self.core, self._file, header))
+        self._log_disk.tell(StartSegment(self.core, self._file, header))
 
     def appended(self, first_version: int, transaction_ids: tuple[int, ...]) -> None:
         """Tell the coordinator."""
@@ -277,58 +274,10 @@ class LogWriter(StoreActor):
             return
         file.sync()
         try:
-            write_manifest(self._folder, closed)
+            write_manifest(self._disk, closed)
         except (StorageError, OSError) as error:
             log.warning("close_mark_missing", error=str(error))
 
     def release(self) -> None:
         """Let go of the segment. The supervisor does it for a core that has halted, when nobody syncs it any more."""
         self._replace_file(None)
-
-
-class MemoryLogWriter(StoreActor):
-    """Steps 3 and 4 without files: records are numbered and forgotten.
-
-    Also stands in where no file may be written, in a read-only or failed store; `refusal` is then what a flush or a
-    checkpoint gets, and commits never come this far.
-
-    Attributes:
-        numbered: (transaction id, version) of the newest commits: what a log would prove after a failure.
-    """
-
-    def __init__(
-        self,
-        mailbox: Mailbox,
-        supervisor: MailboxRef,
-        core: int,
-        coordinator: MailboxRef,
-        version: int,
-        refusal: InmemError | None,
-    ) -> None:
-        super().__init__(mailbox, supervisor, core)
-        self._coordinator = coordinator.mailbox
-        self._version = version
-        self._refusal = refusal
-        self.numbered: deque[tuple[int, int]] = deque(maxlen=OUTCOMES_MAX)
-
-    def release(self) -> None:
-        """There is nothing to let go of."""
-
-    def on_receive(self, message: Any) -> Any:
-        """Handle one message."""
-        match message:
-            case Append():
-                self._version += 1
-                self.numbered.append((message.transaction_id, self._version))
-                self._dispatcher.post(
-                    self._coordinator, Appended(self.core, self._version, (message.transaction_id,)), None
-                )
-            case CloseLog():
-                return LogClosed(self._version)
-            case Flush() | Checkpoint():
-                if self._refusal is not None:
-                    raise self._refusal.anew()
-                return None if isinstance(message, Flush) else self._version
-            case _:
-                raise InvariantError(f"the memory log cannot handle {type(message).__name__}")
-        return None

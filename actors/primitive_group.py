@@ -10,9 +10,10 @@ from inmem.actors.messages.control import Halt, Resume
 from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.messages.transactions import CommitDecided
 from inmem.actors.messages.watching import FeedGrown, Taken
-from inmem.actors.primitive_actor import PrimitiveActor, RetryDue, StandIn
+from inmem.actors.primitive_actor import PrimitiveActor, RetryDue
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.reaper import Reaper, RestingReaper
+from inmem.actors.stand_in import StandIn
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import InvariantError, StoreFailedError
 

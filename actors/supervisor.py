@@ -143,7 +143,7 @@ class Supervisor(StoreActor):
         self._primitives = PrimitiveGroup(
             mailbox.dispatcher, self.ref, coordinator, self._published, self._clock, entropy, options.limits
         )
-        self._core.serve(self._primitives.reaper.ref)
+        self._core.wire(self._primitives.reaper.ref)
         self._directory = self._make_directory()
         self._follower: Follower | None = None
         self._recovering: list[Owed] = []

@@ -203,7 +203,7 @@ class Database:
         Raises:
             DatabaseClosedError: this handle was closed.
         """
-        self._client.check_usable()
+        self._client.require_handle()
         return self._client.directory
 
     @property

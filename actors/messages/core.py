@@ -169,7 +169,6 @@ class CheckpointWritten(Message, frozen=True):
 
     core: int
     version: int
-    size_bytes: int
     first_segment: int
 
 

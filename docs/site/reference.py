@@ -47,7 +47,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
         [
             "inmem.Transaction",
             "inmem.BaseTransaction",
-            "inmem.actors.client_transaction.RunAccess",
+            "inmem.actors.run_access.RunAccess",
             "inmem.Key",
             "inmem.Isolation",
             "inmem.TransactionStatus",

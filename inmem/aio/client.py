@@ -76,7 +76,7 @@ class AsyncClient(Client):
 
     async def request(self, ref: MailboxRef, message: Any) -> Any:
         """Send a request and return the answer; when this ends, the request has ended."""
-        self.check_usable()
+        self.require_handle()
         answer = self.port.ask(ref, message)
         try:
             return await answer.future
@@ -87,7 +87,7 @@ class AsyncClient(Client):
 
     async def wait_for(self, ref: MailboxRef, message: Any, convert: Callable[[Any], Any] | None = None) -> Any:
         """Send a request that changes nothing and return the answer; a cancelled one is not waited for."""
-        self.check_usable()
+        self.require_handle()
         answer = self.port.ask(ref, message, convert)
         try:
             return await answer.future
@@ -127,7 +127,7 @@ class AsyncClient(Client):
         Returns:
             What the coordinator answered, None if it was never asked; and the cancellation, if there was one.
         """
-        self.check_usable()
+        self.require_handle()
         port = self.port
         answer = port.ask(self._coordinator, Commit(request, attempt))
         cancel = CancelCommit(request.transaction_id, timeout_s or 0.0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.client import committed_version
 from inmem.actors.client_transaction import BaseTransaction
-from inmem.engine.errors import CommitOutcomeUnknownError, InmemError
+from inmem.engine.errors import CommitOutcomeUnknownError
 from inmem.engine.transaction import TransactionStatus
 
 if TYPE_CHECKING:
@@ -57,15 +57,7 @@ class Transaction(BaseTransaction):
         engine = self._engine
         self._require_active()
         if not engine.has_writes:
-            try:
-                self._client.require_open()
-            except InmemError:
-                self.abort()
-                raise
-            self._lease.end()
-            engine.finish(TransactionStatus.VALIDATING)
-            engine.finish(TransactionStatus.COMMITTED)
-            return engine.start_version
+            return self._end_without_writes()
         remaining_s = self.remaining_s()
         request = engine.seal()
         cancelled: asyncio.CancelledError | None = None

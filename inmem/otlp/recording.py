@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from inmem import Transaction
-    from inmem.actors.client_transaction import RunAccess
+    from inmem.actors.run_access import RunAccess
 
 WAITING_RUN: Final = "opentelemetry.waiting"
 """Not registered, so no list of runs shows it; `inmem get DB opentelemetry.waiting` does."""

@@ -10,7 +10,7 @@ from inmem.ui.desk import link
 
 if TYPE_CHECKING:
     from inmem import RunMetadata, Transaction
-    from inmem.actors.client_transaction import RunAccess
+    from inmem.actors.run_access import RunAccess
 
 _LASTING = (RunStatus.ACTIVE, RunStatus.PAUSED)
 

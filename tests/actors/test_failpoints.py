@@ -19,8 +19,9 @@ from inmem.actors import primitive_actor, reaper, restart_limit
 from inmem.actors.actor import StoreActor
 from inmem.actors.checkpointer import Checkpointer
 from inmem.actors.coordinator import Coordinator
+from inmem.actors.fileless_log_writer import FilelessLogWriter
 from inmem.actors.log_disk import LogDisk
-from inmem.actors.log_writer import LogWriter, MemoryLogWriter
+from inmem.actors.log_writer import LogWriter
 from inmem.actors.messages import core
 from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import (
@@ -36,9 +37,10 @@ from inmem.actors.messages.transactions import (
     ReadStats,
 )
 from inmem.actors.messages.watching import FeedGrown, Taken, Unwatch, Watch
-from inmem.actors.primitive_actor import PrimitiveActor, StandIn
+from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.shard_actor import ShardActor
+from inmem.actors.stand_in import StandIn
 from inmem.actors.supervisor import Caretaker, Supervisor
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.keys import Tag, shard_of
@@ -76,7 +78,7 @@ CORE = {
         core.CheckpointWritten,
         core.CheckpointFailed,
     ),
-    MemoryLogWriter: (core.Append, core.Flush, core.Checkpoint),
+    FilelessLogWriter: (core.Append, core.Flush, core.Checkpoint),
     LogDisk: (core.Sync, core.StartSegment),
     Checkpointer: (core.WriteCheckpoint, core.LogFlushed),
 }
@@ -252,7 +254,7 @@ def chores(house: House, kind: type, failpoint: Failpoint) -> Callable[[], None]
         for actor_class in CORE
         for storage in STORAGES
         if (actor_class not in NEEDS_DISK or storage == "disk")
-        and (actor_class is not MemoryLogWriter or storage == "memory")
+        and (actor_class is not FilelessLogWriter or storage == "memory")
     ],
 )
 def test_a_core_actor_raises(house, monkeypatch, actor_class, storage, dispatcher, when):
@@ -635,7 +637,7 @@ def test_no_handler_is_without_a_failpoint(actor_class):
         return
     struck = {*CORE.get(actor_class, ()), *OWN_TESTS.get(actor_class, ())}
     struck |= {kind for some_class, kind in CLOSING if some_class is actor_class}
-    if actor_class is MemoryLogWriter:
+    if actor_class is FilelessLogWriter:
         # There is nothing to lose when it is closed.
         struck.add(core.CloseLog)
     assert handled_by(actor_class) == {kind.__name__ for kind in struck}
@@ -660,7 +662,7 @@ STORMS = [
     [
         *(("disk", *storm) for storm in STORMS),
         *(("memory", *storm) for storm in STORMS if storm[0] not in NEEDS_DISK),
-        ("memory", MemoryLogWriter, core.Append),
+        ("memory", FilelessLogWriter, core.Append),
     ],
 )
 def test_a_storm_ends_in_a_store_for_readers(house, monkeypatch, actor_class, kind, storage, dispatcher, when):

@@ -18,7 +18,8 @@ from inmem import (
 )
 from inmem.actors import restart_limit
 from inmem.actors.coordinator import Coordinator
-from inmem.actors.log_writer import LogWriter, MemoryLogWriter
+from inmem.actors.fileless_log_writer import FilelessLogWriter
+from inmem.actors.log_writer import LogWriter
 from inmem.actors.messages.core import Append, Flush
 from inmem.actors.messages.transactions import ReadStats
 from inmem.actors.proxies.kv import KVStore
@@ -181,7 +182,7 @@ def test_a_commit_is_answered_by_what_the_log_proves(db, monkeypatch, when):
 def test_in_memory_what_is_not_published_did_not_happen(monkeypatch, when):
     with inmem.open(":memory:") as db:
         db.put("run", "first", 1)
-        failpoint = Failpoint(monkeypatch, MemoryLogWriter)
+        failpoint = Failpoint(monkeypatch, FilelessLogWriter)
         failpoint.arm(Append, when)
         txn = db.begin("run")
         txn.put("k", "v")

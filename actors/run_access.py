@@ -1,0 +1,84 @@
+"""The five primitives of one run, inside one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inmem.primitives.cells import CellOperations
+from inmem.primitives.events import EventOperations
+from inmem.primitives.kv import KVOperations
+from inmem.primitives.run_contents import RunContents
+from inmem.primitives.runs import RunOperations
+from inmem.primitives.traces import TraceOperations
+
+if TYPE_CHECKING:
+    from inmem.actors.client import Client
+    from inmem.engine.transaction import Transaction as EngineTransaction
+
+
+class RunAccess:
+    """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`.
+
+    Each raises `DatabaseClosedError` once the store is closed, and `ForkedProcessError` in a forked child.
+
+    Attributes:
+        run_id: the run.
+    """
+
+    __slots__ = ("_cells", "_client", "_engine", "_events", "_kv", "_runs", "_traces", "run_id")
+
+    def __init__(self, client: Client, engine: EngineTransaction, run_id: str) -> None:
+        self._client = client
+        self._engine = engine
+        self.run_id = run_id
+        self._kv: KVOperations | None = None
+        self._events: EventOperations | None = None
+        self._cells: CellOperations | None = None
+        self._traces: TraceOperations | None = None
+        self._runs: RunOperations | None = None
+
+    @property
+    def kv(self) -> KVOperations:
+        """The run's KVStore."""
+        self._client.require_store()
+        if self._kv is None:
+            self._kv = KVOperations(self._engine, self.run_id)
+        return self._kv
+
+    @property
+    def events(self) -> EventOperations:
+        """The run's EventLog."""
+        self._client.require_store()
+        if self._events is None:
+            self._events = EventOperations(self._engine, self.run_id)
+        return self._events
+
+    @property
+    def cells(self) -> CellOperations:
+        """The run's StateCells."""
+        self._client.require_store()
+        if self._cells is None:
+            self._cells = CellOperations(self._engine, self.run_id)
+        return self._cells
+
+    @property
+    def traces(self) -> TraceOperations:
+        """The run's TraceStore."""
+        self._client.require_store()
+        if self._traces is None:
+            self._traces = TraceOperations(self._engine, self.run_id)
+        return self._traces
+
+    @property
+    def runs(self) -> RunOperations:
+        """The RunIndex, which spans all runs."""
+        self._client.require_store()
+        if self._runs is None:
+            self._runs = RunOperations(self._engine)
+        return self._runs
+
+    @property
+    def contents(self) -> RunContents:
+        """All that the run holds, item by item; `Database.export_run` and `import_run` are made of it."""
+        self._client.require_store()
+        return RunContents(self._engine, self.run_id)
