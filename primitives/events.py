@@ -3,8 +3,9 @@
 An event is the record (type, encoded payload, timestamp, previous hash, hash) under its sequence in 8 bytes. For each
 there is an entry in the run's EVENT_INDEX, (name component of the type, sequence), written in the same transaction.
 
-No head is kept: the last live key is the head, and an append remembers that the sequence it takes did not exist. So
-two transactions that append to one run conflict on exactly that key, and an aborted append burns no sequence.
+No head is kept: the last live key is the head. Two transactions that append to one run write the same next key, and
+the first committer wins; who only looks at the head remembers that this key did not exist. An aborted append burns no
+sequence.
 """
 
 from __future__ import annotations
@@ -164,15 +165,16 @@ class EventOperations:
             raise InvariantError(f"run {self._run!r}: the index of event types does not agree with the events")
 
     def _append(self, events: list[tuple[str, bytes]]) -> Events:
-        last = self._last()
+        last = self._view.last()
         if last is None:
             sequence, timestamp, previous_hash = 0, self._now_us, FIRST_PREVIOUS_HASH
         else:
-            head = unpack_record(last[1], EVENT_FIELDS)
+            key, record = last
+            head = unpack_record(record, EVENT_FIELDS)
             if not has_form(head):
                 raise MalformedValueError("it does not have the form of an event")
             _, _, last_timestamp, _, previous_hash = head
-            sequence, timestamp = last[0] + 1, max(self._now_us, last_timestamp)
+            sequence, timestamp = sequence_of(key) + 1, max(self._now_us, last_timestamp)
         run, view, index = self._run, self._view, self._index
         appended: list[Event] = []
         for event_type, payload in events:

@@ -86,7 +86,7 @@ CONTESTS = {
     "read_and_write": (read_and_write_elsewhere, "snapshot", {ReadConflict, WriteConflict}),
     "write_skew": (crossed, "snapshot", {ReadConflict}),
     "cas": (cas, "snapshot", {CasConflict}),
-    "append": (append, "snapshot", {ReadConflict, WriteConflict}),
+    "append": (append, "snapshot", {WriteConflict}),
     "cell": (cell, "snapshot", {ReadConflict, WriteConflict}),
     "trace": (trace, "snapshot", {ReadConflict, WriteConflict}),
     "run": (register, "snapshot", {ReadConflict, WriteConflict}),

@@ -18,12 +18,15 @@ from inmem.actors.log_writer import LogWriter
 from inmem.actors.reaper import Reaper
 from inmem.actors.shard_actor import ShardActor
 from inmem.engine.group_commit import GroupCommit
+from inmem.engine.keys import Tag
 from inmem.engine.log_folder import segment_name
 from inmem.engine.pipeline import CommitPipeline
 from inmem.engine.recovery import recover
 from inmem.engine.shard import Shard
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
+from inmem.engine.table_view import TableView
+from inmem.primitives.event_chain import EVENT_FIELDS
 from inmem.primitives.events import EventOperations
 from inmem.primitives.record import pack_record, unpack_record
 from inmem.simulation import Faults
@@ -188,7 +191,7 @@ def forget_the_tombstone(monkeypatch):
 
 
 def event_hash_from_the_unpublished_head(monkeypatch):
-    append, last = EventOperations._append, EventOperations._last
+    append, last = EventOperations._append, TableView.last
     heads: dict[str, bytes] = {}
 
     def remembering(self, events):
@@ -198,13 +201,13 @@ def event_hash_from_the_unpublished_head(monkeypatch):
 
     def mistaken(self):
         found = last(self)
-        if found is None or self._run not in heads:
+        if found is None or self.tag != Tag.EVENT or self.run not in heads:
             return found
-        sequence, record = found
-        return sequence, pack_record((*unpack_record(record)[:-1], heads[self._run]))
+        key, record = found
+        return key, pack_record((*unpack_record(record, EVENT_FIELDS)[:-1], heads[self.run]))
 
     monkeypatch.setattr(EventOperations, "_append", remembering)
-    monkeypatch.setattr(EventOperations, "_last", mistaken)
+    monkeypatch.setattr(TableView, "last", mistaken)
     return heads.clear
 
 
