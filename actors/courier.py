@@ -44,7 +44,8 @@ class Courier:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._letters: SimpleQueue[Letter | None] = SimpleQueue()
-        self._starting = threading.Lock()
+        # A finalizer may run in the thread that holds it, and send something.
+        self._starting = threading.RLock()
         self._runs = False
         weakref.finalize(self, self._letters.put, None).atexit = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import sys
+import threading
 from _thread import LockType, allocate_lock
 from typing import Any, Final, Protocol, TypeVar
 
@@ -29,8 +30,9 @@ class _Unset:
 
 _UNSET: Final = _Unset()
 
-_arming: Final = allocate_lock()
-"""Held while a future gets its baton: two threads that begin to wait for it must share one."""
+_arming: Final = threading.RLock()
+"""Held while a future gets its baton: two threads that begin to wait for it must share one. In the middle of that, a
+signal handler or a finalizer may run in the same thread, and wait for a future of its own."""
 os.register_at_fork(before=_arming.acquire, after_in_parent=_arming.release, after_in_child=_arming.release)
 
 

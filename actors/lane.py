@@ -43,7 +43,8 @@ class Lane(Generic[ItemT]):
         self._nothing_new.acquire()
         self._current: tuple[ItemT] | None = None
         self._closed = False
-        self._starting = threading.Lock()
+        # A signal handler or a finalizer may run in the thread that holds it, and find no thread here yet.
+        self._starting = threading.RLock()
         self._emptying = threading.Lock()
         self._handling = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -116,9 +117,10 @@ class Lane(Generic[ItemT]):
                 thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
                 if not start_thread(thread):
                     return False
-                # Not before: a program's own signal handler may raise in any line of this, and then the next `put`
-                # starts another thread. Of two, one finds that the other is there.
-                self._thread = thread
+                # Not before: a program's own signal handler may raise in any line of this, or put something itself,
+                # and then another thread is started. Of two, one finds that the other is there.
+                if self._thread is None:
+                    self._thread = thread
         return True
 
     def _work_here(self) -> None:
@@ -134,6 +136,7 @@ class Lane(Generic[ItemT]):
     def _loop(self) -> None:
         if not self._emptying.acquire(blocking=False):
             return
+        self._thread = threading.current_thread()
         while not self._closed:
             try:
                 self._empty()

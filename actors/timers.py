@@ -32,7 +32,8 @@ class Timers:
         # Locked while there is nothing that the thread has not seen; whoever brings something unlocks it.
         self._nothing_new = threading.Lock()
         self._nothing_new.acquire()
-        self._starting = threading.Lock()
+        # A signal handler or a finalizer may run in the thread that holds it, and set a timer.
+        self._starting = threading.RLock()
         # Held for ever by the one thread that runs, should two have been started.
         self._running = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -49,8 +50,8 @@ class Timers:
                 if self._thread is None:
                     thread = threading.Thread(target=self._loop, name="inmem-timers", daemon=True)
                     # At the end of the program there is no later any more.
-                    if start_thread(thread):
-                        # Not before: cut short here, the next call starts another thread, and of two one goes.
+                    # Not before: cut short here, the next call starts another thread, and of two one goes.
+                    if start_thread(thread) and self._thread is None:
                         self._thread = thread
 
     def stop(self) -> None:
@@ -62,6 +63,7 @@ class Timers:
     def _loop(self) -> None:
         if not self._running.acquire(blocking=False):
             return
+        self._thread = threading.current_thread()
         due: SortedKeyList[tuple[float, int, Callable[[], Any]], tuple[float, int]] = SortedKeyList(
             key=lambda item: item[:2]
         )

@@ -1,5 +1,6 @@
 """The real folder under an operating system that refuses; what only a whole store can show is in tests/crash."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -24,22 +25,50 @@ def folder(tmp_path):
     folder.close()
 
 
-def test_a_descriptor_is_closed_once_whatever_close_answers(folder, monkeypatch):
+class Struck(BaseException):
+    """What a signal handler raises."""
+
+
+@pytest.mark.parametrize("answer", [OSError(errno.EIO, "injected"), Struck()], ids=["error", "struck"])
+@pytest.mark.parametrize("mode", ["append", "read"])
+def test_a_descriptor_is_closed_once_whatever_close_answers(folder, monkeypatch, mode, answer):
     """After a close that fails, the number may be somebody else's: closing it again would be theirs."""
     file = folder.create("f")
+    if mode == "read":
+        file.close()
+        file = folder.open("f")
     closed = []
 
     def close(descriptor):
         closed.append(descriptor)
-        fail()
+        raise answer
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", close)
-        file.close()
+        with contextlib.suppress(Struck):
+            file.close()
         file.close()
         file.__del__()
     assert len(closed) == 1
     os.close(closed[0])
+
+
+def test_readers_are_not_told_that_a_close_has_failed(tmp_path, monkeypatch):
+    close = os.close
+
+    def close_and_fail(descriptor):
+        close(descriptor)
+        fail()
+
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "k", 1)
+        with inmem.open(tmp_path / "db", read_only=True) as reader:
+            db.put("run", "k", 2)
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "close", close_and_fail)
+                assert db.verify().is_valid
+                assert reader.refresh() == 2
+            assert reader.get("run", "k") == 2
 
 
 def test_room_that_is_given_back_while_somebody_reads_stays_blank(folder):

@@ -1,13 +1,18 @@
 """What the program has the store call, in the middle of its own work, may ask but not wait."""
 
+import contextlib
 import gc
 import sys
+import threading
 
 import pytest
 import structlog
 
 import inmem
-from tests.actors.stage import DISPATCHERS, in_threads
+from inmem.actors import future, lane, timers
+from inmem.actors.lane import Lane
+from inmem.actors.timers import Timers
+from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
 
 
 @pytest.fixture(params=DISPATCHERS)
@@ -45,6 +50,58 @@ def test_a_finalizer_that_the_collector_runs_inside_an_actor_does_not_stop_the_s
     assert any("finalizer" in str(error) for error in refused)
     # What was asked for is done all the same.
     assert len(db.kv.list("closed")) == 10
+
+
+@contextlib.contextmanager
+def one_line_later(module, name, work):
+    """Have `work` done when `name` of `module` is called for the first time, as by a signal handler or a finalizer."""
+    original = getattr(module, name)
+
+    def striking(*args, **kwargs):
+        nonlocal is_over
+        if not is_over:
+            is_over = True
+            work()
+        return original(*args, **kwargs)
+
+    is_over = False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, striking)
+        yield
+    assert is_over
+
+
+def test_whoever_strikes_a_thread_that_is_about_to_wait_may_wait_too(db):
+    with one_line_later(future, "allocate_lock", lambda: db.put("run", "within", 1)):
+        ref = db.directory.supervisor
+        in_threads(lambda: ref.ask(inmem.messages.PutKey("run", "k", 1), timeout=FAILSAFE_S))
+    assert (db.get("run", "k"), db.get("run", "within")) == (1, 1)
+
+
+def test_whoever_strikes_a_lane_that_starts_its_thread_may_put_something_too():
+    handled = []
+    struck = Lane("struck lane", handled.append, lambda *_: None)
+    with one_line_later(lane, "start_thread", lambda: struck.put("within")):
+        in_threads(lambda: struck.put("outside"))
+    in_threads(struck.close)
+    assert sorted(handled) == ["outside", "within"]
+    for thread in threading.enumerate():
+        if thread.name == "struck lane":
+            # It was one too many, and has found that out.
+            thread.join(FAILSAFE_S)
+            assert not thread.is_alive()
+
+
+def test_whoever_strikes_timers_that_start_their_thread_may_set_one_too():
+    within, outside = threading.Event(), threading.Event()
+    struck = Timers()
+    with one_line_later(timers, "start_thread", lambda: struck.call_later(0, within.set)):
+        in_threads(lambda: struck.call_later(0, outside.set))
+    assert within.wait(FAILSAFE_S)
+    assert outside.wait(FAILSAFE_S)
+    struck.stop()
+    struck._thread.join(FAILSAFE_S)
+    assert not struck._thread.is_alive()
 
 
 def test_a_processor_that_keeps_the_log_in_the_store_does_not_stop_it(db, monkeypatch):

@@ -219,6 +219,43 @@ def test_a_program_that_ends_with_the_store_open(tmp_path, durability, dispatche
         assert len(db.kv.list("run")) == 50
 
 
+HANDLER_WRITES = """
+import faulthandler
+import signal
+import sys
+import inmem
+
+faulthandler.dump_traceback_later(50, exit=True)
+alarms = puts = 0
+
+def on_alarm(*_):
+    global alarms
+    alarms += 1
+    db.put("log", "alarms", alarms)
+    if alarms < 300:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+# Before the store has any thread: one that is being started is interrupted as well.
+db = inmem.open(sys.argv[1], dispatcher=sys.argv[2], durability=sys.argv[3])
+signal.signal(signal.SIGALRM, on_alarm)
+signal.setitimer(signal.ITIMER_REAL, 0.0005)
+while alarms < 300:
+    puts += 1
+    db.put("run", "puts", puts)
+assert (db.get("log", "alarms"), db.get("run", "puts")) == (alarms, puts)
+db.close()
+"""
+
+
+@pytest.mark.parametrize("durability", ["always", "never"])
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_a_handler_that_writes_to_the_store_gets_its_answer_and_harms_nobody(tmp_path, dispatcher, durability):
+    command = [sys.executable, "-c", HANDLER_WRITES, str(tmp_path / "db"), dispatcher, durability]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert was_closed_cleanly(tmp_path / "db")
+
+
 ONE_CANNOT_CLOSE = """
 import sys
 import inmem
