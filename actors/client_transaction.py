@@ -264,6 +264,7 @@ class ClientTransaction(BaseTransaction):
         return version
 
     def __enter__(self) -> Self:
+        self._require_active()
         return self
 
     def __exit__(

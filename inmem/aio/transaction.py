@@ -82,6 +82,7 @@ class Transaction(BaseTransaction):
         return version
 
     async def __aenter__(self) -> Self:
+        self._require_active()
         return self
 
     async def __aexit__(

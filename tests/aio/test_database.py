@@ -214,6 +214,17 @@ def test_transactions_keep_to_the_limits_of_their_store():
     asyncio.run(main())
 
 
+def test_a_transaction_that_has_ended_is_not_entered():
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            txn = await db.begin("run")
+            txn.abort()
+            with pytest.raises(inmem.TransactionClosedError):
+                await txn.__aenter__()
+
+    asyncio.run(main())
+
+
 def test_without_writes_a_transaction_commits_however_late_and_not_on_a_closed_store():
     async def main():
         async with inmem.aio.open(":memory:") as db:

@@ -122,6 +122,7 @@ USES = {
     "traces": lambda txn: txn.traces.record(inmem.Thought("x")),
     "runs": lambda txn: txn.runs.create_run(),
     "runs get": lambda txn: txn.runs.get_run("run"),
+    "enter": lambda txn: txn.__enter__(),
 }
 
 
