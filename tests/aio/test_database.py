@@ -348,8 +348,11 @@ def test_connecting_to_a_store_that_is_open_already():
 
 
 def test_its_thread_ends_with_it():
+    # Those of other tests may have a line to go.
+    before = set(threading.enumerate())
+
     def couriers():
-        return [thread for thread in threading.enumerate() if thread.name == "inmem-courier"]
+        return [thread for thread in {*threading.enumerate()} - before if thread.name == "inmem-courier"]
 
     async def main(store):
         async with inmem.aio.connect(store) as db:
