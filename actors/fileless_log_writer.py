@@ -59,5 +59,5 @@ class FilelessLogWriter(StoreActor):
                     raise self._refusal.anew()
                 return None if isinstance(message, Flush) else self._version
             case _:
-                raise InvariantError(f"the memory log cannot handle {type(message).__name__}")
+                raise InvariantError(f"a log writer without files cannot handle {type(message).__name__}")
         return None

@@ -129,13 +129,12 @@ class PrimitiveGroup:
         for name in self._stand_ins:
             self.mailboxes[name].ref.tell(Halt(0))
         if self._reaper_rests:
-            self.reaper.ref.tell(Halt(0))
+            # Who rests owes nobody an answer, and need not halt first.
+            self._reaper_rests = False
+            self._start_reaper()
 
     def note_halted(self, name: str) -> None:
         """An actor has halted: if it was a stand-in, the real one takes its place."""
-        if name == self.reaper.name and self._reaper_rests:
-            self._reaper_rests = False
-            self._start_reaper()
         stand_in = self._stand_ins.pop(name, None)
         if stand_in is not None:
             ref = self.mailboxes[name].ref
