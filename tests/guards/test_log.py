@@ -100,8 +100,8 @@ def test_commits_that_come_while_a_sync_runs_share_the_next_one(opened):
         txn.put("k", 1)
         threads.append(threading.Thread(target=txn.commit))
         threads[-1].start()
-    # All of them are in the writer's hands once the coordinator counts them as on their way.
-    while db.stats().in_flight < COMMITS + 1:
+    log_writer = db.directory.writer.mailbox.actor
+    while len(log_writer._group._pending) < COMMITS:
         pass
     disk.may_sync.set()
     for thread in (ahead, *threads):
