@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from inmem.actors.courier import Sender
 
 
-class Lease:
-    """Tells the coordinator, once, that a transaction has ended: at the latest when nobody holds the lease any more.
+class SettledLease:
+    """A lease of whose end the coordinator knows. Nothing runs when it is disposed of, as with every commit.
 
-    So a client that is interrupted or forgetful does not leave a transaction behind that counts as running for ever.
+    That matters in the main thread: what a program's own signal handler raises while Python disposes of an object,
+    such as the SystemExit of one that handles SIGTERM, is dropped.
     """
 
     __slots__ = ("_coordinator", "_transaction_id")
@@ -41,6 +42,17 @@ class Lease:
     def settle(self) -> None:
         """The coordinator knows of the end already: it has decided the commit."""
         self._coordinator = None
+        # Of the same layout, and without a finalizer.
+        self.__class__ = SettledLease  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Lease(SettledLease):
+    """Tells the coordinator, once, that a transaction has ended: at the latest when nobody holds the lease any more.
+
+    So a client that is interrupted or forgetful does not leave a transaction behind that counts as running for ever.
+    """
+
+    __slots__ = ()
 
     @interrupts.uninterrupted
     def __del__(self) -> None:

@@ -353,3 +353,24 @@ def test_a_thousand_strikes_during_commits(tmp_path, dispatcher):
         assert db.stats().in_flight == 0
     with inmem.open(tmp_path / "db") as db:
         assert db.get("run", "a") == db.get("run", "b") == before + 1
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_transaction_that_has_committed_is_disposed_of_without_running_anything(dispatcher):
+    """What a handler of the program's own raised there, Python dropped: a SIGTERM meant to end the program did not."""
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        finalized = []
+
+        def note(frame, event, _):
+            if event == "call" and frame.f_code.co_name == "__del__":
+                finalized.append(frame.f_code.co_qualname)
+
+        sys.setprofile(note)
+        try:
+            db.transaction("run", lambda txn: txn.put("k", 1))
+            with db.begin("run") as txn:
+                txn.put("k", 2)
+            del txn
+        finally:
+            sys.setprofile(None)
+        assert finalized == []
