@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SettledLease:
-    """A lease of whose end the coordinator knows. Nothing runs when it is disposed of, as with every commit.
+    """A lease of whose end the coordinator knows. Nothing runs when it is disposed of, as nearly every one is.
 
     That matters in the main thread: what a program's own signal handler raises while Python disposes of an object,
     such as the SystemExit of one that handles SIGTERM, is dropped.
@@ -33,21 +33,22 @@ class SettledLease:
 
     def end(self) -> None:
         """The transaction has ended without a commit."""
-        coordinator, self._coordinator = self._coordinator, None
-        if coordinator is not None:
+        if self._coordinator is not None:
             # In a forked child it is the parent's transaction, and goes on there: there is nobody to tell.
             with contextlib.suppress(ForkedProcessError):
-                coordinator.send(End(self._transaction_id), None)
+                self._coordinator.send(End(self._transaction_id), None)
+        # Not before: cut short here, the coordinator hears of it again, which changes nothing.
+        self.settle()
 
     def settle(self) -> None:
-        """The coordinator knows of the end already: it has decided the commit."""
+        """The coordinator knows of the end: it has been told, or has decided the commit."""
         self._coordinator = None
         # Of the same layout, and without a finalizer.
         self.__class__ = SettledLease  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Lease(SettledLease):
-    """Tells the coordinator, once, that a transaction has ended: at the latest when nobody holds the lease any more.
+    """Tells the coordinator that a transaction has ended: at the latest when nobody holds the lease any more.
 
     So a client that is interrupted or forgetful does not leave a transaction behind that counts as running for ever.
     """

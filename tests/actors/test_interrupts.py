@@ -356,7 +356,7 @@ def test_a_thousand_strikes_during_commits(tmp_path, dispatcher):
 
 
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
-def test_a_transaction_that_has_committed_is_disposed_of_without_running_anything(dispatcher):
+def test_a_transaction_that_has_ended_is_disposed_of_without_running_anything(dispatcher):
     """What a handler of the program's own raised there, Python dropped: a SIGTERM meant to end the program did not."""
     with inmem.open(":memory:", dispatcher=dispatcher) as db:
         finalized = []
@@ -370,6 +370,10 @@ def test_a_transaction_that_has_committed_is_disposed_of_without_running_anythin
             db.transaction("run", lambda txn: txn.put("k", 1))
             with db.begin("run") as txn:
                 txn.put("k", 2)
+            with db.begin("run") as txn:
+                txn.get("k")
+            txn = db.begin("run")
+            txn.abort()
             del txn
         finally:
             sys.setprofile(None)

@@ -92,7 +92,9 @@ def test_concurrent_appenders_conflict_on_the_sequence_they_both_take(store):
     for txn in (first, second):
         store.events(txn=txn).append("x", 1)
     store.commit(first)
-    assert WriteConflict(Key.event("run", 1), 1, 2) in store.conflicts(second)
+    key = Key.event("run", 1)
+    indexed = Key("run", Tag.EVENT_INDEX, b"x\x00\x00" + key.user_key)
+    assert store.conflicts(second) == (WriteConflict(key, 1, 2), WriteConflict(indexed, 1, 2))
 
 
 @pytest.mark.parametrize("reading", ["head", "len"])
