@@ -17,6 +17,7 @@ import queue
 from typing import TYPE_CHECKING, Any, Final
 
 import pykka
+from msgspec import Struct
 from pykka import messages as pykka_messages
 
 from inmem.actors import interrupts
@@ -42,17 +43,14 @@ _CONTROL_MESSAGES = _PYKKA_MESSAGES | {Halt, Retire, Resume}
 _CORE_MESSAGES = core.MESSAGES
 
 
-class Owed:
+class Owed(Struct, eq=False):
     """An answer that somebody waits for. Answering twice is a no-op after the first time."""
 
-    __slots__ = ("_actor", "message", "reply_to", "transaction_id")
-
-    def __init__(self, actor: StoreActor, message: Any, reply_to: ReplyTo | None) -> None:
-        self._actor = actor
-        self.message = message
-        self.reply_to = reply_to
-        self.transaction_id = 0
-        """Of the commit that decides the answer, once it is known."""
+    _actor: StoreActor
+    message: Any
+    reply_to: ReplyTo | None
+    transaction_id: int = 0
+    """Of the commit that decides the answer, once it is known."""
 
     @property
     def mailbox(self) -> Mailbox:

@@ -145,7 +145,10 @@ class CallerDispatcher:
         # Without a reply this thread is about to wait, or is in the middle of a handler and must not.
         if not self._asked % LOOK_EVERY and future.done:
             self._turns.look()
-        return future.get(timeout=timeout_s)
+        # `get` written out, for the same reason.
+        if future.done and future.error is None:
+            return future.value
+        return future.get()
 
     def post_all(self, letters: Sequence[Letter]) -> None:
         """Queue several messages, and only then see to it that they are run."""

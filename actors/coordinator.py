@@ -266,7 +266,7 @@ class Coordinator(StoreActor):
         snapshot = self._published.snapshot
         now_us = self._clock.now_us()
         transaction_id = self.registry.begin(snapshot.version, now_us)
-        return Begun(transaction_id, snapshot, now_us, Lease(self.ref, transaction_id))
+        return Begun(transaction_id, snapshot, now_us, Lease(self.mailbox.ref, transaction_id))
 
     def _commit(self, request: CommitRequest, attempt: int, owed: Owed) -> Any:
         if request.transaction_id == 0:

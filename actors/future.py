@@ -43,7 +43,7 @@ class ReplyFuture(pykka.Future[T]):
         waiting: the dispatcher that will deliver the reply; without one, a waiting thread simply blocks.
     """
 
-    __slots__ = ("_error", "_value", "_waiting", "baton", "done")
+    __slots__ = ("_waiting", "baton", "done", "error", "value")
 
     # pykka.Future's own fields, for all that never get a hook: one future is made for every message that is asked.
     _get_hook = None
@@ -51,8 +51,10 @@ class ReplyFuture(pykka.Future[T]):
 
     def __init__(self, waiting: Waiting | None = None) -> None:
         self._waiting = waiting
-        self._value: Any = _UNSET
-        self._error: Any = None
+        self.value: Any = _UNSET
+        """The reply, once it is there."""
+        self.error: Any = None
+        """The `exc_info` triple of the exception that is the reply, if it is one."""
         self.baton: LockType | None = None
         """Locked by threads that block here, or are going to; releasing it wakes one of them."""
         self.done = False
@@ -68,23 +70,23 @@ class ReplyFuture(pykka.Future[T]):
             pykka.Timeout: there was no reply in time. What was asked for is still being done.
         """
         if self._get_hook is not None:
-            if self._value is _UNSET:
-                self._value = self._get_hook(timeout)
+            if self.value is _UNSET:
+                self.value = self._get_hook(timeout)
                 self.done = True
-            return self._value  # type: ignore[no-any-return]
-        if self._value is _UNSET:
+            return self.value  # type: ignore[no-any-return]
+        if self.value is _UNSET:
             if self._waiting is not None:
                 self._waiting.wait(self, timeout)
             else:
                 self.block(timeout)
             if interrupts.pending:
                 interrupts.raise_pending()
-            if self._value is _UNSET:
+            if self.value is _UNSET:
                 raise pykka.Timeout(f"{timeout} seconds")
-        if self._error is not None:
-            _, error, traceback = self._error
+        if self.error is not None:
+            _, error, traceback = self.error
             raise error.with_traceback(traceback)
-        return self._value  # type: ignore[no-any-return]
+        return self.value  # type: ignore[no-any-return]
 
     @interrupts.uninterrupted
     def arm(self) -> None:
@@ -103,11 +105,11 @@ class ReplyFuture(pykka.Future[T]):
         if self.baton is None:
             self.arm()
         # The order matters: whoever sets the value looks for the baton afterwards, so one of us sees the other.
-        if self._value is _UNSET and self.baton is not None:
+        if self.value is _UNSET and self.baton is not None:
             try:
                 self.baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
             finally:
-                if self._value is not _UNSET:
+                if self.value is not _UNSET:
                     # Several threads may wait for one reply; each wakes the next.
                     self.nudge()
         return self.done
@@ -129,9 +131,9 @@ class ReplyFuture(pykka.Future[T]):
         Raises:
             queue.Full: there is a reply already.
         """
-        if self._value is not _UNSET or self._get_hook is not None:
+        if self.value is not _UNSET or self._get_hook is not None:
             raise queue.Full
-        self._value = value
+        self.value = value
         self.done = True
         self.nudge()
 
@@ -141,17 +143,17 @@ class ReplyFuture(pykka.Future[T]):
         Raises:
             queue.Full: there is a reply already.
         """
-        if self._value is not _UNSET or self._get_hook is not None:
+        if self.value is not _UNSET or self._get_hook is not None:
             raise queue.Full
         info: Any = exc_info or sys.exc_info()
         error_type, error, traceback = info
-        self._error = (error_type, error_type() if error is None else error, traceback)
-        self._value = None
+        self.error = (error_type, error_type() if error is None else error, traceback)
+        self.value = None
         self.done = True
         self.nudge()
 
     def set_get_hook(self, func: Any) -> None:
         """Have `func`, given the timeout, supply the value when it is first asked for."""
-        if self._value is not _UNSET:
+        if self.value is not _UNSET:
             raise queue.Full
         self._get_hook = func

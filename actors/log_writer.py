@@ -153,7 +153,7 @@ class LogWriter(StoreActor):
 
     def write(self, data: bytes) -> None:
         """Append to the segment; in `interval` mode a sync follows in due time."""
-        self._open_file().append(data)
+        (self._file or self._open_file()).append(data)
         if self._sync_interval_s is not None and not self._timer_runs:
             self._timer_runs = True
             self.mailbox.dispatcher.post_later(self._sync_interval_s, self.mailbox, SyncDue(self.core))

@@ -12,6 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import pykka
+from msgspec import Struct
 
 from inmem.actors.intake import refusal_of
 from inmem.actors.messages.control import Resume
@@ -216,19 +217,13 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         return StoppedError(f"the database is closed: {self} not found")
 
 
-class AsMessage:
-    """A reply address that turns the answer into a message: how an actor learns of an answer without waiting for it.
+class AsMessage(Struct, eq=False):
+    """A reply address that turns the answer into a message: how an actor learns of an answer without waiting for it."""
 
-    Args:
-        ref: the actor that asked.
-        message: makes the message from the answer, or from the error that is the answer.
-    """
-
-    __slots__ = ("_message", "_ref")
-
-    def __init__(self, ref: MailboxRef, message: Callable[[Any, BaseException | None], Any]) -> None:
-        self._ref = ref
-        self._message = message
+    _ref: MailboxRef
+    """The actor that asked."""
+    _message: Callable[[Any, BaseException | None], Any]
+    """Makes the message from the answer, or from the error that is the answer."""
 
     def set(self, value: Any = None) -> None:
         """Pass an answer on."""

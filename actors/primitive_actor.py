@@ -188,7 +188,7 @@ class PrimitiveActor(StoreActor):
             except UsageError as error:
                 self._split(group, error)
                 continue
-            decided = AsMessage(self.ref, self._decided())
+            decided = AsMessage(self.mailbox.ref, self._decided())
             # Not the other way round: who is cut short in between takes over a group that nobody decides.
             self._coordinator.send(commit, decided)
             self._in_flight = group

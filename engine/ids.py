@@ -17,7 +17,9 @@ def time_ordered_id(now_us: int, entropy: Entropy) -> str:
         entropy: source of the random bits.
     """
     milliseconds, microseconds = divmod(now_us, 1000)
-    rand_a = (microseconds << 2) | (entropy.bits(2))
-    number = (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | entropy.bits(62)
+    random_bits = entropy.bits(64)
+    rand_a = (microseconds << 2) | (random_bits >> 62)
+    rand_b = random_bits & (2**62 - 1)
+    number = (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -61,10 +61,10 @@ PlainOperation: TypeAlias = "tuple[str] | tuple[str, int, tuple[tuple[bytes, byt
 PlainCommit: TypeAlias = "tuple[int, int, Sequence[PlainOperation]]"
 
 
-def encode_commit(record: PlainCommit) -> bytes:
-    """Return the payload of the frame of a CommitRecord, or of plain tuples of the same form. O(bytes)."""
-    # Tuples and lists pack as the arrays the format asks for.
-    return pack(record)
+encode_commit: Final[Callable[[PlainCommit], bytes]] = pack
+"""Return the payload of the frame of a CommitRecord, or of plain tuples of the same form. O(bytes).
+
+Tuples and lists pack as the arrays the format asks for."""
 
 
 def decode_commit(payload: bytes, path: str, offset: int) -> CommitRecord:

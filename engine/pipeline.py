@@ -91,16 +91,10 @@ class InFlight(Struct, Generic[ReplyT], eq=False):
     parts: tuple[tuple[int, Part], ...]
     record: bytes
     verdicts: dict[int, Verdict]
+    is_prepared: bool = True
+    """Whether every verdict so far lets it commit."""
     waits_for: set[int] | None = None
     cancelled: Exception | None = None
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether every verdict so far lets it commit."""
-        for verdict in self.verdicts.values():  # noqa: SIM110  (a generator costs more than what it looks at)
-            if type(verdict) is not Prepared:
-                return False
-        return True
 
 
 class Batch(Struct, Generic[ReplyT], eq=False):
@@ -157,6 +151,8 @@ class CommitPipeline(Generic[ReplyT]):
         if in_flight is None or shard in in_flight.verdicts:
             raise InvariantError(f"shard {shard} judged transaction {transaction_id}, which is not being validated")
         in_flight.verdicts[shard] = verdict
+        if verdict.__class__ is not Prepared:
+            in_flight.is_prepared = False
         if len(in_flight.verdicts) < len(in_flight.parts):
             return
         if in_flight.cancelled is None and in_flight.is_prepared:
@@ -304,6 +300,7 @@ class CommitPipeline(Generic[ReplyT]):
     def _wait(self, in_flight: InFlight[ReplyT], blockers: set[int]) -> None:
         transaction_id = in_flight.request.transaction_id
         in_flight.verdicts = {}
+        in_flight.is_prepared = True
         in_flight.waits_for = {blocker for blocker in blockers if self._is_undecided(blocker)}
         if not in_flight.waits_for:
             self._validate(in_flight)

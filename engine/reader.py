@@ -82,11 +82,6 @@ class ReadView(TableView):
         """Return False: nothing is written here."""
         return False
 
-    @property
-    def has_writes(self) -> bool:
-        """Nothing is written here."""
-        return False
-
     def _buffer(
         self,
         write: Write,

@@ -44,6 +44,7 @@ class TableView:
     Attributes:
         run: whose table it is.
         tag: which of the run's tables.
+        writes: what is buffered, by key. To others only to look at.
         ended_as: the status in which the transaction has ended, set by it; None while it is active.
     """
 
@@ -58,10 +59,10 @@ class TableView:
         "_table",
         "_track_scans",
         "_undo_log",
-        "_writes",
         "ended_as",
         "run",
         "tag",
+        "writes",
     )
 
     def __init__(
@@ -75,7 +76,7 @@ class TableView:
         self._undo_log = undo_log
         # The entries seen, None for a key that had never existed: their versions hardly ever have to be looked at.
         self._reads: dict[bytes, StoredEntry | None] = {}
-        self._writes: dict[bytes, Write] = {}
+        self.writes: dict[bytes, Write] = {}
         # The written keys that were only compared and swapped, which the first-committer-wins rule leaves alone.
         self._swapped: dict[bytes, None] = {}
         self._expected: dict[tuple[bytes, int, bool], None] = {}
@@ -95,8 +96,8 @@ class TableView:
         """Return the live value of `key`, or None. O(1)."""
         if self.ended_as is not None:
             raise TransactionClosedError(self.ended_as)
-        if self._writes:
-            own = self._writes.get(key)
+        if self.writes:
+            own = self.writes.get(key)
             if own is not None:
                 _, value, expires_at = own
                 return None if expires_at and expires_at <= self._now_us else value
@@ -121,7 +122,7 @@ class TableView:
         if value is None:
             return None
         version, _, expires_at = self._committed(key)
-        own = self._writes.get(key)
+        own = self.writes.get(key)
         if own is not None:
             self._remember(key)
             expires_at = own[2]
@@ -138,12 +139,12 @@ class TableView:
         """Return whether this transaction has buffered a write or deletion of `key`. O(1)."""
         if self.ended_as is not None:
             raise TransactionClosedError(self.ended_as)
-        return key in self._writes
+        return key in self.writes
 
     def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
         """Buffer a write; it becomes visible to others when the transaction commits. O(1)."""
         if self.ended_as is None and self._undo_log is None and self._order is None and not self._swapped:
-            self._writes[key] = (key, value, expires_at_us)
+            self.writes[key] = (key, value, expires_at_us)
         else:
             self._buffer((key, value, expires_at_us))
 
@@ -169,7 +170,7 @@ class TableView:
         if self.ended_as is not None:
             raise TransactionClosedError(self.ended_as)
         _, value, expires_at = self._committed(key)
-        if value is None or not 0 < expires_at <= before_us or key in self._writes:
+        if value is None or not 0 < expires_at <= before_us or key in self.writes:
             return False
         self._remember(key)
         self._buffer((key, None, 0))
@@ -196,18 +197,18 @@ class TableView:
         if self._track_scans and not self._dropped:
             self._scans[start, end] = None
         own: list[Write] = []
-        if self._writes:
+        if self.writes:
             keys = self._ordered().irange(start, end, inclusive=(True, False), reverse=reverse)
-            own = [self._writes[key] for key in keys]
+            own = [self.writes[key] for key in keys]
         return self._merge(self._table, own, start, end, reverse=reverse)
 
     def last(self) -> tuple[bytes, bytes] | None:
         """Return the last live (key, value) of the table, own writes included, or None. Amortised O(log n)."""
         if self.ended_as is not None:
             raise TransactionClosedError(self.ended_as)
-        found = self._last_own() if self._writes else self._last_committed()
+        found = self._last_own() if self.writes else self._last_committed()
         if found is None:
-            writes = self._writes
+            writes = self.writes
             own = (writes[key] for key in reversed(self._ordered())) if writes else ()
             found = next(self._merge(self._table, own, b"", None, reverse=True), None)
         if self._track_scans and not self._dropped:
@@ -221,14 +222,14 @@ class TableView:
         if self._track_scans and not self._dropped:
             self._scans[b"", None] = None
         live = self._table.live_count
-        for key, value, _ in self._writes.values():
+        for key, value, _ in self.writes.values():
             live += (value is not None) - (self._committed(key)[1] is not None)
         return live
 
     def _last_own(self) -> tuple[bytes, bytes] | None:
         """Return the last own write if it is live and no key of the table follows it: so it is with a log."""
         key = self._ordered()[-1]
-        _, value, expires_at = self._writes[key]
+        _, value, expires_at = self.writes[key]
         if value is None or (expires_at and expires_at <= self._now_us):
             return None
         last = self._table.keys.last()
@@ -293,7 +294,7 @@ class TableView:
 
     def _ordered(self) -> SortedList[bytes]:
         if self._order is None:
-            self._order = SortedList(self._writes)
+            self._order = SortedList(self.writes)
         return self._order
 
     def _buffer(self, write: Write, expectation: tuple[bytes, int, bool] | None = None, *, swaps: bool = False) -> None:
@@ -301,36 +302,36 @@ class TableView:
             raise TransactionClosedError(self.ended_as)
         key = write[0]
         self._note_undo(key, expectation)
-        if key not in self._writes:
+        if key not in self.writes:
             if self._order is not None:
                 self._order.add(key)
             if swaps:
                 self._swapped[key] = None
         elif not swaps:
             self._swapped.pop(key, None)
-        self._writes[key] = write
+        self.writes[key] = write
 
     def _unbuffer(self, key: bytes) -> None:
         self._note_undo(key)
-        del self._writes[key]
+        del self.writes[key]
         self._swapped.pop(key, None)
         if self._order is not None:
             self._order.remove(key)
 
     def _note_undo(self, key: bytes, expectation: tuple[bytes, int, bool] | None = None) -> None:
         if self._undo_log is not None:
-            self._undo_log.append(Undo(self, key, self._writes.get(key), key in self._swapped, expectation))
+            self._undo_log.append(Undo(self, key, self.writes.get(key), key in self._swapped, expectation))
 
     def undo(self, undo: Undo) -> None:
         """Take back the latest write that `undo` describes. For the transaction only."""
         key = undo.key
         if undo.write is None:
-            if self._writes.pop(key, None) is not None and self._order is not None:
+            if self.writes.pop(key, None) is not None and self._order is not None:
                 self._order.remove(key)
         else:
-            if self._order is not None and key not in self._writes:
+            if self._order is not None and key not in self.writes:
                 self._order.add(key)
-            self._writes[key] = undo.write
+            self.writes[key] = undo.write
         if undo.was_swapped:
             self._swapped[key] = None
         else:
@@ -350,7 +351,7 @@ class TableView:
         """Become again what `copy` returned; what was read since stays remembered."""
         self._table = earlier._table
         self._dropped = earlier._dropped
-        self._writes = dict(earlier._writes)
+        self.writes = dict(earlier.writes)
         self._swapped = dict(earlier._swapped)
         self._expected = dict(earlier._expected)
         self._order = None
@@ -364,7 +365,7 @@ class TableView:
         """Become the view of an empty table: the run was dropped. What was read and expected before must still hold."""
         self._table = Table.EMPTY
         self._dropped = True
-        self._writes = {}
+        self.writes = {}
         self._swapped = {}
         self._order = None
 
@@ -372,14 +373,9 @@ class TableView:
         """From now on, note in `undo_log` how to take each write back."""
         self._undo_log = undo_log
 
-    @property
-    def has_writes(self) -> bool:
-        """Whether anything is buffered."""
-        return bool(self._writes)
-
     def slice(self) -> Slice:
         """Return what was done here, as an immutable value. O(reads + writes)."""
         swapped = self._swapped
-        judged = tuple(self._writes) if not swapped else tuple([key for key in self._writes if key not in swapped])
-        reads, writes = tuple(self._reads.items()), tuple(self._writes.values())
+        judged = tuple(self.writes) if not swapped else tuple([key for key in self.writes if key not in swapped])
+        reads, writes = tuple(self._reads.items()), tuple(self.writes.values())
         return Slice(self.run, self.tag, reads, judged, tuple(self._expected), tuple(self._scans), writes)

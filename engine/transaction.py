@@ -218,7 +218,7 @@ class Transaction:
         if self._dropped:
             return True
         for view in self._views.values():  # noqa: SIM110  (a generator costs more than what it looks at)
-            if view.has_writes:
+            if view.writes:
                 return True
         return False
 

@@ -124,7 +124,8 @@ class TraceOperations:
         view.put(key, pack_record(record))
         for entry in trace_index.entries_of(position, key, parent_id, packed.trace_type, checked):
             self._index.put(entry, PRESENT)
-        return trace_of(trace_id, record)
+        recorded: Any = decode_value(metadata_data)
+        return Trace(trace_id, parent_id, packed.trace_type, self._txn.now_us, checked, recorded, unpack_kind(packed))
 
     def get(self, trace_id: str) -> Trace | None:
         """Return the trace, or None if there is none with that id. O(1)."""

@@ -70,8 +70,8 @@ class SimulatedFuture(ReplyFuture[Any]):
     def nudge(self) -> None:
         """The reply is there: whoever waits for it can go on."""
         if self.scheduler is not None:
-            error = self._error
-            self.scheduler.note_answer(self.asker, Answer(self._value if error is None else error[1]))
+            error = self.error
+            self.scheduler.note_answer(self.asker, Answer(self.value if error is None else error[1]))
         if self.waiter is not None:
             self.waiter.wake()
 

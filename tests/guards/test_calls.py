@@ -17,8 +17,8 @@ BOUNDS = {
     "get_in_transaction": 8,
     # Among them: whether a signal handler could strike here, and whether the store is still open.
     "begin": 54,
-    "put": 125,
-    "read_modify_write": 126,
+    "put": 117,
+    "read_modify_write": 118,
 }
 
 
