@@ -199,7 +199,7 @@ def span_record(span: ReadableSpan) -> SpanRecord:
         links=[
             _record(
                 _ids(link.context),
-                is_remote=link.context.is_remote,
+                is_remote=bool(link.context.is_remote),
                 attributes=storable_attributes(link.attributes),
                 dropped_attributes_count=link.dropped_attributes,
             )
@@ -216,7 +216,8 @@ def span_record(span: ReadableSpan) -> SpanRecord:
         ),
     )
     if span.parent is not None:
-        record |= {"parent_span_id": format_span_id(span.parent.span_id), "is_parent_remote": span.parent.is_remote}
+        record["parent_span_id"] = format_span_id(span.parent.span_id)
+        record["is_parent_remote"] = bool(span.parent.is_remote)
     return storable(record)
 
 

@@ -8,7 +8,7 @@ begins as much earlier as a tool call says it took, or encloses what was recorde
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import inmem
 from inmem.handle import plain_handle
@@ -22,12 +22,14 @@ from inmem.otlp.conventions import (
     name_of,
 )
 from inmem.otlp.spans import (
+    ERROR_OF,
     KIND_CLIENT,
     KIND_INTERNAL,
     METADATA_KEY,
     STATUS_ERROR,
     ScopeRecord,
     SpanRecord,
+    span_of,
     spans_to_otlp,
 )
 from inmem.primitives.trace_kinds import ErrorTrace, Query, ToolCall
@@ -67,17 +69,27 @@ def _spans(txn: Transaction, own_resource: ScopeRecord) -> Iterator[tuple[SpanRe
         made: dict[str, tuple[SpanRecord, ScopeRecord]] = {}
         native: dict[str, Trace] = {}
         for _, trace in txn.traces.get_tree(root.id).walk():
-            kept: Any = trace.metadata.get(METADATA_KEY)
             above = None if trace.parent_id is None else made.get(trace.parent_id)
-            if type(kept) is not dict:
-                made[trace.id] = _made_up(txn.run_id, trace, above, own_resource)
-                native[trace.id] = trace
-            elif "span_id" in kept:
-                span = cast("SpanRecord", kept)
+            span = _span_kept_by(trace)
+            if span is not None:
                 inherited: ScopeRecord = {} if above is None else above[1]
                 made[trace.id] = span, span.get("resource", inherited)
+            elif above is None or trace.parent_id in native or not _is_told_by_the_span_above(trace):
+                made[trace.id] = _made_up(txn.run_id, trace, above, own_resource)
+                native[trace.id] = trace
         _enclose(native, made)
         yield from made.values()
+
+
+def _span_kept_by(trace: Trace) -> SpanRecord | None:
+    """Return the span that a trace came from, if the exporter recorded it: users may call their metadata `otel` too."""
+    span = span_of(trace.metadata.get(METADATA_KEY))
+    return span if span is not None and span["span_id"] == trace.id and len(trace.metadata) == 1 else None
+
+
+def _is_told_by_the_span_above(trace: Trace) -> bool:
+    """Return whether the exporter recorded a trace for an error that the span's own record tells of."""
+    return isinstance(trace.kind, ErrorTrace) and trace.metadata == {METADATA_KEY: {ERROR_OF: trace.parent_id}}
 
 
 def _made_up(

@@ -16,7 +16,7 @@ from inmem.engine.errors import InvalidKeyError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import USER_KEY_BYTES_MAX
 from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
-from inmem.otlp.spans import METADATA_KEY, SpanRecord, local_parent_of
+from inmem.otlp.spans import ERROR_OF, METADATA_KEY, SpanRecord, local_parent_of
 from inmem.otlp.storable import stored
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Recording:
             # A trace of the application's may have that id: the error is told by the span's own record as well.
             if here.traces.get(error_id) is None:
                 # Part of the span's own record: an export to OTLP leaves it out.
-                metadata = {METADATA_KEY: {"error_of": span["span_id"]}}
+                metadata = {METADATA_KEY: {ERROR_OF: span["span_id"]}}
                 here.traces.record_with_options(error, id=error_id, parent_id=span["span_id"], metadata=metadata)
 
     def _run_of(self, span: SpanRecord) -> str | None:

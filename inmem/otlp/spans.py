@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from typing import Any, Final, Required, TypedDict
+from typing import Annotated, Any, Final, Required, TypedDict
+
+from msgspec import Meta, ValidationError, convert
 
 METADATA_KEY: Final = "otel"
+ERROR_OF: Final = "error_of"
+"""Under METADATA_KEY instead of a span: the trace is an error of the span of that id, whose record tells of it too."""
 
 STATUS_ERROR: Final = 2
 KIND_INTERNAL: Final = 1
@@ -58,8 +62,8 @@ class ScopeRecord(TypedDict, total=False):
 class SpanRecord(TypedDict, total=False):
     """A span. What is empty may be missing; ids are hexadecimal, times nanoseconds since the epoch, kinds OTLP's."""
 
-    trace_id: Required[str]
-    span_id: Required[str]
+    trace_id: Required[Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]]
+    span_id: Required[Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]]
     parent_span_id: str
     is_parent_remote: bool
     trace_state: str
@@ -78,6 +82,16 @@ class SpanRecord(TypedDict, total=False):
     resource: ScopeRecord
     refused: str
     """Why attributes, events and links could not be kept."""
+
+
+def span_of(value: object) -> SpanRecord | None:
+    """Return the same if it is a span's record, complete and with nothing else in it, or None. O(events and links)."""
+    try:
+        record = convert(value, SpanRecord)
+    except ValidationError:
+        return None
+    # Fields that no record has are left out of the converted one.
+    return record if record == value else None
 
 
 def local_parent_of(span: SpanRecord) -> str | None:
