@@ -144,7 +144,7 @@ def test_a_time_to_live_that_is_none_is_refused_in_minutes(db, ttl):
 
 def test_the_longest_time_to_live_can_be_stored(db):
     InmemStore(db).put(("a",), "k", {}, ttl=10**11)
-    assert db.get_versioned(RUN, "langgraph-store/a//k").expires_at > 6 * 10**18
+    assert db.get_versioned(RUN, "langgraph-store/a##k").expires_at > 6 * 10**18
 
 
 @pytest.mark.parametrize(
@@ -241,11 +241,33 @@ def test_filters(db, wanted, keys_found):
     assert [item.key for item in store.search(("f",), filter=wanted)] == keys_found
 
 
-def test_an_unknown_operator_is_named(db):
+@pytest.mark.parametrize(
+    ("wanted", "reason"),
+    [
+        ({"n": {"$near": 1}}, r"there is no operator '\$near'"),
+        ({"n": [{"m": {"$eq": {"$near": 1}}}]}, r"there is no operator '\$near'"),
+        ({"n": {"$gt": 1, "m": 1}}, "there is no operator 'm'"),
+        ({1: 2}, "names must be str, not 1"),
+        ({"n": {"m": {None: 2}}}, "names must be str, not None"),
+        ([("n", 1)], "must be a dict or None, not list"),
+        ("n", "must be a dict or None, not str"),
+        (0, "must be a dict or None, not int"),
+    ],
+)
+def test_what_is_no_filter_is_refused_at_the_call(db, wanted, reason):
     store = InmemStore(db)
-    store.put(("f",), "a", {"n": 1})
-    with pytest.raises(inmem.UsageError, match=r"\$near"):
-        store.search(("f",), filter={"n": {"$near": 1}})
+    for _ in range(2):  # also where there is nothing to filter
+        with pytest.raises(inmem.UsageError, match=f"^filter: {reason}$"):
+            store.search(("f",), filter=wanted)
+        store.put(("f",), "a", {"n": 1})
+
+
+def test_a_key_that_is_not_a_str_is_refused(db):
+    store = InmemStore(db)
+    for op in (PutOp(("a",), 5, {}), PutOp(("a",), 5, None), GetOp(("a",), 5)):
+        with pytest.raises(inmem.InvalidKeyError, match=r"^key: must be a str, not int$"):
+            store.batch([op])
+    assert db.version == 0
 
 
 json_values = st.recursive(
@@ -263,9 +285,31 @@ def test_equality_filters_mean_what_they_mean_in_langgraphs_own_store(value, wan
     assert passes(value.get("a"), wanted) is expected
 
 
-@given(st.lists(st.text(min_size=1), min_size=1, max_size=4), st.text())
-def test_keys_of_items_can_be_read_back(labels, key):
-    assert keys.labels_and_key(keys.item_key(tuple(labels), key)) == (tuple(labels), key)
+# With what sorts about the separator, above all.
+low_texts = st.text(st.sampled_from("\x00\x1f !\"#$%&'-/0a\xe9\U0010ffff"), max_size=3)
+labels_and_keys = st.tuples(
+    st.lists((st.text() | low_texts).filter(bool), min_size=1, max_size=4).map(tuple), st.text() | low_texts
+)
+
+
+@given(labels_and_keys)
+def test_keys_of_items_can_be_read_back(item):
+    assert keys.labels_and_key(keys.item_key(*item)) == item
+
+
+@given(st.lists(labels_and_keys, min_size=2))
+def test_keys_of_items_are_in_the_order_of_namespaces_and_keys(items):
+    assert sorted(items) == sorted(items, key=lambda item: keys.item_key(*item).encode())
+
+
+def test_a_search_is_in_the_order_of_namespaces_and_so_is_their_list(db):
+    store = InmemStore(db)
+    names = [("user",), ("user", " "), ("user", "!b"), ("user", "b"), ("user", "b", "c"), ("user b",), ("user-2",)]
+    pairs = [(labels, key) for labels in names for key in ("", "!", "k#", "k/", "z")]
+    store.batch([PutOp(labels, key, {}) for labels, key in reversed(pairs)])
+    assert store.list_namespaces() == names
+    assert [pair for offset in range(0, 40, 3) for pair in found(store.search((), limit=3, offset=offset))] == pairs
+    assert found(store.search(("user",), limit=100)) == [pair for pair in pairs if pair[0][0] == "user"]
 
 
 def test_namespaces_are_listed_as_langgraphs_own_store_lists_them(db):
@@ -306,7 +350,7 @@ def test_reading_puts_a_deadline_off_unless_told_not_to(db):
     store = InmemStore(db, ttl={"default_ttl": 60.0})
 
     def deadline():
-        return db.get_versioned(RUN, "langgraph-store/t//k").expires_at
+        return db.get_versioned(RUN, "langgraph-store/t##k").expires_at
 
     store.put(("t",), "k", {"n": 1})
     first = deadline()

@@ -148,7 +148,7 @@ class Items:
         while found := self._kv.list(keys.ITEMS, limit=1, after=after):
             labels, _ = keys.labels_and_key(found[0])
             yield labels
-            after = keys.behind(keys.labels_prefix(labels) + "/")
+            after = keys.behind(keys.item_key(labels, ""))
 
     def _scan(self, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
         after = None

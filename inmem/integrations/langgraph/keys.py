@@ -1,23 +1,27 @@
 """The KVStore keys of checkpoints and items.
 
-A name becomes a component by writing `%` and `/` as `%25` and `%2F`; so `/` only ever ends a component, and whatever
-is in one component can never reach into the next. `0` is the character behind `/`: a prefix that ends in `/` with its
-last character replaced by `0` is a cursor behind everything that starts with the prefix.
-
     langgraph/c/NAMESPACE/ID            a checkpoint
     langgraph/w/NAMESPACE/ID/TASK/INDEX one write of a task, pending on that checkpoint
     langgraph/b/DIGEST                  the value of a channel
     langgraph/r/RUN/NAMESPACE/ID        which checkpoints a LangGraph run made
 
-    langgraph-store/LABEL/LABEL//KEY    an item of the store; as no label is empty, the `//` before KEY ends the labels
+    langgraph-store/LABEL#LABEL##KEY    an item of the store; as no label is empty, the `##` before KEY ends the labels
 
-The ID in a key is the checkpoint's id with its bytes complemented, in hex: LangGraph's ids grow, so keys in ascending
-order are checkpoints from the newest to the oldest, and the newest is found without passing the others.
+In a checkpoint's key a name is a component, with `%` and `/` written as `%25` and `%2F`; so `/` only ever ends a
+component, and whatever is in one component can never reach into the next. The ID is the checkpoint's id with its bytes
+complemented, in hex: LangGraph's ids grow, so keys in ascending order are checkpoints from the newest to the oldest,
+and the newest is found without passing the others.
+
+Keys of items are in the order of namespaces and keys, as tuples of str: in a label, `%` and all characters below it are
+written as `%` and two hex digits, so `#`, which only ever ends a label, sorts below all that a label can go on with.
+The KEY is as it is.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
+from urllib.parse import unquote
 
 PREFIX: Final = "langgraph/"
 CHECKPOINTS: Final = "langgraph/c/"
@@ -27,6 +31,7 @@ RUNS: Final = "langgraph/r/"
 ITEMS: Final = "langgraph-store/"
 
 _COMPLEMENT: Final = bytes(range(255, -1, -1))
+_LOW: Final = re.compile(r"[\x00-%]")
 
 
 def component(name: str) -> str:
@@ -40,8 +45,8 @@ def name_of(text: str) -> str:
 
 
 def behind(prefix: str) -> str:
-    """Return a cursor behind every key that starts with `prefix`, which ends in `/`."""
-    return prefix[:-1] + "0"
+    """Return a cursor behind every key that starts with `prefix`."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _descending(checkpoint_id: str) -> str:
@@ -81,15 +86,19 @@ def run_key(run_id: str, namespace: str, checkpoint_id: str) -> str:
 
 def labels_prefix(labels: tuple[str, ...]) -> str:
     """Return the prefix of all items at or below a namespace of the store."""
-    return ITEMS + "".join(f"{component(label)}/" for label in labels)
+    return ITEMS + "".join(f"{_LOW.sub(_escaped, label)}#" for label in labels)
 
 
 def item_key(labels: tuple[str, ...], key: str) -> str:
-    """Return the key of an item of the store."""
-    return f"{labels_prefix(labels)}/{component(key)}"
+    """Return the key of an item of the store. Item keys sort as (labels, key) do."""
+    return f"{labels_prefix(labels)}#{key}"
 
 
 def labels_and_key(text: str) -> tuple[tuple[str, ...], str]:
     """Return what `item_key` made `text` from."""
-    labels, _, key = text.removeprefix(ITEMS).partition("//")
-    return tuple(name_of(label) for label in labels.split("/")), name_of(key)
+    labels, _, key = text.removeprefix(ITEMS).partition("##")
+    return tuple(unquote(label) for label in labels.split("#")), key
+
+
+def _escaped(char: re.Match[str]) -> str:
+    return f"%{ord(char[0]):02X}"
