@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from inmem import InmemError, UsageError
+from inmem import InmemError, InvalidKeyError, Key, UsageError
 from inmem.handle import plain_handle
 from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
 from inmem.otlp.storable import storable, storable_attributes, storable_text, storable_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from uuid import UUID
 
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -54,13 +55,13 @@ class InmemSpanExporter(SpanExporter):
             topmost span that returns it.
 
     Raises:
-        UsageError: `db` is not an `inmem.Database`.
+        UsageError: `db` is not an `inmem.Database`, or `run` can be no run's id.
         InmemError: the database cannot be written.
     """
 
-    def __init__(self, db: Database, *, run: str | Callable[[SpanRecord], str] = DEFAULT_RUN) -> None:
+    def __init__(self, db: Database, *, run: str | UUID | Callable[[SpanRecord], str | UUID] = DEFAULT_RUN) -> None:
         self._db = plain_handle(db, "db")
-        self._default_run: Callable[[SpanRecord], str] = run if callable(run) else lambda _span: run
+        self._default_run = run if callable(run) else _checked_run(run)
         # Processors do not promise to call one at a time.
         self._lock = threading.Lock()
         self._homes: dict[str, str] = {}
@@ -164,13 +165,21 @@ class InmemSpanExporter(SpanExporter):
         return done.refused
 
     def _run_by_default(self, span: SpanRecord) -> str:
+        if not callable(self._default_run):
+            return self._default_run
         try:
-            run: Any = self._default_run(span)
+            run = self._default_run(span)
         except Exception as error:
             raise UsageError(f"run: the function of the span has failed: {error!r}") from error
-        if type(run) is not str or not run:
-            raise UsageError(f"run: must be the id of a run, or return one, not {run!r}")
-        return run
+        return _checked_run(run)
+
+
+def _checked_run(run: str | UUID) -> str:
+    """Return the id of the run that is given or was returned for `run`, as it is kept."""
+    try:
+        return Key.run(run).run_id
+    except InvalidKeyError as error:
+        raise UsageError(f"run: must be the id of a run, or return one: {error}") from error
 
 
 def span_record(span: ReadableSpan) -> SpanRecord:

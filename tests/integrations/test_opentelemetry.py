@@ -6,6 +6,7 @@ import math
 import random
 import threading
 from enum import Enum, IntEnum
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -335,7 +336,13 @@ class TestRuns:
         assert db.runs.list_runs() == ["r"]
 
     @pytest.mark.parametrize(
-        ("run", "expected"), [("mine", "mine"), (lambda span: f"run of {span['name']}", "run of a")]
+        ("run", "expected"),
+        [
+            ("mine", "mine"),
+            (UUID(int=5), str(UUID(int=5))),
+            (lambda span: f"run of {span['name']}", "run of a"),
+            (lambda _span: UUID(int=5), str(UUID(int=5))),
+        ],
     )
     def test_the_default_is_the_applications_choice(self, db, run, expected):
         telemetry = Telemetry(db, run=run)
@@ -355,9 +362,17 @@ class TestRuns:
         [run] = db.runs.list_runs()
         assert run == ("opentelemetry" if len(name) > 1 else "\\ud800")
 
-    @pytest.mark.parametrize("run", ["", 1, lambda _span: None])
-    def test_a_default_that_is_no_run_fails_the_export(self, db, run):
-        telemetry = Telemetry(db, run=run)
+    @pytest.mark.parametrize(
+        ("run", "reason"),
+        [("", "must not be empty"), (5, "must be a str or a uuid.UUID, not int"), ("x" * 256, "256 characters")],
+    )
+    def test_a_default_that_can_be_no_run_is_refused_when_the_exporter_is_made(self, db, run, reason):
+        with pytest.raises(inmem.UsageError, match=f"^run: must be the id of a run, or return one: run id: {reason}"):
+            InmemSpanExporter(db, run=run)
+        assert db.version == 0
+
+    def test_a_function_that_returns_no_run_fails_the_export(self, db):
+        telemetry = Telemetry(db, run=lambda _span: None)
         telemetry.tracer.start_span("a").end()
         assert telemetry.exporter.export(telemetry.spans) is SpanExportResult.FAILURE
         assert db.version == 0
@@ -513,7 +528,9 @@ class TestHostile:
             InmemSpanExporter(db)
             assert db.traces.count("opentelemetry") == 2
 
-    @pytest.mark.parametrize("run", ["", 1, "x" * 256, lambda _span: None, lambda span: span["nothing"]])
+    @pytest.mark.parametrize(
+        "run", [lambda _span: "", lambda _span: 1, lambda _span: "x" * 256, lambda span: span["nothing"]]
+    )
     def test_a_default_that_is_no_run_concerns_those_who_need_it(self, tmp_path, run, caplog):
         named = {"inmem.run_id": "r"}
         with inmem.open(tmp_path / "db") as db:

@@ -18,20 +18,30 @@ _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 }
 
 
+_OPERATORS: Final = ("$eq", "$ne", *_ORDER)
+
+
+def check_filter(wanted: object) -> None:
+    """Raise UsageError unless `wanted` is a filter, whatever there is to be filtered. O(its size)."""
+    if wanted is None:
+        return
+    if not isinstance(wanted, dict):
+        raise inmem.UsageError(f"filter: must be a dict or None, not {type(wanted).__name__}")
+    _check_part(cast("object", wanted))
+
+
 def passes(value: Any, wanted: Any) -> bool:
     """Return whether `value` is what `wanted` asks for.
 
     Args:
         value: what is stored, None if nothing is.
-        wanted: a plain value, to be equal; a list, to be equal item by item; a dict whose keys start with `$`, all
-            of whose operators must hold; any other dict, each of whose entries `value` must have.
-
-    Raises:
-        UsageError: an unknown operator.
+        wanted: part of a filter that has been checked: a plain value, to be equal; a list, to be equal item by item; a
+            dict whose keys start with `$`, all of whose operators must hold; any other dict, each of whose entries
+            `value` must have.
     """
     if isinstance(wanted, dict):
         conditions = cast("dict[str, Any]", wanted)
-        if any(name.startswith("$") for name in conditions):
+        if _has_operators(conditions):
             return all(_holds(value, name, operand) for name, operand in conditions.items())
         return isinstance(value, dict) and all(
             passes(cast("dict[str, Any]", value).get(name), part) for name, part in conditions.items()
@@ -43,16 +53,35 @@ def passes(value: Any, wanted: Any) -> bool:
     return bool(value == wanted)
 
 
+def _check_part(wanted: object) -> None:
+    if isinstance(wanted, dict):
+        conditions = cast("dict[Any, object]", wanted)
+        for name in conditions:
+            if not isinstance(name, str):
+                raise inmem.UsageError(f"filter: names must be str, not {name!r}")
+        if _has_operators(conditions):
+            for name in conditions:
+                if name not in _OPERATORS:
+                    raise inmem.UsageError(f"filter: there is no operator {name!r}")
+        for part in conditions.values():
+            _check_part(part)
+    elif isinstance(wanted, list | tuple):
+        for part in cast("list[object]", wanted):
+            _check_part(part)
+
+
+def _has_operators(conditions: dict[str, Any]) -> bool:
+    return any(name.startswith("$") for name in conditions)
+
+
 def _holds(value: Any, name: str, operand: Any) -> bool:
     match name:
         case "$eq":
             return passes(value, operand)
         case "$ne":
             return not passes(value, operand)
-        case "$gt" | "$gte" | "$lt" | "$lte":
-            return _comparable(value, operand) and _ORDER[name](value, operand)
         case _:
-            raise inmem.UsageError(f"filter: there is no operator {name!r}")
+            return _comparable(value, operand) and _ORDER[name](value, operand)
 
 
 def _comparable(value: Any, operand: Any) -> bool:

@@ -26,7 +26,7 @@ from langgraph.store.base import (
 
 import inmem
 from inmem.integrations.langgraph import keys
-from inmem.integrations.langgraph.filters import passes
+from inmem.integrations.langgraph.filters import check_filter, passes
 from inmem.integrations.work import register
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Items:
         Raises:
             InvalidNamespaceError: no label, or one that is empty, not a str, or contains a period; or a str alone.
             InvalidValueError: a value cannot be stored.
-            UsageError: an operation that is none, or one whose limit, offset, depth or time to live is none.
+            InvalidKeyError: a key is not a str.
+            UsageError: an operation that is none, or one whose filter, limit, offset, depth or time to live is none.
         """
         for op in ops:
             _check(op)
@@ -183,11 +184,14 @@ def _check(op: Op) -> None:
     match op:
         case GetOp():
             _check_labels(op.namespace)
+            _check_key(op.key)
         case PutOp():
             _check_labels(op.namespace)
+            _check_key(op.key)
             checked_ttl(op.ttl, "ttl")
         case SearchOp():
             _check_labels(op.namespace_prefix)
+            check_filter(op.filter)
             _check_page(op)
         case ListNamespacesOp():
             for condition in op.match_conditions or ():
@@ -202,6 +206,11 @@ def _check_labels(labels: object) -> None:
     # LangGraph takes each character for a label, and finds nothing wrong with that.
     if isinstance(labels, str):
         raise InvalidNamespaceError(f"Namespace must be a tuple of labels, such as ({labels!r},), not the str alone.")
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise inmem.InvalidKeyError(f"key: must be a str, not {type(key).__name__}")
 
 
 def _check_page(op: SearchOp | ListNamespacesOp) -> None:

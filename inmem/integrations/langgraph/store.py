@@ -51,9 +51,10 @@ class InmemStore(Bindable, BaseStore):
         Raises:
             InvalidNamespaceError: a label is empty, not a str, or contains a period, or a namespace is one str;
                 nothing was changed.
+            InvalidKeyError: a key is not a str, or with its labels too long; nothing was changed.
             InvalidValueError: a value cannot be stored; nothing was changed.
-            UsageError: a time to live is not a positive number of minutes, or a limit, offset or depth not a number
-                of at least 0; nothing was changed.
+            UsageError: a filter is not a dict of names and known operators, a time to live not a positive number of
+                minutes, or a limit, offset or depth not a number of at least 0; nothing was changed.
         """
         wanted = list(ops)
         return self._work.do(self._run, lambda txn: Items(txn, self._run).apply(wanted))
