@@ -2,9 +2,12 @@
 
 Everything is written as Python would write it, so that 1, 1.0, True, "1" and b"1" look different, with one rule for
 text: a character that is not to be seen, or that would move what stands around it, is shown as its escape. That covers
-control characters, NUL, marks that turn the direction of writing, and spaces of no width. Names are told apart by their
-spaces as well: one that begins or ends with a space, or has two in a row, is put in quotes, and every space but the
-plain one is an escape.
+control characters, NUL, marks that turn the direction of writing, spaces of no width, and whatever else invisible.py
+names. In values, the selector that makes an emoji of the symbol before it stays: its escape would be all that is seen.
+
+Names are told apart by what cannot be seen in them. One that is shown as it is holds only what can be: characters with
+a mark of their own, and single plain spaces between them. Any other, and one that begins with a quote, is shown as a
+Python string in quotes, in which every space but the plain one is an escape. So no two names are shown alike.
 
     preview     one line, cut after some characters
     pretty      nested lists as HTML, cut after some characters
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from markupsafe import Markup, escape
 
 from inmem.json_values import is_list, is_object
+from inmem.ui.invisible import is_seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,12 +43,19 @@ _LINE_CHARS_MAX: Final = 100
 _CHUNK_CHARS: Final = 65_536
 """Literals are made in pieces, so that a value of megabytes is never held twice."""
 
-_OF_TEXT: Final = "\n\t\u200c\u200d"
-"""Line breaks, tabs, and what joins or parts letters and emoji: in names they only serve to deceive."""
+_EMOJI_FORM: Final = "\ufe0f"
+"""The variation selector behind a symbol that is to be shown as an emoji."""
+
+_OF_TEXT: Final = f"\n\t\u200c\u200d\ufe0e{_EMOJI_FORM}"
+"""Line breaks, tabs, and what joins, parts or forms letters and emoji: in names they only serve to deceive."""
+
+_SYMBOLS: Final = ("So", "Sm")
 
 # What may need an escape: everything but printable ASCII. Most text never gets past this.
 _SUSPECT: Final = re.compile(r"[^ -~]")
-_LOOSE_SPACES: Final = re.compile(r"^ |  | $|^$")
+_TO_QUOTE: Final = re.compile(r'^[ "]|  | $|^$')
+"""Spaces that a browser would not show, nothing at all, and what would look like quotes of ours."""
+
 _QUOTED_ASCII: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
 
@@ -55,34 +66,31 @@ def visible(text: str, *, lines: bool = False) -> Markup:
         text: anything.
         lines: whether the text is for reading, so that line breaks, tabs and joiners stay what they are.
     """
-    return _marked(text, lambda char: _is_visible(char) or (lines and char in _OF_TEXT))
+    return _marked(text, _shows_in_text if lines else _shows_in_value)
 
 
 def name(text: str, chars_max: int | None = None) -> Markup:
-    """Return a name so that it can be seen, and be told from every other: spaces that cannot be seen are in quotes.
+    """Return a name so that all of it can be seen: no two names are shown alike, unless they are cut.
 
     Args:
         text: the name.
         chars_max: it is cut to so many characters.
     """
     cut = _cut(text, chars_max)
-    if _LOOSE_SPACES.search(cut):
-        return Markup('<span class="quoted">{}</span>').format(_quoted(cut, str.isprintable))
-    return _marked(cut, str.isprintable)
+    if _is_plain(cut):
+        return escape(cut)
+    return Markup('<span class="quoted">{}</span>').format(_marked(_in_quotes(cut), _shows_in_name))
 
 
 def plain_name(text: str, chars_max: int | None = None) -> str:
     """Return what `name` shows, for places that take no markup: titles and options."""
     cut = _cut(text, chars_max)
-    if _LOOSE_SPACES.search(cut):
-        return _quoted(cut, str.isprintable)
-    return _escaped(cut, str.isprintable)
+    return cut if _is_plain(cut) else _escaped(_in_quotes(cut), _shows_in_name)
 
 
 def one_line(text: str, chars_max: int) -> Markup:
     """Return the beginning of a text on one line, its line breaks as blanks."""
-    start = " ".join(text[: 2 * chars_max].split())
-    return name(start, chars_max) if start else visible("")
+    return visible(_cut(" ".join(text[: 2 * chars_max].split()), chars_max))
 
 
 def preview(value: Any, chars_max: int = PREVIEW_CHARS_MAX) -> Markup:
@@ -123,32 +131,53 @@ def _cut(text: str, chars_max: int | None) -> str:
     return text if chars_max is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…"
 
 
-def _marked(text: str, shows: Callable[[str], bool]) -> Markup:
+def _is_plain(name: str) -> bool:
+    """Return whether a name can be seen as it is, so that no other looks like it."""
+    return not _TO_QUOTE.search(name) and all(map(_shows_in_name, _SUSPECT.finditer(name)))
+
+
+def _shows_in_name(match: re.Match[str]) -> bool:
+    return is_seen(match[0])
+
+
+def _shows_in_value(match: re.Match[str]) -> bool:
+    char, start = match[0], match.start()
+    if char == _EMOJI_FORM and start:
+        before = match.string[start - 1]
+        return unicodedata.category(before) in _SYMBOLS and is_seen(before)
+    # Spaces of every width are not printable by Python's rule, but harmless.
+    return is_seen(char) or unicodedata.category(char) == "Zs"
+
+
+def _shows_in_text(match: re.Match[str]) -> bool:
+    return match[0] in _OF_TEXT or _shows_in_value(match)
+
+
+def _marked(text: str, shows: Callable[[re.Match[str]], bool]) -> Markup:
     """Return the text with every character that is not one to show as a marked escape."""
 
     def marked(match: re.Match[str]) -> str:
-        return match[0] if shows(match[0]) else f'<span class="esc">{_escape_of(match[0])}</span>'
+        return match[0] if shows(match) else f'<span class="esc">{_escape_of(match[0])}</span>'
 
     return Markup(_SUSPECT.sub(marked, str(escape(text))))  # noqa: S704  escaped before anything is marked
 
 
-def _is_visible(char: str) -> bool:
-    # Spaces of every width are not printable by Python's rule, but harmless.
-    return char.isprintable() or unicodedata.category(char) == "Zs"
+def _escaped(text: str, shows: Callable[[re.Match[str]], bool]) -> str:
+    return _SUSPECT.sub(lambda match: match[0] if shows(match) else _escape_of(match[0]), text)
 
 
 def _escape_of(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
-def _quoted(text: str, shows: Callable[[str], bool] = _is_visible) -> str:
+def _in_quotes(text: str) -> str:
+    """Return the text as a Python string literal, but for what is not to be seen in it."""
+    return f'"{text.translate(_QUOTED_ASCII)}"'
+
+
+def _quoted(text: str) -> str:
     """Return the text as a Python string literal in double quotes."""
-    escaped = text.translate(_QUOTED_ASCII)
-    return f'"{_escaped(escaped, shows)}"'
-
-
-def _escaped(text: str, shows: Callable[[str], bool]) -> str:
-    return _SUSPECT.sub(lambda match: match[0] if shows(match[0]) else _escape_of(match[0]), text)
+    return _escaped(_in_quotes(text), _shows_in_value)
 
 
 def _scalar(value: Any, chars_max: int | None) -> str:

@@ -202,7 +202,7 @@ def test_spaces_in_names_can_be_seen(browser, db):
         browser.go(page, **({} if page == "runs" else {"run": "run"}))
         # As it is laid out: the text that a reader sees, spaces that collapse left out.
         shown = {each.get_property("innerText") for each in browser.all(selector)}
-        assert shown == {'" lead"', "lead", '"trail "', '"a  b"', "a b", "a\\xa0b", '"a    b"'}
+        assert shown == {'" lead"', "lead", '"trail "', '"a  b"', "a b", '"a\\xa0b"', '"a    b"'}
     assert '"a  b"' in browser.one("#rows").get_property("innerText")
     db.traces.record("run", ToolCall("x  y", {"a  b": 1}, "c  d"))
     browser.go("traces", run="run")

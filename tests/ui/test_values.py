@@ -2,16 +2,17 @@ import html
 import math
 import re
 import struct
+import unicodedata
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from markupsafe import escape
 
 pytest.importorskip("starlette", reason="the explorer is an extra")
 pytest.importorskip("httpx2", reason="starlette's test client needs it")
 
 from inmem.engine.codec import decode_value, encode_value
+from inmem.ui.invisible import is_seen
 from inmem.ui.values import literal, name, one_line, plain_name, pretty, preview, visible
 from tests.ui.site import Page
 
@@ -27,8 +28,7 @@ values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(t
 def test_a_literal_is_the_value_and_shows_nothing_invisible(value):
     text = "".join(literal(value))
     assert encode_value(eval(text, {"nan": math.nan, "inf": math.inf})) == encode_value(_plain_nan(value))
-    assert all(char.isprintable() or char.isspace() for char in text)
-    assert "\n" not in text
+    assert all(is_seen(char) or unicodedata.category(char) == "Zs" or char == "\ufe0f" for char in text)
 
 
 def _plain_nan(value):
@@ -72,7 +72,7 @@ def test_what_is_shown_of_a_huge_value_is_small(value):
 @given(text=texts)
 def test_visible_text_is_harmless_and_nothing_of_it_is_lost(text):
     shown = visible(text)
-    assert all(char.isprintable() or char.isspace() for char in Page(shown).text)
+    assert all(is_seen(char) or unicodedata.category(char) == "Zs" or char == "\ufe0f" for char in Page(shown).text)
     restored = re.sub(
         r'<span class="esc">(.*?)</span>', lambda match: match[1].encode().decode("unicode_escape"), shown
     )
@@ -115,16 +115,55 @@ ALIKE = [
 def test_names_that_differ_in_spaces_only_look_different():
     assert name(" lead") == '<span class="quoted">&#34; lead&#34;</span>'
     assert name("a  <b>") == '<span class="quoted">&#34;a  &lt;b&gt;&#34;</span>'
-    assert name("a\u00a0b") == 'a<span class="esc">\\xa0</span>b'
+    assert name("a\u00a0b") == '<span class="quoted">&#34;a<span class="esc">\\xa0</span>b&#34;</span>'
     assert name("a b") == "a b"
     assert name(" " * 500, 60) == '<span class="quoted">&#34;' + " " * 59 + "…&#34;</span>"
     for shown in (name, plain_name):
         assert len({str(shown(text)) for text in ALIKE}) == len(ALIKE)
-        # What is not in quotes looks different even where a browser makes one space of many.
-        bare = [" ".join(Page(str(escape(shown(text)))).text.split()) for text in ALIKE if '"' not in plain_name(text)]
-        assert len(set(bare)) == len(bare) > 1
     pieces, _ = pretty(dict.fromkeys(ALIKE, 1))
     assert all(str(name(text)) in pieces for text in ALIKE)
+
+
+# One of each range of invisible.py, and what looks like the escape of one.
+UNSEEN = "\xad\u034f\u061c\u115f\u17b4\u180f\u200b\u202e\u2060\u2800\u3164\ufe0f\ufeff\uffa0\U0001d159\U000e0101"
+
+
+@pytest.mark.parametrize("char", UNSEEN)
+def test_what_python_calls_printable_and_nobody_can_see_is_an_escape(char):
+    escape_of = char.encode("unicode_escape").decode()
+    marked = f'<span class="esc">{escape_of}</span>'
+    assert visible(f"a{char}") == f"a{marked}"
+    assert name(f"a{char}") == f'<span class="quoted">&#34;a{marked}&#34;</span>'
+    assert plain_name(f"a{char}") == f'"a{escape_of}"'
+    assert preview([f"a{char}"]) == f"[&#34;a{escape_of}&#34;]"
+    assert pretty({f"a{char}": 1})[0].count(marked) == 1
+
+
+def test_the_form_of_an_emoji_stays_in_values_and_is_an_escape_in_names():
+    assert preview("I \u2764\ufe0f it\ufe0f") == '"I \u2764\ufe0f it\\ufe0f"'.replace('"', "&#34;")
+    assert one_line("\u26a0\ufe0f full", 20) == visible("\u26a0\ufe0f full") == "\u26a0\ufe0f full"
+    assert preview("\ufe0f\u2800\ufe0f") == "&#34;\\ufe0f\\u2800\\ufe0f&#34;"
+    assert plain_name("\u2764\ufe0f") == '"\u2764\\ufe0f"'
+    assert visible("1\ufe0f\u20e3 a\ufe0e", lines=True) == "1\ufe0f\u20e3 a\ufe0e"
+
+
+near_names = st.text(st.sampled_from('"\\ xu202e\u202e\u3164\xa0\n…a'), max_size=12) | texts
+
+
+@given(near_names, near_names)
+@example(" a", '" a"')
+@example("\u202e", "\\u202e")
+@example("\u202e", '"\\u202e"')
+@example('"', '"\\""')
+@example("a\\", '"a\\"')
+def test_no_two_names_are_shown_alike(one, other):
+    assert (plain_name(one) == plain_name(other)) == (one == other)
+    assert all(is_seen(char) for char in plain_name(one))
+
+
+def test_a_name_that_can_be_seen_is_shown_as_it_is():
+    for plain in ("trip-7", "C:\\runs\\1", 'say "hi"', "é🚢漢", "a b c", "'", "<b>"):
+        assert plain_name(plain) == Page(str(name(plain))).text == plain
 
 
 @given(text=texts, chars_max=st.integers(1, 50))
