@@ -43,7 +43,7 @@ class Guard:
     """Lets pass what is asked with the token, under a name of ours, and only to read. Wraps an ASGI application.
 
     Args:
-        app: what is guarded; it sees the addresses without the token.
+        app: what is guarded; to it the token is where it is mounted.
         token: the first part of every address.
         hosts: the Host headers that are ours, ports included.
     """
@@ -66,12 +66,13 @@ class Guard:
         if Headers(scope=scope).getlist("host") not in [[host] for host in self._hosts]:
             return PlainTextResponse("not the address of this explorer", 403)
         path: str = scope["path"]
-        _, token, *rest = f"{path}/".split("/", 2) if path.startswith("/") else ("", "", "")
+        token = path.split("/", 2)[1] if path.startswith("/") else ""
         if not secrets.compare_digest(token.encode(), self._token):
             return PlainTextResponse("the address lacks its token: use the one that was printed", 403)
         if path == f"/{token}":
             return RedirectResponse(f"/{token}/")
-        scope["path"] = "/" + rest[0].removesuffix("/")
+        # Not cut off from the path: addresses that are made there, such as those of redirects, keep the token.
+        scope["root_path"] = f"/{token}"
         return self._app
 
 

@@ -31,6 +31,19 @@ def test_with_the_token_there_is(site):
     assert site.client.get(BASE.rstrip("/"), follow_redirects=False).headers["location"] == f"/{TOKEN}/"
 
 
+@pytest.mark.parametrize(
+    ("path", "to"), [("runs/", "runs"), ("events/?run=r", "events?run=r"), ("runs//", "runs"), ("static", "static/")]
+)
+def test_a_slash_too_many_leads_to_the_page_and_keeps_the_token(site, path, to):
+    answer = site.client.get(BASE + path, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, BASE + to)
+
+
+@pytest.mark.parametrize("path", ["no-such-page/", "/runs", "/", "runs/x", "static/", f"{TOKEN}/runs"])
+def test_an_address_that_is_none_is_not_found_behind_the_token(site, path):
+    assert site.client.get(BASE + path, follow_redirects=False).status_code == 404
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "FOO"])
 def test_nothing_but_reading_is_allowed(site, method):
     answer = site.client.request(method, BASE)
