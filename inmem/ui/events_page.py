@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from inmem import NotFoundError
+from starlette.exceptions import HTTPException
+
 from inmem.ui.chain_page import chain_of
 from inmem.ui.desk import link, shown_value
 from inmem.ui.run_facts import facts_of
@@ -80,7 +81,7 @@ def show_event(look: Look) -> Response:
         facts = facts_of(txn)
         event = txn.events.read(sequence)
     if event is None:
-        raise NotFoundError(f"run {run!r} has no event {sequence}")
+        raise HTTPException(404, f"run {run!r} has no event {sequence}")
     return look.render(
         "event.html",
         part=look.is_part,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse
 
-from inmem import CellNotFoundError, NotFoundError
+from inmem import InvariantError
 from inmem.actors.options import MEMORY
 from inmem.ui.desk import link, shown_value
 from inmem.ui.key_history import KINDS, history_of
@@ -58,14 +58,14 @@ def show_state(look: Look) -> Response:
         facts = facts_of(txn)
         names = txn.cells.list(prefix, PAGE_ROWS + 1, cells_after)
         cells = EntryRows(
-            [_cell_row(txn, name) for name in names[:PAGE_ROWS]],
+            [_row(txn, "cell", name) for name in names[:PAGE_ROWS]],
             link("state", run=run, prefix=prefix, cells=names[PAGE_ROWS - 1], keys=keys_after)
             if len(names) > PAGE_ROWS
             else None,
         )
         names = txn.kv.list(prefix, PAGE_ROWS + 1, keys_after)
         keys = EntryRows(
-            [_key_row(txn, name) for name in names[:PAGE_ROWS]],
+            [_row(txn, "key", name) for name in names[:PAGE_ROWS]],
             link("state", run=run, prefix=prefix, cells=cells_after, keys=names[PAGE_ROWS - 1])
             if len(names) > PAGE_ROWS
             else None,
@@ -120,17 +120,10 @@ def show_entry(look: Look) -> Response:
     )
 
 
-def _cell_row(txn: Transaction, name: str) -> EntryRow:
-    row, _ = _entry(txn, "cell", name)
+def _row(txn: Transaction, kind: str, name: str) -> EntryRow:
+    row, _ = _entry(txn, kind, name)
     if row is None:
-        raise CellNotFoundError(name, txn.run_id)
-    return row
-
-
-def _key_row(txn: Transaction, name: str) -> EntryRow:
-    row, _ = _entry(txn, "key", name)
-    if row is None:
-        raise NotFoundError(f"there is no key {name!r}")
+        raise InvariantError(f"run {txn.run_id!r}: the {kind} {name!r} is listed and does not exist")
     return row
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
-from inmem import NotFoundError
 from inmem.ui.values import literal
 
 if TYPE_CHECKING:
@@ -52,15 +52,19 @@ def _value_now(look: Look, txn: Transaction) -> Any:
         known = txn.runs.get_run(txn.run_id)
         if known is not None:
             return known.metadata
-    raise NotFoundError("there is no such value")
+    raise HTTPException(404, f"run {txn.run_id!r} has no such value")
 
 
 def _value_then(look: Look, run: str, version: int) -> Any:
     """Return what a cell or key was, if its history is still at hand."""
     kind = "key" if look.given("cell") is None else "cell"
-    job = look.desk.jobs.find(("history", run, kind, look.required(kind)))
-    if job is not None and job.result is not None:
-        for change in job.result.changes:
-            if change.version == version and not change.is_deleted:
-                return change.value
-    raise NotFoundError("that history is not at hand any more: look it up again")
+    name = look.required(kind)
+    job = look.desk.jobs.find(("history", run, kind, name))
+    if job is None or job.result is None:
+        raise HTTPException(
+            404, f"the history of {kind} {name!r} is not at hand: read the log on the page of the {kind}"
+        )
+    for change in job.result.changes:
+        if change.version == version and not change.is_deleted:
+            return change.value
+    raise HTTPException(404, f"{kind} {name!r} was not given a value at version {version}")

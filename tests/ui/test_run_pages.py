@@ -47,6 +47,28 @@ def test_what_is_not_there_is_said_so(db, site, page):
     assert site.answer(page, run="x" * 256).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("page", "query", "said"),
+    [
+        ("value", {"key": "nope"}, "run 'abc' has no such value"),
+        ("value", {"key": "k", "at": 1}, "the history of key 'k' is not at hand: read the log on the page of the key"),
+        (
+            "value",
+            {"cell": "k", "at": 1},
+            "the history of cell 'k' is not at hand: read the log on the page of the cell",
+        ),
+        ("event", {"seq": 5}, "run 'abc' has no event 5"),
+        ("trace", {"id": "x"}, "there is no trace 'x' in run 'abc'"),
+    ],
+)
+def test_what_is_not_there_is_called_what_it_is(db, site, page, query, said):
+    db.begin_run("abc")
+    answer = site.answer(page, run="abc", **query)
+    assert answer.status_code == 404
+    assert said in Page(answer.text).text
+    assert "there is no entry" not in answer.text
+
+
 @pytest.mark.parametrize("number", ["-1", "1.5", "x", "٣", "9223372036854775808", "1" * 400])
 def test_what_is_no_number_is_not_understood(db, site, number):
     db.begin_run("run")
@@ -170,7 +192,11 @@ def test_the_past_of_a_cell_and_a_key_is_read_from_the_log(tmp_path):
         [whole] = [link for link in shown.links if link.startswith("value?")]
         assert ast.literal_eval(site.answer(whole).text) == large
         assert site.answer("value", run="run", key="large", at=version + 1).text == '"small"'
-        assert site.answer("value", run="run", key="large", at=1).status_code == 404
+        never = site.answer("value", run="run", key="large", at=1)
+        assert (never.status_code, "key &#39;large&#39; was not given a value at version 1" in never.text) == (
+            404,
+            True,
+        )
         # What a checkpoint has swallowed is gone, and that is said.
         db.checkpoint()
         shown = site.done("entry", run="run", kind="key", name="large", history=db.version + 1)
