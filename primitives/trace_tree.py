@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class TraceTree:
     """A trace with the trees of its children, in the order of recording.
 
-    Comparing, showing and walking take no recursion, so chains of any length are fine; other code that visits the
-    tree had better use `walk`.
+    Comparing, showing, walking, copying and pickling take no recursion, so chains of any length are fine; other code
+    that visits the tree had better use `walk`.
 
     Attributes:
         root: the trace at the top.
@@ -41,6 +41,10 @@ class TraceTree:
     # As their traces, trees hold dicts and lists.
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Callable[[list[tuple[int, Trace]]], TraceTree], tuple[list[tuple[int, Trace]]]]:
+        # Flat, for pickle and copy descend by recursion into what they find.
+        return _tree_walked, (list(self.walk()),)
+
     def __repr__(self) -> str:
         count = sum(1 for _ in self.walk())
         return f"TraceTree(root={self.root.id!r}, {len(self.children)} children, {count} traces)"
@@ -59,3 +63,15 @@ def build_tree(root: Trace, children_of: Callable[[Trace], list[Trace]]) -> Trac
     for at in reversed(range(len(found))):
         trees[at] = TraceTree(found[at], tuple([trees.pop(child) for child in range(*spans[at])]))
     return trees[0]
+
+
+def _tree_walked(walked: list[tuple[int, Trace]]) -> TraceTree:
+    """Return the tree of which `walk` yields this. O(traces), without recursion."""
+    # From the last to the first, so that what is deeper and not below a parent yet are the children of this one.
+    trees: list[tuple[int, TraceTree]] = []
+    for depth, trace in reversed(walked):
+        children: list[TraceTree] = []
+        while trees and trees[-1][0] > depth:
+            children.append(trees.pop()[1])
+        trees.append((depth, TraceTree(trace, tuple(children))))
+    return trees[0][1]

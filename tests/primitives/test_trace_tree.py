@@ -1,6 +1,11 @@
+import contextlib
+import copy
+import pickle
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inmem.primitives.trace_kinds import Thought
 from inmem.primitives.trace_tree import TraceTree
@@ -27,6 +32,46 @@ def test_a_tree_of_any_depth_is_built_walked_compared_and_shown(chain):
     assert tree == chain.traces().get_tree("0")
     assert tree != chain.traces().get_tree("1")
     assert repr(tree) == "TraceTree(root='0', 1 children, 10000 traces)"
+
+
+WAYS = [copy.copy, copy.deepcopy, *(lambda tree, p=p: pickle.loads(pickle.dumps(tree, p)) for p in range(6))]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["copy", "deepcopy", *(f"pickle {p}" for p in range(6))])
+def test_a_tree_of_any_depth_is_copied_and_pickled(chain, way):
+    tree = chain.traces().get_tree("0")
+    twin = None
+    # Not passed on: pytest compares what it finds in such a traceback, which takes minutes.
+    with contextlib.suppress(RecursionError):
+        twin = way(tree)
+    assert twin == tree
+    assert type(twin) is TraceTree
+    assert (twin.root is tree.root) == (way is copy.copy)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(twin)
+
+
+@given(st.lists(st.integers(0, 20), max_size=20))
+def test_a_copy_has_the_shape_of_the_tree(parents):
+    store = Store()
+    with store.transaction() as txn:
+        traces = store.traces(txn=txn)
+        for number, parent in enumerate([None, *parents]):
+            above = None if parent is None else str(parent % number)
+            traces.record_with_options(Thought("x"), id=str(number), parent_id=above, metadata={"n": [number]})
+    tree = store.traces().get_tree("0")
+    twin = copy.deepcopy(tree)
+    assert twin == tree
+    assert [len(each.children) for each in trees_of(twin)] == [len(each.children) for each in trees_of(tree)]
+    twin.root.metadata["n"].append(0)
+    assert twin != tree
+
+
+def trees_of(tree):
+    found = [tree]
+    for each in found:
+        found.extend(each.children)
+    return found
 
 
 def test_a_deep_tree_can_be_visited_by_its_attributes(chain):
