@@ -43,7 +43,7 @@ class Trace:
         id: unique in its run.
         parent_id: the trace it belongs under, or None for a root.
         trace_type: "ToolCall", "Decision", "Query", "Thought", "Error" or "Custom".
-        timestamp: microseconds since the epoch: the start of the transaction that recorded it.
+        timestamp: microseconds since the epoch: the start of the transaction that recorded it, before any import.
         tags: in the order given, each once.
         metadata: a fresh dict, empty if none was given.
         kind: the ToolCall, Decision, … with fresh fields.
@@ -62,7 +62,8 @@ class TraceOperations:
     """The TraceStore of one run, inside one transaction.
 
     Every query returns traces in the order of recording: by the time of the recording transaction, within one
-    microsecond by the order in which those transactions began, within a transaction by the order of the calls.
+    microsecond by the order in which those transactions began, within a transaction by the order of the calls. Imported
+    traces keep their times, and stand among the others by them.
     Where a query takes `after`, a trace's id, it returns only traces recorded behind that one: the last of one page
     begins the next. It need not be among the results; one that does not exist raises TraceNotFoundError.
     """
