@@ -44,6 +44,7 @@ from inmem.engine.errors import (
     TransactionTimeoutError,
 )
 from inmem.engine.keys import normalize_run_id
+from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.reader import LatestReader, Reader
 from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
 
@@ -69,7 +70,7 @@ _ACTIVE: Final = TransactionStatus.ACTIVE
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
-class Client:
+class Client(NonCopyable):
     """A connection to one running store.
 
     Args:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from inmem.actors import interrupts
 from inmem.actors.messages.transactions import End
 from inmem.engine.errors import ForkedProcessError
+from inmem.engine.noncopyable import NonCopyable
 
 if TYPE_CHECKING:
     from inmem.actors.courier import Sender
 
 
-class SettledLease:
+class SettledLease(NonCopyable):
     """A lease of whose end the coordinator knows. Nothing runs when it is disposed of, as nearly every one is.
 
     That matters in the main thread: what a program's own signal handler raises while Python disposes of an object,

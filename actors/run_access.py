@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inmem.engine.noncopyable import NonCopyable
 from inmem.primitives.cells import CellOperations
 from inmem.primitives.events import EventOperations
 from inmem.primitives.kv import KVOperations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from inmem.engine.transaction import Transaction as EngineTransaction
 
 
-class RunAccess:
+class RunAccess(NonCopyable):
     """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`.
 
     Each raises `DatabaseClosedError` once the store is closed, and `ForkedProcessError` in a forked child.

@@ -20,6 +20,7 @@ from msgspec import Struct
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.ids import time_ordered_id
 from inmem.engine.limits import DEFAULT_LIMITS
+from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.part import Part
 from inmem.engine.table_view import TableView, Undo
 
@@ -92,7 +93,7 @@ class _Drop(Struct, frozen=True):
     views: tuple[tuple[tuple[str, int], TableView], ...]
 
 
-class Transaction:
+class Transaction(NonCopyable):
     """Reads one snapshot, buffers writes, remembers what must still hold at commit. Not for sharing among threads.
 
     Args:

@@ -18,6 +18,7 @@ from inmem.actors.proxies.watcher import Watcher
 from inmem.actors.transaction_arguments import DEFAULT_RETRY
 from inmem.engine.errors import RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
+from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.run_contents import RunContents
 from inmem.run_file import RunExport, read_run, write_run
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Database:
+class Database(NonCopyable):
     """A handle on a running store. Use it from any thread; it stays good when the actors behind it are replaced.
 
     Made by `inmem.open`, which also starts the store and whose `close` stops it, or by `inmem.connect`, whose

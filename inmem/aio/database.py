@@ -15,6 +15,7 @@ from inmem.aio.pending import Pending
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.watcher import Watcher
 from inmem.database import Database as PlainDatabase
+from inmem.engine.noncopyable import NonCopyable
 from inmem.stats import stats_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Database:
+class Database(NonCopyable):
     """A handle on a running store for coroutines: what waits in `inmem.Database` is awaited here, the rest is the same.
 
     Use it from any number of tasks and event loops, in any number of threads. The thread of a loop never runs actors,

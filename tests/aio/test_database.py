@@ -1,7 +1,11 @@
 """The names of `inmem`, as coroutines: the same operations, arguments, results and errors."""
 
 import asyncio
+import copy
 import inspect
+import itertools
+import pickle
+import re
 import threading
 
 import pytest
@@ -189,6 +193,17 @@ def test_a_transaction_of_a_plain_and_of_an_async_function():
     with inmem.open(":memory:") as plain:
         assert plain.transaction("run", book) == "0"
     asyncio.run(main())
+
+
+def test_neither_a_transaction_nor_a_handle_is_copied_or_pickled(capsys):
+    async def scenario():
+        async with await inmem.aio.open(":memory:") as db, await db.begin("run") as txn:
+            for handle, way in itertools.product((txn, txn._lease, db), (copy.copy, copy.deepcopy, pickle.dumps)):
+                with pytest.raises(TypeError, match=f"^{re.escape(repr(handle))} cannot be copied or pickled$"):
+                    way(handle)
+
+    asyncio.run(scenario())
+    assert capsys.readouterr().err == ""
 
 
 def test_transactions_keep_to_the_limits_of_their_store():

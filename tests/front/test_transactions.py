@@ -1,8 +1,12 @@
 """Transactions as users write them: by hand, with `with`, as a function that is run again, and as single operations."""
 
+import copy
 import functools
+import gc
 import itertools
 import math
+import pickle
+import re
 import threading
 import time
 
@@ -232,6 +236,23 @@ def test_it_prints_what_it_is(db):
     assert repr(txn) == f"<Transaction {txn.id} of run 'run', active>"
     txn.abort()
     assert repr(txn) == f"<Transaction {txn.id} of run 'run', aborted>"
+
+
+WAYS = [copy.copy, copy.deepcopy, *(functools.partial(pickle.dumps, protocol=number) for number in range(6))]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=["copy", "deepcopy", *(f"pickle {number}" for number in range(6))])
+def test_it_is_neither_copied_nor_pickled_and_nor_is_its_database(db, way, capsys):
+    txn = db.begin("run")
+    txn.put("x", 1)
+    for handle in (txn, db, txn.on("other"), txn._lease):
+        with pytest.raises(TypeError, match=f"^{re.escape(repr(handle))} cannot be copied or pickled$"):
+            way(handle)
+    gc.collect()
+    assert capsys.readouterr().err == ""
+    assert db.stats().active_transactions == 1
+    txn.commit()
+    assert db.get("run", "x") == 1
 
 
 def test_a_value_that_cannot_be_stored_leaves_the_transaction_usable(db):
