@@ -80,7 +80,7 @@ class Owed(Struct, eq=False):
             owed.pop(self, None)
 
     def move_to(self, actor: StoreActor) -> None:
-        """Make another actor the one that owes this; that it did, the one before forgets by itself."""
+        """Make another actor the one that owes this. The previous actor clears its own list."""
         self._actor = actor
         actor.owed[self] = None
 

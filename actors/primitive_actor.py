@@ -189,7 +189,8 @@ class PrimitiveActor(StoreActor):
                 self._split(group, error)
                 continue
             decided = AsMessage(self.mailbox.ref, self._decided())
-            # Not the other way round: who is cut short in between takes over a group that nobody decides.
+            # Not the other way round: an interruption between the two lines would leave a group in flight that nobody
+            # ever decides.
             self._coordinator.send(commit, decided)
             self._in_flight = group
             return

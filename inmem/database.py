@@ -139,6 +139,11 @@ class Database:
         Raises:
             RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
             TransactionTimeoutError: the time was up; nothing was committed.
+            TransactionAbortedError: the store restarted meanwhile, or an actor failed, at the last attempt too; nothing
+                was committed, and it is worth trying again.
+            UsageError: an argument is not acceptable, or the transaction writes or has read too much; nothing was
+                committed.
+            InmemError: any other that `Transaction.commit` raises.
         """
         return self._client.transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
 
@@ -223,7 +228,8 @@ class Database:
         """Write the state to a checkpoint, beside the commits, and remove the log before it; return its version.
 
         Raises:
-            StorageError: it could not be written; the log is as it was.
+            StorageError: it could not be written, or not all that it replaces could be removed. Nothing is lost; the
+                checkpoint may be there already, and files that are superfluous may be left.
         """
         version: int = self._client.ask_actor(self._client.directory.writer, Checkpoint())
         return version

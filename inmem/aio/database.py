@@ -155,6 +155,11 @@ class Database:
         Raises:
             RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
             TransactionTimeoutError: the time was up; nothing was committed.
+            TransactionAbortedError: the store restarted meanwhile, or an actor failed, at the last attempt too; nothing
+                was committed, and it is worth trying again.
+            UsageError: an argument is not acceptable, or the transaction writes or has read too much; nothing was
+                committed.
+            InmemError: any other that `Transaction.commit` raises.
         """
         return await self._client.run_transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
 
