@@ -22,7 +22,7 @@ from inmem.primitives.events import Event, EventOperations, checked_type, index_
 from inmem.primitives.index_key import PRESENT, position_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.record import pack_record, unpack_record
-from inmem.primitives.run_index import RunIndex
+from inmem.primitives.run_index import RunEntries
 from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import status_of
 from inmem.primitives.runs import RunMetadata, RunOperations, checked_error
@@ -171,7 +171,7 @@ class RunContents:
             encoded_metadata(run.metadata, self._bytes_max),
             None if run.error is None else checked_error(run.error, self._bytes_max),
         )
-        RunIndex(self._txn).store(self._run, None, record)
+        RunEntries(self._txn).store(self._run, None, record)
 
     def _put_key(self, entry: KeyEntry) -> None:
         key = user_key(entry.key)

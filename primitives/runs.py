@@ -17,7 +17,7 @@ from inmem.engine.keys import Tag, normalize_run_id
 from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.paging import at_most
-from inmem.primitives.run_index import RunIndex, suffix_of, update_entries
+from inmem.primitives.run_index import RunEntries, suffix_of, update_entries
 from inmem.primitives.run_record import RUN_KEY, RunRecord
 from inmem.primitives.run_status import FINISHED, RunStatus, check_transition, status_of
 
@@ -89,7 +89,7 @@ class RunOperations:
 
     def __init__(self, txn: Transaction) -> None:
         self._txn = txn
-        self._index = RunIndex(txn)
+        self._index = RunEntries(txn)
 
     def create_run(
         self,
