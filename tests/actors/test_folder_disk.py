@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 import inmem
 from inmem.actors.folder_disk import FolderDisk
@@ -94,6 +95,38 @@ def test_a_close_that_fails_holds_no_file_open(tmp_path, monkeypatch):
         db.close()
     links = [descriptor for descriptor in Path("/proc/self/fd").iterdir() if descriptor.is_symlink()]
     assert not [link for link in links if str(tmp_path) in str(link.readlink())]
+
+
+def test_a_close_mark_that_cannot_be_synced_is_merely_missing(tmp_path, monkeypatch):
+    """All that was acknowledged is durable by then; to say that it is not would be untrue."""
+    db = inmem.open(tmp_path / "db", durability="always")
+    db.put("run", "k", 1)
+    with monkeypatch.context() as patch, capture_logs() as logged:
+        patch.setattr(LogFile, "sync", fail)
+        db.close()
+    assert [entry["event"] for entry in logged if entry["log_level"] == "warning"] == ["close_mark_missing"]
+    with inmem.open(tmp_path / "db") as again:
+        assert again.get("run", "k") == 1
+
+
+def test_a_forked_child_leaves_the_file_as_long_as_its_parent_has_made_it(folder):
+    """A child has a copy of whatever held the file, and disposes of it whenever it likes."""
+    segment = folder.create("000000000001.wal")
+    segment.append(b"head")
+    segment.append(b"before")
+    may_close, has_written = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(may_close, 1)
+        segment.close()
+        os._exit(0)
+    segment.append(b"after")
+    os.write(has_written, b".")
+    assert os.waitpid(child, 0)[1] == 0
+    assert folder.read("000000000001.wal").startswith(b"headbeforeafter")
+    segment.close()
+    os.close(may_close)
+    os.close(has_written)
 
 
 @pytest.mark.parametrize("call", ["close", "flock"])
