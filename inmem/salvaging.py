@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from inmem.actors.environment import SystemEntropy
 from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.folder_lock import LOCK_NAME
+from inmem.actors.garbage import paused_collection
 from inmem.actors.log_disk import write_manifest
-from inmem.actors.log_opening import paused_collection
 from inmem.actors.system_calls import absolute, storage_error
 from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageError, UnfinishedSalvageError, UsageError
