@@ -10,7 +10,7 @@ import inmem
 from inmem import CellExistsError, Database, DiskFullError, Event, InmemError, OverloadedError, messages
 from inmem.actors import primitive_actor
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, Gate, disk_full, open_on
-from tests.actors.workload import in_parallel
+from tests.actors.workload import in_parallel, until
 
 
 @pytest.fixture
@@ -103,8 +103,7 @@ def test_groups_of_different_actors_share_one_sync(db, disk, hold):
     futures = [db.events.futures.append("a", "type", 1), db.cells.futures.init("b", "c", 1)]
     futures.append(db.traces.futures.record("c", inmem.Thought("t")))
     log_writer = db.directory.writer.mailbox.actor
-    while len(log_writer._group._pending) < len(futures):
-        continue
+    until(lambda: len(log_writer._group._pending) == len(futures), "not all the groups reach the log writer")
     syncs = disk.counts["sync"]
     gate.open()
     for future in futures:
