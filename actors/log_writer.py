@@ -269,7 +269,16 @@ class LogWriter(StoreActor):
         closed = Manifest(ManifestState.CLOSED, number, self._salt, end + len(frame), version, now_us)
         try:
             file.append(frame)
+        except StorageError as error:
+            log.warning("close_mark_missing", error=str(error))
+            return
+        try:
             file.sync()
+        except OSError as error:
+            # A disk that fails is worth an error, even if nobody has lost anything.
+            lacking = f"the mark of the close could not be made durable: {error.strerror}; all commits are"
+            raise StorageError(lacking) from error
+        try:
             write_manifest(self._disk, closed)
         except (StorageError, OSError) as error:
             log.warning("close_mark_missing", error=str(error))

@@ -27,8 +27,8 @@ class ReadView(TableView):
     __slots__ = ("_reader", "_shown")
 
     def __init__(self, reader: Reader, table: Table | None) -> None:
-        # None of the fields of TableView, which only its writes need and the reads that are replaced here. Nobody writes
-        # through a reader: whoever reads outside of a transaction has no method for it.
+        # None of the fields of TableView: only writes need them, and the reads that are replaced here. Nobody writes
+        # through a reader, as whoever reads outside of a transaction has no method for it.
         self._reader = reader
         self._shown = Table.EMPTY if table is None else table
 

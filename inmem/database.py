@@ -335,7 +335,8 @@ class Database:
         `inmem.connect` only becomes unusable; the store goes on.
 
         Raises:
-            StorageError: what weaker durability modes had acknowledged could not be made durable.
+            StorageError: what weaker durability modes had acknowledged could not be made durable, or only the mark of
+                a clean close; the message says which.
         """
         self._client.close()
         try:

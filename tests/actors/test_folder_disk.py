@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
 
 import inmem
 from inmem.actors.folder_disk import FolderDisk
@@ -97,14 +96,13 @@ def test_a_close_that_fails_holds_no_file_open(tmp_path, monkeypatch):
     assert not [link for link in links if str(tmp_path) in str(link.readlink())]
 
 
-def test_a_close_mark_that_cannot_be_synced_is_merely_missing(tmp_path, monkeypatch):
-    """All that was acknowledged is durable by then; to say that it is not would be untrue."""
+def test_a_close_that_only_lacks_its_mark_does_not_say_that_commits_are_lost(tmp_path, monkeypatch):
     db = inmem.open(tmp_path / "db", durability="always")
     db.put("run", "k", 1)
-    with monkeypatch.context() as patch, capture_logs() as logged:
+    with monkeypatch.context() as patch:
         patch.setattr(LogFile, "sync", fail)
-        db.close()
-    assert [entry["event"] for entry in logged if entry["log_level"] == "warning"] == ["close_mark_missing"]
+        with pytest.raises(inmem.StorageError, match=r"the mark of the close could not .* all commits are"):
+            db.close()
     with inmem.open(tmp_path / "db") as again:
         assert again.get("run", "k") == 1
 
