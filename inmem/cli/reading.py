@@ -104,16 +104,14 @@ def resolve_run(db: Database, name: str) -> str:
 def find_run(txn: Transaction, name: str) -> str:
     """Return the id of the run that `name` is, or that alone begins with it.
 
-    A run that was never registered has to be named in full.
+    A whole name wins over beginnings, whether the run was registered or only holds something. Only registered runs are
+    found by a beginning.
     """
-    if txn.runs.get_run(name) is not None:
+    if not txn.on(name).contents.is_empty():
         return name
     found = [run_id for run_id in txn.runs.list_runs(include_archived=True) if run_id.startswith(name)]
     if len(found) == 1:
         return found[0]
-    here = txn.on(name)
-    if here.events.len() or here.kv.list(limit=1) or here.cells.list(limit=1) or here.traces.count():
-        return name
     if not found:
         raise NoError(f"there is no run {name!r}")
     names = ", ".join(found[:_NAMES_SHOWN_MAX]) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")

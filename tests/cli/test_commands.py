@@ -284,6 +284,25 @@ def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
     assert (none.exit_code, none.stdout, none.stderr) == (1, "", "inmem: error: there is no run 'unreg'\n")
 
 
+@pytest.mark.parametrize("primitive", ["kv", "events", "cells", "traces"])
+def test_a_whole_name_wins_though_the_run_was_never_registered(run_json, tmp_path, primitive):
+    with inmem.open(tmp_path) as db, db.begin("trip") as txn:
+        txn.runs.create_run("trip-2")
+        txn.on("trip-2").events.append("of the other")
+        {
+            "kv": lambda: txn.kv.put("k", 1),
+            "events": lambda: txn.events.append("e"),
+            "cells": lambda: txn.cells.init("c", 1),
+            "traces": lambda: txn.traces.record(inmem.Thought("t")),
+        }[primitive]()
+
+    def types(name):
+        return [event["event_type"] for event in run_json("events", tmp_path, name)]
+
+    assert types("trip") == (["e"] if primitive == "events" else [])
+    assert types("trip-") == ["of the other"]
+
+
 def test_a_key_that_was_not_found_is_a_no(run, odd):
     no_key = run("get", odd, "run-1", "nothing")
     assert (no_key.exit_code, no_key.stdout) == (1, "")
