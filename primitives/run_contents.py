@@ -25,7 +25,7 @@ from inmem.primitives.record import pack_record, unpack_record
 from inmem.primitives.run_index import RunIndex
 from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import status_of
-from inmem.primitives.runs import RunMetadata, RunOperations, checked_error
+from inmem.primitives.runs import RunMetadata, RunOperations, check_history, checked_error
 from inmem.primitives.trace_kinds import pack_kind
 from inmem.primitives.traces import Trace, TraceOperations
 
@@ -60,6 +60,7 @@ Item: TypeAlias = RunMetadata | KeyEntry | Event | CellEntry | Trace
 CELL_VERSION_MAX: Final = 2**62
 """What a cell can have counted to: it has to go on counting here, and whatever it reaches must fit into 64 bits."""
 
+_NONE: Final = encode_value(None)
 _TABLES: Final = (Tag.RUN, Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE)
 
 
@@ -103,6 +104,7 @@ class RunContents:
 
         Raises:
             RunExistsError: the run is registered, or holds something.
+            InvalidValueError: a value cannot be stored, or is larger than this store accepts.
             UsageError: an item is not acceptable; what was put back before it must not be committed.
 
         Complexity: O(items).
@@ -171,6 +173,7 @@ class RunContents:
             encoded_metadata(run.metadata, self._bytes_max),
             None if run.error is None else checked_error(run.error, self._bytes_max),
         )
+        check_history(run)
         RunIndex(self._txn).store(self._run, None, record)
 
     def _put_key(self, entry: KeyEntry) -> None:
@@ -203,8 +206,11 @@ class RunContents:
             raise UsageError(f"name: the cell {cell.name!r} is there twice")
         if not 1 <= cell.version <= CELL_VERSION_MAX:
             raise UsageError(f"version: must be from 1 to {CELL_VERSION_MAX}, not {cell.version}")
-        value = None if cell.is_deleted else encode_value(cell.value, "value", self._bytes_max)
-        view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), value)))
+        value = encode_value(cell.value, "value", self._bytes_max)
+        if cell.is_deleted and value != _NONE:
+            raise UsageError("value: must be None, as the cell is deleted")
+        stored = None if cell.is_deleted else value
+        view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), stored)))
 
     def _put_trace(self, trace: Trace) -> None:
         packed = pack_kind(trace.kind, self._bytes_max)
