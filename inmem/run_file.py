@@ -14,14 +14,17 @@ trailer is the digest of all. Nothing in the file depends on the moment or the p
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
+from io import RawIOBase, TextIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
+from inmem.actors.options import checked_path
 from inmem.engine.errors import FormatVersionError, InvalidValueError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.json_values import is_object
@@ -97,7 +100,7 @@ def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnPro
         def write(record: dict[str, Any]) -> str:
             body = _body_of(record)
             digest = chain.add(body)
-            target.write(b"".join((body, _HASH_MARK, digest.encode(), _LINE_END)))
+            write_whole(target, b"".join((body, _HASH_MARK, digest.encode(), _LINE_END)))
             return digest
 
         write(_header(run_id, counts))
@@ -146,6 +149,7 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
     """Read a run and check every line against its hash.
 
     Raises:
+        UsageError: `file` is neither a path nor a file open for reading bytes.
         FormatVersionError: not an exported run, or one of a newer format.
         RunFileError: a line is not what was written.
         OSError: the file cannot be read.
@@ -267,34 +271,67 @@ def _report(on_progress: OnProgress, at: int, total: int, step: int | None = Non
 
 @contextmanager
 def _opened_for_reading(file: File) -> Generator[BinaryIO]:
-    with Path(file).open("rb") if isinstance(file, (str, os.PathLike)) else nullcontext(file) as source:
-        yield source
+    source = _checked_file(file, "readline")
+    with Path(source).open("rb") if isinstance(source, str) else nullcontext(source) as opened:
+        yield opened
 
 
 @contextmanager
 def opened_for_writing(file: File) -> Generator[BinaryIO]:
-    """Open what is given by its path; a file appears under it only once it is whole and durable."""
-    if not isinstance(file, (str, os.PathLike)):
-        yield file
+    """Open what is given by its path; a file appears under it only once it is whole and durable.
+
+    Raises:
+        UsageError: `file` is neither a path nor a file open for writing bytes.
+        OSError: it cannot be opened, or not be made durable.
+    """
+    target = _checked_file(file, "write")
+    if not isinstance(target, str):
+        yield target
         return
-    path = Path(file)
+    # A symbolic link stays one: what it leads to is what is written.
+    path = Path(os.path.realpath(target))
     if path.exists() and not path.is_file():
         # A pipe or a device cannot be replaced by a file that is whole.
-        with path.open("wb") as target:
-            yield target
+        with path.open("wb") as opened:
+            yield opened
         return
     # Beside it, so that giving it its name is one step; for its owner only, as the database is.
     hidden = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        raise OSError(error.errno, error.strerror, target) from None
     try:
-        with os.fdopen(descriptor, "wb") as target:
-            yield target
-            target.flush()
+        with os.fdopen(descriptor, "wb") as opened:
+            yield opened
+            opened.flush()
             os.fsync(descriptor)
         hidden.replace(path)
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise
+
+
+def write_whole(file: BinaryIO, data: bytes) -> None:
+    """Write all of `data`, of which a raw file may take less at a time.
+
+    Raises:
+        OSError: it cannot be written; what was taken before that stays written.
+    """
+    taken = file.write(data)
+    while isinstance(file, RawIOBase) and taken != len(data):
+        if not taken:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        data = data[taken:]
+        taken = file.write(data)
+
+
+def _checked_file(file: File, method: str) -> str | BinaryIO:
+    """Return a path as a str, and what has the method of a file of bytes as it is."""
+    if isinstance(file, (str, os.PathLike)):
+        return checked_path("file", file)
+    given: object = file
+    if isinstance(given, TextIOBase) or not callable(getattr(given, method, None)):
+        purpose = "reading" if method == "readline" else "writing"
+        raise UsageError(f"file: must be a path, or a file open for {purpose} bytes, not {file!r}")
+    return file
