@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import inmem
+from inmem.actors.options import MEMORY
 from inmem.cli.errors import NoError
 from inmem.cli.progress import progress
 
@@ -32,7 +33,9 @@ class _DatabaseType(click.Path):
         super().__init__(path_type=str)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse a file."""
+        """Refuse a file, and a database in memory: it would end with the command."""
+        if value == MEMORY:
+            self.fail(f"{MEMORY} keeps nothing; a database is a folder", param, ctx)
         if Path(value).is_file():
             self.fail(f"{value} is a file; a database is a folder", param, ctx)
         return super().convert(value, param, ctx)

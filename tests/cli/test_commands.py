@@ -331,6 +331,46 @@ def test_what_is_no_database_is_wrong_usage(run, tmp_path, name):
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("checkpoint", ":memory:"),
+        ("runs", ":memory:"),
+        ("ui", ":memory:"),
+        ("record", OWN[0], "--into", ":memory:"),
+        ("import", "-", "--into", ":memory:"),
+        ("salvage", "db", "--into", ":memory:"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_database_in_memory_is_refused_as_it_would_keep_nothing(run, recorded, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(recorded, tmp_path / "db")
+
+    result = run(*arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("inmem: error: Invalid value for ")
+    assert result.stderr.endswith(": :memory: keeps nothing; a database is a folder\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["db"]
+
+
+def test_salvage_tells_of_damage_that_has_cost_no_commit(run, tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "key", 1)
+    [segment] = (tmp_path / "db").glob("*.wal")
+    content = bytearray(segment.read_bytes())
+    # In the frame that the closing wrote.
+    content[-1] ^= 1
+    segment.write_bytes(content)
+
+    result = run("salvage", tmp_path / "db", "--into", tmp_path / "saved", "--json")
+
+    facts = json.loads(result.stdout)
+    assert (result.exit_code, facts["is_complete"], facts["prefix_version"]) == (1, False, 1)
+    assert (facts["missing"], facts["left_out"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
         (),
         ("nonsense",),
         ("--nonsense",),

@@ -669,7 +669,10 @@ def test_a_raw_file_that_takes_no_more_is_an_error(db, refusal):
     assert file.taken == exported(db)[:1000]
 
 
-@pytest.mark.parametrize("file", [None, 5, b"run.jsonl", "", "nul\0", io.StringIO(), ["run.jsonl"]], ids=lambda file: type(file).__name__)
+NO_FILES = [None, 5, b"run.jsonl", "", "nul\0", io.StringIO(), ["run.jsonl"]]
+
+
+@pytest.mark.parametrize("file", NO_FILES, ids=lambda file: type(file).__name__)
 def test_what_is_no_file_is_refused_by_the_name_of_the_argument(db, file):
     fill(db)
     with pytest.raises(inmem.UsageError, match="file: must be a "):
