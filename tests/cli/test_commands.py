@@ -137,8 +137,8 @@ def test_runs_are_chosen_by_status_tag_and_number(run_json, odd, recorded):
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 132, 200])
 @pytest.mark.parametrize("command", ["runs", "events", "cells", "trace", "stat", "verify"])
-def test_what_is_shown_fits_the_terminal(run, recorded, monkeypatch, columns, command):
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_what_is_shown_fits_the_terminal(run, recorded, on_terminal, columns, command):
+    on_terminal(columns)
     name = ["night-watch/0000"] if command in ON_A_RUN else []
 
     for line in lines(run(command, recorded, *name)):
@@ -154,12 +154,74 @@ def test_what_is_shown_fits_the_terminal(run, recorded, monkeypatch, columns, co
         ("cells", "CELL VERSION UPDATED (UTC) VALUE"),
     ],
 )
-def test_no_column_vanishes_whatever_the_width(run, recorded, monkeypatch, columns, command, headings):
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_no_column_vanishes_whatever_the_width(run, recorded, on_terminal, columns, command, headings):
+    on_terminal(columns)
     shown = run(command, recorded, *(["night-watch/0000"] if command in ON_A_RUN else [])).stdout
 
     for word in headings.split():
         assert word in shown.split()
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A database of long texts in every place of a table or tree. For reading only."""
+    path = tmp_path_factory.mktemp("long") / "db"
+    with inmem.open(path) as db, db.begin("run") as txn:
+        txn.runs.create_run("run", tags=[text("tag")])
+        txn.events.append("event", {"payload": text("payload")})
+        txn.events.append("short", 1)
+        txn.cells.init("cell", text("value"))
+        for kind in (
+            inmem.ToolCall("tool", {"a": text("arguments")}, text("result")),
+            inmem.Decision(text("question"), [text("other"), text("chosen")], text("chosen"), text("reasoning")),
+            inmem.Query("sql", text("query"), 1),
+            inmem.Thought(text("thought")),
+            inmem.ErrorTrace("Error", text("message")),
+            inmem.Custom("custom", text("data")),
+        ):
+            txn.traces.record(kind)
+        txn.runs.fail_run("run", text("error"))
+    return path
+
+
+def text(name):
+    # Tags are the shortest of all.
+    return f"{name} {'x' * 1000} end of {name}"
+
+
+KINDS = ("arguments", "result", "question", "other", "chosen", "reasoning", "query", "thought", "message", "data")
+LONG = {
+    "runs": ("error", "tag"),
+    "events": ("payload",),
+    "cells": ("value",),
+    "trace": KINDS,
+}
+
+
+@pytest.mark.parametrize("columns", [None, "20", "0", "100"])
+@pytest.mark.parametrize("command", LONG)
+def test_into_a_pipe_nothing_is_cut_whatever_the_width_of_the_terminal(run, long, monkeypatch, command, columns):
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    shown = lines(run(command, long, *(["run"] if command in ON_A_RUN else [])))
+    for name in LONG[command]:
+        assert any(text(name) in line for line in shown), name
+    assert len(shown) == {"runs": 2, "events": 3, "cells": 2, "trace": 7}[command]
+    if command == "events":
+        assert len(shown[2]) < 100, "a long text does not make the other lines as long"
+
+
+@pytest.mark.parametrize("command", LONG)
+def test_on_a_terminal_long_texts_are_cut(run, long, on_terminal, command):
+    on_terminal(100_000)
+    shown = run(command, long, *(["run"] if command in ON_A_RUN else [])).stdout
+    for name in set(LONG[command]) - {"error", "tag"}:
+        assert text(name) not in shown, name
+
+
+def test_a_terminal_that_is_said_to_have_no_width_still_shows_something(run, recorded, on_terminal):
+    on_terminal(0)
+    assert "night-watch" in run("runs", recorded).stdout
 
 
 def names_of(result_type, *more):
