@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 import inmem
 from inmem.actors.options import MEMORY
 from inmem.cli.errors import NoError
+from inmem.cli.output import printable
 from inmem.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def _completed(names: Callable[[Transaction, str], list[str]]) -> Callable[..., 
                 inmem.open(context.params["database"], create=False, read_only=True) as db,
                 db.begin(context.params.get("run") or "completion") as txn,
             ):
-                return names(txn, incomplete)
+                # A shell could neither show nor write what has to be escaped, and takes each line for a name.
+                return [name for name in names(txn, incomplete) if printable(name) == name]
         except (inmem.InmemError, click.ClickException, OSError, KeyError):
             # Nothing can be said while somebody is typing.
             return []
