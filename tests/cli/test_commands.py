@@ -672,6 +672,27 @@ def test_record_tells_where_a_file_is_malformed_and_keeps_the_rest(run, run_json
     assert (only["status"], only["events"]) == ("Completed", 1)
 
 
+def test_record_of_a_conversation_without_messages_says_that_there_is_a_run(run, run_json, tmp_path):
+    (tmp_path / "quiet.json").write_text('{"messages": []}')
+
+    for _ in ("once", "and again"):
+        result = run("record", tmp_path / "quiet.json", "--into", tmp_path / "db")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout.startswith("1 run, 0 messages, 0 tool calls recorded; ")
+        assert [(each["status"], each["events"]) for each in run_json("runs", tmp_path / "db")] == [("Completed", 0)]
+
+
+def test_a_transcript_that_has_grown_is_recorded_as_another_run(run, run_json, tmp_path):
+    path = tmp_path / "grows.jsonl"
+    path.write_text(json.dumps(user("one")) + "\n")
+    run("record", path, "--into", tmp_path / "db")
+    with path.open("a") as file:
+        file.write(json.dumps(user("two")) + "\n")
+    run("record", path, "--into", tmp_path / "db")
+
+    assert [each["events"] for each in run_json("runs", tmp_path / "db")] == [1, 2]
+
+
 def test_record_of_nothing_leaves_nothing(run, tmp_path):
     (tmp_path / "bad.json").write_text("nonsense")
     (tmp_path / "empty.json").write_text("[]")
