@@ -57,6 +57,8 @@ class CellEntry:
 
 Item: TypeAlias = RunMetadata | KeyEntry | Event | CellEntry | Trace
 
+_ORDER: Final = (RunMetadata, KeyEntry, Event, CellEntry, Trace)
+
 CELL_VERSION_MAX: Final = 2**62
 """What a cell can have counted to: it has to go on counting here, and whatever it reaches must fit into 64 bits."""
 
@@ -97,7 +99,7 @@ class RunContents:
         yield from self._traces()
 
     def put_back(self, items: Iterable[Item]) -> None:
-        """Put the items into this store, where the run must not exist, in the order in which they are given.
+        """Put the items into this store, where the run must not exist; they come in the order of `items`.
 
         Values may be `Encoded`. Everything is checked as if it came from a stranger, the chain of events included. A
         parent run need not be here: the run goes on naming it.
@@ -112,7 +114,11 @@ class RunContents:
         if not self.is_empty():
             raise RunExistsError(self._run)
         head = (-1, 0, FIRST_PREVIOUS_HASH)
+        place = (0, "")
         for item in items:
+            before, place = place, _place_of(item)
+            if place < before:
+                raise UsageError("item: belongs before the one that is before it")
             match item:
                 case RunMetadata():
                     self._put_run(item)
@@ -227,6 +233,15 @@ class RunContents:
         index = self._txn.view(self._run, Tag.TRACE_INDEX)
         for entry in trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags):
             index.put(entry, PRESENT)
+
+
+def _place_of(item: Item) -> tuple[int, str]:
+    """Return what grows from item to item, as far as that can be told from one alone."""
+    match item:
+        case KeyEntry(name) | CellEntry(name):
+            return _ORDER.index(type(item)), name
+        case _:
+            return _ORDER.index(type(item)), ""
 
 
 def _moment(time_us: int, where: str, earliest: int = 0) -> int:

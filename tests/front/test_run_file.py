@@ -381,6 +381,20 @@ def test_what_is_written_in_another_way_is_refused(db, other, old, new, reason):
     assert other.version == 0
 
 
+@pytest.mark.parametrize("place", ["run", "key", "key + 1", "event + 1", "cell", "cell + 1"])
+def test_an_item_that_has_changed_places_with_the_next_is_refused(db, other, place):
+    fill(db)
+    item, _, more = place.partition(" + ")
+
+    def swap(records):
+        at = first(records, item) + int(more or 0)
+        records[at : at + 2] = records[at + 1], records[at]
+
+    with pytest.raises(RunFileError, match="item: belongs before the one that is before it"):
+        other.import_run(io.BytesIO(forged(exported(db), swap)))
+    assert other.version == 0
+
+
 @pytest.mark.parametrize("item", ["run", "key", "event", "cell", "trace"])
 def test_an_item_that_is_there_twice_is_refused(db, other, item):
     fill(db)
