@@ -284,7 +284,8 @@ class Database:
         """Write all that a run holds, as of now, to a file from which `import_run` makes the same run again.
 
         The same contents give the same bytes; docs/export-format.md describes them. A file given by its path appears
-        under its name only when it is whole and durable, readable for its owner only, in place of an older one.
+        under its name only when it is whole and durable, readable for its owner only, in place of an older one; a
+        symbolic link stays, and what it leads to is written.
 
         Args:
             run: registered or not.
@@ -293,6 +294,7 @@ class Database:
 
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
+            UsageError: `file` is neither of the two.
             OSError: the file cannot be written.
 
         Complexity: O(contents) in time, one item in memory.
@@ -319,7 +321,8 @@ class Database:
             RunExistsError: the run is registered here, or holds something.
             RunFileError: the file is not as it was written; the error names the line.
             FormatVersionError: it is no exported run, or one of a newer version.
-            UsageError: the run is larger than a transaction may be.
+            InvalidValueError: a value is larger than this store accepts; the error names the line and the limit.
+            UsageError: the run is larger than a transaction may be, or `file` is neither of the two.
             OSError: the file cannot be read.
 
         Complexity: O(contents), in time and in memory.
