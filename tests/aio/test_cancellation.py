@@ -184,6 +184,33 @@ def test_a_cancelled_request_that_waits_for_room_never_happens(disk, monkeypatch
     asyncio.run(main())
 
 
+def test_whoever_was_cancelled_while_waiting_makes_room_for_others(disk, monkeypatch):
+    monkeypatch.setattr(port, "REQUESTS_UNDER_WAY_MAX", 1)
+    monkeypatch.setattr(port, "REQUESTS_WAITING_MAX", 1)
+
+    async def main():
+        async with store_on(disk) as db:
+            late = await db.begin("run")
+            late.put("late", 1)
+            gate = disk.gate("sync")
+            first = asyncio.ensure_future(db.put("run", "first", 1))
+            await happens(gate.arrived)
+            tasks = []
+            for work in (db.put("run", "k", 1), late.commit(), db.flush(), db.put("run", "k", 2)):
+                tasks.append(asyncio.ensure_future(work))
+                await asyncio.sleep(0)
+                tasks[-1].cancel()
+                await asyncio.wait(tasks)
+            gate.open()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(result) for result in results] == [asyncio.CancelledError] * 4
+            await first
+            assert await db.kv.list("run") == ["first"]
+            await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
 def test_a_commit_that_waits_for_room_can_be_withdrawn(disk, monkeypatch):
     monkeypatch.setattr(port, "REQUESTS_UNDER_WAY_MAX", 2)
 
