@@ -117,8 +117,12 @@ class Database:
         """Begin a transaction: ``async with db.begin(run) as txn``, or ``txn = await db.begin(run)``.
 
         Inside, nothing waits and nothing is awaited but `txn.commit()`. For the arguments see `inmem.Database.begin`.
+        Each transaction takes a `begin` of its own.
+
+        Raises:
+            UsageError: when it is awaited or entered again.
         """
-        return Pending(lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout))
+        return Pending("begin", lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout))
 
     @overload
     async def transaction(
