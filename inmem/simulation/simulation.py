@@ -78,7 +78,7 @@ class Simulation:
         store = self._stores.get(name)
         if store is None:
             options = Options.checked(":memory:" if memory else name, durability=durability, shards=shards)
-            disk = None if memory else SimulatedDisk(name, self._chooser, self._injector, self._take_time)
+            disk = None if options.in_memory else SimulatedDisk(name, self._chooser, self._injector, self._take_time)
             store = self._stores[name] = SimulatedStore(options, disk, self._scheduler)
         if not store.is_open:
             # What a scenario opens before it runs is not what it is about. Every other opening is explored.
