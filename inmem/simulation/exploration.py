@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.errors import UsageError
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
-from inmem.simulation.failure import FailingRun, SimulationFailure
+from inmem.simulation.failure import FailingRun, SimulationFailure, is_failure
 from inmem.simulation.faults import Faults
 from inmem.simulation.scenario import ScenarioError, require_count
 from inmem.simulation.shrinking import Shrinker
@@ -109,7 +109,9 @@ def attempt(scenario: Scenario, chooser: Chooser, seed: int, faults: Faults) -> 
     simulation = Simulation(seed, faults, chooser=chooser)
     try:
         simulation.check(scenario)
-    except Exception as error:  # noqa: BLE001  (whatever a scenario raises is a finding)
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         return FailingRun(simulation.choices, simulation.steps, simulation.outsiders, error)
     return None
 

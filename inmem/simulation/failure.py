@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import traceback
 from typing import TYPE_CHECKING, Final
 
 from inmem.simulation.promises import BrokenPromise
@@ -11,12 +12,31 @@ from inmem.simulation.trace import as_mermaid, as_text, story, without_start_up
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from types import FrameType
 
     from inmem.simulation.faults import Faults
     from inmem.simulation.trace import Step
 
-_NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka"}
+_PYTEST: Final = "_pytest"
+"""The package that raises pytest's own failures: of all `pytest.raises` in the same line."""
+
+_NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka", _PYTEST}
 """Packages whose frames say less about what broke than the frame that called them."""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether what a scenario has raised is a finding, and not a request to stop, skip or expect a failure.
+
+    Those of pytest are no subclasses of Exception, but for the one that is to end the session.
+    """
+    # Who can have raised them has imported it.
+    pytest = sys.modules.get("pytest")
+    if pytest is not None:
+        if isinstance(error, pytest.skip.Exception | pytest.exit.Exception | pytest.xfail.Exception):
+            return False
+        if isinstance(error, pytest.fail.Exception):
+            return True
+    return isinstance(error, Exception)
 
 
 class FailingRun:
@@ -46,25 +66,21 @@ class FailingRun:
     @property
     def kind(self) -> tuple[type[BaseException], str, int]:
         """The type of what was raised and the place: two runs of the same kind fail for the same reason."""
-        traceback = self.cause.__traceback__
-        while traceback is not None and traceback.tb_next is not None:
-            traceback = traceback.tb_next
-        if traceback is None:
-            return type(self.cause), "", 0
-        return type(self.cause), traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
+        file, line = "", 0
+        for frame, number in traceback.walk_tb(self.cause.__traceback__):
+            if _package_of(frame) != _PYTEST:
+                file, line = frame.f_code.co_filename, number
+        return type(self.cause), file, line
 
     @property
     def place(self) -> str:
         """``file:line, in function: source`` of the innermost frame of the scenario, "" if there is none."""
         found = ""
-        traceback = self.cause.__traceback__
-        while traceback is not None:
-            frame, line = traceback.tb_frame, traceback.tb_lineno
+        for frame, line in traceback.walk_tb(self.cause.__traceback__):
             code = frame.f_code
-            if str(frame.f_globals.get("__name__")).partition(".")[0] not in _NOT_THEIRS:
+            if _package_of(frame) not in _NOT_THEIRS:
                 source = linecache.getline(code.co_filename, line, frame.f_globals).strip()
                 found = f"{code.co_filename}:{line}, in {code.co_name}" + (f": {source}" if source else "")
-            traceback = traceback.tb_next
         return found
 
 
@@ -124,6 +140,10 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
             f"    # Found by simulation: {_said(self.cause).splitlines()[0]}\n"
             f"    {_command(name, self.seed, self.choices, self.faults)}\n"
         )
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def _said(error: BaseException) -> str:
