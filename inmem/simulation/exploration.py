@@ -132,4 +132,4 @@ def _require_scenario(run: FailingRun, found_by: str) -> None:
 
 
 def _name(scenario: Scenario) -> str:
-    return getattr(scenario, "__name__", "scenario")
+    return getattr(scenario, "__qualname__", "")

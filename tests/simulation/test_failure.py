@@ -1,11 +1,18 @@
 """What counts as a failure of a scenario, and what a failure can be asked for and sent as."""
 
+import copy
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
 import pytest
 
-from inmem.simulation import SimulationFailure, explore, replay
+from inmem import UsageError
+from inmem.simulation import Faults, SimulationFailure, explore, replay
+from tests.simulation.test_exploration import racy
 
 
 def hopeful(sim):
@@ -114,3 +121,94 @@ def test_nobody_needs_pytest_to_fail():
         "    raise SystemExit('no failure')\n"
     )
     subprocess.run([sys.executable, "-c", source], check=True)
+
+
+class PickyError(Exception):
+    """One that copying would have to call with what it does not remember."""
+
+    def __init__(self, name, number):
+        super().__init__(f"{name} {number}")
+
+
+def picky(sim):
+    raise PickyError("no", 1)
+
+
+def told_at_once(sim):
+    db = sim.open("db")
+    sim.spawn(db.put, "run", "k", 1)
+    sim.run()
+    raise LookupError("so it is")
+
+
+@pytest.mark.parametrize("scenario", [racy, failing, picky, told_at_once])
+@pytest.mark.parametrize(
+    "twin_of",
+    [copy.copy, copy.deepcopy]
+    + [lambda failure, n=n: pickle.loads(pickle.dumps(failure, n)) for n in range(pickle.HIGHEST_PROTOCOL + 1)],
+)
+def test_a_failure_can_be_copied_and_sent(scenario, twin_of):
+    with pytest.raises(SimulationFailure) as caught:
+        explore(scenario, seeds=100, faults=Faults(crash=True))
+    failure = caught.value
+    failure.add_note("a note")
+    twin = twin_of(twin_of(failure))
+    assert str(twin) == str(failure)
+    assert (twin.seed, twin.faults, twin.choices) == (failure.seed, failure.faults, failure.choices)
+    assert (twin.command, twin.__notes__) == (failure.command, ["a note"])
+    assert (twin.as_text(), twin.as_mermaid()) == (failure.as_text(), failure.as_mermaid())
+    assert [str(step) for step in twin.story] == [str(step) for step in failure.story]
+    assert twin.as_test("agents") == failure.as_test("agents")
+    assert str(failure.cause) in str(twin.cause)
+    if scenario in (racy, told_at_once):
+        assert type(twin.cause) is type(failure.cause)
+
+
+def test_a_pool_of_processes_hands_a_failure_back():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        with pytest.raises(SimulationFailure, match="found by seed") as caught:
+            pool.submit(explore, racy, 100).result()
+        with pytest.raises(SimulationFailure) as replayed:
+            replay(racy, seed=caught.value.seed, choices=caught.value.choices)
+    assert replayed.value.as_text() == caught.value.as_text()
+
+
+def failure_of(scenario):
+    with pytest.raises(SimulationFailure) as caught:
+        explore(scenario, seeds=1, first_seed=-4)
+    return caught.value
+
+
+def made_inside():
+    def scenario(sim):
+        failing(sim)
+
+    return scenario
+
+
+named = made_inside()
+
+
+def test_a_scenario_that_no_test_can_import_is_refused():
+    for scenario, name in (
+        (lambda sim: [failing(sim)], "'test_a_scenario_that_no_test_can_import_is_refused.<locals>.<lambda>'"),
+        (named, "'made_inside.<locals>.scenario'"),
+        (partial(failing), "one without a name"),
+    ):
+        failure = failure_of(scenario)
+        with pytest.raises(UsageError, match=f"^scenario: a test can import a function of a module, not {name}; if"):
+            failure.as_test("agents")
+        with pytest.raises(UsageError, match=r"^scenario: a test can import"):
+            failure.as_test("agents", "a-b")
+        with pytest.raises(UsageError, match=r"^module: must be the name of a module, not 'agents\.py/'"):
+            failure.as_test("agents.py/", "named")
+        with pytest.raises(SimulationFailure):
+            eval(failure.command, {"replay": replay, "scenario": scenario, "Faults": Faults})
+
+
+def test_a_scenario_that_was_given_a_name_can_be_tested_by_it():
+    source = failure_of(named).as_test(__name__, "named")
+    namespace = {}
+    exec(source, namespace)
+    with pytest.raises(SimulationFailure, match="Failed: so it is"):
+        namespace["test_named_seed_minus_4"]()
