@@ -19,6 +19,7 @@ A close goes on through failures: what was asked of an actor that has failed is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -292,6 +293,7 @@ class Supervisor(StoreActor):
         if self._options.in_memory:
             return Recovered(0, 0, 0, Snapshot.empty(shards).roots, {}, 0, 0, 0), None
         disk = self._core.disk = self._open_disk()
+        self._directory = replace(self._directory, view_files=disk.view)
         try:
             with paused_collection():
                 if not self._options.read_only:

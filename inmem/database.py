@@ -8,7 +8,6 @@ from inmem.actors.client import Client
 from inmem.actors.messages.control import Recover, Refresh
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadOutcome, ReadStats
-from inmem.actors.options import MEMORY
 from inmem.actors.proxies.cells import StateCell
 from inmem.actors.proxies.events import EventLog
 from inmem.actors.proxies.kv import KVStore
@@ -271,8 +270,7 @@ class Database:
 
     def verify(self) -> Verification:
         """Read every file and every record, check every table and every chain. O(everything), while commits go on."""
-        in_memory = self.path == MEMORY
-        return verify_store(self._client, None if in_memory else self.path)
+        return verify_store(self._client)
 
     def export_run(
         self,
