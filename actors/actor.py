@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 LATER: Final = object()
 """Returned by a handler whose answer comes later, through the `Owed` it has kept."""
 
-_STOP = pykka_messages._ActorStop  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (it has no public name)
+STOP = pykka_messages._ActorStop  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (it has no public name)
 _PYKKA_MESSAGES = frozenset({
-    _STOP,
+    STOP,
     pykka_messages.ProxyCall,
     pykka_messages.ProxyGetAttr,
     pykka_messages.ProxySetAttr,
@@ -80,7 +80,7 @@ class Owed(Struct, eq=False):
             owed.pop(self, None)
 
     def move_to(self, actor: StoreActor) -> None:
-        """Make another actor the one that owes this; that it did, the one before forgets by itself."""
+        """Make another actor the one that owes this. The previous actor clears its own list."""
         self._actor = actor
         actor.owed[self] = None
 
@@ -159,7 +159,7 @@ class StoreActor(pykka.Actor):
 
     def on_pykka_message(self, message: Any) -> Any:
         """Handle what pykka's own refs and proxies send. Only the supervisor can be stopped from outside."""
-        if type(message) is _STOP:
+        if type(message) is STOP:
             raise InvariantError(f"the {self.mailbox.name} actor was stopped from outside")
         return self._handle_receive(message)
 

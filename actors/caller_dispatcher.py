@@ -63,7 +63,7 @@ class CallerDispatcher:
         self._queue: deque[tuple[Mailbox, Any, ReplyTo | None]] = deque()
         self._running = threading.Lock()
         self._relieving = threading.Lock()
-        # Idents of the thread that runs the queue, and of it again once it has nothing to wait for any more; else 0.
+        # `_runner`: ident of the thread that runs the queue; `_tired`: the same, once it wants to be relieved; else 0.
         self._runner = 0
         self._tired = 0
         # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
@@ -113,7 +113,7 @@ class CallerDispatcher:
                 self._relieve(patiently=False)
         elif len(self._queue) > QUEUE_MESSAGES_MAX:
             if interrupts.is_exposed():
-                # This thread must not hold the queue even for a moment: who found it held would leave a message to it.
+                # This thread must never hold the lock: another that finds it taken would leave its message to this one.
                 relieved: ReplyFuture[None] = ReplyFuture()
                 self._deputy.put(relieved)
                 relieved.block(None)

@@ -37,8 +37,8 @@ _COMMITTED: Final = TransactionStatus.COMMITTED
 class BaseTransaction(RunAccess):
     """What can be done inside a transaction, whoever commits it: nothing of this ever waits.
 
-    Reads come from the snapshot of its beginning; writes are kept until the commit. This is what a function should ask
-    for that is given to `Database.transaction` and to that of `inmem.aio` alike. Not for sharing among threads.
+    Reads come from the snapshot of its beginning; writes are kept until the commit. Annotate with this type a function
+    that is to work with both `Database.transaction` and that of `inmem.aio`. Not for sharing among threads.
 
     Attributes:
         run_id: the run that plain keys and the accessors mean.
@@ -238,7 +238,10 @@ class ClientTransaction(BaseTransaction):
             ConflictError: others committed first; `.conflicts` lists everything. A CasConflictError if the only
                 conflict is one compare-and-swap.
             TransactionTimeoutError: the time was up before the commit had gone to the log.
+            TransactionAbortedError: the store restarted meanwhile, or an actor failed; it is worth trying again.
             TransactionClosedError: the transaction had ended before.
+            UsageError: it writes too much, or writes and has read too much; it stays active.
+            ReadOnlyError: it has writes, and the database was opened for reading.
             DiskFullError, StoreFailedError, DatabaseClosedError: the store could not take it.
             CommitOutcomeUnknownError: nobody can tell whether it is durable; see `Database.outcome`. In all other
                 cases nothing was committed.

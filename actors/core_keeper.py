@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from inmem.actors.core import CoreMailboxes, CoreState, start_core
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.fileless_log_writer import FilelessLogWriter
-from inmem.actors.log_opening import paused_collection, rewrite_tail
+from inmem.actors.garbage import paused_collection
+from inmem.actors.log_opening import rewrite_tail
 from inmem.actors.messages.control import Halt
 from inmem.actors.messages.transactions import Commit, CommitAborted, Committed, End
 from inmem.engine.errors import (

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from inmem.actors.dispatcher import Dispatcher
     from inmem.actors.environment import StoreClock
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.published import Published
     from inmem.engine.limits import Limits
-    from inmem.engine.ports import Entropy
+    from inmem.engine.ports import Entropy, Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Directory:
         supervisor, coordinator, writer: refs of those actors.
         mailboxes: every mailbox's ref by name.
         routes: request class → ref of the actor that handles it.
+        view_files: opens the database's files as they are now, to be read beside the actors; None if there are none.
     """
 
     path: str
@@ -43,3 +45,4 @@ class Directory:
     writer: MailboxRef
     mailboxes: Mapping[str, MailboxRef]
     routes: Mapping[type, MailboxRef]
+    view_files: Callable[[], AbstractContextManager[Folder]] | None = None

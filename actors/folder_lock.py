@@ -74,10 +74,12 @@ class FolderLock:
         Raises:
             StorageError: it was moved away or replaced; what is there now may belong to somebody else.
         """
-        if self._folder < 0:
+        # Looked at once: another thread may let go of it meanwhile.
+        folder = self._folder
+        if folder < 0:
             return
-        locked = os.fstat(self._folder)
-        if not os.path.samestat(locked, guarded(lambda: os.stat(self._path), self._path)):
+        locked, found = guarded(lambda: (os.fstat(folder), os.stat(self._path)), self._path)
+        if not os.path.samestat(locked, found):
             raise StorageError(f"{self._path}: the folder was moved or replaced while the database was open")
 
     def release(self) -> None:

@@ -15,10 +15,11 @@ from inmem.actors.messages.kv import (
     ListKeysWithValues,
     PutKey,
 )
-from inmem.actors.primitive_actor import COMMIT_VERSION, Postpone, PrimitiveActor
+from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.engine.conflicts import CasConflict
 from inmem.engine.errors import CasConflictError, InvariantError
 from inmem.engine.keys import Key
+from inmem.engine.request_groups import COMMIT_VERSION, Postpone
 from inmem.primitives.kv import KVOperations
 
 if TYPE_CHECKING:

@@ -28,6 +28,7 @@ class LogFile:
     def __init__(self, path: str, descriptor: int, reserve_bytes: int = 0) -> None:
         self._path = path
         self._descriptor = descriptor
+        self._owner = os.getpid()
         self._size = 0
         self._reserve_bytes = reserve_bytes
         self._reserved_end = 0
@@ -73,7 +74,8 @@ class LogFile:
         """Give claimed room back and release the descriptor."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            if self._reserved_end > self._size:
+            # In a forked child the file is the parent's, and has grown since.
+            if self._reserved_end > self._size and self._owner == os.getpid():
                 with contextlib.suppress(OSError):
                     os.ftruncate(descriptor, self._size)
             close_descriptor(descriptor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,8 +14,6 @@ from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
 from inmem.engine.recovery import recover
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from inmem.engine.ports import Clock, Disk
     from inmem.engine.recovered_state import Recovered
     from inmem.engine.recovery import LogPosition, TornFile
@@ -149,15 +145,3 @@ def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:
         if torn.offset == 0:
             disk.rename(torn.name, torn_name(torn.name, 0))
             disk.sync_names()
-
-
-@contextlib.contextmanager
-def paused_collection() -> Generator[None]:
-    """Keep the garbage collector from walking again and again through what recovery is building."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

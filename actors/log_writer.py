@@ -96,7 +96,7 @@ class LogWriter(StoreActor):
         self._checkpointed_to = 0
         self._closing: Owed | None = None
         self._closed = False
-        self._group = GroupCommit(
+        self._group: GroupCommit[Owed] = GroupCommit(
             self,
             durability,
             number=position.segment,
@@ -186,10 +186,9 @@ class LogWriter(StoreActor):
         log.warning("append_refused", transactions=len(transaction_ids), error=str(error))
         self._dispatcher.post(self._coordinator, AppendRefused(self.core, transaction_ids, error), None)
 
-    def flushed(self, ticket: object) -> None:
+    def flushed(self, ticket: Owed) -> None:
         """Answer a flush."""
-        if isinstance(ticket, Owed):
-            ticket.answer(None)
+        ticket.answer(None)
 
     def rotated(self, number: int, base_version: int) -> None:
         """Start the checkpoint that makes the segments before `number` superfluous."""
@@ -199,6 +198,7 @@ class LogWriter(StoreActor):
 
     def not_rotated(self, error: StorageError) -> None:
         """Give up the checkpoint."""
+        log.warning("segment_refused", error=str(error))
         self._rotation_wanted = False
         self._end_checkpoint(0, error)
 
@@ -272,7 +272,12 @@ class LogWriter(StoreActor):
         except StorageError as error:
             log.warning("close_mark_missing", error=str(error))
             return
-        file.sync()
+        try:
+            file.sync()
+        except OSError as error:
+            # A disk that fails is worth an error, even if nobody has lost anything.
+            lacking = f"the mark of the close could not be made durable: {error.strerror}; all commits are"
+            raise StorageError(lacking) from error
         try:
             write_manifest(self._disk, closed)
         except (StorageError, OSError) as error:

@@ -14,6 +14,21 @@ SHARDS_MAX = 64
 """More shards than that only add messages: all of them share one interpreter."""
 
 
+def checked_path(where: str, path: str | os.PathLike[str]) -> str:
+    """Return the argument named `where`, a path, as a str.
+
+    Raises:
+        UsageError: it is none that could name a file or folder.
+    """
+    try:
+        name = os.fspath(path)
+    except TypeError:
+        name = ""
+    if type(name) is not str or not name or "\0" in name:
+        raise UsageError(f"{where}: must be a non-empty str or os.PathLike of str, not {path!r}")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Options of one store.
@@ -61,12 +76,7 @@ class Options:
         Raises:
             UsageError: one of them is not acceptable; the message names it.
         """
-        try:
-            folder = os.fspath(path)
-        except TypeError:
-            folder = ""
-        if type(folder) is not str or not folder or "\0" in folder:
-            raise UsageError(f"path: must be a non-empty str or os.PathLike of str, not {path!r}")
+        folder = checked_path("path", path)
         if durability not in tuple(Durability):
             raise UsageError(f"durability: must be one of {', '.join(Durability)}, not {durability!r}")
         if type(sync_interval) not in (int, float) or not 0 < sync_interval < 3600:

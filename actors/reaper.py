@@ -41,6 +41,9 @@ PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 60.0
 """Between two rounds: expired keys may wait a moment, and clocks may jump while nobody looks."""
 
+DOUBLINGS_MAX = 10
+"""Of the shortest pause, once for each round in a row that could not be written: as far as the longest."""
+
 
 class Reaper(StoreActor):
     """Turns expired keys into tombstones.
@@ -79,6 +82,7 @@ class Reaper(StoreActor):
         self._recovered = _expiring_entries(published.snapshot if reaping else Snapshot.empty(1))
         self._timer_runs = False
         self._reaping: list[Deadline] = []
+        self._aborted_in_a_row = 0
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
@@ -113,7 +117,9 @@ class Reaper(StoreActor):
             return
         until_s = (first_us - self._clock.now_us()) / 1e6
         self._timer_runs = True
-        delay_s = min(max(until_s, PAUSE_MIN_S), PAUSE_MAX_S)
+        # While nothing can be written, trying again and again would only fill the application's log.
+        pause_s = PAUSE_MIN_S * 2 ** min(self._aborted_in_a_row, DOUBLINGS_MAX)
+        delay_s = min(max(until_s, pause_s), PAUSE_MAX_S)
         self.mailbox.dispatcher.post_later(delay_s, self.mailbox, ReapDue(), idle=True)
 
     def _go_on(self, done: list[Deadline]) -> None:
@@ -154,9 +160,11 @@ class Reaper(StoreActor):
     def _note(self, outcome: Any) -> None:
         reaped, self._reaping = self._reaping, []
         if isinstance(outcome, Committed):
+            self._aborted_in_a_row = 0
             self._expiring.forget(reaped)
             self._go_on(reaped)
         else:
+            self._aborted_in_a_row += isinstance(outcome, CommitAborted)
             self._wait()
 
 

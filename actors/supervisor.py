@@ -19,18 +19,19 @@ A close goes on through failures: what was asked of an actor that has failed is 
 
 from __future__ import annotations
 
-import gc
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from inmem.actors.actor import LATER, Owed, StoreActor
+from inmem.actors.actor import LATER, STOP, Owed, StoreActor
 from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.directory import Directory
 from inmem.actors.environment import StoreClock
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.follower import Follower
-from inmem.actors.log_opening import open_log, paused_collection
+from inmem.actors.garbage import Freeze, paused_collection
+from inmem.actors.log_opening import open_log
 from inmem.actors.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import (
     ActorFailed,
@@ -150,6 +151,7 @@ class Supervisor(StoreActor):
         self._closers: list[Owed] = []
         self._closing: tuple[MailboxRef, Any] | None = None
         self._undrained: set[str] = set()
+        self._freeze = Freeze()
         self.has_let_go = False
 
     def on_receive(self, message: Any) -> Any:
@@ -205,7 +207,7 @@ class Supervisor(StoreActor):
 
     def on_pykka_message(self, message: Any) -> Any:
         """A stop from outside, by `ref.stop()` or `ActorRegistry.stop_all()`, is a clean close."""
-        if type(message).__name__ == "_ActorStop":
+        if type(message) is STOP:
             return self.on_receive(Close())
         return super().on_pykka_message(message)
 
@@ -225,6 +227,7 @@ class Supervisor(StoreActor):
     def let_go(self) -> None:
         """Stop everybody below and give up the folder, at once: of a store that has not been opened."""
         self.has_let_go = True
+        self._freeze.end()
         mailboxes = (*self._primitives, *self._core.mailboxes)
         for mailbox in mailboxes:
             # Those that run already must not wake those that are stopped.
@@ -264,9 +267,9 @@ class Supervisor(StoreActor):
     def _open(self) -> None:
         started_s = self._system_clock.monotonic_s()
         recovered, position = self._read()
-        if recovered.keys > FREEZE_KEYS_MIN and gc.isenabled():
+        if recovered.keys > FREEZE_KEYS_MIN:
             # A full collection would walk through all of it, for nothing: half a second at a million keys.
-            gc.freeze()
+            self._freeze.begin()
         self._published.snapshot = Snapshot(recovered.version, recovered.roots)
         self._published.feed.catch_up(recovered.retained, recovered.version)
         self._clock.floor_us = recovered.time_floor_us
@@ -290,6 +293,7 @@ class Supervisor(StoreActor):
         if self._options.in_memory:
             return Recovered(0, 0, 0, Snapshot.empty(shards).roots, {}, 0, 0, 0), None
         disk = self._core.disk = self._open_disk()
+        self._directory = replace(self._directory, view_files=disk.view)
         try:
             with paused_collection():
                 if not self._options.read_only:
@@ -377,6 +381,7 @@ class Supervisor(StoreActor):
             mailbox.stopped = True
         self._published.is_closed = True
         self._published.feed.wake()
+        self._freeze.end()
         if self._core.disk is not None:
             self._core.disk.close()
         log.info("closed", path=self._options.path, version=self._published.snapshot.version, error=repr(error))

@@ -2,9 +2,9 @@
 
 Python promises a thread that waits for the interpreter that the one which has it is asked to let go after
 `sys.getswitchinterval()`, 5 ms. A store breaks that promise unless it takes care: each write to the log lets go for a
-microsecond, which is too short for anybody to wake up and take over, yet starts the patience of all who wait anew. So a
-thread that commits without a pause would starve the others, those that sync the log and set timers among them; and
-each of its writes would pay for waking one of them in vain.
+microsecond, which is too short for anybody to wake up and take over, yet restarts the switch interval of every waiting
+thread. So a thread that commits without a pause would starve the others, those that sync the log and set timers among
+them; and each of its writes would pay for waking one of them in vain.
 
 Here the promise is kept: whoever has had a turn sleeps for a moment, long enough for another thread to take over. While
 several threads ask, turns are shorter, as each of them waits for those of all the others.

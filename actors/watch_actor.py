@@ -33,7 +33,7 @@ CHANGES_PER_MESSAGE = 256
 log = QuietLogger("inmem.watch")
 
 
-class Told:
+class Subscription:
     """One watcher, what it was told, and whether it is busy with that."""
 
     __slots__ = ("cursor", "is_busy", "ref", "version")
@@ -66,16 +66,16 @@ class WatchActor(StoreActor):
     ) -> None:
         super().__init__(mailbox, supervisor)
         self._published = published
-        self.watches: dict[int, Told] = {}
+        self.watches: dict[int, Subscription] = {}
         self.count = 0
         self._bell: AsMessage | None = None
         if predecessor is not None:
             self.watches = predecessor.watches
             # What comes back for a watcher that is gone must not be taken for the news of another.
             self.count = predecessor.count
-            for told in self.watches.values():
+            for subscription in self.watches.values():
                 # It may have failed between looking and telling.
-                told.cursor.rewind(told.version)
+                subscription.cursor.rewind(subscription.version)
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
@@ -93,7 +93,7 @@ class WatchActor(StoreActor):
             case Watch():
                 return self._begin(message)
             case Unwatch(ref):
-                ended = [number for number, told in self.watches.items() if told.ref == ref]
+                ended = [number for number, subscription in self.watches.items() if subscription.ref == ref]
                 for number in ended:
                     del self.watches[number]
                 return len(ended)
@@ -108,8 +108,8 @@ class WatchActor(StoreActor):
 
     def retire(self) -> None:
         """The store is closed: tell everybody what there still is, and that it is over."""
-        for told in tuple(self.watches.values()):
-            self._tell_the_rest(told)
+        for subscription in tuple(self.watches.values()):
+            self._tell_the_rest(subscription)
         self.end_all(DatabaseClosedError())
         super().retire()
 
@@ -123,22 +123,22 @@ class WatchActor(StoreActor):
             return None
         begins_after = cursor.version
         self.count += 1
-        self.watches[self.count] = Told(watch.ref, cursor)
+        self.watches[self.count] = Subscription(watch.ref, cursor)
         self._advance(self.count)
         return begins_after
 
     def _advance(self, number: int) -> None:
         """Tell a watcher what is new, unless it is busy."""
-        told = self.watches[number]
-        if told.is_busy:
-            if not told.ref.is_alive():
+        subscription = self.watches[number]
+        if subscription.is_busy:
+            if not subscription.ref.is_alive():
                 del self.watches[number]
             return
         if self._bell is None:
             # Before looking: what is added while we look rings it.
             self._bell = AsMessage(self.ref, lambda _value, _error: FeedGrown())
             self._published.feed.wait(self._bell)
-        cursor = told.cursor
+        cursor = subscription.cursor
         try:
             changes = cursor.take(self._published.feed, CHANGES_PER_MESSAGE)
         except WatchGapError as error:
@@ -147,26 +147,26 @@ class WatchActor(StoreActor):
         if not changes:
             if not cursor.at_end:
                 self.ref.tell(FeedGrown())
-        elif _tell(told.ref, Changed(changes, cursor.version)):
-            told.version = cursor.version
+        elif _tell(subscription.ref, Changed(changes, cursor.version)):
+            subscription.version = cursor.version
             taken: Any = AsMessage(self.ref, _taken(number))
-            told.ref.actor_inbox.put(Envelope(ProxyGetAttr(attr_path=("actor_urn",)), reply_to=taken))
-            told.is_busy = True
+            subscription.ref.actor_inbox.put(Envelope(ProxyGetAttr(attr_path=("actor_urn",)), reply_to=taken))
+            subscription.is_busy = True
         else:
             del self.watches[number]
 
-    def _tell_the_rest(self, told: Told) -> None:
+    def _tell_the_rest(self, subscription: Subscription) -> None:
         try:
-            while changes := told.cursor.take(self._published.feed, CHANGES_PER_MESSAGE):
-                _tell(told.ref, Changed(changes, told.cursor.version))
-                told.version = told.cursor.version
+            while changes := subscription.cursor.take(self._published.feed, CHANGES_PER_MESSAGE):
+                _tell(subscription.ref, Changed(changes, subscription.cursor.version))
+                subscription.version = subscription.cursor.version
         except WatchGapError:
             # The version in its WatchEnded says where it stands.
             return
 
     def _end(self, number: int, error: InmemError) -> None:
-        told = self.watches.pop(number)
-        _tell(told.ref, WatchEnded(told.version, error))
+        subscription = self.watches.pop(number)
+        _tell(subscription.ref, WatchEnded(subscription.version, error))
 
 
 def _tell(ref: pykka.ActorRef[Any], message: Changed | WatchEnded) -> bool:

@@ -10,13 +10,14 @@ keys are distinct strings in the dict's own order. Extension types and float 32 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias, cast
 
 import msgpack  # type: ignore[import-untyped]
 from msgspec import Struct
 
 from inmem.engine.errors import CorruptionError, InvalidValueError
 from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_BYTES_MAX
+from inmem.engine.packing import Packers
 from inmem.engine.value_copy import FIXED_SIZE, INT_REASON, checked_copy, place_of, refusal, too_large
 
 if TYPE_CHECKING:
@@ -28,20 +29,8 @@ Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, V
 _FLAT: Final = FIXED_SIZE | {str, bytes}
 _FLAT_DICT_ITEMS_MAX: Final = 8
 
-_PACKER_BYTES_MAX: Final = 128 * 1024
-"""A packer never gives its buffer back, so one that grew past its first 256 KiB is not kept."""
-
-
-class _Packer(Protocol):
-    def pack(self, obj: object, /) -> bytes: ...
-
-
-_new_packer: Final = cast("Callable[..., _Packer]", msgpack.Packer)
+_pack: Final = Packers(strict_types=True).pack
 _unpackb: Final = cast("Callable[..., Any]", msgpack.unpackb)
-
-_idle_packers: Final[list[_Packer]] = []
-"""A packer is taken out while it works: two threads, or a finalizer that the garbage collector runs in the middle
-of packing, would write into the same buffer. `list.pop` and `list.append` are atomic."""
 
 
 class MalformedValueError(CorruptionError, ValueError):
@@ -96,18 +85,12 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
         raise InvalidValueError(where, refusal(kind))
 
     try:
-        packer = _idle_packers.pop()
-    except IndexError:
-        packer = _new_packer(strict_types=True)
-    try:
-        data = packer.pack(part)
+        data = _pack(part)
     except UnicodeEncodeError as error:
         raise InvalidValueError(place_of(error.object, part, where), "str has a lone surrogate") from None
     except ValueError:
         # Lengths that msgpack cannot write are far beyond any limit of ours.
         raise too_large(where, bytes_max) from None
-    if len(data) <= _PACKER_BYTES_MAX:
-        _idle_packers.append(packer)
     if len(data) > bytes_max:
         raise too_large(where, bytes_max)
     return data

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class InmemError(Exception):
-    """The root: whatever this package raises on purpose is one of these."""
+    """The root of what the store raises on purpose; docs/errors.md has the few that are none of these."""
 
     retryable: ClassVar[bool] = False
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.log_format import FrameKind, encode_frame
@@ -34,6 +34,12 @@ GROUP_BYTES_MAX = 8 * 1024 * 1024
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 """A segment that has grown past this is followed by a new one, and by a checkpoint: recovery reads about this much."""
 
+RETRIES_PER_SEGMENT = 16
+"""A segment whose successor cannot be created goes on; so often per length of a segment it is tried again."""
+
+TicketT = TypeVar("TicketT")
+TicketT_contra = TypeVar("TicketT_contra", contravariant=True)
+
 
 class Durability(StrEnum):
     """What success of a commit promises: durable, durable soon, or written."""
@@ -43,7 +49,7 @@ class Durability(StrEnum):
     NEVER = "never"
 
 
-class LogOutbox(Protocol):
+class LogOutbox(Protocol[TicketT_contra]):
     """What the writer wants done, and what it has to tell.
 
     `write` and `mark` are done when they return; how `sync` and `start_segment` have ended is reported later. The
@@ -74,7 +80,7 @@ class LogOutbox(Protocol):
         """These transactions are not in the log and never will be."""
         ...
 
-    def flushed(self, ticket: object) -> None:
+    def flushed(self, ticket: TicketT_contra) -> None:
         """Everything appended before that flush is durable."""
         ...
 
@@ -88,17 +94,17 @@ class LogOutbox(Protocol):
 
 
 @dataclass(slots=True)
-class Flush:
+class PendingFlush(Generic[TicketT]):
     """Somebody who waits until what had been taken when they asked is durable."""
 
-    ticket: object
+    ticket: TicketT
     records_ahead: int
     """How many of the records that were waiting then are still not written."""
     end: int | None
     """Once they are: where in the current segment they end."""
 
 
-class GroupCommit:
+class GroupCommit(Generic[TicketT]):
     """The state of the log's end: what waits to be written, what waits to be synced, who waits for which.
 
     Args:
@@ -112,7 +118,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        outbox: LogOutbox,
+        outbox: LogOutbox[TicketT],
         durability: Durability,
         *,
         number: int,
@@ -131,6 +137,8 @@ class GroupCommit:
         # Where the last commit ends: nobody waits for a mark behind it to become durable.
         self._commit_end = 0
         self._synced_end = 0
+        # Where this segment ended when its successor could last not be created.
+        self._refused_at = 0
         self._open = False
         self._starting = False
         self._rotate = False
@@ -139,7 +147,7 @@ class GroupCommit:
         self._pending: list[tuple[int, bytes]] = []
         # Written but not answered yet, `always` only: the first version and the transactions of one group.
         self._unanswered: tuple[int, tuple[int, ...]] | None = None
-        self._flushes: list[Flush] = []
+        self._flushes: list[PendingFlush[TicketT]] = []
 
     @property
     def version(self) -> int:
@@ -161,9 +169,9 @@ class GroupCommit:
         self._pending.append((transaction_id, record))
         self._advance()
 
-    def flush(self, ticket: object) -> None:
+    def flush(self, ticket: TicketT) -> None:
         """Have everything taken so far made durable, in any mode."""
-        self._flushes.append(Flush(ticket, len(self._pending), None if self._pending else self._commit_end))
+        self._flushes.append(PendingFlush(ticket, len(self._pending), None if self._pending else self._commit_end))
         self._advance()
 
     def sync_due(self) -> None:
@@ -197,6 +205,7 @@ class GroupCommit:
         self._number = header.number
         self._seed = header.seed
         self._end = self._commit_end = self._synced_end = size
+        self._refused_at = 0
         self._open = True
         self._starting = False
         self._rotate = False
@@ -208,18 +217,22 @@ class GroupCommit:
         self._advance()
 
     def segment_refused(self, error: StorageError) -> None:
-        """The segment could not be created: whoever waits for it is refused; the next record tries again."""
+        """The segment could not be created.
+
+        An open one goes on, past its size if need be. Without one whoever waits is refused, and the next record tries
+        again.
+        """
         self._starting = False
-        refused = tuple(transaction_id for transaction_id, _ in self._pending)
-        self._pending = []
-        for flush in self._flushes:
-            flush.end = self._commit_end if flush.end is None else flush.end
-        if refused:
-            self._out.refused(refused, error)
+        self._refused_at = self._end
         if self._rotate:
             self._rotate = False
             self._out.not_rotated(error)
-        self._answer_flushes()
+        if not self._open and self._pending:
+            refused = tuple(transaction_id for transaction_id, _ in self._pending)
+            self._pending = []
+            self._note_written(len(refused))
+            self._out.refused(refused, error)
+        self._advance()
 
     def synced_for_close(self) -> None:
         """Everything written has been made durable, by a sync that was not started here."""
@@ -256,7 +269,7 @@ class GroupCommit:
                     break
                 self._start_segment(self._number + 1, self._previous_end, self._previous_version)
                 break
-            if self._rotate or self._end > SEGMENT_BYTES_MAX:
+            if self._rotate or (self._end > SEGMENT_BYTES_MAX and self._is_rotation_due()):
                 if self._syncing_to is None:
                     self._rotate = True
                     self._start_segment(self._number + 1, self._end, self._version)
@@ -266,6 +279,10 @@ class GroupCommit:
             self._write_group()
         if self._flushes or self._sync_owed:
             self._answer_flushes()
+
+    def _is_rotation_due(self) -> bool:
+        """Whether to try for a successor of this segment, which is long enough, now or again."""
+        return self._end - self._refused_at > SEGMENT_BYTES_MAX // RETRIES_PER_SEGMENT
 
     def _start_segment(self, number: int, previous_end: int, previous_version: int) -> None:
         self._starting = True

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Folder
 
 
-class Change(NamedTuple):
+class KeyChange(NamedTuple):
     """What one commit did to the key.
 
     Attributes:
@@ -50,7 +50,7 @@ class KeyHistory:
         kept_since: every change after this version is among them or counted as omitted; 0 if the log is whole.
     """
 
-    changes: tuple[Change, ...]
+    changes: tuple[KeyChange, ...]
     omitted: int
     kept_since: int
 
@@ -83,7 +83,7 @@ def read_history(
     """
     manifest = read_manifest(disk)
     numbers = FolderContents.of(disk.names()).segments
-    changes: deque[Change] = deque(maxlen=limit)
+    changes: deque[KeyChange] = deque(maxlen=limit)
     found = 0
     kept_since: int | None = None
     # A commit that concerns the run has these bytes in its record, wherever they stand.
@@ -109,15 +109,17 @@ def read_history(
     return KeyHistory(tuple(changes), found - len(changes), kept_since or 0)
 
 
-def _changes(version: int, record: CommitRecord, run: str, tag: int, key: bytes, *, is_live: bool) -> Iterator[Change]:
+def _changes(
+    version: int, record: CommitRecord, run: str, tag: int, key: bytes, *, is_live: bool
+) -> Iterator[KeyChange]:
     for operation in record.operations:
         if operation.run != run:
             continue
         if not isinstance(operation, TableWrites):
             # Of a key that was not there, dropping the run says nothing.
             if is_live:
-                yield Change(version, record.timestamp_us, None, 0)
+                yield KeyChange(version, record.timestamp_us, None, 0)
         elif operation.tag == tag:
             for written, value, expires_at_us in operation.writes:
                 if written == key:
-                    yield Change(version, record.timestamp_us, value, expires_at_us)
+                    yield KeyChange(version, record.timestamp_us, value, expires_at_us)

@@ -1,4 +1,7 @@
-"""Every limit of the store, each with the reason for its size, and those that whoever opens a database may choose.
+"""The limits of what is stored, and of what may wait in a mailbox or is kept for watchers, each with its reason.
+
+`Limits` are those that whoever opens a database may choose. Bounds of one mechanism stand beside it: the number of
+shards, the size of a segment, the outcomes and deleted runs that are remembered, the requests of an event loop.
 
 A limit is judged when something is written. What a database holds can be read, whatever limits it is opened with.
 """

@@ -30,7 +30,6 @@ from msgspec import Struct
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
-from inmem.engine.log_records import encode_commit
 from inmem.engine.part import Part
 from inmem.engine.shard import Blocked, Prepared, Refused, Verdict
 from inmem.engine.snapshot import Snapshot
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inmem.engine.conflicts import Conflict
-    from inmem.engine.log_records import PlainOperation
     from inmem.engine.snapshot import Root
     from inmem.engine.transaction import CommitRequest
 
@@ -143,7 +141,7 @@ class CommitPipeline(Generic[ReplyT]):
         parts: tuple[tuple[int, Part], ...] = ((0, request),) if self._shard_count == 1 else self._split(request)
         if not parts:
             raise InvariantError(f"transaction {request.transaction_id} did nothing: no shard would ever judge it")
-        self._validate(InFlight(request, reply, parts, encode_request(request), {}))
+        self._validate(InFlight(request, reply, parts, request.record(), {}))
 
     def verdict(self, transaction_id: int, shard: int, verdict: Verdict) -> None:
         """Step 2: a shard has answered."""
@@ -363,14 +361,3 @@ class CommitPipeline(Generic[ReplyT]):
                 self._losers[transaction_id] = (in_flight, version, conflicts)
             else:
                 self._out.refused(in_flight.reply, in_flight.request, conflicts)
-
-
-def encode_request(request: CommitRequest) -> bytes:
-    """Return the log record of a sealed transaction: its drops first, then its writes, table by table."""
-    operations: list[PlainOperation] = []
-    for run in request.dropped_runs:
-        operations.append((run,))  # noqa: PERF401  (hardly ever one; as a comprehension it costs each commit a call)
-    for part_slice in request.slices:
-        if part_slice.writes:
-            operations.append((part_slice.run, part_slice.tag, part_slice.writes))  # noqa: PERF401  (a call, for one or two items)
-    return encode_commit((request.transaction_id, request.timestamp_us, operations))

@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class Entropy(Protocol):
-    """Unpredictable bits for ids, salts and jitter."""
+    """Random bits for ids, salts and jitter, from a generator that is seeded once: unique, not secret."""
 
     def bits(self, count: int) -> int:
         """Return an integer of `count` random bits."""
@@ -45,7 +45,13 @@ class AppendFile(Protocol):
         ...
 
     def append(self, data: bytes) -> None:
-        """Write all of `data` at the end, or cut the file back to where it was and raise OSError."""
+        """Write all of `data` at the end, or nothing.
+
+        Raises:
+            DiskFullError: there is no room; the file is as it was.
+            StorageError: the write failed otherwise; the file is as it was.
+            OSError: the write failed and could not be undone.
+        """
         ...
 
     def sync(self) -> None:

@@ -6,10 +6,9 @@ remembering what they read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from inmem.engine.entry import VALUE, version_of
-from inmem.engine.errors import InvariantError
 from inmem.engine.table import Table
 from inmem.engine.table_view import TableView
 from inmem.engine.transaction import Transaction
@@ -18,18 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inmem.engine.entry import Entry
-    from inmem.engine.part import Write
     from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
 
 
 class ReadView(TableView):
-    """One table of a snapshot, for reading only."""
+    """One table of a snapshot, for reading only: the primitives' reads work on it as on a view of a transaction."""
 
     __slots__ = ("_reader", "_shown")
 
     def __init__(self, reader: Reader, table: Table | None) -> None:
-        # None of the fields of TableView: every method that needs them is replaced or refuses.
+        # None of the fields of TableView: only writes need them, and the reads that are replaced here. Nobody writes
+        # through a reader, as whoever reads outside of a transaction has no method for it.
         self._reader = reader
         self._shown = Table.EMPTY if table is None else table
 
@@ -81,15 +80,6 @@ class ReadView(TableView):
     def wrote(self, key: bytes) -> bool:  # noqa: ARG002  (whatever the key)
         """Return False: nothing is written here."""
         return False
-
-    def _buffer(
-        self,
-        write: Write,
-        expectation: tuple[bytes, int, bool] | None = None,  # noqa: ARG002
-        *,
-        swaps: bool = False,  # noqa: ARG002
-    ) -> NoReturn:
-        raise InvariantError(f"a reader was asked to write {write[0]!r}")
 
 
 class Reader(Transaction):

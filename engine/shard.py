@@ -89,8 +89,12 @@ class Shard:
 
         All conflicts are collected. When the part touches what a prepared transaction writes, the answer is
         `Blocked`, whatever else was found: once that transaction is decided, asking again gives the whole truth.
-        O(keys written) if nobody has committed to the same tables since the snapshot; else O(keys read, written and
-        expected), plus the keys in the scanned ranges for serializable transactions.
+
+        Complexity: O(its tables) if nothing is prepared, nobody has committed to them since the snapshot, and the part
+        neither compares nor drops anything. Else O(keys read, written and expected), plus the keys in those scanned
+        ranges whose tables have changed. While anything is prepared, also O(all prepared keys) for each scanned range
+        and each dropped run. The keys that a part writes are reserved when the next one is judged, if it is still
+        prepared then: O(keys written), once.
         """
         if part.transaction_id in self._prepared:
             raise InvariantError(f"transaction {part.transaction_id} is prepared already")
@@ -171,7 +175,10 @@ class Shard:
                     yield blocker
 
     def _is_unchanged(self, part: Part) -> bool:
-        """Whether nothing can stand against the part: no table of its is newer than its snapshot, none was dropped."""
+        """Whether nothing can stand against the part.
+
+        None of its tables is newer than its snapshot, none of its runs was dropped, and it neither compares nor drops.
+        """
         start_version = part.start_version
         if start_version < self._first_version or part.dropped_runs:
             return False
@@ -244,7 +251,7 @@ class Shard:
         return root
 
     def _take(self, transaction_id: int) -> Part | None:
-        """Return a prepared part, which is that no more and has nothing reserved; None if there is none."""
+        """Remove a part from the prepared ones, with its reservations, and return it; None if it was not prepared."""
         part = self._prepared.pop(transaction_id, None)
         if part is self._unreserved:
             self._unreserved = None

@@ -113,7 +113,7 @@ class Table(Struct, frozen=True, eq=False):
     def stored_range(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, StoredEntry]]:
-        """Iterate as `range` does over the entries as they are kept, for whom unpacking each would be too dear."""
+        """Like `range`, but yields the entries as they are kept, for callers that cannot afford to unpack each one."""
         stored_of = self.entries.__getitem__
         return chain.from_iterable(
             zip(chunk, map(stored_of, chunk), strict=True) for chunk in self.keys.chunks(start, end, reverse=reverse)

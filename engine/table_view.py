@@ -152,9 +152,10 @@ class TableView:
         """Buffer the deletion of a live key; return whether there was one. O(1)."""
         if self.get(key) is None:
             return False
-        if self._committed(key)[1] is None:
+        if self._committed(key)[1] is None and not any(expected[0] == key for expected in self._expected):
             # Only this transaction's own write made the key live: taking that back leaves nothing to commit,
-            # provided that the key still is not live then.
+            # provided that the key still is not live then. Not so with a compare-and-swap, which had to succeed: were
+            # nothing left to commit, nobody would look.
             self._remember(key)
             self._unbuffer(key)
         else:

@@ -19,13 +19,15 @@ from msgspec import Struct
 
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.ids import time_ordered_id
-from inmem.engine.limits import DEFAULT_LIMITS
+from inmem.engine.limits import DEFAULT_LIMITS, FRAME_BYTES_MAX, INT_MAX, RUN_ID_CHARS_MAX
+from inmem.engine.log_records import encode_commit
 from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.part import Part
 from inmem.engine.table_view import TableView, Undo
 
 if TYPE_CHECKING:
     from inmem.engine.limits import Limits
+    from inmem.engine.log_records import PlainOperation
     from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
 
@@ -78,10 +80,36 @@ class CommitRequest(Part, frozen=True):
     expires: bool
     """Whether any write has a deadline."""
 
+    def record(self) -> bytes:
+        """Return the log record: the drops first, then the writes, table by table. O(bytes)."""
+        operations: list[PlainOperation] = []
+        for run in self.dropped_runs:
+            operations.append((run,))  # noqa: PERF401  (hardly ever one; as a comprehension it costs each commit a call)
+        for part_slice in self.slices:
+            if part_slice.writes:
+                operations.append((part_slice.run, part_slice.tag, part_slice.writes))  # noqa: PERF401  (a call, for one or two items)
+        return encode_commit((self.transaction_id, self.timestamp_us, operations))
+
     def with_id(self, transaction_id: int) -> CommitRequest:
         """Return the same request under another id."""
         return CommitRequest(
             transaction_id, self.start_version, self.slices, self.dropped_runs, self.timestamp_us, self.expires
+        )
+
+
+_WRITE_OVERHEAD_BYTES: Final = 18
+"""What a write takes in a log record beside its key and value, at most."""
+_TABLE_OVERHEAD_BYTES: Final = 4 * RUN_ID_CHARS_MAX + 32
+"""What a table, a dropped run or the record itself does, at most."""
+
+
+def _require_loggable(request: CommitRequest) -> None:
+    """Raise UsageError if the log record could be larger than a frame holds: so many small writes, or runs, add up."""
+    # The coordinator may still replace the id by a longer one.
+    record_bytes = len(request.with_id(INT_MAX).record())
+    if record_bytes > FRAME_BYTES_MAX:
+        raise UsageError(
+            f"the transaction takes {record_bytes} bytes in the log, at most {FRAME_BYTES_MAX} are allowed"
         )
 
 
@@ -228,14 +256,16 @@ class Transaction(NonCopyable):
 
         Raises:
             TransactionClosedError: it is not active.
-            UsageError: it writes more bytes, or has read more keys, than its limits allow; it stays active.
+            UsageError: it writes more bytes, has read more keys, or takes more of the log, than its limits and those
+                of a frame allow; it stays active.
         """
         if self.status is not _ACTIVE:
             raise TransactionClosedError(self.status)
         slices = tuple(map(_slice_of, self._views.values()))
-        size_bytes = reads = expires = 0
+        size_bytes = reads = writes = expires = 0
         for part_slice in slices:
             reads += len(part_slice.reads)
+            writes += len(part_slice.writes)
             for key, value, expires_at in part_slice.writes:
                 size_bytes += len(key) if value is None else len(key) + len(value)
                 # Not 0 once any deadline was not.
@@ -246,9 +276,13 @@ class Transaction(NonCopyable):
         if reads > self.limits.transaction_reads_max:
             most = self.limits.transaction_reads_max
             raise UsageError(f"the transaction writes and has read {reads} keys, at most {most} are allowed")
-        self.finish(_VALIDATING)
         dropped = tuple(self._dropped)
-        return CommitRequest(self.id, self.start_version, slices, dropped, self.now_us, expires > 0)
+        request = CommitRequest(self.id, self.start_version, slices, dropped, self.now_us, expires > 0)
+        overhead_bytes = _WRITE_OVERHEAD_BYTES * writes + _TABLE_OVERHEAD_BYTES * (1 + len(slices) + len(dropped))
+        if size_bytes + overhead_bytes > FRAME_BYTES_MAX:
+            _require_loggable(request)
+        self.finish(_VALIDATING)
+        return request
 
     def finish(self, status: TransactionStatus) -> None:
         """Move to `status` and refuse every further operation.

@@ -8,6 +8,14 @@ import sys
 def main() -> None:
     """Run the command line, or say what it needs."""
     try:
+        _run()
+    except KeyboardInterrupt:
+        # Before a command had begun, or after its end: `inmem.cli.errors.INTERRUPTED`, which may not be loaded yet.
+        sys.exit(130)
+
+
+def _run() -> None:
+    try:
         from inmem.cli.app import app  # noqa: PLC0415  it is an extra: without it this is the place to say so
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in ("click", "rich"):

@@ -8,7 +8,6 @@ from inmem.actors.client import Client
 from inmem.actors.messages.control import Recover, Refresh
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadOutcome, ReadStats
-from inmem.actors.options import MEMORY
 from inmem.actors.proxies.cells import StateCell
 from inmem.actors.proxies.events import EventLog
 from inmem.actors.proxies.kv import KVStore
@@ -140,6 +139,11 @@ class Database(NonCopyable):
         Raises:
             RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
             TransactionTimeoutError: the time was up; nothing was committed.
+            TransactionAbortedError: the store restarted meanwhile, or an actor failed, at the last attempt too; nothing
+                was committed, and it is worth trying again.
+            UsageError: an argument is not acceptable, or the transaction writes or has read too much; nothing was
+                committed.
+            InmemError: any other that `Transaction.commit` raises.
         """
         return self._client.transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
 
@@ -224,7 +228,8 @@ class Database(NonCopyable):
         """Write the state to a checkpoint, beside the commits, and remove the log before it; return its version.
 
         Raises:
-            StorageError: it could not be written; the log is as it was.
+            StorageError: it could not be written, or not all that it replaces could be removed. Nothing is lost; the
+                checkpoint may be there already, and files that are superfluous may be left.
         """
         version: int = self._client.ask_actor(self._client.directory.writer, Checkpoint())
         return version
@@ -266,8 +271,7 @@ class Database(NonCopyable):
 
     def verify(self) -> Verification:
         """Read every file and every record, check every table and every chain. O(everything), while commits go on."""
-        in_memory = self.path == MEMORY
-        return verify_store(self._client, None if in_memory else self.path)
+        return verify_store(self._client)
 
     def export_run(
         self,
@@ -279,7 +283,8 @@ class Database(NonCopyable):
         """Write all that a run holds, as of now, to a file from which `import_run` makes the same run again.
 
         The same contents give the same bytes; docs/export-format.md describes them. A file given by its path appears
-        under its name only when it is whole and durable, readable for its owner only, in place of an older one.
+        under its name only when it is whole and durable, readable for its owner only, in place of an older one; a
+        symbolic link stays, and what it leads to is written.
 
         Args:
             run: registered or not.
@@ -288,6 +293,7 @@ class Database(NonCopyable):
 
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
+            UsageError: `file` is neither of the two.
             OSError: the file cannot be written.
 
         Complexity: O(contents) in time, one item in memory.
@@ -314,7 +320,8 @@ class Database(NonCopyable):
             RunExistsError: the run is registered here, or holds something.
             RunFileError: the file is not as it was written; the error names the line.
             FormatVersionError: it is no exported run, or one of a newer version.
-            UsageError: the run is larger than a transaction may be.
+            InvalidValueError: a value is larger than this store accepts; the error names the line and the limit.
+            UsageError: the run is larger than a transaction may be, or `file` is neither of the two.
             OSError: the file cannot be read.
 
         Complexity: O(contents), in time and in memory.
@@ -330,7 +337,8 @@ class Database(NonCopyable):
         `inmem.connect` only becomes unusable; the store goes on.
 
         Raises:
-            StorageError: what weaker durability modes had acknowledged could not be made durable.
+            StorageError: what weaker durability modes had acknowledged could not be made durable, or only the mark of
+                a clean close; the message says which.
         """
         self._client.close()
         try:

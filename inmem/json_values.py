@@ -37,7 +37,7 @@ def to_json(value: Any) -> Any:
     """Return a stored value as JSON can hold it. O(value size)."""
     if is_object(value):
         made = {key: to_json(part) for key, part in value.items()}
-        return {"$dict": made} if len(made) == 1 and next(iter(made)).startswith("$") else made
+        return {"$dict": made} if _is_marked(made) else made
     if is_list(value):
         return [to_json(part) for part in value]
     if type(value) is bytes:
@@ -58,16 +58,21 @@ def from_json(value: Any) -> Any:
         return [from_json(part) for part in value]
     if not is_object(value):
         return value
-    key, part = next(iter(value.items())) if len(value) == 1 else ("", None)
-    if not key.startswith("$"):
-        return {name: from_json(each) for name, each in value.items()}
-    if key == "$bytes" and isinstance(part, str):
-        return b64decode(part, validate=True)
-    if key == "$float" and isinstance(part, str):
-        return _FLOATS[part] if part in _FLOATS else _float_of(part)
-    if key == "$dict" and is_object(part):
+    if not _is_marked(value):
+        return {name: from_json(part) for name, part in value.items()}
+    [(mark, part)] = value.items()
+    if mark == "$dict" and is_object(part) and _is_marked(part):
         return {name: from_json(each) for name, each in part.items()}
-    raise ValueError(f"{key} is not followed by what belongs there")
+    if mark == "$bytes" and isinstance(part, str):
+        made: Any = b64decode(part, validate=True)
+    elif mark == "$float" and isinstance(part, str):
+        made = _FLOATS[part] if part in _FLOATS else _float_of(part)
+    else:
+        raise ValueError(f"{mark} is not followed by what belongs there")
+    # Each value has one form. Base64 could end in other bits, and the digits could be those of an ordinary number.
+    if to_json(made) != value:
+        raise ValueError(f"{mark} is followed by another form than the one there is")
+    return made
 
 
 def result_to_json(result: Any) -> dict[str, Any]:
@@ -84,6 +89,11 @@ def _field_to_json(name: str, value: Any) -> Any:
         parts: list[Any] = [*value]
         return [_field_to_json("", part) for part in parts]
     return to_json(value)
+
+
+def _is_marked(value: dict[str, Any]) -> bool:
+    """Return whether an object could be taken for one that stands for something else."""
+    return len(value) == 1 and next(iter(value)).startswith("$")
 
 
 def _float_of(digits: str) -> float:

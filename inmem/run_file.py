@@ -14,15 +14,18 @@ trailer is the digest of all. Nothing in the file depends on the moment or the p
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
+from io import RawIOBase, TextIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
-from inmem.engine.errors import FormatVersionError, RunFileError, UsageError
+from inmem.actors.options import checked_path
+from inmem.engine.errors import FormatVersionError, InvalidValueError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.json_values import is_object
 from inmem.run_items import item_from_json, item_to_json
@@ -45,6 +48,8 @@ _LINE_END: Final = b'"}\n'
 _TAIL_BYTES: Final = len(_HASH_MARK) + _HASH_DIGITS + len(_LINE_END)
 _HEADER_BYTES_MAX: Final = 64 * 1024
 """Far more than a run id and counts take; of a file that is none of ours, no more than this is read."""
+_COUNTS: Final = ("runs", "keys", "events", "cells", "traces")
+_OTHER_FORM: Final = "not in the form in which inmem writes it"
 _PROGRESS_ITEMS: Final = 250
 """Items between two reports of progress: some milliseconds of work."""
 
@@ -93,16 +98,16 @@ def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnPro
     with opened_for_writing(file) as target:
 
         def write(record: dict[str, Any]) -> str:
-            body = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[:-1]
+            body = _body_of(record)
             digest = chain.add(body)
-            target.write(b"".join((body, _HASH_MARK, digest.encode(), _LINE_END)))
+            write_whole(target, b"".join((body, _HASH_MARK, digest.encode(), _LINE_END)))
             return digest
 
-        write({"format": FORMAT, "version": VERSION, "run_id": run_id, "counts": counts})
+        write(_header(run_id, counts))
         for at, item in enumerate(contents.items()):
             _report(on_progress, at, total)
             write(item_to_json(item))
-        digest = write({"item": "end", "lines": total + 2})
+        digest = write(_trailer(total + 2))
     return _export(run_id, counts, digest)
 
 
@@ -133,6 +138,9 @@ class FoundRun:
 
         try:
             contents.put_back(numbered())
+        except InvalidValueError as error:
+            # Reading has shown that it can be stored; what is left is that this store takes none as large.
+            raise InvalidValueError(f"{self.path}, line {line}: {error.path}", error.reason) from error
         except UsageError as error:
             raise RunFileError(self.path, line, str(error)) from error
 
@@ -141,6 +149,7 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
     """Read a run and check every line against its hash.
 
     Raises:
+        UsageError: `file` is neither a path nor a file open for reading bytes.
         FormatVersionError: not an exported run, or one of a newer format.
         RunFileError: a line is not what was written.
         OSError: the file cannot be read.
@@ -150,8 +159,9 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
         chain = _Chain()
         first = source.readline(_HEADER_BYTES_MAX)
         lines = enumerate(source, 2)
-        run_id, counts = _header(path, first)
-        _checked(path, 1, first, chain)
+        run_id, counts = _read_header(path, first)
+        body, _ = _checked(path, 1, first, chain)
+        _check_header(path, body, _header(run_id, counts))
         items: list[tuple[int, Item]] = []
         found = dict.fromkeys(counts, 0)
         total = sum(counts.values())
@@ -168,14 +178,27 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
                 raise RunFileError(path, number, str(error)) from error
         else:
             raise RunFileError(path, len(items) + 2, "the file ends without a trailer")
-        if record != {"item": "end", "lines": number} or type(record["lines"]) is not int or found != counts:
+        if body != _body_of(_trailer(number)) or found != counts:
             raise RunFileError(path, number, "the trailer or the header does not count what is there")
         if next(lines, None) is not None:
             raise RunFileError(path, number + 1, "something follows the trailer")
     return FoundRun(path, _export(run_id, counts, digest), items, on_progress)
 
 
-def _header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
+def _header(run_id: str, counts: dict[str, int]) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, "run_id": run_id, "counts": counts}
+
+
+def _trailer(line_count: int) -> dict[str, Any]:
+    return {"item": "end", "lines": line_count}
+
+
+def _body_of(record: dict[str, Any]) -> bytes:
+    """Return the one form of a line, up to its last comma."""
+    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[:-1]
+
+
+def _read_header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
     try:
         record: Any = json.loads(line)
     except (ValueError, RecursionError):
@@ -187,13 +210,21 @@ def _header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
     if type(version) is not int or version != VERSION:
         raise FormatVersionError(path, f"an exported run of format {version!r}; this version reads {VERSION}")
     counts: Any = record.get("counts")
-    names = {"runs", "keys", "events", "cells", "traces"}
-    if not is_object(counts) or counts.keys() != names or any(type(count) is not int for count in counts.values()):
+    if not is_object(counts) or (*counts,) != _COUNTS or any(type(count) is not int for count in counts.values()):
         raise RunFileError(path, 1, "counts: must say how many runs, keys, events, cells and traces follow")
     try:
         return normalize_run_id(record["run_id"]), counts
     except (KeyError, UsageError) as error:
         raise RunFileError(path, 1, f"run_id: {error}") from error
+
+
+def _check_header(path: str, body: bytes, header: dict[str, Any]) -> None:
+    """Refuse a header that is not, byte for byte, the one that says the same."""
+    for name in _parsed(path, 1, body):
+        if name not in header:
+            raise RunFileError(path, 1, f"{name}: does not belong here")
+    if body != _body_of(header):
+        raise RunFileError(path, 1, _OTHER_FORM)
 
 
 def _checked(path: str, number: int, line: bytes, chain: _Chain) -> tuple[bytes, str]:
@@ -211,10 +242,14 @@ def _checked(path: str, number: int, line: bytes, chain: _Chain) -> tuple[bytes,
 def _parsed(path: str, number: int, body: bytes) -> dict[str, Any]:
     try:
         record: Any = json.loads(body + b"}", parse_constant=_refuse_constant)
+        again = _body_of(record)
     except (ValueError, RecursionError) as error:
         raise RunFileError(path, number, f"not JSON: {str(error) or type(error).__name__}") from error
     if not is_object(record):
         raise RunFileError(path, number, "not an object")
+    if again != body:
+        # Blanks, a name that is there twice, a number in other digits: it would not be exported as it stands.
+        raise RunFileError(path, number, _OTHER_FORM)
     return record
 
 
@@ -236,34 +271,67 @@ def _report(on_progress: OnProgress, at: int, total: int, step: int | None = Non
 
 @contextmanager
 def _opened_for_reading(file: File) -> Generator[BinaryIO]:
-    with Path(file).open("rb") if isinstance(file, (str, os.PathLike)) else nullcontext(file) as source:
-        yield source
+    source = _checked_file(file, "readline")
+    with Path(source).open("rb") if isinstance(source, str) else nullcontext(source) as opened:
+        yield opened
 
 
 @contextmanager
 def opened_for_writing(file: File) -> Generator[BinaryIO]:
-    """Open what is given by its path; a file appears under it only once it is whole and durable."""
-    if not isinstance(file, (str, os.PathLike)):
-        yield file
+    """Open what is given by its path; a file appears under it only once it is whole and durable.
+
+    Raises:
+        UsageError: `file` is neither a path nor a file open for writing bytes.
+        OSError: it cannot be opened, or not be made durable.
+    """
+    target = _checked_file(file, "write")
+    if not isinstance(target, str):
+        yield target
         return
-    path = Path(file)
+    # A symbolic link stays one: what it leads to is what is written.
+    path = Path(os.path.realpath(target))
     if path.exists() and not path.is_file():
         # A pipe or a device cannot be replaced by a file that is whole.
-        with path.open("wb") as target:
-            yield target
+        with path.open("wb") as opened:
+            yield opened
         return
     # Beside it, so that giving it its name is one step; for its owner only, as the database is.
     hidden = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+        raise OSError(error.errno, error.strerror, target) from None
     try:
-        with os.fdopen(descriptor, "wb") as target:
-            yield target
-            target.flush()
+        with os.fdopen(descriptor, "wb") as opened:
+            yield opened
+            opened.flush()
             os.fsync(descriptor)
         hidden.replace(path)
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise
+
+
+def write_whole(file: BinaryIO, data: bytes) -> None:
+    """Write all of `data`, of which a raw file may take less at a time.
+
+    Raises:
+        OSError: it cannot be written; what was taken before that stays written.
+    """
+    taken = file.write(data)
+    while isinstance(file, RawIOBase) and taken != len(data):
+        if not taken:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        data = data[taken:]
+        taken = file.write(data)
+
+
+def _checked_file(file: File, method: str) -> str | BinaryIO:
+    """Return a path as a str, and what has the method of a file of bytes as it is."""
+    if isinstance(file, (str, os.PathLike)):
+        return checked_path("file", file)
+    given: object = file
+    if isinstance(given, TextIOBase) or not callable(getattr(given, method, None)):
+        purpose = "reading" if method == "readline" else "writing"
+        raise UsageError(f"file: must be a path, or a file open for {purpose} bytes, not {file!r}")
+    return file

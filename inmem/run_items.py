@@ -15,18 +15,21 @@ from dataclasses import fields
 from typing import Any, Final
 
 from inmem.engine.codec import Encoded, encode_value
+from inmem.engine.limits import GREATEST
 from inmem.json_values import from_json, result_to_json
 from inmem.primitives.event_hash import HASH_BYTES
 from inmem.primitives.events import Event
 from inmem.primitives.run_contents import CellEntry, Item, KeyEntry
 from inmem.primitives.run_status import status_of
-from inmem.primitives.runs import RunMetadata
-from inmem.primitives.trace_kinds import KINDS, Kind, trace_type_of
+from inmem.primitives.runs import RunMetadata, checked_error
+from inmem.primitives.trace_kinds import KINDS, pack_kind, trace_type_of
 from inmem.primitives.traces import Trace
 
 _TEXT_OR_NONE: Final = (str, type(None))
 _INT_OR_NONE: Final = (int, type(None))
-_HASH: Final = re.compile(rf"[0-9a-fA-F]{{{2 * HASH_BYTES}}}")
+_HASH: Final = re.compile(rf"[0-9a-f]{{{2 * HASH_BYTES}}}")
+_BYTES_MAX: Final = GREATEST["value_bytes_max"]
+"""What no store can hold. What the one at hand accepts is judged where the item is put back."""
 _NAMES: Final[dict[type[Any], str]] = {
     RunMetadata: "run",
     KeyEntry: "key",
@@ -45,7 +48,7 @@ def item_from_json(record: dict[str, Any]) -> Item:
     """Return the item that `item_to_json` made `record` from, with its values encoded.
 
     Raises:
-        ValueError: it has other fields than such an item, or values of other types.
+        ValueError: it has other fields than such an item, or values that no store could hold there.
     """
     taken = _Fields(record)
     item: Item
@@ -59,8 +62,8 @@ def item_from_json(record: dict[str, Any]) -> Item:
                 updated_at=taken.take("updated_at", int),
                 completed_at=taken.take("completed_at", *_INT_OR_NONE),
                 tags=taken.tags("tags"),
-                metadata=taken.value("metadata"),
-                error=taken.take("error", *_TEXT_OR_NONE),
+                metadata=taken.value("metadata", dict),
+                error=taken.error("error"),
             )
         case "key":
             item = KeyEntry(
@@ -86,14 +89,13 @@ def item_from_json(record: dict[str, Any]) -> Item:
                 is_deleted=taken.take("is_deleted", bool),
             )
         case "trace":
-            trace_type = trace_type_of(taken.take("trace_type", str))
             item = Trace(
                 id=taken.take("id", str),
                 parent_id=taken.take("parent_id", *_TEXT_OR_NONE),
-                trace_type=trace_type,
+                trace_type=(trace_type := trace_type_of(taken.take("trace_type", str))),
                 timestamp=taken.take("timestamp", int),
                 tags=taken.tags("tags"),
-                metadata=taken.value("metadata"),
+                metadata=taken.value("metadata", dict),
                 kind=_kind(trace_type, taken.take("kind", dict)),
             )
         case other:
@@ -102,13 +104,14 @@ def item_from_json(record: dict[str, Any]) -> Item:
     return item
 
 
-def _kind(trace_type: str, record: dict[str, Any]) -> Kind:
+def _kind(trace_type: str, record: dict[str, Any]) -> Any:
+    """Return the kind with its fields encoded."""
     kind = KINDS[trace_type]
     names = [field.name for field in fields(kind)]
     if [*record] != names:
         raise ValueError(f"kind: a {trace_type} has the fields {', '.join(names)}")
     values: list[Any] = [_value(f"kind.{name}", value) for name, value in record.items()]
-    return kind(*values)
+    return pack_kind(kind(*values), _BYTES_MAX)
 
 
 def _value(name: str, value: Any) -> Any:
@@ -120,31 +123,39 @@ def _value(name: str, value: Any) -> Any:
 
 
 class _Fields:
-    """The fields of a line, each to be taken once."""
+    """The fields of a line, each to be taken once, in the order in which they are written."""
 
     def __init__(self, record: dict[str, Any]) -> None:
         self._left = dict(record)
 
     def take(self, name: str, *types: type[Any]) -> Any:
-        """Return a field of one of these types."""
+        """Return a field of one of these types, or of any if none is given."""
         if name not in self._left:
             raise ValueError(f"{name}: is missing")
+        if next(iter(self._left)) != name:
+            raise ValueError(f"{name}: is not in its place")
         value: Any = self._left.pop(name)
-        if type(value) not in types:
+        if types and type(value) not in types:
             raise ValueError(f"{name}: cannot be a JSON {type(value).__name__}")
         return value
 
-    def value(self, name: str) -> Any:
-        """Return a field that holds a stored value, encoded."""
-        if name not in self._left:
-            raise ValueError(f"{name}: is missing")
-        return Encoded(encode_value(_value(name, self._left.pop(name)), name))
+    def value(self, name: str, wanted: type[Any] | None = None) -> Any:
+        """Return a field that holds a stored value, of this type if one is given, encoded."""
+        value: Any = _value(name, self.take(name))
+        if wanted is not None and type(value) is not wanted:
+            raise ValueError(f"{name}: must be a {wanted.__name__}, not {type(value).__name__}")
+        return Encoded(encode_value(value, name, _BYTES_MAX))
+
+    def error(self, name: str) -> str | None:
+        """Return a field that holds the reason for which a run failed, or None."""
+        error: str | None = self.take(name, *_TEXT_OR_NONE)
+        return None if error is None else checked_error(error, _BYTES_MAX)
 
     def hash(self, name: str) -> bytes:
         """Return a field that holds a hash."""
         digits = self.take(name, str)
         if not _HASH.fullmatch(digits):
-            raise ValueError(f"{name}: must have {2 * HASH_BYTES} hexadecimal digits")
+            raise ValueError(f"{name}: must have {2 * HASH_BYTES} hexadecimal digits in lower case")
         return bytes.fromhex(digits)
 
     def tags(self, name: str) -> tuple[str, ...]:

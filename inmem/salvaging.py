@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from inmem.actors.environment import SystemEntropy
 from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.folder_lock import LOCK_NAME
+from inmem.actors.garbage import paused_collection
 from inmem.actors.log_disk import write_manifest
-from inmem.actors.log_opening import paused_collection
+from inmem.actors.options import MEMORY, checked_path
 from inmem.actors.system_calls import absolute, storage_error
 from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageError, UnfinishedSalvageError, UsageError
@@ -103,14 +104,18 @@ def salvage(
         DatabaseNotFoundError: there is no database at `path`.
         DatabaseLockedError: one of the two is in use.
         UnfinishedSalvageError: `path` is itself what an interrupted salvage has left.
-        UsageError: `into` holds something else already.
+        UsageError: `into` holds something else already, or lies inside the damaged database; or an argument is not what
+            it has to be: `":memory:"` is no folder.
         StorageError: the new database could not be written.
     """
-    source_path, target_path = absolute(os.fspath(path)), absolute(os.fspath(into))
+    if type(beyond_damage) is not bool:
+        raise UsageError(f"beyond_damage: must be a bool, not {beyond_damage!r}")
+    source_path, target_path = _folder("path", path), _folder("into", into)
     if not os.path.isdir(source_path):  # noqa: PTH112  (as the disk does)
         raise DatabaseNotFoundError(source_path)
-    if os.path.realpath(source_path) == os.path.realpath(target_path):
-        raise UsageError(f"into: {target_path} is the damaged database itself")
+    damaged = os.path.realpath(source_path)
+    if os.path.commonpath((damaged, os.path.realpath(target_path))) == damaged:
+        raise UsageError(f"into: {target_path} is the damaged database itself, or inside it")
     _require_free(target_path)
     source = FolderDisk(source_path, read_only=True)
     try:
@@ -191,6 +196,14 @@ def _write(target: Disk, recovered: Recovered, snapshot: Snapshot, last_version:
     report = verify_files(target)
     if not report.is_valid:
         raise InvariantError(f"the salvaged database is not sound: {report.problems[0]}")
+
+
+def _folder(where: str, path: str | os.PathLike[str]) -> str:
+    """Return the argument named `where` as an absolute path, or raise UsageError."""
+    folder = checked_path(where, path)
+    if folder == MEMORY:
+        raise UsageError(f"{where}: must be a folder; {MEMORY} is none")
+    return absolute(folder)
 
 
 def _require_free(path: str) -> None:

@@ -30,7 +30,7 @@ class Stats:
         oldest_snapshot_age_s: how long ago it began, in seconds.
         queue_depths: messages waiting, by actor.
         keys: live entries of all kinds, index entries and expired keys included.
-        runs: runs with data.
+        runs: runs registered or with data.
     """
 
     version: int

@@ -84,14 +84,18 @@ def verify_chains(snapshot: Snapshot) -> CheckedChains:
     return CheckedChains(chains, events, tuple(broken))
 
 
-def verify_store(client: Client, path: str | None) -> Verification:
-    """Check the newest snapshot, and the files at `path` if there are any. O(everything), while commits go on."""
+def verify_store(client: Client) -> Verification:
+    """Check the newest snapshot, and the store's files if there are any. O(everything), while commits go on."""
     snapshot = client.snapshot()
     snapshot.check()
     checked = verify_chains(snapshot)
     wrong = tuple(wrong_indices(snapshot))
     unreadable = tuple(unreadable_records(snapshot))
-    files = None if path is None else verify_folder(path)
+    files: VerifyReport | None = None
+    view_files = client.directory.view_files
+    if view_files is not None:
+        with view_files() as folder:
+            files = verify_files(folder)
     problems = () if files is None else files.problems
     is_valid = not (problems or checked.broken or wrong or unreadable)
     return Verification(is_valid, snapshot.version, files, problems, *checked, wrong, unreadable)

@@ -22,10 +22,10 @@ from inmem.primitives.events import Event, EventOperations, checked_type, index_
 from inmem.primitives.index_key import PRESENT, position_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.record import pack_record, unpack_record
-from inmem.primitives.run_index import RunIndex
+from inmem.primitives.run_index import RunEntries
 from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import status_of
-from inmem.primitives.runs import RunMetadata, RunOperations, checked_error
+from inmem.primitives.runs import RunMetadata, RunOperations, check_history, checked_error
 from inmem.primitives.trace_kinds import pack_kind
 from inmem.primitives.traces import Trace, TraceOperations
 
@@ -57,9 +57,12 @@ class CellEntry:
 
 Item: TypeAlias = RunMetadata | KeyEntry | Event | CellEntry | Trace
 
+_ORDER: Final = (RunMetadata, KeyEntry, Event, CellEntry, Trace)
+
 CELL_VERSION_MAX: Final = 2**62
 """What a cell can have counted to: it has to go on counting here, and whatever it reaches must fit into 64 bits."""
 
+_NONE: Final = encode_value(None)
 _TABLES: Final = (Tag.RUN, Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE)
 
 
@@ -96,13 +99,14 @@ class RunContents:
         yield from self._traces()
 
     def put_back(self, items: Iterable[Item]) -> None:
-        """Put the items into this store, where the run must not exist, in the order in which they are given.
+        """Put the items into this store, where the run must not exist; they come in the order of `items`.
 
         Values may be `Encoded`. Everything is checked as if it came from a stranger, the chain of events included. A
         parent run need not be here: the run goes on naming it.
 
         Raises:
             RunExistsError: the run is registered, or holds something.
+            InvalidValueError: a value cannot be stored, or is larger than this store accepts.
             UsageError: an item is not acceptable; what was put back before it must not be committed.
 
         Complexity: O(items).
@@ -110,7 +114,11 @@ class RunContents:
         if not self.is_empty():
             raise RunExistsError(self._run)
         head = (-1, 0, FIRST_PREVIOUS_HASH)
+        place = (0, "")
         for item in items:
+            before, place = place, _place_of(item)
+            if place < before:
+                raise UsageError("item: belongs before the one that is before it")
             match item:
                 case RunMetadata():
                     self._put_run(item)
@@ -171,7 +179,8 @@ class RunContents:
             encoded_metadata(run.metadata, self._bytes_max),
             None if run.error is None else checked_error(run.error, self._bytes_max),
         )
-        RunIndex(self._txn).store(self._run, None, record)
+        check_history(run)
+        RunEntries(self._txn).store(self._run, None, record)
 
     def _put_key(self, entry: KeyEntry) -> None:
         key = user_key(entry.key)
@@ -203,8 +212,11 @@ class RunContents:
             raise UsageError(f"name: the cell {cell.name!r} is there twice")
         if not 1 <= cell.version <= CELL_VERSION_MAX:
             raise UsageError(f"version: must be from 1 to {CELL_VERSION_MAX}, not {cell.version}")
-        value = None if cell.is_deleted else encode_value(cell.value, "value", self._bytes_max)
-        view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), value)))
+        value = encode_value(cell.value, "value", self._bytes_max)
+        if cell.is_deleted and value != _NONE:
+            raise UsageError("value: must be None, as the cell is deleted")
+        stored = None if cell.is_deleted else value
+        view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), stored)))
 
     def _put_trace(self, trace: Trace) -> None:
         packed = pack_kind(trace.kind, self._bytes_max)
@@ -221,6 +233,15 @@ class RunContents:
         index = self._txn.view(self._run, Tag.TRACE_INDEX)
         for entry in trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags):
             index.put(entry, PRESENT)
+
+
+def _place_of(item: Item) -> tuple[int, str]:
+    """Return what grows from item to item, as far as that can be told from one alone."""
+    match item:
+        case KeyEntry(name) | CellEntry(name):
+            return _ORDER.index(type(item)), name
+        case _:
+            return _ORDER.index(type(item)), ""
 
 
 def _moment(time_us: int, where: str, earliest: int = 0) -> int:

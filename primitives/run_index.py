@@ -65,7 +65,7 @@ def index_keys(name: str, record: RunRecord) -> list[tuple[int, bytes]]:
     return keys
 
 
-class RunIndex:
+class RunEntries:
     """The index entries of all runs, inside one transaction."""
 
     __slots__ = ("_index", "_txn")

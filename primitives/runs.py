@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from inmem.engine.codec import decode_value, encode_value
-from inmem.engine.errors import InvalidValueError, InvariantError, RunExistsError, RunNotFoundError
+from inmem.engine.errors import InvalidValueError, InvariantError, RunExistsError, RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
 from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.paging import at_most
-from inmem.primitives.run_index import RunIndex, suffix_of, update_entries
+from inmem.primitives.run_index import RunEntries, suffix_of, update_entries
 from inmem.primitives.run_record import RUN_KEY, RunRecord
 from inmem.primitives.run_status import FINISHED, RunStatus, check_transition, status_of
 
@@ -89,7 +89,7 @@ class RunOperations:
 
     def __init__(self, txn: Transaction) -> None:
         self._txn = txn
-        self._index = RunIndex(txn)
+        self._index = RunEntries(txn)
 
     def create_run(
         self,
@@ -337,6 +337,28 @@ def metadata_of(name: str, record: RunRecord) -> RunMetadata:
         metadata,
         record.error,
     )
+
+
+def check_history(run: RunMetadata) -> None:
+    """Return only if a run could have come to this by the operations that there are.
+
+    Raises:
+        UsageError: it could not; the message names the field.
+    """
+    is_archived = run.status is RunStatus.ARCHIVED
+    has_finished = run.status in FINISHED or (is_archived and run.completed_at is not None)
+    may_have_failed = run.status is RunStatus.FAILED or (is_archived and has_finished)
+    ended_at = run.updated_at if run.completed_at is None else run.completed_at
+    end = "a time" if has_finished else "None"
+    for field, is_possible, fault in (
+        ("parent_run", run.parent_run != run.run_id, "is the run itself"),
+        ("updated_at", run.created_at <= run.updated_at, "is before created_at"),
+        ("completed_at", run.created_at <= ended_at <= run.updated_at, "is not between created_at and updated_at"),
+        ("completed_at", has_finished == (run.completed_at is not None), f"must be {end}, as the run is {run.status}"),
+        ("error", run.error is None or may_have_failed, f"must be None, as the run is {run.status}"),
+    ):
+        if not is_possible:
+            raise UsageError(f"{field}: {fault}")
 
 
 def checked_error(error: str, bytes_max: int) -> str:

@@ -173,7 +173,10 @@ class CheckpointWritten(Message, frozen=True):
 
 
 class CheckpointFailed(Message, frozen=True):
-    """Checkpointer → log writer: there is no new checkpoint; the log is as it was."""
+    """Checkpointer → log writer: it was not brought to its end. Nothing is lost.
+
+    The checkpoint may be there already, and files that are superfluous may be left.
+    """
 
     core: int
     error: StorageError

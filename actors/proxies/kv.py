@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import UUID
 
 from inmem.actors.messages.kv import (
     CasKey,
@@ -21,7 +22,6 @@ from inmem.primitives.kv import KVOperations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from uuid import UUID
 
     import pykka
 
@@ -75,7 +75,8 @@ class KVStore:
         except TypeError:
             # Not hashable, so not a run id: `_remember` says so.
             latest = None
-        if latest is None:
+        # A str of another kind is equal to the one that is remembered, and no run id all the same.
+        if latest is None or (type(run) is not str and type(run) is not UUID):
             latest = self._remember(run)
         return latest.get(key)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from inmem.actors.messages.core import Checkpoint, Flush
@@ -15,6 +18,7 @@ from inmem.aio.pending import Pending
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.watcher import Watcher
 from inmem.database import Database as PlainDatabase
+from inmem.engine.errors import InmemError
 from inmem.engine.noncopyable import NonCopyable
 from inmem.stats import stats_of
 
@@ -63,6 +67,8 @@ class Database(NonCopyable):
         self.cells = StateCell(self._client)
         self.traces = TraceStore(self._client)
         self.runs = RunIndex(self._client)
+        self._closing = threading.Lock()
+        self._closers: deque[Future[None]] = deque()
         self._client.start()
 
     # Single operations: each is a transaction of its own.
@@ -112,8 +118,12 @@ class Database(NonCopyable):
         """Begin a transaction: ``async with db.begin(run) as txn``, or ``txn = await db.begin(run)``.
 
         Inside, nothing waits and nothing is awaited but `txn.commit()`. For the arguments see `inmem.Database.begin`.
+        Each transaction takes a `begin` of its own.
+
+        Raises:
+            UsageError: when it is awaited or entered again.
         """
-        return Pending(lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout))
+        return Pending("begin", lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout))
 
     @overload
     async def transaction(
@@ -156,6 +166,11 @@ class Database(NonCopyable):
         Raises:
             RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
             TransactionTimeoutError: the time was up; nothing was committed.
+            TransactionAbortedError: the store restarted meanwhile, or an actor failed, at the last attempt too; nothing
+                was committed, and it is worth trying again.
+            UsageError: an argument is not acceptable, or the transaction writes or has read too much; nothing was
+                committed.
+            InmemError: any other that `Transaction.commit` raises.
         """
         return await self._client.run_transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
 
@@ -206,26 +221,46 @@ class Database(NonCopyable):
     import_run = in_thread(PlainDatabase.import_run)
 
     async def close(self) -> None:
-        """Finish what is under way, make it durable and stop the store; a no-op the second time.
+        """Finish what is under way, make it durable and stop the store; a no-op on one that is closed.
 
-        A handle from `inmem.aio.connect` only becomes unusable; the store goes on.
+        Whoever closes while another task does so waits for the same end, and gets the same error. A handle from
+        `inmem.aio.connect` only becomes unusable; the store goes on.
 
         Raises:
             StorageError: what weaker durability modes had acknowledged could not be made durable.
         """
-        if not self._client.is_open:
-            return
-        self._client.close()
-        await run_in_thread(self.close_plain)
+        if not self._client.is_disowned:
+            await run_in_thread(self._close_for, self._new_closer())
 
     def close_plain(self) -> None:
         """Do what `close` does, but wait in this thread."""
+        self._close_for(self._new_closer())
+
+    def _new_closer(self) -> Future[None]:
+        """Note at once that somebody closes: until there is a thread for him, the end may have come."""
         self._client.close()
+        closer: Future[None] = Future()
+        self._closers.append(closer)
+        return closer
+
+    def _close_for(self, closer: Future[None]) -> None:
+        """Close, unless somebody else has done so since `closer` was noted, and tell everybody who was noted by now."""
+        with self._closing:
+            if not closer.done():
+                error = self._close()
+                while self._closers:
+                    _answer(self._closers.popleft(), error)
+        closer.result()
+
+    def _close(self) -> Exception | None:
         try:
             self.plain.close()
+        except Exception as error:  # noqa: BLE001  (for everybody who closes)
+            return error
         finally:
             self._client.end_watching()
             self._client.stop()
+        return None
 
     async def __aenter__(self) -> Self:
         return self
@@ -237,3 +272,10 @@ class Database(NonCopyable):
 
     def __repr__(self) -> str:
         return f"<inmem.aio.Database {self.path!r}{'' if self._client.is_open else ', closed'}>"
+
+
+def _answer(closer: Future[None], error: Exception | None) -> None:
+    if error is None:
+        closer.set_result(None)
+    else:
+        closer.set_exception(error.anew() if isinstance(error, InmemError) else error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
+from inmem.engine.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from types import TracebackType
@@ -29,19 +31,24 @@ ClosingT = TypeVar("ClosingT", bound=Closing)
 class Pending(Generic[ClosingT]):
     """``x = await pending`` makes it, ``async with pending as x`` also ends it. Nothing happens before either.
 
+    It makes one thing: a second use is refused with `UsageError`.
+
     Args:
+        call: what has returned it, for messages.
         make: makes it.
     """
 
-    def __init__(self, make: Callable[[], Coroutine[Any, Any, ClosingT]]) -> None:
+    def __init__(self, call: str, make: Callable[[], Coroutine[Any, Any, ClosingT]]) -> None:
+        self._call = call
         self._make = make
         self._made: ClosingT | None = None
+        self._is_used = False
 
     def __await__(self) -> Generator[Any, Any, ClosingT]:
-        return self._make().__await__()
+        return self._make_once().__await__()
 
     async def __aenter__(self) -> ClosingT:
-        self._made = await self._make()
+        self._made = await self._make_once()
         return await self._made.__aenter__()
 
     async def __aexit__(
@@ -49,3 +56,10 @@ class Pending(Generic[ClosingT]):
     ) -> None:
         if self._made is not None:
             await self._made.__aexit__(exc_type, exc, traceback)
+
+    def _make_once(self) -> Coroutine[Any, Any, ClosingT]:
+        # Entered twice, one inside the other, it would forget what it has made first and never end it.
+        if self._is_used:
+            raise UsageError(f"{self._call}: was awaited or entered before: each use takes a call of its own")
+        self._is_used = True
+        return self._make()

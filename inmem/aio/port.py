@@ -7,7 +7,7 @@ whatever thread runs the actor that answers; many of them cost the loop one wake
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from inmem.actors.courier import as_answer
@@ -34,7 +34,7 @@ class Answer:
         convert: applied to the answer where it arrives, in the store's thread.
     """
 
-    __slots__ = ("_convert", "_port", "future", "is_here", "is_sent", "is_withdrawn")
+    __slots__ = ("_convert", "_port", "future", "is_here", "is_sent")
 
     def __init__(self, port: Port, convert: Callable[[Any], Any] | None) -> None:
         self._port = port
@@ -42,7 +42,6 @@ class Answer:
         self.future: asyncio.Future[Any] = port.loop.create_future()
         self.is_here = False
         self.is_sent = False
-        self.is_withdrawn = False
 
     def set(self, value: Any = None) -> None:
         """From the store: a value."""
@@ -67,9 +66,10 @@ class Answer:
 
     def withdraw(self) -> bool:
         """Take the request back, unless it is with the store already; return whether nothing will come of it."""
-        if not self.is_sent:
-            self.is_withdrawn = True
-        return self.is_withdrawn
+        if self.is_sent:
+            return False
+        self._port.forget(self)
+        return True
 
     async def to_the_end(self) -> Any:
         """Return the answer's value, or None for an error, however often the task is cancelled meanwhile."""
@@ -97,7 +97,8 @@ class Port:
         self.loop = loop
         self._courier = courier
         self._under_way = 0
-        self._waiting: deque[tuple[MailboxRef, Any, Answer]] = deque()
+        # In the order in which they came; whoever gives up leaves from anywhere in it, at once.
+        self._waiting: OrderedDict[Answer, tuple[MailboxRef, Any]] = OrderedDict()
         self._arrived: deque[tuple[Answer, Any, BaseException | None]] = deque()
         self._is_woken = False
 
@@ -111,10 +112,14 @@ class Port:
         if self._under_way < REQUESTS_UNDER_WAY_MAX:
             self._send(ref, message, answer)
         elif len(self._waiting) < REQUESTS_WAITING_MAX:
-            self._waiting.append((ref, message, answer))
+            self._waiting[answer] = ref, message
         else:
             raise OverloadedError("the event loop", REQUESTS_WAITING_MAX)
         return answer
+
+    def forget(self, answer: Answer) -> None:
+        """Take the request of `answer` out of those that wait, if it is one of them. O(1)."""
+        self._waiting.pop(answer, None)
 
     def tell(self, ref: MailboxRef, message: Any) -> None:
         """Send a message that has no answer, at once."""
@@ -136,9 +141,8 @@ class Port:
             self._under_way -= 1
             answer.settle(value, error)
         while self._waiting and self._under_way < REQUESTS_UNDER_WAY_MAX:
-            ref, message, answer = self._waiting.popleft()
-            if not answer.is_withdrawn:
-                self._send(ref, message, answer)
+            answer, (ref, message) = self._waiting.popitem(last=False)
+            self._send(ref, message, answer)
 
     def _send(self, ref: MailboxRef, message: Any, answer: Answer) -> None:
         self._under_way += 1

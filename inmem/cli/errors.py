@@ -77,7 +77,7 @@ class Application(click.Group):
         except click.Abort:
             return INTERRUPTED
         except click.ClickException as error:
-            say_error(error.format_message() + _hint(error))
+            say_error(_told(error))
             return error.exit_code
         except (UsageError, DatabaseNotFoundError, FormatVersionError) as error:
             say_error(str(error))
@@ -101,7 +101,11 @@ class Application(click.Group):
         return code if type(code) is int else FINE
 
 
-def _hint(error: click.ClickException) -> str:
-    if isinstance(error, (click.MissingParameter, click.NoSuchOption)) and error.ctx is not None:
-        return f" Try: {error.ctx.command_path} --help"
-    return ""
+def _told(error: click.ClickException) -> str:
+    """Return what click has to say, and where there is more to read."""
+    message = error.format_message()
+    if not isinstance(error, (click.MissingParameter, click.NoSuchOption)) or error.ctx is None:
+        return message
+    # Where there is a choice, click lists it on lines of their own.
+    message = " ".join(message.split())
+    return f"{message}{'' if message.endswith('.') else '.'} Try: {error.ctx.command_path} --help"

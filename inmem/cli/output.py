@@ -7,9 +7,10 @@ no form for.
 from __future__ import annotations
 
 import json
-import os
+import shutil
+import sys
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
@@ -20,31 +21,37 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 CELL_CHARS_MAX: Final = 500
-"""A value in a table or tree: more than any terminal is wide."""
+"""A value in a table or tree on a terminal: more than any is wide."""
 
-_PIPE_COLUMNS: Final = 1000
-"""Nothing is cut to a width that no one has: into a pipe, lines are as long as they come."""
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Return whether somebody is looking, on something of some width."""
+    return stream.isatty()
 
 
 def console(*, stderr: bool = False) -> Console:
     """Return a console that writes what it is given, without markup, in colour on a terminal only.
 
-    NO_COLOR and FORCE_COLOR are heeded as rich does.
+    NO_COLOR and FORCE_COLOR are heeded as rich does. COLUMNS is the width of a terminal: into a pipe, lines are as long
+    as they come.
     """
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    if not made.file.isatty() and "COLUMNS" not in os.environ:
-        made.width = _PIPE_COLUMNS
+    if not is_terminal(made.file):
+        made.width = sys.maxsize
+    elif not made.width:
+        # COLUMNS=0, which says nothing.
+        made.width = shutil.get_terminal_size().columns
     return made
 
 
 def show(what: RenderableType, target: Console | None = None) -> None:
-    """Print a table or tree on the console; into a pipe without the blanks that fill its lines."""
+    """Print a table or tree on the console; into a pipe whole, and without the blanks that fill its lines."""
     target = target or console()
-    if target.file.isatty():
+    if is_terminal(target.file):
         target.print(what)
         return
     with target.capture() as captured:
-        target.print(what)
+        target.print(what, soft_wrap=True)
     for line in captured.get().splitlines():
         # Whether there are colours was the console's decision.
         click.echo(line.rstrip(), file=target.file, color=True)
@@ -65,9 +72,9 @@ def as_text(value: Any) -> str:
 
 
 def one_line(value: Any, chars_max: int = CELL_CHARS_MAX) -> str:
-    """Return a stored value on one line: text as it is, all else as JSON."""
+    """Return a stored value on one line: text as it is, all else as JSON. A terminal gets at most `chars_max` of it."""
     text = value if isinstance(value, str) else as_text(value)
-    if len(text) > chars_max:
+    if len(text) > chars_max and is_terminal(sys.stdout):
         text = text[: chars_max - 1] + "…"
     return printable(text)
 

@@ -11,7 +11,9 @@ import click
 from click.shell_completion import CompletionItem
 
 import inmem
+from inmem.actors.options import MEMORY
 from inmem.cli.errors import NoError
+from inmem.cli.output import printable
 from inmem.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ class _DatabaseType(click.Path):
         super().__init__(path_type=str)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse a file."""
+        """Refuse a file, and a database in memory: it would end with the command."""
+        if value == MEMORY:
+            self.fail(f"{MEMORY} keeps nothing; a database is a folder", param, ctx)
         if Path(value).is_file():
             self.fail(f"{value} is a file; a database is a folder", param, ctx)
         return super().convert(value, param, ctx)
@@ -64,7 +68,8 @@ def _completed(names: Callable[[Transaction, str], list[str]]) -> Callable[..., 
                 inmem.open(context.params["database"], create=False, read_only=True) as db,
                 db.begin(context.params.get("run") or "completion") as txn,
             ):
-                return names(txn, incomplete)
+                # A shell could neither show nor write what has to be escaped, and takes each line for a name.
+                return [name for name in names(txn, incomplete) if printable(name) == name]
         except (inmem.InmemError, click.ClickException, OSError, KeyError):
             # Nothing can be said while somebody is typing.
             return []
@@ -104,16 +109,14 @@ def resolve_run(db: Database, name: str) -> str:
 def find_run(txn: Transaction, name: str) -> str:
     """Return the id of the run that `name` is, or that alone begins with it.
 
-    A run that was never registered has to be named in full.
+    A whole name wins over beginnings, whether the run was registered or only holds something. Only registered runs are
+    found by a beginning.
     """
-    if txn.runs.get_run(name) is not None:
+    if not txn.on(name).contents.is_empty():
         return name
     found = [run_id for run_id in txn.runs.list_runs(include_archived=True) if run_id.startswith(name)]
     if len(found) == 1:
         return found[0]
-    here = txn.on(name)
-    if here.events.len() or here.kv.list(limit=1) or here.cells.list(limit=1) or here.traces.count():
-        return name
     if not found:
         raise NoError(f"there is no run {name!r}")
     names = ", ".join(found[:_NAMES_SHOWN_MAX]) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")

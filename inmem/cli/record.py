@@ -61,7 +61,8 @@ def record(
     traces it belongs to, working memory, a cursor.
 
     Started again after it was killed, at whatever moment, it goes on where each conversation stopped: every message
-    is recorded exactly once. What is recorded already is left alone.
+    is recorded exactly once. What is recorded already is left alone. A conversation that has changed in its file since,
+    were it by one more message, is another one, and all of it is recorded as a run of its own.
     """
     if not Path(database).exists():
         _require_conversations(files)
@@ -116,9 +117,9 @@ def _told(summary: RecordSummary, rate: float) -> str:
         f"{counted(summary.runs, 'run')}, {counted(summary.messages, 'message')}, "
         f"{counted(summary.tool_calls, 'tool call')}"
     )
-    if not summary.messages:
+    if not summary.messages and not summary.runs:
         return "nothing was recorded"
-    if summary.already_recorded == summary.messages:
+    if 0 < summary.already_recorded == summary.messages:
         return f"{counts}: all recorded already"
     before = f", {summary.already_recorded:,} of the messages before" if summary.already_recorded else ""
     return f"{counts} recorded{before}; {summary.seconds:.1f} s, {rate:,.0f} messages/s"

@@ -16,7 +16,7 @@ from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, into_option, json_option, open_for_reading, resolve_run, run_argument
 from inmem.json_values import result_to_json
 from inmem.otlp import run_to_otlp
-from inmem.run_file import opened_for_writing, read_run
+from inmem.run_file import opened_for_writing, read_run, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -59,7 +59,7 @@ def export(*, database: str, run: str, out: str | None, form: str) -> None:
 def _write_otlp(db: Database, run_id: str, file: str | BinaryIO) -> str:
     request = run_to_otlp(db, run_id)
     with opened_for_writing(file) as target:
-        target.write(json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n")
+        write_whole(target, json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n")
     scopes = [scope for resource in request["resourceSpans"] for scope in resource["scopeSpans"]]
     return counted(sum(len(scope["spans"]) for scope in scopes), "span")
 

@@ -19,7 +19,7 @@ from inmem.times import moment
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from inmem import RunMetadata
 
@@ -62,7 +62,7 @@ def runs(
         show(runs_table(rows))
 
 
-def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> Table:
+def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> RenderableType:
     """Return the table of runs, given with the number of their events."""
     columns = (
         Column("RUN", "fold"),

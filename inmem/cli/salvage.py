@@ -14,7 +14,7 @@ from inmem.cli.errors import NO
 from inmem.cli.examples import example
 from inmem.cli.output import counted, print_json, printable, show, size
 from inmem.cli.progress import progress
-from inmem.cli.reading import database_argument, json_option
+from inmem.cli.reading import database_argument, database_type, json_option
 from inmem.engine.version_ranges import count
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _RANGES_SHOWN_MAX = 5
     "target",
     metavar="NEW",
     required=True,
-    type=click.Path(path_type=str),
+    type=database_type,
     help="The new database: a folder that is missing or empty.",
 )
 @click.option(
@@ -45,7 +45,8 @@ _RANGES_SHOWN_MAX = 5
 def salvage(*, database: str, target: str, beyond_damage: bool, as_json_output: bool) -> None:
     """Save what a damaged DB still holds, into a new one.
 
-    DB is only read. The exit code is 1 if something was lost, and 2 if DB is no database.
+    DB is only read. The exit code is 1 if anything in it is missing or damaged, even where that has cost no commit,
+    and 2 if DB is no database.
     """
     with progress("salvaging"):
         report = inmem.salvage(database, target, beyond_damage=beyond_damage)

@@ -1,4 +1,7 @@
-"""Tables that fit the terminal without losing a column: texts are cut or folded, and at last rows become blocks."""
+"""Tables that fit the terminal without losing a column: texts are cut or folded, and at last rows become blocks.
+
+Into a pipe there is no width to fit, and every text stands whole on the line of its row.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from rich.cells import cell_len
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from inmem.cli.output import console
+from inmem.cli.output import CELL_CHARS_MAX, console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import RenderableType
 
 _GAP_COLUMNS: Final = 2
 
@@ -36,7 +42,7 @@ class Column:
     justify: Literal["left", "right"] = "left"
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int | None = None) -> Table:
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int | None = None) -> RenderableType:
     """Return a table that fits into `width` columns, by default the console's, and shows every column.
 
     Where the columns cannot stand side by side, each row becomes a block with a line for each column.
@@ -45,6 +51,8 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
     naturals = [
         max([cell_len(column.name), *(cell_len(str(row[at])) for row in rows)]) for at, column in enumerate(columns)
     ]
+    if sum(naturals) + _GAP_COLUMNS * (len(columns) - 1) <= width:
+        return _lines(columns, rows, naturals)
     widths = [
         min(natural, _NARROWEST.get(column.shrinks, natural)) for column, natural in zip(columns, naturals, strict=True)
     ]
@@ -64,6 +72,20 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
     return made
 
 
+def _lines(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], naturals: Sequence[int]) -> Group:
+    lines: list[Text] = []
+    for row in ([Text(column.name, "bold") for column in columns], *rows):
+        line = Text()
+        for cell, column, natural in zip(row, columns, naturals, strict=True):
+            # One text of megabytes does not make every other line as long: only its own goes beyond the column.
+            blanks = " " * (min(natural, CELL_CHARS_MAX) - cell_len(str(cell)))
+            line.append(blanks if column.justify == "right" else "").append_text(_text(cell))
+            line.append((blanks if column.justify == "left" else "") + " " * _GAP_COLUMNS)
+        line.rstrip()
+        lines.append(line)
+    return Group(*lines)
+
+
 def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> Table:
     made = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
     made.add_column(style="bold", overflow="fold")
@@ -77,8 +99,12 @@ def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> 
 
 
 def _cell(cell: str | Text, column: Column) -> Text:
-    text = Text(cell) if isinstance(cell, str) else cell.copy()
+    text = _text(cell)
     if column.shrinks == "cut":
         text.no_wrap = True
         text.overflow = "ellipsis"
     return text
+
+
+def _text(cell: str | Text) -> Text:
+    return Text(cell) if isinstance(cell, str) else cell.copy()

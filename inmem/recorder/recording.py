@@ -52,8 +52,9 @@ def record_files(
     """Record every conversation of the files as a run of `db`, each message exactly once.
 
     What is recorded already is left alone, so calling this again after it was interrupted, at whatever moment and
-    however often, completes the recording. Trouble with one file or conversation does not keep the others from being
-    recorded.
+    however often, completes the recording. A conversation that has changed in its file since, were it by one more
+    message, is another one: all of it is recorded as a run of its own. Trouble with one file or conversation does not
+    keep the others from being recorded.
 
     Args:
         db: open for writing.

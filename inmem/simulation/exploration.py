@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from inmem.engine.errors import UsageError
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
-from inmem.simulation.failure import FailingRun, SimulationFailure
-from inmem.simulation.faults import Faults
-from inmem.simulation.scenario import ScenarioError, require_count
+from inmem.simulation.failure import FailingRun, SimulationFailure, is_failure
+from inmem.simulation.faults import allowed_faults
+from inmem.simulation.scenario import ScenarioError, require_choices, require_count, require_int
 from inmem.simulation.shrinking import Shrinker
 from inmem.simulation.simulation import Simulation
 from inmem.simulation.systematic import SystematicSearch
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from inmem.simulation.choices import Chooser
+    from inmem.simulation.faults import Faults
 
     Scenario = Callable[[Simulation], object]
 
@@ -48,9 +48,8 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
             has spawned clients that it does not run.
     """
     require_count("seeds", seeds, 1)
-    if type(first_seed) is not int:
-        raise UsageError(f"first_seed: must be an int, not {first_seed!r}")
-    allowed = faults or Faults()
+    require_int("first_seed", first_seed)
+    allowed = allowed_faults(faults)
     for seed in range(first_seed, first_seed + seeds):
         run = attempt(scenario, chooser_for(seed), seed, allowed)
         if run is not None:
@@ -76,7 +75,7 @@ def search(
     require_count("runs_max", runs_max, 1)
     if deviations_max is not None:
         require_count("deviations_max", deviations_max, 0)
-    allowed = faults or Faults()
+    allowed = allowed_faults(faults)
     systematic = SystematicSearch(runs_max, deviations_max)
     while (chooser := systematic.next_chooser()) is not None:
         run = attempt(scenario, chooser, 0, allowed)
@@ -92,7 +91,8 @@ def replay(scenario: Scenario, *, seed: int = 0, choices: Sequence[int], faults:
         SimulationFailure: it still fails.
         UsageError: as for `explore`.
     """
-    allowed = faults or Faults()
+    require_choices("choices", choices)
+    allowed = allowed_faults(faults)
     run = attempt(scenario, RecordedChooser(choices), seed, allowed)
     if run is not None:
         _require_scenario(run, "this replay")
@@ -109,7 +109,9 @@ def attempt(scenario: Scenario, chooser: Chooser, seed: int, faults: Faults) -> 
     simulation = Simulation(seed, faults, chooser=chooser)
     try:
         simulation.check(scenario)
-    except Exception as error:  # noqa: BLE001  (whatever a scenario raises is a finding)
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         return FailingRun(simulation.choices, simulation.steps, simulation.outsiders, error)
     return None
 
@@ -130,4 +132,4 @@ def _require_scenario(run: FailingRun, found_by: str) -> None:
 
 
 def _name(scenario: Scenario) -> str:
-    return getattr(scenario, "__name__", "scenario")
+    return getattr(scenario, "__qualname__", "")

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import copyreg
 import linecache
+import pickle
 import sys
-from typing import TYPE_CHECKING, Final
+import traceback
+from typing import TYPE_CHECKING, Any, Final
 
+from inmem.engine.errors import UsageError
 from inmem.simulation.promises import BrokenPromise
-from inmem.simulation.trace import as_mermaid, as_text, story, without_start_up
+from inmem.simulation.trace import as_mermaid, as_text, in_words, story, without_start_up
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from types import FrameType
 
     from inmem.simulation.faults import Faults
     from inmem.simulation.trace import Step
 
-_NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka"}
+_PYTEST: Final = "_pytest"
+"""The package that raises pytest's own failures: of all `pytest.raises` in the same line."""
+
+_NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka", _PYTEST}
 """Packages whose frames say less about what broke than the frame that called them."""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether what a scenario has raised is a finding, and not a request to stop, skip or expect a failure.
+
+    Those of pytest are no subclasses of Exception, but for the one that is to end the session.
+    """
+    # Who can have raised them has imported it.
+    pytest = sys.modules.get("pytest")
+    if pytest is not None:
+        if isinstance(error, pytest.skip.Exception | pytest.exit.Exception | pytest.xfail.Exception):
+            return False
+        if isinstance(error, pytest.fail.Exception):
+            return True
+    return isinstance(error, Exception)
 
 
 class FailingRun:
@@ -46,30 +69,36 @@ class FailingRun:
     @property
     def kind(self) -> tuple[type[BaseException], str, int]:
         """The type of what was raised and the place: two runs of the same kind fail for the same reason."""
-        traceback = self.cause.__traceback__
-        while traceback is not None and traceback.tb_next is not None:
-            traceback = traceback.tb_next
-        if traceback is None:
-            return type(self.cause), "", 0
-        return type(self.cause), traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
+        file, line = "", 0
+        for frame, number in traceback.walk_tb(self.cause.__traceback__):
+            if _package_of(frame) != _PYTEST:
+                file, line = frame.f_code.co_filename, number
+        return type(self.cause), file, line
 
     @property
     def place(self) -> str:
         """``file:line, in function: source`` of the innermost frame of the scenario, "" if there is none."""
         found = ""
-        traceback = self.cause.__traceback__
-        while traceback is not None:
-            frame, line = traceback.tb_frame, traceback.tb_lineno
+        for frame, line in traceback.walk_tb(self.cause.__traceback__):
             code = frame.f_code
-            if str(frame.f_globals.get("__name__")).partition(".")[0] not in _NOT_THEIRS:
+            if _package_of(frame) not in _NOT_THEIRS:
                 source = linecache.getline(code.co_filename, line, frame.f_globals).strip()
                 found = f"{code.co_filename}:{line}, in {code.co_name}" + (f": {source}" if source else "")
-            traceback = traceback.tb_next
         return found
 
 
 class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failures)
     """A scenario failed under a schedule.
+
+    It can be pickled and copied, so that a pool of processes can hand it back. In a copy the steps have words in place
+    of their messages, and a cause that cannot be sent to another process is replaced by its words.
+
+    Args:
+        scenario: its qualified name, "" if it has none.
+        found_by: in words.
+        seed: of the run that found it.
+        faults: that were allowed.
+        run: the smallest that fails.
 
     Attributes:
         seed: of the run that found it.
@@ -89,18 +118,29 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         self.story = run.steps if isinstance(run.cause, BrokenPromise) or not told else told
         self.cause = run.cause
         self._scenario = scenario
+        self._said = _said(run.cause)
         place = f"    at {run.place}\n" if run.place else ""
         super().__init__(
-            f"{_said(run.cause)}\n{place}\n"
+            f"{self._said}\n{place}\n"
             f"found by {found_by}. To replay the smallest run that fails:\n\n"
             f"    {self.command}\n\n"
             f"{as_text(self.story)}\n\n{self.as_mermaid()}\n"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without __init__, which takes the run; see InmemError.
+        state = vars(self) | {
+            "steps": in_words(self.steps),
+            "story": in_words(self.story),
+            "cause": _portable(self.cause),
+        }
+        return copyreg.__newobj__, (type(self), *self.args), state  # type: ignore[attr-defined]
+
     @property
     def command(self) -> str:
         """One line of Python that replays the smallest failing run."""
-        return _command(self._scenario, self.seed, self.choices, self.faults)
+        name = self._scenario.rpartition(".")[2]
+        return _command(name if name.isidentifier() else "scenario", self.seed, self.choices, self.faults)
 
     def as_text(self) -> str:
         """Return the failing run as numbered lines, with everything that went on inside the store."""
@@ -116,20 +156,46 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         Args:
             module: where the scenario can be imported from.
             scenario: its name there, by default its own.
+
+        Raises:
+            UsageError: that is no name of a module, or of something in a module: a lambda, or a function that was made
+                inside another one, has none unless you give it one.
         """
-        name = scenario or self._scenario
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise UsageError(f"module: must be the name of a module, not {module!r}")
+        name = self._scenario if scenario is None else scenario
+        if not name.isidentifier():
+            shown = repr(name) if name else "one without a name"
+            raise UsageError(
+                f"scenario: a test can import a function of a module, not {shown}; if {module} has it under a name, "
+                "give that"
+            )
+        number = str(self.seed).replace("-", "minus_")
         return (
             f"from inmem.simulation import Faults, replay\nfrom {module} import {name}\n\n\n"
-            f"def test_{name}_seed_{self.seed}() -> None:\n"
-            f"    # Found by simulation: {_said(self.cause).splitlines()[0]}\n"
+            f"def test_{name}_seed_{number}() -> None:\n"
+            f"    # Found by simulation: {self._said.splitlines()[0]}\n"
             f"    {_command(name, self.seed, self.choices, self.faults)}\n"
         )
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def _said(error: BaseException) -> str:
     """Return the error as Python prints it below a traceback; a bare assertion says nothing but its type."""
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return the error, or another one with its words if it cannot be pickled and unpickled."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  (just made)
+    except Exception:  # noqa: BLE001  (whatever the reason: it is no more than a part of the failure)
+        return AssertionError(_said(error))
+    return error
 
 
 def _command(scenario: str, seed: int, choices: list[int], faults: Faults) -> str:

@@ -101,6 +101,19 @@ class Faults:
 _NONE = Faults()
 
 
+def allowed_faults(faults: Faults | None) -> Faults:
+    """Return the faults, none by default.
+
+    Raises:
+        UsageError: they are something else.
+    """
+    if faults is None:
+        return _NONE
+    if not isinstance(faults, Faults):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"faults: must be a Faults, not {faults!r:.80}")
+    return faults
+
+
 class SimulatedCrash(Exception):  # noqa: N818  (an end, not an error)
     """Ends whatever was running when the simulated process died."""
 

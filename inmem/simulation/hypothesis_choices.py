@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inmem.simulation.faults import allowed_faults
+from inmem.simulation.scenario import require_function
 from inmem.simulation.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -74,13 +76,18 @@ def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults 
     """Return a Hypothesis test of `scenario`, to be called or to be collected by pytest under a name ``test_…``.
 
     Hypothesis's own settings apply: ``settings(max_examples=500)(hypothesis_test(scenario))``.
+
+    Raises:
+        UsageError: an argument is not acceptable.
     """
+    require_function("scenario", scenario)
+    allowed = allowed_faults(faults)
 
     @given(st.data())
     def test(data: DataObject) -> None:
         chooser = HypothesisChooser(data)
         try:
-            Simulation(0, faults, chooser=chooser).check(scenario)
+            Simulation(0, allowed, chooser=chooser).check(scenario)
         finally:
             chooser.finish()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from inmem.engine.errors import UsageError
@@ -32,6 +33,37 @@ def require_ran(what: str, returned: Any) -> None:
         f"{what} has returned a {kind}, of which nothing has run: a simulation runs plain functions, without async "
         "and yield"
     )
+
+
+def require_function(name: str, value: Any) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        ScenarioError: it cannot.
+    """
+    if not callable(value):
+        raise ScenarioError(f"{name}: must be a function, not {value!r:.80}")
+
+
+def require_int(name: str, value: Any) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        UsageError: it is not an int.
+    """
+    if type(value) is not int:
+        raise UsageError(f"{name}: must be an int, not {value!r:.80}")
+
+
+def require_choices(name: str, value: Sequence[int]) -> None:
+    """Refuse what no run can have chosen.
+
+    Raises:
+        UsageError: it is no sequence of ints of at least 0.
+    """
+    is_sequence = isinstance(value, Sequence)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not is_sequence or not all(type(choice) is int and choice >= 0 for choice in value):
+        raise UsageError(f"{name}: must be a list of ints of at least 0, not {value!r:.80}")
 
 
 def require_count(name: str, value: Any, least: int) -> None:

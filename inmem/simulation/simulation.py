@@ -18,9 +18,9 @@ from inmem.simulation.clients import SimulatedClient, current
 from inmem.simulation.disk import SimulatedDisk
 from inmem.simulation.dispatcher import StoreDispatcher
 from inmem.simulation.environment import SimulatedClock, SimulatedEntropy
-from inmem.simulation.faults import FaultInjector, Faults, SimulatedCrash
+from inmem.simulation.faults import FaultInjector, SimulatedCrash, allowed_faults
 from inmem.simulation.promises import BrokenPromise
-from inmem.simulation.scenario import ScenarioError, require_ran
+from inmem.simulation.scenario import ScenarioError, require_function, require_int, require_ran
 from inmem.simulation.scheduler import Endless, Scheduler
 from inmem.simulation.store import SimulatedStore
 from inmem.simulation.trace import WORLD
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from inmem.database import Database
     from inmem.simulation.choices import Chooser
+    from inmem.simulation.faults import Faults
     from inmem.simulation.trace import Step
 
 
@@ -49,12 +50,16 @@ class Simulation:
     Attributes:
         seed: as given, for scenarios that want to vary their parameters.
         faults: as given.
+
+    Raises:
+        UsageError: an argument is not acceptable.
     """
 
     def __init__(self, seed: int = 0, faults: Faults | None = None, *, chooser: Chooser | None = None) -> None:
+        require_int("seed", seed)
         self.seed = seed
-        self.faults = faults or Faults()
-        self._chooser: Chooser = chooser or SeededChooser(seed)
+        self.faults = allowed_faults(faults)
+        self._chooser: Chooser = SeededChooser(seed) if chooser is None else chooser
         self._scheduler = Scheduler(self._chooser)
         self._injector = FaultInjector(self.faults, self._chooser, self._scheduler)
         self._entropy = SimulatedEntropy(seed, self._scheduler)
@@ -78,7 +83,7 @@ class Simulation:
         store = self._stores.get(name)
         if store is None:
             options = Options.checked(":memory:" if memory else name, durability=durability, shards=shards)
-            disk = None if memory else SimulatedDisk(name, self._chooser, self._injector, self._take_time)
+            disk = None if options.in_memory else SimulatedDisk(name, self._chooser, self._injector, self._take_time)
             store = self._stores[name] = SimulatedStore(options, disk, self._scheduler)
         if not store.is_open:
             # What a scenario opens before it runs is not what it is about. Every other opening is explored.
@@ -101,7 +106,11 @@ class Simulation:
             args: for it.
             restart: whether it is started again, from the beginning, after a crash of the process.
             name: for the trace; by default the function's.
+
+        Raises:
+            UsageError: it is no function.
         """
+        require_function("function", function)
         base: str = name or str(getattr(function, "__name__", "client"))
 
         def call() -> None:
@@ -190,6 +199,7 @@ class Simulation:
             UsageError: it is no plain function, or has spawned clients without a `run` after that.
             Exception: whatever the scenario, its clients or the checkers found.
         """
+        require_function("scenario", scenario)
         self._scheduler.thread = threading.get_ident()
         # A collection would run finalizers at a moment of its own choosing, and theirs send messages.
         was_enabled = gc.isenabled()

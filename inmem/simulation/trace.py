@@ -23,6 +23,12 @@ _START_UP = (Resume, Open, Connect)
 _PLAIN = (bool, int, float, str)
 
 
+class Words(str):
+    """Stands for a message that cannot leave the process, and is shown as the message was."""
+
+    __slots__ = ()
+
+
 class Answer(NamedTuple):
     """What somebody who had asked was answered."""
 
@@ -58,6 +64,8 @@ def describe(message: Any) -> str:
     """
     if isinstance(message, Answer):
         return f"answers {describe(message.value)}"
+    if isinstance(message, Words):
+        return str(message)
     if message is None or type(message) in _PLAIN:
         return _short(message)
     if isinstance(message, BaseException):
@@ -80,6 +88,14 @@ def story(steps: Sequence[Step], outsiders: Collection[str]) -> list[Step]:
 def without_start_up(steps: Sequence[Step]) -> list[Step]:
     """Return the steps except those of actors being started."""
     return [step for step in steps if not isinstance(step.what, _START_UP)]
+
+
+def in_words(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps with words in place of messages, which hold files and threads. They look the same."""
+    return [
+        step._replace(what=Answer(Words(describe(step.what.value))) if isinstance(step.what, Answer) else step.text)
+        for step in steps
+    ]
 
 
 def as_text(steps: Sequence[Step]) -> str:

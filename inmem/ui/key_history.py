@@ -12,7 +12,7 @@ from inmem.engine.keys import Tag, user_key
 from inmem.primitives.cells import state_of
 
 if TYPE_CHECKING:
-    from inmem.engine.history import Change
+    from inmem.engine.history import KeyChange
     from inmem.ui.jobs import Progress
 
 CHANGES_MAX: Final = 500
@@ -64,7 +64,7 @@ def history_of(folder: str, run: str, kind: str, name: str, progress: Progress) 
     return History(tuple(_past(kind, change) for change in reversed(found.changes)), found.omitted, found.kept_since)
 
 
-def _past(kind: str, change: Change) -> Past:
+def _past(kind: str, change: KeyChange) -> Past:
     version, time_us, data, expires_us = change
     if data is None:
         return Past(version, time_us, is_deleted=True)

@@ -2,7 +2,7 @@
 
 Wraps a real folder. Every operation is counted by kind, on the folder and on its files alike:
 
-    create append sync sync_names rename remove read names truncate sync_file
+    create append sync sync_names rename remove read names truncate sync_file view
 
 A `Fault` belongs to one kind and strikes at the n-th call from the moment it is set, once or from then on. What a
 failed sync leaves behind is the reader's choice: the bytes as they were written, which is what most kernels do, or the
@@ -13,6 +13,7 @@ import errno
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from inmem.actors.system import start_supervisor
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.database import Database
 from inmem.engine.errors import DiskFullError, StorageError
-from inmem.engine.ports import AppendFile, Clock, Disk, ReadFile
+from inmem.engine.ports import AppendFile, Clock, Disk, Folder, ReadFile
 
 FAILSAFE_S = 30.0
 """Nothing here takes that long, unless it hangs."""
@@ -200,6 +201,10 @@ class FaultyDisk:
     def open(self, name: str) -> ReadFile:
         self.call("read", name)
         return self.inner.open(name)
+
+    def view(self) -> AbstractContextManager[Folder]:
+        self.call("view")
+        return self.inner.view()
 
     def create(self, name: str) -> AppendFile:
         self.call("create", name)

@@ -43,6 +43,7 @@ from inmem.actors.shard_actor import ShardActor
 from inmem.actors.stand_in import StandIn
 from inmem.actors.supervisor import Caretaker, Supervisor
 from inmem.actors.watch_actor import WatchActor
+from inmem.engine import request_groups
 from inmem.engine.keys import Tag, shard_of
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of
@@ -398,7 +399,7 @@ def test_a_primitive_actor_raises_while_its_group_is_in_flight(house, monkeypatc
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
 def test_a_primitive_actor_raises_over_its_retry(house, monkeypatch, dispatcher, when):
-    monkeypatch.setattr(primitive_actor, "BACKOFF_AFTER", 0)
+    monkeypatch.setattr(request_groups, "BACKOFF_AFTER", 0)
     failpoint = Failpoint(monkeypatch, PRIMITIVE_ACTORS["kv"])
     built = house("memory", dispatcher)
     db = built.db

@@ -96,6 +96,37 @@ def test_a_close_that_fails_holds_no_file_open(tmp_path, monkeypatch):
     assert not [link for link in links if str(tmp_path) in str(link.readlink())]
 
 
+def test_a_close_that_only_lacks_its_mark_does_not_say_that_commits_are_lost(tmp_path, monkeypatch):
+    db = inmem.open(tmp_path / "db", durability="always")
+    db.put("run", "k", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(LogFile, "sync", fail)
+        with pytest.raises(inmem.StorageError, match=r"the mark of the close could not .* all commits are"):
+            db.close()
+    with inmem.open(tmp_path / "db") as again:
+        assert again.get("run", "k") == 1
+
+
+def test_a_forked_child_leaves_the_file_as_long_as_its_parent_has_made_it(folder):
+    """A child has a copy of whatever held the file, and disposes of it whenever it likes."""
+    segment = folder.create("000000000001.wal")
+    segment.append(b"head")
+    segment.append(b"before")
+    may_close, has_written = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(may_close, 1)
+        segment.close()
+        os._exit(0)
+    segment.append(b"after")
+    os.write(has_written, b".")
+    assert os.waitpid(child, 0)[1] == 0
+    assert folder.read("000000000001.wal").startswith(b"headbeforeafter")
+    segment.close()
+    os.close(may_close)
+    os.close(has_written)
+
+
 @pytest.mark.parametrize("call", ["close", "flock"])
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 def test_letting_go_of_the_files_cannot_fail(tmp_path, monkeypatch, call, dispatcher):

@@ -8,9 +8,9 @@ import pytest
 
 import inmem
 from inmem import CellExistsError, Database, DiskFullError, Event, InmemError, OverloadedError, messages
-from inmem.actors import primitive_actor
+from inmem.engine import request_groups
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, Gate, disk_full, open_on
-from tests.actors.workload import in_parallel
+from tests.actors.workload import in_parallel, until
 
 
 @pytest.fixture
@@ -103,8 +103,7 @@ def test_groups_of_different_actors_share_one_sync(db, disk, hold):
     futures = [db.events.futures.append("a", "type", 1), db.cells.futures.init("b", "c", 1)]
     futures.append(db.traces.futures.record("c", inmem.Thought("t")))
     log_writer = db.directory.writer.mailbox.actor
-    while len(log_writer._group._pending) < len(futures):
-        continue
+    until(lambda: len(log_writer._group._pending) == len(futures), "not all the groups reach the log writer")
     syncs = disk.counts["sync"]
     gate.open()
     for future in futures:
@@ -274,9 +273,9 @@ def test_more_than_may_wait_are_refused(db, hold):
 
 
 def test_a_long_line_is_taken_in_several_groups(db, hold, monkeypatch):
-    monkeypatch.setattr(primitive_actor, "GROUP_REQUESTS_MAX", 8)
+    monkeypatch.setattr(request_groups, "GROUP_REQUESTS_MAX", 8)
     actor = db._client.directory.mailboxes["kv"].mailbox.actor
-    actor._requests_max = 8
+    actor._requests._requests_max = 8
     before = db.version
     gate = hold(lambda: db.kv.futures.put("run", "opener", 1))
     futures = [db.kv.futures.put("run", f"k{n:02}", n) for n in range(20)]

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from inmem import messages
 from inmem.actors.messages import cells, events, kv, runs, traces
 from inmem.actors.messages.request import Request
-from inmem.actors.primitive_actor import Postpone
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.proxies.cells import StateCell
 from inmem.actors.proxies.events import EventLog
@@ -20,6 +19,7 @@ from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
 from inmem.engine.codec import decode_value
 from inmem.engine.errors import InmemError, InvalidValueError, InvariantError, UsageError
+from inmem.engine.request_groups import Postpone
 from inmem.primitives.run_status import RunStatus
 from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Thought, ToolCall
 from tests.primitives.store import SeededEntropy, Store

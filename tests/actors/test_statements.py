@@ -26,7 +26,7 @@ TRACED = frozenset(
     for module in (coordinator, log_disk, log_writer, shard_actor, group_commit, outcomes, pipeline, shard)
 )
 STRIDE = int(os.environ.get("INMEM_STATEMENTS_STRIDE", "7"))
-"""Every so manieth statement is made to raise; 1 for all of them."""
+"""Every n-th statement is made to raise; 1 means all of them."""
 
 
 class StatementError(Exception):

@@ -3,6 +3,7 @@
 The same under every order of events: tests/simulation/test_scenarios.py.
 """
 
+import queue
 import threading
 import time
 
@@ -10,8 +11,10 @@ import pytest
 
 import inmem
 from inmem.actors import reaper
+from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.messages.reaping import ReapDue
 from inmem.engine.keys import Tag
-from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
+from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on
 
 HOUR_US = 3_600_000_000
 START_US = 1_700_000_000_000_000
@@ -98,6 +101,26 @@ def test_what_was_seen_to_have_expired_stays_so_after_a_clean_close(opened, cloc
     assert ways_to_see(db, "k") == {False}
     clock.us = START_US
     assert ways_to_see(opened(), "k") == {False}
+
+
+def test_a_reaper_that_cannot_write_tries_ever_more_rarely(tmp_path, clock, monkeypatch):
+    pauses_s = queue.SimpleQueue()
+    monkeypatch.setattr(CallerDispatcher, "post_later", lambda _self, delay_s, *_, **__: pauses_s.put(delay_s))
+    disk = FaultyDisk(tmp_path / "db")
+    with open_on(disk, clock=clock) as db:
+        wake = db.directory.mailboxes["reaper"].tell
+        db.put("run", "k", 1, ttl=0.01)
+        assert pauses_s.get(timeout=FAILSAFE_S) == 0.1
+        clock.us += 10_000
+        disk.fail("append", disk_full, forever=True)
+        for expected_s in (*(0.1 * 2**doublings for doublings in range(1, 10)), 60, 60, 60):
+            wake(ReapDue())
+            assert pauses_s.get(timeout=FAILSAFE_S) == pytest.approx(expected_s)
+        disk.repair()
+        wake(ReapDue())
+        db.put("run", "l", 1, ttl=0.01)
+        assert pauses_s.get(timeout=FAILSAFE_S) == 0.1
+        assert db.stats().keys == 1
 
 
 def test_a_clock_that_steps_back_makes_nothing_expire_early(opened, clock):

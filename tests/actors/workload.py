@@ -5,6 +5,7 @@ must be everywhere or nowhere, at most once, and everywhere if its worker was to
 """
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,6 +88,15 @@ def state_of(db: Database) -> dict[tuple[str, int], list[tuple[bytes, Any]]]:
     """Return everything that is in the store, versions included."""
     snapshot = db._client.snapshot()
     return {(run, int(tag)): list(table.range()) for run, tag, table in snapshot.tables() if len(table.entries)}
+
+
+def until(condition: Callable[[], bool], otherwise: str) -> None:
+    """Return as soon as the condition holds; fail with what it means that it does not come to hold."""
+    deadline_s = time.monotonic() + FAILSAFE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, otherwise
+        # Lets go of the interpreter, and takes no time.
+        time.sleep(0)
 
 
 def in_parallel(*works: Callable[[], Any]) -> None:

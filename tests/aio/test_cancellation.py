@@ -1,6 +1,7 @@
 """When an await ends, what was awaited has ended: committed whole, or not at all, with nothing left behind."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,6 +10,7 @@ import inmem.aio
 from inmem import TransactionStatus
 from inmem.actors.messages.transactions import Committed
 from inmem.aio import port
+from tests.actors.faulty_disk import open_on
 from tests.aio.rig import WatchedDisk, happens, store_on, until
 
 
@@ -184,6 +186,33 @@ def test_a_cancelled_request_that_waits_for_room_never_happens(disk, monkeypatch
     asyncio.run(main())
 
 
+def test_whoever_was_cancelled_while_waiting_makes_room_for_others(disk, monkeypatch):
+    monkeypatch.setattr(port, "REQUESTS_UNDER_WAY_MAX", 1)
+    monkeypatch.setattr(port, "REQUESTS_WAITING_MAX", 1)
+
+    async def main():
+        async with store_on(disk) as db:
+            late = await db.begin("run")
+            late.put("late", 1)
+            gate = disk.gate("sync")
+            first = asyncio.ensure_future(db.put("run", "first", 1))
+            await happens(gate.arrived)
+            tasks = []
+            for work in (db.put("run", "k", 1), late.commit(), db.flush(), db.put("run", "k", 2)):
+                tasks.append(asyncio.ensure_future(work))
+                await asyncio.sleep(0)
+                tasks[-1].cancel()
+                await asyncio.wait(tasks)
+            gate.open()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+            assert [type(result) for result in results] == [asyncio.CancelledError] * 4
+            await first
+            assert await db.kv.list("run") == ["first"]
+            await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
 def test_a_commit_that_waits_for_room_can_be_withdrawn(disk, monkeypatch):
     monkeypatch.setattr(port, "REQUESTS_UNDER_WAY_MAX", 2)
 
@@ -288,6 +317,82 @@ def test_a_cancelled_opening_leaves_nothing_open(tmp_path, monkeypatch):
 
     async def opening():
         return await inmem.aio.open(tmp_path / "db")
+
+    asyncio.run(main())
+
+
+async def opened_on(disk):
+    """Open a store whose close has something to make durable; return a handle whose close is that of the store."""
+    plain = await asyncio.to_thread(open_on, disk, durability="never")
+    db = await asyncio.to_thread(inmem.aio.Database, plain)
+    await db.put("run", "k", 1)
+    return db
+
+
+async def leave(db):
+    async with db:
+        pass
+
+
+@pytest.mark.parametrize("close", [inmem.aio.Database.close, leave], ids=["close", "async with"])
+def test_whoever_closes_while_another_task_does_so_waits_for_the_same_end(disk, close):
+    async def main():
+        db = await opened_on(disk)
+        gate = disk.gate("sync")
+        tasks = [asyncio.ensure_future(close(db)) for _ in range(4)]
+        await happens(gate.arrived)
+        tasks[0].cancel()
+        tasks[1].cancel()
+        done, _ = await asyncio.wait(tasks, timeout=0.02)
+        assert not done
+        gate.open()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [asyncio.CancelledError] * 2 + [type(None)] * 2
+        await asyncio.to_thread(lambda: inmem.open(disk.path).close())
+        await close(db)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("close", [inmem.aio.Database.close, leave], ids=["close", "async with"])
+@pytest.mark.parametrize("threads", [1, 8])
+def test_everybody_who_closes_learns_that_it_failed(disk, close, threads):
+    """With one thread the second one's turn comes when all is over."""
+
+    async def main():
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
+        db = await opened_on(disk)
+        gate = disk.gate("sync")
+        disk.fail("sync", forever=True)
+        tasks = [asyncio.ensure_future(close(db)) for _ in range(3)]
+        await until(gate.arrived.is_set)
+        tasks[0].cancel()
+        gate.open()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await tasks[0]
+        errors = [cancelled.value.__cause__, *await asyncio.gather(*tasks[1:], return_exceptions=True)]
+        for error in errors:
+            assert isinstance(error, inmem.StorageError)
+            assert "durable" in str(error)
+        assert len({*map(id, errors)}) == 3, "each has one of his own, with his own traceback"
+        await close(db)
+
+    asyncio.run(main())
+
+
+def test_a_close_that_failed_can_be_tried_again(disk, monkeypatch):
+    def fail():
+        raise RuntimeError("injected")
+
+    async def main():
+        db = await opened_on(disk)
+        with monkeypatch.context() as patch:
+            patch.setattr(disk, "close", fail)
+            with pytest.raises(inmem.StoreFailedError, match="supervisor"):
+                await db.close()
+        await db.close()
+        with inmem.open(disk.path) as again:
+            assert again.get("run", "k") == 1
 
     asyncio.run(main())
 

@@ -342,6 +342,40 @@ def test_conflicts_are_retried_and_nothing_is_lost():
     asyncio.run(main())
 
 
+def test_each_transaction_takes_a_begin_of_its_own():
+    """Entered a second time it forgot its first transaction, whose writes were dropped without a word."""
+
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            begun = db.begin("run")
+            async with begun as txn:
+                txn.put("a", 1)
+                with pytest.raises(inmem.UsageError, match=r"^begin: was awaited or entered before"):
+                    async with begun as other:
+                        other.put("b", 1)
+            assert (txn.status, await db.get("run", "a")) == (TransactionStatus.COMMITTED, 1)
+            with pytest.raises(inmem.UsageError, match=r"^begin: was awaited or entered before"):
+                await begun
+            connecting = inmem.aio.connect(db.plain)
+            await (await connecting).close()
+            with pytest.raises(inmem.UsageError, match=r"^connect: was awaited or entered before"):
+                async with connecting:
+                    pass
+            assert (await db.stats()).active_transactions == 0
+
+    asyncio.run(main())
+
+
+def test_connecting_to_something_else_says_what_it_takes():
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            for other in (None, "agent.db", db):
+                with pytest.raises(inmem.UsageError, match=r"^store: must be what inmem\.spawn has returned"):
+                    await inmem.aio.connect(other)
+
+    asyncio.run(main())
+
+
 def test_connecting_to_a_store_that_is_open_already():
     async def main(store):
         async with inmem.aio.connect(store) as db:

@@ -36,6 +36,17 @@ def run_json(run):
     return run_json
 
 
+@pytest.fixture
+def on_terminal(monkeypatch):
+    """Have commands believe that they write to a terminal of so many columns."""
+
+    def on_terminal(columns):
+        monkeypatch.setattr("inmem.cli.output.is_terminal", lambda _stream: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+
+    return on_terminal
+
+
 @pytest.fixture(scope="session")
 def recorded(tmp_path_factory):
     """A database of the package's own transcripts. For reading only."""

@@ -137,8 +137,8 @@ def test_runs_are_chosen_by_status_tag_and_number(run_json, odd, recorded):
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 132, 200])
 @pytest.mark.parametrize("command", ["runs", "events", "cells", "trace", "stat", "verify"])
-def test_what_is_shown_fits_the_terminal(run, recorded, monkeypatch, columns, command):
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_what_is_shown_fits_the_terminal(run, recorded, on_terminal, columns, command):
+    on_terminal(columns)
     name = ["night-watch/0000"] if command in ON_A_RUN else []
 
     for line in lines(run(command, recorded, *name)):
@@ -154,12 +154,74 @@ def test_what_is_shown_fits_the_terminal(run, recorded, monkeypatch, columns, co
         ("cells", "CELL VERSION UPDATED (UTC) VALUE"),
     ],
 )
-def test_no_column_vanishes_whatever_the_width(run, recorded, monkeypatch, columns, command, headings):
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_no_column_vanishes_whatever_the_width(run, recorded, on_terminal, columns, command, headings):
+    on_terminal(columns)
     shown = run(command, recorded, *(["night-watch/0000"] if command in ON_A_RUN else [])).stdout
 
     for word in headings.split():
         assert word in shown.split()
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """A database of long texts in every place of a table or tree. For reading only."""
+    path = tmp_path_factory.mktemp("long") / "db"
+    with inmem.open(path) as db, db.begin("run") as txn:
+        txn.runs.create_run("run", tags=[text("tag")])
+        txn.events.append("event", {"payload": text("payload")})
+        txn.events.append("short", 1)
+        txn.cells.init("cell", text("value"))
+        for kind in (
+            inmem.ToolCall("tool", {"a": text("arguments")}, text("result")),
+            inmem.Decision(text("question"), [text("other"), text("chosen")], text("chosen"), text("reasoning")),
+            inmem.Query("sql", text("query"), 1),
+            inmem.Thought(text("thought")),
+            inmem.ErrorTrace("Error", text("message")),
+            inmem.Custom("custom", text("data")),
+        ):
+            txn.traces.record(kind)
+        txn.runs.fail_run("run", text("error"))
+    return path
+
+
+def text(name):
+    # Tags are the shortest of all.
+    return f"{name} {'x' * 1000} end of {name}"
+
+
+KINDS = ("arguments", "result", "question", "other", "chosen", "reasoning", "query", "thought", "message", "data")
+LONG = {
+    "runs": ("error", "tag"),
+    "events": ("payload",),
+    "cells": ("value",),
+    "trace": KINDS,
+}
+
+
+@pytest.mark.parametrize("columns", [None, "20", "0", "100"])
+@pytest.mark.parametrize("command", LONG)
+def test_into_a_pipe_nothing_is_cut_whatever_the_width_of_the_terminal(run, long, monkeypatch, command, columns):
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    shown = lines(run(command, long, *(["run"] if command in ON_A_RUN else [])))
+    for name in LONG[command]:
+        assert any(text(name) in line for line in shown), name
+    assert len(shown) == {"runs": 2, "events": 3, "cells": 2, "trace": 7}[command]
+    if command == "events":
+        assert len(shown[2]) < 100, "a long text does not make the other lines as long"
+
+
+@pytest.mark.parametrize("command", LONG)
+def test_on_a_terminal_long_texts_are_cut(run, long, on_terminal, command):
+    on_terminal(100_000)
+    shown = run(command, long, *(["run"] if command in ON_A_RUN else [])).stdout
+    for name in set(LONG[command]) - {"error", "tag"}:
+        assert text(name) not in shown, name
+
+
+def test_a_terminal_that_is_said_to_have_no_width_still_shows_something(run, recorded, on_terminal):
+    on_terminal(0)
+    assert "night-watch" in run("runs", recorded).stdout
 
 
 def names_of(result_type, *more):
@@ -284,6 +346,25 @@ def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
     assert (none.exit_code, none.stdout, none.stderr) == (1, "", "inmem: error: there is no run 'unreg'\n")
 
 
+@pytest.mark.parametrize("primitive", ["kv", "events", "cells", "traces"])
+def test_a_whole_name_wins_though_the_run_was_never_registered(run_json, tmp_path, primitive):
+    with inmem.open(tmp_path) as db, db.begin("trip") as txn:
+        txn.runs.create_run("trip-2")
+        txn.on("trip-2").events.append("of the other")
+        {
+            "kv": lambda: txn.kv.put("k", 1),
+            "events": lambda: txn.events.append("e"),
+            "cells": lambda: txn.cells.init("c", 1),
+            "traces": lambda: txn.traces.record(inmem.Thought("t")),
+        }[primitive]()
+
+    def types(name):
+        return [event["event_type"] for event in run_json("events", tmp_path, name)]
+
+    assert types("trip") == (["e"] if primitive == "events" else [])
+    assert types("trip-") == ["of the other"]
+
+
 def test_a_key_that_was_not_found_is_a_no(run, odd):
     no_key = run("get", odd, "run-1", "nothing")
     assert (no_key.exit_code, no_key.stdout) == (1, "")
@@ -307,6 +388,46 @@ def test_what_is_no_database_is_wrong_usage(run, tmp_path, name):
     assert refusal(tmp_path / "file").endswith(f"{tmp_path / 'file'} is a file; a database is a folder\n")
     assert not (tmp_path / "none").exists()
     assert [path.name for path in (tmp_path / "junk").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("checkpoint", ":memory:"),
+        ("runs", ":memory:"),
+        ("ui", ":memory:"),
+        ("record", OWN[0], "--into", ":memory:"),
+        ("import", "-", "--into", ":memory:"),
+        ("salvage", "db", "--into", ":memory:"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_database_in_memory_is_refused_as_it_would_keep_nothing(run, recorded, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(recorded, tmp_path / "db")
+
+    result = run(*arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("inmem: error: Invalid value for ")
+    assert result.stderr.endswith(": :memory: keeps nothing; a database is a folder\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["db"]
+
+
+def test_salvage_tells_of_damage_that_has_cost_no_commit(run, tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "key", 1)
+    [segment] = (tmp_path / "db").glob("*.wal")
+    content = bytearray(segment.read_bytes())
+    # In the frame that the closing wrote.
+    content[-1] ^= 1
+    segment.write_bytes(content)
+
+    result = run("salvage", tmp_path / "db", "--into", tmp_path / "saved", "--json")
+
+    facts = json.loads(result.stdout)
+    assert (result.exit_code, facts["is_complete"], facts["prefix_version"]) == (1, False, 1)
+    assert (facts["missing"], facts["left_out"]) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -549,6 +670,27 @@ def test_record_tells_where_a_file_is_malformed_and_keeps_the_rest(run, run_json
     assert result.stdout.startswith("1 run, 1 message, 0 tool calls recorded")
     (only,) = run_json("runs", tmp_path / "db")
     assert (only["status"], only["events"]) == ("Completed", 1)
+
+
+def test_record_of_a_conversation_without_messages_says_that_there_is_a_run(run, run_json, tmp_path):
+    (tmp_path / "quiet.json").write_text('{"messages": []}')
+
+    for _ in ("once", "and again"):
+        result = run("record", tmp_path / "quiet.json", "--into", tmp_path / "db")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout.startswith("1 run, 0 messages, 0 tool calls recorded; ")
+        assert [(each["status"], each["events"]) for each in run_json("runs", tmp_path / "db")] == [("Completed", 0)]
+
+
+def test_a_transcript_that_has_grown_is_recorded_as_another_run(run, run_json, tmp_path):
+    path = tmp_path / "grows.jsonl"
+    path.write_text(json.dumps(user("one")) + "\n")
+    run("record", path, "--into", tmp_path / "db")
+    with path.open("a") as file:
+        file.write(json.dumps(user("two")) + "\n")
+    run("record", path, "--into", tmp_path / "db")
+
+    assert [each["events"] for each in run_json("runs", tmp_path / "db")] == [1, 2]
 
 
 def test_record_of_nothing_leaves_nothing(run, tmp_path):

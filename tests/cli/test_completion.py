@@ -40,8 +40,15 @@ def test_runs_and_keys_come_from_the_database(odd, recorded):
         "night-watch/0001-drifting-dinghy-cd2fcc6b",
         "night-watch/0002-fog-signal-178550d2",
     ]
-    assert completed("get", odd, "run-1", "") == ["bytes", "key\x07", "lines", "nan"]
     assert completed("get", odd, "run-1", "l") == ["lines"]
+
+
+def test_names_that_no_shell_could_show_or_write_are_left_out(odd, tmp_path):
+    assert completed("get", odd, "run-1", "") == ["bytes", "lines", "nan"]
+    with inmem.open(tmp_path) as db:
+        for name in ("plain", "new\nline", "\x1b[31mred", "\u202ertl", "two words", "日本 🚢"):
+            db.begin_run(name)
+    assert completed("events", tmp_path, "") == ["plain", "two words", "日本 🚢"]
 
 
 def test_nothing_can_be_said_of_what_cannot_be_read(tmp_path, odd):
@@ -64,6 +71,14 @@ def test_an_unknown_shell(run):
     result = run("completion", "tcsh")
     assert (result.exit_code, result.stdout) == (2, "")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_no_shell_at_all(run):
+    result = run("completion")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "inmem: error: Missing argument 'SHELL'. Choose from: bash, zsh, fish. Try: inmem completion --help\n"
+    )
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

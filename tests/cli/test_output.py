@@ -33,7 +33,9 @@ def test_printable_text_is_left_alone_and_the_rest_escaped(text):
     assert not text.isprintable() or shown == text
 
 
-def test_a_long_value_is_cut():
+def test_a_long_value_is_cut_for_a_terminal_only(on_terminal):
+    assert one_line("x" * 1000, 10) == "x" * 1000
+    on_terminal(80)
     assert one_line("x" * 1000, 10) == "x" * 9 + "…"
 
 

@@ -123,6 +123,27 @@ def test_without_its_libraries_the_command_says_what_it_needs(environment):
         assert result.stderr == "inmem: error: the command line needs click and rich: pip install 'inmem[cli]'\n"
 
 
+STRUCK = """
+import sys
+
+class Striking:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Striking())
+from inmem.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["click", "inmem.cli.ui"])
+def test_ctrl_c_while_the_command_line_is_loaded_ends_it_without_a_word(environment, name):
+    result = run(sys.executable, "-c", STRUCK.format(name=name), environment=environment)
+
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 def in_terminal(command, environment):
     """Run a command in a terminal and return (exit code, what the terminal received)."""
     terminal, end = pty.openpty()

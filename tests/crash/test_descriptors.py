@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 import inmem
 from inmem import StorageError, StoreFailedError
+from inmem.engine import group_commit
 from tests.actors.workload import Worker, state_of
 
 WHY = "Too many open files"
@@ -108,6 +110,22 @@ def test_a_running_store_commits_and_reads_without_any(tmp_path, dispatcher, dur
     assert len(worker.acked) == 8
     assert db.checkpoint() == 8
     worker.do(1)
+    check_reopened(db, tmp_path / "db", worker)
+
+
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_a_segment_that_is_full_goes_on_without_any(tmp_path, monkeypatch, dispatcher, durability):
+    """Its successor and the checkpoint have to wait, and nobody waits with them."""
+    monkeypatch.setattr(group_commit, "SEGMENT_BYTES_MAX", 400)
+    db = inmem.open(tmp_path / "db", dispatcher=dispatcher, durability=durability)
+    worker = Worker(db, "ada")
+    worker.do(2)
+    with capture_logs() as logged, no_descriptors():
+        worker.do(20)
+    assert {entry["event"] for entry in logged} == {"segment_refused"}
+    worker.do(20)
+    assert worker.errors == []
+    assert db.checkpoint() == len(worker.acked) == 42
     check_reopened(db, tmp_path / "db", worker)
 
 

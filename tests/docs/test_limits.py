@@ -7,6 +7,7 @@ import pytest
 
 from inmem.actors import options
 from inmem.engine import limits
+from inmem.engine.checkpoint_format import BLOCK_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 _ROW = re.compile(r"^\| (.+?) \| (.+?) \| `(\w+)` \|$", re.MULTILINE)
@@ -29,3 +30,8 @@ def test_the_readme_states_the_limit(name):
 
 def test_the_readme_states_no_other_limit():
     assert ROWS.keys() == LIMITS.keys()
+
+
+def test_the_log_format_states_the_size_of_a_block():
+    page = (ROOT / "docs" / "log-format.md").read_text(encoding="utf-8")
+    assert f"the entry that brings it to about {BLOCK_BYTES // 1024} KiB" in page

@@ -46,5 +46,17 @@ def test_a_limit_is_described_with_its_default_and_its_maximum(field):
     assert maximum == ("2^63 - 1" if greatest == 2**63 - 1 else in_words(greatest))
 
 
+def test_what_has_no_cursor_is_named():
+    with inmem.open(":memory:") as db:
+        without = {
+            f"{proxy}.{name}"
+            for proxy in ("kv", "events", "cells", "traces", "runs")
+            for name, method in inspect.getmembers(getattr(db, proxy), inspect.ismethod)
+            if "limit" in (taken := inspect.signature(method).parameters) and "after" not in taken
+        }
+    [row] = [line for line in PAGE.splitlines() if line.startswith("| what a list or query returns |")]
+    assert set(re.findall(r"`(\w+\.\w+)`", row)) == without
+
+
 def test_nothing_else_is_described():
     assert ROWS.keys() == {*OPTIONS, *(field.name for field in fields(inmem.Limits))}

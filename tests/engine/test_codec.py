@@ -16,8 +16,10 @@ from inmem.engine import codec
 from inmem.engine.codec import Encoded, MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import InvalidValueError
 from inmem.engine.limits import VALUE_BYTES_MAX
+from inmem.engine.packing import Packers
 from tests.engine.canonical import check_encoded
 
+REAL_PACKER = msgpack.Packer
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 BOUNDARY_INTS = st.sampled_from(
     [sign * 2**bits + offset for sign in (1, -1) for bits in (5, 7, 8, 15, 16, 31, 32, 62) for offset in (-1, 0, 1)]
@@ -376,8 +378,8 @@ def test_lengths_that_msgpack_cannot_write_are_too_large(monkeypatch):
         def pack(self, value):
             raise ValueError("str is too large")
 
-    monkeypatch.setattr(codec, "_new_packer", Packer)
-    monkeypatch.setattr(codec, "_idle_packers", [])
+    monkeypatch.setattr(msgpack, "Packer", Packer)
+    monkeypatch.setattr(codec, "_pack", Packers(strict_types=True).pack)
     assert refusal({"k": "stands for 4 GiB"}) == f"value: larger than {VALUE_BYTES_MAX} bytes when encoded"
 
 
@@ -407,7 +409,7 @@ def test_what_was_checked_is_what_is_encoded(monkeypatch, value):
 
     class Packer:
         def __init__(self, **options):
-            self.real = msgpack.Packer(**options)
+            self.real = REAL_PACKER(**options)
 
         def pack(self, part):
             spoil(value)
@@ -423,8 +425,8 @@ def test_what_was_checked_is_what_is_encoded(monkeypatch, value):
             part.append(set())
 
     expected = encode_value(value)
-    monkeypatch.setattr(codec, "_new_packer", Packer)
-    monkeypatch.setattr(codec, "_idle_packers", [])
+    monkeypatch.setattr(msgpack, "Packer", Packer)
+    monkeypatch.setattr(codec, "_pack", Packers(strict_types=True).pack)
     assert encode_value(value) == expected
     with pytest.raises(InvalidValueError):
         encode_value(value)
@@ -436,7 +438,7 @@ def test_a_packer_is_used_by_one_encoding_at_a_time(monkeypatch):
 
     class Packer:
         def __init__(self, **options):
-            self.real = msgpack.Packer(**options)
+            self.real = REAL_PACKER(**options)
 
         def pack(self, value):
             assert self not in working
@@ -446,21 +448,23 @@ def test_a_packer_is_used_by_one_encoding_at_a_time(monkeypatch):
             working.remove(self)
             return self.real.pack(value)
 
-    monkeypatch.setattr(codec, "_new_packer", Packer)
-    monkeypatch.setattr(codec, "_idle_packers", [])
+    monkeypatch.setattr(msgpack, "Packer", Packer)
+    packers = Packers(strict_types=True)
+    monkeypatch.setattr(codec, "_pack", packers.pack)
     for _ in range(2):
         assert decode_value(encode_value({"outer": 1})) == {"outer": 1}
-    assert len(codec._idle_packers) == 2
+    assert len(packers.idle) == 2
 
 
 def test_a_packer_that_failed_or_grew_is_not_kept(monkeypatch):
-    monkeypatch.setattr(codec, "_idle_packers", [])
+    packers = Packers(strict_types=True)
+    monkeypatch.setattr(codec, "_pack", packers.pack)
     refusal(["a", "\ud800"])
-    assert codec._idle_packers == []
+    assert packers.idle == []
     encode_value(b"x" * 1_000_000)
-    assert codec._idle_packers == []
+    assert packers.idle == []
     assert encode_value(["a"]) == b"\x91\xa1a"
-    assert len(codec._idle_packers) == 1
+    assert len(packers.idle) == 1
 
 
 def test_many_threads_encode_at_once():

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from inmem.engine import group_commit as group_commit_module
 from inmem.engine.errors import DiskFullError, InvariantError, StorageError
 from inmem.engine.frame_reader import read_frames
-from inmem.engine.group_commit import Durability, GroupCommit
+from inmem.engine.group_commit import RETRIES_PER_SEGMENT, Durability, GroupCommit
 from inmem.engine.log_format import FRAME_HEADER_BYTES, SegmentHeader
 from tests.engine.memory_disk import BytesFile
 
@@ -151,6 +151,7 @@ class Disk:
 
     def refused(self, transaction_ids: tuple[int, ...], error: StorageError) -> None:
         assert error is FULL
+        assert self.full or not self.segments, "refused although there is room in the open segment"
         assert transaction_ids
         for record in transaction_ids:
             assert record not in self.places, "refused although the log has it"
@@ -262,13 +263,14 @@ class GroupCommitMachine(RuleBasedStateMachine):
         self.group.synced()
 
     @precondition(lambda self: self.disk.starting is not None)
-    @rule()
-    def segment_is_started_or_refused(self) -> None:
+    @rule(refuse=st.booleans())
+    def segment_is_started_or_refused(self, refuse: bool = False) -> None:
         disk = self.disk
         header, disk.starting = disk.starting, None
         assert header is not None
-        if disk.full:
-            # The previous one may or may not be durable now: nothing was promised.
+        if disk.full or refuse:
+            # The previous one may or may not be durable now: nothing was promised. No descriptor may be left for
+            # another file; that keeps nobody from writing to the one that is open.
             self.group.segment_refused(FULL)
         else:
             content = bytearray(header.encode())
@@ -410,6 +412,27 @@ def test_what_the_disk_refused_costs_no_version() -> None:
     disk.full = False
     append(disk, group, 2)
     assert (disk.refused_ids, disk.answered) == ([1], {2: 1})
+
+
+def test_a_full_segment_goes_on_while_no_other_can_be_created() -> None:
+    """No descriptor may be left, say. Trying again is left for later, not for every record."""
+    disk, group = opened(Durability.NEVER)
+    records = iter(range(1, 1000))
+    while disk.starting is None:
+        append(disk, group, next(records))
+    for _ in range(2):
+        waiting = next(records)
+        append(disk, group, waiting)
+        assert waiting not in disk.places
+        refused_at = len(disk.current.content)
+        disk.starting = None
+        group.segment_refused(FULL)
+        assert disk.answered[waiting] == waiting
+        while disk.starting is None:
+            append(disk, group, next(records))
+        assert len(disk.current.content) - refused_at > SEGMENT_BYTES // RETRIES_PER_SEGMENT
+    assert disk.refused_ids == []
+    assert (len(disk.segments), disk.not_rotated_count) == (1, 2)
 
 
 def test_a_flush_does_not_wait_for_records_that_the_disk_refused() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from inmem.engine.errors import CorruptionError
-from inmem.engine.history import Change, read_history
+from inmem.engine.history import KeyChange, read_history
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_records import DropRun
 from tests.engine.log_builder import LogBuilder, put
@@ -11,7 +11,7 @@ _EPOCH = 1_700_000_000_000_000
 
 
 def change(version, value, expires_at_us=0):
-    return Change(version, _EPOCH + version, value, expires_at_us)
+    return KeyChange(version, _EPOCH + version, value, expires_at_us)
 
 
 @pytest.fixture

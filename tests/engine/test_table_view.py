@@ -129,7 +129,8 @@ class TransactionMachine(RuleBasedStateMachine):
     def delete(self, at: TableId, key: bytes) -> None:
         view, model = self.at(at)
         was_live = model.get(key) is not None
-        if was_live and model.committed(key)[1] is not None:
+        is_expected = any(expected[0] == key for expected in model.expected)
+        if was_live and (model.committed(key)[1] is not None or is_expected):
             model.own[key] = (None, 0, True)
         elif was_live:
             model.remember(key)

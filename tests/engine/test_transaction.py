@@ -3,9 +3,10 @@
 import pytest
 from immutables import Map
 
+from inmem.engine import transaction
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.keys import Tag
-from inmem.engine.limits import DEFAULT_LIMITS, Limits
+from inmem.engine.limits import DEFAULT_LIMITS, INT_MAX, Limits
 from inmem.engine.part import Slice
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
@@ -113,6 +114,28 @@ def test_a_transaction_too_large_for_one_record_stays_active() -> None:
         txn.seal()
     view.put(b"12345", b"1234")
     assert txn.seal().slices[0].judged == (b"12345", b"k")
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_what_a_frame_cannot_hold_is_refused_to_the_byte(monkeypatch: pytest.MonkeyPatch, excess: int) -> None:
+    def written() -> Transaction:
+        txn = begin()
+        txn.drop_run("dropped")
+        for number in range(9):
+            txn.view(f"run-{number}", Tag.KV).put(b"k", bytes(number))
+        return txn
+
+    # Under the longest id that the coordinator can give it.
+    most = len(written().seal().with_id(INT_MAX).record()) - excess
+    monkeypatch.setattr(transaction, "FRAME_BYTES_MAX", most)
+    txn = written()
+    if not excess:
+        txn.seal()
+        return
+    with pytest.raises(UsageError, match=f"takes {most + 1} bytes in the log, at most {most}"):
+        txn.seal()
+    txn.view("run-8", Tag.KV).put(b"k", b"")
+    txn.seal()
 
 
 def test_a_transaction_that_has_read_too_much_may_not_write() -> None:

@@ -245,3 +245,15 @@ def test_a_refused_commit_leaves_nothing(any_db):
     refused(txn)
     assert db.version == version
     assert (db.get("run", "x"), db.get("run", "y"), db.get("other", "z"), db.events.len("run")) == (2, None, None, 0)
+
+
+def test_a_compare_and_swap_has_to_succeed_even_if_its_key_is_deleted_after_it(any_db):
+    db = any_db
+    txn = db.begin("run")
+    txn.cas("k", 5, 1)
+    assert txn.delete("k") is True
+    assert refused(txn) == (CasConflict(Key.kv("run", "k"), 5, 0),)
+    with db.begin("run") as txn:
+        txn.cas("k", 0, 1)
+        assert txn.delete("k") is True
+    assert db.get("run", "k") is None

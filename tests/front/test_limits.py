@@ -9,6 +9,7 @@ import inmem
 from inmem import messages
 from inmem.actors.messages import edge
 from inmem.engine import limits as constants
+from inmem.engine import transaction
 from tests.actors.faulty_disk import FaultyDisk, open_on
 
 FAILSAFE_S = 60
@@ -129,6 +130,25 @@ def test_a_transaction_that_writes_too_much_is_refused_at_its_commit():
         with pytest.raises(inmem.UsageError, match=r"writes 10\d\d bytes, at most 1000"):
             txn.commit()
         assert db.version == 0
+
+
+def test_a_transaction_that_takes_too_much_of_the_log_is_refused_at_its_commit(path, monkeypatch):
+    """Run ids and the form of a record count there too: millions of small writes fill a frame beyond their bytes."""
+    monkeypatch.setattr(transaction, "FRAME_BYTES_MAX", 10_000)
+
+    def write(txn, runs):
+        for number in range(runs):
+            txn.on(f"{number:250}").kv.put("k", None)
+
+    with inmem.open(path) as db:
+        with pytest.raises(inmem.UsageError, match=r"takes 1\d{5} bytes in the log, at most 10000"):
+            db.transaction("run", lambda txn: write(txn, 500))
+        db.transaction("run", lambda txn: write(txn, 37))
+        with pytest.raises(inmem.UsageError, match="bytes in the log"):
+            db.events.append_many("run", [("type", None)] * 100)
+        # Found out by the log writer, it would have cost the store its core, at each attempt.
+        assert db.put("run", "k", 1) == 2
+        assert len(db.events.append_many("run", [("type", None)] * 10)) == 10
 
 
 def test_a_transaction_that_has_read_too_much_may_not_write():

@@ -1117,6 +1117,8 @@ def test_a_folder_that_is_moved_while_its_database_is_open(tmp_path):
             other.put("run", "place", "new")
             with pytest.raises(inmem.StorageError, match="moved or replaced while the database was open"):
                 db.checkpoint()
+            with pytest.raises(inmem.StorageError, match="moved or replaced while the database was open"):
+                db.verify()
             db.put("run", "k", 1)
     with inmem.open(tmp_path / "db") as other:
         assert (other.get("run", "place"), other.get("run", "k")) == ("new", None)

@@ -115,7 +115,22 @@ def test_json_holds_every_value(value):
 
 @pytest.mark.parametrize(
     "value",
-    [{"$bytes": "?"}, {"$bytes": 1}, {"$float": "1.0"}, {"$float": "00"}, {"$dict": 1}, {"$else": 1}, [{"$": {}}]],
+    [
+        {"$bytes": "?"},
+        {"$bytes": 1},
+        {"$bytes": "AB=="},
+        {"$float": "1.0"},
+        {"$float": "00"},
+        {"$float": "3ff0000000000000"},
+        {"$float": "7ff0000000000000"},
+        {"$float": "7FF8000000000001"},
+        {"$dict": 1},
+        {"$dict": {}},
+        {"$dict": {"a": 1}},
+        {"$dict": {"$a": 1, "b": 2}},
+        {"$else": 1},
+        [{"$": {}}],
+    ],
 )
 def test_json_that_holds_no_value(value):
     with pytest.raises(ValueError, match=r"\$|base64|hexa|padding"):
@@ -212,9 +227,13 @@ def forged(data, change):
     """Return an export with changed records and all hashes of lines as they must be."""
     records = [json.loads(line[:-_TAIL] + b"}") for line in data.splitlines(keepends=True)]
     change(records)
+    return sealed([json.dumps(record, separators=(",", ":")).encode()[:-1] for record in records])
+
+
+def sealed(bodies):
+    """Return the lines with their hashes."""
     made, digest = [], bytes(32)
-    for record in records:
-        body = json.dumps(record, separators=(",", ":")).encode()[:-1]
+    for body in bodies:
         digest = hashlib.sha256(digest + body).digest()
         made.append(body + b',"line_hash":"' + digest.hex().encode() + b'"}\n')
     return b"".join(made)
@@ -241,9 +260,13 @@ def test_a_forgery_that_changes_nothing_is_accepted(db, other):
         ("event", {"hash": "11"}, "hash: must have 64 hexadecimal digits"),
         ("event", {"hash": "xx"}, "hash: must have 64 hexadecimal digits"),
         ("event", {"hash": " ".join(["11"] * 32)}, "hash: must have 64 hexadecimal digits"),
+        ("event", {"hash": "AA" * 32}, "hash: must have 64 hexadecimal digits in lower case"),
         ("event", {"event_type": ""}, "event_type: must not be empty"),
         ("event", {"payload": {"$bytes": 1}}, r"payload: \$bytes is not followed by what belongs there"),
         ("event", {"payload": {"$bytes": "?"}}, "payload: "),
+        ("event", {"payload": {"$dict": {"a": 1}}}, r"payload: \$dict is not followed by what belongs there"),
+        ("event", {"payload": [{"$float": "3ff0000000000000"}]}, r"payload: \$float is followed by another form"),
+        ("event", {"payload": {"a": {"$bytes": "AB=="}}}, r"payload: \$bytes is followed by another form"),
         ("event", {"payload": 2**63}, "payload: int does not fit in 64 bits"),
         ("event", {"payload": "\ud800"}, "payload: str has a lone surrogate"),
         ("event", {"extra": 1}, "extra: does not belong here"),
@@ -256,12 +279,26 @@ def test_a_forgery_that_changes_nothing_is_accepted(db, other):
         ("run", {"tags": [[]]}, "tags: a tag cannot be a JSON list"),
         ("run", {"tags": ["a", "b", "a"]}, "tags: 'a' is there twice"),
         ("run", {"metadata": []}, "metadata: must be a dict"),
+        ("run", {"metadata": None}, "metadata: must be a dict"),
+        ("run", {"error": "\ud800"}, "error: str has a lone surrogate"),
+        ("run", {"parent_run": "run"}, "parent_run: is the run itself"),
+        ("run", {"updated_at": 1}, "updated_at: is before created_at"),
+        ("run", {"completed_at": 1}, "completed_at: is not between created_at and updated_at"),
+        ("run", {"completed_at": 2**62}, "completed_at: is not between created_at and updated_at"),
+        ("run", {"completed_at": None}, "completed_at: must be a time, as the run is Failed"),
+        ("run", {"status": "Completed", "completed_at": None}, "completed_at: must be a time, as the run is Completed"),
+        ("run", {"status": "Completed"}, "error: must be None, as the run is Completed"),
+        ("run", {"status": "Cancelled"}, "error: must be None, as the run is Cancelled"),
+        ("run", {"status": "Active"}, "completed_at: must be None, as the run is Active"),
+        ("run", {"status": "Paused", "completed_at": None}, "error: must be None, as the run is Paused"),
+        ("run", {"status": "Archived", "completed_at": None}, "error: must be None, as the run is Archived"),
         ("key", {"key": "x" * 1025}, "1025 bytes of UTF-8"),
         ("key", {"key": "short"}, "key: 'short' is there twice"),
         ("key", {"expires_at": 2**63}, "expires_at: must be microseconds"),
         ("key", {"expires_at": 0}, "expires_at: must be microseconds"),
         ("cell", {"version": 0}, "version: must be from 1"),
         ("cell", {"version": 2**63 - 1}, "version: must be from 1"),
+        ("cell", {"value": 1}, "value: must be None, as the cell is deleted"),
         ("cell", {"is_deleted": 1}, "is_deleted: cannot be a JSON int"),
         ("trace", {"parent_id": "nobody"}, "parent_id: there is no trace 'nobody' before this one"),
         ("trace", {"trace_type": "Guess"}, "trace type: must be one of"),
@@ -271,6 +308,11 @@ def test_a_forgery_that_changes_nothing_is_accepted(db, other):
             "trace",
             {"kind": {"tool_name": "t", "arguments": {"$float": "?"}, "result": 1, "duration_ms": 1}},
             r"kind\.arguments: ",
+        ),
+        (
+            "trace",
+            {"kind": {"tool_name": "t", "arguments": ["\ud800"], "result": 1, "duration_ms": 1}},
+            r"ToolCall\.arguments\[0\]: str has a lone surrogate",
         ),
         ("trace", {"kind": {}}, "kind: a ToolCall has the fields tool_name"),
         ("trace", {"kind": {"tool_name": 1, "arguments": 1, "result": 1, "duration_ms": 1}}, "must be str, not int"),
@@ -288,6 +330,68 @@ def test_a_forgery_that_no_store_could_have_written_is_refused(db, other, item, 
         other.import_run(io.BytesIO(forged(exported(db), change)))
     # What is there twice shows where it is for the second time.
     assert caught.value.line == places[0] + 1 or "twice" in message
+    assert other.version == 0
+
+
+@pytest.mark.parametrize(
+    "status", [*(status for status in RunStatus if status is not RunStatus.ARCHIVED), "Failed without a reason"]
+)
+@pytest.mark.parametrize("is_archived", [False, True])
+def test_whatever_a_run_can_have_come_to_is_accepted(db, other, status, is_archived):
+    db.begin_run("run")
+    if status == RunStatus.FAILED:
+        db.runs.fail_run("run", "boom")
+    elif status != RunStatus.ACTIVE:
+        db.runs.update_status("run", status.partition(" ")[0])
+    if is_archived:
+        db.runs.archive_run("run")
+
+    other.import_run(io.BytesIO(exported(db)))
+
+    assert other.runs.get_run("run") == db.runs.get_run("run")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b'{"format"', b'{ "format"', "not in the form"),
+        (b'"version":1,"run_id":"run"', b'"run_id":"run","version":1', "not in the form"),
+        (b'"counts":{"runs":1,"keys":2', b'"counts":{"keys":2,"runs":1', "counts: must say"),
+        (b'{"format"', b'{"since":1,"format"', "since: does not belong here"),
+        (b'"sequence":0', b'"sequence": 0', "not in the form"),
+        (b'"sequence":0', b'"sequence":7,"sequence":0', "not in the form"),
+        (b'"start"', b'"st\\u0061rt"', "not in the form"),
+        (b"-0.0,1.0,", b"-0.0,1.00,", "not in the form"),
+        (b'{"$float":"inf"}', b"1e999", "not JSON: Out of range float"),
+        (b'"key":"short","value":"lived"', b'"value":"lived","key":"short"', "key: is not in its place"),
+        (b'"item":"end","lines":', b'"lines":15,"item":"end"', "not JSON"),
+        (b'{"item":"end"', b'{ "item":"end"', "not in the form"),
+    ],
+)
+def test_what_is_written_in_another_way_is_refused(db, other, old, new, reason):
+    """Its line hashes are right; but no export would have given that line, so it cannot be what was exported."""
+    fill(db)
+    bodies = [line[:-_TAIL] for line in exported(db).splitlines(keepends=True)]
+    [at] = [at for at, body in enumerate(bodies) if old in body]
+    bodies[at] = bodies[at].replace(old, new, 1)
+
+    with pytest.raises(RunFileError, match=reason) as caught:
+        other.import_run(io.BytesIO(sealed(bodies)))
+    assert caught.value.line == at + 1
+    assert other.version == 0
+
+
+@pytest.mark.parametrize("place", ["run", "key", "key + 1", "event + 1", "cell", "cell + 1"])
+def test_an_item_that_has_changed_places_with_the_next_is_refused(db, other, place):
+    fill(db)
+    item, _, more = place.partition(" + ")
+
+    def swap(records):
+        at = first(records, item) + int(more or 0)
+        records[at : at + 2] = records[at + 1], records[at]
+
+    with pytest.raises(RunFileError, match="item: belongs before the one that is before it"):
+        other.import_run(io.BytesIO(forged(exported(db), swap)))
     assert other.version == 0
 
 
@@ -321,6 +425,7 @@ def test_a_field_that_is_missing_is_named(db, other):
         lambda records: records[0]["counts"].update(keys="2"),
         lambda records: records[0]["counts"].pop("keys"),
         lambda records: records[0].update(run_id=""),
+        lambda records: records[0].update(extra=1),
         lambda records: records[0].pop("run_id"),
         lambda records: records[-1].update(lines=1),
         lambda records: records[-1].update(lines=float(records[-1]["lines"])),
@@ -429,6 +534,44 @@ def test_a_run_larger_than_a_transaction_is_refused(db):
         assert other.version == 0
 
 
+LARGE = "x" * 2000
+LARGE_IN = {
+    "metadata": lambda txn: txn.runs.create_run("run", metadata={"large": LARGE}),
+    "error": lambda txn: (txn.runs.create_run("run"), txn.runs.fail_run("run", LARGE)),
+    "value": lambda txn: txn.kv.put("key", LARGE),
+    "payload": lambda txn: txn.events.append("large", LARGE),
+    "value of a cell": lambda txn: txn.cells.init("cell", LARGE),
+    "ToolCall.arguments": lambda txn: txn.traces.record(ToolCall("tool", LARGE)),
+    "Thought.content": lambda txn: txn.traces.record(Thought(LARGE)),
+    "metadata of a trace": lambda txn: txn.traces.record_with_options(Thought("t"), metadata={"large": LARGE}),
+}
+
+
+@pytest.mark.parametrize("place", LARGE_IN)
+def test_a_value_that_this_store_does_not_take_is_no_fault_of_the_file(db, place):
+    with db.begin("run") as txn:
+        LARGE_IN[place](txn)
+    data = exported(db)
+
+    with inmem.open(":memory:", limits=inmem.Limits(value_bytes_max=1000)) as small:
+        with pytest.raises(inmem.InvalidValueError) as caught:
+            small.import_run(io.BytesIO(data))
+        assert caught.value.path == f"the stream, line 2: {place.partition(' ')[0]}"
+        assert str(caught.value) == f"{caught.value.path}: larger than 1000 bytes when encoded"
+        assert small.version == 0
+    with inmem.open(":memory:", limits=inmem.Limits(value_bytes_max=3000)) as large:
+        large.import_run(io.BytesIO(data))
+        assert exported(large) == data
+
+
+def test_a_value_beyond_the_default_limit_is_imported_where_the_limit_is_higher():
+    limits = inmem.Limits(value_bytes_max=32 * 2**20)
+    with inmem.open(":memory:", limits=limits) as db, inmem.open(":memory:", limits=limits) as other:
+        db.put("run", "key", bytes(17 * 2**20))
+        other.import_run(io.BytesIO(exported(db)))
+        assert other.get("run", "key") == bytes(17 * 2**20)
+
+
 def test_parents_and_children_come_in_any_order(db, other):
     fill(db)
     other.import_run(io.BytesIO(exported(db)))
@@ -492,6 +635,64 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(db, tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["run.jsonl"]
     with pytest.raises(FileNotFoundError, match=r"missing/run\.jsonl"):
         db.export_run("run", tmp_path / "missing" / "run.jsonl")
+
+
+def test_a_symbolic_link_stays_and_what_it_leads_to_is_written(db, tmp_path):
+    fill(db)
+    (tmp_path / "folder").mkdir()
+    link, target = tmp_path / "link", tmp_path / "folder" / "run.jsonl"
+    link.symlink_to(target)
+    for _ in ("a missing file", "a file that is there"):
+        db.export_run("run", link)
+        assert link.is_symlink()
+        assert target.read_bytes() == exported(db)
+        assert [each.name for each in target.parent.iterdir()] == ["run.jsonl"]
+        target.write_text("another")
+
+
+class ShortWriter(io.RawIOBase):
+    """Takes a few bytes at a time, as a raw file may, and `room` in all."""
+
+    def __init__(self, room, refusal):
+        self.taken = b""
+        self._room = room
+        self._refusal = refusal
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        count = min(len(data), 7, self._room - len(self.taken))
+        self.taken += bytes(data[:count])
+        return count or self._refusal
+
+
+def test_a_raw_file_that_takes_less_than_it_is_given_gets_all(db):
+    fill(db)
+    file = ShortWriter(2**20, None)
+    db.export_run("run", file)
+    assert file.taken == exported(db)
+
+
+@pytest.mark.parametrize("refusal", [None, 0])
+def test_a_raw_file_that_takes_no_more_is_an_error(db, refusal):
+    fill(db)
+    file = ShortWriter(1000, refusal)
+    with pytest.raises(BlockingIOError):
+        db.export_run("run", file)
+    assert file.taken == exported(db)[:1000]
+
+
+NO_FILES = [None, 5, b"run.jsonl", "", "nul\0", io.StringIO(), ["run.jsonl"]]
+
+
+@pytest.mark.parametrize("file", NO_FILES, ids=lambda file: type(file).__name__)
+def test_what_is_no_file_is_refused_by_the_name_of_the_argument(db, file):
+    fill(db)
+    with pytest.raises(inmem.UsageError, match="file: must be a "):
+        db.export_run("run", file)
+    with pytest.raises(inmem.UsageError, match="file: must be a "):
+        db.import_run(file)
 
 
 def test_an_import_is_durable_and_the_export_needs_no_ownership(db, tmp_path):

@@ -154,6 +154,40 @@ def test_the_new_folder_must_be_free(damaged, tmp_path):
     inmem.salvage(path, tmp_path / "empty")
 
 
+def test_nothing_is_written_inside_the_damaged_database(damaged, tmp_path):
+    path, _ = damaged
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "other").mkdir()
+    before = content(path)
+    for into in (path / "inner", tmp_path / "link" / "a" / "b", tmp_path / "other" / ".." / path.name / "inner"):
+        with pytest.raises(inmem.UsageError, match=r"into: .+ is the damaged database itself, or inside it"):
+            inmem.salvage(path, into)
+    assert content(path) == before
+    # What only begins with the same letters is another folder.
+    inmem.salvage(path, tmp_path / f"{path.name}.saved")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"path": 5}, "path: must be a non-empty str"),
+        ({"path": b"bytes"}, "path: must be a non-empty str"),
+        ({"path": ":memory:"}, "path: must be a folder; :memory: is none"),
+        ({"into": None}, "into: must be a non-empty str"),
+        ({"into": ""}, "into: must be a non-empty str"),
+        ({"into": ":memory:"}, "into: must be a folder; :memory: is none"),
+        ({"into": Path(":memory:")}, "into: must be a folder; :memory: is none"),
+        ({"beyond_damage": 1}, "beyond_damage: must be a bool, not 1"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_by_name(damaged, tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    arguments = {"path": damaged[0], "into": tmp_path / "saved", "beyond_damage": False} | change
+    with pytest.raises(inmem.UsageError, match=message):
+        inmem.salvage(**arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
+
+
 def test_there_must_be_a_database(tmp_path):
     (tmp_path / "junk").mkdir()
     (tmp_path / "junk" / "notes.wal").write_bytes(b"not ours")

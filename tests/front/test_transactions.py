@@ -223,9 +223,22 @@ def test_a_timeout_longer_than_a_thread_can_wait_is_none(tmp_path, timeout):
         writer.join()
 
 
-@pytest.mark.parametrize("run", ["", "x" * 256, None, 7, b"run"])
+class Name(str):
+    """Equal to a run id, and none."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("run", ["", "x" * 256, None, 7, b"run", Name("run")])
 def test_a_bad_run_is_refused(db, run):
-    for use in (lambda: db.begin(run), lambda: db.transaction(run, lambda txn: None), lambda: db.put(run, "k", 1)):
+    db.put("run", "k", 1)
+    assert db.get("run", "k") == 1
+    for use in (
+        lambda: db.begin(run),
+        lambda: db.transaction(run, lambda txn: None),
+        lambda: db.put(run, "k", 1),
+        lambda: db.get(run, "k"),
+    ):
         with pytest.raises(inmem.InvalidKeyError):
             use()
     assert db.stats().active_transactions == 0

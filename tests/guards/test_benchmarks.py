@@ -15,4 +15,6 @@ SLOW = {"memory", "tails", "import", "recovery-checkpoint", "begin", "scan"}
 def test_a_subject_can_be_measured(name: str, tmp_path: Path) -> None:
     result = SUBJECTS[name].run(Settings(tmp_path, rounds=1, seconds=0.01, quick=True))
     assert result.figures
-    assert all(figure.median >= 0 for figure in result.figures)
+    for figure in result.figures:
+        # Nothing takes no time, and nothing stands still; of conflicts there may be none.
+        assert figure.median > 0 or (name == "conflicts" and figure.median == 0), figure.name

@@ -1,11 +1,15 @@
 """Nothing that an operation leaves behind waits for the garbage collector: its pauses grow with what it has to find."""
 
 import gc
+import threading
+import weakref
 
 import pytest
 
 import inmem
 from inmem import Thought
+from inmem.actors import supervisor
+from tests.actors.faulty_disk import FAILSAFE_S
 
 WORK = {
     "put": lambda db: db.put("r", "k", 1),
@@ -14,6 +18,15 @@ WORK = {
     "record": lambda db: db.traces.record("r", Thought("so")),
     "transaction": lambda db: db.transaction("r", lambda txn: txn.put("k", (txn.get("k") or 0) + 1)),
 }
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_an_earlier_store():
+    """What the last thread of a closed store held becomes garbage when it ends, which nobody waits for."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("inmem-"):
+            thread.join(FAILSAFE_S)
+            assert not thread.is_alive(), f"{thread.name} has not ended"
 
 
 @pytest.mark.parametrize("name", WORK)
@@ -32,3 +45,54 @@ def test_an_operation_leaves_no_cycle(name):
             gc.garbage.clear()
             gc.enable()
     assert left == []
+
+
+class Node:
+    """Something of the application's that refers to itself."""
+
+    def __init__(self):
+        self.itself = self
+
+
+@pytest.fixture
+def two_large_stores(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "FREEZE_KEYS_MIN", 0)
+    paths = tmp_path / "a", tmp_path / "b"
+    for path in paths:
+        with inmem.open(path) as db:
+            db.put("run", "k", 1)
+    return paths
+
+
+def test_what_the_application_drops_is_collected_once_no_large_store_is_open(two_large_stores):
+    nodes = [Node(), Node()]
+    alive = [weakref.ref(node) for node in nodes]
+    first, second = map(inmem.open, two_large_stores)
+    nodes.clear()
+    first.close()
+    gc.collect()
+    assert None not in [ref() for ref in alive]
+    second.close()
+    gc.collect()
+    assert [ref() for ref in alive] == [None, None]
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_application_has_frozen_itself_stays_frozen(two_large_stores):
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with inmem.open(two_large_stores[0]):
+            pass
+        assert gc.get_freeze_count() >= frozen
+    finally:
+        gc.unfreeze()
+
+
+def test_a_large_store_freezes_nothing_where_garbage_is_collected_by_hand(two_large_stores):
+    gc.disable()
+    try:
+        with inmem.open(two_large_stores[0]):
+            assert gc.get_freeze_count() == 0
+    finally:
+        gc.enable()

@@ -12,6 +12,7 @@ from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.options import Options
 from inmem.actors.system import start_supervisor
 from inmem.engine.log_format import FRAME_HEADER_BYTES
+from tests.actors.workload import until
 
 COMMITS = 64
 
@@ -101,8 +102,7 @@ def test_commits_that_come_while_a_sync_runs_share_the_next_one(opened):
         threads.append(threading.Thread(target=txn.commit))
         threads[-1].start()
     log_writer = db.directory.writer.mailbox.actor
-    while len(log_writer._group._pending) < COMMITS:
-        pass
+    until(lambda: len(log_writer._group._pending) == COMMITS, "not all the commits reach the log writer")
     disk.may_sync.set()
     for thread in (ahead, *threads):
         thread.join(30)

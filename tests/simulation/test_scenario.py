@@ -9,6 +9,7 @@ import inmem
 import inmem.aio
 from inmem import UsageError
 from inmem.simulation import Faults, Simulation, explore, replay, search
+from inmem.simulation.hypothesis_choices import hypothesis_test
 from tests.simulation.test_exploration import increment, racy, sound
 
 FORGOTTEN = r"the scenario has ended without a sim\.run\(\) after it had spawned left, right"
@@ -134,6 +135,44 @@ def test_other_faults_of_no_sense_are_refused():
     with pytest.raises(UsageError, match="crash: must be a bool, not 1"):
         Faults(crash=1)
     assert Faults(failed_sync=1, crashes_max=0).failed_sync == 1
+
+
+@pytest.mark.parametrize("faults", [3, 0, "crash", {"crash": True}, Faults])
+def test_faults_that_are_none_are_refused(faults):
+    for look in (
+        lambda: explore(sound, faults=faults),
+        lambda: search(sound, faults=faults),
+        lambda: replay(sound, choices=[], faults=faults),
+        lambda: hypothesis_test(sound, faults=faults),
+        lambda: Simulation(0, faults),
+    ):
+        with pytest.raises(UsageError, match=r"^faults: must be a Faults, not "):
+            look()
+
+
+@pytest.mark.parametrize("seed", ["x", None, 1.0, True])
+def test_seeds_that_are_none_are_refused(seed):
+    with pytest.raises(UsageError, match=r"^seed: must be an int, not "):
+        Simulation(seed)
+    with pytest.raises(UsageError, match=r"^seed: must be an int, not "):
+        replay(sound, seed=seed, choices=[])
+    with pytest.raises(UsageError, match=r"^first_seed: must be an int, not "):
+        explore(sound, first_seed=seed)
+
+
+@pytest.mark.parametrize("choices", [None, 1, "01", [0.0], [-1], [True], {0, 1}])
+def test_choices_that_are_none_are_refused(choices):
+    with pytest.raises(UsageError, match=r"^choices: must be a list of ints of at least 0, not "):
+        replay(sound, choices=choices)
+
+
+@pytest.mark.parametrize("scenario", [None, "sound", 5])
+def test_scenarios_that_are_no_functions_are_refused(scenario):
+    for look in (explore, search, hypothesis_test, Simulation().check, lambda it: replay(it, choices=[])):
+        with pytest.raises(UsageError, match=r"^scenario: must be a function, not "):
+            look(scenario)
+    with pytest.raises(UsageError, match=r"^function: must be a function, not "):
+        explore(lambda sim: [sim.spawn(scenario), sim.run()])
 
 
 def with_a_loop(work):

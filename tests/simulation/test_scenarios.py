@@ -274,3 +274,46 @@ def test_every_fault_that_can_be_asked_for_does_happen():
     )
     explore(scenario, seeds=60, faults=faults)
     assert {"the", "fails", "DiskFullError", "slow"} <= seen
+
+
+@pytest.mark.parametrize("faults", [Faults(), Faults.crashes(), Faults(failed_sync=0.1, actor_crash=True)], ids=repr)
+def test_verifying_reads_the_simulated_files_and_never_real_ones(tmp_path, monkeypatch, faults):
+    monkeypatch.chdir(tmp_path)
+    with inmem.open("real") as real:
+        for number in range(7):
+            real.put("run", str(number), number)
+
+    def scenario(sim):
+        for name in ("real", "nowhere"):
+            db = sim.open(name)
+            db.put("run", "k", 0)
+            assert db.verify().files.commits == 1
+
+            def writer(db=db):
+                with contextlib.suppress(inmem.InmemError):
+                    for number in range(3):
+                        db.put("run", "k", number)
+                        db.checkpoint()
+
+            def verifier(db=db):
+                with contextlib.suppress(inmem.TransactionError):
+                    found = db.verify()
+                    assert found.is_valid, found.problems
+                    assert found.files.version >= found.version
+
+            sim.spawn(writer)
+            sim.spawn(verifier, restart=True)
+        sim.run()
+
+    explore(scenario, seeds=60, faults=faults)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["real"]
+
+
+def test_a_database_in_memory_has_no_files_by_whatever_name():
+    def scenario(sim):
+        for db in (sim.open(memory=True), sim.open(":memory:")):
+            sim.spawn(lambda db=db: [db.put("run", "k", number) for number in range(10)], restart=True)
+            sim.run()
+            assert db.verify().files is None
+
+    explore(scenario, seeds=40, faults=Faults(crash=True))

@@ -1,0 +1,287 @@
+"""RequestGroups before a store that commits, refuses and aborts as the test says: who is told what, and how often."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from immutables import Map
+
+from inmem.engine import request_groups as request_groups_module
+from inmem.engine.errors import DiskFullError, InvariantError, TransactionAbortedError, UsageError
+from inmem.engine.keys import Tag
+from inmem.engine.limits import Limits
+from inmem.engine.request_groups import COMMIT_VERSION, Postpone, RequestGroups
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
+from inmem.engine.transaction import CommitRequest, Transaction
+from tests.engine.seeded_entropy import SeededEntropy
+
+LIMITS = Limits(transaction_bytes_max=60)
+FULL = DiskFullError("full")
+RESTARTED = TransactionAbortedError("the store was restarted")
+GIVEN_UP = DiskFullError("given up")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_groups_and_little_patience():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(request_groups_module, "GROUP_REQUESTS_MAX", 6)
+        patch.setattr(request_groups_module, "BACKOFF_AFTER", 2)
+        patch.setattr(request_groups_module, "ABORTS_MAX", 3)
+        yield
+
+
+@dataclass(eq=False)
+class Request:
+    """("add", n) answers the sum after it; ("note", n) the version; ("sum", 0) the sum, in a group of its own opening;
+    ("fail", n) adds and then fails; ("fill", n) writes n bytes under a key of its own."""
+
+    number: int
+    message: tuple[str, int]
+    answers: list[Any] = field(default_factory=list)
+
+    def answer(self, value: Any) -> None:
+        self.answers.append(value)
+
+    def refuse(self, error: BaseException) -> None:
+        self.answers.append(error)
+
+
+class Store:
+    """One counter, and what a group does to it. The `RequestOutbox` of the groups before it."""
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot.empty(1)
+        self.in_flight: tuple[CommitRequest, int, int] | None = None
+        self.paused: int | None = None
+        self.rests = 0
+
+    @property
+    def sum(self) -> int:
+        table = self.snapshot.table("run", Tag.KV)
+        entry = None if table is None else table.get(b"sum")
+        return 0 if entry is None or entry[1] is None else int(entry[1])
+
+    def begin(self) -> Transaction:
+        return Transaction(0, self.snapshot, 1_000, SeededEntropy(), limits=LIMITS)
+
+    def perform(self, txn: Transaction, message: tuple[str, int]) -> Any:
+        kind, number = message
+        view = txn.view("run", Tag.KV)
+        total = int(view.get(b"sum") or b"0")
+        if kind == "sum":
+            if view.wrote(b"sum"):
+                raise Postpone
+            return total
+        if kind == "fill":
+            view.put(b"%03d" % number, bytes(number))
+            return number
+        view.put(b"sum", b"%d" % (total + number))
+        if kind == "fail":
+            raise UsageError("refused")
+        return COMMIT_VERSION if kind == "note" else total + number
+
+    def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
+        assert self.in_flight is None, "two commits at once"
+        assert self.paused is None, "a commit within a pause"
+        self.in_flight = request, attempt, group
+
+    def pause(self, delay_s: float, group: int) -> None:
+        assert delay_s > 0
+        self.paused = group
+
+    def rest(self) -> None:
+        self.rests += 1
+
+    def apply(self, request: CommitRequest) -> int:
+        [root] = self.snapshot.roots
+        version = self.snapshot.version + 1
+        for part_slice in request.slices:
+            table_id = part_slice.run, part_slice.tag
+            root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(part_slice.writes, version))
+        self.snapshot = Snapshot(version, (Map(root),))
+        return version
+
+
+class RequestMachine(RuleBasedStateMachine):
+    """Requests against commits that succeed, lose and come to nothing, pauses, and actors that take over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Store()
+        self.requests: list[Request] = []
+        self.given_up = False
+
+    @initialize()
+    def start(self) -> None:
+        self.groups: RequestGroups[Request] = RequestGroups("test", self.store, SeededEntropy())
+
+    @property
+    def unanswered(self) -> list[Request]:
+        return [request for request in self.requests if not request.answers]
+
+    @rule(
+        messages=st.lists(
+            st.tuples(st.sampled_from(["add", "note", "sum", "fail"]), st.integers(1, 9))
+            | st.tuples(st.just("fill"), st.sampled_from([10, 40, 70])),
+            min_size=1,
+            max_size=9,
+        )
+    )
+    def ask(self, messages: list[tuple[str, int]]) -> None:
+        for message in messages:
+            request = Request(len(self.requests), message)
+            self.requests.append(request)
+            self.groups.append(request)
+            if self.given_up:
+                assert request.answers == [GIVEN_UP]
+
+    @precondition(lambda self: self.store.in_flight)
+    @rule()
+    def commit_succeeds(self) -> None:
+        assert self.store.in_flight is not None
+        (request, _, group), self.store.in_flight = self.store.in_flight, None
+        total, before = self.store.sum, self.unanswered
+        version = self.store.apply(request)
+        # Of groups that have been decided already, or not been begun, nothing is to be heard.
+        self.groups.committed(group + 1, version)
+        assert self.unanswered == before
+        self.groups.committed(group, version)
+        self.check_answers(before, total, version)
+
+    def check_answers(self, before: list[Request], total: int, version: int) -> None:
+        """The answers are those of the requests one after the other, beginning with the state before the commit."""
+        answered = [request for request in before if request.answers]
+        assert answered, "a commit that nobody hears of"
+        assert answered == before[: len(answered)], "somebody was passed by"
+        for request in answered:
+            kind, number = request.message
+            [answer] = request.answers
+            if kind == "fail" or (kind == "fill" and number > LIMITS.transaction_bytes_max):
+                assert isinstance(answer, UsageError)
+                continue
+            total += number if kind in {"add", "note"} else 0
+            expected = {"add": total, "sum": total, "note": version, "fill": number}[kind]
+            assert answer == expected
+
+    @precondition(lambda self: self.store.in_flight)
+    @rule(others=st.integers(0, 3))
+    def commit_loses(self, others: int) -> None:
+        assert self.store.in_flight is not None
+        (_, _, group), self.store.in_flight = self.store.in_flight, None
+        for _ in range(others):
+            txn = self.store.begin()
+            self.store.perform(txn, ("add", 1000))
+            self.store.apply(txn.seal())
+        self.groups.lost(group)
+
+    @precondition(lambda self: self.store.in_flight)
+    @rule(error=st.sampled_from([FULL, RESTARTED, RESTARTED]))
+    def commit_comes_to_nothing(self, error: DiskFullError | TransactionAbortedError) -> None:
+        assert self.store.in_flight is not None
+        (_, _, group), self.store.in_flight = self.store.in_flight, None
+        self.groups.aborted(group, error)
+
+    @precondition(lambda self: self.store.paused is not None)
+    @rule()
+    def the_pause_is_over(self) -> None:
+        group, self.store.paused = self.store.paused, None
+        self.groups.retry(group)
+
+    @rule()
+    def a_timer_of_an_earlier_group_rings(self) -> None:
+        self.groups.retry(-1)
+
+    @rule()
+    def somebody_takes_over(self) -> None:
+        earlier = self.groups
+        self.groups = RequestGroups("test", self.store, SeededEntropy())
+        self.groups.take_over(earlier, self.unanswered)
+        self.given_up = False
+        if self.store.in_flight is None:
+            # Its timer names a group, and the successor is told to look in any case.
+            self.store.paused = None
+            self.groups.retry(None)
+
+    @rule()
+    def it_is_given_up(self) -> None:
+        self.groups.refuse_all(GIVEN_UP)
+        self.given_up = True
+        self.store.paused = None
+
+    @invariant()
+    def keeps_its_promises(self) -> None:
+        assert all(len(request.answers) <= 1 for request in self.requests), "answered twice"
+        if not self.requests:
+            return
+        goes_on = self.store.in_flight is not None or self.store.paused is not None
+        assert not self.unanswered or goes_on, "somebody waits for nothing"
+        assert self.groups.is_idle == (not self.unanswered)
+        assert self.groups.is_idle or goes_on
+
+    def teardown(self) -> None:
+        while self.requests and self.unanswered:
+            if self.store.paused is not None:
+                self.the_pause_is_over()
+            else:
+                self.commit_succeeds()
+            self.keeps_its_promises()
+        if self.requests and not self.given_up:
+            assert self.store.rests, "nobody was told that all is done"
+
+
+TestRequestMachine = RequestMachine.TestCase
+TestRequestMachine.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+def test_a_request_that_breaks_takes_nobody_with_it() -> None:
+    """The actor fails over it, and its successor goes on with the next."""
+    store = Store()
+    groups: RequestGroups[Request] = RequestGroups("test", store, SeededEntropy())
+    broken, sound = Request(0, ("broken", "no number")), Request(1, ("add", 1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        groups.append(broken)
+    assert isinstance(broken.answers[0], TransactionAbortedError)
+    groups.append(sound)
+    assert store.in_flight is not None
+    groups.committed(store.in_flight[2], store.apply(store.in_flight[0]))
+    assert sound.answers == [1]
+
+
+def test_whoever_opens_a_group_cannot_postpone_itself() -> None:
+    class Never(Store):
+        def perform(self, txn: Transaction, message: tuple[str, int]) -> Any:
+            raise Postpone
+
+    groups: RequestGroups[Request] = RequestGroups("test", Never(), SeededEntropy())
+    with pytest.raises(InvariantError, match="postpones itself"):
+        groups.append(Request(0, ("add", 1)))
+
+
+def test_aborts_in_a_row_end_in_a_refusal_and_a_loss_between_starts_anew() -> None:
+    store = Store()
+    groups: RequestGroups[Request] = RequestGroups("test", store, SeededEntropy())
+    request = Request(0, ("add", 1))
+    groups.append(request)
+
+    def decided(decide: Any, *details: Any) -> None:
+        if store.paused is not None:
+            group, store.paused = store.paused, None
+            groups.retry(group)
+        assert store.in_flight is not None
+        (_, _, group), store.in_flight = store.in_flight, None
+        decide(group, *details)
+
+    for _ in range(3):
+        decided(groups.aborted, RESTARTED)
+    decided(groups.lost)
+    for _ in range(3):
+        assert request.answers == []
+        decided(groups.aborted, RESTARTED)
+    assert request.answers == []
+    decided(groups.aborted, RESTARTED)
+    assert request.answers == [RESTARTED]
+    assert groups.is_idle
