@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 import copyreg
 import linecache
-import pickle
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-from inmem.engine.errors import UsageError
+from inmem.engine.errors import InmemError, UsageError
 from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.trace import as_mermaid, as_text, in_words, story, without_start_up
 
@@ -91,7 +91,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
     """A scenario failed under a schedule.
 
     It can be pickled and copied, so that a pool of processes can hand it back. In a copy the steps have words in place
-    of their messages, and a cause that cannot be sent to another process is replaced by its words.
+    of their messages, and a cause that might not find its way to another process is replaced by its words.
 
     Args:
         scenario: its qualified name, "" if it has none.
@@ -190,12 +190,9 @@ def _said(error: BaseException) -> str:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return the error, or another one with its words if it cannot be pickled and unpickled."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301  (just made)
-    except Exception:  # noqa: BLE001  (whatever the reason: it is no more than a part of the failure)
-        return AssertionError(_said(error))
-    return error
+    """Return the error if it is one of ours or a plain one of Python's, which can be pickled, or else its words."""
+    is_plain = vars(builtins).get(type(error).__name__) is type(error) and all(type(each) is str for each in error.args)
+    return error if is_plain or isinstance(error, InmemError) else AssertionError(_said(error))
 
 
 def _command(scenario: str, seed: int, choices: list[int], faults: Faults) -> str:
