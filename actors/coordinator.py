@@ -160,6 +160,9 @@ class Coordinator(StoreActor):
             self._pipeline.applied(message.shard, message.batch_version, message.root)
             return None
         if kind is Commit:
+            if message.group is not None and not self.registry.is_new(*message.group):
+                # The answer to the first one goes to the same address.
+                return LATER
             return self._commit(message.request, message.attempt, self.owe(message))
         match message:
             case Begin():

@@ -42,8 +42,11 @@ log = QuietLogger("inmem.requests")
 class RetryDue(Message, frozen=True):
     """Timer → primitive actor: carry the group out again now."""
 
-    group: int | None
-    """None: whatever the group."""
+    group: int
+
+
+class GoOn(Message, frozen=True):
+    """Supervisor → successor of a primitive actor: go on where it stopped."""
 
 
 class PrimitiveActor(StoreActor):
@@ -100,6 +103,9 @@ class PrimitiveActor(StoreActor):
         if kind is RetryDue:
             self._requests.retry(message.group)
             return None
+        if kind is GoOn:
+            self._requests.go_on()
+            return None
         owed = self.owe(message)
         if kind is Drain:
             self._draining = owed
@@ -123,7 +129,8 @@ class PrimitiveActor(StoreActor):
 
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
         """Send a commit to the coordinator; its outcome comes as `CommitDecided`."""
-        self._coordinator.send(Commit(request, attempt), AsMessage(self.mailbox.ref, _decision_on(group)))
+        commit = Commit(request, attempt, (self.mailbox.name, group))
+        self._coordinator.send(commit, AsMessage(self.mailbox.ref, _decision_on(group)))
 
     def pause(self, delay_s: float, group: int) -> None:
         """Set the timer."""

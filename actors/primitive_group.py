@@ -10,7 +10,7 @@ from inmem.actors.messages.control import Halt, Resume
 from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.messages.transactions import CommitDecided
 from inmem.actors.messages.watching import FeedGrown, Taken
-from inmem.actors.primitive_actor import PrimitiveActor, RetryDue
+from inmem.actors.primitive_actor import GoOn, PrimitiveActor
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.reaper import Reaper, RestingReaper
 from inmem.actors.stand_in import StandIn
@@ -122,7 +122,7 @@ class PrimitiveGroup:
             ref.tell(Resume(self._make(PRIMITIVE_ACTORS[failed.name], failed.name, failed.actor)))
         if isinstance(failed.message, CommitDecided):
             ref.tell(failed.message)
-        ref.tell(RetryDue(None))
+        ref.tell(GoOn())
 
     def dismiss_stand_ins(self) -> None:
         """Give actors that had been given up another chance; `note_halted` goes on from here."""
@@ -139,7 +139,7 @@ class PrimitiveGroup:
         if stand_in is not None:
             ref = self.mailboxes[name].ref
             ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, stand_in)))
-            ref.tell(RetryDue(None))
+            ref.tell(GoOn())
 
     def _make(
         self, actor_class: type[PrimitiveActorT], name: str, predecessor: PrimitiveActor | None

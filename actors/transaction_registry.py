@@ -31,8 +31,16 @@ class TransactionRegistry:
         self.retries = 0
         self.conflicts: Counter[str] = Counter()
         self.groups: Counter[int] = Counter()
+        self._newest_groups: dict[str, int] = {}
         # In the order of their ids, which is the order of their start versions and times.
         self._active: dict[int, tuple[int, int]] = {}
+
+    def is_new(self, actor: str, group: int) -> bool:
+        """Take note of the commit of a primitive actor's group; return whether it has not come before. O(1)."""
+        if group <= self._newest_groups.get(actor, 0):
+            return False
+        self._newest_groups[actor] = group
+        return True
 
     def next_id(self) -> int:
         """Return a fresh id."""

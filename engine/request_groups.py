@@ -73,7 +73,10 @@ class RequestOutbox(Protocol):
         ...
 
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
-        """Send a group's transaction off; `committed`, `lost` or `aborted` reports what becomes of it."""
+        """Send a group's transaction off; `committed`, `lost` or `aborted` reports what becomes of it.
+
+        The same group may be sent again, and must then not be committed twice.
+        """
         ...
 
     def pause(self, delay_s: float, group: int) -> None:
@@ -112,6 +115,7 @@ class RequestGroups(Generic[PendingT]):
         self._out = outbox
         self._entropy = entropy
         self._in_flight: list[tuple[PendingT, Any]] | None = None
+        self._sealed: CommitRequest | None = None
         self._group = 0
         self._attempt = 0
         self._aborts = 0
@@ -163,10 +167,17 @@ class RequestGroups(Generic[PendingT]):
             self._in_flight = None
             self._carry_out()
 
-    def retry(self, group: int | None) -> None:
-        """Carry out what waits, if it is still that group's turn; None means whatever the group."""
-        if group in (None, self._group) and self._in_flight is None:
+    def retry(self, group: int) -> None:
+        """Carry out what waits, if it is still that group's turn."""
+        if group == self._group and self._in_flight is None:
             self._carry_out()
+
+    def go_on(self) -> None:
+        """Do what `take_over` has left to be done: carry out what waits, or send what may not have been sent."""
+        if self._in_flight is None:
+            self._carry_out()
+        elif self._sealed is not None:
+            self._out.commit(self._sealed, self._attempt, self._group)
 
     def refuse_all(self, refusal: InmemError) -> None:
         """Refuse what waits, and from now on whatever comes. A group in flight is answered as its commit goes."""
@@ -175,13 +186,14 @@ class RequestGroups(Generic[PendingT]):
             self.waiting.popleft().refuse(refusal)
 
     def take_over(self, earlier: RequestGroups[PendingT], requests: Iterable[PendingT]) -> None:
-        """Go on where somebody else stopped; a group in flight is answered when it is decided.
+        """Take the place of somebody who stopped; `go_on` does the rest.
 
         Args:
             earlier: wherever it stopped; its waiting line may be incomplete.
             requests: all that have not been answered, in the order in which they came.
         """
         self._in_flight = earlier._in_flight
+        self._sealed = earlier._sealed
         self._group = earlier._group
         self._attempt = earlier._attempt
         self._aborts = earlier._aborts
@@ -210,10 +222,10 @@ class RequestGroups(Generic[PendingT]):
             except UsageError as error:
                 self._split(group, error)
                 continue
-            # Not the other way round: an interruption between the two lines would leave a group in flight that nobody
-            # ever decides.
-            self._out.commit(request, self._attempt, self._group)
+            # In flight before it is sent: whoever takes over cannot know whether that has happened, and sends it again.
+            self._sealed = request
             self._in_flight = group
+            self._out.commit(request, self._attempt, self._group)
             return
         # A group that lost may have nothing to write the next time: then there is nobody left to pause for.
         self._attempt = 0

@@ -42,6 +42,8 @@ class Commit(Message, frozen=True):
     """Its transaction id is 0 when no `Begin` went before; the coordinator then gives it one."""
     attempt: int
     """0 for the first try of a piece of work, 1 for its first retry, ..."""
+    group: tuple[str, int] | None = None
+    """Of a primitive actor's, its name and the number of the group: its successor may have to send it once more."""
 
 
 class CancelCommit(Message, frozen=True):

@@ -398,18 +398,21 @@ def test_a_primitive_actor_raises_while_its_group_is_in_flight(house, monkeypatc
 
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
-def test_a_primitive_actor_raises_over_its_retry(house, monkeypatch, dispatcher, when):
+def test_a_primitive_actor_raises_over_its_retry_and_its_successor_over_going_on(house, monkeypatch, dispatcher, when):
     monkeypatch.setattr(request_groups, "BACKOFF_AFTER", 0)
     failpoint = Failpoint(monkeypatch, PRIMITIVE_ACTORS["kv"])
     built = house("memory", dispatcher)
     db = built.db
     core_failpoint = Failpoint(monkeypatch, Coordinator)
     failpoint.arm(primitive_actor.RetryDue, when)
+    successors = Failpoint(monkeypatch, PRIMITIVE_ACTORS["kv"])
+    successors.arm(primitive_actor.GoOn, when)
     core_failpoint.arm(Commit, "before")
     futures = [db.kv.futures.put("run", f"k{n}", n) for n in range(5)]
     assert sorted(future.get(timeout=FAILSAFE_S) for future in futures)
     assert core_failpoint.fired.wait(FAILSAFE_S)
     assert failpoint.fired.wait(FAILSAFE_S)
+    assert successors.fired.wait(FAILSAFE_S)
     assert len(db.kv.list("run")) == 5
 
 
@@ -588,7 +591,7 @@ def test_the_log_writer_raises_when_its_timer_says_that_a_sync_is_due(tmp_path, 
 # Every handler has its failpoint.
 
 OWN_TESTS = {
-    PrimitiveActor: {CommitDecided, primitive_actor.RetryDue, Drain},
+    PrimitiveActor: {CommitDecided, primitive_actor.RetryDue, primitive_actor.GoOn, Drain},
     reaper.Reaper: set(REAPING),
     LogWriter: {core.SyncDue},
     WatchActor: {Watch, Unwatch, FeedGrown, Taken},
@@ -601,7 +604,7 @@ UNSUPERVISED = {
         "LogClosed", "LogCloseFailed", "Refresh",
     },
     Caretaker: set[str](),
-    StandIn: {"CommitDecided", "RetryDue", "Drain"},
+    StandIn: {"CommitDecided", "RetryDue", "GoOn", "Drain"},
 }  # fmt: skip
 """Who is not replaced: the supervisor, of whom docs/reliability.md says what that means, who refuses what comes when
 all is over, and who takes the place of an actor that has been given up."""

@@ -1,7 +1,7 @@
 """Whatever statement of the core's handlers raises, callers learn the truth and the store goes on.
 
 A first life counts the statements that a few commits take; then each is made to raise in a store of its own. Traced are
-the actors of the core and the state machines that decide for them, but not the machinery that carries messages.
+the actors that a commit passes and the state machines that decide for them, not the machinery that carries messages.
 """
 
 import os
@@ -16,14 +16,17 @@ import pytest
 
 import inmem
 from inmem import Database
-from inmem.actors import coordinator, log_disk, log_writer, shard_actor
-from inmem.engine import group_commit, outcomes, pipeline, shard
+from inmem.actors import coordinator, log_disk, log_writer, primitive_actor, shard_actor
+from inmem.engine import group_commit, outcomes, pipeline, request_groups, shard
 from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.workload import Worker, in_parallel, state_of
 
 TRACED = frozenset(
     module.__file__
-    for module in (coordinator, log_disk, log_writer, shard_actor, group_commit, outcomes, pipeline, shard)
+    for module in (
+        *(coordinator, log_disk, log_writer, primitive_actor, shard_actor),
+        *(group_commit, outcomes, pipeline, request_groups, shard),
+    )
 )
 STRIDE = int(os.environ.get("INMEM_STATEMENTS_STRIDE", "7"))
 """Every n-th statement is made to raise; 1 means all of them."""
@@ -73,9 +76,11 @@ class Tracer:
         return self._line
 
 
-def work(db: Database, worker: Worker) -> None:
+def work(db: Database, worker: Worker, appended: list[int]) -> None:
     worker.do(2)
     db.kv.put("run", "k", 1)
+    appended.append(db.events.append("run", "once").sequence)
+    appended.append(db.events.append("run", "once").sequence)
     db.flush()
 
 
@@ -83,15 +88,17 @@ def live(db: Database, tracer: Tracer) -> Worker:
     """Commit with the tracer at work, then go on without it, and check what was promised."""
     worker = Worker(db, "ada")
     worker.do(1)
+    appended: list[int] = []
     tracer.is_active = True
     try:
-        in_parallel(lambda: work(db, worker))
+        in_parallel(lambda: work(db, worker, appended))
     except inmem.TransactionAbortedError:
-        # Of the put or the flush: an answer.
+        # Of the put, an append or the flush: an answer.
         assert tracer.where
     tracer.is_active = False
     in_parallel(lambda: db.put("run", "after", 1))
     assert not worker.unknown
+    assert list(range(db.events.len("run"))) == appended
     worker.check(db)
     stats = db.stats()
     assert stats.in_flight == 0

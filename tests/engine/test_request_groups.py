@@ -1,5 +1,6 @@
 """RequestGroups before a store that commits, refuses and aborts as the test says: who is told what, and how often."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,10 +51,16 @@ class Request:
         self.answers.append(error)
 
 
+class StruckError(Exception):
+    """Cuts short whoever sends a commit."""
+
+
 class Store:
     """One counter, and what a group does to it. The `RequestOutbox` of the groups before it."""
 
     def __init__(self) -> None:
+        self.newest_group = 0
+        self.strikes = ""
         self.snapshot = Snapshot.empty(1)
         self.in_flight: tuple[CommitRequest, int, int] | None = None
         self.paused: int | None = None
@@ -85,9 +92,17 @@ class Store:
         return COMMIT_VERSION if kind == "note" else total + number
 
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
-        assert self.in_flight is None, "two commits at once"
-        assert self.paused is None, "a commit within a pause"
-        self.in_flight = request, attempt, group
+        if self.strikes == "before":
+            self.strikes = ""
+            raise StruckError
+        if group > self.newest_group:
+            assert self.in_flight is None, "two commits at once"
+            assert self.paused is None, "a commit within a pause"
+            self.newest_group = group
+            self.in_flight = request, attempt, group
+        if self.strikes == "after":
+            self.strikes = ""
+            raise StruckError
 
     def pause(self, delay_s: float, group: int) -> None:
         assert delay_s > 0
@@ -123,6 +138,17 @@ class RequestMachine(RuleBasedStateMachine):
     def unanswered(self) -> list[Request]:
         return [request for request in self.requests if not request.answers]
 
+    def tell(self, work: Callable[[], None]) -> None:
+        """Have the groups do something; if they are cut short in it, somebody takes over."""
+        try:
+            work()
+        except StruckError:
+            self.somebody_takes_over()
+
+    @rule(when=st.sampled_from(["before", "after"]))
+    def the_next_commit_is_cut_short(self, when: str) -> None:
+        self.store.strikes = when
+
     @rule(
         messages=st.lists(
             st.tuples(st.sampled_from(["add", "note", "sum", "fail"]), st.integers(1, 9))
@@ -135,7 +161,7 @@ class RequestMachine(RuleBasedStateMachine):
         for message in messages:
             request = Request(len(self.requests), message)
             self.requests.append(request)
-            self.groups.append(request)
+            self.tell(lambda request=request: self.groups.append(request))
             if self.given_up:
                 assert request.answers == [GIVEN_UP]
 
@@ -147,9 +173,9 @@ class RequestMachine(RuleBasedStateMachine):
         total, before = self.store.sum, self.unanswered
         version = self.store.apply(request)
         # Of groups that have been decided already, or not been begun, nothing is to be heard.
-        self.groups.committed(group + 1, version)
+        self.tell(lambda: self.groups.committed(group + 1, version))
         assert self.unanswered == before
-        self.groups.committed(group, version)
+        self.tell(lambda: self.groups.committed(group, version))
         self.check_answers(before, total, version)
 
     def check_answers(self, before: list[Request], total: int, version: int) -> None:
@@ -176,20 +202,21 @@ class RequestMachine(RuleBasedStateMachine):
             txn = self.store.begin()
             self.store.perform(txn, ("add", 1000))
             self.store.apply(txn.seal())
-        self.groups.lost(group)
+        self.tell(lambda: self.groups.lost(group))
 
     @precondition(lambda self: self.store.in_flight)
     @rule(error=st.sampled_from([FULL, RESTARTED, RESTARTED]))
     def commit_comes_to_nothing(self, error: DiskFullError | TransactionAbortedError) -> None:
         assert self.store.in_flight is not None
         (_, _, group), self.store.in_flight = self.store.in_flight, None
-        self.groups.aborted(group, error)
+        self.tell(lambda: self.groups.aborted(group, error))
 
     @precondition(lambda self: self.store.paused is not None)
     @rule()
     def the_pause_is_over(self) -> None:
         group, self.store.paused = self.store.paused, None
-        self.groups.retry(group)
+        assert group is not None
+        self.tell(lambda: self.groups.retry(group))
 
     @rule()
     def a_timer_of_an_earlier_group_rings(self) -> None:
@@ -201,10 +228,9 @@ class RequestMachine(RuleBasedStateMachine):
         self.groups = RequestGroups("test", self.store, SeededEntropy())
         self.groups.take_over(earlier, self.unanswered)
         self.given_up = False
-        if self.store.in_flight is None:
-            # Its timer names a group, and the successor is told to look in any case.
-            self.store.paused = None
-            self.groups.retry(None)
+        # Its timer names a group, and the successor goes on in any case.
+        self.store.paused = None
+        self.tell(self.groups.go_on)
 
     @rule()
     def it_is_given_up(self) -> None:
