@@ -32,7 +32,7 @@ class Undo(Struct, frozen=True):
     """What was buffered before it, if anything."""
     was_swapped: bool
     """Whether that was a compare-and-swap and nothing else."""
-    expectation: tuple[bytes, int, bool] | None
+    expectation: tuple[int, bool] | None
     """What the write added to the expectations, if anything."""
 
 
@@ -79,7 +79,8 @@ class TableView:
         self.writes: dict[bytes, Write] = {}
         # The written keys that were only compared and swapped, which the first-committer-wins rule leaves alone.
         self._swapped: dict[bytes, None] = {}
-        self._expected: dict[tuple[bytes, int, bool], None] = {}
+        # By key, in the order in which they came: (version, whether the run had been dropped here before).
+        self._expected: dict[bytes, tuple[tuple[int, bool], ...]] = {}
         self._scans: dict[tuple[bytes, bytes | None], None] = {}
         # Once the run has been dropped here, what is read no longer comes from the snapshot, and is not remembered.
         self._dropped = False
@@ -152,7 +153,7 @@ class TableView:
         """Buffer the deletion of a live key; return whether there was one. O(1)."""
         if self.get(key) is None:
             return False
-        if self._committed(key)[1] is None and not any(expected[0] == key for expected in self._expected):
+        if self._committed(key)[1] is None and key not in self._expected:
             # Only this transaction's own write made the key live: taking that back leaves nothing to commit,
             # provided that the key still is not live then. Not so with a compare-and-swap, which had to succeed: were
             # nothing left to commit, nobody would look.
@@ -179,11 +180,13 @@ class TableView:
 
     def cas(self, key: bytes, expected_version: int, value: bytes, expires_at_us: int = 0) -> None:
         """Buffer a write that commits only if `key` then still has `expected_version` (0: has never existed). O(1)."""
-        expectation = (key, expected_version, self._dropped)
-        is_new = expectation not in self._expected
-        self._buffer((key, value, expires_at_us), expectation if is_new else None, swaps=True)
+        expectation = (expected_version, self._dropped)
         # Earlier expectations stand beside this one: a write that is written over is still one that had to succeed.
-        self._expected[expectation] = None
+        earlier = self._expected.get(key, ())
+        is_new = expectation not in earlier
+        self._buffer((key, value, expires_at_us), expectation if is_new else None, swaps=True)
+        if is_new:
+            self._expected[key] = (*earlier, expectation)
 
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
@@ -298,7 +301,7 @@ class TableView:
             self._order = SortedList(self.writes)
         return self._order
 
-    def _buffer(self, write: Write, expectation: tuple[bytes, int, bool] | None = None, *, swaps: bool = False) -> None:
+    def _buffer(self, write: Write, expectation: tuple[int, bool] | None = None, *, swaps: bool = False) -> None:
         if self.ended_as is not None:
             raise TransactionClosedError(self.ended_as)
         key = write[0]
@@ -319,7 +322,7 @@ class TableView:
         if self._order is not None:
             self._order.remove(key)
 
-    def _note_undo(self, key: bytes, expectation: tuple[bytes, int, bool] | None = None) -> None:
+    def _note_undo(self, key: bytes, expectation: tuple[int, bool] | None = None) -> None:
         if self._undo_log is not None:
             self._undo_log.append(Undo(self, key, self.writes.get(key), key in self._swapped, expectation))
 
@@ -338,7 +341,10 @@ class TableView:
         else:
             self._swapped.pop(key, None)
         if undo.expectation is not None:
-            del self._expected[undo.expectation]
+            # It was the newest of the key's.
+            earlier = self._expected.pop(key)[:-1]
+            if earlier:
+                self._expected[key] = earlier
 
     def copy(self) -> TableView:
         """Return the view as it stands, for `restore`."""
@@ -378,5 +384,9 @@ class TableView:
         """Return what was done here, as an immutable value. O(reads + writes)."""
         swapped = self._swapped
         judged = tuple(self.writes) if not swapped else tuple([key for key in self.writes if key not in swapped])
+        expected = self._expectations() if self._expected else ()
         reads, writes = tuple(self._reads.items()), tuple(self.writes.values())
-        return Slice(self.run, self.tag, reads, judged, tuple(self._expected), tuple(self._scans), writes)
+        return Slice(self.run, self.tag, reads, judged, expected, tuple(self._scans), writes)
+
+    def _expectations(self) -> tuple[tuple[bytes, int, bool], ...]:
+        return tuple([(key, *each) for key, of_key in self._expected.items() for each in of_key])

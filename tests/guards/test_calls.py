@@ -125,3 +125,15 @@ def test_validation_looks_at_each_key_once_and_at_no_other():
 
     assert calls_to_commit(100, others=0) == calls_to_commit(1, others=0)
     assert calls_to_commit(100, others=1) == calls_to_commit(1, others=1) > calls_to_commit(1, others=0)
+
+
+def test_a_deletion_costs_the_same_beside_any_number_of_compare_and_swaps():
+    def calls_to_delete(swapped):
+        with inmem.open(":memory:") as db:
+            txn = db.begin("r")
+            for number in range(swapped):
+                txn.cas(str(number), 0, 1)
+            txn.put("k", 1)
+            return calls_of(lambda: txn.delete("k"))
+
+    assert calls_to_delete(1_000) == calls_to_delete(1)
