@@ -149,6 +149,7 @@ class Reaper(StoreActor):
             self._coordinator.send(Commit(txn.seal(), 0), AsMessage(self.ref, self._decided))
         else:
             # Written anew, deleted, or their run dropped: nothing is left to do about them.
+            self._aborted_in_a_row = 0
             self._expiring.forget(due)
             self._go_on(due)
 
@@ -164,7 +165,7 @@ class Reaper(StoreActor):
             self._expiring.forget(reaped)
             self._go_on(reaped)
         else:
-            self._aborted_in_a_row += isinstance(outcome, CommitAborted)
+            self._aborted_in_a_row = self._aborted_in_a_row + 1 if isinstance(outcome, CommitAborted) else 0
             self._wait()
 
 
