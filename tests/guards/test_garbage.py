@@ -1,6 +1,7 @@
 """Nothing that an operation leaves behind waits for the garbage collector: its pauses grow with what it has to find."""
 
 import gc
+import os
 import threading
 import weakref
 
@@ -78,15 +79,33 @@ def test_what_the_application_drops_is_collected_once_no_large_store_is_open(two
     assert gc.get_freeze_count() == 0
 
 
-def test_what_the_application_has_frozen_itself_stays_frozen(two_large_stores):
-    gc.freeze()
+@pytest.mark.parametrize("when", ["before", "meanwhile", "between"])
+def test_what_the_application_has_frozen_itself_stays_frozen(two_large_stores, when):
+    first, second = two_large_stores
+    node = Node()
     try:
-        frozen = gc.get_freeze_count()
-        with inmem.open(two_large_stores[0]):
-            pass
-        assert gc.get_freeze_count() >= frozen
+        if when == "before":
+            gc.freeze()
+        with inmem.open(first):
+            if when != "before":
+                node = Node()
+                gc.freeze()
+            if when == "between":
+                inmem.open(second).close()
+        assert node not in gc.get_objects()
     finally:
         gc.unfreeze()
+
+
+def test_a_forked_child_owes_nothing_to_the_stores_of_its_parent(two_large_stores):
+    with inmem.open(two_large_stores[0]):
+        child = os.fork()
+        if child == 0:
+            gc.unfreeze()
+            with inmem.open(two_large_stores[1]):
+                is_frozen = gc.get_freeze_count() > 0
+            os._exit(0 if is_frozen and gc.get_freeze_count() == 0 else 1)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_large_store_freezes_nothing_where_garbage_is_collected_by_hand(two_large_stores):
