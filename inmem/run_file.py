@@ -28,6 +28,7 @@ from inmem.actors.options import checked_path
 from inmem.engine.errors import FormatVersionError, InvalidValueError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.json_values import is_object
+from inmem.primitives.traces import Trace
 from inmem.run_items import item_from_json, item_to_json
 
 if TYPE_CHECKING:
@@ -138,6 +139,11 @@ class FoundRun:
 
         try:
             contents.put_back(numbered())
+            # Times that were changed would move traces: the next export would not be this file.
+            in_order = contents.trace_ids()
+            for line, item in self.items:  # noqa: B007  (for the error below)
+                if isinstance(item, Trace) and (due := next(in_order)) != item.id:
+                    raise UsageError(f"id: the trace {item.id!r} is not in the order of recording, {due!r} comes first")
         except InvalidValueError as error:
             # Reading has shown that it can be stored; what is left is that this store takes none as large.
             raise InvalidValueError(f"{self.path}, line {line}: {error.path}", error.reason) from error

@@ -98,11 +98,16 @@ class RunContents:
         yield from self._cells()
         yield from self._traces()
 
+    def trace_ids(self) -> Iterator[str]:
+        """Yield the ids of the traces in the order in which `items` yields them. O(1) per id."""
+        return (trace.id for trace in self._traces())
+
     def put_back(self, items: Iterable[Item]) -> None:
         """Put the items into this store, where the run must not exist; they come in the order of `items`.
 
-        Values may be `Encoded`. Everything is checked as if it came from a stranger, the chain of events included. A
-        parent run need not be here: the run goes on naming it.
+        Values may be `Encoded`. Everything is checked as if it came from a stranger, the chain of events included, but
+        for the order of traces, which shows when all of them are there: `trace_ids` tells it. A parent run need not be
+        here: the run goes on naming it.
 
         Raises:
             RunExistsError: the run is registered, or holds something.

@@ -108,4 +108,4 @@ def _told(error: click.ClickException) -> str:
         return message
     # Where there is a choice, click lists it on lines of their own.
     message = " ".join(message.split())
-    return f"{message}{'' if message.endswith('.') else '.'} Try: {error.ctx.command_path} --help"
+    return f"{message}{'' if message.endswith(('.', '?', '!', ')')) else '.'} Try: {error.ctx.command_path} --help"

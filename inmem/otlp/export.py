@@ -68,13 +68,18 @@ def _spans(txn: Transaction, own_resource: ScopeRecord) -> Iterator[tuple[SpanRe
     for root in txn.traces.roots():
         made: dict[str, tuple[SpanRecord, ScopeRecord]] = {}
         native: dict[str, Trace] = {}
+        told_by: dict[str, tuple[SpanRecord, ScopeRecord]] = {}
         for _, trace in txn.traces.get_tree(root.id).walk():
-            above = None if trace.parent_id is None else made.get(trace.parent_id)
+            parent = trace.parent_id
+            above = None if parent is None else made.get(parent) or told_by.get(parent)
             span = _span_kept_by(trace)
             if span is not None:
                 inherited: ScopeRecord = {} if above is None else above[1]
                 made[trace.id] = span, span.get("resource", inherited)
-            elif above is None or trace.parent_id in native or not _is_told_by_the_span_above(trace):
+            elif above and parent in made and parent not in native and _is_told_by_the_span_above(trace):
+                # It is left out, and what was recorded below it hangs below the span.
+                told_by[trace.id] = above
+            else:
                 made[trace.id] = _made_up(txn.run_id, trace, above, own_resource)
                 native[trace.id] = trace
         _enclose(native, made)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
 import copyreg
 import linecache
 import sys
 import traceback
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from inmem.engine.errors import InmemError, UsageError
+from inmem.engine.conflicts import Conflict
+from inmem.engine.errors import UsageError
 from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.trace import as_mermaid, as_text, in_words, story, without_start_up
 
@@ -26,6 +27,8 @@ _PYTEST: Final = "_pytest"
 _NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka", _PYTEST}
 """Packages whose frames say less about what broke than the frame that called them."""
 
+_PLAIN: Final = (str, bytes, int, float, bool, type(None))
+
 
 def is_failure(error: BaseException) -> bool:
     """Whether what a scenario has raised is a finding, and not a request to stop, skip or expect a failure.
@@ -39,6 +42,9 @@ def is_failure(error: BaseException) -> bool:
             return False
         if isinstance(error, pytest.fail.Exception):
             return True
+    unittest = sys.modules.get("unittest")
+    if unittest is not None and isinstance(error, unittest.SkipTest):
+        return False
     return isinstance(error, Exception)
 
 
@@ -190,9 +196,36 @@ def _said(error: BaseException) -> str:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return the error if it is one of ours or a plain one of Python's, which can be pickled, or else its words."""
-    is_plain = vars(builtins).get(type(error).__name__) is type(error) and all(type(each) is str for each in error.args)
-    return error if is_plain or isinstance(error, InmemError) else AssertionError(_said(error))
+    """Return the error if it is sure to be made again wherever it is sent, or else its words."""
+    # Of other classes, and of what else an error may hold, only an attempt could tell.
+    return error if _is_known(type(error)) and all(map(_travels, _held_by(error))) else AssertionError(_said(error))
+
+
+def _is_known(kind: type[Any]) -> bool:
+    """Return whether a class is Python's own or of inmem, and is found under its name wherever inmem is installed."""
+    module = kind.__module__
+    is_ours = module == "builtins" or module.startswith("inmem.")
+    return is_ours and getattr(sys.modules.get(module), kind.__name__, None) is kind
+
+
+def _held_by(error: BaseException) -> list[Any]:
+    """Return what an error of a known class is put together from again, besides its class."""
+    # Some of Python's own hold more than what is in `args` and `vars`: the paths of an OSError.
+    made_of: Any = error.__reduce__()
+    _, arguments, *more = made_of
+    held = [each for each in arguments if each is not type(error)]
+    return held + [value for state in more for value in state.values()]
+
+
+def _travels(value: Any) -> bool:
+    """Return whether a value is plain, or one that inmem's errors hold, or a flat collection of such."""
+    if type(value) in (tuple, list):
+        return all(map(_is_simple, value))
+    return _is_simple(value)
+
+
+def _is_simple(value: Any) -> bool:
+    return type(value) in _PLAIN or (isinstance(value, Enum | Conflict) and _is_known(type(value)))
 
 
 def _command(scenario: str, seed: int, choices: list[int], faults: Faults) -> str:

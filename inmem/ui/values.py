@@ -7,7 +7,9 @@ names. In values, the selector that makes an emoji of the symbol before it stays
 
 Names are told apart by what cannot be seen in them. One that is shown as it is holds only what can be: characters with
 a mark of their own, and single plain spaces between them. Any other, and one that begins with a quote, is shown as a
-Python string in quotes, in which every space but the plain one is an escape. So no two names are shown alike.
+Python string in quotes, in which every space but the plain one is an escape. So no two names look alike by what cannot
+be seen in them. Names that are seen to be the same may still differ: a letter with its accent can be one character or
+two, and some letters of different scripts have one shape.
 
     preview     one line, cut after some characters
     pretty      nested lists as HTML, cut after some characters
@@ -70,7 +72,7 @@ def visible(text: str, *, lines: bool = False) -> Markup:
 
 
 def name(text: str, chars_max: int | None = None) -> Markup:
-    """Return a name so that all of it can be seen: no two names are shown alike, unless they are cut.
+    """Return a name so that no two look alike by what cannot be seen in them, unless they are cut.
 
     Args:
         text: the name.

@@ -395,6 +395,31 @@ def test_an_item_that_has_changed_places_with_the_next_is_refused(db, other, pla
     assert other.version == 0
 
 
+def test_traces_out_of_the_order_of_recording_are_refused(db, other):
+    """They were accepted, and exported in another order than they had in the file."""
+    for name in ("first", "second", "third"):
+        db.traces.record_with_options("run", Thought(name), id=name)
+    db.traces.record_child("run", "third", Thought("child"))
+    data = exported(db)
+
+    def swap(records):
+        at = first(records, "trace")
+        records[at]["timestamp"] -= 1
+        records[at : at + 2] = records[at + 1], records[at]
+
+    with pytest.raises(RunFileError, match="'second' is not in the order of recording, 'first' comes first") as caught:
+        other.import_run(io.BytesIO(forged(data, swap)))
+    assert caught.value.line == 2
+
+    def make_later(records):
+        records[first(records, "trace") + 1]["timestamp"] = 2**62
+
+    with pytest.raises(RunFileError, match="'second' is not in the order of recording, 'third' comes first") as caught:
+        other.import_run(io.BytesIO(forged(data, make_later)))
+    assert caught.value.line == 3
+    assert other.version == 0
+
+
 @pytest.mark.parametrize("item", ["run", "key", "event", "cell", "trace"])
 def test_an_item_that_is_there_twice_is_refused(db, other, item):
     fill(db)

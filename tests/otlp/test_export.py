@@ -108,3 +108,23 @@ def test_an_error_below_a_span_is_left_out_only_if_the_exporter_recorded_it():
     assert names((Thought("E"), told)) == ["agent", "think", "think"]
     assert names((ErrorTrace("E", "m"), told | {"metadata": {"otel": {ERROR_OF: "x"}}})) == ["agent", "think", "E"]
     assert names((ErrorTrace("E", "m"), told | {"parent_id": "own"})) == ["agent", "think", "E"]
+
+
+def test_what_was_recorded_below_an_error_that_is_left_out_hangs_below_the_span():
+    """It was torn out of its tree: it became a root of another trace."""
+    of_error = {"otel": {ERROR_OF: "error"}}
+    spans = exported(
+        (Custom("agent"), {"id": SPAN_ID, "metadata": {"otel": RECORD}}),
+        (ErrorTrace("E", "m"), {"id": "error", "parent_id": SPAN_ID, "metadata": {"otel": {ERROR_OF: SPAN_ID}}}),
+        (Thought("why"), {"id": "child", "parent_id": "error"}),
+        (Thought("so"), {"id": "grandchild", "parent_id": "child"}),
+        # Nobody tells of this one: what it hangs below is no span.
+        (ErrorTrace("F", "m"), {"parent_id": "error", "metadata": of_error}),
+    )
+
+    above = {span["spanId"]: span.get("parentSpanId") for _, span in spans}
+    [agent, child, grandchild, other] = (
+        span["spanId"] for name in ("agent", "think", "F") for _, span in spans if span["name"] == name
+    )
+    assert above == {agent: None, child: agent, grandchild: child, other: agent}
+    assert {span["traceId"] for _, span in spans} == {RECORD["trace_id"]}

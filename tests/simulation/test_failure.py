@@ -4,12 +4,15 @@ import copy
 import pickle
 import subprocess
 import sys
+import threading
+import unittest
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 
 import pytest
 
+import inmem
 from inmem import UsageError
 from inmem.simulation import Faults, SimulationFailure, explore, replay
 from tests.simulation.test_exploration import racy
@@ -83,6 +86,7 @@ def test_shrinking_tells_one_expectation_from_another():
         (pytest.skip.Exception, lambda: pytest.skip("not here")),
         (pytest.exit.Exception, lambda: pytest.exit("enough")),
         (pytest.xfail.Exception, lambda: pytest.xfail("known")),
+        (unittest.SkipTest, None),
         (KeyboardInterrupt, None),
         (SystemExit, None),
         (GeneratorExit, None),
@@ -141,7 +145,56 @@ def told_at_once(sim):
     raise LookupError("so it is")
 
 
-@pytest.mark.parametrize("scenario", [racy, failing, picky, told_at_once])
+class UsersError(inmem.InmemError):
+    """One of a user's, who holds on to a lock."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def users(sim):
+    raise UsersError("locked")
+
+
+def defined_inside(sim):
+    class LocalError(inmem.InmemError):
+        pass
+
+    raise LocalError("nobody else can import it")
+
+
+def raise_with_lock(sim, error):
+    sim.open("db")
+    error.lock = threading.Lock()
+    raise error
+
+
+def pythons_with_lock(sim):
+    raise_with_lock(sim, ValueError("bad"))
+
+
+def ours_with_lock(sim):
+    raise_with_lock(sim, UsageError("bad"))
+
+
+def holding_a_lock(sim):
+    raise OSError(2, "no such file", threading.Lock())
+
+
+def refused(sim):
+    sim.open("db").runs.update_status("run", "Happy")
+
+
+def bytes_missing(sim):
+    raise KeyError(b"key")
+
+
+STAYING = [pythons_with_lock, ours_with_lock, holding_a_lock, users, defined_inside]
+KEPT = [racy, told_at_once, refused, bytes_missing]
+
+
+@pytest.mark.parametrize("scenario", [*KEPT, failing, picky, *STAYING])
 @pytest.mark.parametrize(
     "twin_of",
     [copy.copy, copy.deepcopy]
@@ -160,7 +213,7 @@ def test_a_failure_can_be_copied_and_sent(scenario, twin_of):
     assert [str(step) for step in twin.story] == [str(step) for step in failure.story]
     assert twin.as_test("agents") == failure.as_test("agents")
     assert str(failure.cause) in str(twin.cause)
-    if scenario in (racy, told_at_once):
+    if scenario in KEPT:
         assert type(twin.cause) is type(failure.cause)
 
 
