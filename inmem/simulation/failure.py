@@ -6,10 +6,8 @@ import copyreg
 import linecache
 import sys
 import traceback
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-from inmem.engine.conflicts import Conflict
 from inmem.engine.errors import UsageError
 from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.trace import as_mermaid, as_text, in_words, story, without_start_up
@@ -26,8 +24,6 @@ _PYTEST: Final = "_pytest"
 
 _NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka", _PYTEST}
 """Packages whose frames say less about what broke than the frame that called them."""
-
-_PLAIN: Final = (str, bytes, int, float, bool, type(None))
 
 
 def is_failure(error: BaseException) -> bool:
@@ -96,8 +92,8 @@ class FailingRun:
 class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failures)
     """A scenario failed under a schedule.
 
-    It can be pickled and copied, so that a pool of processes can hand it back. In a copy the steps have words in place
-    of their messages, and a cause that might not find its way to another process is replaced by its words.
+    It can be pickled and copied, so that a pool of processes can hand it back. A copy has words in place of messages and
+    of the cause, which may hold what cannot leave the process.
 
     Args:
         scenario: its qualified name, "" if it has none.
@@ -138,7 +134,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         state = vars(self) | {
             "steps": in_words(self.steps),
             "story": in_words(self.story),
-            "cause": _portable(self.cause),
+            "cause": AssertionError(_said(self.cause)),
         }
         return copyreg.__newobj__, (type(self), *self.args), state  # type: ignore[attr-defined]
 
@@ -193,39 +189,6 @@ def _said(error: BaseException) -> str:
     """Return the error as Python prints it below a traceback; a bare assertion says nothing but its type."""
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _portable(error: BaseException) -> BaseException:
-    """Return the error if it is sure to be made again wherever it is sent, or else its words."""
-    # Of other classes, and of what else an error may hold, only an attempt could tell.
-    return error if _is_known(type(error)) and all(map(_travels, _held_by(error))) else AssertionError(_said(error))
-
-
-def _is_known(kind: type[Any]) -> bool:
-    """Return whether a class is Python's own or of inmem, and is found under its name wherever inmem is installed."""
-    module = kind.__module__
-    is_ours = module == "builtins" or module.startswith("inmem.")
-    return is_ours and getattr(sys.modules.get(module), kind.__name__, None) is kind
-
-
-def _held_by(error: BaseException) -> list[Any]:
-    """Return what an error of a known class is put together from again, besides its class."""
-    # Some of Python's own hold more than what is in `args` and `vars`: the paths of an OSError.
-    made_of: Any = error.__reduce__()
-    _, arguments, *more = made_of
-    held = [each for each in arguments if each is not type(error)]
-    return held + [value for state in more for value in state.values()]
-
-
-def _travels(value: Any) -> bool:
-    """Return whether a value is plain, or one that inmem's errors hold, or a flat collection of such."""
-    if type(value) in (tuple, list):
-        return all(map(_is_simple, value))
-    return _is_simple(value)
-
-
-def _is_simple(value: Any) -> bool:
-    return type(value) in _PLAIN or (isinstance(value, Enum | Conflict) and _is_known(type(value)))
 
 
 def _command(scenario: str, seed: int, choices: list[int], faults: Faults) -> str:
