@@ -92,8 +92,8 @@ class FailingRun:
 class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failures)
     """A scenario failed under a schedule.
 
-    It can be pickled and copied, so that a pool of processes can hand it back. A copy has words in place of messages and
-    of the cause, which may hold what cannot leave the process.
+    It can be pickled and copied, so that a pool of processes can hand it back. A copy has words in place of messages
+    and of the cause, which may hold what cannot leave the process.
 
     Args:
         scenario: its qualified name, "" if it has none.
