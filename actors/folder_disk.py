@@ -109,7 +109,7 @@ class FolderDisk:
 
     def sync_names(self) -> None:
         """Make created, renamed and removed names durable."""
-        self._guard(lambda: _sync_folder(self._path))
+        self._guard(self._lock.sync_folder)
 
     def keep_owners_away(self) -> None:
         """Let nobody own the folder while this object reads it, without changing anything in it.
@@ -152,8 +152,4 @@ def _make_folders(path: str) -> None:
         _make_folders(parent)
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, FOLDER_MODE)
-        _sync_folder(parent)
-
-
-def _sync_folder(path: str) -> None:
-    with_descriptor(path, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
+        with_descriptor(parent, os.O_RDONLY | os.O_DIRECTORY, os.fsync)

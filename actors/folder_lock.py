@@ -8,7 +8,14 @@ import fcntl
 import os
 import weakref
 
-from inmem.actors.system_calls import FILE_MODE, close_descriptor, guarded, mode_of, storage_error
+from inmem.actors.system_calls import (
+    FILE_MODE,
+    close_descriptor,
+    guarded,
+    mode_of,
+    storage_error,
+    with_descriptor,
+)
 from inmem.engine.errors import DatabaseLockedError, DatabaseNotFoundError, StorageError
 
 LOCK_NAME = "LOCK"
@@ -81,6 +88,18 @@ class FolderLock:
         locked, found = guarded(lambda: (os.fstat(folder), os.stat(self._path)), self._path)
         if not os.path.samestat(locked, found):
             raise StorageError(f"{self._path}: the folder was moved or replaced while the database was open")
+
+    def sync_folder(self) -> None:
+        """Make the names in the folder durable. While it is locked, that takes no further descriptor.
+
+        Raises:
+            OSError: the operating system refuses.
+        """
+        folder = self._folder
+        if folder < 0:
+            with_descriptor(self._path, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
+        else:
+            os.fsync(folder)
 
     def release(self) -> None:
         """Give up the locks. The LOCK file stays: unlinking it would let two owners lock different files."""

@@ -71,18 +71,21 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
     if first_name != name and first_name in disk.names():
         disk.remove(first_name)
     file = disk.create(first_name)
+    made = first_name
     try:
         file.append(header.encode() + frames)
         file.sync()
         if first_name != name:
             disk.rename(first_name, name)
+            made = name
         disk.sync_names()
         opened = Manifest(ManifestState.OPEN, header.number, header.salt, 0, header.base_version, header.created_at_us)
         _prepare_file(disk, MANIFEST_NAME, opened.encode())
     except BaseException as error:
         file.close()
         try:
-            disk.remove(name if name in disk.names() else first_name)
+            # Without looking what is there, for which no descriptor may be left.
+            disk.remove(made)
             disk.sync_names()
         except StorageError as second:
             raise OSError(f"{name} could not be created ({error}), nor removed again: {second}") from error
