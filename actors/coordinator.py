@@ -31,6 +31,7 @@ from inmem.actors.messages.transactions import (
     Commit,
     CommitAborted,
     CommitRefused,
+    CommitRepeated,
     Committed,
     CoordinatorStats,
     Drain,
@@ -161,8 +162,7 @@ class Coordinator(StoreActor):
             return None
         if kind is Commit:
             if message.group is not None and not self.registry.is_new(*message.group):
-                # The answer to the first one goes to the same address.
-                return LATER
+                return CommitRepeated()
             return self._commit(message.request, message.attempt, self.owe(message))
         match message:
             case Begin():

@@ -17,6 +17,7 @@ from inmem.actors.messages.transactions import (
     CommitAborted,
     CommitDecided,
     CommitRefused,
+    CommitRepeated,
     Committed,
     Drain,
     Drained,
@@ -166,7 +167,7 @@ class PrimitiveActor(StoreActor):
             self._requests.lost(group)
         elif outcome.__class__ is CommitAborted:
             self._requests.aborted(group, outcome.error)
-        else:
+        elif outcome.__class__ is not CommitRepeated:
             raise InvariantError(f"the coordinator answered a commit with {outcome!r}")
 
     def _continue_draining(self) -> None:

@@ -36,7 +36,7 @@ class End(Message, frozen=True):
 
 
 class Commit(Message, frozen=True):
-    """Commit this. Answered by `Committed`, `CommitRefused` or `CommitAborted`."""
+    """Commit this. Answered by a `CommitOutcome`, or by `CommitRepeated`."""
 
     request: CommitRequest
     """Its transaction id is 0 when no `Begin` went before; the coordinator then gives it one."""
@@ -71,14 +71,18 @@ class CommitAborted(Message, frozen=True):
     error: InmemError
 
 
+class CommitRepeated(Message, frozen=True):
+    """The commit of this group has come before; how it goes is the answer to that one."""
+
+
 CommitOutcome = Committed | CommitRefused | CommitAborted
 
 
 class CommitDecided(Message, frozen=True):
-    """To a primitive actor: how the commit of its group went."""
+    """To a primitive actor: how the commit of its group went, or that another answer will say so."""
 
     group: int
-    outcome: CommitOutcome
+    outcome: CommitOutcome | CommitRepeated
 
 
 class Drain(Message, frozen=True):
