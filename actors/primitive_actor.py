@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from msgspec import Struct
+
 from inmem.actors.actor import LATER, Owed, StoreActor
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.intake import refusal_of
-from inmem.actors.mailbox import AsMessage
 from inmem.actors.messages.message import Message
 from inmem.actors.messages.transactions import (
     Commit,
@@ -28,8 +29,6 @@ from inmem.engine.request_groups import RequestGroups
 from inmem.engine.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from inmem.actors.environment import StoreClock
     from inmem.actors.mailbox import Mailbox, MailboxRef
     from inmem.actors.published import Published
@@ -44,6 +43,22 @@ class RetryDue(Message, frozen=True):
     """Timer → primitive actor: carry the group out again now."""
 
     group: int
+
+
+class _Decision(Struct, eq=False):
+    """Where the answer to a group's commit goes: back to the actor, as `CommitDecided`."""
+
+    ref: MailboxRef
+    group: int
+
+    def set(self, value: Any = None) -> None:
+        """Pass an outcome on."""
+        self.ref.send(CommitDecided(self.group, value), None)
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Pass on that there is none."""
+        error = exc_info[1]
+        self.set(CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError()))
 
 
 class GoOn(Message, frozen=True):
@@ -111,6 +126,8 @@ class PrimitiveActor(StoreActor):
         if kind is Drain:
             self._draining = owed
             self._continue_draining()
+        elif self._draining is None and not self._requests.waiting:
+            self._requests.append(owed)
         else:
             # Whoever told instead of asking gets no answer, and must not bring the actor down either.
             self._let_in(owed)
@@ -131,7 +148,7 @@ class PrimitiveActor(StoreActor):
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
         """Send a commit to the coordinator; its outcome comes as `CommitDecided`."""
         commit = Commit(request, attempt, (self.mailbox.name, group))
-        self._coordinator.send(commit, AsMessage(self.mailbox.ref, _decision_on(group)))
+        self._coordinator.send(commit, _Decision(self.mailbox.ref, group))
 
     def pause(self, delay_s: float, group: int) -> None:
         """Set the timer."""
@@ -140,7 +157,8 @@ class PrimitiveActor(StoreActor):
     def rest(self) -> None:
         """Nobody waits any more: a store that closes may go on."""
         self._overloaded = False
-        self._continue_draining()
+        if self._draining is not None:
+            self._continue_draining()
 
     def _let_in(self, owed: Owed) -> None:
         """Take a request, unless the store closes or too many wait already."""
@@ -186,12 +204,3 @@ class PrimitiveActor(StoreActor):
         self._requests.take_over(predecessor._requests, requests)
         # All at once, and at last: should this be cut short, the next successor takes over from the same one.
         predecessor.owed.clear()
-
-
-def _decision_on(group: int) -> Callable[[Any, BaseException | None], CommitDecided]:
-    def decided(outcome: Any, error: BaseException | None) -> CommitDecided:
-        if error is not None:
-            outcome = CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError())
-        return CommitDecided(group, outcome)
-
-    return decided

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from inmem.engine.errors import CorruptionError, InvalidValueError
 from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_BYTES_MAX
-from inmem.engine.packing import Packers
+from inmem.engine.packing import packing_with
 from inmem.engine.value_copy import FIXED_SIZE, INT_REASON, checked_copy, place_of, refusal, too_large
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, V
 _FLAT: Final = FIXED_SIZE | {str, bytes}
 _FLAT_DICT_ITEMS_MAX: Final = 8
 
-_pack: Final = Packers(strict_types=True).pack
+_pack: Final = packing_with(strict_types=True)
 _unpackb: Final = cast("Callable[..., Any]", msgpack.unpackb)
 
 

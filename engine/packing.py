@@ -20,36 +20,28 @@ class _Packer(Protocol):
     def pack(self, obj: object, /) -> bytes: ...
 
 
-class Packers:
-    """Packers that are made alike.
+def packing_with(**options: Any) -> Callable[[object], bytes]:
+    """Return a function that packs with packers of these options, which are those of `msgpack.Packer`.
 
-    Args:
-        options: those of `msgpack.Packer`.
-
-    Attributes:
-        idle: those that nobody is using. One is taken out while it works: two threads, or a finalizer that the garbage
-            collector runs in the middle of packing, would write into the same buffer.
+    It raises what msgpack does, and checks nothing before. O(bytes).
     """
+    new_packer = cast("Callable[..., _Packer]", msgpack.Packer)
+    # A packer is taken out while it works: two threads, or a finalizer that the garbage collector runs in the middle of
+    # packing, would write into the same buffer. `pop` and `append` are one step each to other threads.
+    idle: list[_Packer] = []
 
-    __slots__ = ("_new", "_options", "idle")
-
-    def __init__(self, **options: Any) -> None:
-        self._new = cast("Callable[..., _Packer]", msgpack.Packer)
-        self._options = options
-        self.idle: list[_Packer] = []
-
-    def pack(self, value: object) -> bytes:
-        """Return the msgpack of `value`, or raise what msgpack does: nothing is checked before. O(bytes)."""
+    def pack(value: object) -> bytes:
         try:
-            # This and `append` are one step each to other threads.
-            packer = self.idle.pop()
+            packer = idle.pop()
         except IndexError:
-            packer = self._new(**self._options)
+            packer = new_packer(**options)
         data = packer.pack(value)
         if len(data) <= PACKED_BYTES_MAX:
-            self.idle.append(packer)
+            idle.append(packer)
         return data
 
+    return pack
 
-pack: Final = Packers().pack
+
+pack: Final = packing_with()
 """Pack what the store has put together itself, tuples of valid fields; named tuples become arrays too."""

@@ -138,8 +138,8 @@ class RequestGroups(Generic[PendingT]):
 
     def committed(self, group: int, version: int) -> None:
         """The commit of a group has succeeded: answer, and go on."""
-        in_flight = self._decided(group)
-        if in_flight is not None:
+        in_flight = self._in_flight
+        if in_flight is not None and group == self._group:
             self._attempt = self._aborts = 0
             self._requests_max = GROUP_REQUESTS_MAX
             self._answer(in_flight, version)
@@ -148,15 +148,15 @@ class RequestGroups(Generic[PendingT]):
 
     def lost(self, group: int) -> None:
         """The commit of a group has lost against another: carry the group out again."""
-        in_flight = self._decided(group)
-        if in_flight is not None:
+        in_flight = self._in_flight
+        if in_flight is not None and group == self._group:
             self._aborts = 0
             self._repeat(in_flight)
 
     def aborted(self, group: int, error: InmemError) -> None:
         """The store could not take the commit of a group: after a restart it may, else the requests are refused."""
-        in_flight = self._decided(group)
-        if in_flight is None:
+        in_flight = self._in_flight
+        if in_flight is None or group != self._group:
             return
         if isinstance(error, TransactionAbortedError) and self._aborts < ABORTS_MAX:
             self._aborts += 1
@@ -200,10 +200,6 @@ class RequestGroups(Generic[PendingT]):
         self._requests_max = earlier._requests_max
         in_flight = {request for request, _ in self._in_flight or ()}
         self.waiting.extend(request for request in requests if request not in in_flight)
-
-    def _decided(self, group: int) -> list[tuple[PendingT, Any]] | None:
-        """Return the group that has been decided, if it is the one in flight."""
-        return self._in_flight if group == self._group else None
 
     def _carry_out(self) -> None:
         """Carry out what waits, group by group, until one is in flight or nothing waits."""

@@ -16,7 +16,7 @@ from inmem.engine import codec
 from inmem.engine.codec import Encoded, MalformedValueError, decode_value, encode_value
 from inmem.engine.errors import InvalidValueError
 from inmem.engine.limits import VALUE_BYTES_MAX
-from inmem.engine.packing import Packers
+from inmem.engine.packing import packing_with
 from tests.engine.canonical import check_encoded
 
 REAL_PACKER = msgpack.Packer
@@ -379,7 +379,7 @@ def test_lengths_that_msgpack_cannot_write_are_too_large(monkeypatch):
             raise ValueError("str is too large")
 
     monkeypatch.setattr(msgpack, "Packer", Packer)
-    monkeypatch.setattr(codec, "_pack", Packers(strict_types=True).pack)
+    monkeypatch.setattr(codec, "_pack", packing_with(strict_types=True))
     assert refusal({"k": "stands for 4 GiB"}) == f"value: larger than {VALUE_BYTES_MAX} bytes when encoded"
 
 
@@ -426,7 +426,7 @@ def test_what_was_checked_is_what_is_encoded(monkeypatch, value):
 
     expected = encode_value(value)
     monkeypatch.setattr(msgpack, "Packer", Packer)
-    monkeypatch.setattr(codec, "_pack", Packers(strict_types=True).pack)
+    monkeypatch.setattr(codec, "_pack", packing_with(strict_types=True))
     assert encode_value(value) == expected
     with pytest.raises(InvalidValueError):
         encode_value(value)
@@ -434,10 +434,11 @@ def test_what_was_checked_is_what_is_encoded(monkeypatch, value):
 
 def test_a_packer_is_used_by_one_encoding_at_a_time(monkeypatch):
     """A finalizer or another thread that encodes while a packer works must get a packer of its own."""
-    working = []
+    working, made = [], []
 
     class Packer:
         def __init__(self, **options):
+            made.append(self)
             self.real = REAL_PACKER(**options)
 
         def pack(self, value):
@@ -449,22 +450,27 @@ def test_a_packer_is_used_by_one_encoding_at_a_time(monkeypatch):
             return self.real.pack(value)
 
     monkeypatch.setattr(msgpack, "Packer", Packer)
-    packers = Packers(strict_types=True)
-    monkeypatch.setattr(codec, "_pack", packers.pack)
+    monkeypatch.setattr(codec, "_pack", packing_with(strict_types=True))
     for _ in range(2):
         assert decode_value(encode_value({"outer": 1})) == {"outer": 1}
-    assert len(packers.idle) == 2
+    assert len(made) == 2
 
 
 def test_a_packer_that_failed_or_grew_is_not_kept(monkeypatch):
-    packers = Packers(strict_types=True)
-    monkeypatch.setattr(codec, "_pack", packers.pack)
+    made = []
+
+    def packer(**options):
+        made.append(REAL_PACKER(**options))
+        return made[-1]
+
+    monkeypatch.setattr(msgpack, "Packer", packer)
+    monkeypatch.setattr(codec, "_pack", packing_with(strict_types=True))
     refusal(["a", "\ud800"])
-    assert packers.idle == []
     encode_value(b"x" * 1_000_000)
-    assert packers.idle == []
-    assert encode_value(["a"]) == b"\x91\xa1a"
-    assert len(packers.idle) == 1
+    assert len(made) == 2
+    for _ in range(2):
+        assert encode_value(["a"]) == b"\x91\xa1a"
+    assert len(made) == 3
 
 
 def test_many_threads_encode_at_once():
