@@ -135,7 +135,9 @@ class ReplyFuture(pykka.Future[T]):
             raise queue.Full
         self.value = value
         self.done = True
-        self.nudge()
+        # Whoever gets a baton from here on looks for the value before blocking.
+        if self.baton is not None:
+            self.nudge()
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Make an exception the reply: an `exc_info` triple, or by default the exception being handled.
@@ -150,7 +152,8 @@ class ReplyFuture(pykka.Future[T]):
         self.error = (error_type, error_type() if error is None else error, traceback)
         self.value = None
         self.done = True
-        self.nudge()
+        if self.baton is not None:
+            self.nudge()
 
     def set_get_hook(self, func: Any) -> None:
         """Have `func`, given the timeout, supply the value when it is first asked for."""

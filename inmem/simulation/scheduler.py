@@ -67,7 +67,17 @@ class SimulatedFuture(ReplyFuture[Any]):
         self.waiter: SimulatedClient | None = None
         self.asker = MAIN if current.client is None else current.client.name
 
-    def nudge(self) -> None:
+    def set(self, value: Any = None) -> None:
+        """Make `value` the reply."""
+        super().set(value)
+        self._announce()
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Make an exception the reply."""
+        super().set_exception(exc_info)
+        self._announce()
+
+    def _announce(self) -> None:
         """The reply is there: whoever waits for it can go on."""
         if self.scheduler is not None:
             error = self.error
