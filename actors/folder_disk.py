@@ -11,7 +11,7 @@ from inmem.actors import log_file
 from inmem.actors.folder_lock import LOCK_NAME, NO_LOCK, FolderLock
 from inmem.actors.folder_view import FolderView, PiecewiseFile
 from inmem.actors.log_file import LogFile
-from inmem.actors.system_calls import FILE_MODE, FOLDER_MODE, absolute, guarded, mode_of, with_descriptor
+from inmem.actors.system_calls import FILE_MODE, FOLDER_MODE, absolute, guarded, mode_of, sync_folder, with_descriptor
 from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageError
 from inmem.engine.log_folder import SEGMENT_SUFFIX, FolderContents
 
@@ -152,4 +152,4 @@ def _make_folders(path: str) -> None:
         _make_folders(parent)
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, FOLDER_MODE)
-        with_descriptor(parent, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
+        sync_folder(parent)

@@ -8,14 +8,7 @@ import fcntl
 import os
 import weakref
 
-from inmem.actors.system_calls import (
-    FILE_MODE,
-    close_descriptor,
-    guarded,
-    mode_of,
-    storage_error,
-    with_descriptor,
-)
+from inmem.actors.system_calls import FILE_MODE, close_descriptor, guarded, mode_of, storage_error, sync_folder
 from inmem.engine.errors import DatabaseLockedError, DatabaseNotFoundError, StorageError
 
 LOCK_NAME = "LOCK"
@@ -97,7 +90,7 @@ class FolderLock:
         """
         folder = self._folder
         if folder < 0:
-            with_descriptor(self._path, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
+            sync_folder(self._path)
         else:
             os.fsync(folder)
 

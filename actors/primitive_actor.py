@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from msgspec import Struct
-
 from inmem.actors.actor import LATER, Owed, StoreActor
+from inmem.actors.decision import Decision
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.intake import refusal_of
 from inmem.actors.messages.message import Message
@@ -23,7 +22,7 @@ from inmem.actors.messages.transactions import (
     Drain,
     Drained,
 )
-from inmem.engine.errors import DatabaseClosedError, InmemError, InvariantError, OverloadedError
+from inmem.engine.errors import DatabaseClosedError, InvariantError, OverloadedError
 from inmem.engine.limits import DEFAULT_LIMITS
 from inmem.engine.request_groups import RequestGroups
 from inmem.engine.transaction import Transaction
@@ -43,22 +42,6 @@ class RetryDue(Message, frozen=True):
     """Timer → primitive actor: carry the group out again now."""
 
     group: int
-
-
-class _Decision(Struct, eq=False):
-    """Where the answer to a group's commit goes: back to the actor, as `CommitDecided`."""
-
-    ref: MailboxRef
-    group: int
-
-    def set(self, value: Any = None) -> None:
-        """Pass an outcome on."""
-        self.ref.send(CommitDecided(self.group, value), None)
-
-    def set_exception(self, exc_info: Any = None) -> None:
-        """Pass on that there is none."""
-        error = exc_info[1]
-        self.set(CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError()))
 
 
 class GoOn(Message, frozen=True):
@@ -148,7 +131,7 @@ class PrimitiveActor(StoreActor):
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
         """Send a commit to the coordinator; its outcome comes as `CommitDecided`."""
         commit = Commit(request, attempt, (self.mailbox.name, group))
-        self._coordinator.send(commit, _Decision(self.mailbox.ref, group))
+        self._coordinator.send(commit, Decision(self.mailbox.ref, group))
 
     def pause(self, delay_s: float, group: int) -> None:
         """Set the timer."""

@@ -11,12 +11,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.actor import StoreActor
+from inmem.actors.decision import Decision
 from inmem.actors.mailbox import AsMessage
 from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
 from inmem.engine.deadlines import Deadlines
 from inmem.engine.entry import deadline_of
-from inmem.engine.errors import DatabaseClosedError, InmemError, InvariantError
+from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Tag
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.transaction import Transaction
@@ -146,17 +147,12 @@ class Reaper(StoreActor):
             reap(txn, run, keys, before_us)
         if txn.has_writes:
             self._reaping = due
-            self._coordinator.send(Commit(txn.seal(), 0), AsMessage(self.ref, self._decided))
+            self._coordinator.send(Commit(txn.seal(), 0), Decision(self.ref, self._generation))
         else:
             # Written anew, deleted, or their run dropped: nothing is left to do about them.
             self._aborted_in_a_row = 0
             self._expiring.forget(due)
             self._go_on(due)
-
-    def _decided(self, outcome: Any, error: BaseException | None) -> CommitDecided:
-        if error is not None:
-            outcome = CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError())
-        return CommitDecided(self._generation, outcome)
 
     def _note(self, outcome: Any) -> None:
         reaped, self._reaping = self._reaping, []

@@ -55,6 +55,11 @@ def with_descriptor(path: str, flags: int, use: Callable[[int], T]) -> T:
         close_descriptor(descriptor)
 
 
+def sync_folder(path: str) -> None:
+    """Make created, renamed and removed names in a folder durable."""
+    with_descriptor(path, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
+
+
 def close_descriptor(descriptor: int) -> None:
     """Close a descriptor, once.
 
