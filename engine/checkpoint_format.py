@@ -19,23 +19,22 @@ table larger than a block takes several, one after the other, its keys ascending
 END is last, and nothing follows it: a checkpoint without it is not one.
 """
 
-# msgpack comes without types, and what it reads is of no known type before it has been checked.
+# What msgpack reads is of no known type before it has been checked.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias
 from zlib import crc32
-
-import msgpack  # type: ignore[import-untyped]
 
 from inmem.engine.entry import VALUE, packed_version, stored_entry
 from inmem.engine.errors import CorruptionError, InvariantError
 from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header
 from inmem.engine.limits import FRAME_BYTES_MAX
 from inmem.engine.log_records import check_table_id, unpack_untrusted
+from inmem.engine.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +61,6 @@ _BLOCK_HEADER = Struct("<BxxxII")
 _CHECKSUM = Struct("<I")
 _END_PAYLOAD = Struct("<QQI")
 
-_packb: Final = cast("Callable[[Any], bytes]", msgpack.packb)
 
 Outcomes: TypeAlias = "Mapping[tuple[int, int], int]"
 """(salt of the opening, transaction id) → version of its commit."""
@@ -150,13 +148,13 @@ def _payloads(snapshot: Snapshot, outcomes: Outcomes) -> Iterator[tuple[int, int
                 entries.append((key, value, version, expires_at_us))
                 size += len(key) + 24 + (0 if value is None else len(value))
             if size >= BLOCK_BYTES:
-                yield _ENTRIES, len(entries), _packb((run, tag, entries))
+                yield _ENTRIES, len(entries), pack((run, tag, entries))
                 size = 0
                 entries = []
         if entries:
-            yield _ENTRIES, len(entries), _packb((run, tag, entries))
+            yield _ENTRIES, len(entries), pack((run, tag, entries))
     if outcomes:
-        yield _OUTCOMES, 0, _packb([(*transaction, version) for transaction, version in outcomes.items()])
+        yield _OUTCOMES, 0, pack([(*transaction, version) for transaction, version in outcomes.items()])
 
 
 class CheckpointReader:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from inmem.engine.errors import CorruptionError, InvalidValueError
 from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_BYTES_MAX
-from inmem.engine.packing import packing_with
+from inmem.engine.packing import pack
 from inmem.engine.value_copy import FIXED_SIZE, INT_REASON, checked_copy, place_of, refusal, too_large
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, V
 _FLAT: Final = FIXED_SIZE | {str, bytes}
 _FLAT_DICT_ITEMS_MAX: Final = 8
 
-_pack: Final = packing_with(strict_types=True)
+_pack: Final = pack
+_packb: Final = cast("Callable[[object], bytes]", msgpack.packb)
 _unpackb: Final = cast("Callable[..., Any]", msgpack.unpackb)
 
 
@@ -88,9 +89,9 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
         data = _pack(part)
     except UnicodeEncodeError as error:
         raise InvalidValueError(place_of(error.object, part, where), "str has a lone surrogate") from None
-    except ValueError:
-        # Lengths that msgpack cannot write are far beyond any limit of ours.
-        raise too_large(where, bytes_max) from None
+    except RecursionError:
+        # To msgspec each level of nesting is a call. msgpack, slower, does with the stack that is left.
+        data = _packb(part)
     if len(data) > bytes_max:
         raise too_large(where, bytes_max)
     return data
