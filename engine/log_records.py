@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 import msgpack  # type: ignore[import-untyped]
+from msgspec import Raw
 
 from inmem.engine.errors import CorruptionError
 from inmem.engine.packing import pack
@@ -58,13 +59,18 @@ class CommitRecord(NamedTuple):
 
 
 PlainOperation: TypeAlias = "tuple[str] | tuple[str, int, tuple[tuple[bytes, bytes | None, int], ...]]"
-PlainCommit: TypeAlias = "tuple[int, int, Sequence[PlainOperation]]"
 
 
-encode_commit: Final[Callable[[PlainCommit], bytes]] = pack
-"""Return the payload of the frame of a CommitRecord, or of plain tuples of the same form. O(bytes).
+def encode_operations(operations: Sequence[PlainOperation]) -> Raw:
+    """Return operations as `encode_commit` takes them without looking at them again. O(bytes)."""
+    return Raw(pack(operations))
 
-Tuples and lists pack as the arrays the format asks for."""
+
+encode_commit: Final[Callable[[tuple[int, int, Raw] | CommitRecord], bytes]] = pack
+"""Return the payload of the frame of a CommitRecord, or of its fields, the operations encoded already. O(bytes)."""
+
+COMMIT_HEAD_BYTES_MAX: Final = 19
+"""What a record takes at most beside its operations."""
 
 
 def decode_commit(payload: bytes, path: str, offset: int) -> CommitRecord:

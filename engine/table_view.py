@@ -60,6 +60,7 @@ class TableView:
         "_track_scans",
         "_undo_log",
         "ended_as",
+        "has_deadlines",
         "run",
         "tag",
         "writes",
@@ -84,6 +85,8 @@ class TableView:
         self._scans: dict[tuple[bytes, bytes | None], None] = {}
         # Once the run has been dropped here, what is read no longer comes from the snapshot, and is not remembered.
         self._dropped = False
+        # Whether a write has, or has had, a deadline.
+        self.has_deadlines = False
         # The written keys in order, built by the first operation that needs the order and kept up from then on.
         self._order: SortedList[bytes] | None = None
         self.ended_as: str | None = None
@@ -144,8 +147,14 @@ class TableView:
 
     def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
         """Buffer a write; it becomes visible to others when the transaction commits. O(1)."""
-        if self.ended_as is None and self._undo_log is None and self._order is None and not self._swapped:
-            self.writes[key] = (key, value, expires_at_us)
+        if (
+            self.ended_as is None
+            and self._undo_log is None
+            and self._order is None
+            and not self._swapped
+            and not expires_at_us
+        ):
+            self.writes[key] = (key, value, 0)
         else:
             self._buffer((key, value, expires_at_us))
 
@@ -305,6 +314,8 @@ class TableView:
         if self.ended_as is not None:
             raise TransactionClosedError(self.ended_as)
         key = write[0]
+        if write[2]:
+            self.has_deadlines = True
         self._note_undo(key, expectation)
         if key not in self.writes:
             if self._order is not None:

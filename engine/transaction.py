@@ -15,14 +15,14 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.ids import time_ordered_id
-from inmem.engine.limits import DEFAULT_LIMITS, FRAME_BYTES_MAX, INT_MAX, RUN_ID_CHARS_MAX
-from inmem.engine.log_records import encode_commit
+from inmem.engine.limits import DEFAULT_LIMITS, FRAME_BYTES_MAX
+from inmem.engine.log_records import COMMIT_HEAD_BYTES_MAX, encode_commit, encode_operations
 from inmem.engine.noncopyable import NonCopyable
-from inmem.engine.part import Part
+from inmem.engine.part import Part, Slice
 from inmem.engine.table_view import TableView, Undo
 
 if TYPE_CHECKING:
@@ -70,47 +70,36 @@ TRANSITIONS: dict[TransactionStatus, frozenset[TransactionStatus]] = {
 
 _ACTIVE: Final = TransactionStatus.ACTIVE
 _VALIDATING: Final = TransactionStatus.VALIDATING
-_slice_of: Final = TableView.slice
 
 
 class CommitRequest(Part, frozen=True):
     """A sealed transaction: what it read, expects and writes. Where there is one shard, it is its own one part."""
 
     timestamp_us: int
+    operations: Raw
+    """What it does, as the log takes it: the drops first, then the writes, table by table."""
     expires: bool
-    """Whether any write has a deadline."""
+    """Whether any write may have a deadline."""
 
     def record(self) -> bytes:
-        """Return the log record: the drops first, then the writes, table by table. O(bytes)."""
-        operations: list[PlainOperation] = []
-        for run in self.dropped_runs:
-            operations.append((run,))  # noqa: PERF401  (hardly ever one; as a comprehension it costs each commit a call)
-        for part_slice in self.slices:
-            if part_slice.writes:
-                operations.append((part_slice.run, part_slice.tag, part_slice.writes))  # noqa: PERF401  (a call, for one or two items)
-        return encode_commit((self.transaction_id, self.timestamp_us, operations))
+        """Return the log record. O(bytes)."""
+        return encode_commit((self.transaction_id, self.timestamp_us, self.operations))
 
     def with_id(self, transaction_id: int) -> CommitRequest:
         """Return the same request under another id."""
         return CommitRequest(
-            transaction_id, self.start_version, self.slices, self.dropped_runs, self.timestamp_us, self.expires
+            transaction_id,
+            self.start_version,
+            self.slices,
+            self.dropped_runs,
+            self.timestamp_us,
+            self.operations,
+            self.expires,
         )
 
 
-_WRITE_OVERHEAD_BYTES: Final = 18
-"""What a write takes in a log record beside its key and value, at most."""
-_TABLE_OVERHEAD_BYTES: Final = 4 * RUN_ID_CHARS_MAX + 32
-"""What a table, a dropped run or the record itself does, at most."""
-
-
-def _require_loggable(request: CommitRequest) -> None:
-    """Raise UsageError if the log record could be larger than a frame holds: so many small writes, or runs, add up."""
-    # The coordinator may still replace the id by a longer one.
-    record_bytes = len(request.with_id(INT_MAX).record())
-    if record_bytes > FRAME_BYTES_MAX:
-        raise UsageError(
-            f"the transaction takes {record_bytes} bytes in the log, at most {FRAME_BYTES_MAX} are allowed"
-        )
+UNCOUNTED_WRITES_MAX: Final = 16
+"""So few writes are packed first, and counted only if there turns out to be too much of them."""
 
 
 class _Drop(Struct, frozen=True):
@@ -261,26 +250,31 @@ class Transaction(NonCopyable):
         """
         if self.status is not _ACTIVE:
             raise TransactionClosedError(self.status)
-        slices = tuple(map(_slice_of, self._views.values()))
-        size_bytes = reads = writes = expires = 0
-        for part_slice in slices:
+        slices: list[Slice] = []
+        operations: list[PlainOperation] = []
+        for run in self._dropped:
+            operations.append((run,))  # noqa: PERF401  (hardly ever one; as a comprehension it costs each commit a call)
+        reads = writes = 0
+        expires = False
+        for view in self._views.values():
+            part_slice = view.slice()
+            slices.append(part_slice)
             reads += len(part_slice.reads)
-            writes += len(part_slice.writes)
-            for key, value, expires_at in part_slice.writes:
-                size_bytes += len(key) if value is None else len(key) + len(value)
-                # Not 0 once any deadline was not.
-                expires |= expires_at
-        if size_bytes > self.limits.transaction_bytes_max:
-            most = self.limits.transaction_bytes_max
-            raise UsageError(f"the transaction writes {size_bytes} bytes, at most {most} are allowed")
+            if part_slice.writes:
+                writes += len(part_slice.writes)
+                operations.append((part_slice.run, part_slice.tag, part_slice.writes))
+                expires = expires or view.has_deadlines
         if reads > self.limits.transaction_reads_max:
             most = self.limits.transaction_reads_max
             raise UsageError(f"the transaction writes and has read {reads} keys, at most {most} are allowed")
-        dropped = tuple(self._dropped)
-        request = CommitRequest(self.id, self.start_version, slices, dropped, self.now_us, expires > 0)
-        overhead_bytes = _WRITE_OVERHEAD_BYTES * writes + _TABLE_OVERHEAD_BYTES * (1 + len(slices) + len(dropped))
-        if size_bytes + overhead_bytes > FRAME_BYTES_MAX:
-            _require_loggable(request)
+        if writes > UNCOUNTED_WRITES_MAX:
+            self._require_size(slices)
+        packed = encode_operations(operations)
+        if len(packed) > self.limits.transaction_bytes_max:
+            self._require_size(slices, len(packed))
+        request = CommitRequest(
+            self.id, self.start_version, tuple(slices), tuple(self._dropped), self.now_us, packed, expires
+        )
         self.finish(_VALIDATING)
         return request
 
@@ -298,6 +292,22 @@ class Transaction(NonCopyable):
         if self._undo_log is not None:
             # It names the views, which name it: together they would stay until the garbage collector comes by.
             self._undo_log.clear()
+
+    def _require_size(self, slices: list[Slice], packed_bytes: int = 0) -> None:
+        """Raise UsageError if the writes are too many bytes, or take more of the log than a frame holds."""
+        size_bytes = 0
+        for part_slice in slices:
+            for key, value, _ in part_slice.writes:
+                size_bytes += len(key) if value is None else len(key) + len(value)
+        most = self.limits.transaction_bytes_max
+        if size_bytes > most:
+            raise UsageError(f"the transaction writes {size_bytes} bytes, at most {most} are allowed")
+        # Not the same: so many small writes, or names of runs, add up.
+        record_bytes = packed_bytes + COMMIT_HEAD_BYTES_MAX
+        if record_bytes > FRAME_BYTES_MAX:
+            raise UsageError(
+                f"the transaction takes {record_bytes} bytes in the log, at most {FRAME_BYTES_MAX} are allowed"
+            )
 
     def _require_active(self) -> None:
         if self.status is not _ACTIVE:

@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inmem.engine.errors import CorruptionError
-from inmem.engine.log_records import CommitRecord, DropRun, TableWrites, decode_commit, encode_commit
+from inmem.engine.limits import INT_MAX
+from inmem.engine.log_records import (
+    COMMIT_HEAD_BYTES_MAX,
+    CommitRecord,
+    DropRun,
+    TableWrites,
+    decode_commit,
+    encode_commit,
+    encode_operations,
+)
 
 UINT64 = st.integers(0, 2**64 - 1)
 WRITES = st.lists(
@@ -27,6 +36,18 @@ def test_a_record_reads_back_as_it_was(record):
 def test_the_payload_is_the_documented_msgpack():
     record = CommitRecord(7, 9, (TableWrites("r", 1, ((b"k", b"v", 5), (b"l", None, 0))), DropRun("s")))
     assert encode_commit(record) == bytes.fromhex("93 07 09 92  93 a1 72 01 92 93c4016bc4017605 93c4016cc000  91 a1 73")
+
+
+@given(RECORDS)
+def test_operations_that_were_encoded_before_make_the_same_record(record):
+    operations = encode_operations(record.operations)
+    assert encode_commit((record.transaction_id, record.timestamp_us, operations)) == encode_commit(record)
+    assert len(encode_commit(record)) <= len(operations) + COMMIT_HEAD_BYTES_MAX
+
+
+def test_the_head_of_a_record_is_as_large_as_stated():
+    operations = encode_operations([])
+    assert len(encode_commit((INT_MAX, INT_MAX, operations))) == len(operations) + COMMIT_HEAD_BYTES_MAX
 
 
 @given(RECORDS.map(encode_commit), st.data())

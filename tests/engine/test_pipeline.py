@@ -19,7 +19,7 @@ from inmem.engine.conflicts import Conflict, WriteConflict
 from inmem.engine.entry import version_of
 from inmem.engine.errors import DiskFullError, InvariantError, TransactionTimeoutError
 from inmem.engine.keys import Key, Tag, prefix_end, shard_of
-from inmem.engine.log_records import DropRun, decode_commit
+from inmem.engine.log_records import DropRun, decode_commit, encode_operations
 from inmem.engine.part import Part, Slice
 from inmem.engine.pipeline import Batch, CommitPipeline, InFlight
 from inmem.engine.shard import Prepared, Refused, Shard, Verdict
@@ -364,7 +364,8 @@ def test_the_same_seed_gives_the_same_history() -> None:
 
 def request_of(transaction_id: int, *keys: bytes, run: str = RUNS[0]) -> CommitRequest:
     writes = tuple((key, b"x", 0) for key in keys)
-    return CommitRequest(transaction_id, 0, (Slice(run, Tag.KV, (), keys, (), (), writes),), (), 0, expires=False)
+    slices = (Slice(run, Tag.KV, (), keys, (), (), writes),)
+    return CommitRequest(transaction_id, 0, slices, (), 0, encode_operations([(run, Tag.KV, writes)]), expires=False)
 
 
 def at_rest(shards: int = 1) -> tuple[House, CommitPipeline[Client]]:
@@ -411,7 +412,7 @@ def test_a_second_verdict_of_one_shard_is_a_bug() -> None:
 def test_a_commit_of_nothing_is_a_bug_and_not_a_hang() -> None:
     house, pipeline = at_rest(shards=2)
     with pytest.raises(InvariantError, match="did nothing"):
-        pipeline.commit(CommitRequest(9, 0, (), (), 0, expires=False), house.sent[1])
+        pipeline.commit(CommitRequest(9, 0, (), (), 0, encode_operations([]), expires=False), house.sent[1])
 
 
 def test_a_loser_that_gives_up_before_the_winner_is_published_is_told_why() -> None:

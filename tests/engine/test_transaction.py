@@ -2,11 +2,13 @@
 
 import pytest
 from immutables import Map
+from msgspec.structs import replace
 
 from inmem.engine import transaction
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.keys import Tag
 from inmem.engine.limits import DEFAULT_LIMITS, INT_MAX, Limits
+from inmem.engine.log_records import encode_operations
 from inmem.engine.part import Slice
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
@@ -91,6 +93,7 @@ def test_seal_gives_an_immutable_account_of_everything() -> None:
         ),
         ("gone",),
         1_000,
+        encode_operations([("gone",), ("r", Tag.KV, writes)]),
         expires=True,
     )
     assert txn.status is VALIDATING
@@ -116,17 +119,28 @@ def test_a_transaction_too_large_for_one_record_stays_active() -> None:
     assert txn.seal().slices[0].judged == (b"12345", b"k")
 
 
+def test_many_writes_are_counted_before_they_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is far too much to be committed would otherwise be in memory twice before it is refused."""
+    monkeypatch.setattr(transaction, "encode_operations", None)
+    txn = begin(limits=Limits(transaction_bytes_max=transaction.UNCOUNTED_WRITES_MAX))
+    for number in range(transaction.UNCOUNTED_WRITES_MAX + 1):
+        txn.view("r", Tag.KV).put(bytes([number]), b"")
+    with pytest.raises(UsageError, match="writes 17 bytes, at most 16"):
+        txn.seal()
+
+
 @pytest.mark.parametrize("excess", [0, 1])
 def test_what_a_frame_cannot_hold_is_refused_to_the_byte(monkeypatch: pytest.MonkeyPatch, excess: int) -> None:
     def written() -> Transaction:
-        txn = begin()
+        # So that what is packed is larger than that, and what is written is not.
+        txn = begin(limits=Limits(transaction_bytes_max=100))
         txn.drop_run("dropped")
         for number in range(9):
             txn.view(f"run-{number}", Tag.KV).put(b"k", bytes(number))
         return txn
 
-    # Under the longest id that the coordinator can give it.
-    most = len(written().seal().with_id(INT_MAX).record()) - excess
+    # Under the longest id that the coordinator can give it, and the latest time.
+    most = len(replace(written().seal().with_id(INT_MAX), timestamp_us=INT_MAX).record()) - excess
     monkeypatch.setattr(transaction, "FRAME_BYTES_MAX", most)
     txn = written()
     if not excess:
