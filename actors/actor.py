@@ -101,8 +101,8 @@ class StoreActor(pykka.Actor):
         self.owed: dict[Owed, None] = {}
         self._reply_to: ReplyTo | None = None
         self._has_failed = False
-        # The actors of a core post to each other: like `tell`, except that a retired one is not an error. The method is
-        # never kept: in a forked child it is replaced, so that the child's copy of the actors reaches nobody.
+        # The actors of a core pass on to each other: like `tell`, except that a retired one is not an error. The method
+        # is never kept: in a forked child it is replaced, so that the child's copy of the actors reaches nobody.
         self._dispatcher = mailbox.dispatcher
         super().__init__()
         self._actor_ref = mailbox.ref
@@ -123,7 +123,7 @@ class StoreActor(pykka.Actor):
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Handle one message, whatever happens. Called by the mailbox, or by a dispatcher that sees who is there."""
         kind = message.__class__
-        receive = self.on_receive
+        is_pykka_message = False
         if kind in _CORE_MESSAGES:
             if message.core != self.core:
                 return
@@ -138,10 +138,10 @@ class StoreActor(pykka.Actor):
             if kind is Resume:
                 self.mailbox.deliver(message, reply_to)
                 return
-            receive = self.on_pykka_message
+            is_pykka_message = True
         self._reply_to = reply_to
         try:
-            result = receive(message)
+            result = self.on_pykka_message(message) if is_pykka_message else self.on_receive(message)
         except InmemError as error:
             if reply_to is None or isinstance(error, InvariantError):
                 self.fail(message, reply_to, error)

@@ -124,6 +124,10 @@ class CallerDispatcher:
         if interrupts.pending:
             interrupts.raise_pending()
 
+    def pass_on(self, mailbox: Mailbox, message: Any) -> None:
+        """Queue a message: the thread that runs the handler comes to it next."""
+        self._queue.append((mailbox, message, None))
+
     def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
         """Queue a message, run the queue until its reply is there, unless somebody is at it, and return the reply."""
         future: ReplyFuture[Any] = ReplyFuture(self)

@@ -199,21 +199,21 @@ class Coordinator(StoreActor):
 
     def validate(self, shard: int, part: Part) -> None:
         """Step 1."""
-        self._dispatcher.post(self._shards[shard], Validate(self.core, part), None)
+        self._dispatcher.pass_on(self._shards[shard], Validate(self.core, part))
 
     def release(self, shard: int, transaction_id: int) -> None:
         """Step 2."""
-        self._dispatcher.post(self._shards[shard], Release(self.core, transaction_id), None)
+        self._dispatcher.pass_on(self._shards[shard], Release(self.core, transaction_id))
 
     def append(self, transaction_id: int, record: bytes) -> None:
         """Step 3."""
         if self._writer is None:
             raise InvariantError("a commit reached the log of a store that has none")
-        self._dispatcher.post(self._writer, Append(self.core, transaction_id, record), None)
+        self._dispatcher.pass_on(self._writer, Append(self.core, transaction_id, record))
 
     def apply(self, shard: int, batch_version: int, commits: tuple[tuple[int, int], ...]) -> None:
         """Step 4."""
-        self._dispatcher.post(self._shards[shard], Apply(self.core, batch_version, commits), None)
+        self._dispatcher.pass_on(self._shards[shard], Apply(self.core, batch_version, commits))
 
     def publish(self, snapshot: Snapshot, commits: Sequence[tuple[InFlight[Owed], int]]) -> None:
         """Step 5."""

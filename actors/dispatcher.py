@@ -25,6 +25,10 @@ class Dispatcher(Protocol):
         """Have `message` delivered, after everything that this sender posted to this mailbox before."""
         ...
 
+    def pass_on(self, mailbox: Mailbox, message: Any) -> None:
+        """Like `post`, without an answer, from within a handler; neither actor has a thread of its own."""
+        ...
+
     def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
         """Have `message` delivered like `post`, wait for the answer and return it, or raise it if it is an error.
 

@@ -49,9 +49,8 @@ class FilelessLogWriter(StoreActor):
             case Append():
                 self._version += 1
                 self.numbered.append((message.transaction_id, self._version))
-                self._dispatcher.post(
-                    self._coordinator, Appended(self.core, self._version, (message.transaction_id,)), None
-                )
+                appended = Appended(self.core, self._version, (message.transaction_id,))
+                self._dispatcher.pass_on(self._coordinator, appended)
             case CloseLog():
                 return LogClosed(self._version)
             case Flush() | Checkpoint():

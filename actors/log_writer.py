@@ -179,12 +179,12 @@ class LogWriter(StoreActor):
 
     def appended(self, first_version: int, transaction_ids: tuple[int, ...]) -> None:
         """Tell the coordinator."""
-        self._dispatcher.post(self._coordinator, Appended(self.core, first_version, transaction_ids), None)
+        self._dispatcher.pass_on(self._coordinator, Appended(self.core, first_version, transaction_ids))
 
     def refused(self, transaction_ids: tuple[int, ...], error: StorageError) -> None:
         """Tell the coordinator."""
         log.warning("append_refused", transactions=len(transaction_ids), error=str(error))
-        self._dispatcher.post(self._coordinator, AppendRefused(self.core, transaction_ids, error), None)
+        self._dispatcher.pass_on(self._coordinator, AppendRefused(self.core, transaction_ids, error))
 
     def flushed(self, ticket: Owed) -> None:
         """Answer a flush."""
@@ -194,7 +194,7 @@ class LogWriter(StoreActor):
         """Start the checkpoint that makes the segments before `number` superfluous."""
         self._rotation_wanted = False
         self._rotated_to = number
-        self._dispatcher.post(self._coordinator, SegmentRotated(self.core, number, base_version), None)
+        self._dispatcher.pass_on(self._coordinator, SegmentRotated(self.core, number, base_version))
 
     def not_rotated(self, error: StorageError) -> None:
         """Give up the checkpoint."""

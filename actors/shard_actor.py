@@ -51,14 +51,13 @@ class ShardActor(StoreActor):
             case Validate():
                 part = message.part
                 verdict = self._shard.prepare(part)
-                self._dispatcher.post(
-                    self._coordinator, Validated(self.core, self._index, part.transaction_id, verdict), None
-                )
+                validated = Validated(self.core, self._index, part.transaction_id, verdict)
+                self._dispatcher.pass_on(self._coordinator, validated)
             case Apply():
                 for transaction_id, version in message.commits:
                     self._shard.apply(transaction_id, version)
                 applied = Applied(self.core, self._index, message.batch_version, self._shard.root)
-                self._dispatcher.post(self._coordinator, applied, None)
+                self._dispatcher.pass_on(self._coordinator, applied)
             case Release(_, transaction_id):
                 self._shard.release(transaction_id)
             case _:

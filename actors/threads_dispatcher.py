@@ -57,6 +57,10 @@ class ThreadsDispatcher:
         if interrupts.pending:
             interrupts.raise_pending()
 
+    def pass_on(self, mailbox: Mailbox, message: Any) -> None:
+        """Queue a message for the mailbox's thread."""
+        self.post(mailbox, message, None)
+
     def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
         """Queue a message for the mailbox's thread, and block until it has answered."""
         future = self.future()

@@ -103,6 +103,10 @@ class StoreDispatcher:
             self.broken.append(broken)
         self._scheduler.post(receiver, self, mailbox, message, reply_to)
 
+    def pass_on(self, mailbox: Mailbox, message: Any) -> None:
+        """Put a message on its way."""
+        self.post(mailbox, message, None)
+
     def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
         """Put a message on its way, and let others run until its answer is there."""
         future = self.future()
