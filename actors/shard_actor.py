@@ -47,21 +47,22 @@ class ShardActor(StoreActor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
-        match message:
-            case Validate():
-                part = message.part
-                verdict = self._shard.prepare(part)
-                validated = Validated(self.core, self._index, part.transaction_id, verdict)
-                self._dispatcher.pass_on(self._coordinator, validated)
-            case Apply():
-                for transaction_id, version in message.commits:
-                    self._shard.apply(transaction_id, version)
-                applied = Applied(self.core, self._index, message.batch_version, self._shard.root)
-                self._dispatcher.pass_on(self._coordinator, applied)
-            case Release(_, transaction_id):
-                self._shard.release(transaction_id)
-            case _:
-                raise InvariantError(f"a shard cannot handle {type(message).__name__}")
+        # The two of every commit are told by their exact type, as in the coordinator.
+        kind = message.__class__
+        if kind is Validate:
+            part = message.part
+            verdict = self._shard.prepare(part)
+            validated = Validated(self.core, self._index, part.transaction_id, verdict)
+            self._dispatcher.pass_on(self._coordinator, validated)
+        elif kind is Apply:
+            for transaction_id, version in message.commits:
+                self._shard.apply(transaction_id, version)
+            applied = Applied(self.core, self._index, message.batch_version, self._shard.root)
+            self._dispatcher.pass_on(self._coordinator, applied)
+        elif kind is Release:
+            self._shard.release(message.transaction_id)
+        else:
+            raise InvariantError(f"a shard cannot handle {type(message).__name__}")
 
     def check(self) -> None:
         """Raise `InvariantError` unless the shard is consistent."""

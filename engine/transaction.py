@@ -270,8 +270,9 @@ class Transaction(NonCopyable):
         if writes > UNCOUNTED_WRITES_MAX:
             self._require_size(slices)
         packed = encode_operations(operations)
-        if len(packed) > self.limits.transaction_bytes_max:
-            self._require_size(slices, len(packed))
+        packed_bytes = len(packed)
+        if packed_bytes > self.limits.transaction_bytes_max or packed_bytes > FRAME_BYTES_MAX - COMMIT_HEAD_BYTES_MAX:
+            self._require_size(slices, packed_bytes)
         request = CommitRequest(
             self.id, self.start_version, tuple(slices), tuple(self._dropped), self.now_us, packed, expires
         )

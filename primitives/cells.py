@@ -8,13 +8,14 @@ compare-and-swap can succeed against another cell of the same name. To the outsi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from inmem.engine.codec import MalformedValueError, decode_value, encode_value
+from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
 from inmem.engine.keys import Tag, user_key
+from inmem.engine.packing import pack
+from inmem.primitives.cell_record import CellRecord, unpack_cell
 from inmem.primitives.paging import at_most, scan_names
-from inmem.primitives.record import pack_record, unpack_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 # Inside the class, the name `list` is the method.
 Names: TypeAlias = list[str]
-
-CELL_FIELDS: Final = 3
-"""Version, time of the last change, value."""
-_STORED: Final = (bytes, type(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class CellOperations:
         version, updated_at, current = self._load(key)
         if current is None:
             return False
-        self._view.put(key, pack_record((version, max(self._now_us, updated_at), None)))
+        self._view.put(key, pack(CellRecord(version, max(self._now_us, updated_at), None)))
         return True
 
     def exists(self, name: str) -> bool:
@@ -123,7 +120,7 @@ class CellOperations:
         Complexity: O(log n) plus O(1) per name returned, and per deleted cell passed.
         """
         entries = scan_names(self._view, prefix, after)
-        return at_most((name for name, data in entries if unpack_record(data, CELL_FIELDS)[2] is not None), limit)
+        return at_most((name for name, data in entries if unpack_cell(data).value is not None), limit)
 
     def transition(self, name: str, fn: Callable[[State], tuple[Any, Any]]) -> Any:
         """Replace the cell's value by what `fn` makes of its state, and return what else `fn` returns.
@@ -172,20 +169,18 @@ class CellOperations:
         data = self._view.get(key)
         if data is None:
             return 0, 0, None
-        version, updated_at, value = unpack_record(data, CELL_FIELDS)
-        if type(version) is not int or type(updated_at) is not int or type(value) not in _STORED:
-            raise MalformedValueError("it does not have the form of a cell")
-        return version, updated_at, value
+        cell = unpack_cell(data)
+        return cell.version, cell.updated_at, cell.value
 
     def _store(self, key: bytes, version: int, updated_at: int, value: bytes) -> int:
-        self._view.put(key, pack_record((version + 1, max(self._now_us, updated_at), value)))
+        self._view.put(key, pack(CellRecord(version + 1, max(self._now_us, updated_at), value)))
         return version + 1
 
 
 def state_of(data: bytes) -> State | None:
     """Return the state whose stored form is `data`; None for that of a deleted cell."""
-    version, updated_at, value = unpack_record(data, CELL_FIELDS)
-    return None if value is None else State(decode_value(value), version, updated_at)
+    cell = unpack_cell(data)
+    return None if cell.value is None else State(decode_value(cell.value), cell.version, cell.updated_at)
 
 
 def _key(name: str) -> bytes:

@@ -14,12 +14,12 @@ from inmem.engine.codec import decode_value
 from inmem.engine.errors import InvariantError, UsageError
 from inmem.engine.keys import Tag, sequence_of
 from inmem.engine.log_records import DropRun, decode_commit
-from inmem.primitives.cells import CELL_FIELDS, state_of
+from inmem.primitives.cell_record import unpack_cell
+from inmem.primitives.cells import state_of
 from inmem.primitives.events import event_of
-from inmem.primitives.record import unpack_record
-from inmem.primitives.run_record import RunRecord
+from inmem.primitives.run_record import unpack_run
 from inmem.primitives.runs import metadata_of
-from inmem.primitives.traces import TRACE_FIELDS, trace_of
+from inmem.primitives.traces import trace_of
 
 Primitive: TypeAlias = Literal["kv", "events", "cells", "traces", "runs"]
 
@@ -87,9 +87,9 @@ class Change:
             case "cells":
                 return state_of(data)
             case "traces":
-                return trace_of(cast("str", self.key), unpack_record(data, TRACE_FIELDS))
+                return trace_of(cast("str", self.key), data)
             case "runs":
-                return metadata_of(self.run, RunRecord.unpack(data))
+                return metadata_of(self.run, unpack_run(data))
 
 
 def tag_of(primitive: str | None) -> int | None:
@@ -128,7 +128,7 @@ def changes_of(version: int, record: bytes, run: str | None = None, tag: int | N
         if primitive is None or (tag is not None and table_tag != tag):
             continue
         for key, data, expires_at in writes:
-            gone = data is None or (table_tag == Tag.STATE and unpack_record(data, CELL_FIELDS)[2] is None)
+            gone = data is None or (table_tag == Tag.STATE and unpack_cell(data).value is None)
             changes.append(
                 Change(
                     version,

@@ -13,15 +13,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from inmem.engine.codec import MalformedValueError, decode_value, encode_value
+from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
+from inmem.engine.packing import pack
 from inmem.primitives.arguments import several
-from inmem.primitives.event_chain import EVENT_FIELDS, ChainVerification, has_form, verify_records
+from inmem.primitives.event_chain import ChainVerification, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
+from inmem.primitives.event_record import EventRecord, unpack_event
 from inmem.primitives.index_key import PRESENT, name_component, name_in
 from inmem.primitives.paging import at_most
-from inmem.primitives.record import pack_record, unpack_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -160,7 +161,7 @@ class EventOperations:
         verification = self.verify_chain()
         if not verification.is_valid:
             raise InvariantError(f"run {self._run!r}: {verification.error}")
-        expected = sorted(index_key(unpack_record(data, EVENT_FIELDS)[0], key) for key, data in self._view.scan())
+        expected = sorted(index_key(unpack_event(data).event_type, key) for key, data in self._view.scan())
         if [key for key, _ in self._index.scan()] != expected:
             raise InvariantError(f"run {self._run!r}: the index of event types does not agree with the events")
 
@@ -170,17 +171,15 @@ class EventOperations:
             sequence, timestamp, previous_hash = 0, self._now_us, FIRST_PREVIOUS_HASH
         else:
             key, record = last
-            head = unpack_record(record, EVENT_FIELDS)
-            if not has_form(head):
-                raise MalformedValueError("it does not have the form of an event")
-            _, _, last_timestamp, _, previous_hash = head
-            sequence, timestamp = sequence_of(key) + 1, max(self._now_us, last_timestamp)
+            head = unpack_event(record)
+            previous_hash = head.hash
+            sequence, timestamp = sequence_of(key) + 1, max(self._now_us, head.timestamp)
         run, view, index = self._run, self._view, self._index
         appended: list[Event] = []
         for event_type, payload in events:
             new_hash = event_hash(run, sequence, event_type, payload, timestamp, previous_hash)
             key = event_key(sequence)
-            view.put(key, pack_record((event_type, payload, timestamp, previous_hash, new_hash)))
+            view.put(key, pack(EventRecord(event_type, payload, timestamp, previous_hash, new_hash)))
             index.put(index_key(event_type, key), PRESENT)
             appended.append(Event(sequence, event_type, decode_value(payload), timestamp, previous_hash, new_hash))
             sequence += 1
@@ -221,8 +220,9 @@ class EventOperations:
 
 def event_of(sequence: int, data: bytes) -> Event:
     """Return the event whose stored form is `data`."""
-    event_type, payload, timestamp, prev_hash, own_hash = unpack_record(data, EVENT_FIELDS)
-    return Event(sequence, event_type, decode_value(payload), timestamp, prev_hash, own_hash)
+    record = unpack_event(data)
+    payload: Any = decode_value(record.payload)
+    return Event(sequence, record.event_type, payload, record.timestamp, record.prev_hash, record.hash)
 
 
 def index_key(event_type: str, key: bytes) -> bytes:

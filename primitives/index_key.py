@@ -8,7 +8,9 @@ name's entries lie among those of another, whatever the names contain. Positions
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+
+from msgspec import Meta
 
 from inmem.engine.codec import encode_value
 from inmem.engine.errors import UsageError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from inmem.engine.transaction import Transaction
 
 POSITION_BYTES: Final = 28
+Position: TypeAlias = Annotated[bytes, Meta(min_length=POSITION_BYTES, max_length=POSITION_BYTES)]
 _POSITION: Final = Struct(">QQQI")
 _TIME: Final = Struct(">Q")
 _TIME_MAX: Final = 2**64 - 1

@@ -13,13 +13,12 @@ from inmem.engine.keys import Tag
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from inmem.primitives import events, trace_index
-from inmem.primitives.event_chain import EVENT_FIELDS
+from inmem.primitives.event_record import unpack_event
 from inmem.primitives.index_key import PRESENT
-from inmem.primitives.record import unpack_record
 from inmem.primitives.run_index import NAMESPACE, index_keys
-from inmem.primitives.run_record import RunRecord
+from inmem.primitives.run_record import unpack_run
 from inmem.primitives.run_status import STATUS_TAGS
-from inmem.primitives.traces import TRACE_FIELDS
+from inmem.primitives.trace_record import unpack_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,11 +84,10 @@ def _keys_of(tag: int, key: bytes, record: bytes) -> list[bytes]:
     """Return the entries that a record must have; none if it is one that nobody could have written."""
     try:
         if tag == Tag.EVENT:
-            event_type, *_ = unpack_record(record, EVENT_FIELDS)
-            return [events.index_key(event_type, key)]
-        position, parent_id, trace_type, tags, *_ = unpack_record(record, TRACE_FIELDS)
-        return trace_index.entries_of(position, key, parent_id, trace_type, tags)
-    except (MalformedValueError, AttributeError, TypeError):
+            return [events.index_key(unpack_event(record).event_type, key)]
+        trace = unpack_trace(record)
+        return trace_index.entries_of(trace.position, key, trace.parent_id, trace.trace_type, trace.tags)
+    except MalformedValueError:
         # Whoever reads the record is told of it; what it says is no name, and leads nowhere.
         return []
 
@@ -97,6 +95,6 @@ def _keys_of(tag: int, key: bytes, record: bytes) -> list[bytes]:
 def _run_keys(run: str, record: bytes) -> list[tuple[int, bytes]]:
     """Return the entries that a run must have; none if nobody could have written its record."""
     try:
-        return index_keys(run, RunRecord.unpack(record))
+        return index_keys(run, unpack_run(record))
     except MalformedValueError:
         return []

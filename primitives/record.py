@@ -1,44 +1,50 @@
-"""How a primitive keeps several facts under one key: a msgpack array of plain fields.
+"""How a primitive keeps several facts under one key: a msgpack array, whose form is that of a class.
 
 Field values that belong to the user stay in the codec's encoding, as bin: whoever reads the record pays for decoding
 them only if they are wanted, and the event hash can cover exactly the stored bytes. A record is an ordinary value of
 the codec as well, so tools can show it without knowing the primitive.
 """
 
-# msgpack comes without types.
-# pyright: reportUnknownMemberType=false
-
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
-import msgpack  # type: ignore[import-untyped]
+from msgspec import DecodeError, Meta, Struct
+from msgspec.msgpack import Decoder
 
 from inmem.engine.codec import MalformedValueError
+from inmem.engine.limits import INT_MAX
 from inmem.engine.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Field: TypeAlias = "str | bytes | int | bool | tuple[Field, ...] | None"
+RecordT = TypeVar("RecordT", bound="Record")
 
-_unpackb: Final = cast("Callable[..., tuple[Any, ...]]", msgpack.unpackb)
-
-
-pack_record: Final[Callable[[tuple[Field, ...]], bytes]] = pack
-"""Return the stored form of fields that are valid already. O(bytes)."""
+Time: TypeAlias = Annotated[int, Meta(ge=0, le=INT_MAX)]
+"""Microseconds since the epoch."""
 
 
-def unpack_record(data: bytes, fields: int) -> tuple[Any, ...]:
-    """Return what `pack_record` made `data` from. O(bytes).
+class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of what is stored. The annotations of a subclass are what its fields must be when they are read back."""
 
-    Raises:
-        MalformedValueError: it was made by somebody else: not msgpack, or not an array of that many fields.
+    def pack(self) -> bytes:
+        """Return the stored form of fields that are valid already. O(bytes)."""
+        return pack(self)
+
+
+def unpacking(form: type[RecordT], what: str) -> Callable[[bytes], RecordT]:
+    """Return the function that makes a `form` of what its `pack` has returned; `what` names it in errors.
+
+    It raises MalformedValueError for anything that is not of exactly that form: somebody else has made it. O(bytes),
+    whatever lengths the bytes claim.
     """
-    try:
-        record = _unpackb(data, use_list=False)
-    except (ValueError, TypeError) as error:
-        raise MalformedValueError(str(error) or type(error).__name__) from error
-    if type(record) is not tuple or len(record) != fields:
-        raise MalformedValueError(f"it is not a record of {fields} fields")
-    return record
+    decode = Decoder(form).decode
+
+    def unpack(data: bytes) -> RecordT:
+        try:
+            return decode(data)
+        except DecodeError as error:
+            raise MalformedValueError(f"it does not have the form of {what}: {error}") from error
+
+    return unpack

@@ -15,18 +15,19 @@ from inmem.engine.errors import InvariantError, RunExistsError, UsageError
 from inmem.engine.keys import Tag, event_key, normalize_run_id, user_key
 from inmem.engine.limits import INT_MAX
 from inmem.primitives import trace_index
-from inmem.primitives.cells import CELL_FIELDS
+from inmem.primitives.cell_record import CellRecord, unpack_cell
 from inmem.primitives.event_chain import fault_of
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH
+from inmem.primitives.event_record import EventRecord
 from inmem.primitives.events import Event, EventOperations, checked_type, index_key
 from inmem.primitives.index_key import PRESENT, position_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
-from inmem.primitives.record import pack_record, unpack_record
 from inmem.primitives.run_index import RunEntries
 from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import status_of
 from inmem.primitives.runs import RunMetadata, RunOperations, check_history, checked_error
 from inmem.primitives.trace_kinds import pack_kind
+from inmem.primitives.trace_record import TraceRecord
 from inmem.primitives.traces import Trace, TraceOperations
 
 if TYPE_CHECKING:
@@ -145,9 +146,9 @@ class RunContents:
 
     def _cells(self) -> Iterator[CellEntry]:
         for key, data in self._txn.view(self._run, Tag.STATE).scan():
-            version, updated_at, value = unpack_record(data, CELL_FIELDS)
-            is_deleted = value is None
-            yield CellEntry(key.decode(), None if is_deleted else decode_value(value), version, updated_at, is_deleted)
+            cell = unpack_cell(data)
+            value = None if cell.value is None else decode_value(cell.value)
+            yield CellEntry(key.decode(), value, cell.version, cell.updated_at, cell.value is None)
 
     def _traces(self) -> Iterator[Trace]:
         traces = TraceOperations(self._txn, self._run)
@@ -201,7 +202,7 @@ class RunContents:
             raise UsageError(f"sequence: must be {last_sequence + 1}, not {event.sequence}")
         payload = encode_value(event.payload, "payload", self._bytes_max)
         timestamp = _moment(event.timestamp, "timestamp")
-        record = pack_record((checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash))
+        record = EventRecord(checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash).pack()
         fault = fault_of(self._run, event.sequence, record, last_time, last_hash)
         if fault is not None:
             raise UsageError(fault)
@@ -221,7 +222,7 @@ class RunContents:
         if cell.is_deleted and value != _NONE:
             raise UsageError("value: must be None, as the cell is deleted")
         stored = None if cell.is_deleted else value
-        view.put(key, pack_record((cell.version, _moment(cell.updated_at, "updated_at"), stored)))
+        view.put(key, CellRecord(cell.version, _moment(cell.updated_at, "updated_at"), stored).pack())
 
     def _put_trace(self, trace: Trace) -> None:
         packed = pack_kind(trace.kind, self._bytes_max)
@@ -234,7 +235,8 @@ class RunContents:
             raise UsageError(f"parent_id: there is no trace {trace.parent_id!r} before this one")
         position = position_of(self._txn, _moment(trace.timestamp, "timestamp"))
         metadata = encoded_metadata(trace.metadata, self._bytes_max)
-        view.put(key, pack_record((position, trace.parent_id, packed.trace_type, tags, metadata, packed.fields)))
+        record = TraceRecord(position, trace.parent_id, packed.trace_type, tags, metadata, packed.fields)
+        view.put(key, record.pack())
         index = self._txn.view(self._run, Tag.TRACE_INDEX)
         for entry in trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags):
             index.put(entry, PRESENT)

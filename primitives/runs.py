@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, InvariantError, RunExistsError, RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
@@ -18,7 +20,7 @@ from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.paging import at_most
 from inmem.primitives.run_index import RunEntries, suffix_of, update_entries
-from inmem.primitives.run_record import RUN_KEY, RunRecord
+from inmem.primitives.run_record import RUN_KEY, RunRecord, unpack_run
 from inmem.primitives.run_status import FINISHED, RunStatus, check_transition, status_of
 
 if TYPE_CHECKING:
@@ -192,7 +194,7 @@ class RunOperations:
         name = normalize_run_id(run_id)
         added = checked_tags(tags)
         record = self._load(name)
-        return self._change(name, record, record._replace(tags=checked_tags((*record.tags, *added))))
+        return self._change(name, record, replace(record, tags=checked_tags((*record.tags, *added))))
 
     def update_metadata(self, run_id: str | UUID, metadata: object) -> RunMetadata:
         """Set the keys of the dict `metadata` in the run's metadata, in any status; its other keys stay.
@@ -206,7 +208,7 @@ class RunOperations:
         record = self._load(name)
         old: Any = decode_value(record.metadata)
         return self._change(
-            name, record, record._replace(metadata=encoded_metadata({**old, **new}, self._txn.limits.value_bytes_max))
+            name, record, replace(record, metadata=encoded_metadata({**old, **new}, self._txn.limits.value_bytes_max))
         )
 
     def query_runs(
@@ -299,18 +301,18 @@ class RunOperations:
         record = self._load(name)
         check_transition(name, record.status, status)
         completed_at = self._now_us(record) if status in FINISHED else record.completed_at
-        changed = record._replace(status=status, completed_at=completed_at)
-        return self._change(name, record, changed if error is None else changed._replace(error=error))
+        changed = replace(record, status=status, completed_at=completed_at)
+        return self._change(name, record, changed if error is None else replace(changed, error=error))
 
     def _change(self, name: str, old: RunRecord, new: RunRecord) -> RunMetadata:
-        return self._store(name, old, new._replace(updated_at=self._now_us(old)))
+        return self._store(name, old, replace(new, updated_at=self._now_us(old)))
 
     def _now_us(self, record: RunRecord) -> int:
         return max(self._txn.now_us, record.updated_at)
 
     def _stored(self, name: str) -> RunRecord | None:
         data = self._txn.view(name, Tag.RUN).get(RUN_KEY)
-        return None if data is None else RunRecord.unpack(data)
+        return None if data is None else unpack_run(data)
 
     def _load(self, name: str) -> RunRecord:
         record = self._stored(name)

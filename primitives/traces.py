@@ -6,19 +6,19 @@ id. Its index entries (trace_index.py) are written in the same transaction. Trac
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import MalformedValueError, decode_value
 from inmem.engine.errors import InvalidValueError, InvariantError, TraceExistsError, TraceNotFoundError
 from inmem.engine.keys import Tag, user_key
+from inmem.engine.packing import pack
 from inmem.primitives import trace_index
 from inmem.primitives.index_key import PRESENT, position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.paging import at_most
-from inmem.primitives.record import pack_record, unpack_record
 from inmem.primitives.trace_kinds import Kind, PackedKind, pack_kind, trace_type_of, unpack_kind
+from inmem.primitives.trace_record import TraceRecord, unpack_trace
 from inmem.primitives.trace_tree import TraceTree, build_tree
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 # Inside the class, the name `list` is the method.
 Ids: TypeAlias = list[str]
 Traces: TypeAlias = "list[Trace]"
-
-
-TRACE_FIELDS: Final = 6
-"""Position, parent, type, tags, metadata, fields of the kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +117,8 @@ class TraceOperations:
         if view.get(key) is not None:
             raise TraceExistsError(trace_id, self._run)
         position = position_of(self._txn)
-        record = (position, parent_id, packed.trace_type, checked, metadata_data, packed.fields)
-        view.put(key, pack_record(record))
+        record = TraceRecord(position, parent_id, packed.trace_type, checked, metadata_data, packed.fields)
+        view.put(key, pack(record))
         for entry in trace_index.entries_of(position, key, parent_id, packed.trace_type, checked):
             self._index.put(entry, PRESENT)
         recorded: Any = decode_value(metadata_data)
@@ -131,7 +127,7 @@ class TraceOperations:
     def get(self, trace_id: str) -> Trace | None:
         """Return the trace, or None if there is none with that id. O(1)."""
         data = self._view.get(user_key(trace_id, where="trace id"))
-        return None if data is None else trace_of(trace_id, unpack_record(data, TRACE_FIELDS))
+        return None if data is None else trace_of(trace_id, data)
 
     def query_by_type(self, trace_type: str | type[Kind], limit: int | None = None, after: str | None = None) -> Traces:
         """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
@@ -182,8 +178,8 @@ class TraceOperations:
         """Raise InvariantError unless the index entries are exactly those of the traces. O(n log n)."""
         expected: list[bytes] = []
         for key, data in self._view.scan():
-            position, parent_id, trace_type, tags, _, _ = unpack_record(data, TRACE_FIELDS)
-            expected += trace_index.entries_of(position, key, parent_id, trace_type, tags)
+            trace = unpack_trace(data)
+            expected += trace_index.entries_of(trace.position, key, trace.parent_id, trace.trace_type, trace.tags)
         if [key for key, _ in self._index.scan()] != sorted(expected):
             raise InvariantError(f"run {self._run!r}: the trace index does not agree with the traces")
 
@@ -195,7 +191,7 @@ class TraceOperations:
         data = self._view.get(key)
         if data is None:
             raise TraceNotFoundError(trace_id, self._run)
-        return bytes(unpack_record(data, TRACE_FIELDS)[0]) + key + b"\x00"
+        return unpack_trace(data).position + key + b"\x00"
 
     def _found(self, prefix: bytes, limit: int | None, low: bytes = b"", high: bytes | None = None) -> Traces:
         return at_most(self._each(trace_index.trace_ids(self._index, prefix, low, high)), limit)
@@ -205,16 +201,15 @@ class TraceOperations:
             data = self._view.get(key)
             if data is None:
                 raise InvariantError(f"run {self._run!r}: the index names trace {key!r}, which does not exist")
-            yield trace_of(key.decode(), unpack_record(data, TRACE_FIELDS))
+            yield trace_of(key.decode(), data)
 
 
-def trace_of(trace_id: str, record: tuple[Any, ...]) -> Trace:
-    """Return the trace whose stored form is `record`, unpacked."""
-    position, parent_id, trace_type, tags, metadata, fields = record
+def trace_of(trace_id: str, data: bytes) -> Trace:
+    """Return the trace whose stored form is `data`."""
+    record = unpack_trace(data)
     try:
-        kind = unpack_kind(PackedKind(trace_type, fields))
-        timestamp = time_of(position)
-    except (TypeError, LookupError, struct.error, InvalidValueError) as error:
+        kind = unpack_kind(PackedKind(record.trace_type, record.fields))
+    except (TypeError, LookupError, InvalidValueError) as error:
         raise MalformedValueError(f"it is not a trace: {error}") from error
-    decoded: Any = decode_value(metadata)
-    return Trace(trace_id, parent_id, trace_type, timestamp, tags, decoded, kind)
+    metadata: Any = decode_value(record.metadata)
+    return Trace(trace_id, record.parent_id, record.trace_type, time_of(record.position), record.tags, metadata, kind)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from inmem.engine.codec import MalformedValueError, decode_value
 from inmem.engine.keys import Tag
 from inmem.primitives.cells import state_of
-from inmem.primitives.event_chain import EVENT_FIELDS, has_form
-from inmem.primitives.record import unpack_record
-from inmem.primitives.run_record import RunRecord
-from inmem.primitives.traces import TRACE_FIELDS, trace_of
+from inmem.primitives.event_record import unpack_event
+from inmem.primitives.run_record import unpack_run
+from inmem.primitives.traces import trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,10 +59,7 @@ def _read_value(key: bytes, record: bytes) -> None:
 
 
 def _read_event(_key: bytes, record: bytes) -> None:
-    # The rest of an event is covered by its hash, which the chain's verification checks.
-    fields = unpack_record(record, EVENT_FIELDS)
-    if has_form(fields):
-        decode_value(fields[1])
+    decode_value(unpack_event(record).payload)
 
 
 def _read_cell(key: bytes, record: bytes) -> None:
@@ -72,11 +68,11 @@ def _read_cell(key: bytes, record: bytes) -> None:
 
 
 def _read_trace(key: bytes, record: bytes) -> None:
-    trace_of(key.decode(), unpack_record(record, TRACE_FIELDS))
+    trace_of(key.decode(), record)
 
 
 def _read_run(_key: bytes, record: bytes) -> None:
-    decode_value(RunRecord.unpack(record).metadata)
+    decode_value(unpack_run(record).metadata)
 
 
 _READERS: Final[dict[int, Callable[[bytes, bytes], None]]] = {

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from inmem.engine.codec import encode_value
-from inmem.primitives.record import pack_record
+from inmem.engine.packing import pack
 from tests.fuzz.targets import MENDED
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -48,7 +48,7 @@ BOMBS = (
 _HASH = bytes(32)
 _POSITION = bytes(28)
 RECORDS = tuple(
-    pack_record(fields)
+    pack(fields)
     for fields in (
         ("type", encode_value({"a": 1}), 1, _HASH, _HASH),
         (1, 2, encode_value("value")),

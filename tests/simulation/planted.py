@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from inmem.actors import core, log_disk, supervisor
 from inmem.actors.actor import Owed
@@ -26,9 +27,8 @@ from inmem.engine.shard import Shard
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from inmem.engine.table_view import TableView
-from inmem.primitives.event_chain import EVENT_FIELDS
+from inmem.primitives.event_record import unpack_event
 from inmem.primitives.events import EventOperations
-from inmem.primitives.record import pack_record, unpack_record
 from inmem.simulation import Faults
 
 Plant = Callable[[pytest.MonkeyPatch], Callable[[], None]]
@@ -204,7 +204,7 @@ def event_hash_from_the_unpublished_head(monkeypatch):
         if found is None or self.tag != Tag.EVENT or self.run not in heads:
             return found
         key, record = found
-        return key, pack_record((*unpack_record(record, EVENT_FIELDS)[:-1], heads[self.run]))
+        return key, replace(unpack_event(record), hash=heads[self.run]).pack()
 
     monkeypatch.setattr(EventOperations, "_append", remembering)
     monkeypatch.setattr(TableView, "last", mistaken)

@@ -6,14 +6,14 @@ import pytest
 pytest.importorskip("starlette", reason="the explorer is an extra")
 pytest.importorskip("httpx2", reason="starlette's test client needs it")
 
+from msgspec.structs import replace
 from starlette.requests import Request
 
 import inmem
 from inmem import Decision, ErrorTrace, Thought, ToolCall
 from inmem.engine.keys import Tag, event_key
 from inmem.engine.snapshot import Snapshot
-from inmem.primitives.event_chain import EVENT_FIELDS
-from inmem.primitives.record import pack_record, unpack_record
+from inmem.primitives.event_record import unpack_event
 from inmem.ui.desk import Desk, Look
 from inmem.ui.events_page import PAGE_ROWS as EVENT_ROWS
 from inmem.ui.key_history import history_of
@@ -221,9 +221,9 @@ def _tamper(db, run, sequence):
     published = db._client.directory.published
     snapshot = published.snapshot
     table = snapshot.table(run, Tag.EVENT)
-    record = list(unpack_record(table.get(event_key(sequence))[1], EVENT_FIELDS))
-    record[2] += 1
-    forged = table.apply([(event_key(sequence), pack_record(tuple(record)), 0)], table.last_version)
+    record = unpack_event(table.get(event_key(sequence))[1])
+    record = replace(record, timestamp=record.timestamp + 1)
+    forged = table.apply([(event_key(sequence), record.pack(), 0)], table.last_version)
     published.snapshot = Snapshot(snapshot.version, (snapshot.roots[0].set((run, Tag.EVENT), forged),))
 
 
