@@ -36,6 +36,28 @@ class Undo(Struct, frozen=True):
     """What the write added to the expectations, if anything."""
 
 
+class Scope:
+    """What the views of one transaction have in common.
+
+    Args:
+        now_us: the transaction's time, by which expiry is judged.
+        track_scans: whether scanned ranges are remembered.
+
+    Attributes:
+        undo_log: how to take each write back, newest last; None until somebody may want to.
+        ended_as: the status in which the transaction has ended; None while it is active.
+    """
+
+    __slots__ = ("ended_as", "now_us", "track_scans", "undo_log")
+
+    def __init__(self, now_us: int, *, track_scans: bool) -> None:
+        self.now_us = now_us
+        self.track_scans = track_scans
+        # Of `Undo`, and of what the transaction adds.
+        self.undo_log: list[Any] | None = None
+        self.ended_as: str | None = None
+
+
 class TableView:
     """A table under one transaction. Reads never wait; writes stay here until the transaction commits.
 
@@ -45,36 +67,29 @@ class TableView:
         run: whose table it is.
         tag: which of the run's tables.
         writes: what is buffered, by key. To others only to look at.
-        ended_as: the status in which the transaction has ended, set by it; None while it is active.
+        has_deadlines: whether a write has, or has had, a deadline.
     """
 
     __slots__ = (
         "_dropped",
         "_expected",
-        "_now_us",
         "_order",
         "_reads",
         "_scans",
+        "_scope",
         "_swapped",
         "_table",
-        "_track_scans",
-        "_undo_log",
-        "ended_as",
         "has_deadlines",
         "run",
         "tag",
         "writes",
     )
 
-    def __init__(
-        self, run: str, tag: int, table: Table | None, now_us: int, *, track_scans: bool, undo_log: list[Any] | None
-    ) -> None:
+    def __init__(self, scope: Scope, run: str, tag: int, table: Table | None) -> None:
+        self._scope = scope
         self.run = run
         self.tag = tag
         self._table = Table.EMPTY if table is None else table
-        self._now_us = now_us
-        self._track_scans = track_scans
-        self._undo_log = undo_log
         # The entries seen, None for a key that had never existed: their versions hardly ever have to be looked at.
         self._reads: dict[bytes, StoredEntry | None] = {}
         self.writes: dict[bytes, Write] = {}
@@ -85,26 +100,24 @@ class TableView:
         self._scans: dict[tuple[bytes, bytes | None], None] = {}
         # Once the run has been dropped here, what is read no longer comes from the snapshot, and is not remembered.
         self._dropped = False
-        # Whether a write has, or has had, a deadline.
         self.has_deadlines = False
         # The written keys in order, built by the first operation that needs the order and kept up from then on.
         self._order: SortedList[bytes] | None = None
-        self.ended_as: str | None = None
 
     def require_active(self) -> None:
         """Raise TransactionClosedError if the transaction has ended."""
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
 
     def get(self, key: bytes) -> bytes | None:
         """Return the live value of `key`, or None. O(1)."""
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
         if self.writes:
             own = self.writes.get(key)
             if own is not None:
                 _, value, expires_at = own
-                return None if expires_at and expires_at <= self._now_us else value
+                return None if expires_at and expires_at <= self._scope.now_us else value
         stored = self._table.entries.get(key)
         if stored is None:
             if not self._dropped:
@@ -114,7 +127,7 @@ class TableView:
         if isinstance(stored, bytes):
             return stored[VALUE]
         _, value, expires_at = stored
-        return None if expires_at and expires_at <= self._now_us else value
+        return None if expires_at and expires_at <= self._scope.now_us else value
 
     def get_entry(self, key: bytes) -> Entry | None:
         """Return (version, value, expires_at_us) of a live key, or None. O(1).
@@ -134,22 +147,23 @@ class TableView:
 
     def version(self, key: bytes) -> int:
         """Return the committed version of `key`, a tombstone's included; 0 if it has never existed. O(1)."""
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
         self._remember(key)
         return self._committed(key)[0]
 
     def wrote(self, key: bytes) -> bool:
         """Return whether this transaction has buffered a write or deletion of `key`. O(1)."""
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
         return key in self.writes
 
     def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
         """Buffer a write; it becomes visible to others when the transaction commits. O(1)."""
+        scope = self._scope
         if (
-            self.ended_as is None
-            and self._undo_log is None
+            scope.ended_as is None
+            and scope.undo_log is None
             and self._order is None
             and not self._swapped
             and not expires_at_us
@@ -178,8 +192,8 @@ class TableView:
         For the reaper: to everybody else an expired key is absent already, and deleting what is absent writes
         nothing. A key that this transaction has written is left alone. O(1).
         """
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
         _, value, expires_at = self._committed(key)
         if value is None or not 0 < expires_at <= before_us or key in self.writes:
             return False
@@ -205,9 +219,9 @@ class TableView:
         Every key yielded is remembered as read; a serializable transaction remembers the range as well. Writes
         made while the iterator is open do not change what it yields. O(1) per key.
         """
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
-        if self._track_scans and not self._dropped:
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        if self._scope.track_scans and not self._dropped:
             self._scans[start, end] = None
         own: list[Write] = []
         if self.writes:
@@ -217,22 +231,22 @@ class TableView:
 
     def last(self) -> tuple[bytes, bytes] | None:
         """Return the last live (key, value) of the table, own writes included, or None. Amortised O(log n)."""
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
         found = self._last_own() if self.writes else self._last_committed()
         if found is None:
             writes = self.writes
             own = (writes[key] for key in reversed(self._ordered())) if writes else ()
             found = next(self._merge(self._table, own, b"", None, reverse=True), None)
-        if self._track_scans and not self._dropped:
+        if self._scope.track_scans and not self._dropped:
             self._scans[b"" if found is None else found[0], None] = None
         return found
 
     def count(self) -> int:
         """Return the number of keys that are not deleted, own writes included. O(own writes)."""
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
-        if self._track_scans and not self._dropped:
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        if self._scope.track_scans and not self._dropped:
             self._scans[b"", None] = None
         live = self._table.live_count
         for key, value, _ in self.writes.values():
@@ -243,7 +257,7 @@ class TableView:
         """Return the last own write if it is live and no key of the table follows it: so it is with a log."""
         key = self._ordered()[-1]
         _, value, expires_at = self.writes[key]
-        if value is None or (expires_at and expires_at <= self._now_us):
+        if value is None or (expires_at and expires_at <= self._scope.now_us):
             return None
         last = self._table.keys.last()
         return (key, value) if last is None or last <= key else None
@@ -256,7 +270,7 @@ class TableView:
             return None
         stored = table.entries[key]
         _, value, expires_at = entry_of(stored)
-        if value is None or (expires_at and expires_at <= self._now_us):
+        if value is None or (expires_at and expires_at <= self._scope.now_us):
             return None
         if not self._dropped:
             self._reads[key] = stored
@@ -272,9 +286,10 @@ class TableView:
     def _merge(
         self, table: Table, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
-        now_us = self._now_us
+        scope = self._scope
+        if scope.ended_as is not None:
+            raise TransactionClosedError(scope.ended_as)
+        now_us = scope.now_us
         reads = self._reads
         own_writes = iter(own)
         mine = next(own_writes, None)
@@ -282,8 +297,8 @@ class TableView:
             while mine is not None and (mine[0] > key if reverse else mine[0] < key):
                 if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
                     yield mine[0], mine[1]
-                    if self.ended_as is not None:
-                        raise TransactionClosedError(self.ended_as)
+                    if scope.ended_as is not None:
+                        raise TransactionClosedError(scope.ended_as)
                 mine = next(own_writes, None)
             if mine is not None and mine[0] == key:
                 continue
@@ -296,13 +311,13 @@ class TableView:
                     continue
                 reads[key] = stored
                 yield key, value
-            if self.ended_as is not None:
-                raise TransactionClosedError(self.ended_as)
+            if scope.ended_as is not None:
+                raise TransactionClosedError(scope.ended_as)
         while mine is not None:
             if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
                 yield mine[0], mine[1]
-                if self.ended_as is not None:
-                    raise TransactionClosedError(self.ended_as)
+                if scope.ended_as is not None:
+                    raise TransactionClosedError(scope.ended_as)
             mine = next(own_writes, None)
 
     def _ordered(self) -> SortedList[bytes]:
@@ -311,8 +326,8 @@ class TableView:
         return self._order
 
     def _buffer(self, write: Write, expectation: tuple[int, bool] | None = None, *, swaps: bool = False) -> None:
-        if self.ended_as is not None:
-            raise TransactionClosedError(self.ended_as)
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
         key = write[0]
         if write[2]:
             self.has_deadlines = True
@@ -334,8 +349,8 @@ class TableView:
             self._order.remove(key)
 
     def _note_undo(self, key: bytes, expectation: tuple[int, bool] | None = None) -> None:
-        if self._undo_log is not None:
-            self._undo_log.append(Undo(self, key, self.writes.get(key), key in self._swapped, expectation))
+        if self._scope.undo_log is not None:
+            self._scope.undo_log.append(Undo(self, key, self.writes.get(key), key in self._swapped, expectation))
 
     def undo(self, undo: Undo) -> None:
         """Take back the latest write that `undo` describes. For the transaction only."""
@@ -359,9 +374,7 @@ class TableView:
 
     def copy(self) -> TableView:
         """Return the view as it stands, for `restore`."""
-        twin = TableView(
-            self.run, self.tag, self._table, self._now_us, track_scans=self._track_scans, undo_log=self._undo_log
-        )
+        twin = TableView(self._scope, self.run, self.tag, self._table)
         twin.restore(self)
         return twin
 
@@ -386,10 +399,6 @@ class TableView:
         self.writes = {}
         self._swapped = {}
         self._order = None
-
-    def track_undo(self, undo_log: list[Any]) -> None:
-        """From now on, note in `undo_log` how to take each write back."""
-        self._undo_log = undo_log
 
     def slice(self) -> Slice:
         """Return what was done here, as an immutable value. O(reads + writes)."""

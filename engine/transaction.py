@@ -23,7 +23,7 @@ from inmem.engine.limits import DEFAULT_LIMITS, FRAME_BYTES_MAX
 from inmem.engine.log_records import COMMIT_HEAD_BYTES_MAX, encode_commit, encode_operations
 from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.part import Part, Slice
-from inmem.engine.table_view import TableView, Undo
+from inmem.engine.table_view import Scope, TableView, Undo
 
 if TYPE_CHECKING:
     from inmem.engine.limits import Limits
@@ -126,8 +126,7 @@ class Transaction(NonCopyable):
         "_dropped",
         "_entropy",
         "_ordinal",
-        "_track_scans",
-        "_undo_log",
+        "_scope",
         "_views",
         "id",
         "isolation",
@@ -156,10 +155,9 @@ class Transaction(NonCopyable):
         self.status: TransactionStatus = _ACTIVE
         self._entropy = entropy
         self._ordinal = 0
-        self._track_scans = isolation is Isolation.SERIALIZABLE
+        self._scope = Scope(now_us, track_scans=isolation is Isolation.SERIALIZABLE)
         self._views: dict[tuple[str, int], TableView] = {}
         self._dropped: dict[str, None] = {}
-        self._undo_log: list[Undo | _Drop] | None = None
 
     def view(self, run: str, tag: int) -> TableView:
         """Return this transaction's view of one table of `run`; the same object every time. O(1)."""
@@ -168,8 +166,7 @@ class Transaction(NonCopyable):
         if view is None:
             if self.status is not _ACTIVE:
                 raise TransactionClosedError(self.status)
-            table = self.snapshot.table(run, tag)
-            view = TableView(run, tag, table, self.now_us, track_scans=self._track_scans, undo_log=self._undo_log)
+            view = TableView(self._scope, run, tag, self.snapshot.table(run, tag))
             if run in self._dropped:
                 view.forget()
             self._views[table_id] = view
@@ -182,9 +179,10 @@ class Transaction(NonCopyable):
         """
         self._require_active()
         views = tuple((table_id, view) for table_id, view in self._views.items() if table_id[0] == run)
-        if self._undo_log is not None:
+        undo_log = self._scope.undo_log
+        if undo_log is not None:
             before = tuple((table_id, view.copy()) for table_id, view in views)
-            self._undo_log.append(_Drop(run, run in self._dropped, before))
+            undo_log.append(_Drop(run, run in self._dropped, before))
         self._dropped[run] = None
         for _, view in views:
             view.forget()
@@ -203,19 +201,18 @@ class Transaction(NonCopyable):
     def mark(self) -> int:
         """Return a place to which `rollback_to` can take the buffered writes back."""
         self._require_active()
-        if self._undo_log is None:
-            self._undo_log = []
-            for view in self._views.values():
-                view.track_undo(self._undo_log)
-        return len(self._undo_log)
+        if self._scope.undo_log is None:
+            self._scope.undo_log = []
+        return len(self._scope.undo_log)
 
     def rollback_to(self, mark: int) -> None:
         """Take back every write since `mark`. What was read stays remembered. O(writes since)."""
         self._require_active()
-        if self._undo_log is None:
+        undo_log: list[Undo | _Drop] | None = self._scope.undo_log
+        if undo_log is None:
             raise InvariantError("rollback_to without a mark")
-        while len(self._undo_log) > mark:
-            undo = self._undo_log.pop()
+        while len(undo_log) > mark:
+            undo = undo_log.pop()
             if isinstance(undo, Undo):
                 undo.view.undo(undo)
                 continue
@@ -288,11 +285,11 @@ class Transaction(NonCopyable):
         if status not in TRANSITIONS[self.status]:
             raise TransactionClosedError(self.status)
         self.status = status
-        for view in self._views.values():
-            view.ended_as = status
-        if self._undo_log is not None:
+        scope = self._scope
+        scope.ended_as = status
+        if scope.undo_log is not None:
             # It names the views, which name it: together they would stay until the garbage collector comes by.
-            self._undo_log.clear()
+            scope.undo_log.clear()
 
     def _require_size(self, slices: list[Slice], packed_bytes: int = 0) -> None:
         """Raise UsageError if the writes are too many bytes, or take more of the log than a frame holds."""
