@@ -152,6 +152,8 @@ class Coordinator(StoreActor):
         kind = message.__class__
         if kind is Validated:
             self._pipeline.verdict(message.transaction_id, message.shard, message.verdict)
+            if self._draining is not None:
+                self._continue_draining()
             return None
         if kind is Appended:
             self.registry.groups[len(message.transaction_ids)] += 1
@@ -159,6 +161,8 @@ class Coordinator(StoreActor):
             return None
         if kind is Applied:
             self._pipeline.applied(message.shard, message.batch_version, message.root)
+            if self._draining is not None:
+                self._continue_draining()
             return None
         if kind is Commit:
             if message.group is not None and not self.registry.is_new(*message.group):
@@ -171,8 +175,10 @@ class Coordinator(StoreActor):
                 self.registry.end(transaction_id)
             case AppendRefused(_, transaction_ids, error):
                 self._pipeline.append_refused(transaction_ids, error)
+                self._continue_draining()
             case CancelCommit(transaction_id, timeout_s):
                 self._pipeline.cancel(transaction_id, TransactionTimeoutError(timeout_s))
+                self._continue_draining()
             case SegmentRotated():
                 self._checkpoint = message
                 self._continue_checkpoint()
@@ -240,9 +246,7 @@ class Coordinator(StoreActor):
                 if expires_at
             ]
             if expiring:
-                self._reaper.tell(Expiring(tuple(expiring)))
-        if self._draining is not None:
-            self._continue_draining()
+                self._reaper.send(Expiring(tuple(expiring)), None)
 
     def refused(self, reply: Owed, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
         """Tell a client why it lost."""
@@ -253,7 +257,6 @@ class Coordinator(StoreActor):
             log.warning("conflict_storm", refused_in_a_row=STORM_REFUSALS, latest=[str(c) for c in conflicts[:3]])
             self._refused_in_a_row = 0
         reply.answer(CommitRefused(conflicts))
-        self._continue_draining()
 
     def aborted(self, reply: Owed, request: CommitRequest, error: Exception) -> None:
         """Tell a client that its commit came to nothing."""
@@ -262,7 +265,6 @@ class Coordinator(StoreActor):
         if not isinstance(error, InmemError):
             raise InvariantError(f"a commit was aborted with {error!r}") from error
         reply.answer(CommitAborted(error))
-        self._continue_draining()
 
     def _begin(self) -> Begun:
         # Beside another owner, this is newer than what went through the pipeline.
@@ -321,6 +323,7 @@ class Coordinator(StoreActor):
         )
 
     def _continue_draining(self) -> None:
+        """Tell the supervisor once nothing is in flight: between two messages, when whoever has to be is answered."""
         if self._draining is not None and self._pipeline.in_flight == 0:
             self._draining.answer(Drained(self.registry.transaction_id))
 
