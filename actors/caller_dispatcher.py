@@ -23,7 +23,7 @@ import threading
 import time
 from _thread import get_ident
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
@@ -32,12 +32,14 @@ from inmem.actors.reentrancy import handler_threads, require_outside
 from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
 from inmem.actors.turns import Turns
+from inmem.actors.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inmem.actors.dispatcher import Letter
     from inmem.actors.mailbox import Mailbox, ReplyTo
+    from inmem.actors.unfinished import Delivery, DeliveryLane
 
 TELLER_MESSAGES_MAX = 64
 """How many messages a thread that waits for nothing runs before it wants to be relieved."""
@@ -47,9 +49,6 @@ QUEUE_MESSAGES_MAX = 10_000
 
 LOOK_EVERY = 16
 """Replies between two looks at the clock, some 0.3 ms: each look costs a hundredth of a commit."""
-
-Delivery: TypeAlias = "tuple[Any, ReplyTo | None]"
-DeliveryLane: TypeAlias = "Lane[Delivery]"
 
 _NOTHING: Final[ReplyFuture[None]] = ReplyFuture()
 """What a thread waits for that wants to stop running the queue as soon as somebody else can."""
@@ -70,11 +69,7 @@ class CallerDispatcher:
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
         # In the order in which they began to wait. Each call of an OrderedDict's is one step to other threads.
         self._waiters: OrderedDict[ReplyFuture[Any], None] = OrderedDict()
-        # Whether something was cut short by an exception that no actor could handle: by a thread without room on its
-        # stack, or one that somebody has struck. What it was, if it was a message, is made up for by who runs next.
-        self._cut_short = False
-        self._undelivered: deque[tuple[tuple[Mailbox, Any, ReplyTo | None], BaseException]] = deque()
-        self._unhandled: deque[tuple[tuple[DeliveryLane, Delivery], BaseException]] = deque()
+        self._unfinished = Unfinished()
         self._lanes: dict[Mailbox, DeliveryLane] = {}
         # Given a future, it takes part in the work for whoever waits for that.
         self._deputy: Lane[ReplyFuture[None] | None] = Lane("inmem-deputy", self._stand_in, self._stand_in_again)
@@ -253,8 +248,9 @@ class CallerDispatcher:
         popleft = queue.popleft
         running = self._running
         lent = self._lent
+        unfinished = self._unfinished
         budget = TELLER_MESSAGES_MAX
-        while queue or self._cut_short:
+        while queue or unfinished.is_any:
             if not running.acquire(False):
                 return
             leaving = False
@@ -262,8 +258,8 @@ class CallerDispatcher:
             try:
                 try:
                     self._runner = get_ident()
-                    if self._cut_short:
-                        self._make_up()
+                    if unfinished.is_any:
+                        unfinished.make_up()
                     while queue:
                         mailbox, message, reply_to = at_hand = popleft()
                         actor = mailbox.actor
@@ -306,33 +302,16 @@ class CallerDispatcher:
                 # Most likely this thread has no room left on its stack. So no function of Python's is called here;
                 # those of C work where `popleft` did. Whoever waits has a stack of its own, and wakes to mend it.
                 if at_hand is not None:
-                    self._undelivered.append((at_hand, error))
+                    unfinished.messages.append((at_hand, (error, error.__traceback__)))
                 if borrowed is not None:
-                    self._unhandled.append((borrowed, error))
-                self._cut_short = True
+                    unfinished.deliveries.append((borrowed, (error, error.__traceback__)))
+                unfinished.is_any = True
                 for waiter in tuple(self._waiters):
                     if waiter.baton is not None and waiter.baton.locked():
                         waiter.baton.release()
                 raise
             if leaving and self._hand_over(until):
                 return
-
-    def _make_up(self) -> None:
-        """Have the actors fail over what was cut short: each had begun with it, or was about to."""
-        self._cut_short = False
-        while self._undelivered:
-            (mailbox, message, reply_to), error = self._undelivered[0]
-            actor = mailbox.actor
-            if actor is None or actor.supervisor is None:
-                # Nobody supervises the supervisor: it tries again.
-                mailbox.deliver(message, reply_to)
-            else:
-                actor.fail(message, reply_to, error)
-            self._undelivered.popleft()
-        while self._unhandled:
-            (lane, delivery), error = self._unhandled[0]
-            lane.fail_borrowed(delivery, error)
-            self._unhandled.popleft()
 
     def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:
         """Return what was sent to an actor that lends itself, if this thread shall do it; its lane is then reserved."""

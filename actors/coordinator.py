@@ -325,7 +325,7 @@ class Coordinator(StoreActor):
     def _continue_draining(self) -> None:
         """Tell the supervisor once nothing is in flight: between two messages, when whoever has to be is answered."""
         if self._draining is not None and self._pipeline.in_flight == 0:
-            self._draining.answer(Drained(self.registry.transaction_id))
+            self._draining.answer(Drained())
 
     def _stats(self) -> CoordinatorStats:
         registry = self.registry

@@ -148,7 +148,7 @@ class CoreKeeper:
             return
         self._failed_because = error
         if error is not None:
-            self._limit.note_failure()
+            self._limit.note(error)
         # Those too that have not been resumed yet: their Halt arrives behind their Resume.
         members = self._running.members
         self._halting = {mailbox.name for mailbox in members}

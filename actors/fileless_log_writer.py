@@ -52,7 +52,7 @@ class FilelessLogWriter(StoreActor):
                 appended = Appended(self.core, self._version, (message.transaction_id,))
                 self._dispatcher.pass_on(self._coordinator, appended)
             case CloseLog():
-                return LogClosed(self._version)
+                return LogClosed()
             case Flush() | Checkpoint():
                 if self._refusal is not None:
                     raise self._refusal.anew()

@@ -139,7 +139,7 @@ class LogWriter(StoreActor):
                 self._checkpointed_to = max(self._checkpointed_to, first_segment)
                 self._end_checkpoint(0, error)
             case CloseLog() if self._closed:
-                return LogClosed(self._group.version)
+                return LogClosed()
             case CloseLog():
                 self._closing = self.owe(message)
             case _:
@@ -247,7 +247,7 @@ class LogWriter(StoreActor):
         except OSError as error:
             closing.refuse(StorageError(f"the log could not be made durable: {error.strerror}"))
         else:
-            closing.answer(LogClosed(self._group.version))
+            closing.answer(LogClosed())
 
     def _close(self) -> None:
         """Write the mark of a clean close. Runs when nothing is in flight, so that waiting here delays nobody."""

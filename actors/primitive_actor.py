@@ -173,7 +173,7 @@ class PrimitiveActor(StoreActor):
 
     def _continue_draining(self) -> None:
         if self._draining is not None and self._requests.is_idle:
-            self._draining.answer(Drained(0))
+            self._draining.answer(Drained())
 
     def _take_over(self, predecessor: PrimitiveActor) -> None:
         """Go on where the failed actor stopped: all that it owed is known, in the order of arrival."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from inmem.actors.stack_room import NoRoomError
+
 if TYPE_CHECKING:
     from inmem.engine.ports import Clock
 
@@ -25,8 +27,10 @@ class RestartLimit:
         self._clock = clock
         self._failures: deque[float] = deque()
 
-    def note_failure(self) -> None:
-        """An actor has failed now."""
+    def note(self, error: BaseException) -> None:
+        """An actor has failed now. Only its own failures count: no restart mends a caller's stack, nor need it."""
+        if isinstance(error, NoRoomError):
+            return
         self._failures.append(self._clock.monotonic_s())
         while len(self._failures) > RESTARTS_MAX + 1:
             self._failures.popleft()

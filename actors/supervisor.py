@@ -13,8 +13,6 @@ When an actor of the core fails (coordinator, shards, log writer, log disk, chec
 A primitive actor is replaced alone; its requests, the waiting ones and those in flight, pass to its successor. When
 failures come too fast, or the log cannot be recovered, the store goes on for readers only and refuses writes with
 `StoreFailedError`, until `Recover` asks for another try.
-
-A close goes on through failures: what was asked of an actor that has failed is asked of its successor.
 """
 
 from __future__ import annotations
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from inmem.actors.actor import LATER, STOP, Owed, StoreActor
+from inmem.actors.closing import Closing
 from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.directory import Directory
 from inmem.actors.environment import StoreClock
@@ -32,13 +31,13 @@ from inmem.actors.event_log import QuietLogger
 from inmem.actors.follower import Follower
 from inmem.actors.garbage import Freeze, paused_collection
 from inmem.actors.log_opening import open_log
-from inmem.actors.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import (
     ActorFailed,
     Close,
+    CloseStepFailed,
     Connect,
     Halted,
-    LogCloseFailed,
+    NotDrained,
     Open,
     PrimitiveDrained,
     Recover,
@@ -46,13 +45,11 @@ from inmem.actors.messages.control import (
     Resume,
     Retire,
 )
-from inmem.actors.messages.core import Checkpoint, CloseLog, Flush, LogClosed
-from inmem.actors.messages.message import Message
+from inmem.actors.messages.core import Checkpoint, Flush, LogClosed
 from inmem.actors.messages.transactions import (
     Begin,
     CancelCommit,
     Commit,
-    Drain,
     Drained,
     End,
     ReadOutcome,
@@ -62,6 +59,7 @@ from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.published import Published
 from inmem.actors.restart_limit import RestartLimit
+from inmem.actors.stack_room import has_room
 from inmem.actors.system_calls import storage_error
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import (
@@ -80,7 +78,7 @@ from inmem.engine.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.mailbox import MailboxRef, ReplyTo
+    from inmem.actors.mailbox import Mailbox, MailboxRef, ReplyTo
     from inmem.actors.options import Options
     from inmem.engine.ports import Clock, Disk, Entropy
     from inmem.engine.recovery import LogPosition
@@ -89,12 +87,6 @@ FREEZE_KEYS_MIN = 50_000
 """A store recovered with more keys than this is taken out of the garbage collector's sight."""
 
 log = QuietLogger("inmem.supervisor")
-
-
-class NotDrained(Message, frozen=True):
-    """To the supervisor: that primitive actor has failed over its `Drain`."""
-
-    name: str
 
 
 class Caretaker(StoreActor):
@@ -149,10 +141,21 @@ class Supervisor(StoreActor):
         self._follower: Follower | None = None
         self._recovering: list[Owed] = []
         self._closers: list[Owed] = []
-        self._closing: tuple[MailboxRef, Any] | None = None
-        self._undrained: set[str] = set()
+        self._closing: Closing | None = None
         self._freeze = Freeze()
         self.has_let_go = False
+
+    def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
+        """Handle one message, but not on a stack that is nearly full: what is begun here must not be cut short.
+
+        Nobody supervises the supervisor, and nobody could tell how far it had come.
+
+        Raises:
+            RecursionError: the stack is nearly full. Nothing was done; the dispatcher has it done elsewhere.
+        """
+        if message.__class__ not in self._directory.routes and not has_room():
+            raise RecursionError("no room to supervise on this stack")
+        super().handle(message, reply_to)
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
@@ -176,24 +179,25 @@ class Supervisor(StoreActor):
                 return self._directory
             case Close():
                 self._closers.append(self.owe(message))
-                self._start_closing()
+                if self._closing is None:
+                    self._start_closing()
                 return LATER
-            case PrimitiveDrained(name):
-                self._undrained.discard(name)
-                if not self._undrained:
-                    self._close_next(self._directory.coordinator, Drain())
-            case NotDrained(name):
-                self._drain(name)
-            case Drained():
-                self._close_next(self._directory.writer, CloseLog())
+            case PrimitiveDrained(name) if self._closing is not None:
+                self._closing.primitive_drained(name)
+            case NotDrained(name) if self._closing is not None:
+                self._closing.drain_primitive(name)
+            case Drained() if self._closing is not None:
+                self._closing.coordinator_drained()
             case LogClosed():
                 self._finish_closing(self._lost_on_close())
-            case LogCloseFailed(error):
+            case CloseStepFailed(error) if self._closing is not None:
                 if isinstance(error, StorageError):
                     self._finish_closing(error)
-                elif self._closing is not None:
-                    # That actor has failed; its successor finds the question in its mailbox.
-                    self._close_next(*self._closing)
+                else:
+                    self._closing.ask_again()
+            case PrimitiveDrained() | NotDrained() | Drained() | CloseStepFailed():
+                # Late: the close that had asked has failed, and nobody has asked for another yet.
+                return None
             case Recover():
                 self._recovering.append(self.owe(message))
                 self._limit.forget()
@@ -218,6 +222,7 @@ class Supervisor(StoreActor):
         if not isinstance(error, InmemError) or isinstance(error, InvariantError):
             # Whoever waits for the end of a close or a recovery would wait for ever; asking again may help.
             self._closers.clear()
+            self._closing = None
             self._recovering.clear()
             for owed in tuple(self.owed):
                 owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {error!r}"))
@@ -317,7 +322,7 @@ class Supervisor(StoreActor):
     def _replace(self, failed: ActorFailed) -> None:
         log.error("actor_failed", actor=failed.name, error=repr(failed.error), exc_info=failed.error)
         if any(mailbox.name == failed.name for mailbox in self._primitives):
-            self._limit.note_failure()
+            self._limit.note(failed.error)
             self._primitives.replace(failed, give_up=self._limit.is_exceeded)
         elif failed.core == self._core.number:
             self._core.fail(failed.name, failed.error)
@@ -337,14 +342,12 @@ class Supervisor(StoreActor):
                 owed_recovery.answer(None)
             else:
                 owed_recovery.refuse(refusal)
-        if self._closing is not None and self._limit.is_exceeded:
+        if self._closing is not None and self._closing.waits_for_core and self._limit.is_exceeded:
             self._finish_closing(refusal)
 
     # End.
 
     def _start_closing(self) -> None:
-        if len(self._closers) > 1:
-            return
         if self._core.number == 0:
             # Whoever meant to open the store was interrupted before asking for it.
             self.let_go()
@@ -352,16 +355,9 @@ class Supervisor(StoreActor):
             # A close that failed half-way is asked for again, or nothing was opened: nobody is left to be drained.
             self._finish_closing(None)
             return
-        self._undrained = set(self._primitives.mailboxes)
-        for name in self._primitives.mailboxes:
-            self._drain(name)
-
-    def _drain(self, name: str) -> None:
-        self._primitives.mailboxes[name].ref.send(Drain(), AsMessage(self.ref, _drained(name)))
-
-    def _close_next(self, ref: MailboxRef, message: Any) -> None:
-        self._closing = ref, message
-        ref.send(message, AsMessage(self.ref, lambda value, error: value if error is None else LogCloseFailed(error)))
+        core = self._core.mailboxes
+        self._closing = Closing(self.ref, self._primitives.mailboxes, core.coordinator.ref, core.writer.ref)
+        self._closing.begin()
 
     def _lost_on_close(self) -> BaseException | None:
         """A failed store that had acknowledged before it was durable has to own up."""
@@ -394,7 +390,3 @@ class Supervisor(StoreActor):
                 owed.answer(None)
             else:
                 owed.refuse(error)
-
-
-def _drained(name: str) -> Callable[[Any, BaseException | None], PrimitiveDrained | NotDrained]:
-    return lambda _value, error: PrimitiveDrained(name) if error is None else NotDrained(name)

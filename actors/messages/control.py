@@ -65,13 +65,19 @@ class Close(Message, frozen=True):
     """Client → supervisor: finish what is under way, make it durable, stop everybody. Answered when done."""
 
 
-class LogCloseFailed(Message, frozen=True):
-    """Log writer → supervisor: the log could not be closed cleanly."""
+class CloseStepFailed(Message, frozen=True):
+    """Coordinator or log writer → supervisor: what a close had asked for could not be done."""
 
     error: BaseException
 
 
 class PrimitiveDrained(Message, frozen=True):
     """Primitive actor → supervisor: nothing waits in this actor and nothing is in flight."""
+
+    name: str
+
+
+class NotDrained(Message, frozen=True):
+    """The same: this actor has failed before it was."""
 
     name: str

@@ -188,9 +188,7 @@ class CloseLog(Message, frozen=True):
 
 
 class LogClosed(Message, frozen=True):
-    """Log writer → supervisor."""
-
-    version: int
+    """Log writer → supervisor: all that was appended is durable."""
 
 
 MESSAGES = frozenset({

@@ -90,9 +90,7 @@ class Drain(Message, frozen=True):
 
 
 class Drained(Message, frozen=True):
-    """Every commit has been answered; `transaction_id_max` is the highest id ever given."""
-
-    transaction_id_max: int
+    """Every commit has been answered."""
 
 
 class ReadOutcome(Message, frozen=True):

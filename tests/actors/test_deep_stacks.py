@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 import threading
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import inmem
+from inmem.engine.shard import Shard
 from tests.actors.stage import in_threads
 
 if TYPE_CHECKING:
@@ -94,6 +96,75 @@ def test_a_runaway_recursion_that_notes_each_step_ends_with_its_own_error(tmp_pa
             (error,) = in_threads(lambda: with_room_for(200, lambda: agent(0)))
             assert error is not None
         assert db.put("run", "step", -1) == db.version
+
+
+@pytest.mark.usefixtures("few_frames")
+def test_a_runaway_recursion_whose_levels_note_their_end_costs_nobody_else_the_store(tmp_path):
+    def agent(step: int) -> None:
+        try:
+            agent(step + 1)
+        finally:
+            db.put("run", "left", step)
+
+    with inmem.open(tmp_path / "db") as db:
+        for offset in range(4):
+            in_threads(lambda offset=offset: with_room_for(200 + offset, lambda: agent(0)))
+            (version,) = in_threads(lambda: db.put("run", "after", 1))
+            assert version == db.version
+
+
+@pytest.mark.usefixtures("few_frames")
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_a_close_without_room_is_refused_and_the_next_one_closes(tmp_path, place):
+    for room in range(2, 50):
+        db = inmem.open(":memory:" if place == "memory" else tmp_path / f"{room}")
+        (error,) = in_threads(lambda db=db, room=room: with_room_for(room, db.close))
+        assert isinstance(error, RecursionError)
+        in_threads(db.close)
+        with pytest.raises(inmem.DatabaseClosedError):
+            db.put("run", "k", 1)
+
+
+@pytest.mark.usefixtures("few_frames")
+@pytest.mark.parametrize("place", ["memory", "disk"])
+def test_an_actor_that_fails_where_there_is_no_room_is_replaced_where_there_is(tmp_path, monkeypatch, place):
+    prepare = Shard.prepare
+    faults = []
+
+    def failing(self, part):
+        if faults:
+            raise faults.pop()
+        return prepare(self, part)
+
+    monkeypatch.setattr(Shard, "prepare", failing)
+    struck = 0
+    for room in range(2, 70):
+        with inmem.open(":memory:" if place == "memory" else tmp_path / f"{room}", durability="never") as db:
+            faults.append(ValueError("injected"))
+            in_threads(lambda db=db, room=room: with_room_for(room, lambda: db.put("run", "deep", 1)))
+            struck += not faults
+            faults.clear()
+            (version,) = in_threads(lambda db=db: db.put("run", "k", 1))
+            assert version == db.version
+    assert struck
+
+
+@pytest.mark.usefixtures("few_frames")
+def test_an_actor_that_calls_itself_without_end_fails_as_any_other(monkeypatch):
+    """Taken for its caller's fault, it would be replaced for ever."""
+
+    def endless(self, part):
+        return endless(self, part)
+
+    def put_repeatedly() -> None:
+        for _ in range(20):
+            with contextlib.suppress(RecursionError, inmem.TransactionAbortedError):
+                db.put("run", "k", 1)
+
+    with inmem.open(":memory:") as db:
+        monkeypatch.setattr(Shard, "prepare", endless)
+        with pytest.raises(inmem.StoreFailedError):
+            in_threads(put_repeatedly)
 
 
 @pytest.mark.usefixtures("few_frames")

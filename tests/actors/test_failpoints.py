@@ -601,7 +601,7 @@ OWN_TESTS = {
 UNSUPERVISED = {
     Supervisor: {
         "Connect", "Open", "Close", "Recover", "ActorFailed", "Halted", "PrimitiveDrained", "NotDrained", "Drained",
-        "LogClosed", "LogCloseFailed", "Refresh",
+        "LogClosed", "CloseStepFailed", "Refresh",
     },
     Caretaker: set[str](),
     StandIn: {"CommitDecided", "RetryDue", "GoOn", "Drain"},
