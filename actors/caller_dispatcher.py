@@ -65,6 +65,9 @@ class CallerDispatcher:
         # `_runner`: ident of the thread that runs the queue; `_tired`: the same, once it wants to be relieved; else 0.
         self._runner = 0
         self._tired = 0
+        # Idents of the threads that run it, or are about to take or give back the lock: whatever strikes one of them
+        # there, a signal handler or a finalizer, must not wait for its own thread.
+        self._entered: set[int] = set()
         # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
         # In the order in which they began to wait. Each call of an OrderedDict's is one step to other threads.
@@ -94,7 +97,7 @@ class CallerDispatcher:
                 interrupts.raise_pending()
             return
         self._queue.append((mailbox, message, reply_to))
-        if self._runner == get_ident():
+        if get_ident() in self._entered:
             # A handler has sent it: its own thread comes to it next.
             return
         if not self._running.locked():
@@ -173,7 +176,7 @@ class CallerDispatcher:
             UsageError: in a thread that is running an actor, which would wait for itself.
         """
         if not future.done:
-            require_outside(runs_queue=self._runner == get_ident())
+            require_outside(runs_queue=get_ident() in self._entered)
         if self._deputized():
             future.block(timeout_s)
             return
@@ -244,6 +247,10 @@ class CallerDispatcher:
         self, until: ReplyFuture[Any] | None, deadline_s: float | None
     ) -> None:
         """Run the queue until it is empty, or until somebody else does so once `until` is done or time is up."""
+        ident = get_ident()
+        entered = self._entered
+        if ident in entered:
+            return
         queue = self._queue
         popleft = queue.popleft
         running = self._running
@@ -251,13 +258,15 @@ class CallerDispatcher:
         unfinished = self._unfinished
         budget = TELLER_MESSAGES_MAX
         while queue or unfinished.is_any:
+            entered.add(ident)
             if not running.acquire(False):
+                entered.discard(ident)
                 return
             leaving = False
             at_hand = borrowed = None
             try:
                 try:
-                    self._runner = get_ident()
+                    self._runner = ident
                     if unfinished.is_any:
                         unfinished.make_up()
                     while queue:
@@ -284,7 +293,7 @@ class CallerDispatcher:
                         if self._waiters:
                             leaving = True
                             break
-                        self._tired = get_ident()
+                        self._tired = ident
                     if lent and deadline_s is None and not leaving:
                         borrowed = self._borrow(until)
                 finally:
@@ -294,6 +303,7 @@ class CallerDispatcher:
                     finally:
                         self._runner = self._tired = 0
                         running.release()
+                        entered.discard(ident)
                 if borrowed is not None:
                     lane, delivery = borrowed
                     lane.handle_borrowed(delivery)

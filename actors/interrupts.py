@@ -31,7 +31,7 @@ _SIGNALS = tuple(
     int(getattr(signal, name))
     for name in (
         "SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPIPE", "SIGVTALRM",
-        "SIGPROF", "SIGXCPU",
+        "SIGPROF", "SIGXCPU", "SIGCONT", "SIGWINCH",
     )
     if hasattr(signal, name)
 )  # fmt: skip

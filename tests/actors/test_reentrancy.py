@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import sys
 import threading
 
@@ -10,6 +11,7 @@ import structlog
 
 import inmem
 from inmem.actors import future, lane, timers
+from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.lane import Lane
 from inmem.actors.timers import Timers
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
@@ -76,6 +78,49 @@ def test_whoever_strikes_a_thread_that_is_about_to_wait_may_wait_too(db):
         ref = db.directory.supervisor
         in_threads(lambda: ref.ask(inmem.messages.PutKey("run", "k", 1), timeout=FAILSAFE_S))
     assert (db.get("run", "k"), db.get("run", "within")) == (1, 1)
+
+
+@pytest.mark.usefixtures("untraced")
+def test_whoever_strikes_a_thread_that_runs_the_queue_may_wait_or_is_refused_and_strands_nothing(tmp_path):
+    """At any line of it: with the lock taken and nobody's name on it yet, say, or given back and not gone yet."""
+    runs_queue = CallerDispatcher._run.__code__
+    with inmem.open(tmp_path / "db") as db:
+        strikes = itertools.count()
+        answered = set[bool]()
+
+        def strike() -> None:
+            try:
+                db.put("run", "within", 1)
+            except inmem.UsageError:
+                answered.add(False)
+            else:
+                answered.add(True)
+
+        def put_struck_at(line: int) -> bool:
+            lines = itertools.count()
+
+            def trace(frame, event, _):
+                if frame.f_code is not runs_queue:
+                    return None
+                if event == "line" and next(lines) == line:
+                    sys.settrace(None)
+                    strike()
+                return trace
+
+            sys.settrace(trace)
+            try:
+                db.put("run", "k", line)
+            finally:
+                sys.settrace(None)
+            return next(lines) > line
+
+        def work() -> int:
+            return next(line for line in strikes if not put_struck_at(line))
+
+        (lines,) = in_threads(work)
+        assert lines > 40
+        assert answered == {False, True}
+        assert (db.get("run", "k"), db.get("run", "within")) == (lines, 1)
 
 
 def test_whoever_strikes_a_lane_that_starts_its_thread_may_put_something_too():
