@@ -24,7 +24,7 @@ from inmem.actors import interrupts
 from inmem.actors.future import ReplyFuture
 from inmem.actors.messages import core
 from inmem.actors.messages.control import ActorFailed, Halt, Halted, Resume, Retire
-from inmem.engine.errors import InmemError, InvariantError, TransactionAbortedError
+from inmem.engine.errors import DatabaseClosedError, InmemError, InvariantError, TransactionAbortedError
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef, ReplyTo
@@ -78,6 +78,10 @@ class Owed(Struct, eq=False):
                 with contextlib.suppress(queue.Full):
                     self.reply_to.set_exception((type(own), own, error.__traceback__))
             owed.pop(self, None)
+
+    def abandon(self) -> None:
+        """Answer that there will be no other answer: the store ends."""
+        self.refuse(self._actor.why_abandoned(self))
 
     def move_to(self, actor: StoreActor) -> None:
         """Make another actor the one that owes this. The previous actor clears its own list."""
@@ -181,8 +185,18 @@ class StoreActor(pykka.Actor):
             self._has_failed = True
         self.mailbox.suspend()
 
+    def why_abandoned(self, owed: Owed) -> InmemError:  # noqa: ARG002  (whatever was asked)
+        """Return what to tell somebody whose answer this actor still owes when the store ends."""
+        return DatabaseClosedError()
+
+    def abandon(self) -> None:
+        """Tell everybody who waits for an answer of this actor that the store ends."""
+        for owed in tuple(self.owed):
+            owed.abandon()
+
     def retire(self) -> None:
-        """Stop for good."""
+        """Stop for good, and tell those who still wait."""
+        self.abandon()
         self.mailbox.retire()
         self.mailbox.dispatcher.close(self.mailbox)
 

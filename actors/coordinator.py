@@ -43,6 +43,7 @@ from inmem.actors.messages.transactions import (
 )
 from inmem.actors.transaction_registry import TransactionRegistry
 from inmem.engine.errors import (
+    CommitOutcomeUnknownError,
     DatabaseClosedError,
     InmemError,
     InvariantError,
@@ -197,6 +198,12 @@ class Coordinator(StoreActor):
                 raise InvariantError(f"the coordinator cannot handle {type(message).__name__}")
         return None
 
+    def why_abandoned(self, owed: Owed) -> InmemError:
+        """Return what to tell somebody whose answer this actor still owes when the store ends."""
+        if isinstance(owed.message, Commit) and owed.transaction_id:
+            return outcome_unknown(owed, self._salt, "the store has ended")
+        return super().why_abandoned(owed)
+
     def check(self) -> None:
         """Raise `InvariantError` unless the coordinator is consistent."""
         self._pipeline.check()
@@ -342,3 +349,9 @@ class Coordinator(StoreActor):
             oldest_age_s=0.0 if oldest is None else (self._clock.now_us() - oldest[1]) / 1e6,
             groups=tuple(sorted(registry.groups.items())),
         )
+
+
+def outcome_unknown(owed: Owed, salt: int, reason: str) -> CommitOutcomeUnknownError:
+    """Return the answer to a commit of which nobody can tell whether the log holds it; the salt is its core's."""
+    token = f"{salt:016x}-{owed.transaction_id}-{owed.message.request.start_version}"
+    return CommitOutcomeUnknownError(token, reason)

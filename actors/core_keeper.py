@@ -5,8 +5,10 @@ The numbered steps are those of `supervisor.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
 
+from inmem.actors.coordinator import outcome_unknown
 from inmem.actors.core import CoreMailboxes, CoreState, start_core
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.fileless_log_writer import FilelessLogWriter
@@ -15,7 +17,6 @@ from inmem.actors.log_opening import rewrite_tail
 from inmem.actors.messages.control import Halt
 from inmem.actors.messages.transactions import Commit, CommitAborted, Committed, End
 from inmem.engine.errors import (
-    CommitOutcomeUnknownError,
     InmemError,
     ReadOnlyError,
     StoreFailedError,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from inmem.actors.restart_limit import RestartLimit
     from inmem.engine.ports import Clock, Disk, Entropy
     from inmem.engine.recovery import LogPosition
+
+_Outcomes: TypeAlias = "Mapping[tuple[int, int], int] | None"
 
 log = QuietLogger("inmem.supervisor")
 
@@ -90,8 +93,13 @@ class CoreKeeper:
         self._reaper: MailboxRef | None = None
         self._running: Core | None = None
         self._outcomes = Outcomes({}, 0)
+        # Incarnations begun: one that could not be completed has had its number.
+        self._begun = 0
+        self._is_down = False
         self._halting: set[str] = set()
-        self._debts: list[Owed] = []
+        self._debts: deque[Owed] = deque()
+        # What is known of the commits among them, and the salt that they were made with, until all are settled.
+        self._settlement: tuple[_Outcomes, int] | None = None
         self._failed_because: BaseException | None = None
 
     def wire(self, reaper: MailboxRef) -> None:
@@ -107,13 +115,13 @@ class CoreKeeper:
         refusal: InmemError | None = None,
     ) -> None:
         """Step 3: put new actors behind the addresses. The state is published already."""
-        self.number += 1
-        self.salt = self._entropy.bits(64)
+        self._begun += 1
+        salt = self._entropy.bits(64)
         self.refusal = refusal
         self._outcomes = Outcomes(recovered.outcomes, recovered.outcomes_since)
         state = CoreState(
-            number=self.number,
-            salt=self.salt,
+            number=self._begun,
+            salt=salt,
             transaction_id=recovered.transaction_id_max,
             outcomes=self._outcomes,
             position=position,
@@ -133,6 +141,8 @@ class CoreKeeper:
             reaper=self._reaper,
             predecessor=None if self._running is None else self._running.coordinator,
         )
+        self.number = self._begun
+        self.salt = salt
 
     def follow(self, advance: Advance) -> None:
         """Show what the database's owner has committed since: here nothing is, so only readers are concerned."""
@@ -144,7 +154,7 @@ class CoreKeeper:
 
     def fail(self, name: str | None, error: BaseException | None) -> None:
         """Step 1: have the core halt, because `name` has failed with `error` or because somebody asked for it."""
-        if self._halting or self._running is None:
+        if self._is_down or self._running is None:
             return
         self._failed_because = error
         if error is not None:
@@ -155,20 +165,28 @@ class CoreKeeper:
         for mailbox in members:
             if mailbox.name != name:
                 mailbox.ref.tell(Halt(self.number))
+        self._is_down = True
 
     def note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> bool:
-        """One actor has halted; when it was the last one, rebuild the core and return True."""
-        if core != self.number or name not in self._halting:
+        """One actor has halted; when it was the last one, rebuild the core and return True.
+
+        Should that fail, it can be called again.
+        """
+        if core == self.number and name in self._halting:
+            self._halting.discard(name)
+            self._debts.extend(owed)
+        if self._is_down:
+            if self._halting:
+                return False
+            self._rebuild()
+        if self._settlement is None:
             return False
-        self._halting.discard(name)
-        self._debts.extend(owed)
-        if self._halting:
-            return False
-        self._rebuild()
+        self._settle(*self._settlement)
+        self._settlement = None
         return True
 
     def _rebuild(self) -> None:
-        """Steps 2 to 5."""
+        """Steps 2 and 3."""
         if self._running is not None:
             self._running.writer.release()
         published = self._published.snapshot
@@ -192,12 +210,8 @@ class CoreKeeper:
             in_flight=len(self._debts),
         )
         self.start(recovered, position, lost_after=lost_after, refusal=refusal)
-        debts, self._debts = self._debts, []
-        for owed in debts:
-            if isinstance(owed.message, Commit):
-                self._pay(owed, known, old_salt)
-            else:
-                self._ask_again(owed)
+        self._is_down = False
+        self._settlement = known, old_salt
 
     def _read_log(self) -> tuple[Recovered | None, LogPosition | None, InmemError | None]:
         """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
@@ -237,7 +251,26 @@ class CoreKeeper:
         retained = RetainedCommits(published.version)
         return Recovered(published.version, 0, 0, published.roots, outcomes, since, 0, 0, retained=retained)
 
-    def _pay(self, owed: Owed, known: Mapping[tuple[int, int], int] | None, salt: int) -> None:
+    def give_up(self) -> None:
+        """The store ends, and this core may not be whole: tell everybody whose answer is still owed."""
+        for owed in self._debts:
+            owed.abandon()
+        self._debts.clear()
+        if self._is_down and self._running is not None:
+            self._running.coordinator.abandon()
+            self._running.writer.abandon()
+
+    def _settle(self, known: _Outcomes, salt: int) -> None:
+        """Steps 4 and 5."""
+        while self._debts:
+            owed = self._debts[0]
+            if isinstance(owed.message, Commit):
+                self._pay(owed, known, salt)
+            else:
+                self._ask_again(owed)
+            self._debts.popleft()
+
+    def _pay(self, owed: Owed, known: _Outcomes, salt: int) -> None:
         """Step 4. `known` are the outcomes of all commits that may have happened, None if nobody can tell."""
         version = None if known is None else known.get((salt, owed.transaction_id))
         if version is not None and version <= self._published.snapshot.version:
@@ -246,9 +279,8 @@ class CoreKeeper:
             restarted = TransactionAbortedError("the store restarted before it was committed")
             owed.answer(CommitAborted(restarted if self.refusal is None else self.refusal))
         else:
-            token = f"{salt:016x}-{owed.transaction_id}-{owed.message.request.start_version}"
             reason = "the log cannot be read" if known is None else "the log cannot be made durable"
-            owed.answer(CommitAborted(CommitOutcomeUnknownError(token, reason)))
+            owed.answer(CommitAborted(outcome_unknown(owed, salt, reason)))
         # Whatever became of it, that transaction does not run any more.
         self.mailboxes.coordinator.ref.send(End(owed.transaction_id), None)
 

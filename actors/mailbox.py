@@ -15,7 +15,7 @@ import pykka
 from msgspec import Struct
 
 from inmem.actors.intake import refusal_of
-from inmem.actors.messages.control import Resume
+from inmem.actors.messages.control import Resume, Retire
 from inmem.actors.messages.request import Request
 from inmem.engine.errors import DatabaseClosedError
 
@@ -104,6 +104,10 @@ class Mailbox:
             waiting, self.stash = self.stash, []
             for kept, kept_reply_to in waiting:
                 self.deliver(kept, kept_reply_to)
+        elif message.__class__ is Retire:
+            # Nobody has taken the failed actor's place, and nobody will.
+            self.retire()
+            self.dispatcher.close(self)
         elif self.stopped:
             refuse_dead(self, reply_to)
         else:

@@ -116,12 +116,6 @@ class PrimitiveActor(StoreActor):
             self._let_in(owed)
         return LATER
 
-    def retire(self) -> None:
-        """Stop for good, and tell those who still wait."""
-        for owed in tuple(self.owed):
-            owed.refuse(DatabaseClosedError())
-        super().retire()
-
     # What RequestGroups wants done.
 
     def begin(self) -> Transaction:

@@ -42,28 +42,19 @@ from inmem.actors.messages.control import (
     PrimitiveDrained,
     Recover,
     Refresh,
-    Resume,
     Retire,
 )
-from inmem.actors.messages.core import Checkpoint, Flush, LogClosed
+from inmem.actors.messages.core import LogClosed
 from inmem.actors.messages.transactions import (
-    Begin,
-    CancelCommit,
-    Commit,
     Drained,
-    End,
-    ReadOutcome,
-    ReadStats,
 )
-from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.published import Published
-from inmem.actors.restart_limit import RestartLimit
+from inmem.actors.restart_limit import RESTARTS_MAX, RestartLimit
+from inmem.actors.routes import routes_of
 from inmem.actors.stack_room import has_room
 from inmem.actors.system_calls import storage_error
-from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import (
-    DatabaseClosedError,
     InmemError,
     InvariantError,
     ReadOnlyError,
@@ -78,7 +69,7 @@ from inmem.engine.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.mailbox import Mailbox, MailboxRef, ReplyTo
+    from inmem.actors.mailbox import Mailbox, ReplyTo
     from inmem.actors.options import Options
     from inmem.engine.ports import Clock, Disk, Entropy
     from inmem.engine.recovery import LogPosition
@@ -86,16 +77,10 @@ if TYPE_CHECKING:
 FREEZE_KEYS_MIN = 50_000
 """A store recovered with more keys than this is taken out of the garbage collector's sight."""
 
+ATTEMPTS_MAX = 2 * RESTARTS_MAX
+"""Attempts at one replacement: from the `RESTARTS_MAX`th on it is one for readers only, which asks for less."""
+
 log = QuietLogger("inmem.supervisor")
-
-
-class Caretaker(StoreActor):
-    """Behind an address without an actor when the store is closed: refuses whatever has piled up."""
-
-    def on_receive(self, message: Any) -> Any:  # noqa: ARG002
-        """Handle one message."""
-        if self._reply_to is not None:
-            raise DatabaseClosedError
 
 
 class Supervisor(StoreActor):
@@ -143,6 +128,8 @@ class Supervisor(StoreActor):
         self._closers: list[Owed] = []
         self._closing: Closing | None = None
         self._freeze = Freeze()
+        self._attempts = 0
+        self._unreplaced: list[StoreActor] = []
         self.has_let_go = False
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
@@ -168,8 +155,10 @@ class Supervisor(StoreActor):
                 return self._directory
             case ActorFailed():
                 self._replace(message)
+                self._supervised()
             case Halted(name, core, owed):
                 self._note_halted(name, core, owed)
+                self._supervised()
             case Open():
                 try:
                     self._open()
@@ -218,6 +207,9 @@ class Supervisor(StoreActor):
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
         """Nobody supervises the supervisor: it answers, and goes on for as long as it can."""
         log.error("supervisor_error", message=type(message).__name__, error=repr(error), exc_info=error)
+        if isinstance(message, ActorFailed | Halted):
+            self._try_again(message, error)
+            return
         is_owed = any(owed.reply_to is reply_to for owed in self.owed)
         if not isinstance(error, InmemError) or isinstance(error, InvariantError):
             # Whoever waits for the end of a close or a recovery would wait for ever; asking again may help.
@@ -228,6 +220,30 @@ class Supervisor(StoreActor):
                 owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {error!r}"))
         if reply_to is not None and not is_owed:
             reply_to.set_exception((type(error), error, error.__traceback__))
+
+    def _try_again(self, message: ActorFailed | Halted, error: BaseException) -> None:
+        """What replaces an actor has failed itself: whoever waits for that actor must not wait for ever."""
+        self._limit.note(error)
+        self._attempts += 1
+        if isinstance(message, ActorFailed):
+            self._unreplaced.append(message.actor)
+        if self._attempts <= ATTEMPTS_MAX:
+            self.ref.tell(message)
+            return
+        self._finish_closing(StoreFailedError(f"the supervisor keeps failing, the last time with {error!r}"))
+        self._core.give_up()
+        for actor in self._unreplaced:
+            actor.abandon()
+
+    def abandon(self) -> None:
+        """Tell everybody but those who wait for the end: they are told when all of it is done."""
+        for owed in tuple(self.owed):
+            if owed not in self._closers:
+                owed.abandon()
+
+    def _supervised(self) -> None:
+        self._attempts = 0
+        self._unreplaced.clear()
 
     def let_go(self) -> None:
         """Stop everybody below and give up the folder, at once: of a store that has not been opened."""
@@ -247,14 +263,6 @@ class Supervisor(StoreActor):
 
     def _make_directory(self) -> Directory:
         core = self._core.mailboxes
-        routes: dict[type, MailboxRef] = {
-            request: self._primitives.mailboxes[name].ref
-            for name, actor_class in PRIMITIVE_ACTORS.items()
-            for request in actor_class.HANDLES
-        }
-        routes |= dict.fromkeys((Begin, Commit, CancelCommit, End, ReadOutcome, ReadStats), core.coordinator.ref)
-        routes |= dict.fromkeys((Flush, Checkpoint), core.writer.ref)
-        routes |= dict.fromkeys(WatchActor.HANDLES, self._primitives.watches.ref)
         return Directory(
             path=self._options.path,
             limits=self._options.limits,
@@ -266,7 +274,7 @@ class Supervisor(StoreActor):
             coordinator=core.coordinator.ref,
             writer=core.writer.ref,
             mailboxes={mailbox.name: mailbox.ref for mailbox in (self.mailbox, *core, *self._primitives)},
-            routes=routes,
+            routes=routes_of(core, self._primitives),
         )
 
     def _open(self) -> None:
@@ -324,8 +332,9 @@ class Supervisor(StoreActor):
         if any(mailbox.name == failed.name for mailbox in self._primitives):
             self._limit.note(failed.error)
             self._primitives.replace(failed, give_up=self._limit.is_exceeded)
-        elif failed.core == self._core.number:
-            self._core.fail(failed.name, failed.error)
+        else:
+            if failed.core == self._core.number:
+                self._core.fail(failed.name, failed.error)
             self._note_halted(failed.name, failed.core, tuple(failed.actor.owed))
 
     def _note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> None:
@@ -370,9 +379,6 @@ class Supervisor(StoreActor):
         for mailbox in (*self._primitives, *self._core.mailboxes):
             if mailbox.stopped:
                 continue
-            if mailbox.actor is None:
-                # Somebody has to tell those who wait there, and let go of the thread.
-                mailbox.ref.tell(Resume(Caretaker(mailbox, None)))
             mailbox.ref.tell(Retire())
             mailbox.stopped = True
         self._published.is_closed = True
@@ -382,9 +388,9 @@ class Supervisor(StoreActor):
             self._core.disk.close()
         log.info("closed", path=self._options.path, version=self._published.snapshot.version, error=repr(error))
         pykka.ActorRegistry.unregister(self.ref)
-        closers, self._closers = self._closers, []
         self.retire()
         self.mailbox.dispatcher.shut_down()
+        closers, self._closers = self._closers, []
         for owed in closers:
             if error is None:
                 owed.answer(None)

@@ -41,7 +41,7 @@ from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.shard_actor import ShardActor
 from inmem.actors.stand_in import StandIn
-from inmem.actors.supervisor import Caretaker, Supervisor
+from inmem.actors.supervisor import Supervisor
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine import request_groups
 from inmem.engine.keys import Tag, shard_of
@@ -603,11 +603,10 @@ UNSUPERVISED = {
         "Connect", "Open", "Close", "Recover", "ActorFailed", "Halted", "PrimitiveDrained", "NotDrained", "Drained",
         "LogClosed", "CloseStepFailed", "Refresh",
     },
-    Caretaker: set[str](),
     StandIn: {"CommitDecided", "RetryDue", "GoOn", "Drain"},
 }  # fmt: skip
-"""Who is not replaced: the supervisor, of whom docs/reliability.md says what that means, who refuses what comes when
-all is over, and who takes the place of an actor that has been given up."""
+"""Who is not replaced: the supervisor, whose failures have a file of their own, and who takes the place of an actor that
+has been given up."""
 
 
 def handled_by(actor_class: type[Any]) -> set[str]:

@@ -1,0 +1,106 @@
+"""What replaces a failed actor may fail itself: it is tried again, and in the end nobody waits for ever."""
+
+import pytest
+
+import inmem
+from inmem.actors import core_keeper
+from inmem.actors.coordinator import Coordinator
+from inmem.actors.core_keeper import CoreKeeper
+from inmem.actors.kv_actor import KVActor
+from inmem.actors.primitive_group import PrimitiveGroup
+from inmem.actors.supervisor import Supervisor
+from tests.actors.stage import DISPATCHERS, in_threads
+
+STEPS = {
+    "fail": (Coordinator, "_commit", CoreKeeper, "fail"),
+    "note halted": (Coordinator, "_commit", CoreKeeper, "note_halted"),
+    "rebuild": (Coordinator, "_commit", CoreKeeper, "_rebuild"),
+    "read the log": (Coordinator, "_commit", CoreKeeper, "_read_log"),
+    "start": (Coordinator, "_commit", CoreKeeper, "start"),
+    "start the actors": (Coordinator, "_commit", core_keeper, "start_core"),
+    "settle": (Coordinator, "_commit", CoreKeeper, "_settle"),
+    "pay": (Coordinator, "_commit", CoreKeeper, "_pay"),
+    "replace": (Coordinator, "_commit", Supervisor, "_replace"),
+    "supervise a halt": (Coordinator, "_commit", Supervisor, "_note_halted"),
+    "replace a primitive actor": (KVActor, "perform", PrimitiveGroup, "replace"),
+    "make a primitive actor": (KVActor, "perform", PrimitiveGroup, "_make"),
+}
+"""Which actor fails where, and what then fails in replacing it."""
+
+
+class BrokenError(Exception):
+    """Nothing that any handler expects."""
+
+
+class Breaking:
+    """Makes functions raise, so many times, as soon as it is armed."""
+
+    def __init__(self, monkeypatch):
+        self._monkeypatch = monkeypatch
+        self.left = {}
+
+    def plant(self, owner, name):
+        original = getattr(owner, name)
+
+        def breaking(*args, **named):
+            if self.left.get(name, 0) > 0:
+                self.left[name] -= 1
+                raise BrokenError(name)
+            return original(*args, **named)
+
+        self._monkeypatch.setattr(owner, name, breaking)
+
+
+def answer_of(work):
+    try:
+        return work()
+    except inmem.InmemError as error:
+        return error
+
+
+@pytest.fixture(params=["memory", "disk"])
+def place(request, tmp_path):
+    return ":memory:" if request.param == "memory" else tmp_path / "db"
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_replacement_that_fails_once_is_tried_again(place, dispatcher, step, monkeypatch):
+    actor_class, method, owner, name = STEPS[step]
+    breaking = Breaking(monkeypatch)
+    breaking.plant(actor_class, method)
+    breaking.plant(owner, name)
+    with inmem.open(place, dispatcher=dispatcher) as db:
+        db.put("run", "before", 1)
+        breaking.left = {method: 1, name: 1}
+        in_threads(lambda: answer_of(lambda: db.put("run", "k", 1)))
+        (version,) = in_threads(lambda: db.put("run", "after", 1))
+        assert breaking.left == {method: 0, name: 0}
+        assert version == db.version
+        assert db.get("run", "before") == 1
+        assert db.verify().is_valid
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_replacement_that_always_fails_ends_the_store_and_everybody_is_told(place, dispatcher, step, monkeypatch):
+    actor_class, method, owner, name = STEPS[step]
+    breaking = Breaking(monkeypatch)
+    breaking.plant(actor_class, method)
+    breaking.plant(owner, name)
+    db = inmem.open(place, dispatcher=dispatcher)
+    db.put("run", "before", 1)
+    breaking.left = {method: 1, name: 10**9}
+    puts = [lambda: answer_of(lambda: db.put("run", "k", 1))] * 2
+    transactions = [lambda: answer_of(lambda: db.transaction("run", lambda txn: txn.put("k", 2)))] * 2
+    answers = in_threads(*puts, *transactions)
+    assert all(answer is None or type(answer) is int or isinstance(answer, inmem.InmemError) for answer in answers)
+    (late,) = in_threads(lambda: answer_of(lambda: db.put("run", "after", 1)))
+    assert isinstance(late, inmem.InmemError)
+    in_threads(lambda: answer_of(db.close))
+    breaking.left = {}
+    if place != ":memory:":
+        # Nothing that was acknowledged is lost, and the folder is free again.
+        with inmem.open(place) as db:
+            assert db.get("run", "before") == 1
+            assert db.verify().is_valid
