@@ -115,8 +115,8 @@ class CallerDispatcher:
                 relieved: ReplyFuture[None] = ReplyFuture()
                 self._deputy.put(relieved)
                 relieved.block(None)
-                return
-            self._relieve(patiently=True)
+            else:
+                self._relieve(patiently=True)
         else:
             return
         if interrupts.pending:
@@ -202,6 +202,8 @@ class CallerDispatcher:
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Block until the reply is there."""
         future.block(timeout_s)
+        if interrupts.pending:
+            interrupts.raise_pending()
 
     def sleep(self, delay_s: float) -> None:
         """Pause the calling thread, and let it go on at a moment at which nobody runs the queue.

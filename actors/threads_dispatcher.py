@@ -89,6 +89,8 @@ class ThreadsDispatcher:
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Block until the reply is there."""
         future.block(timeout_s)
+        if interrupts.pending:
+            interrupts.raise_pending()
 
     def sleep(self, delay_s: float) -> None:
         """Pause the calling thread."""
