@@ -35,7 +35,7 @@ from inmem.actors.turns import Turns
 from inmem.actors.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from inmem.actors.dispatcher import Letter
     from inmem.actors.mailbox import Mailbox, ReplyTo
@@ -152,7 +152,7 @@ class CallerDispatcher:
             return future.value
         return future.get()
 
-    def post_all(self, letters: Sequence[Letter]) -> None:
+    def post_all(self, letters: Iterable[Letter]) -> None:
         """Queue several messages, and only then see to it that they are run."""
         last: Letter | None = None
         for letter in letters:
