@@ -35,7 +35,7 @@ from inmem.actors.turns import Turns
 from inmem.actors.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from inmem.actors.dispatcher import Letter
     from inmem.actors.mailbox import Mailbox, ReplyTo
@@ -115,8 +115,8 @@ class CallerDispatcher:
                 relieved: ReplyFuture[None] = ReplyFuture()
                 self._deputy.put(relieved)
                 relieved.block(None)
-                return
-            self._relieve(patiently=True)
+            else:
+                self._relieve(patiently=True)
         else:
             return
         if interrupts.pending:
@@ -152,7 +152,7 @@ class CallerDispatcher:
             return future.value
         return future.get()
 
-    def post_all(self, letters: Sequence[Letter]) -> None:
+    def post_all(self, letters: Iterable[Letter]) -> None:
         """Queue several messages, and only then see to it that they are run."""
         last: Letter | None = None
         for letter in letters:
@@ -202,6 +202,8 @@ class CallerDispatcher:
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Block until the reply is there."""
         future.block(timeout_s)
+        if interrupts.pending:
+            interrupts.raise_pending()
 
     def sleep(self, delay_s: float) -> None:
         """Pause the calling thread, and let it go on at a moment at which nobody runs the queue.

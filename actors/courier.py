@@ -6,22 +6,31 @@ no time for either, so it leaves its messages here, which takes no longer than p
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
-from queue import Empty, SimpleQueue
+from collections import deque
+from operator import length_hint
+from queue import Full
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pykka
 
+from inmem.actors.event_log import QuietLogger
 from inmem.actors.mailbox import refuse_dead
-from inmem.engine.errors import DatabaseClosedError
+from inmem.actors.worker import Worker
+from inmem.engine.errors import CommitOutcomeUnknownError, DatabaseClosedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from inmem.actors.dispatcher import Dispatcher, Letter
     from inmem.actors.mailbox import MailboxRef, ReplyTo
 
 LETTERS_PER_ROUND_MAX = 256
 """What has come meanwhile goes out together, so that it can be carried out together: as much as one commit takes."""
+
+log = QuietLogger("inmem.courier")
 
 
 class Sender(Protocol):
@@ -35,7 +44,10 @@ class Sender(Protocol):
 class Courier:
     """Sends messages, from a daemon thread of its own, in the order in which it was given them.
 
-    The thread starts with the first message and ends with `close`, or when nobody has the courier any more.
+    The thread starts with the first message and ends with `close`, or when nobody has the courier any more. An
+    exception that somebody raises in it from outside ends it no more than that of an actor (worker.py). What was on its
+    way to the store just then is not sent again, as it may have arrived: it is answered with
+    `CommitOutcomeUnknownError`, and perhaps once more when the store has done it. The first answer counts.
 
     Args:
         dispatcher: of all receivers.
@@ -43,41 +55,36 @@ class Courier:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._letters: SimpleQueue[Letter | None] = SimpleQueue()
         # A finalizer may run in the thread that holds it, and send something.
         self._starting = threading.RLock()
-        self._runs = False
-        weakref.finalize(self, self._letters.put, None).atexit = False
+        self._renew()
 
     def start(self) -> None:
-        """Start the thread now, so that no message has to wait for that."""
+        """Start the thread now, so that no message has to wait for that.
+
+        Raises:
+            RuntimeError: the system has no thread left, or the program is at its end.
+        """
         # Nothing to send as yet. A dispatcher that takes no messages from threads, as that of a simulation, says so
         # now; later nobody who waits in a loop would hear of it.
         self._dispatcher.post_all(())
         with self._starting:
-            if not self._runs:
-                self._runs = True
-                # Not a bound method: the thread must not be what keeps the courier alive.
-                work = (self._letters, self._dispatcher)
-                try:
-                    threading.Thread(target=_carry, args=work, name="inmem-courier", daemon=True).start()
-                except RuntimeError:
-                    # The system has no thread left. It may have one for the next message.
-                    self._runs = False
-                    raise
+            if self._bag.is_closed:
+                self._renew()
+            if not self._bag.worker.start():
+                raise RuntimeError("the program is at its end: no thread can be started any more")
 
     def send(self, ref: MailboxRef, message: Any, reply_to: ReplyTo | None) -> None:
         """Have a message sent whose answer goes to `reply_to`. Never waits, but to start the thread.
 
         Raises:
-            RuntimeError: the system has no thread left; nothing was sent.
+            RuntimeError: the thread could not be started; nothing was sent.
         """
-        if not self._runs:
+        bag = self._bag
+        if bag.is_closed or bag.worker.thread is None:
             self.start()
-        self._letters.put((ref.mailbox, message, reply_to))
-        if not self._runs:
-            # Closed meanwhile.
-            self.start()
+            bag = self._bag
+        bag.put((ref.mailbox, message, reply_to))
 
     def to(self, ref: MailboxRef) -> Sender:
         """Return what sends to one actor through this courier."""
@@ -85,10 +92,12 @@ class Courier:
 
     def close(self) -> None:
         """End the thread once it has sent what it was given. A later message starts another one."""
-        with self._starting:
-            if self._runs:
-                self._runs = False
-                self._letters.put(None)
+        self._end()
+
+    def _renew(self) -> None:
+        bag = self._bag = _Bag(self._dispatcher)
+        self._end = weakref.finalize(self, bag.close)
+        self._end.atexit = False
 
 
 class _Addressed:
@@ -102,34 +111,91 @@ class _Addressed:
         self._courier.send(self._ref, message, reply_to)
 
 
-def _carry(inbox: SimpleQueue[Letter | None], dispatcher: Dispatcher) -> None:
-    is_open = True
-    while is_open:
-        letters: list[Letter] = []
-        is_open = _collect(inbox, letters)
-        if letters:
-            dispatcher.post_all(letters)
+class _Bag:
+    """The letters of one thread. Not the courier itself: the thread must not be what keeps that alive."""
 
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._letters: deque[Letter] = deque()
+        # What goes out together next; and while it does, how far the dispatcher has come in it.
+        self._round: list[Letter] = []
+        self._going: Iterator[Letter] | None = None
+        self._sent_again: list[Letter] = []
+        self.is_closed = False
+        self._is_over = False
+        self.worker = Worker("inmem-courier", self._carry, self._cut_short)
 
-def _collect(inbox: SimpleQueue[Letter | None], letters: list[Letter]) -> bool:
-    """Wait for a letter and take with it what has come meanwhile; return False if there will be no more.
+    def put(self, letter: Letter) -> None:
+        """Have the thread send a letter."""
+        self._letters.append(letter)
+        self.worker.wake()
+        if self._is_over:
+            self._drain()
 
-    A function of its own, so that nothing holds a letter that has been sent while the next one is waited for.
-    """
-    letter = inbox.get()
-    while letter is not None:
-        mailbox, _, reply_to = letter
-        if mailbox.stopped:
-            refuse_dead(mailbox, reply_to)
-        else:
-            letters.append(letter)
-        if len(letters) >= LETTERS_PER_ROUND_MAX:
-            return True
-        try:
-            letter = inbox.get_nowait()
-        except Empty:
-            return True
-    return False
+    def close(self) -> None:
+        """End the thread once it has nothing more to send."""
+        self.is_closed = True
+        self.worker.wake()
+
+    def _carry(self) -> None:
+        while not self._is_over:
+            self._collect()
+            if self._round:
+                self._going = iter(self._round)
+                self._dispatcher.post_all(self._going)
+                self._round.clear()
+                self._going = None
+            elif self.is_closed:
+                self._is_over = True
+            else:
+                self.worker.wait()
+        # Whoever had found this bag before it was closed may put a letter now. It looks at the flag afterwards, so one
+        # of us sees the other.
+        self._drain()
+
+    def _collect(self) -> None:
+        """Move what has come meanwhile to the next round.
+
+        A function of its own, so that nothing holds a letter that has been sent while the next one is waited for.
+        """
+        letters = self._letters
+        next_round = self._round
+        # What is taken from one place is in the next one before: cut short in between, it was in both.
+        if next_round and letters and letters[0] is next_round[-1]:
+            letters.popleft()
+        while letters and len(next_round) < LETTERS_PER_ROUND_MAX:
+            mailbox, _, reply_to = letter = letters[0]
+            if mailbox.stopped:
+                with contextlib.suppress(Full):
+                    refuse_dead(mailbox, reply_to)
+            else:
+                next_round.append(letter)
+            letters.popleft()
+
+    def _cut_short(self, error: BaseException) -> None:
+        going = self._going
+        if going is not None:
+            come_to = len(self._round) - length_hint(going)
+            keep = self._round[come_to:]
+            again: list[Letter] = []
+            # Those before them are on their way: a dispatcher holds on to one at most while it takes the next.
+            for letter in reversed(self._round[max(0, come_to - 2) : come_to]):
+                reply_to = letter[2]
+                if reply_to is not None:
+                    unknown = CommitOutcomeUnknownError("", f"{error!r} has struck the thread that was sending it")
+                    with contextlib.suppress(Full):
+                        reply_to.set_exception((CommitOutcomeUnknownError, unknown, None))
+                elif not any(letter is sent_again for sent_again in self._sent_again):
+                    # Such news may well be heard twice; but should it be what has raised this, then not for ever.
+                    again.insert(0, letter)
+            # At one go, as this may be cut short as well.
+            self._round, self._sent_again, self._going = again + keep, again, None
+        log.warning("courier_interrupted", error=repr(error), exc_info=error)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(IndexError):
+            while True:
+                self._dispatcher.post(*self._letters.popleft())
 
 
 def as_answer(error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from inmem.actors.future import ReplyFuture
     from inmem.actors.mailbox import Mailbox, ReplyTo
@@ -37,7 +37,7 @@ class Dispatcher(Protocol):
         """
         ...
 
-    def post_all(self, letters: Sequence[Letter]) -> None:
+    def post_all(self, letters: Iterable[Letter]) -> None:
         """Like `post` for each of them, in this order; but all are on their way before the first is handled."""
         ...
 

@@ -104,6 +104,10 @@ class ReplyFuture(pykka.Future[T]):
         """
         if self.baton is None:
             self.arm()
+        # What has struck up to here is noted, and nobody would look at the note while this thread blocks. What strikes
+        # from here on is raised.
+        if interrupts.pending:
+            interrupts.raise_pending()
         # The order matters: whoever sets the value looks for the baton afterwards, so one of us sees the other.
         if self.value is _UNSET and self.baton is not None:
             try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from inmem.actors import interrupts
 from inmem.actors.reentrancy import handler_threads
-from inmem.actors.threads import start_thread, unlock
+from inmem.actors.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,27 +34,21 @@ class Lane(Generic[ItemT]):
     def __init__(
         self, name: str, handle: Callable[[ItemT], object], fail: Callable[[ItemT, BaseException], object]
     ) -> None:
-        self._name = name
         self._handle = handle
         self._fail = fail
         self._queue: deque[tuple[ItemT] | None] = deque()
-        # Locked while there is nothing that the thread has not seen; whoever queues an item unlocks it.
-        self._nothing_new = threading.Lock()
-        self._nothing_new.acquire()
         self._current: tuple[ItemT] | None = None
         self._closed = False
-        # A signal handler or a finalizer may run in the thread that holds it, and find no thread here yet.
-        self._starting = threading.RLock()
-        self._emptying = threading.Lock()
         self._handling = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._worker = Worker(name, self._empty, self._cut_short)
 
     @interrupts.uninterrupted
     def put(self, item: ItemT) -> None:
         """Queue an item for the thread."""
         # First, as it can fail: then nothing has been queued.
-        has_thread = self._closed or self._thread is not None or self._start()
-        self._put((item,))
+        has_thread = self._closed or self._worker.thread is not None or self._worker.start()
+        self._queue.append((item,))
+        self._worker.wake()
         if self._closed:
             self._drain()
         elif not has_thread:
@@ -83,7 +77,7 @@ class Lane(Generic[ItemT]):
         finally:
             handler_threads.discard(get_ident())
         self._handling.release()
-        if self._queue and self._thread is None:
+        if self._queue and self._worker.thread is None:
             self._work_here()
 
     def fail_borrowed(self, item: ItemT, error: BaseException) -> None:
@@ -97,31 +91,13 @@ class Lane(Generic[ItemT]):
 
     def end(self) -> None:
         """End the thread once the queue is empty, and do not wait for that."""
-        self._put(None)
+        self._queue.append(None)
+        self._worker.wake()
 
     def close(self) -> None:
         """End the thread once the queue is empty, and wait for that unless this is the thread."""
         self.end()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
-
-    def _put(self, item: tuple[ItemT] | None) -> None:
-        self._queue.append(item)
-        unlock(self._nothing_new)
-
-    def _start(self) -> bool:
-        """Start the thread; return whether it could be, as at the end of the program it may not be any more."""
-        with self._starting:
-            if self._thread is None:
-                thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
-                if not start_thread(thread):
-                    return False
-                # Not before: a program's own signal handler may raise in any line of this, or put something itself,
-                # and then another thread is started. Of two, one finds that the other is there.
-                if self._thread is None:
-                    self._thread = thread
-        return True
+        self._worker.join()
 
     def _work_here(self) -> None:
         """Handle in this thread what is in the queue; whoever is handling an item already gets to the others."""
@@ -133,36 +109,28 @@ class Lane(Generic[ItemT]):
             finally:
                 self._handling.release()
 
-    def _loop(self) -> None:
-        if not self._emptying.acquire(blocking=False):
-            return
-        self._thread = threading.current_thread()
-        while not self._closed:
-            try:
-                self._empty()
-            except BaseException as error:  # noqa: BLE001  (raised in this thread by somebody who meant to end it)
-                self._cut_short(error)
-        handler_threads.discard(get_ident())
-        # Whoever had found this lane before it was closed may put an item now. It looks at the flag afterwards, so one
-        # of us sees the other.
-        self._drain()
-
     def _empty(self) -> None:
         handler_threads.add(get_ident())
         queue = self._queue
         handle = self._handle
         handling = self._handling
-        while True:
+        wait = self._worker.wait
+        while not self._closed:
             while queue:
                 item = self._current = queue[0]
                 if item is None:
                     self._closed = True
-                    return
+                    break
                 with handling:
                     handle(*item)
                     queue.popleft()
                 self._current = None
-            self._nothing_new.acquire()
+            else:
+                wait()
+        handler_threads.discard(get_ident())
+        # Whoever had found this lane before it was closed may put an item now. It looks at the flag afterwards, so one
+        # of us sees the other.
+        self._drain()
 
     def _cut_short(self, error: BaseException) -> None:
         item, self._current = self._current, None

@@ -36,7 +36,7 @@ KEYS_PER_COMMIT_MAX = 1_000
 """Small enough that a reaping commit delays nobody."""
 
 KEYS_PER_LOOK_MAX = 1_000
-"""Recovered keys looked through for deadlines in one go: half a millisecond, for which everything else waits."""
+"""Recovered keys and tables looked through for deadlines in one go: half a millisecond, for which all else waits."""
 
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 60.0
@@ -176,11 +176,17 @@ class RestingReaper(StoreActor):
 
 
 def _expiring_entries(snapshot: Snapshot) -> Iterator[Deadline]:
-    """Yield (deadline, run, key) of every KVStore entry; the deadline is 0 for those that have none."""
-    for run, tag, table in snapshot.tables():
-        if tag == Tag.KV:
-            for key, stored in table.stored_range():
-                yield (deadline_of(stored), run, key)
+    """Yield (deadline, run, key) of every KVStore entry, in any order; the deadline is 0 for those that have none.
+
+    For each table it yields one of 0 first, so that no step goes through more than one: between two steps others may
+    have their turn, whatever the runs hold.
+    """
+    for root in snapshot.roots:
+        for (run, tag), table in root.items():
+            yield (0, run, b"")
+            if tag == Tag.KV:
+                for key, stored in table.entries.items():
+                    yield (deadline_of(stored), run, key)
 
 
 def _by_run(entries: list[Deadline]) -> dict[str, list[bytes]]:

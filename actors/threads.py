@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-
-
-def unlock(nothing_new: threading.Lock) -> None:
-    """Wake the thread that acquires this lock when there is nothing that it has not seen. For use by any thread."""
-    if nothing_new.locked():
-        # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
-        with contextlib.suppress(RuntimeError):
-            nothing_new.release()
 
 
 def start_thread(thread: threading.Thread) -> bool:

@@ -13,7 +13,7 @@ from inmem.actors.reentrancy import require_outside
 from inmem.actors.timers import Timers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from inmem.actors.dispatcher import Letter
     from inmem.actors.mailbox import Mailbox, ReplyTo
@@ -67,7 +67,7 @@ class ThreadsDispatcher:
         self.post(mailbox, message, future)
         return future.get(timeout=timeout_s)
 
-    def post_all(self, letters: Sequence[Letter]) -> None:
+    def post_all(self, letters: Iterable[Letter]) -> None:
         """Queue messages for the mailboxes' threads."""
         for letter in letters:
             self.post(*letter)
@@ -89,6 +89,8 @@ class ThreadsDispatcher:
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Block until the reply is there."""
         future.block(timeout_s)
+        if interrupts.pending:
+            interrupts.raise_pending()
 
     def sleep(self, delay_s: float) -> None:
         """Pause the calling thread."""

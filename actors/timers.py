@@ -5,38 +5,37 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING, Any
-
-from sortedcontainers import SortedKeyList
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.threads import start_thread, unlock
+from inmem.actors.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = QuietLogger("inmem.timers")
 
+_Timer: TypeAlias = "tuple[float, int, Callable[[], Any]]"
+"""When, on the monotonic clock; a number, in the order in which they were set; and what to call."""
+
 
 class Timers:
     """Calls functions later, in the order of their deadlines. Deadlines are on the monotonic clock.
 
     Whoever sets a timer only leaves it where the thread finds it, and holds no lock while it does. So an exception that
-    somebody raises in the thread of an actor, wherever it strikes, may cost that actor's timer and nothing else.
+    somebody raises in the thread of an actor, wherever it strikes, may cost that actor's timer and nothing else. In the
+    thread of the timers it costs none, but what it cuts short may be called a second time; unless it is an `Exception`
+    and strikes within a function, whose own it is then taken for.
     """
 
     def __init__(self) -> None:
-        self._arrived: deque[tuple[float, int, Callable[[], Any]]] = deque()
+        self._arrived: deque[_Timer] = deque()
         self._numbers = count()
-        # Locked while there is nothing that the thread has not seen; whoever brings something unlocks it.
-        self._nothing_new = threading.Lock()
-        self._nothing_new.acquire()
-        # A signal handler or a finalizer may run in the thread that holds it, and set a timer.
-        self._starting = threading.RLock()
-        # Held for ever by the one thread that runs, should two have been started.
-        self._running = threading.Lock()
-        self._thread: threading.Thread | None = None
+        # A heap; the thread's own.
+        self._due: list[_Timer] = []
+        self._worker = Worker("inmem-timers", self._call_what_is_due, self._cut_short)
         self._stopped = False
 
     def call_later(self, delay_s: float, function: Callable[[], Any]) -> None:
@@ -44,43 +43,44 @@ class Timers:
         if self._stopped:
             return
         self._arrived.append((time.monotonic() + delay_s, next(self._numbers), function))
-        unlock(self._nothing_new)
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._loop, name="inmem-timers", daemon=True)
-                    # At the end of the program there is no later any more.
-                    # Not before: cut short here, the next call starts another thread, and of two one goes.
-                    if start_thread(thread) and self._thread is None:
-                        self._thread = thread
+        self._worker.wake()
+        if self._worker.thread is None:
+            # If it cannot be, the program is at its end, and there is no later any more.
+            self._worker.start()
 
     def stop(self) -> None:
         """Forget every timer and end the thread."""
         # What has arrived is the thread's to take away: it may have looked already, and be about to.
         self._stopped = True
-        unlock(self._nothing_new)
+        self._worker.wake()
 
-    def _loop(self) -> None:
-        if not self._running.acquire(blocking=False):
-            return
-        self._thread = threading.current_thread()
-        due: SortedKeyList[tuple[float, int, Callable[[], Any]], tuple[float, int]] = SortedKeyList(
-            key=lambda item: item[:2]
-        )
+    def _call_what_is_due(self) -> None:
+        due = self._due
         arrived = self._arrived
+        wait = self._worker.wait
         while not self._stopped:
+            # What is taken from one place is in the next one before: cut short in between, it is in both.
             while arrived:
-                due.add(arrived.popleft())
+                heappush(due, arrived[0])
+                arrived.popleft()
             if not due:
-                self._nothing_new.acquire()
+                wait()
                 continue
-            remaining_s = due[0][0] - time.monotonic()
+            at_s, _, function = due[0]
+            remaining_s = at_s - time.monotonic()
             if remaining_s > 0:
-                self._nothing_new.acquire(timeout=min(remaining_s, threading.TIMEOUT_MAX))
+                wait(timeout=min(remaining_s, threading.TIMEOUT_MAX))
                 continue
-            _, _, function = due.pop(0)
             try:
                 function()
             except Exception as error:
                 # The others wait for their time, whatever keeps this one.
                 log.warning("timer_failed", error=repr(error), exc_info=error)
+            # Nothing has come before it: only this thread adds to the heap.
+            heappop(due)
+            del function
+        due.clear()
+        arrived.clear()
+
+    def _cut_short(self, error: BaseException) -> None:
+        log.warning("timer_failed", error=repr(error), exc_info=error)

@@ -16,7 +16,7 @@ from pykka.messages import ProxyGetAttr
 from inmem.actors.actor import StoreActor
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.mailbox import AsMessage
-from inmem.actors.messages.watching import Changed, FeedGrown, Taken, Unwatch, Watch, WatchEnded
+from inmem.actors.messages.watching import Changed, FeedGrown, LookOn, Taken, Unwatch, Watch, WatchEnded
 from inmem.actors.watch_cursor import WatchCursor
 from inmem.engine.errors import DatabaseClosedError, InvariantError, WatchGapError
 
@@ -34,15 +34,22 @@ log = QuietLogger("inmem.watch")
 
 
 class Subscription:
-    """One watcher, what it was told, and whether it is busy with that."""
+    """One watcher, what it was told, and what has to come before it is told more.
 
-    __slots__ = ("cursor", "is_busy", "ref", "version")
+    Attributes:
+        version: everything of interest up to this version has been told.
+        is_busy: with what it was told last; then `Taken` comes.
+        looks_on: whether the last look ended before the feed did; then `LookOn` comes.
+    """
+
+    __slots__ = ("cursor", "is_busy", "looks_on", "ref", "version")
 
     def __init__(self, ref: pykka.ActorRef[Any], cursor: WatchCursor) -> None:
         self.ref = ref
         self.cursor = cursor
         self.version = cursor.version
         self.is_busy = False
+        self.looks_on = False
 
 
 class WatchActor(StoreActor):
@@ -57,6 +64,7 @@ class WatchActor(StoreActor):
     Attributes:
         watches: everybody who is told, by number.
         count: the highest number given so far, by predecessors too.
+        bell: what hangs in the feed; None once it has been heard.
     """
 
     HANDLES: ClassVar = (Watch, Unwatch)
@@ -68,21 +76,28 @@ class WatchActor(StoreActor):
         self._published = published
         self.watches: dict[int, Subscription] = {}
         self.count = 0
-        self._bell: AsMessage | None = None
+        self.bell: AsMessage | None = None
         if predecessor is not None:
+            if predecessor.bell is not None:
+                published.feed.forget(predecessor.bell)
             self.watches = predecessor.watches
             # What comes back for a watcher that is gone must not be taken for the news of another.
             self.count = predecessor.count
             for subscription in self.watches.values():
                 # It may have failed between looking and telling.
                 subscription.cursor.rewind(subscription.version)
+                subscription.looks_on = False
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
         match message:
             case FeedGrown():
-                self._bell = None
+                self.bell = None
                 for number in tuple(self.watches):
+                    self._advance(number)
+            case LookOn(number):
+                if number in self.watches:
+                    self.watches[number].looks_on = False
                     self._advance(number)
             case Taken(number, is_dead):
                 if is_dead:
@@ -128,16 +143,18 @@ class WatchActor(StoreActor):
         return begins_after
 
     def _advance(self, number: int) -> None:
-        """Tell a watcher what is new, unless it is busy."""
+        """Tell a watcher what is new, unless it is busy, or we are in the middle of looking for it."""
         subscription = self.watches[number]
+        if subscription.looks_on:
+            return
         if subscription.is_busy:
             if not subscription.ref.is_alive():
                 del self.watches[number]
             return
-        if self._bell is None:
+        if self.bell is None:
             # Before looking: what is added while we look rings it.
-            self._bell = AsMessage(self.ref, lambda _value, _error: FeedGrown())
-            self._published.feed.wait(self._bell)
+            self.bell = AsMessage(self.ref, lambda _value, _error: FeedGrown())
+            self._published.feed.wait(self.bell)
         cursor = subscription.cursor
         try:
             changes = cursor.take(self._published.feed, CHANGES_PER_MESSAGE)
@@ -145,8 +162,11 @@ class WatchActor(StoreActor):
             self._end(number, error)
             return
         if not changes:
+            # What does not concern it is behind it.
+            subscription.version = cursor.version
             if not cursor.at_end:
-                self.ref.tell(FeedGrown())
+                subscription.looks_on = True
+                self.ref.tell(LookOn(number))
         elif _tell(subscription.ref, Changed(changes, cursor.version)):
             subscription.version = cursor.version
             taken: Any = AsMessage(self.ref, _taken(number))
@@ -156,10 +176,15 @@ class WatchActor(StoreActor):
             del self.watches[number]
 
     def _tell_the_rest(self, subscription: Subscription) -> None:
+        cursor = subscription.cursor
         try:
-            while changes := subscription.cursor.take(self._published.feed, CHANGES_PER_MESSAGE):
-                _tell(subscription.ref, Changed(changes, subscription.cursor.version))
-                subscription.version = subscription.cursor.version
+            while True:
+                changes = cursor.take(self._published.feed, CHANGES_PER_MESSAGE)
+                if changes:
+                    _tell(subscription.ref, Changed(changes, cursor.version))
+                subscription.version = cursor.version
+                if cursor.at_end:
+                    return
         except WatchGapError:
             # The version in its WatchEnded says where it stands.
             return

@@ -74,6 +74,12 @@ class FeedGrown(Message, frozen=True):
     """To the watch actor: there may be something new."""
 
 
+class LookOn(Message, frozen=True):
+    """Watch actor → itself: the feed goes on behind what was looked at for watcher `number`."""
+
+    number: int
+
+
 class Taken(Message, frozen=True):
     """To the watch actor: watcher `number` has handled what it was told, or is dead."""
 

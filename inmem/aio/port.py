@@ -138,6 +138,9 @@ class Port:
         arrived = self._arrived
         while arrived:
             answer, value, error = arrived.popleft()
+            if answer.is_here:
+                # The courier was struck while it sent the request, and has answered before the store.
+                continue
             self._under_way -= 1
             answer.settle(value, error)
         while self._waiting and self._under_way < REQUESTS_UNDER_WAY_MAX:

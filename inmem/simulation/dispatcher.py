@@ -12,7 +12,7 @@ from inmem.simulation.scheduler import SimulatedFuture
 from inmem.simulation.trace import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from inmem.actors.dispatcher import Letter
     from inmem.actors.future import ReplyFuture
@@ -113,7 +113,7 @@ class StoreDispatcher:
         self.post(mailbox, message, future)
         return future.get(timeout=timeout_s)
 
-    def post_all(self, letters: Sequence[Letter]) -> None:
+    def post_all(self, letters: Iterable[Letter]) -> None:
         """Put messages on their way: those of a courier, which a simulation refuses when it starts.
 
         Raises:

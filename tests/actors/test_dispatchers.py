@@ -732,7 +732,7 @@ def test_a_mailbox_that_is_stopped_while_its_lane_is_made_keeps_none(monkeypatch
         late.get(timeout=FAILSAFE_S)
     assert not stage.dispatcher._lanes
     [lane] = lanes
-    lane._thread.join(FAILSAFE_S)
-    assert not lane._thread.is_alive()
+    lane._worker.thread.join(FAILSAFE_S)
+    assert not lane._worker.thread.is_alive()
     pykka.ActorRegistry.unregister(ref)
     stage.close()

@@ -36,7 +36,7 @@ from inmem.actors.messages.transactions import (
     ReadOutcome,
     ReadStats,
 )
-from inmem.actors.messages.watching import FeedGrown, Taken, Unwatch, Watch
+from inmem.actors.messages.watching import FeedGrown, LookOn, Taken, Unwatch, Watch
 from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.shard_actor import ShardActor
@@ -594,7 +594,7 @@ OWN_TESTS = {
     PrimitiveActor: {CommitDecided, primitive_actor.RetryDue, primitive_actor.GoOn, Drain},
     reaper.Reaper: set(REAPING),
     LogWriter: {core.SyncDue},
-    WatchActor: {Watch, Unwatch, FeedGrown, Taken},
+    WatchActor: {Watch, Unwatch, FeedGrown, LookOn, Taken},
 }
 """What the tests above, and those of the watch actor, make fail by name."""
 

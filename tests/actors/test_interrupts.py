@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import inmem
-from inmem.actors import interrupts
+from inmem.actors import caller_dispatcher, future, interrupts
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
 
 
@@ -229,6 +229,74 @@ def test_a_strike_at_any_line_interrupts_the_caller_and_harms_nothing(tmp_path, 
                 break
         assert number > 20
         assert db.verify().is_valid
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_strike_at_any_line_interrupts_whoever_begins_to_idle(dispatcher):
+    """Noted while the future got its baton, it was not looked at before the thread blocked, perhaps for ever."""
+    interrupts.install()
+    stage = Stage(DISPATCHERS[dispatcher]())
+    for number in itertools.count(1):
+        bell = stage.dispatcher.future()
+        interrupted = False
+        with StrikeAt(number) as struck:
+            try:
+                stage.dispatcher.idle(bell, 0.001)
+            except KeyboardInterrupt:
+                interrupted = True
+        assert interrupted == struck.struck, f"line {number}"
+        if not struck.struck:
+            break
+    assert number > 5
+    stage.close()
+
+
+def strike_once_at(monkeypatch, module, name):
+    """Strike when the main thread is about to call what `module` calls `name`."""
+    original = getattr(module, name)
+
+    def striking(*arguments):
+        if threading.current_thread() is threading.main_thread():
+            monkeypatch.setattr(module, name, original)
+            strike()
+        return original(*arguments)
+
+    monkeypatch.setattr(module, name, striking)
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_watcher_that_begins_to_wait_is_interrupted(monkeypatch, dispatcher):
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        watcher = db.watch(timeout=0.01)
+        strike_once_at(monkeypatch, future, "allocate_lock")
+        with pytest.raises(KeyboardInterrupt):
+            next(watcher)
+        db.put("run", "k", 1)
+        assert next(watcher).key == "k", "and goes on where it was"
+
+
+def test_a_thread_that_waits_for_room_in_the_queue_is_interrupted(stage, monkeypatch):
+    monkeypatch.setattr(caller_dispatcher, "QUEUE_MESSAGES_MAX", 1)
+    monkeypatch.setattr(interrupts, "is_exposed", lambda: threading.current_thread() is threading.main_thread())
+    ref = stage.start()
+    handling, go_on = threading.Event(), threading.Event()
+
+    def hold(_):
+        handling.set()
+        assert go_on.wait(FAILSAFE_S)
+
+    runner = threading.Thread(target=lambda: ref.tell(hold))
+    runner.start()
+    assert handling.wait(FAILSAFE_S)
+    ref.tell("within the limit")
+    strike_once_at(monkeypatch, future, "allocate_lock")
+    # What the thread is interrupted in never ends before it, unless it was not interrupted at all.
+    put = stage.dispatcher._deputy.put
+    monkeypatch.setattr(stage.dispatcher._deputy, "put", lambda relieved: (put(relieved), go_on.set()))
+    with pytest.raises(KeyboardInterrupt):
+        ref.tell("past it")
+    runner.join(FAILSAFE_S)
+    assert ref.ask(lambda actor: list(actor.heard)) == ["within the limit", "past it"]
 
 
 class DeadlineError(Exception):

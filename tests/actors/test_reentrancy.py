@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 import inmem
-from inmem.actors import future, lane, timers
+from inmem.actors import future, worker
 from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.lane import Lane
 from inmem.actors.timers import Timers
@@ -126,7 +126,7 @@ def test_whoever_strikes_a_thread_that_runs_the_queue_may_wait_or_is_refused_and
 def test_whoever_strikes_a_lane_that_starts_its_thread_may_put_something_too():
     handled = []
     struck = Lane("struck lane", handled.append, lambda *_: None)
-    with one_line_later(lane, "start_thread", lambda: struck.put("within")):
+    with one_line_later(worker, "start_thread", lambda: struck.put("within")):
         in_threads(lambda: struck.put("outside"))
     in_threads(struck.close)
     assert sorted(handled) == ["outside", "within"]
@@ -140,13 +140,13 @@ def test_whoever_strikes_a_lane_that_starts_its_thread_may_put_something_too():
 def test_whoever_strikes_timers_that_start_their_thread_may_set_one_too():
     within, outside = threading.Event(), threading.Event()
     struck = Timers()
-    with one_line_later(timers, "start_thread", lambda: struck.call_later(0, within.set)):
+    with one_line_later(worker, "start_thread", lambda: struck.call_later(0, within.set)):
         in_threads(lambda: struck.call_later(0, outside.set))
     assert within.wait(FAILSAFE_S)
     assert outside.wait(FAILSAFE_S)
     struck.stop()
-    struck._thread.join(FAILSAFE_S)
-    assert not struck._thread.is_alive()
+    struck._worker.thread.join(FAILSAFE_S)
+    assert not struck._worker.thread.is_alive()
 
 
 def test_a_processor_that_keeps_the_log_in_the_store_does_not_stop_it(db, monkeypatch):

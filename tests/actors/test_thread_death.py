@@ -1,16 +1,23 @@
 """Somebody raises an exception in the thread of an actor, which is to end it: nothing is lost and nobody hangs.
 
 Debuggers and libraries that enforce time limits do this to threads they take for hung. Wherever it strikes, inside a
-handler, between two messages or while the thread waits for one, it is that actor's failure.
+handler, between two messages or while the thread waits for one, it is that actor's failure. The store's other threads
+go on as well.
 """
 
+import asyncio
 import ctypes
 import threading
 
 import pytest
 
 import inmem
+import inmem.aio
 from inmem.actors import restart_limit
+from inmem.actors.courier import Courier
+from inmem.actors.log_file import LogFile
+from inmem.actors.timers import Timers
+from inmem.actors.worker import Worker as StoreThread
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 from tests.actors.stage import DISPATCHERS, Stage
 from tests.actors.workload import Worker, in_parallel, state_of
@@ -117,3 +124,158 @@ def test_a_thread_that_is_struck_while_it_waits_handles_the_next_message():
     assert thread.is_alive()
     stage.close()
     assert not threads_of("waits")
+
+
+def test_timers_go_on_after_a_strike_while_they_wait():
+    timers = Timers()
+    for _ in range(50):
+        done = threading.Event()
+        timers.call_later(0, done.set)
+        assert done.wait(FAILSAFE_S)
+        strike("timers")
+    [thread] = [thread for thread in threads_of("timers") if thread is timers._worker.thread]
+    done = threading.Event()
+    timers.call_later(0, done.set)
+    assert done.wait(FAILSAFE_S)
+    timers.stop()
+    thread.join(FAILSAFE_S)
+    assert not thread.is_alive()
+
+
+def test_what_a_strike_cuts_short_in_the_thread_of_the_timers_is_called_again():
+    timers = Timers()
+    called, done = [], threading.Event()
+
+    def cut_short():
+        called.append("first")
+        if len(called) == 1:
+            raise ThreadDeath
+
+    timers.call_later(0, cut_short)
+    timers.call_later(0.01, done.set)
+    assert done.wait(FAILSAFE_S)
+    assert called == ["first", "first"]
+    timers.stop()
+    timers._worker.join()
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_the_log_is_synced_from_time_to_time_whatever_strikes_the_timers(tmp_path, monkeypatch, dispatcher):
+    synced = threading.Semaphore(0)
+    sync = LogFile.sync
+
+    def counting(log_file):
+        sync(log_file)
+        synced.release()
+
+    monkeypatch.setattr(LogFile, "sync", counting)
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability="interval", sync_interval=0.001) as db:
+        for number in range(STRIKES):
+            db.put("run", "k", number)
+            assert synced.acquire(timeout=FAILSAFE_S), number
+            strike("timers")
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_what_is_awaited_is_answered_after_a_strike_at_the_courier(tmp_path, dispatcher):
+    async def main():
+        async with inmem.aio.open(tmp_path / "db", dispatcher=dispatcher) as db:
+            for number in range(50):
+                await asyncio.wait_for(db.put("run", "k", number), FAILSAFE_S)
+                strike("courier")
+            assert await asyncio.wait_for(db.get("run", "k"), FAILSAFE_S) == 49
+
+    asyncio.run(main())
+
+
+def test_a_crowd_of_awaits_is_carried_out_once_each_while_the_courier_is_struck(tmp_path):
+    async def main():
+        appended = unknown = 0
+        async with inmem.aio.open(tmp_path / "db", dispatcher="threads", durability="never") as db:
+
+            async def append(name):
+                nonlocal appended, unknown
+                for number in range(50):
+                    try:
+                        await asyncio.wait_for(db.events.append("run", name, number), FAILSAFE_S)
+                    except inmem.CommitOutcomeUnknownError:
+                        unknown += 1
+                    else:
+                        appended += 1
+                    # Others are being sent meanwhile.
+                    if not number % 5:
+                        strike("courier")
+
+            await asyncio.gather(*(append(f"type-{n}") for n in range(20)))
+            assert appended + unknown == 1000
+            assert appended <= await db.events.len("run") <= 1000
+
+    asyncio.run(main())
+
+
+class Struck:
+    """A dispatcher whose thread is struck once, in the middle of a round, before or after a letter is on its way."""
+
+    def __init__(self, at, when):
+        self._at = at
+        self._when = when
+        self.posted = []
+
+    def post(self, *letter):
+        self.posted.append(letter)
+
+    def post_all(self, letters):
+        for letter in letters:
+            strikes = letter[1] == self._at
+            if strikes:
+                self._at = None
+            if strikes and self._when == "before":
+                raise ThreadDeath
+            self.post(*letter)
+            if strikes:
+                raise ThreadDeath
+
+
+class Reply:
+    """A reply address that keeps all it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def set(self, value=None):
+        self.told.append(value)
+
+    def set_exception(self, exc_info=None):
+        self.told.append(exc_info[1])
+
+
+@pytest.mark.parametrize("has_reply", [True, False])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", range(5))
+def test_each_letter_of_a_round_that_is_cut_short_is_sent_or_answered(monkeypatch, at, when, has_reply):
+    """None is sent twice whose sender waits for an answer: it would be carried out twice."""
+    stage = Stage(DISPATCHERS["threads"]())
+    ref = stage.start()
+    dispatcher = Struck(at, when)
+    courier = Courier(dispatcher)
+    replies = [Reply() if has_reply else None for _ in range(5)]
+    with monkeypatch.context() as patch:
+        # So that all of them are there when the thread begins.
+        patch.setattr(StoreThread, "start", lambda _: True)
+        for number, reply in enumerate(replies):
+            courier.send(ref, number, reply)
+    courier.start()
+    thread = courier._bag.worker.thread
+    courier.close()
+    thread.join(FAILSAFE_S)
+    assert not thread.is_alive()
+    posted = [message for _, message, _ in dispatcher.posted]
+    if has_reply:
+        assert posted == sorted(set(posted))
+        for number, reply in enumerate(replies):
+            assert number in posted or reply.told
+            assert all(isinstance(answer, inmem.CommitOutcomeUnknownError) for answer in reply.told)
+        assert sum(bool(reply.told) for reply in replies) == min(at + 1, 2)
+    else:
+        assert list(dict.fromkeys(posted)) == [*range(5)]
+    stage.close()

@@ -6,6 +6,7 @@ The same under every order of events: tests/simulation/test_scenarios.py.
 import queue
 import threading
 import time
+from itertools import islice
 
 import pytest
 
@@ -14,6 +15,7 @@ from inmem.actors import reaper
 from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.messages.reaping import ReapDue
 from inmem.engine.keys import Tag
+from inmem.engine.snapshot import Snapshot
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on
 
 HOUR_US = 3_600_000_000
@@ -251,3 +253,40 @@ def test_more_than_one_round_holds_is_reaped_without_a_pause(opened, clock, monk
     clock.us += 3600 * 1_000_000
     assert {next(watcher).key for _ in range(95)} == {f"k{number}" for number in range(95)}
     assert timers.count("ReapDue") <= 2
+
+
+class CountedRoot:
+    """A root that counts the tables somebody has come to."""
+
+    def __init__(self, tables):
+        self._tables = tables
+        self.seen = 0
+
+    def items(self):
+        for item in self._tables.items():
+            self.seen += 1
+            yield item
+
+
+@pytest.mark.parametrize("primitive", ["events", "kv"])
+def test_each_look_for_deadlines_after_an_opening_is_a_short_one(monkeypatch, primitive):
+    """However many runs there are, and whatever they hold: everything else waits meanwhile."""
+    monkeypatch.setattr(reaper, "KEYS_PER_LOOK_MAX", 10)
+    with inmem.open(":memory:") as db:
+        with db.begin("run") as txn:
+            for number in range(95):
+                accessors = txn.on(f"run-{number}")
+                if primitive == "kv":
+                    accessors.kv.put("k", number, ttl=3600)
+                else:
+                    accessors.events.append("type", number)
+        snapshot = db._client.snapshot()
+        roots = tuple(CountedRoot(root) for root in snapshot.roots)
+        found = reaper._expiring_entries(Snapshot(snapshot.version, roots))
+        looks = []
+        before = -1
+        while before != (before := sum(root.seen for root in roots)):
+            looks.append(list(islice(found, reaper.KEYS_PER_LOOK_MAX)))
+            assert sum(root.seen for root in roots) <= before + reaper.KEYS_PER_LOOK_MAX
+        deadlines = [entry for look in looks for entry in look if entry[0]]
+    assert len({run for _, run, _ in deadlines}) == len(deadlines) == (95 if primitive == "kv" else 0)

@@ -46,7 +46,7 @@ def test_a_timer_beyond_all_waiting_keeps_nobody_from_the_next(timers):
 def test_after_the_stop_nothing_is_called(timers):
     called = []
     timers.call_later(FAILSAFE_S, lambda: called.append("late"))
-    [thread] = [thread for thread in threading.enumerate() if thread is timers._thread]
+    [thread] = [thread for thread in threading.enumerate() if thread is timers._worker.thread]
     timers.stop()
     timers.call_later(0, lambda: called.append("after"))
     thread.join(FAILSAFE_S)
@@ -64,8 +64,8 @@ def test_a_stop_between_the_look_at_what_has_arrived_and_the_grip_harms_nobody(t
 
     timers._arrived = Arrived()
     timers.call_later(0, lambda: None)
-    timers._thread.join(FAILSAFE_S)
-    assert not timers._thread.is_alive()
+    timers._worker.thread.join(FAILSAFE_S)
+    assert not timers._worker.thread.is_alive()
 
 
 class ThreadDeath(BaseException):

@@ -7,8 +7,8 @@ import pytest
 
 import inmem
 from inmem import UsageError, WatchGapError
-from inmem.actors import restart_limit, watch_actor
-from inmem.actors.messages.watching import FeedGrown, Taken
+from inmem.actors import restart_limit, watch_actor, watch_cursor
+from inmem.actors.messages.watching import FeedGrown, LookOn, Taken
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine import retained_commits
 from inmem.messages import Changed, PutKey, Unwatch, Watch, WatchEnded
@@ -120,6 +120,51 @@ def test_a_slow_watcher_is_not_flooded(store, listen, monkeypatch):
     assert all(len(message.changes) <= 5 for message in listener.told)
 
 
+def bells_of(store):
+    """Count what the next commit will have to ring."""
+    with inmem.connect(store) as db:
+        return len(db._client.published.feed._waiting)
+
+
+def test_a_watcher_behind_much_that_does_not_concern_it_hangs_up_one_bell(store, listen, monkeypatch):
+    """Each commit rings all there are, so one for every look made every commit slower, for good."""
+    monkeypatch.setattr(watch_cursor, "COMMITS_PER_LOOK", 4)
+    put(store, *range(100))
+    store.ask(PutKey("other", "k", 1))
+    refs = [listen(until_version=101) for _ in range(2)]
+    for ref, _ in refs:
+        store.ask(Watch(ref, run="other", after_version=0))
+    for _, listener in refs:
+        assert [change.version for change in listener.changes()] == [101]
+    assert bells_of(store) == 1
+
+
+def test_a_successor_takes_down_the_bell_of_its_predecessor(store, listen, monkeypatch):
+    monkeypatch.setattr(restart_limit, "RESTARTS_MAX", 10_000)
+    failpoint = Failpoint(monkeypatch, WatchActor)
+    ref, listener = listen(until_version=1)
+    other, _ = listen(until_version=1)
+    store.ask(Watch(ref))
+    for _ in range(5):
+        failpoint.arm(Unwatch, "before")
+        with pytest.raises(inmem.TransactionAbortedError):
+            store.ask(Unwatch(other))
+        assert store.ask(Unwatch(other)) == 0, "the successor is there"
+    assert bells_of(store) <= 1
+    put(store, 0)
+    assert [change.value for change in listener.changes()] == [0]
+
+
+def test_whoever_was_told_nothing_can_begin_again_at_the_end(store, listen):
+    ref, listener = listen(until_version=10**9)
+    store.ask(Watch(ref, run="other"))
+    put(store, *range(20))
+    store.stop()
+    assert listener.ended.wait(FAILSAFE_S)
+    [ended] = listener.told
+    assert (ended.version, type(ended.error)) == (20, inmem.DatabaseClosedError)
+
+
 def test_whoever_is_too_slow_is_told_that_it_is_over(store, listen, monkeypatch):
     monkeypatch.setattr(retained_commits, "RETAINED_BYTES_MAX", 2_000)
     ref, listener = listen(until_version=10**9)
@@ -190,14 +235,36 @@ def test_a_close_tells_the_rest_and_the_end(dispatcher, listen, monkeypatch):
     assert (ended.version, type(ended.error)) == (20, inmem.DatabaseClosedError)
 
 
+def test_a_close_tells_the_rest_behind_much_that_does_not_concern_the_watcher(dispatcher, listen):
+    store = inmem.spawn(":memory:", dispatcher=dispatcher)
+    ref, listener = listen(until_version=10**9)
+    listener.gate.clear()
+    store.ask(Watch(ref, run="run"))
+    put(store, 0)
+    foreign = watch_cursor.COMMITS_PER_LOOK + 1
+    for number in range(foreign):
+        store.ask(PutKey("other", "k", number))
+    put(store, 1)
+    store.stop()
+    listener.gate.set()
+    assert listener.ended.wait(FAILSAFE_S)
+    *told, ended = listener.told
+    assert [change.value for message in told for change in message.changes] == [0, 1]
+    assert (ended.version, type(ended.error)) == (foreign + 2, inmem.DatabaseClosedError)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("message", [FeedGrown, Taken])
+@pytest.mark.parametrize("message", [FeedGrown, LookOn, Taken])
 def test_a_watch_actor_that_fails_leaves_no_gap_and_repeats_nothing(store, listen, monkeypatch, message, when):
     monkeypatch.setattr(restart_limit, "RESTARTS_MAX", 10_000)
+    # So each commit that does not concern the watcher ends a look.
+    monkeypatch.setattr(watch_cursor, "COMMITS_PER_LOOK", 1)
     failpoint = Failpoint(monkeypatch, WatchActor)
-    ref, listener = listen(until_version=20)
-    store.ask(Watch(ref))
+    for _ in range(5):
+        store.ask(PutKey("other", "k", 1))
+    ref, listener = listen(until_version=25)
     failpoint.arm(message, when, times=3)
+    store.ask(Watch(ref, run="run", after_version=0))
     put(store, *range(20))
     assert failpoint.fired.wait(FAILSAFE_S)
     assert [change.value for change in listener.changes()] == list(range(20))
