@@ -6,8 +6,11 @@ raises at the call, and what the caller changes afterwards does not change the r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from msgspec.structs import force_setattr
+
+from inmem.actors.messages.message import Message
 from inmem.engine.codec import Encoded
 from inmem.engine.keys import normalize_run_id
 
@@ -15,16 +18,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class Request:
-    """Base of all requests: frozen slotted dataclasses whose fields named in `EDGE` are converted when made."""
-
-    __slots__ = ()
+class Request(Message, frozen=True):
+    """Base of all requests: messages of outsiders, whose fields named in `EDGE` are converted when made."""
 
     EDGE: ClassVar[Mapping[str, Callable[..., object]]] = {"run": normalize_run_id}
 
+    UNSHOWN: ClassVar[tuple[str, ...]] = ()
+    """Fields that would show a value in logs. Those that are encoded as a whole never do."""
+
     def __post_init__(self) -> None:
+        # A copy out of a pickle comes this way too: every check lets what is sealed already pass as it is.
         for name, convert in self.EDGE.items():
-            object.__setattr__(self, name, convert(getattr(self, name)))
+            force_setattr(self, name, convert(getattr(self, name)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([f'{name}={field!r}' for name, field in self.__rich_repr__()])})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return the fields that may be shown, for `repr` and for rich, which structlog shows tracebacks with."""
+        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name not in self.UNSHOWN]
 
     @property
     def size_bytes(self) -> int:
