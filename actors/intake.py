@@ -23,7 +23,7 @@ FEW = 16
 
 
 def refusal_of(name: str, request: Request, ahead: int, limits: Limits) -> OverloadedError | None:
-    """Return the error for a request that must not wait behind `ahead` others in `name`; None if it may. O(1)."""
+    """Return the error for a request that must not wait behind `ahead` others in `name`; None if it may. O(parts)."""
     if ahead >= limits.waiting_requests_max:
         return OverloadedError(name, limits.waiting_requests_max, "requests")
     if ahead > FEW and ahead * request.size_bytes > limits.waiting_bytes_max:

@@ -78,7 +78,7 @@ class Mailbox:
         self.stopped = False
         self.ref = MailboxRef(self)
 
-    def refusal_of(self, message: Any) -> OverloadedError | None:
+    def refusal_at_door(self, message: Any) -> OverloadedError | None:
         """Return why an outsider's message cannot wait here; None if it can, or if nobody is kept out."""
         limits = self.limits
         if limits is None or not isinstance(message, Request):
@@ -177,7 +177,7 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         if mailbox.stopped:
             raise self._stopped()
         # Most are what the store's actors tell each other.
-        if mailbox.limits is not None and (refusal := mailbox.refusal_of(message)) is not None:
+        if mailbox.limits is not None and (refusal := mailbox.refusal_at_door(message)) is not None:
             raise refusal
         self._dispatcher.post(mailbox, message, None)
 
@@ -211,7 +211,7 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         future: ReplyFuture[Any] = self._dispatcher.future()
         if self.mailbox.stopped:
             future.set_exception((StoppedError, self._stopped(), None))
-        elif (refusal := self.mailbox.refusal_of(message)) is not None:
+        elif (refusal := self.mailbox.refusal_at_door(message)) is not None:
             future.set_exception((type(refusal), refusal, None))
         else:
             self._dispatcher.post(self.mailbox, message, future)

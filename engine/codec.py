@@ -49,6 +49,10 @@ class Encoded(Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Encoded({len(self.data)} bytes)"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Show no more to rich, which structlog shows tracebacks with and which does not ask for the repr."""
+        return [("size_bytes", len(self.data))]
+
 
 def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYTES_MAX) -> bytes:
     """Return the one encoding of `value`; `decode_value` gives back an equal value, types included.

@@ -42,7 +42,7 @@ WAITING_REQUESTS_MAX: Final = 100_000
 """Requests that wait in one primitive's actor, or on their way there: whoever sends faster has to be told."""
 
 WAITING_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Encoded bytes of the values in those requests: as much as the largest transaction that could carry them out."""
+"""What those requests take in memory: as much as the largest transaction that could carry them out."""
 
 RETAINED_BYTES_MAX: Final = 16 * 1024 * 1024
 """Newest commits kept for watchers: about 70,000 small ones, seconds of a writer at full speed."""
@@ -62,7 +62,7 @@ class Limits:
         transaction_reads_max: keys that a transaction has read when it commits writes; more: `UsageError`. A
             transaction without writes may read as many as there are.
         waiting_requests_max: requests that wait in one primitive's actor; more are refused with `OverloadedError`.
-        waiting_bytes_max: encoded bytes of the values in those requests; more: `OverloadedError`.
+        waiting_bytes_max: memory that those requests take, above all the values in them; more: `OverloadedError`.
 
     Raises:
         UsageError: one of them is not an int from 1 to its maximum.

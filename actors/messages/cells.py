@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from inmem.actors.messages import edge
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 _NAMED: Final[dict[str, edge.Check]] = {"run": normalize_run_id, "name": edge.name("cell name")}
 
 
-@dataclass(frozen=True, slots=True)
-class InitCell(Request):
+class InitCell(Request, frozen=True):
     """Create a cell. Answered by its version, or refused with CellExistsError."""
 
     run: str | UUID
@@ -30,8 +28,7 @@ class InitCell(Request):
     EDGE: ClassVar = {**_NAMED, "value": edge.value()}
 
 
-@dataclass(frozen=True, slots=True)
-class ReadCell(Request):
+class ReadCell(Request, frozen=True):
     """Answered by the cell's State, or None."""
 
     run: str | UUID
@@ -40,8 +37,7 @@ class ReadCell(Request):
     EDGE: ClassVar = _NAMED
 
 
-@dataclass(frozen=True, slots=True)
-class CasCell(Request):
+class CasCell(Request, frozen=True):
     """Replace the value of a cell that is at version `expected`.
 
     Answered by the new version, or refused with CasConflictError or CellNotFoundError.
@@ -55,8 +51,7 @@ class CasCell(Request):
     EDGE: ClassVar = {**_NAMED, "expected": checked_version, "value": edge.value()}
 
 
-@dataclass(frozen=True, slots=True)
-class SetCell(Request):
+class SetCell(Request, frozen=True):
     """Set a cell, creating it if need be. Answered by its new version."""
 
     run: str | UUID
@@ -66,8 +61,7 @@ class SetCell(Request):
     EDGE: ClassVar = {**_NAMED, "value": edge.value()}
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteCell(Request):
+class DeleteCell(Request, frozen=True):
     """Delete a cell. Answered by whether it existed."""
 
     run: str | UUID
@@ -76,8 +70,7 @@ class DeleteCell(Request):
     EDGE: ClassVar = _NAMED
 
 
-@dataclass(frozen=True, slots=True)
-class CellExists(Request):
+class CellExists(Request, frozen=True):
     """Answered by whether there is such a cell."""
 
     run: str | UUID
@@ -86,8 +79,7 @@ class CellExists(Request):
     EDGE: ClassVar = _NAMED
 
 
-@dataclass(frozen=True, slots=True)
-class ListCells(Request):
+class ListCells(Request, frozen=True):
     """Answered by the names of the cells that start with `prefix`, in order."""
 
     run: str | UUID

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inmem.actors.messages import edge
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True)
-class AppendEvent(Request):
+class AppendEvent(Request, frozen=True):
     """Append an event. Answered by the Event."""
 
     run: str | UUID
@@ -26,8 +24,7 @@ class AppendEvent(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "event_type": checked_type, "payload": edge.value("payload")}
 
 
-@dataclass(frozen=True, slots=True)
-class AppendEvents(Request):
+class AppendEvents(Request, frozen=True):
     """Append (type, payload) pairs: all, or none if one is refused. Answered by the list of Events."""
 
     run: str | UUID
@@ -36,8 +33,7 @@ class AppendEvents(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "events": edge.events}
 
 
-@dataclass(frozen=True, slots=True)
-class ReadEvent(Request):
+class ReadEvent(Request, frozen=True):
     """Answered by the Event with that sequence, or None."""
 
     run: str | UUID
@@ -46,8 +42,7 @@ class ReadEvent(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "sequence": edge.sequence}
 
 
-@dataclass(frozen=True, slots=True)
-class ReadEvents(Request):
+class ReadEvents(Request, frozen=True):
     """Answered by the list of Events in [start, end)."""
 
     run: str | UUID
@@ -57,22 +52,19 @@ class ReadEvents(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "start": edge.sequence, "end": edge.sequence}
 
 
-@dataclass(frozen=True, slots=True)
-class HeadEvent(Request):
+class HeadEvent(Request, frozen=True):
     """Answered by the last Event, or None."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class CountEvents(Request):
+class CountEvents(Request, frozen=True):
     """Answered by the number of events."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class ReadEventsByType(Request):
+class ReadEventsByType(Request, frozen=True):
     """Answered by the list of Events of one type, in order."""
 
     run: str | UUID
@@ -88,8 +80,7 @@ class ReadEventsByType(Request):
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ListEventTypes(Request):
+class ListEventTypes(Request, frozen=True):
     """Answered by the types that the run's events have, each once, sorted."""
 
     run: str | UUID
@@ -99,8 +90,7 @@ class ListEventTypes(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "limit": edge.limit, "after": edge.optional(checked_type)}
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyEvents(Request):
+class VerifyEvents(Request, frozen=True):
     """Recompute the hash chain. Answered by a ChainVerification."""
 
     run: str | UUID

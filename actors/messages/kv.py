@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from inmem.actors.messages import edge
@@ -23,8 +22,7 @@ _PAGED: Final[dict[str, edge.Check]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PutKey(Request):
+class PutKey(Request, frozen=True):
     """Set a key; it expires after `ttl` seconds. Answered by the commit version."""
 
     run: str | UUID
@@ -35,8 +33,7 @@ class PutKey(Request):
     EDGE: ClassVar = {**_KEYED, "value": edge.value(), "ttl": edge.ttl_s}
 
 
-@dataclass(frozen=True, slots=True)
-class CasKey(Request):
+class CasKey(Request, frozen=True):
     """Set a key that has the expected version. Answered by the commit version, or refused with CasConflictError."""
 
     run: str | UUID
@@ -48,8 +45,7 @@ class CasKey(Request):
     EDGE: ClassVar = {**_KEYED, "expected_version": checked_version, "value": edge.value(), "ttl": edge.ttl_s}
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteKey(Request):
+class DeleteKey(Request, frozen=True):
     """Delete a key. Answered by whether it existed."""
 
     run: str | UUID
@@ -58,8 +54,7 @@ class DeleteKey(Request):
     EDGE: ClassVar = _KEYED
 
 
-@dataclass(frozen=True, slots=True)
-class GetKey(Request):
+class GetKey(Request, frozen=True):
     """Answered by the value, or None."""
 
     run: str | UUID
@@ -68,8 +63,7 @@ class GetKey(Request):
     EDGE: ClassVar = _KEYED
 
 
-@dataclass(frozen=True, slots=True)
-class GetVersionedKey(Request):
+class GetVersionedKey(Request, frozen=True):
     """Answered by a VersionedValue, or None."""
 
     run: str | UUID
@@ -78,8 +72,7 @@ class GetVersionedKey(Request):
     EDGE: ClassVar = _KEYED
 
 
-@dataclass(frozen=True, slots=True)
-class GetKeys(Request):
+class GetKeys(Request, frozen=True):
     """Answered by a dict of those keys that exist, all from one snapshot."""
 
     run: str | UUID
@@ -88,8 +81,7 @@ class GetKeys(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "keys": edge.keys}
 
 
-@dataclass(frozen=True, slots=True)
-class KeyExists(Request):
+class KeyExists(Request, frozen=True):
     """Answered by whether the key is there."""
 
     run: str | UUID
@@ -98,8 +90,7 @@ class KeyExists(Request):
     EDGE: ClassVar = _KEYED
 
 
-@dataclass(frozen=True, slots=True)
-class ListKeys(Request):
+class ListKeys(Request, frozen=True):
     """Answered by the keys that start with `prefix`, in order."""
 
     run: str | UUID
@@ -110,8 +101,7 @@ class ListKeys(Request):
     EDGE: ClassVar = _PAGED
 
 
-@dataclass(frozen=True, slots=True)
-class ListKeysWithValues(Request):
+class ListKeysWithValues(Request, frozen=True):
     """Answered by (key, value) pairs of the keys that start with `prefix`, in order."""
 
     run: str | UUID

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inmem.actors.messages import edge
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from inmem.primitives.run_status import RunStatus
 
 
-@dataclass(frozen=True, slots=True)
-class CreateRun(Request):
+class CreateRun(Request, frozen=True):
     """Register a run, under a fresh id if `run` is None. Answered by its RunMetadata."""
 
     run: str | UUID | None = None
@@ -35,15 +33,13 @@ class CreateRun(Request):
     }
 
 
-@dataclass(frozen=True, slots=True)
-class GetRun(Request):
+class GetRun(Request, frozen=True):
     """Answered by the RunMetadata, or None."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateRunStatus(Request):
+class UpdateRunStatus(Request, frozen=True):
     """Move a run to a status. Answered by its RunMetadata, or refused with InvalidStatusTransitionError."""
 
     run: str | UUID
@@ -52,60 +48,53 @@ class UpdateRunStatus(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "status": status_of}
 
 
-@dataclass(frozen=True, slots=True)
-class CompleteRun(Request):
+class CompleteRun(Request, frozen=True):
     """Move a run to Completed. Answered by its RunMetadata."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class FailRun(Request):
+class FailRun(Request, frozen=True):
     """Move a run to Failed and keep the reason. Answered by its RunMetadata."""
 
     run: str | UUID
-    error: str = field(repr=False)
+    error: str
 
     EDGE: ClassVar = {"run": normalize_run_id, "error": edge.error}
+    UNSHOWN: ClassVar = ("error",)
 
 
-@dataclass(frozen=True, slots=True)
-class CancelRun(Request):
+class CancelRun(Request, frozen=True):
     """Move a run to Cancelled. Answered by its RunMetadata."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class PauseRun(Request):
+class PauseRun(Request, frozen=True):
     """Move a run to Paused. Answered by its RunMetadata."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class ResumeRun(Request):
+class ResumeRun(Request, frozen=True):
     """Move a paused run back to Active. Answered by its RunMetadata."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveRun(Request):
+class ArchiveRun(Request, frozen=True):
     """Move a run to Archived for good. Answered by its RunMetadata."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRun(Request):
+class DeleteRun(Request, frozen=True):
     """Remove a run and all its data. Answered by None."""
 
     run: str | UUID
 
 
-@dataclass(frozen=True, slots=True)
-class AddRunTags(Request):
+class AddRunTags(Request, frozen=True):
     """Give a run further tags. Answered by its RunMetadata."""
 
     run: str | UUID
@@ -114,8 +103,7 @@ class AddRunTags(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "tags": checked_tags}
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateRunMetadata(Request):
+class UpdateRunMetadata(Request, frozen=True):
     """Set some keys of a run's metadata. Answered by its RunMetadata."""
 
     run: str | UUID
@@ -124,8 +112,7 @@ class UpdateRunMetadata(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "metadata": edge.metadata}
 
 
-@dataclass(frozen=True, slots=True)
-class QueryRuns(Request):
+class QueryRuns(Request, frozen=True):
     """Answered by the list of RunMetadata that pass every filter, in order of creation."""
 
     status: RunStatus | str | None = None
@@ -151,8 +138,7 @@ class QueryRuns(Request):
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ListRuns(Request):
+class ListRuns(Request, frozen=True):
     """Answered by the ids of the runs, in order of creation."""
 
     include_archived: bool = False
@@ -161,8 +147,7 @@ class ListRuns(Request):
     EDGE: ClassVar = {"include_archived": bool, "limit": edge.limit}
 
 
-@dataclass(frozen=True, slots=True)
-class GetChildRuns(Request):
+class GetChildRuns(Request, frozen=True):
     """Answered by the list of RunMetadata of the runs created with this parent."""
 
     run: str | UUID
@@ -172,8 +157,7 @@ class GetChildRuns(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "include_archived": bool, "limit": edge.limit}
 
 
-@dataclass(frozen=True, slots=True)
-class GetRunStats(Request):
+class GetRunStats(Request, frozen=True):
     """Answered by the RunStats."""
 
     EDGE: ClassVar = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inmem.actors.messages import edge
@@ -20,12 +19,11 @@ if TYPE_CHECKING:
 _AFTER = edge.optional(edge.name("after"))
 
 
-@dataclass(frozen=True, slots=True)
-class RecordTrace(Request):
+class RecordTrace(Request, frozen=True):
     """Record a trace, under a fresh id unless `id` is given, as a root unless `parent_id` is. Answered by the Trace."""
 
     run: str | UUID
-    kind: Kind | PackedKind = field(repr=False)
+    kind: Kind | PackedKind
     id: str | None = None
     parent_id: str | None = None
     tags: Iterable[str] = ()
@@ -39,10 +37,10 @@ class RecordTrace(Request):
         "tags": checked_tags,
         "metadata": edge.metadata,
     }
+    UNSHOWN: ClassVar = ("kind",)
 
 
-@dataclass(frozen=True, slots=True)
-class GetTrace(Request):
+class GetTrace(Request, frozen=True):
     """Answered by the Trace, or None."""
 
     run: str | UUID
@@ -51,8 +49,7 @@ class GetTrace(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "trace_id": edge.name("trace id")}
 
 
-@dataclass(frozen=True, slots=True)
-class QueryTracesByType(Request):
+class QueryTracesByType(Request, frozen=True):
     """Answered by the list of Traces of one type, given by name or class."""
 
     run: str | UUID
@@ -63,8 +60,7 @@ class QueryTracesByType(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "trace_type": trace_type_of, "limit": edge.limit, "after": _AFTER}
 
 
-@dataclass(frozen=True, slots=True)
-class QueryTracesByTag(Request):
+class QueryTracesByTag(Request, frozen=True):
     """Answered by the list of Traces that have the tag."""
 
     run: str | UUID
@@ -75,8 +71,7 @@ class QueryTracesByTag(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "tag": edge.name("tag"), "limit": edge.limit, "after": _AFTER}
 
 
-@dataclass(frozen=True, slots=True)
-class QueryTracesByTime(Request):
+class QueryTracesByTime(Request, frozen=True):
     """Answered by the list of Traces with start <= timestamp < end, in microseconds since the epoch."""
 
     run: str | UUID
@@ -92,8 +87,7 @@ class QueryTracesByTime(Request):
     }
 
 
-@dataclass(frozen=True, slots=True)
-class GetTraceChildren(Request):
+class GetTraceChildren(Request, frozen=True):
     """Answered by the list of Traces directly below one."""
 
     run: str | UUID
@@ -104,8 +98,7 @@ class GetTraceChildren(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "trace_id": edge.name("trace id"), "limit": edge.limit, "after": _AFTER}
 
 
-@dataclass(frozen=True, slots=True)
-class GetTraceTree(Request):
+class GetTraceTree(Request, frozen=True):
     """Answered by the TraceTree, or refused with TraceNotFoundError."""
 
     run: str | UUID
@@ -114,8 +107,7 @@ class GetTraceTree(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "trace_id": edge.name("trace id")}
 
 
-@dataclass(frozen=True, slots=True)
-class ListRootTraces(Request):
+class ListRootTraces(Request, frozen=True):
     """Answered by the list of Traces that have no parent."""
 
     run: str | UUID
@@ -125,8 +117,7 @@ class ListRootTraces(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "limit": edge.limit, "after": _AFTER}
 
 
-@dataclass(frozen=True, slots=True)
-class ListTraces(Request):
+class ListTraces(Request, frozen=True):
     """Answered by the ids of the run's traces."""
 
     run: str | UUID
@@ -135,8 +126,7 @@ class ListTraces(Request):
     EDGE: ClassVar = {"run": normalize_run_id, "limit": edge.limit}
 
 
-@dataclass(frozen=True, slots=True)
-class CountTraces(Request):
+class CountTraces(Request, frozen=True):
     """Answered by the number of traces."""
 
     run: str | UUID

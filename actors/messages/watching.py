@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inmem.actors.messages import edge
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from inmem.primitives.change import Change
 
 
-@dataclass(frozen=True, slots=True)
-class Watch(Request):
+class Watch(Request, frozen=True):
     """Have `ref` told `Changed` of what is committed, in commit order, until `WatchEnded`.
 
     The arguments are those of `Database.watch`. A slow actor is not flooded: it is told more when it has handled what
@@ -41,8 +39,7 @@ class Watch(Request):
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Unwatch(Request):
+class Unwatch(Request, frozen=True):
     """Tell `ref` no more of what it watches; one `Changed` may be on its way already. Answered by how many ended."""
 
     ref: pykka.ActorRef[Any]
@@ -50,8 +47,7 @@ class Unwatch(Request):
     EDGE: ClassVar = {"ref": edge.actor_ref}
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Message, frozen=True):
     """Store → whoever watches: this has been committed since the last time."""
 
     changes: tuple[Change, ...]
@@ -60,8 +56,7 @@ class Changed:
     """Everything of interest up to this version has been told: where to begin again, by `after_version`."""
 
 
-@dataclass(frozen=True, slots=True)
-class WatchEnded:
+class WatchEnded(Message, frozen=True):
     """Store → whoever watched: there will be no further `Changed`."""
 
     version: int

@@ -1,12 +1,14 @@
 """Requests are sealed when they are made, there is one for each operation, and none can bring an actor down."""
 
-import dataclasses
+import copy
+import pickle
 from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.pretty import pretty_repr
 
 from inmem import messages
 from inmem.actors.messages import cells, events, kv, runs, traces
@@ -21,7 +23,7 @@ from inmem.engine.codec import decode_value
 from inmem.engine.errors import InmemError, InvalidValueError, InvariantError, UsageError
 from inmem.engine.request_groups import Postpone
 from inmem.primitives.run_status import RunStatus
-from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Thought, ToolCall
+from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from tests.primitives.store import SeededEntropy, Store
 
 # Operation → the request that it sends, and arguments that both take.
@@ -192,7 +194,7 @@ REFUSED = {
 
 
 def names_of(request_class):
-    return [field.name for field in dataclasses.fields(request_class)]
+    return list(request_class.__struct_fields__)
 
 
 def example(request_class, **other):
@@ -296,9 +298,28 @@ def test_requests_hold_nothing_that_can_change(request_class):
     # Hashable all the way down; lists, dicts and trace kinds that hold them are not.
     assert hash(request) == hash(example(request_class))
     for name in names_of(request_class):
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             setattr(request, name, None)
+        with pytest.raises(AttributeError):
+            delattr(request, name)
+    with pytest.raises(AttributeError):
+        request.other = None
     assert not hasattr(request, "__dict__")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [copy.copy, copy.deepcopy, *(lambda each, p=p: pickle.loads(pickle.dumps(each, p)) for p in range(6))],
+    ids=["copy", "deepcopy", *(f"pickle {p}" for p in range(6))],
+)
+@pytest.mark.parametrize("request_class", REQUESTS)
+def test_requests_are_copied_and_pickled_as_they_are(request_class, way):
+    request = example(request_class)
+    twin = way(request)
+    assert type(twin) is request_class
+    assert twin == request
+    assert hash(twin) == hash(request)
+    assert repr(twin) == repr(request)
 
 
 def test_changing_an_argument_afterwards_does_not_change_the_request():
@@ -360,9 +381,71 @@ def test_a_run_may_be_given_as_uuid_everywhere():
     ids=lambda request: type(request).__name__,
 )
 def test_values_do_not_show_in_logs(request_made):
-    shown = repr(request_made)
-    assert "SECRET" not in shown
-    assert "'run'" in shown
+    # structlog shows the variables of a traceback through rich, which does not ask for the repr.
+    for shown in (repr(request_made), pretty_repr(request_made)):
+        assert "SECRET" not in shown
+        assert "'run'" in shown
+
+
+def test_what_a_request_holds_is_shown_by_name_except_its_values():
+    request = messages.RecordTrace("run", Thought("t"), parent_id="p", tags=["a"])
+    assert repr(request) == "RecordTrace(run='run', id=None, parent_id='p', tags=('a',), metadata=Encoded(1 bytes))"
+    assert repr(messages.PutKey("run", "k", "v", 2.5)) == "PutKey(run='run', key='k', value=Encoded(2 bytes), ttl=2.5)"
+    assert repr(messages.FailRun("run", "because")) == "FailRun(run='run')"
+    assert repr(messages.GetRunStats()) == "GetRunStats()"
+
+
+TEXT_BYTES = 2**16
+
+# Of each field that can hold more than a name does: the arguments with which it holds a text.
+LARGE = {
+    "value": lambda text: [text, text.encode(), {"x": [text]}],
+    "payload": lambda text: [text, text.encode(), {"x": [text]}],
+    "events": lambda text: [[("type", text)], [("type", piece) for piece in pieces(text)]],
+    "kind": lambda text: [
+        ToolCall("tool", text),
+        ToolCall("tool", None, text),
+        Decision(text, ["a"], "a"),
+        Decision("q", [text], None),
+        Query("type", text),
+        Thought(text),
+        ErrorTrace("type", text),
+        Custom("name", text),
+    ],
+    "metadata": lambda text: [{"m": text}, {text: None}],
+    "error": lambda text: [text],
+    "tags": lambda text: [pieces(text)],
+    "keys": lambda text: [pieces(text)],
+}
+
+
+def pieces(text):
+    """Return the text in pieces so short, and so different, that each may be a tag."""
+    return [f"{at}{text[at : at + 100]}" for at in range(0, len(text), 100)]
+
+
+@pytest.mark.parametrize("character", ["x", "😀"])
+@pytest.mark.parametrize(
+    ("request_class", "name"),
+    [(request_class, name) for request_class in REQUESTS for name in names_of(request_class) if name in LARGE],
+    ids=lambda each: getattr(each, "__name__", each),
+)
+def test_a_request_takes_no_less_memory_than_what_it_carries(request_class, name, character):
+    text = character * (TEXT_BYTES // len(character.encode()))
+    for argument in LARGE[name](text):
+        assert example(request_class, **{name: argument}).size_bytes >= TEXT_BYTES
+
+
+@pytest.mark.parametrize("request_class", REQUESTS)
+def test_a_field_that_is_not_known_to_be_large_is_a_name_or_a_number(request_class):
+    """So that no field is left out above: what is large is seen by the length of the pickle."""
+    for name in set(names_of(request_class)) - set(LARGE):
+        for argument in (each for make in LARGE.values() for each in make("x" * TEXT_BYTES)):
+            try:
+                request = example(request_class, **{name: argument})
+            except UsageError:
+                continue
+            assert len(pickle.dumps(request)) < TEXT_BYTES
 
 
 def test_a_run_without_an_id_gets_it_before_it_is_sent():

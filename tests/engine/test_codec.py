@@ -11,6 +11,7 @@ import msgpack
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from rich.pretty import pretty_repr
 
 from inmem.engine import codec, packing
 from inmem.engine.codec import Encoded, MalformedValueError, decode_value, encode_value
@@ -447,6 +448,7 @@ def test_encoded_values_are_stored_as_they_are():
 def test_encoded_does_not_show_its_content():
     encoded = Encoded(b"secret")
     assert repr(encoded) == str(encoded) == "Encoded(6 bytes)"
+    assert pretty_repr(encoded) == "Encoded(size_bytes=6)"
     assert encoded == Encoded(b"secret")
     with pytest.raises(AttributeError):
         encoded.data = b""

@@ -1,6 +1,5 @@
 """The store as part of an actor system: refs, messages, plain pykka actors beside it, and pykka's own shutdown."""
 
-import dataclasses
 import threading
 
 import pykka
@@ -119,10 +118,10 @@ def test_messages_are_immutable(ref):
     value = {"list": [1]}
     message = messages.PutKey("run", "k", value)
     value["list"].append(2)
-    for field in dataclasses.fields(message):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            setattr(message, field.name, "changed")
-    with pytest.raises((AttributeError, TypeError)):
+    for name in message.__struct_fields__:
+        with pytest.raises(AttributeError):
+            setattr(message, name, "changed")
+    with pytest.raises(AttributeError):
         message.new = 1
     ref.ask(message)
     assert ref.ask(messages.GetKey("run", "k")) == {"list": [1]}
@@ -133,7 +132,7 @@ def test_messages_are_immutable(ref):
 def test_every_public_message_is_immutable():
     for name in messages.__all__:
         kind = getattr(messages, name)
-        assert kind.__dataclass_params__.frozen, name
+        assert kind.__struct_config__.frozen, name
         assert "__dict__" not in dir(kind), name
 
 
