@@ -605,8 +605,8 @@ UNSUPERVISED = {
     },
     StandIn: {"CommitDecided", "RetryDue", "GoOn", "Drain"},
 }  # fmt: skip
-"""Who is not replaced: the supervisor, whose failures have a file of their own, and who takes the place of an actor that
-has been given up."""
+"""Who is not replaced: the supervisor, whose failures have a file of their own, and who takes the place of an actor
+that has been given up."""
 
 
 def handled_by(actor_class: type[Any]) -> set[str]:
