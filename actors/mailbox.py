@@ -20,7 +20,7 @@ from inmem.actors.messages.request import Request
 from inmem.engine.errors import DatabaseClosedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from inmem.actors.actor import StoreActor
     from inmem.actors.dispatcher import Dispatcher
@@ -57,7 +57,18 @@ class Mailbox:
         limits: of what outsiders may leave waiting here; None where they have no access.
     """
 
-    __slots__ = ("actor", "dispatcher", "lends_itself", "limits", "name", "own_thread", "ref", "stash", "stopped")
+    __slots__ = (
+        "actor",
+        "dispatcher",
+        "lends_itself",
+        "limits",
+        "name",
+        "own_thread",
+        "ref",
+        "routes",
+        "stash",
+        "stopped",
+    )
 
     def __init__(
         self,
@@ -73,6 +84,8 @@ class Mailbox:
         self.own_thread = own_thread
         self.lends_itself = lends_itself
         self.limits = limits
+        # Where the actor passes messages on to, by their class: what waits there waits because of who sent it here.
+        self.routes: Mapping[type, MailboxRef] = {}
         self.actor: StoreActor | None = None
         self.stash: list[tuple[Any, ReplyTo | None]] = []
         self.stopped = False
@@ -83,6 +96,9 @@ class Mailbox:
         limits = self.limits
         if limits is None or not isinstance(message, Request):
             return None
+        route = self.routes.get(message.__class__)
+        if route is not None and (refusal := route.mailbox.refusal_at_door(message)) is not None:
+            return refusal
         return refusal_of(self.name, message, self.dispatcher.backlog(self), limits)
 
     def attach(self, actor: StoreActor) -> None:

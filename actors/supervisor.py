@@ -123,6 +123,7 @@ class Supervisor(StoreActor):
         )
         self._core.wire(self._primitives.reaper.ref)
         self._directory = self._make_directory()
+        mailbox.routes = self._directory.routes
         self._follower: Follower | None = None
         self._recovering: list[Owed] = []
         self._closers: list[Owed] = []

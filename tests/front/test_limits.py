@@ -280,6 +280,32 @@ def test_told_requests_past_the_limit_are_dropped_and_the_actor_lives(flooded):
 
 
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_what_is_passed_on_is_refused_where_it_comes_in(dispatcher):
+    """The supervisor, whose ref actors are given, passes requests on without delay: they pile up behind it."""
+    limits = inmem.Limits(waiting_requests_max=50)
+    with inmem.open(":memory:", dispatcher=dispatcher, limits=limits) as db:
+        directory = db._client.directory
+        supervisor = directory.supervisor
+        mailbox = directory.mailboxes["kv"].mailbox
+        actor = mailbox.actor
+        mailbox.suspend()
+        for number in range(50):
+            supervisor.tell(messages.PutKey("run", "k", number))
+            while directory.dispatcher.depth(supervisor.mailbox):
+                pass
+        while directory.dispatcher.depth(mailbox) < 50:
+            pass
+        with pytest.raises(inmem.OverloadedError, match="kv"):
+            supervisor.tell(messages.PutKey("run", "k", 50))
+        with pytest.raises(inmem.OverloadedError, match="kv"):
+            supervisor.ask(messages.PutKey("run", "k", 50), block=False).get(timeout=FAILSAFE_S)
+        # What goes elsewhere is let in.
+        supervisor.ask(messages.AppendEvent("run", "type"), timeout=FAILSAFE_S)
+        mailbox.ref.send(inmem.actors.messages.control.Resume(actor), None)
+        assert mailbox.ref.ask(messages.GetKey("run", "k"), timeout=FAILSAFE_S) == 49
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 def test_the_door_is_closed_while_nobody_is_behind_it(dispatcher):
     """Between the failure of an actor and its replacement requests pile up in the mailbox."""
     limits = inmem.Limits(waiting_requests_max=50)
