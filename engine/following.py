@@ -17,10 +17,10 @@ from inmem.engine.frame_reader import read_frames
 from inmem.engine.keys import shard_of
 from inmem.engine.log_folder import FolderContents, linked_segments, open_segment, path_of, segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind
-from inmem.engine.log_records import TAGS, TableWrites, decode_commit
+from inmem.engine.log_records import TableWrites, decode_commit
 from inmem.engine.recovery import check_link
 from inmem.engine.retained_commits import RetainedCommits
-from inmem.engine.snapshot import Snapshot
+from inmem.engine.snapshot import Snapshot, without_run
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
@@ -177,9 +177,7 @@ class _Fold:
                 if writes:
                     roots[shard] = root.set((run, tag), root.get((run, tag), Table.EMPTY).apply(writes, version))
             else:
-                for table_id in [(operation.run, tag) for tag in TAGS if (operation.run, tag) in root]:
-                    root = root.delete(table_id)
-                roots[shard] = root
+                roots[shard] = without_run(root, operation.run)
         self._time_floor_us = max(self._time_floor_us, record.timestamp_us)
         self._outcomes[salt, record.transaction_id] = version
 

@@ -17,6 +17,7 @@ from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConf
 from inmem.engine.entry import version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag
+from inmem.engine.snapshot import tables_of, without_run
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
@@ -234,15 +235,10 @@ class Shard:
         return self._dropped_at.get(run, self._forgotten_version)
 
     def _tables(self, run: str) -> Iterator[Table]:
-        for tag in Tag:
-            table = self.root.get((run, tag))
-            if table is not None:
-                yield table
+        return (self.root[table_id] for table_id in tables_of(self.root, run))
 
     def _without(self, root: Root, run: str, version: int) -> Root:
-        for tag in Tag:
-            if (run, tag) in root:
-                root = root.delete((run, tag))
+        root = without_run(root, run)
         self._dropped_at.pop(run, None)
         self._dropped_at[run] = version
         if len(self._dropped_at) > DROPPED_RUNS_MAX:

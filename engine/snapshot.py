@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
+from inmem.engine.log_records import TAGS
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
@@ -19,6 +20,18 @@ TableId: TypeAlias = tuple[str, int]
 
 Root: TypeAlias = Map[TableId, Table]
 """The tables of one shard."""
+
+
+def tables_of(root: Root, run: str) -> list[TableId]:
+    """Return what names the run's tables in the root, those included that this version does not know. O(tags)."""
+    return [table_id for tag in TAGS if (table_id := (run, tag)) in root]
+
+
+def without_run(root: Root, run: str) -> Root:
+    """Return the root without any table of the run. O(tags)."""
+    for table_id in tables_of(root, run):
+        root = root.delete(table_id)
+    return root
 
 
 class Snapshot(Struct, frozen=True, eq=False):

@@ -14,7 +14,9 @@ from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConf
 from inmem.engine.entry import Entry, stored_entry, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag
+from inmem.engine.log_records import CommitRecord, DropRun, TableWrites
 from inmem.engine.part import Part, Slice
+from inmem.engine.recovered_state import Recovery
 from inmem.engine.shard import Blocked, Prepared, Refused, Shard, Verdict
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
@@ -349,3 +351,16 @@ def test_check_notices_a_reservation_that_belongs_to_nobody() -> None:
 def test_a_conflict_tells_its_story(conflict: Conflict, text: str) -> None:
     assert "kv('r', 'k')" in str(conflict)
     assert text in str(conflict)
+
+
+def test_a_dropped_run_is_gone_with_the_tables_of_newer_versions_too() -> None:
+    """Recovery drops whatever the log has of the run: the running store must not keep more."""
+    write = ((b"k", b"v", 0),)
+    recovery = Recovery()
+    writes = tuple(TableWrites(run, tag, write) for run in ("gone", "kept") for tag in (Tag.KV, 0x7F))
+    recovery.apply(1, CommitRecord(1, 0, writes), salt=7)
+    shard = Shard(recovery.result(1).roots[0])
+    assert isinstance(shard.prepare(Part(2, 1, (), ("gone",))), Prepared)
+    shard.apply(2, 2)
+    recovery.apply(2, CommitRecord(2, 0, (DropRun("gone"),)), salt=7)
+    assert set(shard.root) == set(recovery.result(1).roots[0]) == {("kept", Tag.KV), ("kept", 0x7F)}
