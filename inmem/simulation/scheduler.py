@@ -33,6 +33,10 @@ IDLE_TIMERS_MAX = 30
 """So often may housekeeping set a timer: a schedule that prefers timers would otherwise never come to the rest."""
 
 
+A_REPLY = "a reply"
+"""What a client waits for that has asked somebody."""
+
+
 class Timer(NamedTuple):
     """Something that happens when virtual time has come to `due_us`; the number tells it from others."""
 
@@ -142,7 +146,14 @@ class Scheduler:
         client = self.whose_turn()
         if isinstance(future, SimulatedFuture):
             future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, "a reply")
+        self._wait_for(lambda: future.done, timeout_s, A_REPLY)
+
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """As `wait`, for what need not ever come."""
+        client = self.whose_turn()
+        if isinstance(future, SimulatedFuture):
+            future.waiter = client
+        self._wait_for(lambda: future.done, timeout_s, "a change")
 
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""
@@ -249,8 +260,9 @@ class Scheduler:
             pass
 
     def stuck(self) -> list[SimulatedClient]:
-        """Return the clients that wait for something that will not happen."""
-        return [client for client in self.clients if not client.done and not client.daemon]
+        """Return the clients that wait for something that will not happen, and daemons that wait for a reply."""
+        waiting = [client for client in self.clients if not client.done]
+        return [client for client in waiting if not client.daemon or client.waits_for == A_REPLY]
 
     def step(self) -> bool:
         """Make one step; return False when nothing can happen any more.

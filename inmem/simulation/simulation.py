@@ -26,7 +26,7 @@ from inmem.simulation.scenario import ScenarioError, require_function, require_i
 from inmem.simulation.scheduler import Endless, Scheduler
 from inmem.simulation.store import SimulatedStore
 from inmem.simulation.trace import WORLD
-from inmem.simulation.user_actors import simulated_actors
+from inmem.simulation.user_actors import UserActors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -70,6 +70,8 @@ class Simulation:
         self._restarting: list[tuple[str, Callable[[], Any]]] = []
         self._names: dict[str, int] = {}
         self._not_run: list[str] = []
+        self._has_run = False
+        self._actors = UserActors(self._scheduler, self.start_client)
 
     # For scenarios.
 
@@ -132,10 +134,11 @@ class Simulation:
 
         Raises:
             BrokenPromise: a store did what it promises not to do, or a client waits for ever.
-            Exception: what a client raised.
+            Exception: what a client raised, or an actor that was told something and has no `on_failure`.
         """
         self._injector.active = True
         self._not_run.clear()
+        self._has_run = True
         try:
             self._scheduler.run()
             while self._scheduler.crashed:
@@ -209,7 +212,7 @@ class Simulation:
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            with simulated_actors(self._scheduler, self.start_client), self._no_real_stores():
+            with self._actors.simulated(), self._no_real_stores():
                 try:
                     require_ran("the scenario", scenario(self))
                     self._scheduler.require_all_simulated()
@@ -253,6 +256,10 @@ class Simulation:
         if self._not_run:
             names = ", ".join(self._not_run)
             raise ScenarioError(f"the scenario has ended without a sim.run() after it had spawned {names}")
+        busy = self._actors.busy(has_run=self._has_run)
+        if busy:
+            names = ", ".join(busy)
+            raise ScenarioError(f"the scenario has ended without a sim.run() while actors had something to do: {names}")
 
     def _start(self, name: str) -> None:
         prefix = "" if name == next(iter(self._stores)) else f"{name}/"
