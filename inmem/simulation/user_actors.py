@@ -171,7 +171,11 @@ class _WatchedLoop:
     def _receive(self, message: Any) -> Any:
         try:
             return self._handle_receive(message)
-        except (Exception, ClientKilled):
+        except Exception:
+            raise
+        except ClientKilled:
+            # pykka would stop the actor in good order. Whoever dies with the process does nothing any more.
+            self._actor.on_stop = _nothing
             raise
         except BaseException as error:
             # As pytest raises when an expectation is not met. pykka would stop every actor and tell nobody.
@@ -187,6 +191,10 @@ class _WatchedLoop:
         self._on_failure(kind, error, traceback)
         if self._is_meant_to_fail and not isinstance(error, AssertionError):
             self._failure = None
+
+
+def _nothing() -> None:
+    """What the dead do."""
 
 
 def _counts(envelope: Any) -> int:

@@ -153,6 +153,89 @@ def test_the_race_of_the_documentation_is_found_and_its_correction_is_sound():
     assert explore(race.two_careful_agents, seeds=300) == 300
 
 
+class Member(pykka.ThreadingActor):
+    """Connects to the store that it is handed, as the README's agents do."""
+
+    def __init__(self, store):
+        super().__init__()
+        self.db = inmem.connect(store)
+
+    def on_receive(self, message):
+        count = self.db.get(RUN, "count") or 0
+        self.db.put(RUN, "count", count + 1)
+
+
+def test_actors_that_connect_to_what_they_are_handed_are_interrupted_between_any_two_steps():
+    def scenario(sim):
+        db = sim.open(memory=True)
+        for _ in range(2):
+            Member.start(db).tell("count")
+        sim.run()
+        assert db.get(RUN, "count") == 2, "lost update"
+
+    with pytest.raises(SimulationFailure, match="lost update") as caught:
+        explore(scenario, seeds=100)
+    assert {"Member", "Member-2"} <= {step.sender for step in caught.value.story}
+
+
+def test_a_handle_on_a_handle_stays_good_over_crashes_and_not_over_a_close():
+    crashes = []
+
+    def scenario(sim):
+        db = inmem.connect(sim.open())
+        assert db.get(RUN, "count") is None
+
+        def life():
+            for number in range(db.get(RUN, "count") or 0, 3):
+                db.put(RUN, "count", number + 1)
+
+        sim.spawn(life, restart=True)
+        sim.run()
+        crashes.append(sim.crashes)
+        assert db.get(RUN, "count") == 3
+        sim.open().close()
+        with pytest.raises(inmem.DatabaseClosedError):
+            db.get(RUN, "count")
+        again = sim.open()
+        assert again.get(RUN, "count") == 3
+        with pytest.raises(inmem.DatabaseClosedError):
+            db.get(RUN, "count")
+        again.close()
+        with pytest.raises(inmem.DatabaseClosedError):
+            inmem.connect(again)
+
+    explore(scenario, seeds=60, faults=Faults.crashes())
+    assert any(crashes)
+
+
+class Orderly(Member):
+    """Tells when it has stopped."""
+
+    def __init__(self, store, stopped):
+        super().__init__(store)
+        self.stopped = stopped
+
+    def on_stop(self):
+        self.stopped.append("in good order")
+
+
+def test_an_actor_that_dies_with_the_process_has_no_time_to_stop():
+    crashes = []
+
+    def scenario(sim):
+        stopped = []
+        db = sim.open()
+        sim.spawn(lambda: Orderly.start(db, stopped).ask("count"))
+        sim.run()
+        crashes.append(sim.crashes)
+        assert stopped == []
+        pykka.ActorRegistry.stop_all()
+        assert stopped == ([] if sim.crashes else ["in good order"])
+
+    explore(scenario, seeds=60, faults=Faults(crash=True))
+    assert {0, 1} <= set(crashes)
+
+
 class Fragile(pykka.ThreadingActor):
     """Fails at whatever it is told."""
 
