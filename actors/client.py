@@ -353,6 +353,11 @@ def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:
     return ConflictError(conflicts)
 
 
+def clients_of(directory: Directory) -> list[Client]:
+    """Return everybody who talks to that store, in no particular order."""
+    return [client for client in tuple(_clients) if client.directory is directory]
+
+
 def _after_fork_in_child() -> None:
     for client in tuple(_clients):
         client.disown()

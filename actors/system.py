@@ -38,6 +38,9 @@ log = QuietLogger("inmem.supervisor")
 _open: weakref.WeakKeyDictionary[MailboxRef, str] = weakref.WeakKeyDictionary()
 """The stores of this process, by their supervisors, and where they are."""
 
+before_start: list[Callable[[], None]] = []
+"""Called before a store is started on this machine: where a simulation refuses."""
+
 
 def start_store(options: Options) -> MailboxRef:
     """Start a store on this machine's clock, disk and threads; return its supervisor's ref.
@@ -45,7 +48,10 @@ def start_store(options: Options) -> MailboxRef:
     Raises:
         StorageError: the database could not be opened; nothing is left running. So it is with any other exception,
             such as one that a signal handler has raised meanwhile.
+        UsageError: a simulation is running.
     """
+    for refuse in before_start:
+        refuse()
     if not options.in_memory:
         # The program may change its working directory; the database stays where it is.
         options = replace(options, path=absolute(options.path))

@@ -192,19 +192,25 @@ def spawn(
     return start_store(options)
 
 
-def connect(ref: pykka.ActorRef[Any]) -> Database:
-    """Return a handle on a store that `spawn` has started. Closing the handle leaves the store running.
+def connect(ref: pykka.ActorRef[Any] | Database) -> Database:
+    """Return a handle on a store that is open already. Closing the handle leaves the store running.
+
+    Args:
+        ref: what `spawn` has returned, or a handle on the store, as whoever tests an actor has in a simulation.
 
     Raises:
         pykka.ActorDeadError: the store was stopped.
-        UsageError: not the ref of a store.
+        DatabaseClosedError: the handle was closed.
+        UsageError: neither the ref of a store nor a handle.
     """
+    if isinstance(ref, Database):
+        return Database(ref.directory, owner=False)
     return Database(_directory(_store_ref(ref)), owner=False)
 
 
 def _store_ref(ref: pykka.ActorRef[Any]) -> MailboxRef:
     if not isinstance(ref, MailboxRef):
-        raise UsageError(f"ref: must be what inmem.spawn has returned, not {ref!r:.80}")
+        raise UsageError(f"ref: must be what inmem.spawn has returned, or an inmem.Database, not {ref!r:.80}")
     return ref
 
 

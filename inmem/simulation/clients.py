@@ -41,7 +41,10 @@ class _Worker:
             if client is not None:
                 client.work()
                 self.idle.append(self)
-                client.paused.release()
+                paused = client.paused
+                # Whatever goes with it goes while it is this thread's turn.
+                del client
+                paused.release()
 
 
 class SimulatedClient:

@@ -150,7 +150,7 @@ class StoreDispatcher:
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Let others run until the reply is there or virtual time has passed."""
-        self._scheduler.wait(future, timeout_s)
+        self._scheduler.idle(future, timeout_s)
 
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""

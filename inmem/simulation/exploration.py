@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
-from inmem.simulation.failure import FailingRun, SimulationFailure, is_failure
+from inmem.simulation.failure import FailingRun, Repetition, SimulationFailure, is_failure
 from inmem.simulation.faults import allowed_faults
 from inmem.simulation.scenario import ScenarioError, require_choices, require_count, require_int
 from inmem.simulation.shrinking import Shrinker
@@ -43,7 +43,8 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
         faults: what may go wrong besides the order of events.
 
     Raises:
-        SimulationFailure: with the smallest failing schedule, its seed, and the messages in it.
+        SimulationFailure: with the smallest failing schedule, its seed, and the messages in it; or, if the scenario
+            does not do the same thing when it is run once more with the same choices, with that one schedule.
         UsageError: an argument is not acceptable, or the scenario would test nothing: it is no plain function, or
             has spawned clients that it does not run.
     """
@@ -118,8 +119,13 @@ def attempt(scenario: Scenario, chooser: Chooser, seed: int, faults: Faults) -> 
 
 def _report(scenario: Scenario, found_by: str, seed: int, faults: Faults, run: FailingRun) -> SimulationFailure:
     _require_scenario(run, found_by)
-    shrinker = Shrinker(run, lambda choices: attempt(scenario, RecordedChooser(choices), seed, faults))
-    failure = SimulationFailure(_name(scenario), found_by, seed, faults, shrinker.shrink())
+    again = attempt(scenario, RecordedChooser(run.choices), seed, faults)
+    if again is not None and again.is_like(run):
+        shrinker = Shrinker(run, lambda choices: attempt(scenario, RecordedChooser(choices), seed, faults))
+        failure = SimulationFailure(_name(scenario), found_by, seed, faults, shrinker.shrink())
+    else:
+        # Every other schedule would say as little about this one as its own repetition.
+        failure = SimulationFailure(_name(scenario), found_by, seed, faults, run, Repetition(again))
     failure.__cause__ = failure.cause
     return failure
 

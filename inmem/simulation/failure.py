@@ -77,6 +77,10 @@ class FailingRun:
                 file, line = frame.f_code.co_filename, number
         return type(self.cause), file, line
 
+    def is_like(self, other: FailingRun) -> bool:
+        """Whether the other run failed for the same reason after the same course."""
+        return self.kind == other.kind and self.choices == other.choices and len(self.steps) == len(other.steps)
+
     @property
     def place(self) -> str:
         """``file:line, in function: source`` of the innermost frame of the scenario, "" if there is none."""
@@ -87,6 +91,25 @@ class FailingRun:
                 source = linecache.getline(code.co_filename, line, frame.f_globals).strip()
                 found = f"{code.co_filename}:{line}, in {code.co_name}" + (f": {source}" if source else "")
         return found
+
+
+class Repetition:
+    """What came of running a failing run once more, when that was something else.
+
+    Args:
+        run: how it failed then; None if it passed.
+    """
+
+    def __init__(self, run: FailingRun | None) -> None:
+        self._ended = "passed" if run is None else f"ended with {_said(run.cause).splitlines()[0]}"
+
+    def __str__(self) -> str:
+        return (
+            "The scenario is not deterministic: run once more with the same choices it took another course and "
+            f"{self._ended}, so this run cannot be replayed or made smaller. It must not depend on the clock, on random "
+            "numbers but those of random.Random(sim.seed), on fresh ids (inmem.new_run_id, uuid), on the order of a set, "
+            "or on what an earlier run has left behind, such as a global variable. What happened:"
+        )
 
 
 class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failures)
@@ -101,6 +124,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         seed: of the run that found it.
         faults: that were allowed.
         run: the smallest that fails.
+        repetition: what came of running it once more, if that was not the same.
 
     Attributes:
         seed: of the run that found it.
@@ -111,7 +135,15 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         cause: what it raised.
     """
 
-    def __init__(self, scenario: str, found_by: str, seed: int, faults: Faults, run: FailingRun) -> None:
+    def __init__(
+        self,
+        scenario: str,
+        found_by: str,
+        seed: int,
+        faults: Faults,
+        run: FailingRun,
+        repetition: Repetition | None = None,
+    ) -> None:
         self.seed = seed
         self.faults = faults
         self.choices = run.choices
@@ -122,10 +154,10 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         self._scenario = scenario
         self._said = _said(run.cause)
         place = f"    at {run.place}\n" if run.place else ""
+        advice = str(repetition) if repetition else f"To replay the smallest run that fails:\n\n    {self.command}"
         super().__init__(
             f"{self._said}\n{place}\n"
-            f"found by {found_by}. To replay the smallest run that fails:\n\n"
-            f"    {self.command}\n\n"
+            f"found by {found_by}. {advice}\n\n"
             f"{as_text(self.story)}\n\n{self.as_mermaid()}\n"
         )
 

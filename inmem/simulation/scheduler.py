@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from sortedcontainers import SortedKeyList
 
@@ -31,6 +31,10 @@ STEPS_MAX = 20_000
 
 IDLE_TIMERS_MAX = 30
 """So often may housekeeping set a timer: a schedule that prefers timers would otherwise never come to the rest."""
+
+
+A_REPLY = "a reply"
+"""What a client waits for that has asked somebody."""
 
 
 class Timer(NamedTuple):
@@ -101,6 +105,8 @@ class Scheduler:
         crashed: the simulated process is dead; nothing happens any more.
         calm: while set, everything happens in the order in which it was caused.
         thread: that of the scenario, in which actors run too.
+        refused: the first thing that the scenario has done outside of the simulation. Whoever did it was told, perhaps in
+            a thread where nobody hears of it.
     """
 
     def __init__(self, chooser: Chooser) -> None:
@@ -113,6 +119,7 @@ class Scheduler:
         self.crashed = False
         self.calm = False
         self.thread = threading.get_ident()
+        self.refused: ScenarioError | None = None
         # Only pairs with something on its way are here, in the order in which their first message was sent.
         self._queues: dict[tuple[str, str], deque[tuple[Carrier, Any, Any, ReplyTo | None]]] = {}
         self._timers: SortedKeyList[Timer, tuple[int, int]] = SortedKeyList(key=lambda timer: timer[:2])
@@ -139,7 +146,14 @@ class Scheduler:
         client = self.whose_turn()
         if isinstance(future, SimulatedFuture):
             future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, "a reply")
+        self._wait_for(lambda: future.done, timeout_s, A_REPLY)
+
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """As `wait`, for what need not ever come."""
+        client = self.whose_turn()
+        if isinstance(future, SimulatedFuture):
+            future.waiter = client
+        self._wait_for(lambda: future.done, timeout_s, "a change")
 
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""
@@ -186,11 +200,31 @@ class Scheduler:
         """
         client = current.client
         if threading.get_ident() != (self.thread if client is None else client.thread):
-            raise ScenarioError(
+            self.refuse(
                 f"the thread {threading.current_thread().name!r} is no part of the simulation: a scenario runs plain "
                 "functions and pykka actors; it starts no threads, and no event loop with a handle of inmem.aio"
             )
         return client
+
+    def refuse(self, what: str) -> NoReturn:
+        """Refuse what would not be simulated, and remember it.
+
+        Raises:
+            ScenarioError: always.
+        """
+        error = ScenarioError(what)
+        if self.refused is None:
+            self.refused = error
+        raise error
+
+    def require_all_simulated(self) -> None:
+        """Raise what has been refused, if anything was: the run has not tried what it seems to have tried.
+
+        Raises:
+            ScenarioError: something was.
+        """
+        if self.refused is not None:
+            raise self.refused
 
     # The trace.
 
@@ -226,8 +260,9 @@ class Scheduler:
             pass
 
     def stuck(self) -> list[SimulatedClient]:
-        """Return the clients that wait for something that will not happen."""
-        return [client for client in self.clients if not client.done and not client.daemon]
+        """Return the clients that wait for something that will not happen, and daemons that wait for a reply."""
+        waiting = [client for client in self.clients if not client.done]
+        return [client for client in waiting if not client.daemon or client.waits_for == A_REPLY]
 
     def step(self) -> bool:
         """Make one step; return False when nothing can happen any more.

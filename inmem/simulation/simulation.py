@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from inmem.actors.options import Options
+from inmem.actors.system import before_start
 from inmem.engine.errors import InmemError
 from inmem.simulation.choices import SeededChooser
 from inmem.simulation.clients import SimulatedClient, current
@@ -24,10 +26,10 @@ from inmem.simulation.scenario import ScenarioError, require_function, require_i
 from inmem.simulation.scheduler import Endless, Scheduler
 from inmem.simulation.store import SimulatedStore
 from inmem.simulation.trace import WORLD
-from inmem.simulation.user_actors import simulated_actors
+from inmem.simulation.user_actors import UserActors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from inmem.database import Database
     from inmem.simulation.choices import Chooser
@@ -68,6 +70,8 @@ class Simulation:
         self._restarting: list[tuple[str, Callable[[], Any]]] = []
         self._names: dict[str, int] = {}
         self._not_run: list[str] = []
+        self._has_run = False
+        self._actors = UserActors(self._scheduler, self.start_client)
 
     # For scenarios.
 
@@ -130,10 +134,11 @@ class Simulation:
 
         Raises:
             BrokenPromise: a store did what it promises not to do, or a client waits for ever.
-            Exception: what a client raised.
+            Exception: what a client raised, or an actor that was told something and has no `on_failure`.
         """
         self._injector.active = True
         self._not_run.clear()
+        self._has_run = True
         try:
             self._scheduler.run()
             while self._scheduler.crashed:
@@ -141,6 +146,7 @@ class Simulation:
                 self._scheduler.run()
         finally:
             self._injector.active = False
+        self._scheduler.require_all_simulated()
         stuck = self._scheduler.stuck()
         if stuck:
             waiting = ", ".join(f"{client.name} waits for {client.waits_for}" for client in stuck)
@@ -196,7 +202,8 @@ class Simulation:
         """Run a scenario once.
 
         Raises:
-            UsageError: it is no plain function, or has spawned clients without a `run` after that.
+            UsageError: it is no plain function, has spawned clients without a `run` after that, or has used a store
+                outside of the simulation.
             Exception: whatever the scenario, its clients or the checkers found.
         """
         require_function("scenario", scenario)
@@ -205,12 +212,17 @@ class Simulation:
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            with simulated_actors(self._scheduler, self.start_client):
+            with self._actors.simulated(), self._no_real_stores():
                 try:
                     require_ran("the scenario", scenario(self))
+                    self._scheduler.require_all_simulated()
                     self._require_all_run()
                 except Endless as error:
                     raise BrokenPromise(str(error)) from error
+                except Exception:
+                    # Whatever has gone wrong after that may have gone wrong because of that.
+                    self._scheduler.require_all_simulated()
+                    raise
                 finally:
                     self._scheduler.crashed = True
                     self._scheduler.clear()
@@ -227,10 +239,27 @@ class Simulation:
         self._scheduler.clients.append(SimulatedClient(name, function, daemon=daemon))
         return name
 
+    @contextlib.contextmanager
+    def _no_real_stores(self) -> Generator[None]:
+        """Within this context nobody can start a store on the machine's own disk and threads."""
+
+        def refuse() -> None:
+            self._scheduler.refuse("in a simulation, open with sim.open(name): what inmem.open opens is not simulated")
+
+        before_start.append(refuse)
+        try:
+            yield
+        finally:
+            before_start.remove(refuse)
+
     def _require_all_run(self) -> None:
         if self._not_run:
             names = ", ".join(self._not_run)
             raise ScenarioError(f"the scenario has ended without a sim.run() after it had spawned {names}")
+        busy = self._actors.busy(has_run=self._has_run)
+        if busy:
+            names = ", ".join(busy)
+            raise ScenarioError(f"the scenario has ended without a sim.run() while actors had something to do: {names}")
 
     def _start(self, name: str) -> None:
         prefix = "" if name == next(iter(self._stores)) else f"{name}/"

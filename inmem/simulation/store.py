@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from inmem.actors.client import clients_of
 from inmem.actors.messages.control import Connect
 from inmem.actors.system import start_supervisor
 from inmem.database import Database
@@ -56,13 +58,16 @@ class SimulatedStore:
         dispatcher.on_message = self.ledger.observe
         dispatcher.on_answer = self.ledger.answered
         self.ledger.published = None
+        of_the_dead = clients_of(self.handle.directory) if self.handle is not None and self.is_open else []
         ref = start_supervisor(self._options, dispatcher, clock, entropy, self._open_disk)
         directory = ref.ask(Connect())
         self.ledger.published = directory.published
+        # Whoever connects to the handle looks at the store as the handle does.
+        directory = replace(directory, published=PausingPublished(directory.published, self._scheduler))
         if self.handle is None or not self.is_open:
             self.handle = Database(directory, owner=True)
-        client = self.handle._client  # noqa: SLF001
-        client.connect(directory, PausingPublished(directory.published, self._scheduler))
+        for client in of_the_dead:
+            client.connect(directory, directory.published)
 
     def crash(self) -> None:
         """The process that ran it is dead, and with it whoever waited; the disk loses what it may."""

@@ -28,71 +28,177 @@ if TYPE_CHECKING:
 
 
 class SimulatedInbox:
-    """The inbox of a user's actor. What is put into it arrives when the scheduler says so."""
+    """The inbox of a user's actor. What is put into it arrives when the scheduler says so.
+
+    Args:
+        scheduler: of the run.
+
+    Attributes:
+        name: of the actor that it belongs to.
+        on_its_way: how much has been put here and has not arrived. Being told to stop does not count.
+        undone: how much of what has arrived is not done; so is starting, if the actor does anything then.
+    """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self.name = ""
+        self.on_its_way = 0
+        self.undone = 0
         self._scheduler = scheduler
         self._envelopes: deque[Any] = deque()
         self._owner: SimulatedClient | None = None
+        self._handling = 0
 
     def put(self, envelope: Any, /) -> None:
         """Put an envelope on its way."""
         self._scheduler.post(self.name, self, envelope, _shown(envelope.message), None)
+        self.on_its_way += _counts(envelope)
 
     def deliver(self, target: Any, message: Any, reply_to: Any) -> None:  # noqa: ARG002
         """From the scheduler: an envelope has arrived."""
         self._envelopes.append(target)
+        self.on_its_way -= _counts(target)
+        self.undone += _counts(target)
         if self._owner is not None:
             self._owner.wake()
 
+    def starts_with_work(self) -> None:
+        """The actor has something to do before it asks for its first envelope."""
+        self.undone += 1
+        self._handling = 1
+
     def get(self) -> Any:
-        """Return the next envelope; the actor's loop waits here."""
+        """Return the next envelope; the actor's loop waits here, done with what it had before."""
+        self.undone -= self._handling
+        self._handling = 0
         self._owner = current.client
         while not self._envelopes:
             if self._owner is None:
                 self._scheduler.run_until(lambda: bool(self._envelopes))
             else:
                 self._owner.pause("a message", ready=False)
-        return self._envelopes.popleft()
+        envelope = self._envelopes.popleft()
+        self._handling = _counts(envelope)
+        return envelope
 
     def empty(self) -> bool:
         """Whether nothing has arrived."""
         return not self._envelopes
 
 
-@contextlib.contextmanager
-def simulated_actors(scheduler: Scheduler, start_client: Callable[[str, Callable[[], Any]], str]) -> Generator[None]:
-    """Within this context, `pykka.ThreadingActor` and its subclasses run inside the simulation.
+class UserActors:
+    """Users' own actors of one run, and how each of them fares.
 
     Args:
         scheduler: of the run.
         start_client: starts a client under a base name and returns its own.
     """
 
-    def start_loop(actor: pykka.ThreadingActor) -> None:
-        def loop() -> None:
-            # What a crash of the process unwinds must not look to pykka like a reason to stop everybody else.
-            with contextlib.suppress(ClientKilled):
-                actor._actor_loop()  # noqa: SLF001  (the hook that pykka foresees)
+    def __init__(self, scheduler: Scheduler, start_client: Callable[[str, Callable[[], Any]], str]) -> None:
+        self._scheduler = scheduler
+        self._start_client = start_client
+        self._inboxes: dict[str, SimulatedInbox] = {}
 
+    def busy(self, *, has_run: bool) -> list[str]:
+        """Return the names of those who live and have something to do.
+
+        Args:
+            has_run: whether everything has come to rest before. Whoever has been waiting since then may wait for ever,
+                as an actor does that follows the store's changes.
+        """
+        names: list[str] = []
+        for client in self._scheduler.clients:
+            inbox = None if client.done else self._inboxes.get(client.name)
+            if inbox is not None and (inbox.on_its_way or (inbox.undone and (client.ready or not has_run))):
+                names.append(client.name)
+        return names
+
+    @contextlib.contextmanager
+    def simulated(self) -> Generator[None]:
+        """Within this context, `pykka.ThreadingActor` and its subclasses run inside the simulation."""
+        kind: Any = pykka.ThreadingActor
+        registry: Any = pykka.ActorRegistry
+        replacements = {
+            "_create_actor_inbox": staticmethod(lambda: SimulatedInbox(self._scheduler)),
+            "_create_future": staticmethod(lambda: SimulatedFuture(self._scheduler)),
+            "_start_actor_loop": lambda actor: self._start(actor),
+        }
+        replaced = {name: kind.__dict__[name] for name in replacements}
+        others = registry._actor_refs  # noqa: SLF001
+        registry._actor_refs = []  # noqa: SLF001
+        for name, replacement in replacements.items():
+            setattr(kind, name, replacement)
+        try:
+            yield
+        finally:
+            for name, original in replaced.items():
+                setattr(kind, name, original)
+            registry._actor_refs = others  # noqa: SLF001
+
+    def _start(self, actor: pykka.ThreadingActor) -> None:
         inbox: Any = actor.actor_inbox
-        inbox.name = start_client(type(actor).__name__, loop)
+        inbox.name = self._start_client(type(actor).__name__, _WatchedLoop(actor).run)
+        self._inboxes[inbox.name] = inbox
+        if type(actor).on_start is not pykka.Actor.on_start:
+            inbox.starts_with_work()
 
-    kind: Any = pykka.ThreadingActor
-    registry: Any = pykka.ActorRegistry
-    replaced = {name: kind.__dict__[name] for name in ("_create_actor_inbox", "_create_future", "_start_actor_loop")}
-    others = registry._actor_refs  # noqa: SLF001
-    registry._actor_refs = []  # noqa: SLF001
-    kind._create_actor_inbox = staticmethod(lambda: SimulatedInbox(scheduler))  # noqa: SLF001
-    kind._create_future = staticmethod(lambda: SimulatedFuture(scheduler))  # noqa: SLF001
-    kind._start_actor_loop = start_loop  # noqa: SLF001
-    try:
-        yield
-    finally:
-        for name, original in replaced.items():
-            setattr(kind, name, original)
-        registry._actor_refs = others  # noqa: SLF001
+
+class _WatchedLoop:
+    """The loop of one actor, and what it raises that pykka would only write to its log."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self._failure: BaseException | None = None
+        self._handle_failure = actor._handle_failure  # noqa: SLF001  (these three are hooks that pykka calls)
+        self._handle_receive = actor._handle_receive  # noqa: SLF001
+        self._on_failure = actor.on_failure
+        self._is_meant_to_fail = type(actor).on_failure is not pykka.Actor.on_failure
+        actor._handle_failure = self._failed  # noqa: SLF001
+        actor._handle_receive = self._receive  # noqa: SLF001
+        actor.on_failure = self._take_care
+
+    def run(self) -> None:
+        """Be the actor until it stops.
+
+        Raises:
+            BaseException: what has stopped it, unless it was for its own `on_failure` to deal with.
+        """
+        # What a crash of the process unwinds must not look to pykka like a reason to stop everybody else.
+        with contextlib.suppress(ClientKilled):
+            self._actor._actor_loop()  # noqa: SLF001
+            if self._failure is not None:
+                raise self._failure
+
+    def _receive(self, message: Any) -> Any:
+        try:
+            return self._handle_receive(message)
+        except Exception:
+            raise
+        except ClientKilled:
+            # pykka would stop the actor in good order. Whoever dies with the process does nothing any more.
+            self._actor.on_stop = _nothing
+            raise
+        except BaseException as error:
+            # As pytest raises when an expectation is not met. pykka would stop every actor and tell nobody.
+            if current.client is not None:
+                current.client.error = error
+            raise
+
+    def _failed(self, kind: Any, error: BaseException, traceback: Any) -> None:
+        self._failure = error
+        self._handle_failure(kind, error, traceback)
+
+    def _take_care(self, kind: Any, error: BaseException, traceback: Any) -> None:
+        self._on_failure(kind, error, traceback)
+        if self._is_meant_to_fail and not isinstance(error, AssertionError):
+            self._failure = None
+
+
+def _nothing() -> None:
+    """What the dead do."""
+
+
+def _counts(envelope: Any) -> int:
+    return not isinstance(envelope.message, pykka_messages._ActorStop)  # noqa: SLF001
 
 
 def _shown(message: Any) -> Any:

@@ -170,6 +170,19 @@ def test_an_actor_may_connect(ref):
     agent.stop(timeout=FAILSAFE_S)
 
 
+def test_a_handle_can_be_connected_to_in_place_of_its_store(ref):
+    first = inmem.connect(ref)
+    with inmem.connect(first) as second:
+        second.put("run", "k", 1)
+    assert first.get("run", "k") == 1
+    first.close()
+    with pytest.raises(inmem.DatabaseClosedError):
+        inmem.connect(first)
+    for nothing in (None, "agent.db", ref.proxy()):
+        with pytest.raises(inmem.UsageError, match=r"^ref: must be what inmem\.spawn has returned, or an inmem\.Database, not"):
+            inmem.connect(nothing)
+
+
 def test_connections_share_the_store_and_close_by_themselves(ref):
     one, other = inmem.connect(ref), inmem.connect(ref)
     one.put("run", "k", 1)

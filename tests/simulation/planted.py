@@ -42,12 +42,15 @@ class PlantedBug:
         plant: puts it into the store; returns what to call at the start of each run.
         faults: that it takes to notice it.
         seeds: within so many it must be found.
+        finding: what must be raised, as ``Type: message``, a regular expression: the harm that the bug does. Anything
+            else means that it was not planted, as when the product has changed under it.
     """
 
     name: str
     plant: Plant
     faults: Faults
     seeds: int
+    finding: str
 
 
 def _nothing() -> None:
@@ -70,15 +73,15 @@ def acknowledge_before_sync(monkeypatch):
 def publish_before_apply(monkeypatch):
     appended = CommitPipeline.appended
 
-    def mistaken(self, first_version, transaction_ids):
-        appended(self, first_version, transaction_ids)
+    def mistaken(self, *args, **named):
+        appended(self, *args, **named)
         self._publish(self._logged_version, self._applying.pop(self._logged_version))
 
-    def applied(self, shard, batch_version, root):
+    def applied(self, shard, _batch_version, root):
         roots = list(self._published.roots)
         roots[shard] = root
         self._published = Snapshot(self._published.version, tuple(roots))
-        self._out.publish(self._published)
+        self._out.publish(self._published, ())
 
     monkeypatch.setattr(CommitPipeline, "appended", mistaken)
     monkeypatch.setattr(CommitPipeline, "applied", applied)
@@ -111,12 +114,12 @@ def skip_the_directory_fsync(monkeypatch):
         def sync_names(self):
             """Not this time."""
 
-    monkeypatch.setattr(log_disk, "create_segment", lambda disk, *rest: create_segment(Forgetful(disk), *rest))
+    monkeypatch.setattr(log_disk, "create_segment", lambda disk, *args, **named: create_segment(Forgetful(disk), *args, **named))
     return _nothing
 
 
 def continue_after_a_torn_tail(monkeypatch):
-    def mistaken(disk, shards):
+    def mistaken(disk, shards, *_args, **_named):
         recovered, position = recover(disk, shards)
         if not position.segment:
             return recovered, position
@@ -135,8 +138,8 @@ def continue_after_a_torn_tail(monkeypatch):
 def reuse_a_version_after_recovery(monkeypatch):
     init = LogWriter.__init__
 
-    def mistaken(self, *args, version, **kwargs):
-        init(self, *args, version=max(0, version - 1), **kwargs)
+    def mistaken(self, *args, version, **named):
+        init(self, *args, version=max(0, version - 1), **named)
 
     monkeypatch.setattr(LogWriter, "__init__", mistaken)
     return _nothing
@@ -170,8 +173,8 @@ def restart_an_actor_with_stale_state(monkeypatch):
     roots: dict[Any, Any] = {}
 
     class Stale(ShardActor):
-        def __init__(self, mailbox, supervisor, number, index, root, *rest):
-            super().__init__(mailbox, supervisor, number, index, roots.setdefault(mailbox, root), *rest)
+        def __init__(self, mailbox, supervisor, number, index, root, *args, **named):
+            super().__init__(mailbox, supervisor, number, index, roots.setdefault(mailbox, root), *args, **named)
 
     monkeypatch.setattr(core, "ShardActor", Stale)
     return roots.clear
@@ -221,16 +224,88 @@ CRASHES = Faults.crashes()
 ACTOR_CRASHES = Faults(actor_crash=True)
 
 PLANTED = [
-    PlantedBug("acknowledge before sync", acknowledge_before_sync, CRASHES, 100),
-    PlantedBug("publish before apply", publish_before_apply, Faults(), 20),
-    PlantedBug("validate without prepared writes", validate_without_prepared_writes, Faults(), 20),
-    PlantedBug("skip the directory fsync", skip_the_directory_fsync, CRASHES, 50),
-    PlantedBug("continue after a torn tail", continue_after_a_torn_tail, CRASHES, 100),
-    PlantedBug("reuse a version after recovery", reuse_a_version_after_recovery, CRASHES, 50),
-    PlantedBug("drop one shard's abort", drop_one_shards_abort, Faults(), 50),
-    PlantedBug("deliver a reply twice", deliver_a_reply_twice, Faults(), 5),
-    PlantedBug("restart an actor with stale state", restart_an_actor_with_stale_state, ACTOR_CRASHES, 50),
-    PlantedBug("forget the tombstone", forget_the_tombstone, Faults(), 20),
-    PlantedBug("event hash from the unpublished head", event_hash_from_the_unpublished_head, Faults(), 20),
-    PlantedBug("reap what a running transaction can see", reap_what_a_running_transaction_can_see, Faults(), 50),
+    PlantedBug(
+        "acknowledge before sync",
+        acknowledge_before_sync,
+        CRASHES,
+        100,
+        r"BrokenPromise: version \d+ was acknowledged, only \d+ was recovered",
+    ),
+    PlantedBug(
+        "publish before apply",
+        publish_before_apply,
+        Faults(),
+        20,
+        r"BrokenPromise: version \d+ was acknowledged, yet .* shows version \d+",
+    ),
+    PlantedBug(
+        "validate without prepared writes",
+        validate_without_prepared_writes,
+        Faults(),
+        20,
+        r"BrokenPromise: (lost update|incompatible orders)",
+    ),
+    PlantedBug(
+        "skip the directory fsync",
+        skip_the_directory_fsync,
+        CRASHES,
+        50,
+        r"CorruptionError: .*the manifest is missing|BrokenPromise: version \d+ was acknowledged, only \d+ was recovered",
+    ),
+    PlantedBug(
+        "continue after a torn tail",
+        continue_after_a_torn_tail,
+        CRASHES,
+        100,
+        r"(CorruptionError|StoreFailedError): .*(the segment ends within|does not match its checksum)",
+    ),
+    PlantedBug(
+        "reuse a version after recovery",
+        reuse_a_version_after_recovery,
+        CRASHES,
+        50,
+        r"BrokenPromise: the log numbered|CorruptionError: .*the base version lies below",
+    ),
+    PlantedBug(
+        "drop one shard's abort",
+        drop_one_shards_abort,
+        Faults(),
+        50,
+        r"BrokenPromise: not at rest after \d+ steps",
+    ),
+    PlantedBug(
+        "deliver a reply twice",
+        deliver_a_reply_twice,
+        Faults(),
+        5,
+        r"BrokenPromise: .* was answered 2 times",
+    ),
+    PlantedBug(
+        "restart an actor with stale state",
+        restart_an_actor_with_stale_state,
+        ACTOR_CRASHES,
+        50,
+        r"BrokenPromise: (the state at version \d+ is not that of|incompatible orders|lost update)",
+    ),
+    PlantedBug(
+        "forget the tombstone",
+        forget_the_tombstone,
+        Faults(),
+        20,
+        r"BrokenPromise: version \d+ was acknowledged, yet .* shows version 0",
+    ),
+    PlantedBug(
+        "event hash from the unpublished head",
+        event_hash_from_the_unpublished_head,
+        Faults(),
+        20,
+        r"BrokenPromise: .*event \d+ does not name the hash of the event before it",
+    ),
+    PlantedBug(
+        "reap what a running transaction can see",
+        reap_what_a_running_transaction_can_see,
+        Faults(),
+        50,
+        r"BrokenPromise: somebody touched what a running transaction could see",
+    ),
 ]

@@ -267,3 +267,48 @@ def test_names_of_the_package_are_all_there():
     assert module is not None
     assert all(hasattr(sys.modules["inmem.simulation"], name) for name in sys.modules["inmem.simulation"].__all__)
     assert inmem.open is not None
+
+
+def test_a_scenario_that_fails_only_sometimes_is_said_to_be_not_deterministic():
+    runs = []
+
+    def scenario(sim):
+        db = sim.open(memory=True)
+        sim.spawn(db.put, "run", "k", 1)
+        sim.run()
+        runs.append(sim.seed)
+        assert len(runs) != 3, "unlucky"
+
+    with pytest.raises(SimulationFailure) as caught:
+        explore(scenario, seeds=10)
+    assert runs == [0, 1, 2, 2]
+    said = str(caught.value)
+    assert "found by seed 2. The scenario is not deterministic: run once more with the same choices it" in said
+    assert "took another course and passed, so this run cannot be replayed" in said
+    assert "To replay" not in said
+    assert "random.Random(sim.seed)" in said
+
+
+def test_a_scenario_that_fails_in_another_way_each_time_is_said_to_be_not_deterministic():
+    errors = iter([LookupError("first"), ValueError("second")])
+
+    def scenario(sim):
+        raise next(errors)
+
+    with pytest.raises(SimulationFailure, match="not deterministic: .* took another course and ended with ValueError: second"):
+        explore(scenario)
+
+
+def test_a_scenario_whose_clients_come_in_the_order_of_a_set_is_said_to_be_not_deterministic():
+    """The same failure, but not of the same run."""
+    names = iter([["left", "right"], ["right"], ["left", "right"]])
+
+    def scenario(sim):
+        db = sim.open(memory=True)
+        for name in next(names):
+            sim.spawn(increment, sim, db, name=name)
+        sim.run()
+        raise LookupError
+
+    with pytest.raises(SimulationFailure, match="The scenario is not deterministic"):
+        explore(scenario)

@@ -70,7 +70,7 @@ def test_shrinking_tells_one_expectation_from_another():
 
         sim.spawn(lambda: [db.put("run", "a", 1), db.put("run", "b", 1)], name="writer")
         sim.spawn(rare, name="rare")
-        if found:
+        if len(found) > 1:  # it is run once more before it is made smaller
             pytest.fail("the easy one")
         sim.run()
 

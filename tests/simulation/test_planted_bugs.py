@@ -1,5 +1,6 @@
 """The simulation finds every bug that is planted for it, within a stated number of seeds."""
 
+import re
 import sys
 
 import pytest
@@ -20,7 +21,9 @@ def test_a_planted_bug_is_found(bug, monkeypatch, record_property):
     for seed in range(bug.seeds):
         run = attempt(scenario, chooser_for(seed), seed, bug.faults)
         if run is not None:
-            found = f"{bug.name}: found by seed {seed}, allowed {bug.seeds}: {type(run.cause).__name__}: {run.cause}"
+            finding = f"{type(run.cause).__name__}: {run.cause}"
+            assert re.match(bug.finding, finding), f"seed {seed} failed for another reason than the bug: {finding}"
+            found = f"{bug.name}: found by seed {seed}, allowed {bug.seeds}: {finding}"
             sys.stdout.write(found.splitlines()[0] + "\n")
             record_property("found", found)
             return
@@ -28,4 +31,4 @@ def test_a_planted_bug_is_found(bug, monkeypatch, record_property):
 
 
 def test_the_list_is_that_of_the_plan():
-    assert len({bug.name for bug in PLANTED}) == 12
+    assert len({bug.name for bug in PLANTED}) == len({bug.plant for bug in PLANTED}) == 12

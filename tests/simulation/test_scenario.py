@@ -1,6 +1,8 @@
 """A scenario that would test nothing is refused, and so is what a simulation cannot run."""
 
 import asyncio
+import contextlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -231,20 +233,80 @@ def test_threads_and_event_loops_are_refused_at_once(client, is_client):
         explore(scenario, seeds=5)
 
 
-def test_a_thread_that_was_refused_leaves_nothing_behind():
+def unheard_thread(db):
+    thread = threading.Thread(target=db.put, args=("run", "k", 1), name="unheard")
+    thread.start()
+    thread.join()
+
+
+def unheard_pool(db):
+    with ThreadPoolExecutor(1, "unheard") as pool:
+        pool.submit(db.put, "run", "k", 1)
+
+
+def swallowed(db):
+    with contextlib.suppress(inmem.InmemError):
+        in_a_thread(lambda handle: handle.put("run", "k", 1))(db)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("client", [unheard_thread, unheard_pool, swallowed])
+@pytest.mark.parametrize("is_client", [True, False], ids=["client", "scenario"])
+def test_threads_whose_errors_nobody_hears_of_are_refused(client, is_client):
+    ended = []
+
     def scenario(sim):
         db = sim.open(memory=True)
+        if is_client:
+            sim.spawn(client, db)
+            sim.spawn(db.put, "run", "k", 2)
+            sim.run()
+        else:
+            client(db)
+        ended.append(True)
+        assert db.get("run", "k") == 2, "an error that only says that the thread was refused"
 
-        def client():
-            with pytest.raises(UsageError, match="no part of the simulation"):
-                in_a_thread(lambda handle: handle.put("run", "k", 1))(db)
-            db.put("run", "k", 2)
+    with pytest.raises(UsageError, match=r"the thread '[\w-]+' is no part of the simulation"):
+        explore(scenario, seeds=5)
+    assert ended == ([] if is_client else [True])
 
-        sim.spawn(client)
-        sim.run()
-        assert db.get("run", "k") == 2
 
-    assert explore(scenario, seeds=10) == 10
+def open_as_the_readme_does(path):
+    inmem.open(path)
+
+
+def open_and_recover(path):
+    with contextlib.suppress(inmem.InmemError):
+        inmem.open(path)
+
+
+async def open_in_a_loop(path):
+    async with inmem.aio.open(path):
+        pass
+
+
+@pytest.mark.parametrize(
+    "opens",
+    [open_as_the_readme_does, open_and_recover, inmem.spawn, lambda path: asyncio.run(open_in_a_loop(path))],
+    ids=["open", "suppressed", "spawn", "aio"],
+)
+@pytest.mark.parametrize("path", [":memory:", "real.db"])
+@pytest.mark.parametrize("is_client", [True, False], ids=["client", "scenario"])
+def test_stores_that_would_not_be_simulated_are_refused(opens, path, is_client, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def scenario(sim):
+        if is_client:
+            sim.spawn(opens, path)
+            sim.run()
+        else:
+            opens(path)
+
+    with pytest.raises(UsageError, match=r"^in a simulation, open with sim\.open\(name\)"):
+        explore(scenario, seeds=5)
+    assert list(tmp_path.iterdir()) == []
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
 
 
 def test_a_simulation_may_run_in_any_thread():
