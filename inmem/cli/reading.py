@@ -122,6 +122,6 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
 
 
 def _runs_that_begin(db: Database, txn: Transaction, beginning: str) -> Iterator[str]:
-    """Yield the runs whose ids begin so: those that were registered, in the order of their creation, then the others."""
+    """Yield the runs whose ids begin so: the registered ones in the order of their creation, then the others."""
     for runs in (txn.runs.list_runs(include_archived=True), db.unregistered_runs()):
         yield from (run_id for run_id in runs if run_id.startswith(beginning))
