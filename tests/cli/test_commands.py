@@ -591,17 +591,19 @@ def test_verify_a_damaged_database(run, recorded, tmp_path):
     segment.write_bytes(content)
 
     told = run("verify", tmp_path / "db")
-    assert (told.exit_code, told.stderr) == (1, "")
+    advice = f"restore a backup, or: inmem salvage {tmp_path / 'db'} --into NEW\n"
+    assert (told.exit_code, told.stderr) == (1, advice)
     assert "damaged" in told.stdout
     assert str(segment) in told.stdout
     found = run("verify", tmp_path / "db", "--json")
-    assert found.exit_code == 1
+    assert (found.exit_code, found.stderr) == (1, "")
     facts = json.loads(found.stdout)
     assert facts["is_valid"] is False
     assert facts["files"]["problems"][0]["path"] == str(segment)
     other = run("runs", tmp_path / "db")
     assert (other.exit_code, other.stdout) == (1, "")
-    assert len(other.stderr.splitlines()) == 1
+    assert other.stderr.startswith(f"inmem: error: {segment}, byte ")
+    assert other.stderr.endswith(f"; {advice}")
 
 
 def test_verify_names_a_torn_tail_and_changes_nothing(run, run_json, recorded, tmp_path):
