@@ -105,9 +105,11 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
     if files is not None:
         found = ", ".join(
             (
+                *([f"version {files.version:,}"] if files.version else []),
                 counted(files.segments, "segment"),
                 counted(files.checkpoints, "checkpoint"),
-                counted(files.commits, "commit"),
+                # What a checkpoint holds is not there as commits any more.
+                f"{counted(files.commits, 'commit')} in the log",
                 size(files.size_bytes),
             )
         )
