@@ -10,6 +10,7 @@
 #   make fuzz        coverage-guided fuzzing; FUZZ_ARGS="log -max_total_time=600" names the target
 #   make format      rewrite the code as `make check` wants it
 #   make clean       remove everything that make made
+#   make help        this text
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := test
@@ -31,7 +32,10 @@ PYTEST_WORKERS ?= auto
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --dist worksteal
 
-.PHONY: demo test coverage coverage-report check format-check lint types pyright imports format wheel-test docs docs-serve bench fuzz clean
+.PHONY: help demo test coverage coverage-report check format-check lint types pyright imports format wheel-test docs docs-serve bench fuzz clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 demo: .venv/.runtime
 	$(BIN)/inmem demo

@@ -18,6 +18,16 @@ INT_REASON: Final = "int does not fit in 64 bits"
 
 _STORABLE: Final = (*FIXED_SIZE, int, str, bytes, list, tuple, dict)
 _PATH_KEY_CHARS_MAX: Final = 40
+_INSTEAD: Final = {
+    "datetime": "its isoformat()",
+    "date": "its isoformat()",
+    "set": "a list",
+    "frozenset": "a list",
+    "UUID": "its str()",
+    "Decimal": "its str()",
+    "Enum": "its value",
+}
+"""What to store in place of an object, by the name of its class or of one above that."""
 
 _Frame: TypeAlias = "tuple[Any, Any, int, str | int, _Frame | None]"
 # The copy, its original, its depth, and where it hangs: its key or index, and the frame of the container around it.
@@ -81,12 +91,15 @@ def too_large(where: str, bytes_max: int) -> InvalidValueError:
 
 
 def refusal(kind: type[Any]) -> str:
-    """Return why no instance of `kind` can be stored."""
+    """Return why no instance of `kind` can be stored, and for common types what can."""
     name = kind.__name__
     for builtin in _STORABLE:
         if issubclass(kind, builtin):
             return f"{name} cannot be stored, only {builtin.__name__} itself"
-    return f"{name} cannot be stored"
+    if hasattr(kind, "__dataclass_fields__"):
+        return f"{name} cannot be stored; store its dataclasses.asdict()"
+    instead = next((_INSTEAD[each.__name__] for each in kind.__mro__ if each.__name__ in _INSTEAD), None)
+    return f"{name} cannot be stored{f'; store {instead}' if instead else ''}"
 
 
 def _too_deep(where: str, frame: _Frame, step: str | int, item: Any) -> InvalidValueError:

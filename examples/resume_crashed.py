@@ -59,11 +59,12 @@ class Supervisor(pykka.ThreadingActor):
         self.path = path
 
     def register(self, runs: tuple[str, ...]) -> None:
-        """Register the runs that workers will work on."""
+        """Register the runs that workers will work on: none is there without its cursor, whenever this is killed."""
         with inmem.open(self.path) as db:
             for run in runs:
-                db.begin_run(run, metadata={"steps": STEPS})
-                db.cells.init(run, "done", 0)
+                with db.begin(run) as txn:
+                    txn.runs.create_run(run, metadata={"steps": STEPS})
+                    txn.cells.init("done", 0)
 
     def unfinished(self) -> dict[str, int]:
         """Return how many steps each Active run has done. The lock of a dead process is no obstacle."""

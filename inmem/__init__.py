@@ -6,6 +6,7 @@ Start with `inmem.open`. The README shows the rest in three short programs.
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from inmem import messages
@@ -85,11 +86,18 @@ from inmem.verification import Verification
 
 _entropy = SystemEntropy()
 
+_PACKAGES = ("aio", "integrations", "otlp", "simulation", "ui")
+
 if TYPE_CHECKING:
     import os
 
     import pykka
 
+    from inmem import aio as aio
+    from inmem import integrations as integrations
+    from inmem import otlp as otlp
+    from inmem import simulation as simulation
+    from inmem import ui as ui
     from inmem.actors.directory import Directory
 
 __version__ = "0.1.0"
@@ -110,7 +118,8 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
 
     Args:
         path: the database's folder, made if it is missing; ":memory:" for one without files.
-        durability: see `spawn`, as for the other options.
+        durability: "always": a commit is acknowledged when it is durable. "interval": when it is written; it is
+            made durable within `sync_interval`. "never": when it is written; the operating system decides.
         sync_interval: seconds.
         shards: storage shards.
         dispatcher: "caller" or "threads".
@@ -217,6 +226,20 @@ def _store_ref(ref: pykka.ActorRef[Any]) -> MailboxRef:
 def _directory(ref: MailboxRef) -> Directory:
     directory: Directory = ref.ask(Connect(), block=True)
     return directory
+
+
+if not TYPE_CHECKING:  # To type checkers, who know the packages from above, this would make any name one of ours.
+
+    def __getattr__(name: str) -> Any:
+        """Import a package of this one at its first use: most programs need none of them, and all would pay."""
+        if name in _PACKAGES:
+            return import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # Without `ui`, which `help(inmem)` would import: it may not be there.
+    return sorted({*__all__, *_PACKAGES, "__version__"} - {"ui"})
 
 
 def new_run_id() -> str:

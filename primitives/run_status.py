@@ -68,7 +68,8 @@ def status_of(status: RunStatus | str) -> RunStatus:
     try:
         return RunStatus(status)
     except ValueError:
-        raise UsageError(f"status: must be one of {', '.join(RunStatus)}, not {status!r}") from None
+        meant = next((f"; did you mean {each.value!r}?" for each in RunStatus if str(status).title() == each), "")
+        raise UsageError(f"status: must be one of {', '.join(RunStatus)}, not {status!r}{meant}") from None
 
 
 def check_transition(run_id: str, old: RunStatus, new: RunStatus) -> None:

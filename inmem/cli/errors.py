@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
-from inmem import DatabaseLockedError, DatabaseNotFoundError, FormatVersionError, InmemError, UsageError
+from inmem import (
+    CorruptionError,
+    DatabaseLockedError,
+    DatabaseNotFoundError,
+    FormatVersionError,
+    InmemError,
+    UsageError,
+)
 from inmem.cli.output import printable
 from inmem.cli.streams import drop_unwritten, prepare_streams, takes_what_is_written
 
@@ -34,6 +43,11 @@ def say_error(message: str) -> None:
     # Where that cannot be written either, the exit code is left to tell of it.
     with suppress(OSError):
         click.echo(f"inmem: error: {printable(message)}", err=True)
+
+
+def when_damaged(database: str) -> str:
+    """Return what can be done about a database that cannot be opened."""
+    return f"restore a backup, or: inmem salvage {shlex.quote(database)} --into NEW"
 
 
 class Application(click.Group):
@@ -85,6 +99,9 @@ class Application(click.Group):
         except DatabaseLockedError as error:
             # Without its advice, which is for programs.
             say_error(f"{error.path} is in use by {error.owner}; {_WHEN_LOCKED}")
+            return NO
+        except CorruptionError as error:
+            say_error(f"{error}; {when_damaged(str(Path(error.path).parent))}")
             return NO
         except InmemError as error:
             say_error(str(error))

@@ -17,7 +17,7 @@ from inmem.cli.output import printable
 from inmem.cli.progress import progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from inmem import Database, Transaction
 
@@ -59,7 +59,7 @@ def open_for_reading(path: str) -> Generator[Database]:
         yield db
 
 
-def _completed(names: Callable[[Transaction, str], list[str]]) -> Callable[..., list[str]]:
+def _completed(names: Callable[[Database, Transaction, str], list[str]]) -> Callable[..., list[str]]:
     """Return a completion of what `names` finds in the database that the command line names before."""
 
     def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -69,7 +69,7 @@ def _completed(names: Callable[[Transaction, str], list[str]]) -> Callable[..., 
                 db.begin(context.params.get("run") or "completion") as txn,
             ):
                 # A shell could neither show nor write what has to be escaped, and takes each line for a name.
-                return [name for name in names(txn, incomplete) if printable(name) == name]
+                return [name for name in names(db, txn, incomplete) if printable(name) == name]
         except (inmem.InmemError, click.ClickException, OSError, KeyError):
             # Nothing can be said while somebody is typing.
             return []
@@ -77,17 +77,17 @@ def _completed(names: Callable[[Transaction, str], list[str]]) -> Callable[..., 
     return complete
 
 
-def _runs_like(txn: Transaction, incomplete: str) -> list[str]:
-    found = (name for name in txn.runs.list_runs(include_archived=True) if name.startswith(incomplete))
-    return list(islice(found, _COMPLETIONS_MAX))
+def _runs_like(db: Database, txn: Transaction, incomplete: str) -> list[str]:
+    return list(islice(_runs_that_begin(db, txn, incomplete), _COMPLETIONS_MAX))
 
 
-def _keys_like(txn: Transaction, incomplete: str) -> list[str]:
-    return txn.on(find_run(txn, txn.run_id)).kv.list(incomplete, _COMPLETIONS_MAX)
+def _keys_like(db: Database, txn: Transaction, incomplete: str) -> list[str]:
+    return txn.on(find_run(db, txn, txn.run_id)).kv.list(incomplete, _COMPLETIONS_MAX)
 
 
 database_argument = click.argument("database", metavar="DB", type=database_type)
 run_argument = click.argument("run", metavar="RUN", shell_complete=_completed(_runs_like))
+optional_run_argument = click.argument("run", metavar="[RUN]", required=False, shell_complete=_completed(_runs_like))
 key_argument = click.argument("key", metavar="[KEY]", required=False, shell_complete=_completed(_keys_like))
 into_option = click.option("--into", "database", metavar="DB", required=True, type=database_type, help="The database.")
 json_option = click.option("--json", "as_json_output", is_flag=True, help="Print JSON instead of text.")
@@ -103,21 +103,26 @@ def reading_run(path: str, name: str) -> Generator[Transaction]:
 def resolve_run(db: Database, name: str) -> str:
     """Return the id of the run that `name` means. See `find_run`."""
     with db.begin(name) as txn:
-        return find_run(txn, name)
+        return find_run(db, txn, name)
 
 
-def find_run(txn: Transaction, name: str) -> str:
-    """Return the id of the run that `name` is, or that alone begins with it.
+def find_run(db: Database, txn: Transaction, name: str) -> str:
+    """Return the id of the run that `name` is, or that alone begins with it, whether or not it was registered.
 
-    A whole name wins over beginnings, whether the run was registered or only holds something. Only registered runs are
-    found by a beginning.
+    A whole name wins over beginnings.
     """
     if not txn.on(name).contents.is_empty():
         return name
-    found = [run_id for run_id in txn.runs.list_runs(include_archived=True) if run_id.startswith(name)]
+    found = list(_runs_that_begin(db, txn, name))
     if len(found) == 1:
         return found[0]
     if not found:
         raise NoError(f"there is no run {name!r}")
     names = ", ".join(found[:_NAMES_SHOWN_MAX]) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
     raise click.UsageError(f"{len(found)} runs begin with {name!r}: {names}")
+
+
+def _runs_that_begin(db: Database, txn: Transaction, beginning: str) -> Iterator[str]:
+    """Yield the runs whose ids begin so: the registered ones in the order of their creation, then the others."""
+    for runs in (txn.runs.list_runs(include_archived=True), db.unregistered_runs()):
+        yield from (run_id for run_id in runs if run_id.startswith(beginning))

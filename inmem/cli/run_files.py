@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
@@ -13,7 +15,14 @@ import inmem
 from inmem.cli.examples import example
 from inmem.cli.output import counted, print_json, printable
 from inmem.cli.progress import progress
-from inmem.cli.reading import database_argument, into_option, json_option, open_for_reading, resolve_run, run_argument
+from inmem.cli.reading import (
+    database_argument,
+    into_option,
+    json_option,
+    open_for_reading,
+    optional_run_argument,
+    resolve_run,
+)
 from inmem.json_values import result_to_json
 from inmem.otlp import run_to_otlp
 from inmem.run_file import opened_for_writing, read_run, write_whole
@@ -23,13 +32,27 @@ if TYPE_CHECKING:
 
     from inmem import Database, RunExport
 
-_STREAM = "-"
+    _Write = Callable[[Database, str, str | BinaryIO, Callable[[int, int], None]], str]
+    """Writes a run, tells how far it has come, and returns what it has written, in words."""
+
+_STREAM: Final = "-"
+
+_UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_CHARS_MAX: Final = 60
+"""Enough to recognize a run by; the file tells all of its id."""
 
 
 @click.command(epilog=example("inmem export demo/harbour.db night-watch/0000 --out storm.jsonl"))
 @database_argument
-@run_argument
+@optional_run_argument
 @click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=str), help="Write to FILE.")
+@click.option(
+    "--all",
+    "folder",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write every run, each to a file of its own in FOLDER, which is missing or empty.",
+)
 @click.option(
     "--format",
     "form",
@@ -38,25 +61,49 @@ _STREAM = "-"
     show_default=True,
     help="All of the run for `inmem import`, or its traces as OpenTelemetry's OTLP JSON.",
 )
-def export(*, database: str, run: str, out: str | None, form: str) -> None:
+def export(*, database: str, run: str | None, out: str | None, folder: Path | None, form: str) -> None:
     """Write a run to a file, every line with its hash.
 
     Without --out it goes to the standard output. The file holds all of the run in all five primitives as JSON lines,
-    and `inmem import` makes the same run of it.
+    and `inmem import` makes the same run of it. With --all, the files are of one moment: no transaction is in some of
+    them and not in others.
     """
+    if (run is None) == (folder is None) or (folder is not None and out is not None):
+        raise click.UsageError("name a RUN, or all of them with --all FOLDER, without --out")
+    write = _write_otlp if form == "otlp" else _write_run
     with open_for_reading(database) as db:
-        run_id = resolve_run(db, run)
-        target = sys.stdout.buffer if out in (None, _STREAM) else out
-        with _items("exporting") as on_progress:
-            if form == "otlp":
-                told = _write_otlp(db, run_id, target)
-            else:
-                told = _told(db.export_run(run_id, target, on_progress=on_progress))
-    if isinstance(target, str):
+        if folder is not None:
+            told, target = _export_all(db, folder, write), str(folder)
+        else:
+            run_id = resolve_run(db, run or "")
+            target = _STREAM if out is None else out
+            with _items("exporting") as on_progress:
+                told = write(db, run_id, sys.stdout.buffer if target == _STREAM else target, on_progress)
+    if target != _STREAM:
         click.echo(f"{printable(target)}: {told}", err=True)
 
 
-def _write_otlp(db: Database, run_id: str, file: str | BinaryIO) -> str:
+def _export_all(db: Database, folder: Path, write: _Write) -> str:
+    """Write all runs. They are of one moment because the database was opened for reading, and is not refreshed."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise click.UsageError(f"{folder} is not empty")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    runs = [*db.runs.list_runs(include_archived=True), *db.unregistered_runs()]
+    suffix = "json" if write is _write_otlp else "jsonl"
+    with _items("exporting") as on_progress:
+        for number, run_id in enumerate(runs, 1):
+            # The number tells apart what a file system may not; the rest is for people.
+            name = _UNFIT.sub("-", run_id)[:_NAME_CHARS_MAX].strip("-")
+            write(db, run_id, str(folder / f"{number:06}-{name}.{suffix}"), _show_nothing)
+            on_progress(number, len(runs))
+    return counted(len(runs), "run")
+
+
+def _write_run(db: Database, run_id: str, file: str | BinaryIO, on_progress: Callable[[int, int], None]) -> str:
+    return _told(db.export_run(run_id, file, on_progress=on_progress))
+
+
+def _write_otlp(db: Database, run_id: str, file: str | BinaryIO, _on_progress: Callable[[int, int], None]) -> str:
     request = run_to_otlp(db, run_id)
     with opened_for_writing(file) as target:
         write_whole(target, json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n")
@@ -93,6 +140,10 @@ def _items(doing: str) -> Generator[Callable[[int, int], None]]:
             on_progress(done, total)
 
         yield show
+
+
+def _show_nothing(_done: int, _total: int) -> None:
+    """How far one of many files is."""
 
 
 def _told(export: RunExport) -> str:

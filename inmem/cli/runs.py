@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -41,6 +42,7 @@ _limit_option = click.option("--limit", type=click.IntRange(min=0), metavar="N",
 @click.option("--status", type=_status_type, help="Only runs of this status.")
 @click.option("--tag", "tags", multiple=True, help="Only runs with this tag; may be given again.")
 @click.option("--all", "include_archived", is_flag=True, help="Archived runs too.")
+@click.option("--unregistered", is_flag=True, help="Runs that hold something and were never registered, instead.")
 @_limit_option
 @json_option
 def runs(
@@ -49,17 +51,39 @@ def runs(
     status: str | None,
     tags: tuple[str, ...],
     include_archived: bool,
+    unregistered: bool,
     limit: int | None,
     as_json_output: bool,
 ) -> None:
     """List the runs of DB in the order of their creation."""
+    is_chosen = status is not None or bool(tags)
+    if unregistered:
+        if is_chosen:
+            raise click.UsageError("runs that were never registered have neither status nor tags")
+        _list_unregistered(database, limit, as_json_output=as_json_output)
+        return
     with open_for_reading(database) as db, db.begin("runs") as txn:
         found = txn.runs.query_runs(status=status, tags=tags, include_archived=include_archived, limit=limit)
         rows = [(run, txn.on(run.run_id).events.len()) for run in found]
+        others = [] if as_json_output or is_chosen else db.unregistered_runs()
     if as_json_output:
         print_json([result_to_json(run) | {"events": events} for run, events in rows])
+        return
+    show(runs_table(rows))
+    if others:
+        noun = "run that was" if len(others) == 1 else "runs that were"
+        where = printable(shlex.quote(database))
+        click.echo(f"{len(others):,} {noun} never registered: inmem runs {where} --unregistered", err=True)
+
+
+def _list_unregistered(database: str, limit: int | None, *, as_json_output: bool) -> None:
+    with open_for_reading(database) as db, db.begin("runs") as txn:
+        rows = [(run_id, txn.on(run_id).events.len()) for run_id in db.unregistered_runs()[:limit]]
+    if as_json_output:
+        print_json([{"run_id": run_id, "events": events} for run_id, events in rows])
     else:
-        show(runs_table(rows))
+        columns = (Column("RUN", "fold"), Column("EVENTS", justify="right"))
+        show(table(columns, [(printable(run_id), f"{events:,}") for run_id, events in rows]))
 
 
 def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> RenderableType:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 import inmem
 from inmem import CorruptionError
-from inmem.cli.errors import NO
+from inmem.cli.errors import NO, when_damaged
 from inmem.cli.examples import example
 from inmem.cli.output import counted, print_json, printable, show, size
 from inmem.cli.progress import progress
@@ -93,6 +93,8 @@ def verify(*, database: str, as_json_output: bool) -> None:
         print_json(_verification_as_json(report, files, is_valid=is_valid))
     else:
         show(verification_table(report, files))
+        if report is None:
+            click.echo(printable(when_damaged(database)), err=True)
     if not is_valid:
         raise click.exceptions.Exit(NO)
 
@@ -103,9 +105,11 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
     if files is not None:
         found = ", ".join(
             (
+                *([f"version {files.version:,}"] if files.version else []),
                 counted(files.segments, "segment"),
                 counted(files.checkpoints, "checkpoint"),
-                counted(files.commits, "commit"),
+                # What a checkpoint holds is not there as commits any more.
+                f"{counted(files.commits, 'commit')} in the log",
                 size(files.size_bytes),
             )
         )

@@ -14,7 +14,7 @@ from rich.text import Text
 
 import inmem
 from inmem import InmemError, UsageError
-from inmem.cli.output import counted, show
+from inmem.cli.output import counted, is_terminal, show
 from inmem.cli.runs import runs_table
 from inmem.cli.store import verification_table
 from inmem.cli.traces import draw, walk_traces
@@ -38,6 +38,8 @@ _PACE_S = 0.1
 _SHOWN_RUN = "night-watch/0000-storm"
 _BAR_CHARS = 18
 _INDENT = 2
+_LINE_CHARS_MAX = 100
+"""Of prose on a wide terminal; into a pipe each paragraph is one line."""
 
 
 def show_demo(console: Console, keep: str | None = None) -> bool:
@@ -191,7 +193,10 @@ class _Story:
 
     def _say(self, text: str, style: str = "") -> None:
         self._console.print()
-        self._console.print(Text(text, style), width=min(self._console.width, 100))
+        if is_terminal(self._console.file):
+            self._console.print(Text(text, style), width=min(self._console.width, _LINE_CHARS_MAX))
+        else:
+            show(Text(text, style), self._console)
 
     def _show(self, what: RenderableType) -> None:
         self._console.print()

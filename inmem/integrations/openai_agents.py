@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from agents.memory import SessionSettings
-
 from inmem.aio.offload import run_in_thread
+from inmem.extras import needing
 from inmem.integrations.work import Bindable, Work, register
+
+with needing("openai-agents", "agents"):
+    from agents.memory import SessionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,13 +9,15 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import format_span_id, format_trace_id
-
 from inmem import InmemError, InvalidKeyError, Key, UsageError
+from inmem.extras import needing
 from inmem.handle import plain_handle
 from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
 from inmem.otlp.storable import storable, storable_attributes, storable_text, storable_time
+
+with needing("otel", "opentelemetry"):
+    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+    from opentelemetry.trace import format_span_id, format_trace_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

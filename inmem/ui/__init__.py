@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inmem.ui.server import Explorer
+from inmem.extras import needing
+
+with needing("ui", "jinja2", "markupsafe", "starlette", "uvicorn"):
+    from inmem.ui.server import Explorer
 
 if TYPE_CHECKING:
     import os

@@ -342,8 +342,48 @@ def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
     several = run("events", odd, "run")
     assert (several.exit_code, several.stdout) == (2, "")
     assert several.stderr == "inmem: error: 2 runs begin with 'run': run-1, run-10\n"
-    none = run("events", odd, "unreg")
-    assert (none.exit_code, none.stdout, none.stderr) == (1, "", "inmem: error: there is no run 'unreg'\n")
+    none = run("events", odd, "unknown")
+    assert (none.exit_code, none.stdout, none.stderr) == (1, "", "inmem: error: there is no run 'unknown'\n")
+
+
+def test_a_beginning_finds_a_run_that_was_never_registered_too(run, run_json, odd, tmp_path):
+    assert run_json("get", odd, "unreg", "k")["run_id"] == "unregistered"
+    with inmem.open(tmp_path) as db:
+        db.begin_run("meeting-1")
+        db.put("meeting-2", "k", 1)
+    several = run("events", tmp_path, "meet")
+    assert (several.exit_code, several.stdout) == (2, "")
+    assert several.stderr == "inmem: error: 2 runs begin with 'meet': meeting-1, meeting-2\n"
+
+
+def test_runs_that_were_never_registered_are_told_of_and_listed(run, run_json, odd):
+    hint = f"1 run that was never registered: inmem runs {odd} --unregistered\n"
+    shown = run("runs", odd)
+    assert (shown.exit_code, shown.stderr) == (0, hint)
+    # Neither has a status or tags by which it could be among these.
+    assert run("runs", odd, "--tag", "a").stderr == run("runs", odd, "--status", "active").stderr == ""
+
+    assert [row.split() for row in lines(run("runs", odd, "--unregistered"))] == [
+        ["RUN", "EVENTS"],
+        ["unregistered", "0"],
+    ]
+    assert run_json("runs", odd, "--unregistered") == [{"run_id": "unregistered", "events": 0}]
+    assert run_json("runs", odd, "--unregistered", "--limit", 0) == []
+
+
+@pytest.mark.parametrize("option", [("--status", "active"), ("--tag", "a")])
+def test_what_was_never_registered_has_neither_status_nor_tags(run, odd, option):
+    result = run("runs", odd, "--unregistered", *option)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "inmem: error: runs that were never registered have neither status nor tags\n"
+
+
+def test_the_path_in_a_hint_can_be_pasted_into_a_shell(run, tmp_path):
+    with inmem.open(tmp_path / "my agents.db") as db:
+        db.put("loose", "k", 1)
+        db.put("looser", "k", 1)
+    told = run("runs", tmp_path / "my agents.db").stderr
+    assert told == f"2 runs that were never registered: inmem runs '{tmp_path}/my agents.db' --unregistered\n"
 
 
 @pytest.mark.parametrize("primitive", ["kv", "events", "cells", "traces"])
@@ -551,17 +591,19 @@ def test_verify_a_damaged_database(run, recorded, tmp_path):
     segment.write_bytes(content)
 
     told = run("verify", tmp_path / "db")
-    assert (told.exit_code, told.stderr) == (1, "")
+    advice = f"restore a backup, or: inmem salvage {tmp_path / 'db'} --into NEW\n"
+    assert (told.exit_code, told.stderr) == (1, advice)
     assert "damaged" in told.stdout
     assert str(segment) in told.stdout
     found = run("verify", tmp_path / "db", "--json")
-    assert found.exit_code == 1
+    assert (found.exit_code, found.stderr) == (1, "")
     facts = json.loads(found.stdout)
     assert facts["is_valid"] is False
     assert facts["files"]["problems"][0]["path"] == str(segment)
     other = run("runs", tmp_path / "db")
     assert (other.exit_code, other.stdout) == (1, "")
-    assert len(other.stderr.splitlines()) == 1
+    assert other.stderr.startswith(f"inmem: error: {segment}, byte ")
+    assert other.stderr.endswith(f"; {advice}")
 
 
 def test_verify_names_a_torn_tail_and_changes_nothing(run, run_json, recorded, tmp_path):

@@ -34,7 +34,8 @@ def test_databases_are_folders():
 
 
 def test_runs_and_keys_come_from_the_database(odd, recorded):
-    assert completed("events", odd, "") == ["run-1", "run-10", "old"]
+    assert completed("events", odd, "") == ["run-1", "run-10", "old", "unregistered"]
+    assert completed("get", odd, "unreg", "") == ["k"]
     assert completed("trace", recorded, "night") == [
         "night-watch/0000-storm-9ed722da",
         "night-watch/0001-drifting-dinghy-cd2fcc6b",

@@ -16,6 +16,9 @@ def test_the_demonstration(run, tmp_path):
     assert result.stdout.count("kill -9 when") == 2
     assert "decision Transmitter 1 is dead. What now?" in result.stdout
     assert "Killed twice; nothing lost, nothing twice." in result.stdout
+    shown = result.stdout.splitlines()
+    assert shown == [line.rstrip() for line in shown]
+    assert any(line.startswith("Each message is") and line.endswith("in the middle, twice.") for line in shown)
     with inmem.open(tmp_path / "kept" / "harbour.db", create=False) as db:
         expect_recorded(db, [conversation for path in OWN for conversation in read_conversations(path)])
 

@@ -92,3 +92,55 @@ def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
     missing = tmp_path / "missing" / "file"
     assert refused(1, "export", recorded, "lamp", "--out", missing) == f"{missing}: No such file or directory"
     assert not (tmp_path / "db").exists()
+
+
+def test_every_run_is_exported_from_one_snapshot_beside_the_writer(run, tmp_path):
+    names = ["night/0000 storm", "night/0001", "日本", "loose"]
+    with inmem.open(tmp_path / "db") as db:
+        for name in names[:3]:
+            db.begin_run(name)
+            db.events.append(name, "of", name)
+        db.runs.archive_run("night/0001")
+        db.put("loose", "k", 1)
+
+        exported = run("export", tmp_path / "db", "--all", tmp_path / "backup")
+
+    assert (exported.exit_code, exported.stdout) == (0, "")
+    assert exported.stderr == f"{tmp_path / 'backup'}: 4 runs\n"
+    files = sorted((tmp_path / "backup").iterdir())
+    assert [file.name for file in files] == [
+        "000001-night-0000-storm.jsonl",
+        "000002-night-0001.jsonl",
+        "000003-.jsonl",
+        "000004-loose.jsonl",
+    ]
+    for file in files:
+        assert run("import", file, "--into", tmp_path / "restored").exit_code == 0
+    with inmem.open(tmp_path / "restored") as db:
+        assert [*db.runs.list_runs(include_archived=True), *db.unregistered_runs()] == names
+        assert [db.events.head(name).payload for name in names[:3]] == names[:3]
+
+
+def test_every_run_as_otlp(run, recorded, tmp_path):
+    assert run("export", recorded, "--all", tmp_path, "--format", "otlp").exit_code == 0
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 7
+    for file in files:
+        assert "resourceSpans" in json.loads(file.read_bytes())
+
+
+@pytest.mark.parametrize("arguments", [(), ("lamp", "--all", "new"), ("--all", "new", "--out", "file")])
+def test_one_run_or_all_of_them(run, recorded, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = run("export", recorded, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "inmem: error: name a RUN, or all of them with --all FOLDER, without --out\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_of_all_runs_is_not_mixed_with_what_is_there(run, recorded, tmp_path):
+    (tmp_path / "file").touch()
+    result = run("export", recorded, "--all", tmp_path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"inmem: error: {tmp_path} is not empty\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -5,6 +5,7 @@ The fenced blocks of a page, by the word behind the backquotes:
     python                 All of them are one program, run in their order in the folder where this was started.
     python raises=Name     Must end with that exception, which counts as printed: `Name: message`.
     python title="a.py"    Is saved as that file, for `$ python a.py` below.
+    json title="a.json"    The same, for a command that reads it.
     output                 Directly behind a python block: what that block prints; `...` stands for anything.
                            A python block without one must print nothing.
     mermaid                Directly behind a python block, it is the same; elsewhere it is only looked at.
@@ -29,7 +30,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-LANGUAGES = frozenset({"", "python", "output", "console", "text", "mermaid", "hexdump"})
+LANGUAGES = frozenset({"", "python", "json", "output", "console", "text", "mermaid", "hexdump"})
 _FENCE = re.compile(r"^```(?P<info>.*)$")
 _TITLE = re.compile(r'^title="(?P<name>[\w.]+)"$')
 PROGRAMS = {"inmem": ("-m", "inmem"), "python": ()}
@@ -100,7 +101,7 @@ def run_page(text: str, name: str) -> None:
     blocks = blocks_of(text)
     for block, following in zip(blocks, [*blocks, None][1:], strict=True):
         title = _TITLE.match(block.option)
-        if block.language == "python" and title is not None:
+        if block.language in {"python", "json"} and title is not None:
             Path(title["name"]).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             shown = following is not None and following.language in {"output", "mermaid"} and following.follows_directly

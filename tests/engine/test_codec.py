@@ -1,11 +1,14 @@
 import collections
+import dataclasses
 import datetime as dt
+import decimal
 import enum
 import math
 import struct
 import sys
 import threading
 import tracemalloc
+import uuid
 
 import msgpack
 import pytest
@@ -46,6 +49,15 @@ class Colour(enum.StrEnum):
 
 class Level(enum.IntEnum):
     LOW = 1
+
+
+class Plain(enum.Enum):
+    ONE = 1
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
 
 
 class Opaque:
@@ -155,7 +167,14 @@ def test_the_encoding_is_frozen(value, data):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (set(), "value: set cannot be stored"),
+        (set(), "value: set cannot be stored; store a list"),
+        (frozenset(), "value: frozenset cannot be stored; store a list"),
+        (dt.datetime.now(dt.UTC), "value: datetime cannot be stored; store its isoformat()"),
+        (dt.date.min, "value: date cannot be stored; store its isoformat()"),
+        (uuid.UUID(int=1), "value: UUID cannot be stored; store its str()"),
+        (decimal.Decimal("0.1"), "value: Decimal cannot be stored; store its str()"),
+        (Plain.ONE, "value: Plain cannot be stored; store its value"),
+        (Point(1), "value: Point cannot be stored; store its dataclasses.asdict()"),
         (bytearray(b"x"), "value: bytearray cannot be stored"),
         (memoryview(b"x"), "value: memoryview cannot be stored"),
         (1j, "value: complex cannot be stored"),
@@ -194,21 +213,27 @@ NOW = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ({"items": [1, 2, 3, NOW]}, 'payload["items"][3]: datetime cannot be stored'),
-        ({"items": [1, 2, 3, {"when": NOW}]}, 'payload["items"][3]["when"]: datetime cannot be stored'),
-        ({"k": NOW}, 'payload["k"]: datetime cannot be stored'),
-        ((0, (1, {2})), "payload[1][1]: set cannot be stored"),
+        ({"items": [1, 2, 3, NOW]}, 'payload["items"][3]: datetime cannot be stored; store its isoformat()'),
+        (
+            {"items": [1, 2, 3, {"when": NOW}]},
+            'payload["items"][3]["when"]: datetime cannot be stored; store its isoformat()',
+        ),
+        ({"k": NOW}, 'payload["k"]: datetime cannot be stored; store its isoformat()'),
+        ((0, (1, {2})), "payload[1][1]: set cannot be stored; store a list"),
         ([{}, {1: 1}], "payload[1]: dict key must be str, not int"),
         ({"n": 2**64}, 'payload["n"]: int does not fit in 64 bits'),
         ([[0, 2**63]], "payload[0][1]: int does not fit in 64 bits"),
-        ({"a": {str(number): number for number in range(20)} | {"b": {0}}}, 'payload["a"]["b"]: set cannot be stored'),
+        (
+            {"a": {str(number): number for number in range(20)} | {"b": {0}}},
+            'payload["a"]["b"]: set cannot be stored; store a list',
+        ),
         ({"a": ["ok", {"b": "\ud800"}]}, 'payload["a"][1]["b"]: str has a lone surrogate'),
         ({"a": ["ok", {"\ud800": 1}]}, 'payload["a"][1]["\\ud800"]: str has a lone surrogate'),
-        ({'say "hi"\n': {0}}, 'payload["say \\"hi\\"\\n"]: set cannot be stored'),
-        ({"🤖\udc80": {0}}, 'payload["🤖\\udc80"]: set cannot be stored'),
-        ({"": {0}}, 'payload[""]: set cannot be stored'),
-        ({"k" * 1000: {0}}, f'payload["{"k" * 40}…"]: set cannot be stored'),
-        ([[{0}], [1]], "payload[0][0]: set cannot be stored"),
+        ({'say "hi"\n': {0}}, 'payload["say \\"hi\\"\\n"]: set cannot be stored; store a list'),
+        ({"🤖\udc80": {0}}, 'payload["🤖\\udc80"]: set cannot be stored; store a list'),
+        ({"": {0}}, 'payload[""]: set cannot be stored; store a list'),
+        ({"k" * 1000: {0}}, f'payload["{"k" * 40}…"]: set cannot be stored; store a list'),
+        ([[{0}], [1]], "payload[0][0]: set cannot be stored; store a list"),
     ],
 )
 def test_the_error_names_the_place(value, message):
@@ -220,7 +245,7 @@ def test_the_error_carries_its_facts():
     with pytest.raises(InvalidValueError) as caught:
         encode_value({"a": [{1}]}, "arguments")
     assert caught.value.path == 'arguments["a"][0]'
-    assert caught.value.reason == "set cannot be stored"
+    assert caught.value.reason == "set cannot be stored; store a list"
 
 
 @given(VALUES, st.sampled_from([set(), NOW, 2**63, "\ud800", Text("x"), Level.LOW, bytearray()]), st.data())

@@ -1,11 +1,14 @@
 """Every example runs, proves its own claims, and prints what a stranger needs to understand it."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import inmem
 from tests.docs.page import complaints
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -127,3 +130,10 @@ def test_an_example_runs_and_prints_its_story(name, tmp_path):
 
 def test_no_example_is_forgotten():
     assert {path.name for path in EXAMPLES.glob("*.py")} == OUTPUT.keys()
+
+
+def test_no_run_is_registered_without_the_cursor_that_resuming_it_needs(tmp_path):
+    example = runpy.run_path(str(EXAMPLES / "resume_crashed.py"))
+    example["Supervisor"].register(SimpleNamespace(path=tmp_path), example["RUNS"])
+    with inmem.open(tmp_path) as db:
+        assert db.version == len(example["RUNS"]), "one commit each: nobody is killed between the two"

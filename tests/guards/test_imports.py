@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import inmem
 import inmem.engine
 import inmem.primitives
 
@@ -41,6 +42,49 @@ def imported_by(code: str) -> set[str]:
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=sys.path[0] or None
     )
     return {name.split(".")[0] for name in completed.stdout.split()}
+
+
+def run_alone(code: str) -> str:
+    """Return what `code` prints in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=sys.path[0] or None
+    ).stdout
+
+
+@pytest.mark.parametrize("name", ["aio.open", "integrations.__name__", "otlp.run_to_otlp", "simulation.__name__"])
+def test_a_package_of_inmem_is_imported_when_it_is_named(name):
+    run_alone(f"import inmem; inmem.{name}")
+
+
+def test_names_that_inmem_does_not_have():
+    code = "import inmem; print(hasattr(inmem, 'nothing'), *dir(inmem))"
+    assert run_alone(code).split() == [
+        "False",
+        *sorted({*inmem.__all__, "__version__", "aio", "integrations", "otlp", "simulation"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "extra"),
+    [
+        ("ui", "starlette", "ui"),
+        ("integrations.langgraph", "langgraph", "langgraph"),
+        ("integrations.openai_agents", "agents", "openai-agents"),
+        ("integrations.opentelemetry", "opentelemetry", "otel"),
+    ],
+)
+def test_a_missing_extra_is_named_by_the_module_that_needs_it(module, missing, extra):
+    code = f"""
+import sys
+sys.modules["{missing}"] = None
+try:
+    import inmem.{module}
+except ModuleNotFoundError as error:
+    print(error.name, error, sep=": ")
+"""
+    [name, told] = run_alone(code).rstrip().split(": ", 1)
+    assert name.split(".")[0] == missing
+    assert told == f"{name} is not installed: pip install 'inmem[{extra}]'"
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,10 @@ def test_a_status_may_be_given_by_name():
     for unknown in ("paused", "", None, 1, [], {}):
         with pytest.raises(UsageError, match=r"^status: must be one of Active, "):
             status_of(unknown)
+    with pytest.raises(UsageError, match=r", not 'PAUSED'; did you mean 'Paused'\?$"):
+        status_of("PAUSED")
+    with pytest.raises(UsageError, match=r", not 'pausing'$"):
+        status_of("pausing")
 
 
 def test_the_diagram_shows_the_table():

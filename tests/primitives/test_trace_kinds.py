@@ -87,7 +87,7 @@ def test_the_nesting_limit_is_that_of_the_field_itself():
         (lambda: ErrorTrace("t", "m", 1), "ErrorTrace.recoverable: must be bool, not int"),
         (lambda: Custom(None), "Custom.name: must be str, not NoneType"),
         (lambda: pack_kind(Thought("\ud800")), "Thought.content: str has a lone surrogate"),
-        (lambda: pack_kind(Decision("q", [1, {2}], 1)), "Decision.options[1]: set cannot be stored"),
+        (lambda: pack_kind(Decision("q", [1, {2}], 1)), "Decision.options[1]: set cannot be stored; store a list"),
         (lambda: pack_kind(Query("t", "q", 2**63)), "Query.results_count: int does not fit in 64 bits"),
     ],
 )

@@ -58,7 +58,7 @@ def test_filters_are_those_of_the_index(db, site):
     assert site.get("runs", status="Failed").rows == ["two"]
     assert site.get("runs", tag=["a", "b"]).rows == ["one"]
     assert site.get("runs", parent="parent").rows == ["one"]
-    assert "No run is like that" in site.get("runs", status="Paused").text
+    assert "No runs match." in site.get("runs", status="Paused").text
     assert site.answer("runs", status="<b>").status_code == 400
 
 
