@@ -156,9 +156,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         place = f"    at {run.place}\n" if run.place else ""
         advice = str(repetition) if repetition else f"To replay the smallest run that fails:\n\n    {self.command}"
         super().__init__(
-            f"{self._said}\n{place}\n"
-            f"found by {found_by}. {advice}\n\n"
-            f"{as_text(self.story)}\n\n{self.as_mermaid()}\n"
+            f"{self._said}\n{place}\nfound by {found_by}. {advice}\n\n{as_text(self.story)}\n\n{self.as_mermaid()}\n"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -179,7 +179,9 @@ def test_a_handle_can_be_connected_to_in_place_of_its_store(ref):
     with pytest.raises(inmem.DatabaseClosedError):
         inmem.connect(first)
     for nothing in (None, "agent.db", ref.proxy()):
-        with pytest.raises(inmem.UsageError, match=r"^ref: must be what inmem\.spawn has returned, or an inmem\.Database, not"):
+        with pytest.raises(
+            inmem.UsageError, match=r"^ref: must be what inmem\.spawn has returned, or an inmem\.Database, not"
+        ):
             inmem.connect(nothing)
 
 

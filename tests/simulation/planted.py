@@ -114,7 +114,9 @@ def skip_the_directory_fsync(monkeypatch):
         def sync_names(self):
             """Not this time."""
 
-    monkeypatch.setattr(log_disk, "create_segment", lambda disk, *args, **named: create_segment(Forgetful(disk), *args, **named))
+    monkeypatch.setattr(
+        log_disk, "create_segment", lambda disk, *args, **named: create_segment(Forgetful(disk), *args, **named)
+    )
     return _nothing
 
 
