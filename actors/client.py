@@ -6,6 +6,7 @@ snapshot. Everything else is a request to an actor.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
@@ -15,31 +16,21 @@ import pykka
 
 from inmem.actors.client_transaction import ClientTransaction
 from inmem.actors.messages.control import Close
-from inmem.actors.messages.transactions import (
-    Begin,
-    Begun,
-    CancelCommit,
-    Commit,
-    CommitAborted,
-    CommitRefused,
-    Committed,
-)
+from inmem.actors.messages.transactions import Begin, Begun, CancelCommit, Commit
 from inmem.actors.transaction_arguments import (
     DEFAULT_RETRY,
     checked_isolation,
     checked_retry,
     checked_timeout,
+    not_callable,
     refuse_unstarted,
 )
-from inmem.engine.conflicts import CasConflict
+from inmem.engine.attempts import Attempts, TimeLimit
 from inmem.engine.errors import (
-    CasConflictError,
     ConflictError,
     DatabaseClosedError,
     ForkedProcessError,
     InmemError,
-    InvariantError,
-    RetriesExhaustedError,
     TransactionAbortedError,
     TransactionTimeoutError,
 )
@@ -57,7 +48,7 @@ if TYPE_CHECKING:
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.messages.request import Request
     from inmem.actors.published import Published
-    from inmem.engine.conflicts import Conflict
+    from inmem.engine.attempts import Failure
     from inmem.engine.retry import RetryPolicy
     from inmem.engine.snapshot import Snapshot
     from inmem.engine.transaction import CommitRequest
@@ -176,32 +167,40 @@ class Client(NonCopyable):
         """Return the store's monotonic time."""
         return self._clock.monotonic_s()
 
+    def time_limit(self, timeout: float | None) -> TimeLimit | None:
+        """Return by when what is asked for now has to be done, or None if there is no limit.
+
+        Raises:
+            UsageError: not a timeout.
+        """
+        timeout_s = checked_timeout(timeout)
+        return None if timeout_s is None else TimeLimit(timeout_s, self.monotonic_s() + timeout_s)
+
     def begin(self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None) -> ClientTransaction:
         """Begin a transaction: one message, whatever the size of the store. See `Database.begin`."""
-        return self._begin(normalize_run_id(run), checked_isolation(isolation), checked_timeout(timeout), 0)
+        limit = None if timeout is None else self.time_limit(timeout)
+        return self._begin(normalize_run_id(run), checked_isolation(isolation), limit, 0)
 
-    def _begin(self, run_id: str, level: Isolation, timeout_s: float | None, attempt: int) -> ClientTransaction:
-        begun: Begun = self.ask_actor(self._coordinator, BEGIN)
+    def _begin(self, run_id: str, level: Isolation, limit: TimeLimit | None, attempt: int) -> ClientTransaction:
+        if limit is None or limit.is_nothing:
+            begun: Begun = self.ask_actor(self._coordinator, BEGIN)
+        else:
+            begun = self._begun_in_time(limit)
         engine = Transaction(
             begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level, self.directory.limits
         )
-        return ClientTransaction(self, engine, run_id, begun.lease, timeout_s=timeout_s, attempt=attempt)
+        return ClientTransaction(self, engine, run_id, begun.lease, limit=limit, attempt=attempt)
 
-    def commit(self, request: CommitRequest, attempt: int, remaining_s: float | None, timeout_s: float | None) -> int:
-        """Take a sealed transaction through the commit protocol and return its version.
+    def commit(self, request: CommitRequest, attempt: int, limit: TimeLimit | None) -> Any:
+        """Take a sealed transaction through the commit protocol and return what the coordinator has answered.
 
-        When `remaining_s` seconds are over before the commit has gone to the log it is withdrawn; after that its true
-        outcome is waited for. For the errors see `ClientTransaction.commit`.
+        When the time is over before the commit has gone to the log it is withdrawn; after that its true outcome is
+        waited for. An error means that the coordinator has not decided anything that it knows of.
         """
         message = Commit(request, attempt)
-        if remaining_s is None or timeout_s is None:
-            outcome: Any = self.ask_actor(self._coordinator, message)
-        else:
-            outcome = self._commit_in_time(message, remaining_s, timeout_s)
-        if outcome.__class__ is Committed:
-            version: int = outcome.version
-            return version
-        return committed_version(outcome)
+        if limit is None:
+            return self.ask_actor(self._coordinator, message)
+        return self._commit_in_time(message, limit)
 
     def transaction(
         self,
@@ -215,22 +214,24 @@ class Client(NonCopyable):
         """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
         run_id = normalize_run_id(run)
         level = checked_isolation(isolation)
-        timeout_s = None if timeout is None else checked_timeout(timeout)
+        limit = None if timeout is None else self.time_limit(timeout)
         if retry is not DEFAULT_RETRY:
             checked_retry(retry)
-        deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
-        attempt = 0
+        if not callable(fn):
+            raise not_callable(fn)
+        if limit is not None and limit.is_nothing:
+            raise TransactionTimeoutError(limit.timeout_s)
+        attempts = Attempts(retry, limit)
         while True:
-            remaining_s = None if deadline_s is None else deadline_s - self.monotonic_s()
-            if remaining_s is not None and timeout_s is not None and remaining_s <= 0:
-                raise TransactionTimeoutError(timeout_s)
-            failure: ConflictError | TransactionAbortedError | None
+            failure: Failure | None
             try:
-                txn = self._begin(run_id, level, remaining_s, attempt)
+                txn = self._begin(run_id, level, limit, attempts.number)
             except TransactionAbortedError as error:
                 failure = error
             else:
                 try:
+                    if limit is not None:
+                        txn.require_time()
                     result = fn(txn)
                     kind = type(result)
                     # Not by `in`: not every type can be hashed.
@@ -239,39 +240,26 @@ class Client(NonCopyable):
                 except BaseException:
                     txn.abort_unless_ended()
                     raise
-                failure = _commit_unless_ended(txn, timeout_s)
+                failure = _commit_unless_ended(txn)
                 if failure is None:
                     return result
-            self.directory.dispatcher.sleep(self.pause_s(failure, attempt, retry, deadline_s))
-            attempt += 1
+            self.directory.dispatcher.sleep(attempts.pause_s(failure, self._entropy.uniform(), self.monotonic_s()))
 
-    def pause_s(
-        self,
-        failure: ConflictError | TransactionAbortedError,
-        attempt: int,
-        retry: RetryPolicy,
-        deadline_s: float | None,
-    ) -> float:
-        """Return how long to pause after the failed `attempt`, counted from 0, before the next one.
+    def _begun_in_time(self, limit: TimeLimit) -> Begun:
+        with contextlib.suppress(pykka.Timeout):
+            begun: Begun = self.ask_actor(self._coordinator, BEGIN, limit.remaining_s(self.monotonic_s()))
+            return begun
+        # Not while that exception is handled: it holds the frames that wait for the answer, and when that does come
+        # nobody must hold its lease.
+        raise TransactionTimeoutError(limit.timeout_s)
 
-        Raises:
-            RetriesExhaustedError: there will be no next one.
-            TransactionAbortedError: nor then.
-        """
-        if attempt >= retry.max_retries:
-            if isinstance(failure, ConflictError):
-                raise RetriesExhaustedError(attempt + 1, failure.conflicts) from failure
-            raise failure
-        delay_s = retry.delay_s(attempt, self._entropy.uniform())
-        return delay_s if deadline_s is None else min(delay_s, max(0.0, deadline_s - self.monotonic_s()))
-
-    def _commit_in_time(self, message: Commit, remaining_s: float, timeout_s: float) -> Any:
+    def _commit_in_time(self, message: Commit, limit: TimeLimit) -> Any:
         self.require_handle()
         future = self._coordinator.ask(message, block=False)
         try:
-            return future.get(timeout=remaining_s)
+            return future.get(timeout=limit.remaining_s(self.monotonic_s()))
         except pykka.Timeout:
-            self._coordinator.send(CancelCommit(message.request.transaction_id, timeout_s), None)
+            self._coordinator.send(CancelCommit(message.request.transaction_id, limit.timeout_s), None)
             return future.get()
 
     def close(self) -> None:
@@ -311,46 +299,21 @@ class Client(NonCopyable):
         self._unusable = ForkedProcessError
 
 
-def _commit_unless_ended(
-    txn: ClientTransaction, timeout_s: float | None
-) -> ConflictError | TransactionAbortedError | None:
+def _commit_unless_ended(txn: ClientTransaction) -> Failure | None:
     """Commit, unless the user's function has ended the transaction by hand; return what is worth another attempt."""
     if txn.status is not _ACTIVE:
         return None
     try:
-        if timeout_s is not None:
-            # Here the time is that of the whole call: it is up even if there is nothing to commit.
-            txn.remaining_s()
+        # The time is that of the whole call: it is up even if there is nothing to commit.
+        txn.require_time()
         txn.commit()
     except (ConflictError, TransactionAbortedError) as error:
         return error
-    except TransactionTimeoutError:
-        raise TransactionTimeoutError(timeout_s or 0.0) from None
     except BaseException:
         # Refused for its size, or struck before it was sealed: it is still active.
         txn.abort_unless_ended()
         raise
     return None
-
-
-def committed_version(outcome: Any) -> int:
-    """Return the version of a commit, or raise why there is none; `outcome` is what the coordinator has answered."""
-    match outcome:
-        case Committed(version):
-            return version
-        case CommitRefused(conflicts):
-            raise _conflict_error(conflicts)
-        case CommitAborted(error):
-            raise error.anew()
-        case _:
-            raise InvariantError(f"the coordinator answered a commit with {outcome!r}")
-
-
-def _conflict_error(conflicts: tuple[Conflict, ...]) -> ConflictError:
-    if len(conflicts) == 1 and isinstance(conflicts[0], CasConflict):
-        conflict = conflicts[0]
-        return CasConflictError(str(conflict.key), conflict.expected_version, conflict.current_version, conflicts)
-    return ConflictError(conflicts)
 
 
 def clients_of(directory: Directory) -> list[Client]:

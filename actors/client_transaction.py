@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from inmem.actors.commit_outcome import committed_version
+from inmem.actors.messages.transactions import Committed
 from inmem.actors.run_access import RunAccess
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from inmem.actors.client import Client
     from inmem.actors.lease import Lease
+    from inmem.engine.attempts import TimeLimit
     from inmem.engine.transaction import Transaction as EngineTransaction
 
 
@@ -44,7 +47,7 @@ class BaseTransaction(RunAccess):
         run_id: the run that plain keys and the accessors mean.
     """
 
-    __slots__ = ("__weakref__", "_attempt", "_deadline_s", "_lease", "_timeout_s")
+    __slots__ = ("__weakref__", "_attempt", "_lease", "_limit")
 
     def __init__(
         self,
@@ -53,14 +56,13 @@ class BaseTransaction(RunAccess):
         run_id: str,
         lease: Lease,
         *,
-        timeout_s: float | None,
+        limit: TimeLimit | None,
         attempt: int,
     ) -> None:
         RunAccess.__init__(self, client, engine, run_id)
         self._lease = lease
         self._attempt = attempt
-        self._timeout_s = timeout_s
-        self._deadline_s = None if timeout_s is None else client.monotonic_s() + timeout_s
+        self._limit = limit
 
     @property
     def id(self) -> int:
@@ -159,19 +161,16 @@ class BaseTransaction(RunAccess):
         self._engine.finish(TransactionStatus.ABORTED)
         self._lease.end()
 
-    def remaining_s(self) -> float | None:
-        """Return the seconds that are left for the commit, or None if there is no limit.
+    def require_time(self) -> None:
+        """Go on only if there is time left for the commit.
 
         Raises:
             TransactionTimeoutError: none; the transaction is aborted.
         """
-        if self._deadline_s is None or self._timeout_s is None:
-            return None
-        remaining_s = self._deadline_s - self._client.monotonic_s()
-        if remaining_s <= 0:
+        limit = self._limit
+        if limit is not None and not limit.remaining_s(self._client.monotonic_s()):
             self.abort()
-            raise TransactionTimeoutError(self._timeout_s)
-        return remaining_s
+            raise TransactionTimeoutError(limit.timeout_s)
 
     def abort_unless_ended(self) -> None:
         """Give everything up that has not been committed or given up already."""
@@ -251,15 +250,22 @@ class ClientTransaction(BaseTransaction):
             raise TransactionClosedError(engine.status)
         if not engine.has_writes:
             return self._end_without_writes()
-        remaining_s = None if self._deadline_s is None else self.remaining_s()
+        if self._limit is not None:
+            self.require_time()
         request = engine.seal()
+        outcome: Any = None
         try:
-            version = self._client.commit(request, self._attempt, remaining_s, self._timeout_s)
+            outcome = self._client.commit(request, self._attempt, self._limit)
+            version: int = outcome.version if outcome.__class__ is Committed else committed_version(outcome)
         except CommitOutcomeUnknownError:
             # Neither committed nor aborted: it stays what it is, validating.
             raise
         except Exception:
-            self._lease.settle()
+            if outcome is None:
+                # The coordinator may not have heard of it.
+                self._lease.end()
+            else:
+                self._lease.settle()
             engine.finish(TransactionStatus.ABORTED)
             raise
         self._lease.settle()

@@ -49,6 +49,11 @@ def checked_timeout(timeout: float | None) -> float | None:
     return None if timeout is not None and timeout > threading.TIMEOUT_MAX else timeout
 
 
+def not_callable(fn: object) -> UsageError:
+    """Return the error for a `fn` that cannot be called."""
+    return UsageError(f"fn: must be a function that takes the transaction, not {type(fn).__name__}")
+
+
 def refuse_unstarted(fn: Callable[..., Any], result: object) -> None:
     """Raise UsageError if `fn` has made a coroutine or a generator of its body, which has not run yet."""
     if isinstance(result, CoroutineType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from inmem.actors.transaction_arguments import (
     DEFAULT_RETRY,
     checked_isolation,
     checked_retry,
-    checked_timeout,
+    not_callable,
     refuse_generator,
 )
 from inmem.aio.port import Port
 from inmem.aio.transaction import Transaction
+from inmem.engine.attempts import Attempts
 from inmem.engine.errors import ConflictError, TransactionAbortedError, TransactionTimeoutError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.transaction import Transaction as EngineTransaction
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
     from inmem.actors.directory import Directory
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.messages.request import Request
+    from inmem.engine.attempts import Failure, TimeLimit
     from inmem.engine.retry import RetryPolicy
-    from inmem.engine.transaction import CommitRequest
+    from inmem.engine.transaction import CommitRequest, Isolation
 
 
 class AsyncClient(Client):
@@ -98,26 +101,36 @@ class AsyncClient(Client):
             raise
 
     async def begin_transaction(
-        self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None, attempt: int = 0
+        self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None
     ) -> Transaction:
         """Begin a transaction. See `Database.begin`."""
-        run_id = normalize_run_id(run)
-        level = checked_isolation(isolation)
-        timeout_s = checked_timeout(timeout)
+        return await self._begin_in_time(
+            normalize_run_id(run), checked_isolation(isolation), self.time_limit(timeout), 0
+        )
+
+    async def _begin_in_time(self, run_id: str, level: Isolation, limit: TimeLimit | None, attempt: int) -> Transaction:
+        begun = await self._begun(limit)
+        engine = EngineTransaction(
+            begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level, self.directory.limits
+        )
+        return Transaction(self, engine, run_id, begun.lease, limit=limit, attempt=attempt)
+
+    async def _begun(self, limit: TimeLimit | None) -> Begun:
         coordinator = self._courier.to(self._coordinator)
 
         def with_lease(begun: Begun) -> Begun:
             # Here, before anybody can drop it: letting go of a lease sends a message.
             return replace(begun, lease=begun.lease.through(coordinator))
 
-        begun: Begun = await self.wait_for(self._coordinator, BEGIN, with_lease)
-        engine = EngineTransaction(
-            begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level, self.directory.limits
-        )
-        return Transaction(self, engine, run_id, begun.lease, timeout_s=timeout_s, attempt=attempt)
+        if limit is None or limit.is_nothing:
+            return await self.wait_for(self._coordinator, BEGIN, with_lease)  # type: ignore[no-any-return]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit.remaining_s(self.monotonic_s())):
+                return await self.wait_for(self._coordinator, BEGIN, with_lease)  # type: ignore[no-any-return]
+        raise TransactionTimeoutError(limit.timeout_s)
 
     async def decide(
-        self, request: CommitRequest, attempt: int, remaining_s: float | None, timeout_s: float | None
+        self, request: CommitRequest, attempt: int, limit: TimeLimit | None
     ) -> tuple[Any, asyncio.CancelledError | None]:
         """Take a sealed transaction through the commit protocol, to its end.
 
@@ -130,17 +143,18 @@ class AsyncClient(Client):
         self.require_handle()
         port = self.port
         answer = port.ask(self._coordinator, Commit(request, attempt))
-        cancel = CancelCommit(request.transaction_id, timeout_s or 0.0)
+        timeout_s = 0.0 if limit is None else limit.timeout_s
+        cancel = CancelCommit(request.transaction_id, timeout_s)
         timer: asyncio.TimerHandle | None = None
 
         def expire() -> None:
             if answer.withdraw():
-                answer.settle(None, TransactionTimeoutError(timeout_s or 0.0))
+                answer.settle(None, TransactionTimeoutError(timeout_s))
             else:
                 port.tell(self._coordinator, cancel)
 
-        if remaining_s is not None:
-            timer = port.loop.call_later(remaining_s, expire)
+        if limit is not None:
+            timer = port.loop.call_later(limit.remaining_s(self.monotonic_s()), expire)
         try:
             return await answer.future, None
         except asyncio.CancelledError as cancelled:
@@ -162,21 +176,24 @@ class AsyncClient(Client):
         timeout: float | None = None,
     ) -> Any:
         """Run `fn(txn)`, await what it returns if that can be awaited, and commit. See `Database.transaction`."""
-        timeout_s = checked_timeout(timeout)
+        run_id = normalize_run_id(run)
+        level = checked_isolation(isolation)
+        limit = self.time_limit(timeout)
         checked_retry(retry)
-        deadline_s = None if timeout_s is None else self.monotonic_s() + timeout_s
-        attempt = 0
+        if not callable(fn):
+            raise not_callable(fn)
+        if limit is not None and limit.is_nothing:
+            raise TransactionTimeoutError(limit.timeout_s)
+        attempts = Attempts(retry, limit)
         while True:
-            remaining_s = None if deadline_s is None else deadline_s - self.monotonic_s()
-            if remaining_s is not None and remaining_s <= 0:
-                raise TransactionTimeoutError(timeout_s or 0.0)
-            failure: ConflictError | TransactionAbortedError
+            failure: Failure
             try:
-                txn = await self.begin_transaction(run, isolation=isolation, timeout=remaining_s, attempt=attempt)
+                txn = await self._begin_in_time(run_id, level, limit, attempts.number)
             except TransactionAbortedError as error:
                 failure = error
             else:
                 try:
+                    txn.require_time()
                     result = fn(txn)
                     if isawaitable(result):
                         result = await result
@@ -187,15 +204,12 @@ class AsyncClient(Client):
                 try:
                     if txn.status is TransactionStatus.ACTIVE:
                         # The time is that of the whole call: it is up even if there is nothing to commit.
-                        txn.remaining_s()
+                        txn.require_time()
                         await txn.commit()
                 except (ConflictError, TransactionAbortedError) as error:
                     failure = error
-                except TransactionTimeoutError:
-                    raise TransactionTimeoutError(timeout_s or 0.0) from None
                 else:
                     return result
                 finally:
                     txn.abort_unless_ended()
-            await asyncio.sleep(self.pause_s(failure, attempt, retry, deadline_s))
-            attempt += 1
+            await asyncio.sleep(attempts.pause_s(failure, self._entropy.uniform(), self.monotonic_s()))

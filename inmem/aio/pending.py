@@ -44,6 +44,9 @@ class Pending(Generic[ClosingT]):
         self._made: ClosingT | None = None
         self._is_used = False
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"`await` what {self._call} returns, or use it with `async with`: only that has {name!r}")
+
     def __await__(self) -> Generator[Any, Any, ClosingT]:
         return self._make_once().__await__()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from inmem.actors.client import committed_version
 from inmem.actors.client_transaction import BaseTransaction
+from inmem.actors.commit_outcome import committed_version
 from inmem.engine.errors import CommitOutcomeUnknownError
 from inmem.engine.transaction import TransactionStatus
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from inmem.actors.lease import Lease
     from inmem.aio.client import AsyncClient
+    from inmem.engine.attempts import TimeLimit
     from inmem.engine.transaction import Transaction as EngineTransaction
 
 
@@ -39,10 +40,10 @@ class Transaction(BaseTransaction):
         run_id: str,
         lease: Lease,
         *,
-        timeout_s: float | None,
+        limit: TimeLimit | None,
         attempt: int,
     ) -> None:
-        super().__init__(client, engine, run_id, lease, timeout_s=timeout_s, attempt=attempt)
+        super().__init__(client, engine, run_id, lease, limit=limit, attempt=attempt)
         self._async_client = client
 
     async def commit(self) -> int:
@@ -58,11 +59,12 @@ class Transaction(BaseTransaction):
         self._require_active()
         if not engine.has_writes:
             return self._end_without_writes()
-        remaining_s = self.remaining_s()
+        self.require_time()
         request = engine.seal()
+        outcome: Any = None
         cancelled: asyncio.CancelledError | None = None
         try:
-            outcome, cancelled = await self._async_client.decide(request, self._attempt, remaining_s, self._timeout_s)
+            outcome, cancelled = await self._async_client.decide(request, self._attempt, self._limit)
             if cancelled is not None and outcome is None:
                 raise cancelled
             version = committed_version(outcome)
@@ -70,7 +72,11 @@ class Transaction(BaseTransaction):
             # Neither committed nor aborted: it stays what it is, validating.
             raise error if cancelled is None else cancelled from error
         except BaseException as error:
-            self._lease.end()
+            if outcome is None:
+                # The coordinator may not have heard of it.
+                self._lease.end()
+            else:
+                self._lease.settle()
             engine.finish(TransactionStatus.ABORTED)
             if cancelled is None or cancelled is error:
                 raise

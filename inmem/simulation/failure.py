@@ -106,9 +106,9 @@ class Repetition:
     def __str__(self) -> str:
         return (
             "The scenario is not deterministic: run once more with the same choices it took another course and "
-            f"{self._ended}, so this run cannot be replayed or made smaller. It must not depend on the clock, on random "
-            "numbers but those of random.Random(sim.seed), on fresh ids (inmem.new_run_id, uuid), on the order of a set, "
-            "or on what an earlier run has left behind, such as a global variable. What happened:"
+            f"{self._ended}, so this run cannot be replayed or made smaller. It must not depend on the clock, on "
+            "random numbers but those of random.Random(sim.seed), on fresh ids (inmem.new_run_id, uuid), on the order "
+            "of a set, or on what an earlier run has left behind, such as a global variable. What happened:"
         )
 
 

@@ -105,8 +105,8 @@ class Scheduler:
         crashed: the simulated process is dead; nothing happens any more.
         calm: while set, everything happens in the order in which it was caused.
         thread: that of the scenario, in which actors run too.
-        refused: the first thing that the scenario has done outside of the simulation. Whoever did it was told, perhaps in
-            a thread where nobody hears of it.
+        refused: the first thing that the scenario has done outside of the simulation. Whoever did it was told, perhaps
+            in a thread where nobody hears of it.
     """
 
     def __init__(self, chooser: Chooser) -> None:

@@ -115,12 +115,17 @@ class UserActors:
     @contextlib.contextmanager
     def simulated(self) -> Generator[None]:
         """Within this context, `pykka.ThreadingActor` and its subclasses run inside the simulation."""
+
+        def start(actor: pykka.ThreadingActor) -> None:
+            # A function and no bound method, or it would not be called with the actor.
+            self._start(actor)
+
         kind: Any = pykka.ThreadingActor
         registry: Any = pykka.ActorRegistry
-        replacements = {
+        replacements: dict[str, Any] = {
             "_create_actor_inbox": staticmethod(lambda: SimulatedInbox(self._scheduler)),
             "_create_future": staticmethod(lambda: SimulatedFuture(self._scheduler)),
-            "_start_actor_loop": lambda actor: self._start(actor),
+            "_start_actor_loop": start,
         }
         replaced = {name: kind.__dict__[name] for name in replacements}
         others = registry._actor_refs  # noqa: SLF001
@@ -150,7 +155,7 @@ class _WatchedLoop:
         self._failure: BaseException | None = None
         self._handle_failure = actor._handle_failure  # noqa: SLF001  (these three are hooks that pykka calls)
         self._handle_receive = actor._handle_receive  # noqa: SLF001
-        self._on_failure = actor.on_failure
+        self._on_failure: Any = actor.on_failure
         self._is_meant_to_fail = type(actor).on_failure is not pykka.Actor.on_failure
         actor._handle_failure = self._failed  # noqa: SLF001
         actor._handle_receive = self._receive  # noqa: SLF001

@@ -420,3 +420,12 @@ def test_its_thread_ends_with_it():
             courier.join(FAILSAFE_S)
             assert not courier.is_alive(), "also when nobody has closed the handle"
         assert plain.stats().active_transactions == 0
+
+
+def test_what_was_not_awaited_says_so():
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            with pytest.raises(AttributeError, match=r"`await` what begin returns, or use it with `async with`.*'put'"):
+                db.begin("run").put("k", 1)
+
+    asyncio.run(main())

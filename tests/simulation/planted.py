@@ -252,7 +252,8 @@ PLANTED = [
         skip_the_directory_fsync,
         CRASHES,
         50,
-        r"CorruptionError: .*the manifest is missing|BrokenPromise: version \d+ was acknowledged, only \d+ was recovered",
+        r"CorruptionError: .*the manifest is missing"
+        r"|BrokenPromise: version \d+ was acknowledged, only \d+ was recovered",
     ),
     PlantedBug(
         "continue after a torn tail",

@@ -296,7 +296,7 @@ def test_a_scenario_that_fails_in_another_way_each_time_is_said_to_be_not_determ
         raise next(errors)
 
     with pytest.raises(
-        SimulationFailure, match="not deterministic: .* took another course and ended with ValueError: second"
+        SimulationFailure, match=r"not deterministic: .* took another course and ended with ValueError: second"
     ):
         explore(scenario)
 
