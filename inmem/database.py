@@ -348,6 +348,7 @@ class Database(NonCopyable):
             self._client.end_watching()
 
     def __enter__(self) -> Self:
+        self._client.require_store()
         return self
 
     def __exit__(
