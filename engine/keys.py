@@ -16,11 +16,13 @@ from uuid import UUID
 
 from inmem.engine.errors import InvalidKeyError, InvariantError
 from inmem.engine.limits import INT_MAX, RUN_ID_CHARS_MAX, USER_KEY_BYTES_MAX
+from inmem.engine.shown import type_name
 
 if TYPE_CHECKING:
     from typing import Self
 
 _EVENT_KEY_BYTES: Final = 8
+_FIRST_OWN_TAG: Final = 0x10
 
 
 class Tag(IntEnum):
@@ -173,6 +175,30 @@ class Key:
     def run(cls, run: str | UUID) -> Self:
         """Return the key of the run itself in the RunIndex."""
         return cls(normalize_run_id(run), Tag.RUN, b"")
+
+    @property
+    def is_the_stores_own(self) -> bool:
+        """Whether the store keeps something for itself there, such as an index: no operation takes such a key."""
+        return self.tag >= _FIRST_OWN_TAG
+
+    def require_form(self) -> None:
+        """Return only if this is a key that an entry of a primitive can have: the constructor takes any bytes.
+
+        Raises:
+            InvalidKeyError: it is none; the message says why.
+        """
+        normalize_run_id(self.run_id)
+        if self.tag is Tag.EVENT:
+            if len(self.user_key) != _EVENT_KEY_BYTES:
+                raise InvalidKeyError(f"key: {self} is no sequence in {_EVENT_KEY_BYTES} bytes")
+        elif self.tag is Tag.RUN:
+            if self.user_key:
+                raise InvalidKeyError(f"key: {self} is more than the run")
+        elif not self.is_the_stores_own:
+            try:
+                self.user_key.decode()
+            except UnicodeDecodeError:
+                raise InvalidKeyError(f"key: {self} is not UTF-8") from None
 
     def encode(self) -> bytes:
         """Return the ordered bytes: ``a.encode() < b.encode()`` exactly if ``a < b``."""
