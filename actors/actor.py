@@ -25,6 +25,7 @@ from inmem.actors.future import ReplyFuture
 from inmem.actors.messages import core
 from inmem.actors.messages.control import ActorFailed, Halt, Halted, Resume, Retire
 from inmem.engine.errors import DatabaseClosedError, InmemError, InvariantError, TransactionAbortedError
+from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef, ReplyTo
@@ -174,7 +175,7 @@ class StoreActor(pykka.Actor):
         """
         interrupts.keep_back(error)
         if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
-            refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {error!r}")
+            refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {shown_failure(error)}")
             # It may have been answered just before the handler failed.
             with contextlib.suppress(queue.Full):
                 reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))

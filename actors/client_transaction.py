@@ -15,6 +15,7 @@ from inmem.engine.errors import (
     TransactionTimeoutError,
 )
 from inmem.engine.keys import Key, Tag, normalize_run_id, sequence_of
+from inmem.engine.shown import type_name
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.cells import CellOperations
 from inmem.primitives.events import EventOperations
@@ -289,8 +290,8 @@ class ClientTransaction(BaseTransaction):
 
 def _as_key(key: object) -> Key:
     if not isinstance(key, Key):
-        raise InvalidKeyError(f"key: must be a str or an inmem.Key, not {type(key).__name__}")
-    normalize_run_id(key.run_id)
+        raise InvalidKeyError(f"key: must be a str or an inmem.Key, not {type_name(key)}")
+    key.require_form()
     return key
 
 

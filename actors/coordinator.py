@@ -54,6 +54,7 @@ from inmem.engine.errors import (
 )
 from inmem.engine.keys import Tag
 from inmem.engine.pipeline import CommitPipeline
+from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -270,7 +271,7 @@ class Coordinator(StoreActor):
         self.registry.end(request.transaction_id)
         self.registry.aborts += 1
         if not isinstance(error, InmemError):
-            raise InvariantError(f"a commit was aborted with {error!r}") from error
+            raise InvariantError(f"a commit was aborted with {shown_failure(error)}") from error
         reply.answer(CommitAborted(error))
 
     def _begin(self) -> Begun:

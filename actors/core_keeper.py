@@ -26,6 +26,7 @@ from inmem.engine.outcomes import Outcomes
 from inmem.engine.recovered_state import Recovered
 from inmem.engine.recovery import recover
 from inmem.engine.retained_commits import RetainedCommits
+from inmem.engine.shown import shown_failure
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class CoreKeeper:
         log.warning(
             "restarted" if refusal is None else "failed",
             version=self._published.snapshot.version,
-            because=repr(self._failed_because),
+            because=shown_failure(self._failed_because),
             in_flight=len(self._debts),
         )
         self.start(recovered, position, lost_after=lost_after, refusal=refusal)
@@ -217,7 +218,7 @@ class CoreKeeper:
         """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
         refusal: InmemError | None = None
         if self._limit.is_exceeded:
-            refusal = StoreFailedError(f"actors keep failing, the last time with {self._failed_because!r}")
+            refusal = StoreFailedError(f"actors keep failing, the last time with {shown_failure(self._failed_because)}")
         if self.disk is None:
             return None, None, refusal
         if self._options.read_only:
@@ -231,8 +232,8 @@ class CoreKeeper:
                 position = rewrite_tail(self.disk, position, self._clock.now_us())
         except Exception as error:
             # Whatever it is, callers wait for the end of this.
-            log.warning("log_unusable", error=repr(error), exc_info=error)
-            refusal = refusal or StoreFailedError(str(error) or repr(error))
+            log.warning("log_unusable", error=shown_failure(error), exc_info=error)
+            refusal = refusal or StoreFailedError(str(error) or shown_failure(error))
         return logged, position, refusal
 
     def _what_is_published(self) -> Recovered:

@@ -20,6 +20,7 @@ from inmem.actors.event_log import QuietLogger
 from inmem.actors.mailbox import refuse_dead
 from inmem.actors.worker import Worker
 from inmem.engine.errors import CommitOutcomeUnknownError, DatabaseClosedError
+from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -182,7 +183,8 @@ class _Bag:
             for letter in reversed(self._round[max(0, come_to - 2) : come_to]):
                 reply_to = letter[2]
                 if reply_to is not None:
-                    unknown = CommitOutcomeUnknownError("", f"{error!r} has struck the thread that was sending it")
+                    reason = f"{shown_failure(error)} has struck the thread that was sending it"
+                    unknown = CommitOutcomeUnknownError("", reason)
                     with contextlib.suppress(Full):
                         reply_to.set_exception((CommitOutcomeUnknownError, unknown, None))
                 elif not any(letter is sent_again for sent_again in self._sent_again):
@@ -190,7 +192,7 @@ class _Bag:
                     again.insert(0, letter)
             # At one go, as this may be cut short as well.
             self._round, self._sent_again, self._going = again + keep, again, None
-        log.warning("courier_interrupted", error=repr(error), exc_info=error)
+        log.warning("courier_interrupted", error=shown_failure(error), exc_info=error)
 
     def _drain(self) -> None:
         with contextlib.suppress(IndexError):

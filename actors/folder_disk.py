@@ -11,7 +11,16 @@ from inmem.actors import log_file
 from inmem.actors.folder_lock import LOCK_NAME, NO_LOCK, FolderLock
 from inmem.actors.folder_view import FolderView, PiecewiseFile
 from inmem.actors.log_file import LogFile
-from inmem.actors.system_calls import FILE_MODE, FOLDER_MODE, absolute, guarded, mode_of, sync_folder, with_descriptor
+from inmem.actors.system_calls import (
+    FILE_MODE,
+    FOLDER_MODE,
+    absolute,
+    guarded,
+    mode_of,
+    open_to_read,
+    sync_folder,
+    with_descriptor,
+)
 from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageError
 from inmem.engine.log_folder import SEGMENT_SUFFIX, FolderContents
 
@@ -80,9 +89,13 @@ class FolderDisk:
         return self._guard(lambda: FolderView(self._path))
 
     def open(self, name: str) -> PiecewiseFile:
-        """Open a file to read it in pieces."""
+        """Open a file to read it in pieces.
+
+        Raises:
+            StorageError: it is no regular file, or the operating system refuses.
+        """
         path = self._join(name)
-        return PiecewiseFile(path, self._guard(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+        return PiecewiseFile(path, self._guard(lambda: open_to_read(path)))
 
     def create(self, name: str) -> LogFile:
         """Create a file that must not exist yet."""

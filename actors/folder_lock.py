@@ -8,7 +8,16 @@ import fcntl
 import os
 import weakref
 
-from inmem.actors.system_calls import FILE_MODE, close_descriptor, guarded, mode_of, storage_error, sync_folder
+from inmem.actors.system_calls import (
+    FILE_MODE,
+    close_descriptor,
+    guarded,
+    mode_of,
+    open_to_read,
+    require_regular,
+    storage_error,
+    sync_folder,
+)
 from inmem.engine.errors import DatabaseLockedError, DatabaseNotFoundError, StorageError
 
 LOCK_NAME = "LOCK"
@@ -43,8 +52,13 @@ class FolderLock:
         path = os.path.join(self._path, LOCK_NAME)
         if not create and guarded(lambda: mode_of(path), self._path) is None:
             raise DatabaseNotFoundError(self._path, NO_LOCK)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
         self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
+        try:
+            require_regular(path, self._file)
+        except StorageError:
+            self.abandon()
+            raise
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -139,12 +153,12 @@ class FolderLock:
         """Return the error that names whoever holds the folder, and the LOCK file unless that was deleted."""
         descriptor = -1
         try:
-            descriptor = os.open(os.path.join(self._path, LOCK_NAME), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_to_read(os.path.join(self._path, LOCK_NAME))
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return self._refusal(descriptor)
-        except OSError:
-            # It was deleted, or is not for us to read. Then it names nobody, as one that nobody holds.
+        except (OSError, StorageError):
+            # It was deleted, is not for us to read, or no file. Then it names nobody, as one that nobody holds.
             pass
         finally:
             if descriptor >= 0:

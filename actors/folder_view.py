@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from inmem.actors.system_calls import close_descriptor
+from inmem.actors.system_calls import close_descriptor, open_to_read
 from inmem.engine.errors import StorageError
 from inmem.engine.log_folder import FolderContents, checkpoint_name, segment_name
 from inmem.engine.manifest import MANIFEST_NAME
@@ -79,7 +79,7 @@ class FolderView:
 
     Raises:
         OSError: it cannot be read.
-        StorageError: it never stood still.
+        StorageError: it never stood still, or one of the files is no regular file.
     """
 
     def __init__(self, path: str) -> None:
@@ -90,12 +90,14 @@ class FolderView:
             try:
                 # The manifest sorts behind the numbers and is wanted first: it may name no segment that is not here.
                 for name in reversed(names):
-                    self._descriptors[name] = os.open(os.path.join(path, name), os.O_RDONLY | os.O_CLOEXEC)
+                    self._descriptors[name] = open_to_read(os.path.join(path, name))
                 if _names_of_data(path) == names:
                     return
-            except FileNotFoundError:
-                # Removed since it was listed.
-                pass
+            except FileNotFoundError as error:
+                # Removed since it was listed, or a link that leads nowhere and will not go away.
+                if os.path.islink(error.filename):
+                    self.close()
+                    raise
             except BaseException:
                 self.close()
                 raise

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from inmem.engine.errors import UsageError
 from inmem.engine.group_commit import Durability
 from inmem.engine.limits import DEFAULT_LIMITS, Limits
+from inmem.engine.shown import shown
+from inmem.primitives.arguments import one_of
 
 MEMORY = ":memory:"
+DISPATCHERS = ("caller", "threads")
 SHARDS_MAX = 64
 """More shards than that only add messages: all of them share one interpreter."""
 
@@ -24,9 +27,18 @@ def checked_path(where: str, path: str | os.PathLike[str]) -> str:
         name = os.fspath(path)
     except TypeError:
         name = ""
-    if type(name) is not str or not name or "\0" in name:
-        raise UsageError(f"{where}: must be a non-empty str or os.PathLike of str, not {path!r}")
+    if type(name) is not str or not name or "\0" in name or not _has_bytes(name):
+        raise UsageError(f"{where}: must be a non-empty str or os.PathLike of str, not {shown(path)}")
     return name
+
+
+def _has_bytes(name: str) -> bool:
+    """Whether the operating system can be given this name: of lone surrogates, only those that stand for a byte."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +89,20 @@ class Options:
             UsageError: one of them is not acceptable; the message names it.
         """
         folder = checked_path("path", path)
-        if durability not in tuple(Durability):
-            raise UsageError(f"durability: must be one of {', '.join(Durability)}, not {durability!r}")
-        if type(sync_interval) not in (int, float) or not 0 < sync_interval < 3600:
-            raise UsageError(f"sync_interval: must be a number of seconds between 0 and 3600, not {sync_interval!r}")
+        mode = Durability(one_of("durability", durability, tuple(Durability)))
+        kind = type(sync_interval)
+        if (kind is not float and kind is not int) or not 0 < sync_interval < 3600:
+            raise UsageError(
+                f"sync_interval: must be a number of seconds between 0 and 3600, not {shown(sync_interval)}"
+            )
         if type(shards) is not int or not 1 <= shards <= SHARDS_MAX:
-            raise UsageError(f"shards: must be an int from 1 to {SHARDS_MAX}, not {shards!r}")
-        if dispatcher not in ("caller", "threads"):
-            raise UsageError(f'dispatcher: must be "caller" or "threads", not {dispatcher!r}')
+            raise UsageError(f"shards: must be an int from 1 to {SHARDS_MAX}, not {shown(shards)}")
+        threading = one_of("dispatcher", dispatcher, DISPATCHERS)
         for name, flag in (("read_only", read_only), ("create", create)):
             if type(flag) is not bool:
-                raise UsageError(f"{name}: must be a bool, not {flag!r}")
+                raise UsageError(f"{name}: must be a bool, not {shown(flag)}")
         if folder == MEMORY and read_only:
             raise UsageError("read_only: a database in memory begins empty, so there would be nothing to read")
-        if not isinstance(limits, Limits):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"limits: must be an inmem.Limits, not {limits!r}")
-        return cls(folder, Durability(durability), float(sync_interval), shards, dispatcher, read_only, create, limits)
+        if not issubclass(type(limits), Limits):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"limits: must be an inmem.Limits, not {shown(limits)}")
+        return cls(folder, mode, float(sync_interval), shards, threading, read_only, create, limits)

@@ -16,6 +16,7 @@ from inmem.actors.reaper import Reaper, RestingReaper
 from inmem.actors.stand_in import StandIn
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import InvariantError, StoreFailedError
+from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,8 +116,7 @@ class PrimitiveGroup:
         if give_up:
             log.error("gave_up", actor=failed.name)
             stand_in = self._stand_ins[failed.name] = self._make(StandIn, failed.name, failed.actor)
-            reason = f"the {failed.name} actor keeps failing, the last time with {failed.error!r}"
-            stand_in.refuse_all(StoreFailedError(reason))
+            stand_in.refuse_all(_failure_of(failed))
             ref.tell(Resume(stand_in))
         else:
             ref.tell(Resume(self._make(PRIMITIVE_ACTORS[failed.name], failed.name, failed.actor)))
@@ -157,9 +157,7 @@ class PrimitiveGroup:
 
     def _replace_watch_actor(self, actor: WatchActor, failed: ActorFailed, *, give_up: bool) -> None:
         if give_up:
-            actor.end_all(
-                StoreFailedError(f"the {failed.name} actor keeps failing, the last time with {failed.error!r}")
-            )
+            actor.end_all(_failure_of(failed))
         self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published, actor)))
         if isinstance(failed.message, Taken):
             self.watches.ref.tell(failed.message)
@@ -180,3 +178,7 @@ class PrimitiveGroup:
         self.reaper.ref.tell(Resume(reaper))
         if self._reaping:
             self.reaper.ref.tell(FindExpiring())
+
+
+def _failure_of(failed: ActorFailed) -> StoreFailedError:
+    return StoreFailedError(f"the {failed.name} actor keeps failing, the last time with {shown_failure(failed.error)}")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 class RunAccess(NonCopyable):
     """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`.
 
-    Each raises `DatabaseClosedError` once the store is closed, and `ForkedProcessError` in a forked child.
+    To take one raises `DatabaseClosedError` once the store is closed, and `ForkedProcessError` in a forked child. One
+    that was taken before goes on showing the snapshot, and takes writes; nothing of that can be committed any more.
+    To ask at every read would cost each of them, and the snapshot stays what it is.
 
     Attributes:
         run_id: the run.

@@ -64,6 +64,7 @@ from inmem.engine.errors import (
 )
 from inmem.engine.group_commit import Durability
 from inmem.engine.recovered_state import Recovered
+from inmem.engine.shown import shown_failure
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -207,7 +208,9 @@ class Supervisor(StoreActor):
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
         """Nobody supervises the supervisor: it answers, and goes on for as long as it can."""
-        log.error("supervisor_error", message=type(message).__name__, error=repr(error), exc_info=error)
+        log.error(
+            "supervisor_error", message=type(message).__name__, error=(text := shown_failure(error)), exc_info=error
+        )
         if isinstance(message, ActorFailed | Halted):
             self._try_again(message, error)
             return
@@ -218,7 +221,7 @@ class Supervisor(StoreActor):
             self._closing = None
             self._recovering.clear()
             for owed in tuple(self.owed):
-                owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {error!r}"))
+                owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {text}"))
         if reply_to is not None and not is_owed:
             reply_to.set_exception((type(error), error, error.__traceback__))
 
@@ -231,7 +234,7 @@ class Supervisor(StoreActor):
         if self._attempts <= ATTEMPTS_MAX:
             self.ref.tell(message)
             return
-        self._finish_closing(StoreFailedError(f"the supervisor keeps failing, the last time with {error!r}"))
+        self._finish_closing(StoreFailedError(f"the supervisor keeps failing, at last with {shown_failure(error)}"))
         self._core.give_up()
         for actor in self._unreplaced:
             actor.abandon()
@@ -329,7 +332,7 @@ class Supervisor(StoreActor):
     # Failure.
 
     def _replace(self, failed: ActorFailed) -> None:
-        log.error("actor_failed", actor=failed.name, error=repr(failed.error), exc_info=failed.error)
+        log.error("actor_failed", actor=failed.name, error=shown_failure(failed.error), exc_info=failed.error)
         if any(mailbox.name == failed.name for mailbox in self._primitives):
             self._limit.note(failed.error)
             self._primitives.replace(failed, give_up=self._limit.is_exceeded)

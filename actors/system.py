@@ -24,6 +24,7 @@ from inmem.actors.system_calls import absolute
 from inmem.actors.threads import start_thread
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.engine.errors import ForkedProcessError, StorageError
+from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def _close(ref: MailboxRef) -> None:
         try:
             ref.ask(Close())
         except Exception as error:  # noqa: BLE001  (what kept the store from being opened is what has to be told)
-            log.warning("not_closed_cleanly", error=repr(error))
+            log.warning("not_closed_cleanly", error=shown_failure(error))
             supervisor.let_go()
     _dismiss(ref)
 

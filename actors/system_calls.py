@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING, TypeVar
 
 from inmem.engine.errors import DiskFullError, ReadOnlyError, StorageError
@@ -44,6 +45,35 @@ def storage_error(error: OSError, path: str) -> StorageError:
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return ReadOnlyError(text)
     return StorageError(text)
+
+
+def open_to_read(path: str) -> int:
+    """Open a file that is only read; return its descriptor.
+
+    If a named pipe were in its place, opening it would wait for somebody who writes to it, and what is read of a device
+    need not end. So whatever is no regular file is refused, and nothing waits.
+
+    Raises:
+        StorageError: it is no regular file.
+        OSError: the operating system refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        require_regular(path, descriptor)
+    except BaseException:
+        close_descriptor(descriptor)
+        raise
+    return descriptor
+
+
+def require_regular(path: str, descriptor: int) -> None:
+    """Return only if what is open is a regular file.
+
+    Raises:
+        StorageError: it is something else; the message names the path.
+    """
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise StorageError(f"{path}: is not a regular file")
 
 
 def with_descriptor(path: str, flags: int, use: Callable[[int], T]) -> T:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.worker import Worker
+from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,7 @@ class Timers:
                 function()
             except Exception as error:
                 # The others wait for their time, whatever keeps this one.
-                log.warning("timer_failed", error=repr(error), exc_info=error)
+                log.warning("timer_failed", error=shown_failure(error), exc_info=error)
             # Nothing has come before it: only this thread adds to the heap.
             heappop(due)
             del function
@@ -83,4 +84,4 @@ class Timers:
         arrived.clear()
 
     def _cut_short(self, error: BaseException) -> None:
-        log.warning("timer_failed", error=repr(error), exc_info=error)
+        log.warning("timer_failed", error=shown_failure(error), exc_info=error)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from inmem.engine.errors import UsageError
 from inmem.engine.retry import RetryPolicy
+from inmem.engine.shown import shown
 from inmem.engine.transaction import Isolation
+from inmem.primitives.arguments import one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +23,8 @@ _ISOLATIONS: Final[dict[str, Isolation]] = {str(level): level for level in Isola
 
 def checked_retry(retry: RetryPolicy) -> None:
     """Raise UsageError unless `retry` is a RetryPolicy."""
-    if not isinstance(retry, RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"retry: must be an inmem.RetryPolicy, not {retry!r}")
+    if not issubclass(type(retry), RetryPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"retry: must be an inmem.RetryPolicy, not {shown(retry)}")
 
 
 def checked_isolation(isolation: str) -> Isolation:
@@ -31,10 +33,9 @@ def checked_isolation(isolation: str) -> Isolation:
     Raises:
         UsageError: there is none.
     """
-    try:
+    if type(isolation) is str and isolation in _ISOLATIONS:
         return _ISOLATIONS[isolation]
-    except (KeyError, TypeError):
-        raise UsageError(f"isolation: must be one of {', '.join(Isolation)}, not {isolation!r}") from None
+    return _ISOLATIONS[one_of("isolation", isolation, _ISOLATIONS)]
 
 
 def checked_timeout(timeout: float | None) -> float | None:
@@ -43,8 +44,9 @@ def checked_timeout(timeout: float | None) -> float | None:
     Raises:
         UsageError: it is not a number, or negative.
     """
-    if timeout is not None and (type(timeout) not in (int, float) or not timeout >= 0):
-        raise UsageError(f"timeout: must be a number of seconds, or None, not {timeout!r}")
+    kind = type(timeout)
+    if timeout is not None and ((kind is not float and kind is not int) or not timeout >= 0):
+        raise UsageError(f"timeout: must be a number of seconds, or None, not {shown(timeout)}")
     # To wait for longer, infinity included, is an OverflowError, and it would come when the commit is under way.
     return None if timeout is not None and timeout > threading.TIMEOUT_MAX else timeout
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 from inmem.engine.errors import CorruptionError, InvalidValueError
 from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_BYTES_MAX
 from inmem.engine.packing import pack
-from inmem.engine.value_copy import FIXED_SIZE, INT_REASON, checked_copy, place_of, refusal, too_large
+from inmem.engine.value_copy import INT_REASON, checked_copy, place_of, refusal, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
 """What is read back. Tuples are accepted on the way in and come back as lists."""
 
-_FLAT: Final = FIXED_SIZE | {str, bytes}
 _FLAT_DICT_ITEMS_MAX: Final = 8
 
 _pack: Final = pack
@@ -86,7 +85,7 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
         if len(encoded) > bytes_max:
             raise too_large(where, bytes_max)
         return encoded
-    elif kind not in FIXED_SIZE:
+    elif part is not None and kind is not bool and kind is not float:
         raise InvalidValueError(where, refusal(kind))
 
     try:
@@ -135,6 +134,12 @@ def _flat_copy(value: Any) -> dict[str, Any] | None:
     copy: dict[str, Any] = value.copy()
     for key, item in copy.items():
         kind = type(item)
-        if type(key) is not str or (kind not in _FLAT and (kind is not int or not INT_MIN <= item <= INT_MAX)):
+        if type(key) is not str:
+            return None
+        if kind is int:
+            if not INT_MIN <= item <= INT_MAX:
+                return None
+        # One by one: not every type can be hashed, nor even compared.
+        elif kind is not str and kind is not float and kind is not bool and item is not None and kind is not bytes:
             return None
     return copy

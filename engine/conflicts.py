@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inmem.engine.shown import shown
+
 if TYPE_CHECKING:
     from inmem.engine.keys import Key
 
@@ -66,7 +68,7 @@ class CasConflict:
     current_version: int
 
     def __str__(self) -> str:
-        return f"{self.key} was expected at version {self.expected_version} and is at {self.current_version}"
+        return f"{self.key} was expected at version {shown(self.expected_version)} and is at {self.current_version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import copy
 import copyreg
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from inmem.engine.shown import shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -68,14 +70,26 @@ class TransactionError(InmemError):
     """A transaction did not commit, or cannot be used any more."""
 
 
+def _users_first(conflicts: Sequence[Conflict]) -> tuple[Conflict, ...]:
+    return tuple(sorted(conflicts, key=lambda conflict: conflict.key.is_the_stores_own))
+
+
+def _listed(conflicts: Sequence[Conflict]) -> str:
+    return "; ".join(str(conflict) for conflict in conflicts)
+
+
 class ConflictError(TransactionError):
-    """Somebody else committed first; `conflicts` holds every conflict that validation found."""
+    """Somebody else committed first; `conflicts` holds every conflict that validation found.
+
+    Those on keys of the primitives come first. Only behind them come those on keys of the store's own, such as entries
+    of an index, which say little to anybody else.
+    """
 
     retryable = True
 
     def __init__(self, conflicts: Sequence[Conflict], message: str | None = None) -> None:
-        self.conflicts = tuple(conflicts)
-        super().__init__(message or "; ".join(str(conflict) for conflict in self.conflicts))
+        self.conflicts = _users_first(conflicts)
+        super().__init__(message or _listed(self.conflicts))
 
 
 class CasConflictError(ConflictError):
@@ -91,7 +105,7 @@ class CasConflictError(ConflictError):
         self, name: str, expected: int, actual: int, conflicts: Sequence[Conflict] = (), run_id: str | None = None
     ) -> None:
         where = name if run_id is None else f"cell {name!r} of run {run_id!r}"
-        super().__init__(conflicts, f"{where}: expected version {expected}, found {actual}")
+        super().__init__(conflicts, f"{where}: expected version {shown(expected)}, found {actual}")
         self.name = name
         self.run_id = run_id
         self.expected = expected
@@ -102,7 +116,7 @@ class RetriesExhaustedError(ConflictError):
     """Every attempt met a conflict; `attempts` says how many there were, `conflicts` are the last attempt's."""
 
     def __init__(self, attempts: int, conflicts: Sequence[Conflict]) -> None:
-        last = "; ".join(str(conflict) for conflict in conflicts)
+        last = _listed(_users_first(conflicts))
         super().__init__(conflicts, f"gave up after {attempts} attempts, the last one met: {last}")
         self.attempts = attempts
 

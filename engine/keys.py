@@ -16,11 +16,13 @@ from uuid import UUID
 
 from inmem.engine.errors import InvalidKeyError, InvariantError
 from inmem.engine.limits import INT_MAX, RUN_ID_CHARS_MAX, USER_KEY_BYTES_MAX
+from inmem.engine.shown import type_name
 
 if TYPE_CHECKING:
     from typing import Self
 
 _EVENT_KEY_BYTES: Final = 8
+_FIRST_OWN_TAG: Final = 0x10
 
 
 class Tag(IntEnum):
@@ -49,9 +51,9 @@ def normalize_run_id(run: str | UUID) -> str:
     Raises:
         InvalidKeyError: not a str or UUID, empty, longer than 255 characters, or with a lone surrogate.
     """
-    name: Any = str(run) if isinstance(run, UUID) else run
+    name: Any = str(run) if type(run) is not str and issubclass(type(run), UUID) else run
     if type(name) is not str:
-        raise InvalidKeyError(f"run id: must be a str or a uuid.UUID, not {type(name).__name__}")
+        raise InvalidKeyError(f"run id: must be a str or a uuid.UUID, not {type_name(name)}")
     if not name:
         raise InvalidKeyError("run id: must not be empty")
     if len(name) > RUN_ID_CHARS_MAX:
@@ -75,7 +77,7 @@ def user_key(key: str, *, where: str = "key") -> bytes:
         InvalidKeyError: not exactly a str, too long, or with a lone surrogate.
     """
     if type(key) is not str:
-        raise InvalidKeyError(f"{where}: must be a str, not {type(key).__name__}")
+        raise InvalidKeyError(f"{where}: must be a str, not {type_name(key)}")
     try:
         data = key.encode()
     except UnicodeEncodeError:
@@ -92,7 +94,7 @@ def event_key(sequence: int) -> bytes:
         InvalidKeyError: not exactly an int, or not in [0, 2^63 - 1].
     """
     if type(sequence) is not int:
-        raise InvalidKeyError(f"sequence: must be an int, not {type(sequence).__name__}")
+        raise InvalidKeyError(f"sequence: must be an int, not {type_name(sequence)}")
     if not 0 <= sequence <= INT_MAX:
         raise InvalidKeyError("sequence: must be in [0, 2^63 - 1]")
     return sequence.to_bytes(_EVENT_KEY_BYTES, "big")
@@ -140,14 +142,14 @@ class Key:
     user_key: bytes
 
     def __post_init__(self) -> None:
-        if self.run_id != "" or type(self.run_id) is not str:
+        if type(self.run_id) is not str or self.run_id:
             name = normalize_run_id(self.run_id)
             if name is not self.run_id:
                 object.__setattr__(self, "run_id", name)
         if type(self.tag) is not Tag:
-            raise InvalidKeyError(f"tag: must be a Tag, not {type(self.tag).__name__}")
+            raise InvalidKeyError(f"tag: must be a Tag, not {type_name(self.tag)}")
         if type(self.user_key) is not bytes:
-            raise InvalidKeyError(f"user key: must be bytes, not {type(self.user_key).__name__}")
+            raise InvalidKeyError(f"user key: must be bytes, not {type_name(self.user_key)}")
 
     @classmethod
     def kv(cls, run: str | UUID, key: str) -> Self:
@@ -174,6 +176,30 @@ class Key:
         """Return the key of the run itself in the RunIndex."""
         return cls(normalize_run_id(run), Tag.RUN, b"")
 
+    @property
+    def is_the_stores_own(self) -> bool:
+        """Whether the store keeps something for itself there, such as an index: no operation takes such a key."""
+        return self.tag >= _FIRST_OWN_TAG
+
+    def require_form(self) -> None:
+        """Return only if this is a key that an entry of a primitive can have: the constructor takes any bytes.
+
+        Raises:
+            InvalidKeyError: it is none; the message says why.
+        """
+        normalize_run_id(self.run_id)
+        if self.tag is Tag.EVENT:
+            if len(self.user_key) != _EVENT_KEY_BYTES:
+                raise InvalidKeyError(f"key: {self} is no sequence in {_EVENT_KEY_BYTES} bytes")
+        elif self.tag is Tag.RUN:
+            if self.user_key:
+                raise InvalidKeyError(f"key: {self} is more than the run")
+        elif not self.is_the_stores_own:
+            try:
+                self.user_key.decode()
+            except UnicodeDecodeError:
+                raise InvalidKeyError(f"key: {self} is not UTF-8") from None
+
     def encode(self) -> bytes:
         """Return the ordered bytes: ``a.encode() < b.encode()`` exactly if ``a < b``."""
         namespace = self.run_id.encode().replace(b"\x00", b"\x00\xff")
@@ -186,6 +212,8 @@ class Key:
         Raises:
             InvalidKeyError: no key has this encoding.
         """
+        if type(data) is not bytes:
+            raise InvalidKeyError(f"encoded key: must be bytes, not {type_name(data)}")
         namespace, terminator, rest = data.partition(b"\x00\x00")
         if not terminator or not rest:
             raise InvalidKeyError("encoded key: cut off")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from inmem.engine.errors import UsageError
+from inmem.engine.shown import shown
 
 RUN_ID_CHARS_MAX: Final = 255
 """Run ids are names, not data: as long as a file name may be."""
@@ -79,7 +80,7 @@ class Limits:
             limit: object = getattr(self, field.name)
             most = GREATEST[field.name]
             if type(limit) is not int or not 1 <= limit <= most:
-                raise UsageError(f"limits: {field.name} must be an int from 1 to {most}, not {limit!r}")
+                raise UsageError(f"limits: {field.name} must be an int from 1 to {most}, not {shown(limit)}")
 
 
 GREATEST: Final = {

@@ -4,10 +4,10 @@
     MANIFEST                              which segment the log has reached, and whether it was closed
     000000000001.wal                      segments, numbered from 1 without gaps
     000000000003.checkpoint               checkpoints, numbered by the first segment to be replayed on top
-    *.tmp                                 files that were not finished
+    000000000003.checkpoint.tmp           a file that was not finished, of any of the three kinds above
     000000000002.wal.torn-4711            a torn tail that was kept aside, with the offset it began at
 
-Names of any other form are not ours: they are neither read nor removed.
+Names of any other form are not ours, `notes.tmp` included: they are neither read nor removed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from inmem.engine.errors import CorruptionError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.log_format import SegmentHeader
+from inmem.engine.manifest import MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,8 +61,16 @@ class FolderContents:
         return cls(
             tuple(_numbers(names, SEGMENT_SUFFIX)),
             tuple(_numbers(names, _CHECKPOINT_SUFFIX)),
-            tuple(sorted(name for name in names if name.endswith(TEMPORARY_SUFFIX))),
+            tuple(sorted(name for name in names if _is_temporary(name))),
         )
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether a file of the store's that was not finished has this name."""
+    stem = name.removesuffix(TEMPORARY_SUFFIX)
+    return stem != name and (
+        stem == MANIFEST_NAME or bool(_numbers([stem], SEGMENT_SUFFIX) or _numbers([stem], _CHECKPOINT_SUFFIX))
+    )
 
 
 def _numbers(names: Sequence[str], suffix: str) -> list[int]:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from inmem.engine.errors import InmemError, InvariantError, TransactionAbortedError, UsageError
 from inmem.engine.retry import RetryPolicy
+from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -253,7 +254,9 @@ class RequestGroups(Generic[PendingT]):
             except Exception as error:
                 if not isinstance(error, InmemError) or isinstance(error, InvariantError):
                     # This request brings the actor down. It must not bring its successor down as well.
-                    waiting.popleft().refuse(TransactionAbortedError(f"the {self._name} actor failed: {error!r}"))
+                    waiting.popleft().refuse(
+                        TransactionAbortedError(f"the {self._name} actor failed: {shown_failure(error)}")
+                    )
                     raise
                 if alone:
                     waiting.popleft().refuse(error)

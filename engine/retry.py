@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from inmem.engine.errors import UsageError
+from inmem.engine.shown import shown
+
+PAUSE_S_MAX: Final = 1_000_000_000
+"""Thirty years: nobody will see the end of it, and much longer is more than an operating system can be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,7 @@ class RetryPolicy:
     Args:
         max_retries: how often to run again; 0 means one attempt in all.
         base_delay: seconds before the first retry.
-        max_delay: upper bound of a pause, in seconds.
+        max_delay: upper bound of a pause, in seconds. No pause is longer than thirty years.
         jitter: between 0 (always the full pause) and 1 (anything from nothing to the full pause).
     """
 
@@ -29,17 +34,19 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if type(self.max_retries) is not int or self.max_retries < 0:
-            raise UsageError(f"max_retries must be a whole number, and not negative: {self.max_retries!r}")
+            raise UsageError(f"max_retries must be a whole number, and not negative: {shown(self.max_retries)}")
         for name in ("base_delay", "max_delay", "jitter"):
-            if type(getattr(self, name)) not in (int, float):
-                raise UsageError(f"{name} must be a number: {getattr(self, name)!r}")
+            value: object = getattr(self, name)
+            if type(value) is not int and type(value) is not float:
+                raise UsageError(f"{name} must be a number: {shown(value)}")
         if not 0 <= self.base_delay <= self.max_delay < inf:
-            raise UsageError(f"0 <= base_delay <= max_delay < inf must hold: {self.base_delay}, {self.max_delay}")
+            delays = f"{shown(self.base_delay)}, {shown(self.max_delay)}"
+            raise UsageError(f"0 <= base_delay <= max_delay < inf must hold: {delays}")
         if not 0 <= self.jitter <= 1:
-            raise UsageError(f"jitter must be between 0 and 1: {self.jitter}")
+            raise UsageError(f"jitter must be between 0 and 1: {shown(self.jitter)}")
 
     def delay_s(self, attempt: int, uniform: float) -> float:
         """Return the pause after attempt number `attempt`, given a random number in [0, 1)."""
         # Beyond 2**1000 a float overflows, and no pause worth waiting for still grows.
-        full = min(self.base_delay * 2.0 ** min(attempt, 1000), self.max_delay)
+        full = min(min(self.base_delay, PAUSE_S_MAX) * 2.0 ** min(attempt, 1000), self.max_delay, PAUSE_S_MAX)
         return full * (1.0 - self.jitter * uniform)

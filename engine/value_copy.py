@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.engine.errors import InvalidValueError, InvariantError
 from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_DEPTH_MAX
+from inmem.engine.shown import class_name, type_name
 
-FIXED_SIZE: Final = frozenset({type(None), bool, float})
-"""Types that need no look at their values."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 INT_REASON: Final = "int does not fit in 64 bits"
 
-_STORABLE: Final = (*FIXED_SIZE, int, str, bytes, list, tuple, dict)
+_STORABLE: Final = (type(None), bool, float, int, str, bytes, list, tuple, dict)
 _PATH_KEY_CHARS_MAX: Final = 40
 _INSTEAD: Final = {
     "datetime": "its isoformat()",
@@ -28,6 +29,10 @@ _INSTEAD: Final = {
     "Enum": "its value",
 }
 """What to store in place of an object, by the name of its class or of one above that."""
+
+# What `__mro__` and `__dict__` of a class are without a metaclass that has a say in it.
+_ancestors_of: Final[Callable[[type[Any]], tuple[type[Any], ...]]] = vars(type)["__mro__"].__get__
+_namespace_of: Final[Callable[[type[Any]], Mapping[str, Any]]] = vars(type)["__dict__"].__get__
 
 _Frame: TypeAlias = "tuple[Any, Any, int, str | int, _Frame | None]"
 # The copy, its original, its depth, and where it hangs: its key or index, and the frame of the container around it.
@@ -61,7 +66,7 @@ def checked_copy(value: Any, where: str, bytes_max: int) -> Any:
         for step, item in part.items() if is_dict else enumerate(part):
             if is_dict:
                 if type(step) is not str:
-                    raise InvalidValueError(_path(where, frame), f"dict key must be str, not {type(step).__name__}")
+                    raise InvalidValueError(_path(where, frame), f"dict key must be str, not {type_name(step)}")
                 room -= len(step)
             kind = type(item)
             if kind is str or kind is bytes:
@@ -78,7 +83,7 @@ def checked_copy(value: Any, where: str, bytes_max: int) -> Any:
                 copy = item.copy() if kind is dict else [*item]
                 part[step] = copy
                 pending.append((copy, item, depth + 1, step, frame))
-            elif kind not in FIXED_SIZE:
+            elif item is not None and kind is not bool and kind is not float:
                 raise InvalidValueError(_path(where, frame, step), refusal(kind))
     if room < 0:
         raise too_large(where, bytes_max)
@@ -92,13 +97,14 @@ def too_large(where: str, bytes_max: int) -> InvalidValueError:
 
 def refusal(kind: type[Any]) -> str:
     """Return why no instance of `kind` can be stored, and for common types what can."""
-    name = kind.__name__
+    name = class_name(kind)
     for builtin in _STORABLE:
         if issubclass(kind, builtin):
             return f"{name} cannot be stored, only {builtin.__name__} itself"
-    if hasattr(kind, "__dataclass_fields__"):
+    ancestors = _ancestors_of(kind)
+    if any("__dataclass_fields__" in _namespace_of(each) for each in ancestors):
         return f"{name} cannot be stored; store its dataclasses.asdict()"
-    instead = next((_INSTEAD[each.__name__] for each in kind.__mro__ if each.__name__ in _INSTEAD), None)
+    instead = next((_INSTEAD[each] for each in map(class_name, ancestors) if each in _INSTEAD), None)
     return f"{name} cannot be stored{f'; store {instead}' if instead else ''}"
 
 

@@ -68,6 +68,7 @@ from inmem.engine.ids import time_ordered_id
 from inmem.engine.keys import Key
 from inmem.engine.limits import DEFAULT_LIMITS, Limits
 from inmem.engine.retry import RetryPolicy
+from inmem.engine.shown import shown
 from inmem.engine.transaction import Isolation, TransactionStatus
 from inmem.primitives.cells import State
 from inmem.primitives.change import Change, ChangeKind
@@ -219,7 +220,7 @@ def connect(ref: pykka.ActorRef[Any] | Database) -> Database:
 
 def _store_ref(ref: pykka.ActorRef[Any]) -> MailboxRef:
     if not isinstance(ref, MailboxRef):
-        raise UsageError(f"ref: must be what inmem.spawn has returned, or an inmem.Database, not {ref!r:.80}")
+        raise UsageError(f"ref: must be what inmem.spawn has returned, or an inmem.Database, not {shown(ref)}")
     return ref
 
 

@@ -18,6 +18,7 @@ from inmem.actors.transaction_arguments import DEFAULT_RETRY
 from inmem.engine.errors import RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.noncopyable import NonCopyable
+from inmem.engine.shown import shown
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.run_contents import RunContents
 from inmem.run_file import RunExport, read_run, write_run
@@ -155,10 +156,10 @@ class Database(NonCopyable):
             ReadOnlyError: opened for reading, and not seen to be committed: only the owner can tell that it was not.
         """
         try:
-            salt, transaction_id, start_version = token.split("-")
+            salt, transaction_id, start_version = str.split(token, "-")
             facts = int(salt, 16), int(transaction_id), int(start_version)
-        except (AttributeError, ValueError):
-            raise UsageError(f"token: {token!r} is not the token of a CommitOutcomeUnknownError") from None
+        except (TypeError, ValueError):
+            raise UsageError(f"token: {shown(token)} is not the token of a CommitOutcomeUnknownError") from None
         version, since = self._client.ask_actor(self._client.directory.coordinator, ReadOutcome(facts[0], facts[1]))
         if version is not None:
             return TransactionStatus.COMMITTED
@@ -348,6 +349,7 @@ class Database(NonCopyable):
             self._client.end_watching()
 
     def __enter__(self) -> Self:
+        self._client.require_store()
         return self
 
     def __exit__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inmem.database import Database
 from inmem.engine.errors import UsageError
+from inmem.engine.shown import type_name
 
 
 def plain_handle(db: object, argument: str) -> Database:
@@ -21,4 +22,4 @@ def plain_handle(db: object, argument: str) -> Database:
         return db
     if isinstance(getattr(db, "plain", None), Database):
         raise UsageError(f"{argument}: must be an inmem.Database, not one of inmem.aio: pass {argument}.plain")
-    raise UsageError(f"{argument}: must be an inmem.Database, as inmem.open returns it, not {type(db).__name__}")
+    raise UsageError(f"{argument}: must be an inmem.Database, as inmem.open returns it, not {type_name(db)}")

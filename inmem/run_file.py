@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 from inmem.actors.options import checked_path
 from inmem.engine.errors import FormatVersionError, InvalidValueError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
+from inmem.engine.shown import shown
 from inmem.json_values import is_object
 from inmem.primitives.traces import Trace
 from inmem.run_items import item_from_json, item_to_json
@@ -339,5 +340,5 @@ def _checked_file(file: File, method: str) -> str | BinaryIO:
     given: object = file
     if isinstance(given, TextIOBase) or not callable(getattr(given, method, None)):
         purpose = "reading" if method == "readline" else "writing"
-        raise UsageError(f"file: must be a path, or a file open for {purpose} bytes, not {file!r}")
+        raise UsageError(f"file: must be a path, or a file open for {purpose} bytes, not {shown(file)}")
     return file

@@ -27,6 +27,7 @@ from inmem.engine.log_folder import TEMPORARY_SUFFIX, checkpoint_name, segment_n
 from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
 from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
 from inmem.engine.salvage import read_damaged
+from inmem.engine.shown import shown
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.verification import verify as verify_files
 from inmem.primitives.indices import with_true_indices
@@ -109,7 +110,7 @@ def salvage(
         StorageError: the new database could not be written.
     """
     if type(beyond_damage) is not bool:
-        raise UsageError(f"beyond_damage: must be a bool, not {beyond_damage!r}")
+        raise UsageError(f"beyond_damage: must be a bool, not {shown(beyond_damage)}")
     source_path, target_path = _folder("path", path), _folder("into", into)
     if not os.path.isdir(source_path):  # noqa: PTH112  (as the disk does)
         raise DatabaseNotFoundError(source_path)

@@ -1,13 +1,15 @@
-"""Arguments that several primitives take."""
+"""Checks of arguments that several operations take."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inmem.engine.errors import UsageError
+from inmem.engine.limits import INT_MAX
+from inmem.engine.shown import shown, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -18,9 +20,42 @@ def several(where: str, items: Iterable[T], refusal: type[UsageError] = UsageErr
     Raises:
         UsageError: it is one str, whose characters nobody means, or cannot be iterated over. Of the class `refusal`.
     """
-    if isinstance(items, str):
+    if issubclass(type(items), str):
         raise refusal(f"{where}: must be several str, not one")
     try:
         return iter(items)
     except TypeError:
-        raise refusal(f"{where}: must be iterable, not {type(items).__name__}") from None
+        raise refusal(f"{where}: must be iterable, not {type_name(items)}") from None
+
+
+def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "") -> str:
+    """Return the one of `choices` that the argument named `where` is, as a plain str.
+
+    Args:
+        where: what the caller calls it.
+        argument: a str, or a member of a StrEnum.
+        choices: that there are.
+        also: what else is accepted, as the message is to say it.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if issubclass(type(argument), str):
+        name = str.__str__(argument)
+        if name in choices:
+            return name
+        meant = next((f"; did you mean {choice!r}?" for choice in choices if name.casefold() == choice.casefold()), "")
+    else:
+        meant = ""
+    raise UsageError(f"{where}: must be one of {', '.join(choices)}{also}, not {shown(argument)}{meant}")
+
+
+def checked_version(version: int, where: str = "expected_version") -> int:
+    """Return the argument named `where`, which is a version: of the database, of a key, or of a cell.
+
+    Raises:
+        UsageError: none can ever be this one: it is not an int, negative, or beyond 64 bits.
+    """
+    if type(version) is not int or not 0 <= version <= INT_MAX:
+        raise UsageError(f"{where}: must be an int from 0 to 2^63 - 1, not {shown(version)}")
+    return version

@@ -14,6 +14,8 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.packing import pack
+from inmem.engine.shown import shown
+from inmem.primitives.arguments import checked_version
 from inmem.primitives.cell_record import CellRecord, unpack_cell
 from inmem.primitives.paging import at_most, scan_names
 
@@ -78,8 +80,9 @@ class CellOperations:
         Raises:
             CasConflictError: the cell is at another version, `actual`, in this transaction's view.
             CellNotFoundError: there is no such cell.
+            UsageError: `expected` is no version.
         """
-        checked_version(expected)
+        checked_version(expected, "expected")
         key = _key(name)
         data = encode_value(value, "value", self._bytes_max)
         version, updated_at, current = self._load(key)
@@ -159,7 +162,7 @@ class CellOperations:
         outcome: Any = cast("Any", fn(state))
         pair: tuple[Any, ...] = outcome
         if type(outcome) is not tuple or len(pair) != 2:
-            raise UsageError(f"transition: fn must return (new_value, result), not {outcome!r:.80}")
+            raise UsageError(f"transition: fn must return (new_value, result), not {shown(pair)}")
         new_value, result = pair
         self._store(key, state.version, state.updated_at, encode_value(new_value, "new_value", self._bytes_max))
         return result
@@ -185,14 +188,3 @@ def state_of(data: bytes) -> State | None:
 
 def _key(name: str) -> bytes:
     return user_key(name, where="cell name")
-
-
-def checked_version(expected: int) -> int:
-    """Return the version that a compare-and-swap on a cell expects; the cell says whether it makes sense.
-
-    Raises:
-        UsageError: not exactly an int.
-    """
-    if type(expected) is not int:
-        raise UsageError(f"expected: must be an int, not {type(expected).__name__}")
-    return expected

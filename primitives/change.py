@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from inmem.engine.codec import decode_value
-from inmem.engine.errors import InvariantError, UsageError
+from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Tag, sequence_of
 from inmem.engine.log_records import DropRun, decode_commit
+from inmem.primitives.arguments import one_of
 from inmem.primitives.cell_record import unpack_cell
 from inmem.primitives.cells import state_of
 from inmem.primitives.events import event_of
@@ -31,6 +32,8 @@ PRIMITIVES: Final[dict[int, Primitive]] = {
     Tag.RUN: "runs",
 }
 """Tag → the name of the primitive, as in `db.kv`."""
+
+_TAGS: Final[dict[str, int]] = {name: tag for tag, name in PRIMITIVES.items()}
 
 
 class ChangeKind(StrEnum):
@@ -100,10 +103,7 @@ def tag_of(primitive: str | None) -> int | None:
     """
     if primitive is None:
         return None
-    for tag, name in PRIMITIVES.items():
-        if name == primitive:
-            return tag
-    raise UsageError(f"primitive: must be one of {', '.join(PRIMITIVES.values())}, or None, not {primitive!r}")
+    return _TAGS[one_of("primitive", primitive, _TAGS, also=", or None")]
 
 
 def changes_of(version: int, record: bytes, run: str | None = None, tag: int | None = None) -> list[Change]:

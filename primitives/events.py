@@ -17,6 +17,7 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
 from inmem.engine.packing import pack
+from inmem.engine.shown import shown
 from inmem.primitives.arguments import several
 from inmem.primitives.event_chain import ChainVerification, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
@@ -115,7 +116,7 @@ class EventOperations:
             UsageError: `batch_size` is not a positive int, or `start` is no sequence.
         """
         if type(batch_size) is not int or batch_size < 1:
-            raise UsageError(f"batch_size: must be an int of at least 1, not {batch_size!r}")
+            raise UsageError(f"batch_size: must be an int of at least 1, not {shown(batch_size)}")
         event_key(start)
         end = self.len()
         return self._iterate(start, end, batch_size)
@@ -249,8 +250,10 @@ def encoded_events(events: Iterable[Any], bytes_max: int) -> list[tuple[str, byt
     """
     encoded: list[tuple[str, bytes]] = []
     for at, event in enumerate(several("events", events)):
-        if type(event) not in (tuple, list) or len(event) != 2:
-            raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {event!r:.80}")
+        given: object = event
+        kind = type(given)
+        if (kind is not tuple and kind is not list) or len(event) != 2:
+            raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {shown(event)}")
         # Taken apart once: what is checked is what is kept, whatever another thread does to a list meanwhile.
         event_type, payload = event
         checked_type(event_type, f"events[{at}].event_type")

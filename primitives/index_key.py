@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from inmem.engine.codec import encode_value
 from inmem.engine.errors import UsageError
+from inmem.engine.shown import type_name
 
 if TYPE_CHECKING:
     from inmem.engine.transaction import Transaction
@@ -58,7 +59,7 @@ def time_bound(time_us: int, where: str) -> bytes:
         UsageError: not exactly an int.
     """
     if type(time_us) is not int:
-        raise UsageError(f"{where}: must be an int of microseconds since the epoch, not {type(time_us).__name__}")
+        raise UsageError(f"{where}: must be an int of microseconds since the epoch, not {type_name(time_us)}")
     return _TIME.pack(min(max(time_us, 0), _TIME_MAX))
 
 

@@ -15,7 +15,8 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.limits import INT_MAX
-from inmem.primitives.arguments import several
+from inmem.engine.shown import shown
+from inmem.primitives.arguments import checked_version, several
 from inmem.primitives.paging import at_most, scan_names, scan_values
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ def deadline_us(now_us: int, ttl: float | None) -> int:
     """
     if ttl is None:
         return 0
-    if type(ttl) not in (int, float) or not 0 < ttl < inf:
-        raise UsageError(f"ttl: must be a positive number of seconds, or None, not {ttl!r}")
-    deadline = now_us + max(1, round(ttl * 1_000_000))
-    if deadline > INT_MAX:
-        raise UsageError(f"ttl: {ttl!r} seconds are more than a deadline can hold; None means for ever")
+    kind = type(ttl)
+    if (kind is not float and kind is not int) or not 0 < ttl < inf:
+        raise UsageError(f"ttl: must be a positive number of seconds, or None, not {shown(ttl)}")
+    # Compared before it is scaled: a float may become infinite by that.
+    if ttl > INT_MAX or (deadline := now_us + max(1, round(ttl * 1_000_000))) > INT_MAX:
+        raise UsageError(f"ttl: {shown(ttl)} seconds are more than a deadline can hold; None means for ever")
     return deadline
 
 
@@ -166,14 +168,3 @@ class KVOperations:
         What the transaction writes meanwhile does not change what the iterator yields.
         """
         return scan_values(self._view, prefix)
-
-
-def checked_version(expected_version: int) -> int:
-    """Return the version that a compare-and-swap on a key expects.
-
-    Raises:
-        UsageError: not an int of at least 0.
-    """
-    if type(expected_version) is not int or expected_version < 0:
-        raise UsageError(f"expected_version: must be an int of at least 0, not {expected_version!r}")
-    return expected_version

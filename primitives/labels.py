@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.engine.codec import Encoded, decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvalidValueError
 from inmem.engine.keys import user_key
+from inmem.engine.shown import type_name
 from inmem.primitives.arguments import several
 
 if TYPE_CHECKING:
@@ -39,5 +40,5 @@ def encoded_metadata(metadata: object, bytes_max: int) -> bytes:
         return NO_METADATA
     value: Any = decode_value(metadata.data) if type(metadata) is Encoded else metadata
     if type(value) is not dict:
-        raise InvalidValueError("metadata", f"must be a dict, not {type(value).__name__}")
+        raise InvalidValueError("metadata", f"must be a dict, not {type_name(value)}")
     return encode_value(metadata, "metadata", bytes_max)

@@ -9,6 +9,7 @@ from inmem.engine.codec import MalformedValueError, decode_value
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import prefix_end, user_key
 from inmem.engine.limits import INT_MAX
+from inmem.engine.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,5 +69,5 @@ def at_most(items: Iterable[T], limit: int | None) -> list[T]:
         UsageError: `limit` is not a non-negative int.
     """
     if limit is not None and (type(limit) is not int or limit < 0):
-        raise UsageError(f"limit: must be an int of at least 0, or None, not {limit!r}")
+        raise UsageError(f"limit: must be an int of at least 0, or None, not {shown(limit)}")
     return list(islice(items, None if limit is None else min(limit, INT_MAX)))

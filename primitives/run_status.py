@@ -5,8 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from inmem.engine.errors import InvalidStatusTransitionError, UsageError
+from inmem.engine.errors import InvalidStatusTransitionError
 from inmem.engine.keys import Tag
+from inmem.primitives.arguments import one_of
 
 
 class RunStatus(StrEnum):
@@ -65,11 +66,7 @@ def status_of(status: RunStatus | str) -> RunStatus:
     Raises:
         UsageError: there is no such status.
     """
-    try:
-        return RunStatus(status)
-    except ValueError:
-        meant = next((f"; did you mean {each.value!r}?" for each in RunStatus if str(status).title() == each), "")
-        raise UsageError(f"status: must be one of {', '.join(RunStatus)}, not {status!r}{meant}") from None
+    return status if type(status) is RunStatus else RunStatus(one_of("status", status, tuple(RunStatus)))
 
 
 def check_transition(run_id: str, old: RunStatus, new: RunStatus) -> None:

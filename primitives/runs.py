@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, InvariantError, RunExistsError, RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
+from inmem.engine.shown import type_name
 from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.paging import at_most
@@ -370,6 +371,6 @@ def checked_error(error: str, bytes_max: int) -> str:
         InvalidValueError: not a str that can be stored.
     """
     if type(error) is not str:
-        raise InvalidValueError("error", f"must be a str, not {type(error).__name__}")
+        raise InvalidValueError("error", f"must be a str, not {type_name(error)}")
     encode_value(error, "error", bytes_max)
     return error

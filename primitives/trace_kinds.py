@@ -14,6 +14,8 @@ from msgspec import Struct
 from inmem.engine.codec import Encoded, decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, UsageError
 from inmem.engine.limits import VALUE_BYTES_MAX
+from inmem.engine.shown import shown, type_name
+from inmem.primitives.arguments import one_of
 
 _TEXT: Final = (str,)
 _OPTIONAL_TEXT: Final = (str, type(None))
@@ -188,9 +190,11 @@ def pack_kind(kind: Kind | PackedKind, bytes_max: int = VALUE_BYTES_MAX) -> Pack
         for (_, where), data in zip(_FIELDS[KINDS[kind.trace_type]], kind.fields, strict=True):
             encode_value(Encoded(data), where, bytes_max)
         return kind
-    names = _FIELDS.get(type(kind))  # type: ignore[arg-type]
+    given: type[Any] = type(kind)
+    # A class of another metaclass than `type` is none of them, and need not even be hashable.
+    names = _FIELDS.get(given) if type(given) is type else None
     if names is None:
-        raise UsageError(f"kind: must be one of {_names_of_classes()}, not {type(kind).__name__}")
+        raise UsageError(f"kind: must be one of {_names_of_classes()}, not {type_name(kind)}")
     return PackedKind(
         kind.trace_type, tuple([encode_value(getattr(kind, name), where, bytes_max) for name, where in names])
     )
@@ -207,12 +211,9 @@ def trace_type_of(kind: str | type[Kind]) -> str:
     Raises:
         UsageError: there is no such kind.
     """
-    if isinstance(kind, str):
-        if kind in KINDS:
-            return kind
-    elif isinstance(kind, type) and kind in _FIELDS:  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
+    if type(kind) is type and kind in _FIELDS:
         return kind.trace_type
-    raise UsageError(f"trace type: must be one of {', '.join(KINDS)}, or its class, not {kind!r}")
+    return one_of("trace type", kind, KINDS, also=", or its class")
 
 
 def _names_of_classes() -> str:
@@ -220,14 +221,18 @@ def _names_of_classes() -> str:
 
 
 def _check(kind: Kind, name: str, allowed: tuple[type, ...]) -> None:
-    value = getattr(kind, name)
-    if type(value) not in allowed:
+    value: object = getattr(kind, name)
+    given = type(value)
+    for each in allowed:
+        if given is each:
+            break
+    else:
         wanted = " or ".join("None" if each is type(None) else each.__name__ for each in allowed)
-        raise InvalidValueError(f"{type(kind).__name__}.{name}", f"must be {wanted}, not {type(value).__name__}")
+        raise InvalidValueError(f"{type(kind).__name__}.{name}", f"must be {wanted}, not {type_name(value)}")
 
 
 def _check_not_negative(kind: ToolCall | Query, name: str) -> None:
     value = getattr(kind, name)
     # Written so that NaN is refused too.
     if value is not None and not value >= 0:
-        raise InvalidValueError(f"{type(kind).__name__}.{name}", f"must be at least 0, not {value!r}")
+        raise InvalidValueError(f"{type(kind).__name__}.{name}", f"must be at least 0, not {shown(value)}")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
-from inmem.primitives.cells import checked_version
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -48,7 +47,7 @@ class CasCell(Request, frozen=True):
     expected: int
     value: Any
 
-    EDGE: ClassVar = {**_NAMED, "expected": checked_version, "value": edge.value()}
+    EDGE: ClassVar = {**_NAMED, "expected": edge.expected, "value": edge.value()}
 
 
 class SetCell(Request, frozen=True):

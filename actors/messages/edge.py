@@ -14,7 +14,8 @@ from inmem.engine.codec import Encoded, encode_value
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import event_key, user_key
 from inmem.engine.limits import VALUE_BYTES_MAX
-from inmem.primitives.arguments import several
+from inmem.engine.shown import type_name
+from inmem.primitives.arguments import checked_version, several
 from inmem.primitives.change import tag_of
 from inmem.primitives.events import encoded_events
 from inmem.primitives.index_key import time_bound
@@ -132,8 +133,8 @@ def events(argument: Iterable[tuple[str, object]]) -> tuple[tuple[str, Encoded],
 
 def actor_ref(argument: pykka.ActorRef[Any]) -> pykka.ActorRef[Any]:
     """Return the ref of an actor."""
-    if not isinstance(argument, pykka.ActorRef):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise UsageError(f"ref: must be a pykka.ActorRef, not {type(argument).__name__}")
+    if not issubclass(type(argument), pykka.ActorRef):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"ref: must be a pykka.ActorRef, not {type_name(argument)}")
     return argument
 
 
@@ -143,8 +144,11 @@ def primitive(argument: str | None) -> str | None:
     return argument
 
 
+def expected(argument: int) -> int:
+    """Return the version that a compare-and-swap on a cell expects."""
+    return checked_version(argument, "expected")
+
+
 def version(argument: int) -> int:
     """Return a version of the database."""
-    if type(argument) is not int or argument < 0:
-        raise UsageError(f"after_version: must be a version, or None, not {argument!r}")
-    return argument
+    return checked_version(argument, "after_version")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
-from inmem.primitives.kv import checked_version
+from inmem.primitives.arguments import checked_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -70,13 +70,9 @@ class KVStore:
 
     def get(self, run: RunId, key: str) -> Any:
         """Return a fresh copy of the value, or None if the key is absent or expired. O(value size), no message."""
-        try:
-            latest = self._latest.get(run)
-        except TypeError:
-            # Not hashable, so not a run id: `_remember` says so.
-            latest = None
         # A str of another kind is equal to the one that is remembered, and no run id all the same.
-        if latest is None or (type(run) is not str and type(run) is not UUID):
+        latest = self._latest.get(run) if type(run) is str or type(run) is UUID else None
+        if latest is None:
             latest = self._remember(run)
         return latest.get(key)
 

@@ -263,6 +263,7 @@ class Database(NonCopyable):
         return None
 
     async def __aenter__(self) -> Self:
+        self._client.require_store()
         return self
 
     async def __aexit__(

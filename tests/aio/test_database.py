@@ -137,6 +137,9 @@ def test_everything_once(tmp_path):
             with pytest.raises(inmem.UsageError):
                 await db.outcome("no token")
         assert repr(db).endswith(", closed>")
+        with pytest.raises(inmem.DatabaseClosedError):
+            async with db:
+                pytest.fail("the block is run")
 
     asyncio.run(main())
 

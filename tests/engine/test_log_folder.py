@@ -13,13 +13,17 @@ def test_every_name_is_taken_for_what_it_is():
         segment_name(2),
         checkpoint_name(2),
         checkpoint_name(2) + ".tmp",
+        segment_name(3) + ".tmp",
+        "MANIFEST",
+        "MANIFEST.tmp",
         torn_name(segment_name(9), 4711),
         "LOCK",
     ]
     assert names[0] == "000000000010.wal"
     assert names[2] == "000000000002.checkpoint"
-    assert names[4] == "000000000009.wal.torn-4711"
-    assert FolderContents.of(names) == FolderContents((2, 10), (2,), ("000000000002.checkpoint.tmp",))
+    assert names[7] == "000000000009.wal.torn-4711"
+    temporary = ("000000000002.checkpoint.tmp", "000000000003.wal.tmp", "MANIFEST.tmp")
+    assert FolderContents.of(names) == FolderContents((2, 10), (2,), temporary)
 
 
 def test_other_names_are_not_ours():
@@ -30,5 +34,13 @@ def test_other_names_are_not_ours():
         ".wal",
         "000000000001.WAL",
         "notes.txt",
+        "notes.tmp",
+        ".tmp",
+        "LOCK.tmp",
+        "000000000000.wal.tmp",
+        "1.checkpoint.tmp",
+        "000000000001.wal.tmp.tmp",
+        "000000000001.wal.torn-5.tmp",
+        "MANIFEST.TMP",
     ]
     assert FolderContents.of(names) == FolderContents((), (), ())

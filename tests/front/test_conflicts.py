@@ -4,6 +4,7 @@ import pytest
 
 import inmem
 from inmem import CasConflict, ConflictError, Key, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.keys import Tag
 
 
 def refused(txn):
@@ -182,6 +183,51 @@ def test_the_error_lists_them_in_its_text(any_db):
         db.put("run", key, 2)
     with pytest.raises(ConflictError, match=r"kv\('run', 'x'\).*; kv\('run', 'y'\)"):
         txn.commit()
+
+
+@pytest.mark.parametrize("exhausted", [False, True])
+def test_conflicts_on_keys_that_a_user_can_read_come_first(any_db, exhausted):
+    db = any_db
+    run = db.begin_run()
+    db.put(run, "seen", 0)
+
+    def work(txn):
+        # Each of the three leaves entries in indices, which are read and written, and other keys behind them.
+        txn.runs.add_tags(run, ["busy"])
+        txn.runs.list_runs()
+        txn.events.append("type")
+        txn.put("seen", txn.get("seen") + 1)
+        db.runs.pause_run(run)
+        db.events.append(run, "type")
+        db.put(run, "seen", 5)
+        db.runs.resume_run(run)
+
+    retry = inmem.RetryPolicy(max_retries=1, base_delay=0) if exhausted else inmem.RetryPolicy(max_retries=0)
+    with pytest.raises(inmem.RetriesExhaustedError) as caught:
+        db.transaction(run, work, isolation="serializable", retry=retry)
+    error = caught.value
+    own = [conflict.key.is_the_stores_own for conflict in error.conflicts]
+    assert set(own) == {False, True}
+    assert own == sorted(own)
+    texts = [str(conflict) for conflict in error.conflicts]
+    assert str(error).endswith("; ".join(texts))
+    with db.begin(run) as txn:
+        for conflict in error.conflicts[: own.index(True)]:
+            txn.get(conflict.key)
+        with pytest.raises(inmem.InvalidKeyError, match="belongs to the store"):
+            txn.get(error.conflicts[-1].key)
+
+
+def test_otherwise_the_order_is_that_of_validation():
+    conflicts = [
+        ReadConflict(Key("run", Tag.RUN_INDEX, b"\x00"), 1, 2),
+        ReadConflict(Key.kv("run", "b"), 1, 2),
+        ReadConflict(Key("run", Tag.EVENT_INDEX, b"\x00"), 1, 2),
+        WriteConflict(Key.kv("run", "a"), 1, 2),
+    ]
+    error = ConflictError(conflicts)
+    assert error.conflicts == (conflicts[1], conflicts[3], conflicts[0], conflicts[2])
+    assert str(error).startswith("kv('run', 'b') was read")
 
 
 def test_several_failed_swaps_are_a_conflict_error_with_all_of_them(any_db):

@@ -318,8 +318,8 @@ def test_close_is_idempotent(path):
     db.put("run", "k", 1)
     for _ in range(3):
         db.close()
-    with db:
-        pass
+    with inmem.open(path) as db:
+        db.close()
     inmem.open(path).close()
 
 
@@ -355,6 +355,7 @@ def test_an_exception_closes_as_well(path):
         lambda db: db.verify(),
         lambda db: db.version,
         lambda db: db.outcome("0-1-2"),
+        lambda db: db.__enter__(),
     ],
 )
 def test_a_closed_database_refuses_everything(path, use):
@@ -363,6 +364,19 @@ def test_a_closed_database_refuses_everything(path, use):
     with pytest.raises(inmem.DatabaseClosedError, match="closed"):
         use(db)
     assert repr(db) == f"<inmem.Database {str(path)!r}, closed>"
+
+
+def test_a_handle_on_a_store_that_somebody_has_closed_is_not_entered(path):
+    ref = inmem.spawn(path)
+    db = inmem.connect(ref)
+    ref.stop(timeout=FAILSAFE_S)
+    with pytest.raises(inmem.DatabaseClosedError), db:
+        pytest.fail("the block is run")
+    # Closed by its block, and closed for good.
+    with inmem.open(":memory:") as other:
+        pass
+    with pytest.raises(inmem.DatabaseClosedError), other:
+        pytest.fail("the block is run")
 
 
 def test_a_transaction_that_was_running_cannot_commit_any_more(path):

@@ -5,6 +5,7 @@ import functools
 import gc
 import itertools
 import math
+import os
 import pickle
 import re
 import threading
@@ -760,6 +761,53 @@ def test_every_use_of_a_transaction_on_a_closed_store_is_refused():
     for use in (lambda: txn.put("x", 2), lambda: txn.get("x"), lambda: txn.kv, txn.commit):
         with pytest.raises(inmem.DatabaseClosedError):
             use()
+
+
+def use_what_was_taken(txn, kv, pairs):
+    """Use what was taken of a transaction before its store went away; return what could be done."""
+    with pytest.raises(inmem.InmemError):
+        txn.kv.get("x")
+    with pytest.raises(inmem.InmemError):
+        txn.on("other")
+    assert kv.get("x") == 1
+    kv.put("x", 2)
+    assert kv.get("x") == 2
+    assert list(pairs) == [("x", 1)]
+    with pytest.raises(inmem.InmemError) as caught:
+        txn.commit()
+    return type(caught.value).__name__, str(txn.status)
+
+
+def test_an_accessor_that_was_taken_before_the_close_shows_its_snapshot_and_commits_nothing(tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "x", 1)
+        txn = db.begin("run")
+        kv, pairs = txn.kv, txn.scan()
+    assert use_what_was_taken(txn, kv, pairs) == ("DatabaseClosedError", "aborted")
+    with inmem.open(tmp_path / "db") as db:
+        assert db.get("run", "x") == 1
+        assert db.version == 1
+
+
+def test_so_does_one_that_was_taken_before_a_fork(db):
+    db.put("run", "x", 1)
+    txn = db.begin("run")
+    kv, pairs = txn.kv, txn.scan()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, repr(use_what_was_taken(txn, kv, pairs)).encode())
+        except BaseException as error:  # noqa: BLE001  (the parent is to show it, and the child to end)
+            os.write(writer, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 1000) == b"('ForkedProcessError', 'aborted')"
+    os.close(reader)
+    os.close(writer)
+    assert db.get("run", "x") == kv.get("x") == 1
+    txn.abort()
 
 
 def test_an_iterator_ends_with_its_transaction(db):

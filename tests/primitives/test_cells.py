@@ -52,7 +52,7 @@ class CellMachine(TransactionMachine):
         state = self.state(name)
         if state is None:
             with pytest.raises(CellNotFoundError):
-                self.cells().cas(name, off_by, value)
+                self.cells().cas(name, abs(off_by), value)
         elif off_by:
             with pytest.raises(CasConflictError) as caught:
                 self.cells().cas(name, state.version + off_by, value)
