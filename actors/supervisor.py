@@ -135,12 +135,10 @@ class Supervisor(StoreActor):
         self.has_let_go = False
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Handle one message, but not on a stack that is nearly full: what is begun here must not be cut short.
-
-        Nobody supervises the supervisor, and nobody could tell how far it had come.
+        """Handle one message, but not on a stack that is nearly full: nobody could tell how far it had come.
 
         Raises:
-            RecursionError: the stack is nearly full. Nothing was done; the dispatcher has it done elsewhere.
+            RecursionError: there is no room. Nothing was done; the dispatcher has it done elsewhere.
         """
         if message.__class__ not in self._directory.routes and not has_room():
             raise RecursionError("no room to supervise on this stack")
@@ -208,9 +206,8 @@ class Supervisor(StoreActor):
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
         """Nobody supervises the supervisor: it answers, and goes on for as long as it can."""
-        log.error(
-            "supervisor_error", message=type(message).__name__, error=(text := shown_failure(error)), exc_info=error
-        )
+        text = shown_failure(error)
+        log.error("supervisor_error", message=type(message).__name__, error=text, exc_info=error)
         if isinstance(message, ActorFailed | Halted):
             self._try_again(message, error)
             return

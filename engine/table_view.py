@@ -6,7 +6,7 @@ writes win, per key the last operation in program order wins. It works on encode
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from sortedcontainers import SortedList
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from inmem.engine.entry import Entry, StoredEntry
     from inmem.engine.part import Write
+    from inmem.engine.scope import Scope
 
 
 class Undo(Struct, frozen=True):
@@ -34,28 +35,6 @@ class Undo(Struct, frozen=True):
     """Whether that was a compare-and-swap and nothing else."""
     expectation: tuple[int, bool] | None
     """What the write added to the expectations, if anything."""
-
-
-class Scope:
-    """What the views of one transaction have in common.
-
-    Args:
-        now_us: the transaction's time, by which expiry is judged.
-        track_scans: whether scanned ranges are remembered.
-
-    Attributes:
-        undo_log: how to take each write back, newest last; None until somebody may want to.
-        ended_as: the status in which the transaction has ended; None while it is active.
-    """
-
-    __slots__ = ("ended_as", "now_us", "track_scans", "undo_log")
-
-    def __init__(self, now_us: int, *, track_scans: bool) -> None:
-        self.now_us = now_us
-        self.track_scans = track_scans
-        # Of `Undo`, and of what the transaction adds.
-        self.undo_log: list[Any] | None = None
-        self.ended_as: str | None = None
 
 
 class TableView:

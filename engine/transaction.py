@@ -23,7 +23,8 @@ from inmem.engine.limits import DEFAULT_LIMITS, FRAME_BYTES_MAX
 from inmem.engine.log_records import COMMIT_HEAD_BYTES_MAX, encode_commit, encode_operations
 from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.part import Part, Slice
-from inmem.engine.table_view import Scope, TableView, Undo
+from inmem.engine.scope import Scope
+from inmem.engine.table_view import TableView, Undo
 
 if TYPE_CHECKING:
     from inmem.engine.limits import Limits

@@ -44,7 +44,9 @@ def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "
         name = str.__str__(argument)
         if name in choices:
             return name
-        meant = next((f"; did you mean {choice!r}?" for choice in choices if name.casefold() == choice.casefold()), "")
+        meant = next(
+            (f"; did you mean {str(choice)!r}?" for choice in choices if name.casefold() == choice.casefold()), ""
+        )
     else:
         meant = ""
     raise UsageError(f"{where}: must be one of {', '.join(choices)}{also}, not {shown(argument)}{meant}")
