@@ -156,8 +156,8 @@ class _WatchedLoop:
         self._handle_failure = actor._handle_failure  # noqa: SLF001  (these three are hooks that pykka calls)
         self._handle_receive = actor._handle_receive  # noqa: SLF001
         self._on_failure: Any = actor.on_failure
-        kind: Any = type(actor)
-        self._is_meant_to_fail = kind.on_failure is not pykka.Actor.on_failure
+        own: Any = type(actor).on_failure  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        self._is_meant_to_fail = own is not pykka.Actor.on_failure
         actor._handle_failure = self._failed  # noqa: SLF001
         actor._handle_receive = self._receive  # noqa: SLF001
         actor.on_failure = self._take_care
