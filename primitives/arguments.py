@@ -40,15 +40,13 @@ def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "
     Raises:
         UsageError: it is none of them.
     """
+    meant = ""
     if issubclass(type(argument), str):
         name = str.__str__(argument)
         if name in choices:
             return name
-        meant = next(
-            (f"; did you mean {str(choice)!r}?" for choice in choices if name.casefold() == choice.casefold()), ""
-        )
-    else:
-        meant = ""
+        spelt = name.casefold()
+        meant = "".join(f"; did you mean {str(choice)!r}?" for choice in choices if choice.casefold() == spelt)
     raise UsageError(f"{where}: must be one of {', '.join(choices)}{also}, not {shown(argument)}{meant}")
 
 

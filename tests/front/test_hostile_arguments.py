@@ -126,7 +126,25 @@ def of_the_module(_):
 def of_the_messages(_):
     for name, kind in vars(inmem.messages).items():
         if isinstance(kind, type) and issubclass(kind, Request):
-            yield f"messages.{name}", kind
+            yield f"messages.{name}", made_of(kind)
+
+
+def made_of(kind):
+    """Return the making of a request, with a signature: that of a struct cannot be asked for."""
+
+    def make(**arguments):
+        return kind(**arguments)
+
+    needed = len(kind.__struct_fields__) - len(kind.__struct_defaults__)
+    make.__signature__ = inspect.Signature(
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=inspect.Parameter.empty if at < needed else None
+            )
+            for at, name in enumerate(kind.__struct_fields__)
+        ]
+    )
+    return make
 
 
 PLACES = [of_the_handle, of_a_transaction, of_the_module, of_the_messages]

@@ -201,10 +201,10 @@ def test_a_timeout_means_that_nothing_was_committed():
                 assert db.get("run", name) == 1
 
         def explicit(name):
-            txn = db.begin("run", timeout=0.5)
-            txn.put(name, 1)
-            sim.sleep(0.4 if sim.seed % 2 else 0.6)
             try:
+                txn = db.begin("run", timeout=0.5)
+                txn.put(name, 1)
+                sim.sleep(0.4 if sim.seed % 2 else 0.6)
                 txn.commit()
             except inmem.TransactionTimeoutError:
                 assert db.get("run", name) is None
