@@ -135,11 +135,7 @@ class Supervisor(StoreActor):
         self.has_let_go = False
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Handle one message, but not on a stack that is nearly full: nobody could tell how far it had come.
-
-        Raises:
-            RecursionError: there is no room. Nothing was done; the dispatcher has it done elsewhere.
-        """
+        """Handle one message; where there is no room for it raise RecursionError instead, with nothing done."""
         if message.__class__ not in self._directory.routes and not has_room():
             raise RecursionError("no room to supervise on this stack")
         super().handle(message, reply_to)
@@ -185,8 +181,7 @@ class Supervisor(StoreActor):
                 else:
                     self._closing.ask_again()
             case PrimitiveDrained() | NotDrained() | Drained() | CloseStepFailed():
-                # Late: the close that had asked has failed, and nobody has asked for another yet.
-                return None
+                pass  # Late: the close that had asked has failed, and nobody has asked for another yet.
             case Recover():
                 self._recovering.append(self.owe(message))
                 self._limit.forget()
@@ -223,7 +218,7 @@ class Supervisor(StoreActor):
             reply_to.set_exception((type(error), error, error.__traceback__))
 
     def _try_again(self, message: ActorFailed | Halted, error: BaseException) -> None:
-        """What replaces an actor has failed itself: whoever waits for that actor must not wait for ever."""
+        """What replaces an actor has failed itself."""
         self._limit.note(error)
         self._attempts += 1
         if isinstance(message, ActorFailed):
@@ -231,7 +226,11 @@ class Supervisor(StoreActor):
         if self._attempts <= ATTEMPTS_MAX:
             self.ref.tell(message)
             return
-        self._finish_closing(StoreFailedError(f"the supervisor keeps failing, at last with {shown_failure(error)}"))
+        # Nobody has been waited for: who is in the middle of a file must not come upon its next owner.
+        self._finish_closing(
+            StoreFailedError(f"the supervisor keeps failing, at last with {shown_failure(error)}"),
+            gives_up_folder=False,
+        )
         self._core.give_up()
         for actor in self._unreplaced:
             actor.abandon()
@@ -376,7 +375,7 @@ class Supervisor(StoreActor):
             return None if self._core.disk is None else refusal
         return None
 
-    def _finish_closing(self, error: BaseException | None) -> None:
+    def _finish_closing(self, error: BaseException | None, *, gives_up_folder: bool = True) -> None:
         for mailbox in (*self._primitives, *self._core.mailboxes):
             if mailbox.stopped:
                 continue
@@ -385,7 +384,7 @@ class Supervisor(StoreActor):
         self._published.is_closed = True
         self._published.feed.wake()
         self._freeze.end()
-        if self._core.disk is not None:
+        if self._core.disk is not None and gives_up_folder:
             self._core.disk.close()
         log.info("closed", path=self._options.path, version=self._published.snapshot.version, error=repr(error))
         pykka.ActorRegistry.unregister(self.ref)
