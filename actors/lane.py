@@ -125,6 +125,8 @@ class Lane(Generic[ItemT]):
                     handle(*item)
                     queue.popleft()
                 self._current = None
+                # Whoever was answered may have gone, and left the answer, a lease for example, to nobody but this.
+                del item
             else:
                 wait()
         handler_threads.discard(get_ident())
