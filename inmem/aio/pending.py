@@ -44,8 +44,12 @@ class Pending(Generic[ClosingT]):
         self._made: ClosingT | None = None
         self._is_used = False
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"`await` what {self._call} returns, or use it with `async with`: only that has {name!r}")
+    if not TYPE_CHECKING:
+        # To type checkers there is no such attribute.
+        def __getattr__(self, name: str) -> Any:
+            # One that is being copied has no fields yet.
+            call = self.__dict__.get("_call", "this")
+            raise AttributeError(f"`await` what {call} returns, or use it with `async with`: only that has {name!r}")
 
     def __await__(self) -> Generator[Any, Any, ClosingT]:
         return self._make_once().__await__()

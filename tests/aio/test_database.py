@@ -430,5 +430,7 @@ def test_what_was_not_awaited_says_so():
         async with inmem.aio.open(":memory:") as db:
             with pytest.raises(AttributeError, match=r"`await` what begin returns, or use it with `async with`.*'put'"):
                 db.begin("run").put("k", 1)
+            assert not hasattr(db.begin("run"), "commit")
+            assert not hasattr(copy.copy(db.begin("run")), "commit")
 
     asyncio.run(main())
