@@ -27,29 +27,34 @@ class Question:
 
     def __init__(self, dispatcher: StoreDispatcher, receiver: str, message: Any, reply_to: ReplyTo) -> None:
         self._dispatcher = dispatcher
-        self._reply_to = reply_to
+        self._reply_to: ReplyTo | None = reply_to
         self.receiver = receiver
         self.message = message
         self.answers = 0
 
     def set(self, value: Any = None) -> None:
         """Pass an answer on."""
-        self._count()
+        reply_to = self._count()
         self._dispatcher.note_answer(value)
-        self._reply_to.set(value)
+        if reply_to is not None:
+            reply_to.set(value)
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Pass an error on."""
-        self._count()
-        self._reply_to.set_exception(exc_info)
+        reply_to = self._count()
+        if reply_to is not None:
+            reply_to.set_exception(exc_info)
 
     def __str__(self) -> str:
         return f"{describe(self.message)} to {self.receiver}"
 
-    def _count(self) -> None:
+    def _count(self) -> ReplyTo | None:
+        """Return where the first answer goes. It is not kept here: nobody may want it any more."""
         self.answers += 1
         if self.answers > 1:
             self._dispatcher.broken.append(BrokenPromise(f"{self} was answered {self.answers} times"))
+        reply_to, self._reply_to = self._reply_to, None
+        return reply_to
 
 
 class StoreDispatcher:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 from sortedcontainers import SortedKeyList
 
 from inmem.actors.future import ReplyFuture
+from inmem.actors.messages.transactions import Begun
 from inmem.simulation.clients import SimulatedClient, current
 from inmem.simulation.scenario import ScenarioError
-from inmem.simulation.trace import MAIN, TIMER, Answer, Step
+from inmem.simulation.trace import MAIN, TIMER, Answer, Step, Words, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,8 +85,11 @@ class SimulatedFuture(ReplyFuture[Any]):
     def _announce(self) -> None:
         """The reply is there: whoever waits for it can go on."""
         if self.scheduler is not None:
-            error = self.error
-            self.scheduler.note_answer(self.asker, Answer(self.value if error is None else error[1]))
+            answer = self.value if self.error is None else self.error[1]
+            if type(answer) is Begun:
+                # Only what it looks like: a transaction runs for as long as anybody holds its lease.
+                answer = Words(describe(answer))
+            self.scheduler.note_answer(self.asker, Answer(answer))
         if self.waiter is not None:
             self.waiter.wake()
 

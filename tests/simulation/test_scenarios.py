@@ -203,8 +203,12 @@ def test_a_timeout_means_that_nothing_was_committed():
         def explicit(name):
             try:
                 txn = db.begin("run", timeout=0.5)
-                txn.put(name, 1)
-                sim.sleep(0.4 if sim.seed % 2 else 0.6)
+            except inmem.TransactionTimeoutError:
+                outcomes.add("too late to begin")
+                return
+            txn.put(name, 1)
+            sim.sleep(0.4 if sim.seed % 2 else 0.6)
+            try:
                 txn.commit()
             except inmem.TransactionTimeoutError:
                 assert db.get("run", name) is None
@@ -216,9 +220,10 @@ def test_a_timeout_means_that_nothing_was_committed():
         sim.spawn(hurried, "too")
         sim.spawn(explicit, "explicit")
         sim.run()
+        assert db.stats().active_transactions == 0, "a begin that nobody waited for is over as well"
 
     explore(scenario, seeds=120, faults=Faults(slow_sync=0.3))
-    assert outcomes == {"late", "in time"}
+    assert outcomes == {"late", "in time", "too late to begin"}
 
 
 def test_a_commit_on_several_shards_is_never_half_visible_even_after_a_crash():
