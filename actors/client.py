@@ -195,7 +195,7 @@ class Client(NonCopyable):
         """Take a sealed transaction through the commit protocol and return what the coordinator has answered.
 
         When the time is over before the commit has gone to the log it is withdrawn; after that its true outcome is
-        waited for. An error means that the coordinator has not decided anything that it knows of.
+        waited for. When this raises, the coordinator may not have heard that the transaction is over.
         """
         message = Commit(request, attempt)
         if limit is None:
@@ -240,7 +240,7 @@ class Client(NonCopyable):
                 except BaseException:
                     txn.abort_unless_ended()
                     raise
-                failure = _commit_unless_ended(txn)
+                failure = _commit_unless_ended(txn, limit)
                 if failure is None:
                     return result
             self.directory.dispatcher.sleep(attempts.pause_s(failure, self._entropy.uniform(), self.monotonic_s()))
@@ -299,13 +299,14 @@ class Client(NonCopyable):
         self._unusable = ForkedProcessError
 
 
-def _commit_unless_ended(txn: ClientTransaction) -> Failure | None:
+def _commit_unless_ended(txn: ClientTransaction, limit: TimeLimit | None) -> Failure | None:
     """Commit, unless the user's function has ended the transaction by hand; return what is worth another attempt."""
     if txn.status is not _ACTIVE:
         return None
     try:
-        # The time is that of the whole call: it is up even if there is nothing to commit.
-        txn.require_time()
+        if limit is not None:
+            # Here the time is that of the whole call: it is up even if there is nothing to commit.
+            txn.require_time()
         txn.commit()
     except (ConflictError, TransactionAbortedError) as error:
         return error
