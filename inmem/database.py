@@ -109,10 +109,11 @@ class Database(NonCopyable):
         Args:
             run: what plain keys and accessors of the transaction mean.
             isolation: "snapshot", or "serializable" to have scans validated as well.
-            timeout: seconds until `commit` refuses.
+            timeout: seconds from now, for the store to answer and until `commit` refuses.
 
         Raises:
             InvalidKeyError, UsageError: an argument is not acceptable.
+            TransactionTimeoutError: the store has not answered in time; no transaction is left behind.
             DatabaseClosedError: the store was closed.
         """
         return self._client.begin(run, isolation=isolation, timeout=timeout)

@@ -118,10 +118,11 @@ class Database(NonCopyable):
         """Begin a transaction: ``async with db.begin(run) as txn``, or ``txn = await db.begin(run)``.
 
         Inside, nothing waits and nothing is awaited but `txn.commit()`. For the arguments see `inmem.Database.begin`.
-        Each transaction takes a `begin` of its own.
+        Each transaction takes a `begin` of its own, and its time runs from when that is awaited or entered.
 
         Raises:
             UsageError: when it is awaited or entered again.
+            TransactionTimeoutError: then, if the store has not answered in time.
         """
         return Pending("begin", lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout))
 

@@ -87,6 +87,12 @@ async def store_on(disk, **options):
         await asyncio.to_thread(plain.close)
 
 
+def let_pass(monkeypatch, db, seconds):
+    """Let so much time pass at once: the time for limits, and for nothing else."""
+    monotonic_s = db._client.monotonic_s
+    monkeypatch.setattr(db._client, "monotonic_s", lambda: monotonic_s() + seconds)
+
+
 async def happens(event):
     """Wait for a threading.Event without holding up the loop."""
     assert await asyncio.to_thread(event.wait, FAILSAFE_S), "it does not happen"

@@ -10,8 +10,8 @@ import inmem.aio
 from inmem import TransactionStatus
 from inmem.actors.messages.transactions import Committed
 from inmem.aio import port
-from tests.actors.faulty_disk import open_on
-from tests.aio.rig import WatchedDisk, happens, store_on, until
+from tests.actors.faulty_disk import FAILSAFE_S, open_on
+from tests.aio.rig import WatchedDisk, happens, let_pass, store_on, until
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_cancellation_and_the_answer_come_in_the_same_turn_of_the_loop(tmp_pat
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout", "timeout of the store's"])
-def test_a_commit_that_has_not_gone_to_the_log_is_withdrawn(disk, how):
+def test_a_commit_that_has_not_gone_to_the_log_is_withdrawn(disk, how, monkeypatch):
     async def main():
         async with store_on(disk) as db:
             await db.put("run", "seat", None)
@@ -113,8 +113,9 @@ def test_a_commit_that_has_not_gone_to_the_log_is_withdrawn(disk, how):
             winner = asyncio.ensure_future(db.put("run", "seat", "1C"))
             await happens(gate.arrived)
             # This one touches the same key, so it waits for the winner to be decided.
-            txn = await db.begin("run", timeout=0.01 if how == "timeout of the store's" else None)
+            txn = await db.begin("run", timeout=FAILSAFE_S if how == "timeout of the store's" else None)
             txn.put("seat", "12A")
+            let_pass(monkeypatch, db, FAILSAFE_S - 0.01)
             task = asyncio.ensure_future(txn.commit())
             # On a busy machine the store's time may be over before the commit is sent.
             await until(lambda: db._client.port._under_way == 2 or task.done())
@@ -218,9 +219,10 @@ def test_a_commit_that_waits_for_room_can_be_withdrawn(disk, monkeypatch):
 
     async def main():
         async with store_on(disk) as db:
-            one, other = await db.begin("run"), await db.begin("run", timeout=0.05)
+            one, other = await db.begin("run"), await db.begin("run", timeout=FAILSAFE_S)
             one.put("a", 1)
             other.put("b", 1)
+            let_pass(monkeypatch, db, FAILSAFE_S - 0.05)
             gate = disk.gate("sync")
             fillers = [asyncio.ensure_future(db.kv.put("run", f"k{number}", 1)) for number in range(2)]
             await happens(gate.arrived)

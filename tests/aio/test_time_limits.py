@@ -1,53 +1,164 @@
-"""A `timeout` counts from the call here too: also while the store takes its time to begin the transaction."""
+"""The `timeout` of a transaction counts from the call here too, and leaves nothing behind; a conflict tells nobody."""
 
 import asyncio
-import threading
 
 import pytest
 
 import inmem
 import inmem.aio
-from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
+from inmem.actors.messages.transactions import End
+from tests.actors.faulty_disk import FAILSAFE_S
 from tests.actors.held_clock import HeldClock
+from tests.aio.rig import WatchedDisk, happens, store_on
+from tests.guards.counting import messages
 
 SHORT_S = 0.02
 """How long the store is waited for in vain: it is held up for as long as that takes."""
 
 
-@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
-@pytest.mark.parametrize("form", ["transaction", "begin"])
-def test_a_begin_that_is_not_answered_in_time_is_given_up_and_leaves_no_transaction(tmp_path, dispatcher, form):
-    clock = HeldClock()
+@pytest.fixture
+def clock():
+    return HeldClock()
 
-    async def write(db):
-        if form == "transaction":
-            await db.transaction("run", lambda txn: txn.put("k", "late"), timeout=SHORT_S)
-        else:
-            async with db.begin("run", timeout=SHORT_S) as txn:
-                txn.put("k", "late")
 
-    async def main(plain):
-        db = await inmem.aio.connect(plain)
-        with pytest.raises(inmem.TransactionTimeoutError, match="nothing was committed") as caught:
-            await write(db)
-        assert caught.value.timeout_s == SHORT_S
-        clock.let_go()
-        assert await db.get("run", "k") is None
-        # What it answers too late is forgotten before its next answer, and told before the next request.
-        await db.stats()
-        assert (await db.stats()).active_transactions == 0
+@pytest.fixture
+def disk(tmp_path):
+    return WatchedDisk(tmp_path / "db")
 
-    with open_on(FaultyDisk(tmp_path / "db"), dispatcher=dispatcher, clock=clock) as plain:
-        clock.hold()
-        somebody = threading.Thread(target=lambda: plain.begin("elsewhere").abort(), daemon=True)
-        somebody.start()
-        assert clock.arrived.wait(FAILSAFE_S)
-        try:
-            asyncio.run(main(plain))
-        finally:
+
+async def active_transactions(db):
+    """Count those that run, once the coordinator has heard of the end of what had been forgotten by now."""
+    # What it answers too late is forgotten when its next answer is here, and told before the next request.
+    await db.stats()
+    return (await db.stats()).active_transactions
+
+
+async def by_transaction(db, within_s):
+    await db.transaction("run", lambda txn: txn.put("k", "late"), timeout=within_s)
+
+
+async def by_begin(db, within_s):
+    async with db.begin("run", timeout=within_s) as txn:
+        txn.put("k", "late")
+
+
+BOTH = pytest.mark.parametrize("write", [by_transaction, by_begin])
+DISPATCHERS = pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+
+
+@BOTH
+@DISPATCHERS
+def test_a_begin_that_is_not_answered_in_time_is_given_up_and_leaves_no_transaction(disk, clock, dispatcher, write):
+    async def main():
+        async with store_on(disk, clock=clock, dispatcher=dispatcher) as db:
+            clock.hold()
+            somebody = asyncio.ensure_future(by_begin(db, None))
+            await happens(clock.arrived)
+            with pytest.raises(inmem.TransactionTimeoutError, match="nothing was committed") as caught:
+                await write(db, SHORT_S)
+            assert caught.value.timeout_s == SHORT_S
+            assert not somebody.done(), "it did not have to wait for the store"
             clock.let_go()
-        somebody.join(FAILSAFE_S)
-        assert plain.version == 0
+            await somebody
+            # Also while somebody keeps the exception, and with it all that its traceback holds.
+            assert await active_transactions(db) == 0
+            assert caught.value.__context__ is None
+            assert db.version == 1
+
+    asyncio.run(main())
+
+
+@BOTH
+def test_so_it_is_behind_a_write_that_waits_for_the_disk(disk, write):
+    async def main():
+        async with store_on(disk) as db:
+            # The log has begun then: who makes a new file of it waits for the disk in another thread.
+            await db.put("elsewhere", "k", 0)
+            gate = disk.gate("append")
+            writer = asyncio.ensure_future(db.put("elsewhere", "k", 1))
+            await happens(gate.arrived)
+            done_before = len(disk.history)
+            with pytest.raises(inmem.TransactionTimeoutError):
+                await write(db, SHORT_S)
+            assert len(disk.history) == done_before, "it did not have to wait for the disk"
+            gate.open()
+            assert await writer == 2
+            assert await active_transactions(db) == 0
+            assert (await db.get("run", "k"), db.version) == (None, 2)
+
+    asyncio.run(main())
+
+
+@BOTH
+def test_the_time_that_the_store_takes_to_begin_is_counted(disk, clock, write):
+    async def main():
+        async with store_on(disk, clock=clock) as db:
+            clock.costs_s = FAILSAFE_S
+            with pytest.raises(inmem.TransactionTimeoutError) as caught:
+                await write(db, FAILSAFE_S)
+            assert caught.value.timeout_s == FAILSAFE_S
+            assert await active_transactions(db) == 0
+            assert await db.get("run", "k") is None
+
+    asyncio.run(main())
+
+
+def test_a_function_is_not_called_when_its_time_was_over_before(disk, clock):
+    async def main():
+        async with store_on(disk, clock=clock) as db:
+            clock.costs_s = FAILSAFE_S
+            calls = []
+            with pytest.raises(inmem.TransactionTimeoutError):
+                await db.transaction("run", calls.append, timeout=FAILSAFE_S)
+            assert not calls
+
+    asyncio.run(main())
+
+
+@BOTH
+def test_a_cancellation_while_the_store_is_waited_for_is_no_timeout(disk, clock, write):
+    async def main():
+        async with store_on(disk, clock=clock) as db:
+            clock.hold()
+            somebody = asyncio.ensure_future(by_begin(db, None))
+            await happens(clock.arrived)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(SHORT_S):
+                    await write(db, FAILSAFE_S)
+            clock.let_go()
+            await somebody
+            assert await active_transactions(db) == 0
+
+    asyncio.run(main())
+
+
+def test_nobody_tells_the_coordinator_of_a_conflict(disk):
+    async def main():
+        async with store_on(disk) as db:
+            txn = await db.begin("run")
+            txn.put("k", txn.get("k"))
+            await db.put("run", "k", 1)
+            with messages() as delivered:
+                with pytest.raises(inmem.ConflictError):
+                    await txn.commit()
+                assert (await db.stats()).active_transactions == 0
+            assert ("coordinator", End.__name__) not in delivered
+
+    asyncio.run(main())
+
+
+def test_a_commit_that_never_reached_the_coordinator_is_told_of(disk):
+    async def main():
+        async with store_on(disk) as db:
+            other = await inmem.aio.connect(db.plain)
+            txn = await other.begin("run")
+            txn.put("k", 1)
+            await other.close()
+            with pytest.raises(inmem.DatabaseClosedError):
+                await txn.commit()
+            assert await active_transactions(db) == 0
+
+    asyncio.run(main())
 
 
 def test_a_function_that_cannot_be_called_is_refused_by_name():

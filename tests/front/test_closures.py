@@ -152,7 +152,12 @@ def test_a_commit_whose_time_is_up_is_withdrawn_or_waited_for(db, disk, timeout)
     told = []
 
     def commit():
-        txn = db.begin("run", timeout=timeout)
+        try:
+            txn = db.begin("run", timeout=timeout)
+        except inmem.TransactionTimeoutError:
+            # On a busy machine that is over before it has begun.
+            told.append(None)
+            return
         txn.put("k", 1)
         try:
             told.append(txn.commit())
