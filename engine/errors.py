@@ -22,6 +22,13 @@ class InmemError(Exception):
     """The root of what the store raises on purpose; docs/errors.md has the few that are none of these."""
 
     retryable: ClassVar[bool] = False
+    # In a traceback and in a pickle each has the name under which users import it.
+    __module__ = "inmem"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if cls.__module__ == __name__:
+            cls.__module__ = InmemError.__module__
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception is copied and unpickled by calling its class with its `args`, which here is the finished text.

@@ -113,6 +113,7 @@ class SimulatedClient:
 
     def work(self) -> None:
         """On a worker's thread: the whole life of the client."""
+        __tracebackhide__ = True
         self.thread = threading.get_ident()
         try:
             self._function()

@@ -1,5 +1,8 @@
 """Many runs of one scenario, and, when one fails, the smallest failing run that can be found."""
 
+# pytest leaves what sets `__tracebackhide__` out of its tracebacks. Of a failure people want to see their own code, and
+# the story.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,6 +51,7 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
         UsageError: an argument is not acceptable, or the scenario would test nothing: it is no plain function, or
             has spawned clients that it does not run.
     """
+    __tracebackhide__ = True
     require_count("seeds", seeds, 1)
     require_int("first_seed", first_seed)
     allowed = allowed_faults(faults)
@@ -73,6 +77,7 @@ def search(
         SimulationFailure: a schedule made it fail.
         UsageError: as for `explore`.
     """
+    __tracebackhide__ = True
     require_count("runs_max", runs_max, 1)
     if deviations_max is not None:
         require_count("deviations_max", deviations_max, 0)
@@ -92,6 +97,7 @@ def replay(scenario: Scenario, *, seed: int = 0, choices: Sequence[int], faults:
         SimulationFailure: it still fails.
         UsageError: as for `explore`.
     """
+    __tracebackhide__ = True
     require_choices("choices", choices)
     allowed = allowed_faults(faults)
     run = attempt(scenario, RecordedChooser(choices), seed, allowed)
@@ -107,6 +113,7 @@ def chooser_for(seed: int) -> Chooser:
 
 def attempt(scenario: Scenario, chooser: Chooser, seed: int, faults: Faults) -> FailingRun | None:
     """Run `scenario` once; return the run if it fails."""
+    __tracebackhide__ = True
     simulation = Simulation(seed, faults, chooser=chooser)
     try:
         simulation.check(scenario)
@@ -121,7 +128,7 @@ def _report(scenario: Scenario, found_by: str, seed: int, faults: Faults, run: F
     _require_scenario(run, found_by)
     again = attempt(scenario, RecordedChooser(run.choices), seed, faults)
     if again is not None and again.is_like(run):
-        shrinker = Shrinker(run, lambda choices: attempt(scenario, RecordedChooser(choices), seed, faults))
+        shrinker = Shrinker(run, lambda chooser: attempt(scenario, chooser, seed, faults))
         failure = SimulationFailure(_name(scenario), found_by, seed, faults, shrinker.shrink())
     else:
         # Every other schedule would say as little about this one as its own repetition.

@@ -6,6 +6,8 @@ import copyreg
 import linecache
 import sys
 import traceback
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from inmem.engine.errors import UsageError
@@ -50,6 +52,7 @@ class FailingRun:
     Attributes:
         choices: that were made, without the zeros at their end, which need not be said.
         steps: that happened, except those of actors being started.
+        story: the same without the store's inner life, unless it is the store that broke its promise.
         outsiders: names of the clients and users' actors.
         cause: what was raised.
     """
@@ -61,12 +64,19 @@ class FailingRun:
         self.steps = without_start_up(steps)
         self.outsiders = outsiders
         self.cause = cause
+        told = story(self.steps, outsiders)
+        self.story = self.steps if isinstance(cause, BrokenPromise) or not told else told
 
-    @property
-    def size(self) -> tuple[int, int, int, list[int]]:
-        """What shrinking makes smaller: steps, then choices that are not the first alternative, then all choices."""
+    @cached_property
+    def size(self) -> tuple[int, int, int, int, int, list[int]]:
+        """What shrinking makes smaller: what there is to read, and how often it goes over from one to another.
+
+        Then the choices that are not the first alternative, all steps, and all choices.
+        """
+        tellers = [step.sender if step.sender in self.outsiders else step.receiver for step in self.story]
+        turns = sum(1 for before, after in pairwise(tellers) if before != after)
         deviations = sum(1 for choice in self.choices if choice)
-        return len(self.steps), deviations, len(self.choices), self.choices
+        return len(self.story), turns, deviations, len(self.steps), len(self.choices), self.choices
 
     @property
     def kind(self) -> tuple[type[BaseException], str, int]:
@@ -123,7 +133,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         found_by: in words.
         seed: of the run that found it.
         faults: that were allowed.
-        run: the smallest that fails.
+        run: the smallest that was found.
         repetition: what came of running it once more, if that was not the same.
 
     Attributes:
@@ -134,6 +144,8 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         story: the same without the store's inner life, unless it is the store that broke its promise.
         cause: what it raised.
     """
+
+    __module__ = "inmem.simulation"  # where it is imported from
 
     def __init__(
         self,
@@ -148,16 +160,13 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         self.faults = faults
         self.choices = run.choices
         self.steps = run.steps
-        told = story(run.steps, run.outsiders)
-        self.story = run.steps if isinstance(run.cause, BrokenPromise) or not told else told
+        self.story = run.story
         self.cause = run.cause
         self._scenario = scenario
         self._said = _said(run.cause)
         place = f"    at {run.place}\n" if run.place else ""
-        advice = str(repetition) if repetition else f"To replay the smallest run that fails:\n\n    {self.command}"
-        super().__init__(
-            f"{self._said}\n{place}\nfound by {found_by}. {advice}\n\n{as_text(self.story)}\n\n{self.as_mermaid()}\n"
-        )
+        advice = str(repetition) if repetition else f"To replay the smallest run that was found:\n\n    {self.command}"
+        super().__init__(f"{self._said}\n{place}\nfound by {found_by}. {advice}\n\n{as_text(self.story)}\n")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without __init__, which takes the run; see InmemError.
@@ -170,7 +179,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
 
     @property
     def command(self) -> str:
-        """One line of Python that replays the smallest failing run."""
+        """One line of Python that replays the smallest failing run that was found."""
         name = self._scenario.rpartition(".")[2]
         return _command(name if name.isidentifier() else "scenario", self.seed, self.choices, self.faults)
 

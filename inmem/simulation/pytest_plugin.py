@@ -44,6 +44,7 @@ class Simulate:
         Raises:
             SimulationFailure: with a note that says how to run the failing seed again.
         """
+        __tracebackhide__ = True
         if self._seed is not None:
             seeds, first_seed = 1, self._seed
         elif self._seeds is not None:

@@ -260,6 +260,7 @@ class Scheduler:
 
     def run(self) -> None:
         """Make steps until everything has come to rest."""
+        __tracebackhide__ = True
         while not self.crashed and self.step():
             pass
 
@@ -275,6 +276,7 @@ class Scheduler:
             Endless: there were too many.
             BaseException: whatever a client raised.
         """
+        __tracebackhide__ = True
         if len(self.steps) > STEPS_MAX:
             raise Endless(f"not at rest after {STEPS_MAX} steps")
         ready = [client for client in self.clients if client.ready]

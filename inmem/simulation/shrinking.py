@@ -2,21 +2,34 @@
 
 A run is the list of its choices, so this is delta debugging on a list of numbers (Zeller and Hildebrandt, "Simplifying
 and Isolating Failure-Inducing Input", 2002), where numbers can also be replaced by zero, the first alternative.
+
+That ends at a run which no single change makes smaller. A smaller one may lie elsewhere: most failures need one or two
+deviations from the default order, so at last the runs nearest to that are looked through as well.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inmem.simulation.choices import RecordedChooser
+from inmem.simulation.systematic import SystematicSearch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from inmem.simulation.choices import Chooser
     from inmem.simulation.failure import FailingRun
 
-    Attempt = Callable[[list[int]], FailingRun | None]
+    Attempt = Callable[[Chooser], FailingRun | None]
 
 SHRINK_RUNS_MAX = 2_000
 """Runs spent on making a failing schedule smaller: a few seconds."""
+
+NEAR_RUNS_MAX = 200
+"""Runs spent on those nearest to the default order."""
+
+NEAR_DEVIATIONS_MAX = 2
+"""So often they deviate from it."""
 
 
 class Shrinker:
@@ -24,7 +37,7 @@ class Shrinker:
 
     Args:
         run: to begin with.
-        attempt: runs the scenario with given choices.
+        attempt: runs the scenario with a chooser.
         runs_max: how often at most.
 
     Attributes:
@@ -46,6 +59,7 @@ class Shrinker:
                 self._without_blocks(block)
                 block //= 2
             self._with_smaller_numbers()
+        self._among_the_nearest()
         return self.best
 
     def _without_blocks(self, block: int) -> None:
@@ -75,7 +89,14 @@ class Shrinker:
         if self._runs_left <= 0:
             return False
         self._runs_left -= 1
-        run = self._attempt(choices)
+        return self._keep_if_smaller(self._attempt(RecordedChooser(choices)))
+
+    def _among_the_nearest(self) -> None:
+        nearest = SystematicSearch(NEAR_RUNS_MAX, NEAR_DEVIATIONS_MAX)
+        while (chooser := nearest.next_chooser()) is not None:
+            self._keep_if_smaller(self._attempt(chooser))
+
+    def _keep_if_smaller(self, run: FailingRun | None) -> bool:
         if run is None or run.kind != self.best.kind or run.size >= self.best.size:
             return False
         self.best = run

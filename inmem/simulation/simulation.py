@@ -118,6 +118,7 @@ class Simulation:
         base: str = name or str(getattr(function, "__name__", "client"))
 
         def call() -> None:
+            __tracebackhide__ = True
             require_ran(f"the client {client}", function(*args))
 
         client = self.start_client(base, call, daemon=False)
@@ -136,6 +137,7 @@ class Simulation:
             BrokenPromise: a store did what it promises not to do, or a client waits for ever.
             Exception: what a client raised, or an actor that was told something and has no `on_failure`.
         """
+        __tracebackhide__ = True
         self._injector.active = True
         self._not_run.clear()
         self._has_run = True
@@ -206,6 +208,7 @@ class Simulation:
                 outside of the simulation.
             Exception: whatever the scenario, its clients or the checkers found.
         """
+        __tracebackhide__ = True
         require_function("scenario", scenario)
         self._scheduler.thread = threading.get_ident()
         # A collection would run finalizers at a moment of its own choosing, and theirs send messages.

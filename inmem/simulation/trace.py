@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inmem.actors.messages.control import Connect, Open, Resume
 from inmem.engine.codec import Encoded, decode_value
+from inmem.engine.keys import Key, Tag
+from inmem.engine.transaction import CommitRequest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 SHOWN_FIELDS_MAX = 4
 SHOWN_CHARS_MAX = 60
+SHOWN_LEVELS_MAX = 8
+"""How deep a value may be nested; one that holds itself has no end."""
 
 WORLD = "world"
 DISK = "disk"
@@ -21,6 +25,8 @@ MAIN = "main"
 
 _START_UP = (Resume, Open, Connect)
 _PLAIN = (bool, int, float, str)
+_LEAVES = (*_PLAIN, bytes, type(None))
+_PARTED: frozenset[type[Any]] = frozenset((list, tuple, dict))
 
 
 class Words(str):
@@ -71,7 +77,7 @@ def describe(message: Any) -> str:
     if isinstance(message, BaseException):
         return f"{type(message).__name__}({_short(str(message))})"
     if type(message) in (list, tuple, dict, set, frozenset):
-        return f"{type(message).__name__} of {len(message)}"
+        return _value(message)
     facts = [fact for name in _field_names(message) if (fact := _fact(name, getattr(message, name, None)))]
     return f"{type(message).__name__}({', '.join(facts[:SHOWN_FIELDS_MAX])})"
 
@@ -143,10 +149,13 @@ def _fact(name: str, value: Any) -> str:
     if name == "core":
         return ""
     if isinstance(value, Encoded):
-        value = decode_value(value.data)
-        return f"{name}={_short(value) if value is None or type(value) in _PLAIN else type(value).__name__}"
+        return f"{name}={_value(decode_value(value.data))}"
     if isinstance(value, _PLAIN):
         return f"{name}={_short(value)}"
+    if type(value) in (dict, list):
+        return f"{name}={_value(value)}"
+    if name == "request" and value.__class__ is CommitRequest and value.transaction_id:
+        return _request(value)
     if value.__class__ is tuple and value and all(isinstance(item, int | str) for item in value):
         return f"{name}={_short(list(value))}"
     transaction_id = getattr(value, "transaction_id", None)
@@ -160,6 +169,39 @@ def _fact(name: str, value: Any) -> str:
     return ""
 
 
+def _request(request: CommitRequest) -> str:
+    """Return a transaction by its id, and by the keys that it has read and writes."""
+    reads = [str(Key(part.run, Tag(part.tag), key)) for part in request.slices for key, _ in part.reads]
+    reads += [f"{Key(part.run, Tag(part.tag), start)} and on" for part in request.slices for start, _ in part.scans]
+    writes = [str(Key(part.run, Tag(part.tag), write[0])) for part in request.slices for write in part.writes]
+    writes += [f"all of {run!r}" for run in request.dropped_runs]
+    facts = [f"transaction={request.transaction_id}"]
+    facts += [f"{name}=[{_cut(', '.join(keys))}]" for name, keys in (("reads", reads), ("writes", writes)) if keys]
+    return ", ".join(facts)
+
+
+def _value(value: Any) -> str:
+    """Return a value in short, or its type if it has parts that look different in every process."""
+    if type(value) in _LEAVES:
+        return _short(value)
+    if _is_plain(value, SHOWN_LEVELS_MAX):
+        return _cut(repr(value))
+    return f"{type(value).__name__} of {len(value)}"
+
+
+def _is_plain(value: Any, levels: int) -> bool:
+    if type(value) in _LEAVES:
+        return True
+    if type(value) not in _PARTED or not levels:
+        return False
+    parts: list[Any] = [*value, *value.values()] if hasattr(value, "values") else [*value]
+    return all(_is_plain(part, levels - 1) for part in parts)
+
+
+def _cut(shown: str) -> str:
+    return shown if len(shown) <= SHOWN_CHARS_MAX else shown[:SHOWN_CHARS_MAX] + "…"
+
+
 def _short(value: Any) -> str:
     shown = str(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    return shown if len(shown) <= SHOWN_CHARS_MAX else shown[:SHOWN_CHARS_MAX] + "…"
+    return _cut(shown)

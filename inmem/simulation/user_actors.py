@@ -153,8 +153,7 @@ class _WatchedLoop:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
         self._failure: BaseException | None = None
-        self._handle_failure = actor._handle_failure  # noqa: SLF001  (these three are hooks that pykka calls)
-        self._handle_receive = actor._handle_receive  # noqa: SLF001
+        self._handle_receive = actor._handle_receive  # noqa: SLF001  (these three are hooks that pykka calls)
         self._on_failure: Any = actor.on_failure
         own: Any = type(actor).on_failure  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         self._is_meant_to_fail = own is not pykka.Actor.on_failure
@@ -168,6 +167,7 @@ class _WatchedLoop:
         Raises:
             BaseException: what has stopped it, unless it was for its own `on_failure` to deal with.
         """
+        __tracebackhide__ = True
         # What a crash of the process unwinds must not look to pykka like a reason to stop everybody else.
         with contextlib.suppress(ClientKilled):
             self._actor._actor_loop()  # noqa: SLF001
@@ -175,6 +175,7 @@ class _WatchedLoop:
                 raise self._failure
 
     def _receive(self, message: Any) -> Any:
+        __tracebackhide__ = True
         try:
             return self._handle_receive(message)
         except Exception:
@@ -189,9 +190,11 @@ class _WatchedLoop:
                 current.client.error = error
             raise
 
-    def _failed(self, kind: Any, error: BaseException, traceback: Any) -> None:
+    def _failed(self, _kind: Any, error: BaseException, _traceback: Any) -> None:
+        # As pykka does, but for the log: a run that fails is repeated many times while it is made smaller.
         self._failure = error
-        self._handle_failure(kind, error, traceback)
+        pykka.ActorRegistry.unregister(self._actor.actor_ref)
+        self._actor.actor_stopped.set()
 
     def _take_care(self, kind: Any, error: BaseException, traceback: Any) -> None:
         self._on_failure(kind, error, traceback)

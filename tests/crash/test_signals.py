@@ -280,7 +280,7 @@ LogFile.sync = fail
 def test_a_store_that_cannot_be_closed_at_the_end_keeps_no_other_from_it(tmp_path, bad):
     command = [sys.executable, "-c", ONE_CANNOT_CLOSE, str(tmp_path), "4", *bad]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("inmem.engine.errors.StorageError: /")]
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("inmem.StorageError: /")]
     for name in bad:
         assert f"{tmp_path / name}: the log could not be made durable" in line
     for name in {"0", "1", "2", "3"} - bad:

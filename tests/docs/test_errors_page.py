@@ -14,7 +14,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "errors.md").read_text(en
 ERRORS = [
     error
     for error in vars(errors).values()
-    if inspect.isclass(error) and issubclass(error, errors.InmemError) and error.__module__ == errors.__name__
+    if inspect.isclass(error) and issubclass(error, errors.InmemError) and error.__module__ == "inmem"
 ]
 _SAMPLES = {"str": "x", "int": 1, "float": 1.0}
 _ROW = re.compile(r"^\| `(\w+)` \|(.*?)\| (yes|no) \| (.+) \|$", re.MULTILINE)

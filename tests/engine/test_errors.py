@@ -77,3 +77,15 @@ def test_an_error_arrives_as_it_was_sent(error_class, carry):
 
 def test_every_sample_is_of_an_error():
     assert SAMPLES.keys() <= {error_class.__name__ for error_class in ERRORS}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ERRORS if vars(errors).get(kind.__name__) is kind])
+def test_an_error_has_the_name_under_which_users_import_it(kind):
+    assert (kind.__module__, vars(inmem)[kind.__name__]) == ("inmem", kind)
+
+
+def test_an_error_of_somebody_elses_keeps_its_own_module():
+    class TheirError(inmem.UsageError):
+        pass
+
+    assert TheirError.__module__ == __name__

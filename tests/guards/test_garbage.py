@@ -40,7 +40,7 @@ def test_an_operation_leaves_no_cycle(name):
             gc.set_debug(gc.DEBUG_SAVEALL)
             WORK[name](db)
             gc.collect()
-            left = [type(found).__name__ for found in gc.garbage if type(found).__module__.startswith("inmem.")]
+            left = [type(found).__name__ for found in gc.garbage if type(found).__module__.partition(".")[0] == "inmem"]
         finally:
             gc.set_debug(0)
             gc.garbage.clear()

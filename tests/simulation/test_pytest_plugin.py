@@ -50,6 +50,14 @@ def test_a_failure_names_the_command_that_runs_its_seed_again(run_pytest):
     assert "1 failed" in run_pytest("-k", "race", command.split()[-1].strip("'"))
 
 
+def test_the_story_follows_the_test_and_nothing_of_the_package(run_pytest):
+    output = run_pytest("-k", "race")
+    shown = [line for line in output.splitlines() if "inmem/simulation/" in line and ".py:" in line]
+    assert shown == []
+    assert "E       inmem.simulation.SimulationFailure: AssertionError: " in output
+    assert "sequenceDiagram" not in output
+
+
 def test_the_command_line_chooses_the_number_of_seeds(run_pytest):
     assert "schedules: 20" in run_pytest("-k", "sound")
     assert "schedules: 7" in run_pytest("-k", "sound", "--sim-seeds=7")

@@ -136,6 +136,41 @@ def test_an_expired_key_never_comes_back_however_the_clock_jumps():
     explore(scenario, seeds=100, faults=Faults(clock_jumps=0.2))
 
 
+def test_an_expired_key_never_comes_back_once_that_is_told_however_the_clock_jumps_and_the_process_dies():
+    """Time that was only read is forgotten by a crash (docs/reliability.md); what is committed afterwards keeps it."""
+    looked_after_crashes = []
+
+    def scenario(sim):
+        db = sim.open()
+        written, told = set(), {}
+
+        def writer():
+            for index in range(3):
+                db.put("run", f"k{index}", index, ttl=1800.0)
+                written.add(index)
+                sim.sleep(600.0)
+
+        def reader():
+            for _ in range(6):
+                for index in range(3):
+                    was_written = index in written
+                    value = db.get("run", f"k{index}")
+                    assert value is None or index not in told, "an expired key came back to life"
+                    if index in told and sim.crashes > told[index]:
+                        looked_after_crashes.append(index)
+                    if value is None and was_written and index not in told:
+                        db.events.append("run", "gone", index)
+                        told[index] = sim.crashes
+                sim.sleep(700.0)
+
+        sim.spawn(writer)
+        sim.spawn(reader, restart=True)
+        sim.run()
+
+    explore(scenario, seeds=200, faults=Faults(clock_jumps=0.2, crash=True, torn_writes=True))
+    assert looked_after_crashes
+
+
 def test_event_times_never_decrease_however_the_clock_jumps_and_the_process_dies():
     def scenario(sim):
         db = sim.open()
