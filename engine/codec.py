@@ -28,7 +28,6 @@ Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, V
 
 _FLAT_DICT_ITEMS_MAX: Final = 8
 
-_pack: Final = pack
 _packb: Final = cast("Callable[[object], bytes]", msgpack.packb)
 _unpackb: Final = cast("Callable[..., Any]", msgpack.unpackb)
 
@@ -89,7 +88,7 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
         raise InvalidValueError(where, refusal(kind))
 
     try:
-        data = _pack(part)
+        data = pack(part)
     except UnicodeEncodeError as error:
         raise InvalidValueError(place_of(error.object, part, where), "str has a lone surrogate") from None
     except RecursionError:

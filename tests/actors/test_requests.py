@@ -24,6 +24,7 @@ from inmem.engine.errors import InmemError, InvalidValueError, InvariantError, U
 from inmem.engine.request_groups import Postpone
 from inmem.primitives.run_status import RunStatus
 from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
+from tests.arguments import ACCEPTED
 from tests.primitives.store import SeededEntropy, Store
 
 # Operation → the request that it sends, and arguments that both take.
@@ -125,41 +126,6 @@ WATCHING = {"Changed", "Unwatch", "Watch", "WatchEnded"}
 
 REQUESTS = [getattr(messages, name) for name in messages.__all__ if name not in WATCHING]
 
-EXAMPLES = {
-    "run": "run",
-    "key": "k",
-    "keys": ("k", "l"),
-    "name": "c",
-    "value": {"x": [1]},
-    "ttl": 1.5,
-    "expected_version": 0,
-    "expected": 1,
-    "prefix": "p",
-    "limit": 3,
-    "after": "pa",
-    "event_type": "type",
-    "payload": {"x": [1]},
-    "events": (("type", {"x": [1]}), ("type", None)),
-    "sequence": 0,
-    "start": 0,
-    "end": 5,
-    "kind": ToolCall("tool", {"x": [1]}),
-    "id": "i",
-    "trace_id": "i",
-    "parent_id": None,
-    "tags": ("a", "b"),
-    "tag": "a",
-    "metadata": {"m": [1]},
-    "trace_type": "Thought",
-    "parent": None,
-    "status": "Paused",
-    "error": "because",
-    "created_after": 1,
-    "created_before": 2,
-    "include_archived": True,
-    "newest_first": True,
-}
-
 NO_NAMES = [5, None, b"k", ["k"], "k" * 1025, "\ud800"]
 NO_VALUES = [object(), {1, 2}, {1: 2}, [[object()]], 2**63, "\ud800"]
 REFUSED = {
@@ -198,7 +164,7 @@ def names_of(request_class):
 
 
 def example(request_class, **other):
-    arguments = {name: EXAMPLES[name] for name in names_of(request_class)}
+    arguments = {name: ACCEPTED[name] for name in names_of(request_class)}
     if request_class is messages.ReadEventsByType:
         arguments["after"] = 3
     return request_class(**{**arguments, **other})

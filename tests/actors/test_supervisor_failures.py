@@ -33,13 +33,20 @@ class BrokenError(Exception):
 
 
 class Breaking:
-    """Makes functions raise, so many times, as soon as it is armed."""
+    """Makes the two functions of a step raise, as often as `left` says of each by its name."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch, step):
         self._monkeypatch = monkeypatch
         self.left = {}
+        actor_class, self.actors, owner, self.replacing = STEPS[step]
+        self._plant(actor_class, self.actors)
+        self._plant(owner, self.replacing)
 
-    def plant(self, owner, name):
+    def arm(self, times):
+        """Have the actor fail once, and its replacement so many times."""
+        self.left = {self.actors: 1, self.replacing: times}
+
+    def _plant(self, owner, name):
         original = getattr(owner, name)
 
         def breaking(*args, **named):
@@ -66,16 +73,13 @@ def place(request, tmp_path):
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
 def test_a_replacement_that_fails_once_is_tried_again(place, dispatcher, step, monkeypatch):
-    actor_class, method, owner, name = STEPS[step]
-    breaking = Breaking(monkeypatch)
-    breaking.plant(actor_class, method)
-    breaking.plant(owner, name)
+    breaking = Breaking(monkeypatch, step)
     with inmem.open(place, dispatcher=dispatcher) as db:
         db.put("run", "before", 1)
-        breaking.left = {method: 1, name: 1}
+        breaking.arm(1)
         in_threads(lambda: answer_of(lambda: db.put("run", "k", 1)))
         (version,) = in_threads(lambda: db.put("run", "after", 1))
-        assert breaking.left == {method: 0, name: 0}
+        assert set(breaking.left.values()) == {0}
         assert version == db.version
         assert db.get("run", "before") == 1
         assert db.verify().is_valid
@@ -84,13 +88,10 @@ def test_a_replacement_that_fails_once_is_tried_again(place, dispatcher, step, m
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
 def test_a_replacement_that_always_fails_ends_the_store_and_everybody_is_told(place, dispatcher, step, monkeypatch):
-    actor_class, method, owner, name = STEPS[step]
-    breaking = Breaking(monkeypatch)
-    breaking.plant(actor_class, method)
-    breaking.plant(owner, name)
+    breaking = Breaking(monkeypatch, step)
     db = inmem.open(place, dispatcher=dispatcher)
     db.put("run", "before", 1)
-    breaking.left = {method: 1, name: 10**9}
+    breaking.arm(10**9)
     puts = [lambda: answer_of(lambda: db.put("run", "k", 1))] * 2
     transactions = [lambda: answer_of(lambda: db.transaction("run", lambda txn: txn.put("k", 2)))] * 2
     answers = in_threads(*puts, *transactions)

@@ -439,7 +439,7 @@ def test_what_was_checked_is_what_is_encoded(monkeypatch, value):
             part.append(set())
 
     expected = encode_value(value)
-    monkeypatch.setattr(codec, "_pack", pack)
+    monkeypatch.setattr(codec, "pack", pack)
     assert encode_value(value) == expected
     with pytest.raises(InvalidValueError):
         encode_value(value)

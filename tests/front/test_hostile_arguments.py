@@ -11,45 +11,16 @@ import inmem
 from inmem import Key
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import Tag
+from tests.arguments import ACCEPTED
 from tests.hostile import HOSTILE, HUGE, MetaclassRaises, NoRepr, Nothing
 
 RUN = "run"
-GOOD = {
-    "run": RUN,
+GOOD = ACCEPTED | {
     "run_id": RUN,
-    "key": "k",
-    "keys": ["k"],
-    "name": "c",
-    "value": 1,
     "initial": 1,
-    "ttl": 1.5,
-    "expected_version": 1,
-    "expected": 1,
-    "prefix": "p",
-    "limit": 3,
-    "after": "pa",
-    "event_type": "type",
-    "payload": {"x": [1]},
-    "events": [("type", 1)],
-    "sequence": 0,
-    "start": 0,
-    "end": 5,
     "batch_size": 2,
-    "kind": inmem.Thought("t"),
     "id": None,
-    "trace_id": "i",
     "parent_id": "i",
-    "tags": ["a"],
-    "tag": "a",
-    "metadata": {"m": 1},
-    "trace_type": "Thought",
-    "parent": None,
-    "status": "Paused",
-    "error": "because",
-    "created_after": 1,
-    "created_before": 2,
-    "include_archived": True,
-    "newest_first": True,
     "isolation": "snapshot",
     "timeout": 0.5,
     "retry": inmem.RetryPolicy(),
@@ -59,7 +30,7 @@ GOOD = {
     "fn": lambda _: (1, 2),
     "on_progress": None,
 }
-"""For each parameter, by its name, an argument that is accepted."""
+"""What is accepted by the calls that are no requests too."""
 
 CODE = {"fn", "on_progress"}
 """Parameters that take the caller's own code: what it raises is passed on."""

@@ -1,0 +1,38 @@
+"""For each parameter of a public call, by its name, an argument that is accepted."""
+
+from inmem import ToolCall
+
+ACCEPTED = {
+    "run": "run",
+    "key": "k",
+    "keys": ("k", "l"),
+    "name": "c",
+    "value": {"x": [1]},
+    "ttl": 1.5,
+    "expected_version": 0,
+    "expected": 1,
+    "prefix": "p",
+    "limit": 3,
+    "after": "pa",
+    "event_type": "type",
+    "payload": {"x": [1]},
+    "events": (("type", {"x": [1]}), ("type", None)),
+    "sequence": 0,
+    "start": 0,
+    "end": 5,
+    "kind": ToolCall("tool", {"x": [1]}),
+    "id": "i",
+    "trace_id": "i",
+    "parent_id": None,
+    "tags": ("a", "b"),
+    "tag": "a",
+    "metadata": {"m": [1]},
+    "trace_type": "Thought",
+    "parent": None,
+    "status": "Paused",
+    "error": "because",
+    "created_after": 1,
+    "created_before": 2,
+    "include_archived": True,
+    "newest_first": True,
+}
