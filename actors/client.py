@@ -132,11 +132,11 @@ class Client(NonCopyable):
 
     def reader(self) -> Reader:
         """Return a reader of the newest snapshot."""
-        return Reader(self.snapshot(), self._clock.now_us(), self._entropy)
+        return Reader(self.snapshot(), self._clock.now_us())
 
     def latest_reader(self) -> LatestReader:
         """Return a reader of single keys that always looks at the newest snapshot."""
-        return LatestReader(self.snapshot, self._now_us, self._entropy)
+        return LatestReader(self.snapshot, self._now_us)
 
     def _now_us(self) -> int:
         return self._clock.now_us()

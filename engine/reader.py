@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inmem.engine.entry import VALUE, version_of
+from inmem.engine.errors import InvariantError
 from inmem.engine.table import Table
 from inmem.engine.table_view import TableView
 from inmem.engine.transaction import Transaction
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inmem.engine.entry import Entry
-    from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
 
 
@@ -82,19 +82,28 @@ class ReadView(TableView):
         return False
 
 
+class _NoEntropy:
+    """Of a transaction that records nothing, and so never needs an id."""
+
+    def bits(self, count: int) -> int:
+        raise InvariantError("a reader was asked for an id")
+
+    def uniform(self) -> float:
+        raise InvariantError("a reader was asked for a random number")
+
+
 class Reader(Transaction):
     """A transaction that only reads, remembers nothing and is never committed.
 
     Args:
         snapshot: what it sees.
         now_us: the time by which expiry is judged.
-        entropy: unused, as nothing is recorded.
     """
 
     __slots__ = ()
 
-    def __init__(self, snapshot: Snapshot, now_us: int, entropy: Entropy) -> None:
-        super().__init__(0, snapshot, now_us, entropy)
+    def __init__(self, snapshot: Snapshot, now_us: int) -> None:
+        super().__init__(0, snapshot, now_us, _NoEntropy())
 
     def view(self, run: str, tag: int) -> TableView:
         """Return a view of one table. O(1)."""
@@ -136,8 +145,8 @@ class LatestReader(Reader):
 
     __slots__ = ("_latest", "_now")
 
-    def __init__(self, latest: Callable[[], Snapshot], now: Callable[[], int], entropy: Entropy) -> None:
-        super().__init__(latest(), 0, entropy)
+    def __init__(self, latest: Callable[[], Snapshot], now: Callable[[], int]) -> None:
+        super().__init__(latest(), 0)
         self._latest = latest
         self._now = now
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from inmem.actors.environment import SystemEntropy
 from inmem.actors.folder_disk import FolderDisk
 from inmem.engine.keys import Tag
 from inmem.engine.reader import Reader
@@ -71,7 +70,7 @@ class CheckedChains(NamedTuple):
 
 def verify_chains(snapshot: Snapshot) -> CheckedChains:
     """Recompute the hash of every event of every run. O(events), one event at a time."""
-    reader = Reader(snapshot, 0, SystemEntropy())
+    reader = Reader(snapshot, 0)
     chains = events = 0
     broken: list[tuple[str, ChainVerification]] = []
     for run, tag, _ in snapshot.tables():

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from immutables import Map
 
-from inmem.actors.environment import SystemClock, SystemEntropy
+from inmem.actors.environment import SystemClock
 from inmem.actors.log_opening import open_log
 from inmem.engine.checkpoint_format import CHECKPOINT_FORMAT, CHECKPOINT_MAGIC, CheckpointHeader
 from inmem.engine.codec import MalformedValueError, decode_value, encode_value
@@ -86,7 +86,7 @@ def fuzz_records(data: bytes) -> None:
     record = data[1:]
     for tag, key, read in READS:
         table = Table.build({key: (1, record, 0)})
-        reader = Reader(Snapshot(1, (Map({("run", int(tag)): table}),)), 0, SystemEntropy())
+        reader = Reader(Snapshot(1, (Map({("run", int(tag)): table}),)), 0)
         with contextlib.suppress(CorruptionError):
             read(reader)
 

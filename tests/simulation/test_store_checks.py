@@ -1,0 +1,72 @@
+"""What the simulation checks of a store at rest: each defect that a table can have is found, and named."""
+
+import pytest
+
+import inmem
+from inmem.engine.keys import Tag
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
+from inmem.primitives.indices import INDEX_TAGS
+from inmem.simulation.promises import BrokenPromise
+from inmem.simulation.store_checks import check_store
+
+
+@pytest.fixture(scope="module")
+def snapshot():
+    with inmem.open(":memory:") as db:
+        db.begin_run("run", tags=["tag"])
+        db.events.append_many("run", [("a", 1), ("b", 2)])
+        db.traces.record_with_options("run", inmem.Thought("hm"), tags=["t"])
+        db.cells.init("run", "cell", 1)
+        db.put("run", "key", 1)
+        return db._client.snapshot()
+
+
+def changed(snapshot, run, tag, change):
+    """Return the snapshot with one table as `change` makes it of the entries by key; None leaves no table."""
+    (root,) = snapshot.roots
+    entries = change(dict(root[run, int(tag)].entries))
+    table_id = (run, int(tag))
+    return Snapshot(
+        snapshot.version, (root.delete(table_id) if entries is None else root.set(table_id, Table.build(entries)),)
+    )
+
+
+def test_a_sound_store_passes(snapshot):
+    check_store(snapshot)
+
+
+def index_tables():
+    with inmem.open(":memory:") as db:
+        db.begin_run("run", tags=["tag"])
+        db.events.append("run", "a", 1)
+        db.traces.record("run", inmem.Thought("hm"))
+        return sorted((run, tag) for run, tag, _ in db._client.snapshot().tables() if tag in INDEX_TAGS)
+
+
+@pytest.mark.parametrize(("run", "tag"), index_tables())
+@pytest.mark.parametrize("change", [lambda _: None, lambda _: {}, lambda entries: {b"\x00": min(entries.values())}])
+def test_an_index_that_is_lost_or_leads_elsewhere_is_found(snapshot, run, tag, change):
+    with pytest.raises(BrokenPromise, match=rf"run '{run}': index table {tag} "):
+        check_store(changed(snapshot, run, tag, change))
+
+
+@pytest.mark.parametrize(("tag", "index"), [(Tag.EVENT, Tag.EVENT_INDEX), (Tag.TRACE, Tag.TRACE_INDEX)])
+def test_an_index_of_nothing_is_found(snapshot, tag, index):
+    with pytest.raises(BrokenPromise, match=f"index table {index} "):
+        check_store(changed(snapshot, "run", tag, lambda _: None))
+
+
+def test_a_broken_chain_is_found(snapshot):
+    with pytest.raises(BrokenPromise, match="^run 'run': event 0 "):
+        check_store(changed(snapshot, "run", Tag.EVENT, lambda entries: dict([max(entries.items())])))
+
+
+@pytest.mark.parametrize("tag", [Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE, Tag.RUN])
+def test_a_record_that_nobody_can_read_is_found(snapshot, tag):
+    def unreadable(entries):
+        key = min(entries)
+        return {**entries, key: (1, b"\xc1", 0)}
+
+    with pytest.raises(BrokenPromise):
+        check_store(changed(snapshot, "run", tag, unreadable))
