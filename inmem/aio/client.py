@@ -23,7 +23,7 @@ from inmem.actors.transaction_arguments import (
 from inmem.aio.port import Port
 from inmem.aio.transaction import Transaction
 from inmem.engine.attempts import Attempts
-from inmem.engine.errors import ConflictError, TransactionAbortedError, TransactionTimeoutError
+from inmem.engine.errors import ConflictError, TransactionAbortedError, TransactionTimeoutError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.transaction import Transaction as EngineTransaction
 from inmem.engine.transaction import TransactionStatus
@@ -72,6 +72,16 @@ class AsyncClient(Client):
         if port is None or port.loop is not loop:
             port = self._local.port = Port(loop, self._courier)
         return port
+
+    def ask_actor(self, ref: MailboxRef, message: Any, timeout_s: float | None = None) -> Any:  # noqa: ARG002
+        """Refuse, whatever is asked: to wait for an answer here would run actors in the loop's thread.
+
+        The methods of the plain proxies that `aio/proxies.py` does not take over come this way.
+        """
+        raise UsageError(
+            f"{type(message).__name__} waits for the store: in a coroutine await the method of the same name of "
+            "inmem.aio, in a thread use the `plain` of the database"
+        )
 
     def send(self, request: Request) -> Any:
         """Return a coroutine that sends a request to the actor that handles it and returns the answer."""

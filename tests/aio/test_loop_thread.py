@@ -71,6 +71,26 @@ def test_the_loops_thread_never_waits_and_never_works_for_the_store(tmp_path, di
     asyncio.run(main())
 
 
+def test_the_plain_twins_of_the_proxies_are_no_way_around_it(tmp_path):
+    async def main():
+        async with store_on(WatchedDisk(tmp_path / "db")) as db:
+            ways = [
+                lambda: db.kv.plain.put("run", "k", 1),
+                lambda: db.events.plain.append("run", "heard", 1),
+                lambda: db.cells.plain.transition_or_init("run", "cell", 0, lambda state: (state.value, None)),
+                lambda: db.traces.plain.record("run", inmem.Thought("hm")),
+                lambda: db.runs.plain.create_run("run"),
+            ]
+            with witness(db.plain) as seen:
+                for way in ways:
+                    with pytest.raises(inmem.UsageError, match="waits for the store: in a coroutine await"):
+                        way()
+            assert not seen.ran
+            assert await db.get("run", "k") is None
+
+    asyncio.run(main())
+
+
 def test_the_witness_would_have_seen_it(tmp_path):
     """The plain store in the same place: it runs its actors in the thread that asks."""
 
