@@ -181,4 +181,5 @@ class PrimitiveGroup:
 
 
 def _failure_of(failed: ActorFailed) -> StoreFailedError:
-    return StoreFailedError(f"the {failed.name} actor keeps failing, the last time with {shown_failure(failed.error)}")
+    reason = f"it keeps failing, the last time with {shown_failure(failed.error)}"
+    return StoreFailedError(reason, actor=failed.name)

@@ -10,9 +10,10 @@ When an actor of the core fails (coordinator, shards, log writer, log disk, chec
     4  commits that were in flight are answered from what the log proves
     5  everything else that was owed is asked again
 
-A primitive actor is replaced alone; its requests, the waiting ones and those in flight, pass to its successor. When
-failures come too fast, or the log cannot be recovered, the store goes on for readers only and refuses writes with
-`StoreFailedError`, until `Recover` asks for another try.
+A primitive actor is replaced alone; its requests, the waiting ones and those in flight, pass to its successor. When it
+fails too fast, its requests are refused with `StoreFailedError`, and everything else goes on. When actors of the core
+do, or the log cannot be recovered, the store goes on for readers only and refuses all writes. Either lasts until
+`Recover` asks for another try.
 """
 
 from __future__ import annotations

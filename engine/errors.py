@@ -284,11 +284,23 @@ class DiskFullError(StorageError):
 
 
 class StoreFailedError(StorageError):
-    """The store gave up writing after repeated failures; `reason` is the last one. Reads go on."""
+    """The store gave up writing after repeated failures; `reason` is the last one. Reads go on.
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(f"the store stopped accepting writes: {reason}. Reads go on; db.recover() tries again")
+    If it was the actor of one primitive that kept failing, `actor` is its name, and only requests to that one are
+    refused: transactions go on, over any primitives. Otherwise it is None.
+    """
+
+    def __init__(self, reason: str, *, actor: str | None = None) -> None:
+        if actor is None:
+            text = f"the store stopped accepting writes: {reason}. Reads go on; db.recover() tries again"
+        else:
+            text = (
+                f"the store stopped taking requests for the {actor} actor: {reason}. Transactions and reads go on; "
+                "db.recover() tries again"
+            )
+        super().__init__(text)
         self.reason = reason
+        self.actor = actor
 
 
 class ReadOnlyError(StorageError):

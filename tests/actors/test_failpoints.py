@@ -686,6 +686,7 @@ def test_a_storm_ends_in_a_store_for_readers(house, monkeypatch, actor_class, ki
             db.put("run", "late", 1)
         assert isinstance(worker.errors[-1], StoreFailedError)
         assert "BrokenError" in worker.errors[-1].reason
+        assert worker.errors[-1].actor is None
         assert "Reads go on; db.recover() tries again" in str(worker.errors[-1])
     assert db.kv.list("ada") == db.kv.list("ada")
     assert db.get("ada", "00000000") == 0
@@ -710,6 +711,9 @@ def test_a_storm_in_a_primitive_actor_leaves_the_others_alone(house, monkeypatch
     failpoint.arm(messages.PutKey, when, 10**9)
     answers = [answer_of(db.kv.futures.put("run", f"k{n}", n)) for n in range(20)]
     assert isinstance(answers[-1], StoreFailedError)
+    assert answers[-1].actor == "kv"
+    assert str(answers[-1]).startswith("the store stopped taking requests for the kv actor: it keeps failing, ")
+    assert "Transactions and reads go on" in str(answers[-1])
     committed = {f"k{n}" for n, answer in enumerate(answers) if isinstance(answer, int)}
     assert set(db.kv.list("run")) == committed
     assert isinstance(answer_of(db._client.send(messages.GetKey("run", "k0"))), StoreFailedError)
