@@ -44,7 +44,7 @@ class LogFile:
         Raises:
             DiskFullError: there is no room; the file is as it was.
             StorageError: the write failed otherwise; the file is as it was.
-            OSError: the write failed and could not be undone.
+            OSError: the write failed and could not be undone; it names the file.
         """
         if self._reserve_bytes and self._size and self._size + len(data) > self._reserved_end:
             self._reserve(len(data))
@@ -55,9 +55,13 @@ class LogFile:
         except OSError as error:
             # The cut must be durable before anything is written in its place: what was cut off could otherwise
             # come back behind a shorter write and pass for a commit.
-            os.ftruncate(self._descriptor, self._size)
-            os.lseek(self._descriptor, self._size, os.SEEK_SET)
-            os.fsync(self._descriptor)
+            try:
+                os.ftruncate(self._descriptor, self._size)
+                os.lseek(self._descriptor, self._size, os.SEEK_SET)
+                os.fsync(self._descriptor)
+            except OSError as second:
+                second.filename = self._path
+                raise
             self._reserved_end = self._size
             raise storage_error(error, self._path) from error
         self._size += written
@@ -66,9 +70,13 @@ class LogFile:
         """Make every byte written so far durable.
 
         Raises:
-            OSError: it is not known what is durable now. Calling again proves nothing.
+            OSError: it is not known what is durable now; it names the file. Calling again proves nothing.
         """
-        os.fdatasync(self._descriptor)
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            error.filename = self._path
+            raise
 
     def close(self) -> None:
         """Give claimed room back and release the descriptor."""

@@ -29,6 +29,7 @@ from inmem.actors.messages.core import (
     SyncDue,
     Synced,
 )
+from inmem.actors.system_calls import storage_error
 from inmem.engine.errors import DatabaseClosedError, InvariantError, StorageError
 from inmem.engine.group_commit import Durability, GroupCommit
 from inmem.engine.log_format import SegmentHeader
@@ -245,7 +246,7 @@ class LogWriter(StoreActor):
         except StorageError as error:
             closing.refuse(error)
         except OSError as error:
-            closing.refuse(StorageError(f"the log could not be made durable: {error.strerror}"))
+            closing.refuse(StorageError(f"the log could not be made durable: {storage_error(error, 'its file')}"))
         else:
             closing.answer(LogClosed())
 
@@ -276,7 +277,8 @@ class LogWriter(StoreActor):
             file.sync()
         except OSError as error:
             # A disk that fails is worth an error, even if nobody has lost anything.
-            lacking = f"the mark of the close could not be made durable: {error.strerror}; all commits are"
+            what = storage_error(error, "its file")
+            lacking = f"the mark of the close could not be made durable: {what}; all commits are"
             raise StorageError(lacking) from error
         try:
             write_manifest(self._disk, closed)

@@ -29,7 +29,7 @@ class KeyChange(NamedTuple):
 
     Attributes:
         version: of the commit.
-        timestamp_us: when it was validated, microseconds since the epoch.
+        timestamp_us: when its transaction began, microseconds since the epoch; a later commit may have an earlier one.
         value: in the codec's encoding; None if the commit deleted the key, or the whole run.
         expires_at_us: the deadline it set, microseconds since the epoch; 0 for none.
     """

@@ -44,8 +44,8 @@ def shown(argument: object) -> str:
 
 
 def shown_failure(error: BaseException | None) -> str:
-    """Return the repr of an exception, in at most FAILURE_CHARS_MAX characters. Never raises."""
-    return _printable(error, repr, FAILURE_CHARS_MAX)
+    """Return the repr of an exception, with the file it is about, in at most FAILURE_CHARS_MAX characters. Never raises."""
+    return _printable(error, _with_file, FAILURE_CHARS_MAX)
 
 
 def type_name(argument: object) -> str:
@@ -56,6 +56,13 @@ def type_name(argument: object) -> str:
 def class_name(kind: type[Any]) -> str:
     """Return the name of a type, in at most ARGUMENT_CHARS_MAX characters, whatever its metaclass says of it."""
     return _cut(_name_of(kind), ARGUMENT_CHARS_MAX)
+
+
+def _with_file(error: object) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        # Python's own repr leaves it out.
+        return f"{class_name(type(error))}({error.errno}, {error.strerror!r}, {error.filename!r})"
+    return repr(error)
 
 
 def _printable(part: object, represent: Callable[[object], str], chars_max: int) -> str:

@@ -115,7 +115,7 @@ def changes_of(version: int, record: bytes, run: str | None = None, tag: int | N
         run: leave other runs out.
         tag: leave other primitives out, but for the end of a whole run, which is the end of its data in all of them.
     """
-    _, timestamp, operations = decode_commit(record, "", 0)
+    _, timestamp, operations = decode_commit(record, f"commit {version}", 0)
     changes: list[Change] = []
     for operation in operations:
         if run is not None and operation.run != run:

@@ -10,6 +10,7 @@ import pytest
 import inmem
 from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.log_file import LogFile
+from inmem.engine.shown import shown_failure
 from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.workload import in_parallel
 
@@ -105,6 +106,35 @@ def test_a_close_that_only_lacks_its_mark_does_not_say_that_commits_are_lost(tmp
             db.close()
     with inmem.open(tmp_path / "db") as again:
         assert again.get("run", "k") == 1
+
+
+def test_a_store_that_cannot_sync_names_the_file(tmp_path, monkeypatch):
+    db = inmem.open(tmp_path / "db", durability="never")
+    db.put("run", "k", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fail)
+        with pytest.raises(inmem.StoreFailedError, match=r"/db/000000000002\.wal\.tmp'\. Reads go on"):
+            db.flush()
+        with pytest.raises(inmem.StorageError):
+            db.close()
+
+
+def test_a_close_that_cannot_sync_names_the_file(tmp_path, monkeypatch):
+    db = inmem.open(tmp_path / "db", durability="never")
+    db.put("run", "k", 1)
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(inmem.StorageError, match=r"could not be made durable: .*/db/000000000001\.wal: injected$"):
+        db.close()
+
+
+def test_a_write_that_cannot_be_taken_back_names_its_file(folder, monkeypatch):
+    segment = folder.create("000000000001.wal")
+    segment.append(b"head")
+    monkeypatch.setattr(os, "write", fail)
+    monkeypatch.setattr(os, "ftruncate", fail)
+    with pytest.raises(OSError, match=r"000000000001\.wal") as caught:
+        segment.append(b"frame")
+    assert "000000000001.wal" in shown_failure(caught.value)
 
 
 def test_a_forked_child_leaves_the_file_as_long_as_its_parent_has_made_it(folder):
