@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.messages.message import Message
 from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.following import Bookmark, read_on
 from inmem.engine.recovery import recover
@@ -23,7 +22,7 @@ whole; only an owner that recovers from a failure of its disk changes what is in
 log = QuietLogger("inmem.recovery")
 
 
-class Advance(Message, frozen=True):
+class Advance(NamedTuple):
     """What following has led to.
 
     Attributes:

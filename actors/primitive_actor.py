@@ -11,7 +11,7 @@ from inmem.actors.actor import LATER, Owed, StoreActor
 from inmem.actors.decision import Decision
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.intake import refusal_of
-from inmem.actors.messages.message import Message
+from inmem.actors.messages.control import GoOn
 from inmem.actors.messages.transactions import (
     Commit,
     CommitAborted,
@@ -21,6 +21,7 @@ from inmem.actors.messages.transactions import (
     Committed,
     Drain,
     Drained,
+    RetryDue,
 )
 from inmem.engine.errors import DatabaseClosedError, InvariantError, OverloadedError
 from inmem.engine.limits import DEFAULT_LIMITS
@@ -36,16 +37,6 @@ if TYPE_CHECKING:
     from inmem.engine.transaction import CommitRequest
 
 log = QuietLogger("inmem.requests")
-
-
-class RetryDue(Message, frozen=True):
-    """Timer → primitive actor: carry the group out again now."""
-
-    group: int
-
-
-class GoOn(Message, frozen=True):
-    """Supervisor → successor of a primitive actor: go on where it stopped."""
 
 
 class PrimitiveActor(StoreActor):

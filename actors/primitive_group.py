@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.mailbox import Mailbox
-from inmem.actors.messages.control import Halt, Resume
+from inmem.actors.messages.control import GoOn, Halt, Resume
 from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.messages.transactions import CommitDecided
 from inmem.actors.messages.watching import FeedGrown, Taken
-from inmem.actors.primitive_actor import GoOn, PrimitiveActor
+from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.reaper import Reaper, RestingReaper
 from inmem.actors.stand_in import StandIn

@@ -51,7 +51,7 @@ Operation: TypeAlias = TableWrites | DropRun
 
 
 class CommitRecord(NamedTuple):
-    """One commit but for its version, which its frame carries; `timestamp_us` is that of its transaction: when that began."""
+    """One commit but for its version, which its frame carries; `timestamp_us` is when its transaction began."""
 
     transaction_id: int
     timestamp_us: int

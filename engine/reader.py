@@ -85,7 +85,7 @@ class ReadView(TableView):
 class _NoEntropy:
     """Of a transaction that records nothing, and so never needs an id."""
 
-    def bits(self, count: int) -> int:
+    def bits(self, count: int) -> int:  # noqa: ARG002  (none is given)
         raise InvariantError("a reader was asked for an id")
 
     def uniform(self) -> float:

@@ -44,7 +44,7 @@ def shown(argument: object) -> str:
 
 
 def shown_failure(error: BaseException | None) -> str:
-    """Return the repr of an exception, with the file it is about, in at most FAILURE_CHARS_MAX characters. Never raises."""
+    """Return the repr of an exception, and its file, in at most FAILURE_CHARS_MAX characters. Never raises."""
     return _printable(error, _with_file, FAILURE_CHARS_MAX)
 
 

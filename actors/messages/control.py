@@ -45,6 +45,10 @@ class Resume(Message, frozen=True):
     actor: StoreActor
 
 
+class GoOn(Message, frozen=True):
+    """Supervisor → successor of a primitive actor: go on where it stopped."""
+
+
 class Retire(Message, frozen=True):
     """Supervisor → actor: the store is closed; stop for good."""
 

@@ -1,7 +1,8 @@
 """What coordinator, shards, log writer and disk say among each other.
 
-They are rebuilt together, as one *core*, from the log. Every message here names the core it belongs to, so that what
-an earlier core left in a mailbox is recognised and dropped.
+They are rebuilt together, as one *core*, from the log. What they say to each other names the core it belongs to, so
+that what an earlier core left in a mailbox is recognised and dropped. What others ask of them does not: any core may
+answer.
 """
 
 from __future__ import annotations
@@ -191,9 +192,9 @@ class LogClosed(Message, frozen=True):
     """Log writer → supervisor: all that was appended is durable."""
 
 
-MESSAGES = frozenset({
-    Validate, Validated, Release, Append, Appended, AppendRefused, Apply, Applied, SyncDue, Sync, Synced,
-    StartSegment, SegmentStarted, SegmentRefused, SegmentRotated, WriteCheckpoint, LogFlushed, CheckpointWritten,
-    CheckpointFailed,
-})  # fmt: skip
+MESSAGES = frozenset(
+    kind
+    for kind in tuple(globals().values())
+    if isinstance(kind, type) and issubclass(kind, Message) and "core" in kind.__struct_fields__
+)
 """Those that are meaningless to any core but their own."""

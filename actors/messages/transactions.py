@@ -66,7 +66,10 @@ class CommitRefused(Message, frozen=True):
 
 
 class CommitAborted(Message, frozen=True):
-    """The transaction was not committed for another reason; nothing of it remains."""
+    """The transaction was not committed for another reason; nothing of it remains.
+
+    Unless `error` is a `CommitOutcomeUnknownError`: then it was on its way to a log that nobody can read any more.
+    """
 
     error: InmemError
 
@@ -83,6 +86,12 @@ class CommitDecided(Message, frozen=True):
 
     group: int
     outcome: CommitOutcome | CommitRepeated
+
+
+class RetryDue(Message, frozen=True):
+    """Timer → primitive actor: carry the group out again now."""
+
+    group: int
 
 
 class Drain(Message, frozen=True):

@@ -15,7 +15,7 @@ import pytest
 
 import inmem
 from inmem import Database, InmemError, RetryPolicy, StoreFailedError, messages
-from inmem.actors import primitive_actor, reaper, restart_limit
+from inmem.actors import reaper, restart_limit
 from inmem.actors.actor import StoreActor
 from inmem.actors.checkpointer import Checkpointer
 from inmem.actors.coordinator import Coordinator
@@ -23,6 +23,7 @@ from inmem.actors.fileless_log_writer import FilelessLogWriter
 from inmem.actors.log_disk import LogDisk
 from inmem.actors.log_writer import LogWriter
 from inmem.actors.messages import core
+from inmem.actors.messages.control import GoOn
 from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import (
     Begin,
@@ -35,6 +36,7 @@ from inmem.actors.messages.transactions import (
     ReadOldest,
     ReadOutcome,
     ReadStats,
+    RetryDue,
 )
 from inmem.actors.messages.watching import FeedGrown, LookOn, Taken, Unwatch, Watch
 from inmem.actors.primitive_actor import PrimitiveActor
@@ -404,9 +406,9 @@ def test_a_primitive_actor_raises_over_its_retry_and_its_successor_over_going_on
     built = house("memory", dispatcher)
     db = built.db
     core_failpoint = Failpoint(monkeypatch, Coordinator)
-    failpoint.arm(primitive_actor.RetryDue, when)
+    failpoint.arm(RetryDue, when)
     successors = Failpoint(monkeypatch, PRIMITIVE_ACTORS["kv"])
-    successors.arm(primitive_actor.GoOn, when)
+    successors.arm(GoOn, when)
     core_failpoint.arm(Commit, "before")
     futures = [db.kv.futures.put("run", f"k{n}", n) for n in range(5)]
     assert sorted(future.get(timeout=FAILSAFE_S) for future in futures)
@@ -591,7 +593,7 @@ def test_the_log_writer_raises_when_its_timer_says_that_a_sync_is_due(tmp_path, 
 # Every handler has its failpoint.
 
 OWN_TESTS = {
-    PrimitiveActor: {CommitDecided, primitive_actor.RetryDue, primitive_actor.GoOn, Drain},
+    PrimitiveActor: {CommitDecided, RetryDue, GoOn, Drain},
     reaper.Reaper: set(REAPING),
     LogWriter: {core.SyncDue},
     WatchActor: {Watch, Unwatch, FeedGrown, LookOn, Taken},

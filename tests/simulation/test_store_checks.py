@@ -58,7 +58,7 @@ def test_an_index_of_nothing_is_found(snapshot, tag, index):
 
 
 def test_a_broken_chain_is_found(snapshot):
-    with pytest.raises(BrokenPromise, match="^run 'run': event 0 "):
+    with pytest.raises(BrokenPromise, match=r"^run 'run': event 0 "):
         check_store(changed(snapshot, "run", Tag.EVENT, lambda entries: dict([max(entries.items())])))
 
 
