@@ -75,7 +75,7 @@ class CallerDispatcher:
         self._unfinished = Unfinished()
         self._lanes: dict[Mailbox, DeliveryLane] = {}
         # Given a future, it takes part in the work for whoever waits for that.
-        self._deputy: Lane[ReplyFuture[None] | None] = Lane("inmem-deputy", self._stand_in, self._stand_in_again)
+        self._deputy: Lane[ReplyFuture[None] | None] = Lane("inmem-deputy", self._run_for, self._run_for_again)
         self._deputy_ident = 0
         self._timers = Timers()
         self._turns = Turns()
@@ -365,13 +365,13 @@ class CallerDispatcher:
         if self._queue and (not self._running.locked() or self._tired not in {0, self._deputy_ident}):
             self._deputy.put(None)
 
-    def _stand_in(self, relieved: ReplyFuture[None] | None) -> None:
+    def _run_for(self, relieved: ReplyFuture[None] | None) -> None:
         self._deputy_ident = get_ident()
         self._relieve(patiently=relieved is not None)
         if relieved is not None and not relieved.done:
             relieved.set()
 
-    def _stand_in_again(self, relieved: ReplyFuture[None] | None, _error: BaseException) -> None:
+    def _run_for_again(self, relieved: ReplyFuture[None] | None, _error: BaseException) -> None:
         # Somebody who meant to end the deputy has struck it before it was through.
         self._deputy.put(relieved)
 

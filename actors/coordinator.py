@@ -158,7 +158,7 @@ class Coordinator(StoreActor):
                 self._continue_draining()
             return None
         if kind is Appended:
-            self.registry.groups[len(message.transaction_ids)] += 1
+            self.registry.log_groups[len(message.transaction_ids)] += 1
             self._pipeline.appended(message.first_version, message.transaction_ids)
             return None
         if kind is Applied:
@@ -348,7 +348,7 @@ class Coordinator(StoreActor):
             active_transactions=registry.active_count,
             oldest_start_version=None if oldest is None else oldest[0],
             oldest_age_s=0.0 if oldest is None else (self._clock.now_us() - oldest[1]) / 1e6,
-            groups=tuple(sorted(registry.groups.items())),
+            groups=tuple(sorted(registry.log_groups.items())),
         )
 
 

@@ -250,7 +250,17 @@ class CoreKeeper:
             numbered = self._running.writer.numbered
             outcomes |= {(self.salt, number): version for number, version in numbered if version <= published.version}
         retained = RetainedCommits(published.version)
-        return Recovered(published.version, 0, 0, published.roots, outcomes, since, 0, 0, retained=retained)
+        return Recovered(
+            version=published.version,
+            transaction_id_max=0,
+            time_floor_us=0,
+            roots=published.roots,
+            outcomes=outcomes,
+            outcomes_since=since,
+            commits=0,
+            keys=0,
+            retained=retained,
+        )
 
     def give_up(self) -> None:
         """The store ends, and this core may not be whole: tell everybody whose answer is still owed."""

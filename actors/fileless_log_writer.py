@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.actor import StoreActor
 from inmem.actors.messages.core import Append, Appended, Checkpoint, CloseLog, Flush, LogClosed
 from inmem.engine.errors import InvariantError
-from inmem.engine.recovered_state import OUTCOMES_MAX
+from inmem.engine.outcomes import OUTCOMES_MAX
 
 if TYPE_CHECKING:
     from inmem.actors.mailbox import Mailbox, MailboxRef

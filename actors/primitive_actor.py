@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inmem.actors.actor import LATER, Owed, StoreActor
-from inmem.actors.decision import Decision
+from inmem.actors.decision_reply import DecisionReply
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.intake import refusal_of
 from inmem.actors.messages.control import GoOn
@@ -116,7 +116,7 @@ class PrimitiveActor(StoreActor):
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
         """Send a commit to the coordinator; its outcome comes as `CommitDecided`."""
         commit = Commit(request, attempt, (self.mailbox.name, group))
-        self._coordinator.send(commit, Decision(self.mailbox.ref, group))
+        self._coordinator.send(commit, DecisionReply(self.mailbox.ref, group))
 
     def pause(self, delay_s: float, group: int) -> None:
         """Set the timer."""

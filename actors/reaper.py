@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.actor import StoreActor
-from inmem.actors.decision import Decision
+from inmem.actors.decision_reply import DecisionReply
 from inmem.actors.mailbox import AsMessage
 from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
@@ -147,7 +147,7 @@ class Reaper(StoreActor):
             reap(txn, run, keys, before_us)
         if txn.has_writes:
             self._reaping = due
-            self._coordinator.send(Commit(txn.seal(), 0), Decision(self.ref, self._generation))
+            self._coordinator.send(Commit(txn.seal(), 0), DecisionReply(self.ref, self._generation))
         else:
             # Written anew, deleted, or their run dropped: nothing is left to do about them.
             self._aborted_in_a_row = 0

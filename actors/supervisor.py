@@ -305,7 +305,7 @@ class Supervisor(StoreActor):
     def _read(self) -> tuple[Recovered, LogPosition | None]:
         shards = self._options.shards
         if self._options.in_memory:
-            return Recovered(0, 0, 0, Snapshot.empty(shards).roots, {}, 0, 0, 0), None
+            return Recovered.nothing(shards), None
         disk = self._core.disk = self._open_disk()
         self._directory = replace(self._directory, view_files=disk.view)
         try:

@@ -18,7 +18,7 @@ class TransactionRegistry:
         transaction_id: the highest id given so far.
         commits, aborts, refused, retries: see `inmem.Stats`; `refused` counts the aborts that were due to conflicts.
         conflicts: refused commits by kind of conflict.
-        groups: how often so many commits were logged together.
+        log_groups: how often so many commits were logged together.
         last_drop_version: of the last commit that dropped a run: who began before it may have seen a run that is gone.
     """
 
@@ -30,16 +30,16 @@ class TransactionRegistry:
         self.last_drop_version = 0
         self.retries = 0
         self.conflicts: Counter[str] = Counter()
-        self.groups: Counter[int] = Counter()
-        self._newest_groups: dict[str, int] = {}
+        self.log_groups: Counter[int] = Counter()
+        self._newest_request_groups: dict[str, int] = {}
         # In the order of their ids, which is the order of their start versions and times.
         self._active: dict[int, tuple[int, int]] = {}
 
     def is_new(self, actor: str, group: int) -> bool:
         """Take note of the commit of a primitive actor's group; return whether it has not come before. O(1)."""
-        if group <= self._newest_groups.get(actor, 0):
+        if group <= self._newest_request_groups.get(actor, 0):
             return False
-        self._newest_groups[actor] = group
+        self._newest_request_groups[actor] = group
         return True
 
     def next_id(self) -> int:

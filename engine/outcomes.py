@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
-
-from inmem.engine.recovered_state import OUTCOMES_MAX
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+OUTCOMES_MAX: Final = 10_000
+"""Commits whose outcome can be asked for after reopening: far more than can have been in flight at once."""
 
 
 class Outcomes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from immutables import Map
 
@@ -16,19 +16,19 @@ from inmem.engine.entry import stored_entry, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
 from inmem.engine.log_records import CommitRecord, TableWrites
+from inmem.engine.outcomes import OUTCOMES_MAX
 from inmem.engine.retained_commits import RetainedCommits
+from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
     from inmem.engine.checkpoint_format import CheckpointReader
     from inmem.engine.entry import StoredEntry
     from inmem.engine.recovery_progress import Meter
     from inmem.engine.snapshot import Root, TableId
-
-OUTCOMES_MAX: Final = 10_000
-"""Commits whose outcome can be asked for after reopening: far more than can have been in flight at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,20 @@ class Recovered:
     keys: int
     last_drop_version: int = 0
     retained: RetainedCommits = field(default_factory=lambda: RetainedCommits(0), compare=False)
+
+    @classmethod
+    def nothing(cls, shards: int) -> Self:
+        """Return the state of a store that nothing was ever written to."""
+        return cls(
+            version=0,
+            transaction_id_max=0,
+            time_floor_us=0,
+            roots=Snapshot.empty(shards).roots,
+            outcomes={},
+            outcomes_since=0,
+            commits=0,
+            keys=0,
+        )
 
 
 class Recovery:

@@ -109,7 +109,8 @@ class Database(NonCopyable):
         Args:
             run: what plain keys and accessors of the transaction mean.
             isolation: "snapshot", or "serializable" to have scans validated as well.
-            timeout: seconds from now, for the store to answer and until `commit` refuses.
+            timeout: seconds from now, for the store to answer and until `commit` refuses. 0 waits for the store as None
+                does, and begins a transaction that can only look.
 
         Raises:
             InvalidKeyError, UsageError: an argument is not acceptable.

@@ -11,14 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import inmem
-from inmem.actors.mailbox import MailboxRef
 from inmem.aio.database import Database
 from inmem.aio.offload import to_the_end
 from inmem.aio.pending import Pending
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.transaction import Transaction
 from inmem.aio.watcher import Watcher
-from inmem.engine.errors import UsageError
 from inmem.engine.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -60,25 +58,17 @@ def open(  # noqa: A001  (as in inmem itself)
     return Pending("open", lambda: _opened(make))
 
 
-def connect(store: pykka.ActorRef[Any] | inmem.Database) -> Pending[Database]:
+def connect(ref: pykka.ActorRef[Any] | inmem.Database) -> Pending[Database]:
     """Use a store that is open already, by the ref that `inmem.spawn` has returned or by a handle on it.
 
-    ``async with inmem.aio.connect(store) as db``, or ``db = await inmem.aio.connect(store)``. Closing the handle leaves
+    ``async with inmem.aio.connect(ref) as db``, or ``db = await inmem.aio.connect(ref)``. Closing the handle leaves
     the store running.
 
     Raises:
         DatabaseClosedError: the store was closed.
         UsageError: neither a ref of a store nor a handle.
     """
-
-    def make() -> inmem.Database:
-        if isinstance(store, inmem.Database):
-            return inmem.Database(store.directory, owner=False)
-        if not isinstance(store, MailboxRef):
-            raise UsageError(f"store: must be what inmem.spawn has returned, or an inmem.Database, not {store!r:.80}")
-        return inmem.connect(store)
-
-    return Pending("connect", lambda: _opened(make))
+    return Pending("connect", lambda: _opened(lambda: inmem.connect(ref)))
 
 
 async def _opened(make: Callable[[], inmem.Database]) -> Database:

@@ -373,7 +373,7 @@ def test_connecting_to_something_else_says_what_it_takes():
     async def main():
         async with inmem.aio.open(":memory:") as db:
             for other in (None, "agent.db", db):
-                with pytest.raises(inmem.UsageError, match=r"^store: must be what inmem\.spawn has returned"):
+                with pytest.raises(inmem.UsageError, match=r"^ref: must be what inmem\.spawn has returned"):
                     await inmem.aio.connect(other)
 
     asyncio.run(main())

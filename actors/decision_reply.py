@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from inmem.actors.mailbox import MailboxRef
 
 
-class Decision(Struct, eq=False):
+class DecisionReply(Struct, eq=False):
     """A reply address that makes a `CommitDecided` of the outcome. `AsMessage` for what every request comes through."""
 
     ref: MailboxRef
