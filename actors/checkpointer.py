@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.actor import StoreActor
+from inmem.actors.durable_files import install_temporary, write_temporary
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.mailbox import AsMessage
 from inmem.actors.messages.core import CheckpointFailed, CheckpointWritten, Flush, LogFlushed, WriteCheckpoint
@@ -70,22 +71,11 @@ class Checkpointer(StoreActor):
             message.outcomes_since,
             self._clock.now_us(),
         )
-        temporary = checkpoint_name(message.first_segment) + TEMPORARY_SUFFIX
-        if temporary in self._disk.names():
-            self._disk.remove(temporary)
-        file = self._disk.create(temporary)
-        try:
-            for piece in encode_checkpoint(header, message.snapshot, dict(message.outcomes)):
-                file.append(piece)
-            file.sync()
-        finally:
-            file.close()
-        return file.size
+        pieces = encode_checkpoint(header, message.snapshot, dict(message.outcomes))
+        return write_temporary(self._disk, checkpoint_name(message.first_segment), pieces)
 
     def _install(self, first_segment: int) -> None:
-        name = checkpoint_name(first_segment)
-        self._disk.rename(name + TEMPORARY_SUFFIX, name)
-        self._disk.sync_names()
+        install_temporary(self._disk, checkpoint_name(first_segment))
         contents = FolderContents.of(self._disk.names())
         for number in contents.checkpoints:
             if number < first_segment:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from inmem.actors.durable_files import create_segment, write_file, write_new
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.log_disk import create_segment, write_file
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.frame_reader import WINDOW_BYTES, read_frames
 from inmem.engine.log_folder import open_segment, path_of, segment_name, torn_name
@@ -128,14 +128,11 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
 def _copy(disk: Disk, torn: TornFile, aside: str) -> None:
     """Copy what was torn, which may be long, to a file of its own; durable but for its name."""
     source = disk.open(torn.name)
-    file = disk.create(aside)
+    end = torn.offset + torn.size
+    starts = range(torn.offset, end, WINDOW_BYTES)
     try:
-        end = torn.offset + torn.size
-        for at in range(torn.offset, end, WINDOW_BYTES):
-            file.append(source.read_at(at, min(WINDOW_BYTES, end - at)))
-        file.sync()
+        write_new(disk, aside, (source.read_at(at, min(WINDOW_BYTES, end - at)) for at in starts))
     finally:
-        file.close()
         source.close()
 
 

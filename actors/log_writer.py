@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.actor import LATER, Owed, StoreActor
+from inmem.actors.durable_files import write_manifest
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.log_disk import write_manifest
 from inmem.actors.messages.core import (
     Append,
     Appended,

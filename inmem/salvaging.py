@@ -12,11 +12,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inmem.actors.durable_files import write_manifest, write_new
 from inmem.actors.environment import SystemEntropy
 from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.folder_lock import LOCK_NAME
 from inmem.actors.garbage import paused_collection
-from inmem.actors.log_disk import write_manifest
 from inmem.actors.options import MEMORY, checked_path
 from inmem.actors.system_calls import absolute, storage_error
 from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
@@ -184,13 +184,7 @@ def _write(target: Disk, recovered: Recovered, snapshot: Snapshot, last_version:
         (segment_name(FIRST), (header.encode(), frame)),
         (checkpoint_name(FIRST), encode_checkpoint(checkpoint, snapshot, recovered.outcomes)),
     ):
-        file = target.create(name)
-        try:
-            for piece in pieces:
-                file.append(piece)
-            file.sync()
-        finally:
-            file.close()
+        write_new(target, name, pieces)
     target.sync_names()
     end = HEADER_BYTES + len(frame)
     write_manifest(target, Manifest(ManifestState.CLOSED, FIRST, salt, end, last_version, now_us))
