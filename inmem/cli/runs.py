@@ -92,18 +92,18 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
         Column("RUN", "fold"),
         Column("STATUS"),
         Column("EVENTS", justify="right"),
-        Column("ERROR", "cut"),
-        Column("CREATED (UTC)", "fold"),
-        Column("TAGS", "cut"),
+        Column("ERROR", "below"),
+        Column("CREATED (UTC)", "below"),
+        Column("TAGS", "below"),
     )
     rows = [
         (
             printable(run.run_id),
             Text(run.status, STATUS_STYLES[run.status]),
             f"{events:,}",
-            printable(run.error or ""),
+            one_line(run.error or ""),
             moment(run.created_at)[:19],
-            printable(" ".join(run.tags)),
+            one_line(" ".join(run.tags)),
         )
         for run, events in found
     ]

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal without losing a column: texts are cut or folded, and at last rows become blocks.
+"""Tables that fit the terminal without losing a column: texts move below, are cut or folded, or rows become blocks.
 
 Into a pipe there is no width to fit, and every text stands whole on the line of its row.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from rich.cells import cell_len
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _GAP_COLUMNS: Final = 2
+_INDENT_COLUMNS: Final = 2
 
 _NARROWEST: Final = {"cut": 8, "fold": 12}
 """What is cut shorter says nothing any more; what is folded narrower is hard to put together again."""
@@ -32,13 +34,13 @@ class Column:
 
     Attributes:
         name: its heading.
-        shrinks: what becomes of texts that do not fit: they are cut short, they go on in the next line, or the
-            column never is narrower than its texts.
+        shrinks: what becomes of texts that do not fit: they are cut short, they go on in the next line, each gets a
+            line of its own below its row, or the column never is narrower than its texts.
         justify: "left" or "right".
     """
 
     name: str
-    shrinks: Literal["never", "cut", "fold"] = "never"
+    shrinks: Literal["never", "cut", "fold", "below"] = "never"
     justify: Literal["left", "right"] = "left"
 
 
@@ -51,24 +53,81 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
     naturals = [
         max([cell_len(column.name), *(cell_len(str(row[at])) for row in rows)]) for at, column in enumerate(columns)
     ]
-    if sum(naturals) + _GAP_COLUMNS * (len(columns) - 1) <= width:
+    if _width(naturals) <= width:
         return _lines(columns, rows, naturals)
+    beside, below = _parted(columns, rows, naturals, width)
+    widths = _narrowed([columns[at] for at in beside], [naturals[at] for at in beside], width)
+    labels = [columns[at].name for at in below]
+    label_width = max(map(cell_len, labels), default=0)
+    if widths is None or width < _INDENT_COLUMNS + label_width + _GAP_COLUMNS + _NARROWEST["fold"]:
+        return _blocks(columns, rows)
+    shown = [columns[at] for at in beside]
+    if not below:
+        return _grid(shown, rows, widths, has_header=True)
+    made: list[RenderableType] = [_grid(shown, [], widths, has_header=True)]
+    for row in rows:
+        made.append(_grid(shown, [[row[at] for at in beside]], widths))
+        made.append(Padding(_labelled(labels, [row[at] for at in below], label_width), (0, 0, 0, _INDENT_COLUMNS)))
+    return Group(*made)
+
+
+def _width(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP_COLUMNS * (len(widths) - 1)
+
+
+def _parted(
+    columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], naturals: Sequence[int], width: int
+) -> tuple[list[int], list[int]]:
+    """Return which columns stand side by side and which go below, the widest first, until the others fit.
+
+    One without any text goes before all others: it takes no line there.
+    """
+    beside = list(range(len(columns)))
+    movable = [at for at in beside if columns[at].shrinks == "below"]
+    movable.sort(key=lambda at: (any(str(row[at]) for row in rows), -naturals[at]))
+    below: list[int] = []
+    for at in movable:
+        if _width([naturals[at] for at in beside]) <= width:
+            break
+        beside.remove(at)
+        below.append(at)
+    return beside, sorted(below)
+
+
+def _narrowed(columns: Sequence[Column], naturals: Sequence[int], width: int) -> list[int] | None:
+    """Return widths of columns that fit side by side; None where there are none."""
     widths = [
         min(natural, _NARROWEST.get(column.shrinks, natural)) for column, natural in zip(columns, naturals, strict=True)
     ]
-    left = width - sum(widths) - _GAP_COLUMNS * (len(columns) - 1)
+    left = width - _width(widths)
     if left < 0:
-        return _blocks(columns, rows)
+        return None
     for at, natural in enumerate(naturals):
         more = min(natural - widths[at], left)
         widths[at] += more
         left -= more
+    return widths
 
-    made = Table(box=None, padding=(0, _GAP_COLUMNS, 0, 0), pad_edge=False, header_style="bold")
+
+def _grid(
+    columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], widths: Sequence[int], *, has_header: bool = False
+) -> Table:
+    made = Table(box=None, padding=(0, _GAP_COLUMNS, 0, 0), pad_edge=False, header_style="bold", show_header=has_header)
     for column, column_width in zip(columns, widths, strict=True):
         made.add_column(column.name, justify=column.justify, width=column_width, overflow="fold")
     for row in rows:
         made.add_row(*[_cell(text, column) for text, column in zip(row, columns, strict=True)])
+    return made
+
+
+def _labelled(labels: Sequence[str], texts: Sequence[str | Text], label_width: int) -> Table:
+    """Return a line for each text that is not empty, all beginning in the same column."""
+    made = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
+    made.add_column(style="bold", width=label_width)
+    made.add_column(overflow="fold")
+    for label, text in zip(labels, texts, strict=True):
+        if str(text):
+            made.add_row(label, text)
     return made
 
 
@@ -94,7 +153,8 @@ def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> 
         if number:
             made.add_row()
         for column, text in zip(columns, row, strict=True):
-            made.add_row(column.name, text)
+            if column.shrinks != "below" or str(text):
+                made.add_row(column.name, text)
     return made
 
 
