@@ -192,7 +192,8 @@ def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> No
                 click.echo(printable(name))
         return
     if found is None:
-        raise NoError(f"run {run_id!r} has no key {key!r}")
+        where = f"{shlex.quote(database)} {shlex.quote(run_id)}"
+        raise NoError(f"run {run_id!r} has no key {key!r}. Try: inmem get {where}")
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return

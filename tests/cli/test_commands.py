@@ -355,7 +355,8 @@ def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
     assert (several.exit_code, several.stdout) == (2, "")
     assert several.stderr == "inmem: error: 2 runs begin with 'run': run-1, run-10\n"
     none = run("events", odd, "unknown")
-    assert (none.exit_code, none.stdout, none.stderr) == (1, "", "inmem: error: there is no run 'unknown'\n")
+    assert (none.exit_code, none.stdout) == (1, "")
+    assert none.stderr == f"inmem: error: there is no run 'unknown'. Try: inmem runs {odd}\n"
 
 
 def test_a_beginning_finds_a_run_that_was_never_registered_too(run, run_json, odd, tmp_path):
@@ -420,7 +421,7 @@ def test_a_whole_name_wins_though_the_run_was_never_registered(run_json, tmp_pat
 def test_a_key_that_was_not_found_is_a_no(run, odd):
     no_key = run("get", odd, "run-1", "nothing")
     assert (no_key.exit_code, no_key.stdout) == (1, "")
-    assert no_key.stderr == "inmem: error: run 'run-1' has no key 'nothing'\n"
+    assert no_key.stderr == f"inmem: error: run 'run-1' has no key 'nothing'. Try: inmem get {odd} run-1\n"
 
 
 @pytest.mark.parametrize("name", [*READING, "export", "checkpoint"])
