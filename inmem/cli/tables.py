@@ -47,7 +47,8 @@ class Column:
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int | None = None) -> RenderableType:
     """Return a table that fits into `width` columns, by default the console's, and shows every column.
 
-    Where the columns cannot stand side by side, each row becomes a block with a line for each column.
+    Where the columns cannot stand side by side, each row becomes a block with a line for each column. Only a column
+    that could go below its rows and has no text in any is left out, if there is no room for it.
     """
     width = console().width if width is None else width
     naturals = [
@@ -63,7 +64,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
         return _blocks(columns, rows)
     shown = [columns[at] for at in beside]
     if not below:
-        return _grid(shown, rows, widths, has_header=True)
+        return _grid(shown, [[row[at] for at in beside] for row in rows], widths, has_header=True)
     made: list[RenderableType] = [_grid(shown, [], widths, has_header=True)]
     for row in rows:
         made.append(_grid(shown, [[row[at] for at in beside]], widths))
@@ -78,19 +79,23 @@ def _width(widths: Sequence[int]) -> int:
 def _parted(
     columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], naturals: Sequence[int], width: int
 ) -> tuple[list[int], list[int]]:
-    """Return which columns stand side by side and which go below, the widest first, until the others fit.
+    """Return which columns stand side by side, and which go below so that the others fit: as few as possible.
 
-    One without any text goes before all others: it takes no line there.
+    One without any text goes before all others, and is in neither: it would take no line below.
     """
     beside = list(range(len(columns)))
     movable = [at for at in beside if columns[at].shrinks == "below"]
-    movable.sort(key=lambda at: (any(str(row[at]) for row in rows), -naturals[at]))
+    empty = [at for at in movable if not any(str(row[at]) for row in rows)]
     below: list[int] = []
-    for at in movable:
-        if _width([naturals[at] for at in beside]) <= width:
-            break
-        beside.remove(at)
-        below.append(at)
+    while movable and (excess := _width([naturals[at] for at in beside]) - width) > 0:
+        enough = [at for at in movable if naturals[at] + _GAP_COLUMNS >= excess]
+        if empty:
+            moved = empty.pop()
+        else:
+            moved = min(enough, key=naturals.__getitem__) if enough else max(movable, key=naturals.__getitem__)
+            below.append(moved)
+        movable.remove(moved)
+        beside.remove(moved)
     return beside, sorted(below)
 
 

@@ -102,13 +102,21 @@ MOVABLE = (Column("NAME", "fold"), Column("ERROR", "below"), Column("SIZE", just
 LATE = [("n" * 20, "", "1,234", "a b"), ("m" * 30, Text("e" * 40), "5", "c")]
 
 
-def test_columns_move_below_their_rows_the_widest_first():
+def test_as_few_columns_as_possible_move_below_their_rows():
     assert drawn(85, MOVABLE, LATE) == [
         f"{'NAME':30}  {'ERROR':40}   SIZE  TAGS",
         f"{'n' * 20:30}  {'':40}  1,234  a b",
         f"{'m' * 30}  {'e' * 40}      5  c",
     ]
+    # Where one is enough, the narrowest that is; else the widest.
     assert drawn(84, MOVABLE, LATE) == [
+        f"{'NAME':30}  {'ERROR':40}   SIZE",
+        f"{'n' * 20:30}  {'':40}  1,234",
+        "  TAGS  a b",
+        f"{'m' * 30}  {'e' * 40}      5",
+        "  TAGS  c",
+    ]
+    assert drawn(78, MOVABLE, LATE) == [
         f"{'NAME':30}   SIZE  TAGS",
         f"{'n' * 20:30}  1,234  a b",
         f"{'m' * 30}      5  c",
@@ -129,5 +137,6 @@ def test_what_stands_below_is_folded_and_begins_in_one_column():
 
 
 def test_a_column_without_texts_is_the_first_to_go_and_takes_no_line():
-    assert drawn(43, MOVABLE, [("n" * 30, "", "5", "a b")]) == [f"{'NAME':30}  SIZE  TAGS", f"{'n' * 30}     5  a b"]
+    assert drawn(42, MOVABLE, [("n" * 30, "", "5", "a b")]) == [f"{'NAME':30}  SIZE  TAGS", f"{'n' * 30}     5  a b"]
+    assert drawn(41, MOVABLE, [("n" * 30, "", "5", "a b")])[2:] == ["  TAGS  a b"]
     assert drawn(12, MOVABLE, [("n", "", "5", "a b")]) == ["NAME  n", "SIZE  5", "TAGS  a b"]
