@@ -14,7 +14,7 @@ from inmem.demo.story import show_demo
 @click.option(
     "--keep",
     metavar="DIR",
-    type=click.Path(path_type=str),
+    type=click.Path(path_type=str, file_okay=False),
     help="Put the database and the transcripts into this folder, to stay.",
 )
 def demo(keep: str | None) -> None:

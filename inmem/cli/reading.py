@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -117,7 +118,7 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NoError(f"there is no run {name!r}")
+        raise NoError(f"there is no run {name!r}. Try: inmem runs {shlex.quote(db.path)}")
     names = ", ".join(found[:_NAMES_SHOWN_MAX]) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
     raise click.UsageError(f"{len(found)} runs begin with {name!r}: {names}")
 

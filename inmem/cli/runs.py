@@ -92,18 +92,18 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
         Column("RUN", "fold"),
         Column("STATUS"),
         Column("EVENTS", justify="right"),
-        Column("ERROR", "cut"),
-        Column("CREATED (UTC)", "fold"),
-        Column("TAGS", "cut"),
+        Column("ERROR", "below"),
+        Column("CREATED (UTC)", "below"),
+        Column("TAGS", "below"),
     )
     rows = [
         (
             printable(run.run_id),
             Text(run.status, STATUS_STYLES[run.status]),
             f"{events:,}",
-            printable(run.error or ""),
+            one_line(run.error or ""),
             moment(run.created_at)[:19],
-            printable(" ".join(run.tags)),
+            one_line(" ".join(run.tags)),
         )
         for run, events in found
     ]
@@ -192,7 +192,8 @@ def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> No
                 click.echo(printable(name))
         return
     if found is None:
-        raise NoError(f"run {run_id!r} has no key {key!r}")
+        where = f"{shlex.quote(database)} {shlex.quote(run_id)}"
+        raise NoError(f"run {run_id!r} has no key {key!r}. Try: inmem get {where}")
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal without losing a column: texts are cut or folded, and at last rows become blocks.
+"""Tables that fit the terminal without losing a column: texts move below, are cut or folded, or rows become blocks.
 
 Into a pipe there is no width to fit, and every text stands whole on the line of its row.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from rich.cells import cell_len
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _GAP_COLUMNS: Final = 2
+_INDENT_COLUMNS: Final = 2
 
 _NARROWEST: Final = {"cut": 8, "fold": 12}
 """What is cut shorter says nothing any more; what is folded narrower is hard to put together again."""
@@ -32,43 +34,105 @@ class Column:
 
     Attributes:
         name: its heading.
-        shrinks: what becomes of texts that do not fit: they are cut short, they go on in the next line, or the
-            column never is narrower than its texts.
+        shrinks: what becomes of texts that do not fit: they are cut short, they go on in the next line, each gets a
+            line of its own below its row, or the column never is narrower than its texts.
         justify: "left" or "right".
     """
 
     name: str
-    shrinks: Literal["never", "cut", "fold"] = "never"
+    shrinks: Literal["never", "cut", "fold", "below"] = "never"
     justify: Literal["left", "right"] = "left"
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int | None = None) -> RenderableType:
     """Return a table that fits into `width` columns, by default the console's, and shows every column.
 
-    Where the columns cannot stand side by side, each row becomes a block with a line for each column.
+    Where the columns cannot stand side by side, each row becomes a block with a line for each column. Only a column
+    that could go below its rows and has no text in any is left out, if there is no room for it.
     """
     width = console().width if width is None else width
     naturals = [
         max([cell_len(column.name), *(cell_len(str(row[at])) for row in rows)]) for at, column in enumerate(columns)
     ]
-    if sum(naturals) + _GAP_COLUMNS * (len(columns) - 1) <= width:
+    if _width(naturals) <= width:
         return _lines(columns, rows, naturals)
+    beside, below = _parted(columns, rows, naturals, width)
+    widths = _narrowed([columns[at] for at in beside], [naturals[at] for at in beside], width)
+    labels = [columns[at].name for at in below]
+    label_width = max(map(cell_len, labels), default=0)
+    if widths is None or width < _INDENT_COLUMNS + label_width + _GAP_COLUMNS + _NARROWEST["fold"]:
+        return _blocks(columns, rows)
+    shown = [columns[at] for at in beside]
+    if not below:
+        return _grid(shown, [[row[at] for at in beside] for row in rows], widths, has_header=True)
+    made: list[RenderableType] = [_grid(shown, [], widths, has_header=True)]
+    for row in rows:
+        made.append(_grid(shown, [[row[at] for at in beside]], widths))
+        made.append(Padding(_labelled(labels, [row[at] for at in below], label_width), (0, 0, 0, _INDENT_COLUMNS)))
+    return Group(*made)
+
+
+def _width(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP_COLUMNS * (len(widths) - 1)
+
+
+def _parted(
+    columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], naturals: Sequence[int], width: int
+) -> tuple[list[int], list[int]]:
+    """Return which columns stand side by side, and which go below so that the others fit: as few as possible.
+
+    One without any text goes before all others, and is in neither: it would take no line below.
+    """
+    beside = list(range(len(columns)))
+    movable = [at for at in beside if columns[at].shrinks == "below"]
+    empty = [at for at in movable if not any(str(row[at]) for row in rows)]
+    below: list[int] = []
+    while movable and (excess := _width([naturals[at] for at in beside]) - width) > 0:
+        enough = [at for at in movable if naturals[at] + _GAP_COLUMNS >= excess]
+        if empty:
+            moved = empty.pop()
+        else:
+            moved = min(enough, key=naturals.__getitem__) if enough else max(movable, key=naturals.__getitem__)
+            below.append(moved)
+        movable.remove(moved)
+        beside.remove(moved)
+    return beside, sorted(below)
+
+
+def _narrowed(columns: Sequence[Column], naturals: Sequence[int], width: int) -> list[int] | None:
+    """Return widths of columns that fit side by side; None where there are none."""
     widths = [
         min(natural, _NARROWEST.get(column.shrinks, natural)) for column, natural in zip(columns, naturals, strict=True)
     ]
-    left = width - sum(widths) - _GAP_COLUMNS * (len(columns) - 1)
+    left = width - _width(widths)
     if left < 0:
-        return _blocks(columns, rows)
+        return None
     for at, natural in enumerate(naturals):
         more = min(natural - widths[at], left)
         widths[at] += more
         left -= more
+    return widths
 
-    made = Table(box=None, padding=(0, _GAP_COLUMNS, 0, 0), pad_edge=False, header_style="bold")
+
+def _grid(
+    columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], widths: Sequence[int], *, has_header: bool = False
+) -> Table:
+    made = Table(box=None, padding=(0, _GAP_COLUMNS, 0, 0), pad_edge=False, header_style="bold", show_header=has_header)
     for column, column_width in zip(columns, widths, strict=True):
         made.add_column(column.name, justify=column.justify, width=column_width, overflow="fold")
     for row in rows:
         made.add_row(*[_cell(text, column) for text, column in zip(row, columns, strict=True)])
+    return made
+
+
+def _labelled(labels: Sequence[str], texts: Sequence[str | Text], label_width: int) -> Table:
+    """Return a line for each text that is not empty, all beginning in the same column."""
+    made = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
+    made.add_column(style="bold", width=label_width)
+    made.add_column(overflow="fold")
+    for label, text in zip(labels, texts, strict=True):
+        if str(text):
+            made.add_row(label, text)
     return made
 
 
@@ -94,7 +158,8 @@ def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> 
         if number:
             made.add_row()
         for column, text in zip(columns, row, strict=True):
-            made.add_row(column.name, text)
+            if column.shrinks != "below" or str(text):
+                made.add_row(column.name, text)
     return made
 
 

@@ -55,7 +55,9 @@ def show_demo(console: Console, keep: str | None = None) -> bool:
     with _folder(keep) as folder:
         database = folder / _DATABASE
         if database.exists():
-            raise UsageError(f"{database} exists already: the demonstration begins with an empty database")
+            raise UsageError(
+                f"{database} exists already: the demonstration begins with an empty database. Name another folder"
+            )
         try:
             _Story(console, database).tell()
         except DemoError as error:
@@ -64,6 +66,8 @@ def show_demo(console: Console, keep: str | None = None) -> bool:
         if keep is not None:
             copytree(TRANSCRIPTS, folder / TRANSCRIPTS.name, dirs_exist_ok=True)
             console.print(f"\nThe database is in {database}. Look around: inmem runs {database}")
+        else:
+            console.print("\nIts database is gone. To keep one and look around: inmem demo --keep demo")
     return True
 
 

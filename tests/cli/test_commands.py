@@ -114,6 +114,18 @@ def test_runs_are_listed(run, recorded):
     assert all(row == row.rstrip() for row in rows)
 
 
+def test_a_terminal_shows_names_errors_and_tags_of_runs_whole(run, recorded, on_terminal):
+    on_terminal(80)
+    shown = [line.rstrip() for line in lines(run("runs", recorded))]
+    failed = next(at for at, line in enumerate(shown) if " Failed " in line)
+    below = shown[failed + 1 : failed + 4]
+
+    assert shown[0].split() == ["RUN", "STATUS", "EVENTS"]
+    assert below[0] == "  ERROR          no fuel after hours: nobody with a key answered"
+    assert below[2] == "  TAGS           chat-runs task-fuel-after-hours agent-tilda"
+    assert sum("  ERROR  " in line for line in shown) == 1
+
+
 def test_runs_in_json(run_json, odd):
     first, second = run_json("runs", odd)
 
@@ -215,7 +227,7 @@ def test_into_a_pipe_nothing_is_cut_whatever_the_width_of_the_terminal(run, long
 def test_on_a_terminal_long_texts_are_cut(run, long, on_terminal, command):
     on_terminal(100_000)
     shown = run(command, long, *(["run"] if command in ON_A_RUN else [])).stdout
-    for name in set(LONG[command]) - {"error", "tag"}:
+    for name in LONG[command]:
         assert text(name) not in shown, name
 
 
@@ -343,7 +355,8 @@ def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
     assert (several.exit_code, several.stdout) == (2, "")
     assert several.stderr == "inmem: error: 2 runs begin with 'run': run-1, run-10\n"
     none = run("events", odd, "unknown")
-    assert (none.exit_code, none.stdout, none.stderr) == (1, "", "inmem: error: there is no run 'unknown'\n")
+    assert (none.exit_code, none.stdout) == (1, "")
+    assert none.stderr == f"inmem: error: there is no run 'unknown'. Try: inmem runs {odd}\n"
 
 
 def test_a_beginning_finds_a_run_that_was_never_registered_too(run, run_json, odd, tmp_path):
@@ -408,7 +421,7 @@ def test_a_whole_name_wins_though_the_run_was_never_registered(run_json, tmp_pat
 def test_a_key_that_was_not_found_is_a_no(run, odd):
     no_key = run("get", odd, "run-1", "nothing")
     assert (no_key.exit_code, no_key.stdout) == (1, "")
-    assert no_key.stderr == "inmem: error: run 'run-1' has no key 'nothing'\n"
+    assert no_key.stderr == f"inmem: error: run 'run-1' has no key 'nothing'. Try: inmem get {odd} run-1\n"
 
 
 @pytest.mark.parametrize("name", [*READING, "export", "checkpoint"])

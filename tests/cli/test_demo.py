@@ -25,6 +25,22 @@ def test_the_demonstration(run, tmp_path):
     again = run("demo", "--keep", tmp_path / "kept")
     assert (again.exit_code, again.stdout) == (2, "")
     assert "exists already" in again.stderr
+    assert "inmem runs " in shown[-1]
+
+
+def test_a_demonstration_is_kept_in_a_folder_only(run, tmp_path):
+    (tmp_path / "file").touch()
+
+    result = run("demo", "--keep", tmp_path / "file")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.endswith("is a file.\n")
+
+
+def test_a_demonstration_that_leaves_nothing_says_how_to_keep_it(run, monkeypatch):
+    monkeypatch.setattr(story._Story, "tell", lambda _story: None)
+
+    assert run("demo").stdout.endswith("To keep one and look around: inmem demo --keep demo\n")
 
 
 def test_a_demonstration_that_goes_wrong_says_so(run, monkeypatch):

@@ -55,9 +55,9 @@ COLUMNS = (Column("NAME", "fold"), Column("ERROR", "cut"), Column("STATUS"), Col
 ROWS = [("n" * 20, Text("e" * 40), "Completed", "1,234"), ("m" * 30, "", "Failed", "5")]
 
 
-def drawn(width):
+def drawn(width, columns=COLUMNS, rows=ROWS):
     target = Console(width=width, file=io.StringIO())
-    target.print(table(COLUMNS, ROWS, width))
+    target.print(table(columns, rows, width))
     return [line.rstrip() for line in target.file.getvalue().splitlines()]
 
 
@@ -96,3 +96,47 @@ def test_where_columns_have_no_room_rows_become_blocks():
         "STATUS  Failed",
         "SIZE    5",
     ]
+
+
+MOVABLE = (Column("NAME", "fold"), Column("ERROR", "below"), Column("SIZE", justify="right"), Column("TAGS", "below"))
+LATE = [("n" * 20, "", "1,234", "a b"), ("m" * 30, Text("e" * 40), "5", "c")]
+
+
+def test_as_few_columns_as_possible_move_below_their_rows():
+    assert drawn(85, MOVABLE, LATE) == [
+        f"{'NAME':30}  {'ERROR':40}   SIZE  TAGS",
+        f"{'n' * 20:30}  {'':40}  1,234  a b",
+        f"{'m' * 30}  {'e' * 40}      5  c",
+    ]
+    # Where one is enough, the narrowest that is; else the widest.
+    assert drawn(84, MOVABLE, LATE) == [
+        f"{'NAME':30}  {'ERROR':40}   SIZE",
+        f"{'n' * 20:30}  {'':40}  1,234",
+        "  TAGS  a b",
+        f"{'m' * 30}  {'e' * 40}      5",
+        "  TAGS  c",
+    ]
+    assert drawn(78, MOVABLE, LATE) == [
+        f"{'NAME':30}   SIZE  TAGS",
+        f"{'n' * 20:30}  1,234  a b",
+        f"{'m' * 30}      5  c",
+        f"  ERROR  {'e' * 40}",
+    ]
+
+
+def test_what_stands_below_is_folded_and_begins_in_one_column():
+    assert drawn(37, MOVABLE, LATE) == [
+        f"{'NAME':30}   SIZE",
+        f"{'n' * 20:30}  1,234",
+        "  TAGS   a b",
+        f"{'m' * 30}      5",
+        f"  ERROR  {'e' * 28}",
+        f"         {'e' * 12}",
+        "  TAGS   c",
+    ]
+
+
+def test_a_column_without_texts_is_the_first_to_go_and_takes_no_line():
+    assert drawn(42, MOVABLE, [("n" * 30, "", "5", "a b")]) == [f"{'NAME':30}  SIZE  TAGS", f"{'n' * 30}     5  a b"]
+    assert drawn(41, MOVABLE, [("n" * 30, "", "5", "a b")])[2:] == ["  TAGS  a b"]
+    assert drawn(12, MOVABLE, [("n", "", "5", "a b")]) == ["NAME  n", "SIZE  5", "TAGS  a b"]

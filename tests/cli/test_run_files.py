@@ -88,7 +88,7 @@ def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
     into = ("--into", tmp_path / "db")
     assert refused(2, "import", tmp_path / "bad", *into) == f"{tmp_path / 'bad'}: not a run that inmem has exported"
     assert "does not exist" in refused(2, "import", tmp_path / "none", *into)
-    assert refused(1, "export", recorded, "nobody") == "there is no run 'nobody'"
+    assert refused(1, "export", recorded, "nobody") == f"there is no run 'nobody'. Try: inmem runs {recorded}"
     missing = tmp_path / "missing" / "file"
     assert refused(1, "export", recorded, "lamp", "--out", missing) == f"{missing}: No such file or directory"
     assert not (tmp_path / "db").exists()

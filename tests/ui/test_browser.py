@@ -1,7 +1,6 @@
 """The explorer in a real browser: what only the browser knows is tried here, the rest in the other files."""
 
 import json
-import shutil
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -11,7 +10,6 @@ pytest.importorskip("selenium", reason="a browser is driven with it")
 
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -20,14 +18,12 @@ import inmem
 import inmem.ui
 from inmem import Thought, ToolCall
 from inmem.ui.events_page import PAGE_ROWS
+from tests.chromium import MISSING, WHY_MISSING, started
 from tests.ui.conftest import HOSTILE, SCRIPT, fill_with_hostile_content
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 WAIT_S = 30
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None, reason="needs chromium and chromedriver (Debian: chromium chromium-driver)"
-)
+pytestmark = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 
 
 class Browser:
@@ -75,16 +71,7 @@ class Browser:
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1200,900",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver = started(tmp_path_factory.mktemp("chromium"))
     driver.get("about:blank")
     yield driver
     driver.quit()
