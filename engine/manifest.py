@@ -81,6 +81,21 @@ class Manifest:
             raise CorruptionError(path, 24, "this is not the segment that the manifest names")
 
 
+def known_end(number: int, following: SegmentHeader | None, manifest: Manifest | None) -> int | None:
+    """Return at which byte a segment ends, or None if nothing says so: it is then the one that was being written.
+
+    Args:
+        number: of the segment.
+        following: header of the next segment, if there is one.
+        manifest: of the folder, if it has one.
+    """
+    if following is not None:
+        return following.previous_end
+    if manifest is None or manifest.segment != number or manifest.state != ManifestState.CLOSED:
+        return None
+    return manifest.end
+
+
 def read_manifest(disk: Folder) -> Manifest | None:
     """Return the folder's manifest, or None if it has none, as before format 2 of the segments.
 

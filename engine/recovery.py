@@ -16,7 +16,7 @@ from inmem.engine.frame_reader import is_blank, read_frames
 from inmem.engine.log_folder import FolderContents, checkpoint_name, linked_segments, path_of, segment_name
 from inmem.engine.log_format import FrameKind
 from inmem.engine.log_records import decode_commit
-from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
+from inmem.engine.manifest import MANIFEST_NAME, Manifest, known_end, read_manifest
 from inmem.engine.recovered_state import Recovery
 from inmem.engine.recovery_progress import Meter
 
@@ -228,11 +228,7 @@ def end_of_segment(
         raise CorruptionError(path_of(disk, MANIFEST_NAME), 0, "the manifest is missing")
     if manifest is not None:
         manifest.check_names(header, segment.path)
-    if following is not None and following.header is not None:
-        return following.header.previous_end
-    if manifest is None or manifest.segment != header.number or manifest.state != ManifestState.CLOSED:
-        return None
-    return manifest.end
+    return known_end(header.number, None if following is None else following.header, manifest)
 
 
 def check_link(header: SegmentHeader, path: str, last: int, version: int, chosen: int) -> None:

@@ -22,7 +22,7 @@ from inmem.engine.frame_reader import intact_frame_headers, is_blank, read_frame
 from inmem.engine.log_folder import FolderContents, checkpoint_name, open_segment, path_of, segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from inmem.engine.log_records import decode_commit
-from inmem.engine.manifest import MANIFEST_NAME, ManifestState, read_manifest
+from inmem.engine.manifest import MANIFEST_NAME, known_end, read_manifest
 from inmem.engine.recovered_state import Recovery
 from inmem.engine.recovery import TornFile, check_link
 from inmem.engine.version_ranges import Range, gaps_between, merged
@@ -210,13 +210,7 @@ class _Salvager:
 
     def _end_of(self, number: int) -> int | None:
         """Return where a segment is known to end."""
-        following = self._headers.get(number + 1)
-        if following is not None:
-            return following.previous_end
-        manifest = self._manifest
-        if manifest is None or manifest.segment != number or manifest.state != ManifestState.CLOSED:
-            return None
-        return manifest.end
+        return known_end(number, self._headers.get(number + 1), self._manifest)
 
     # The proven part.
 

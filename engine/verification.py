@@ -11,7 +11,7 @@ from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_folder import FolderContents, checkpoint_name, open_segment, path_of
 from inmem.engine.log_format import FrameKind
 from inmem.engine.log_records import decode_commit
-from inmem.engine.manifest import ManifestState, read_manifest
+from inmem.engine.manifest import known_end, read_manifest
 from inmem.engine.recovery import recover
 
 if TYPE_CHECKING:
@@ -130,11 +130,8 @@ class _Scan:
             if header is None:
                 return
             self._following = header
-            valid_end: int | None = None
-            if following is not None and following.number == number + 1:
-                valid_end = following.previous_end
-            elif manifest is not None and manifest.state == ManifestState.CLOSED and manifest.segment == number:
-                valid_end = manifest.end
+            is_next = following is not None and following.number == number + 1
+            valid_end = known_end(number, following if is_next else None, manifest)
             for frame in read_frames(segment.file, header, segment.path, valid_end):
                 if frame.kind == FrameKind.COMMIT:
                     decode_commit(frame.payload, segment.path, frame.offset)
