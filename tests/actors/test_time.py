@@ -255,6 +255,27 @@ def test_more_than_one_round_holds_is_reaped_without_a_pause(opened, clock, monk
     assert timers.count("ReapDue") <= 2
 
 
+def test_keys_that_others_keep_writing_do_not_keep_the_reaper_from_all_others(opened, clock, monkeypatch):
+    reap = reaper.reap
+
+    def losing(txn, run, keys, before_us):
+        count = reap(txn, run, keys, before_us)
+        if b"contended" in keys:
+            # As if somebody had just written it: it is not at the version that this commit has to find.
+            txn.view(run, Tag.KV).cas(b"contended", 0, b"")
+        return count
+
+    monkeypatch.setattr(reaper, "reap", losing)
+    db = opened()
+    for number in range(20):
+        db.put("run", f"k{number}", number, ttl=10)
+    db.put("run", "contended", 1, ttl=11)
+    watcher = db.watch("run", "kv", timeout=FAILSAFE_S)
+    clock.us += 3600 * 1_000_000
+    assert {next(watcher).key for _ in range(20)} == {f"k{number}" for number in range(20)}
+    assert db.get("run", "contended") is None
+
+
 class CountedRoot:
     """A root that counts the tables somebody has come to."""
 
