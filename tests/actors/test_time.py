@@ -3,6 +3,7 @@
 The same under every order of events: tests/simulation/test_scenarios.py.
 """
 
+import io
 import queue
 import threading
 import time
@@ -127,6 +128,19 @@ def test_a_reaper_that_cannot_write_tries_ever_more_rarely(tmp_path, clock, monk
         db.put("run", "l", 1, ttl=0.01)
         assert pauses_s.get(timeout=FAILSAFE_S) == 0.1
         assert db.stats().keys == 1 + somebody_else_writes
+
+
+def test_a_run_of_which_everything_has_expired_holds_nothing(opened, clock):
+    db = opened()
+    db.put("expired", "k", 1, ttl=10)
+    db.put("alive", "k", 1, ttl=10)
+    db.put("alive", "before", 1, ttl=11)
+    # What this one sees, the reaper leaves alone.
+    with db.begin("run"):
+        clock.us += 10_000_000
+        assert db.unregistered_runs() == ["alive"]
+        with pytest.raises(inmem.RunNotFoundError):
+            db.export_run("expired", io.BytesIO())
 
 
 def test_a_clock_that_steps_back_makes_nothing_expire_early(opened, clock):
