@@ -26,7 +26,7 @@ from inmem.actors.messages.transactions import (
 from inmem.engine.errors import DatabaseClosedError, InvariantError, OverloadedError
 from inmem.engine.limits import DEFAULT_LIMITS
 from inmem.engine.request_groups import RequestGroups
-from inmem.engine.transaction import Transaction
+from inmem.engine.transaction import RequestTransaction
 
 if TYPE_CHECKING:
     from inmem.actors.environment import StoreClock
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from inmem.actors.published import Published
     from inmem.engine.limits import Limits
     from inmem.engine.ports import Entropy
-    from inmem.engine.transaction import CommitRequest
+    from inmem.engine.transaction import CommitRequest, Transaction
 
 log = QuietLogger("inmem.requests")
 
@@ -111,7 +111,7 @@ class PrimitiveActor(StoreActor):
 
     def begin(self) -> Transaction:
         """Begin at the newest snapshot."""
-        return Transaction(0, self._published.snapshot, self._clock.now_us(), self._entropy, limits=self._limits)
+        return RequestTransaction(0, self._published.snapshot, self._clock.now_us(), self._entropy, limits=self._limits)
 
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
         """Send a commit to the coordinator; its outcome comes as `CommitDecided`."""

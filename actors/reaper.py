@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Entropy
 
 KEYS_PER_COMMIT_MAX = 1_000
-"""Small enough that a reaping commit delays nobody."""
+"""Small enough that a reaping commit delays nobody. Half as many after each that has lost, as a commit does when one of
+its keys was just written anew: those that expired first come first, and keys that somebody keeps writing come last."""
 
 KEYS_PER_LOOK_MAX = 1_000
 """Recovered keys and tables looked through for deadlines in one go: half a millisecond, for which all else waits."""
@@ -44,6 +45,9 @@ PAUSE_MAX_S = 60.0
 
 DOUBLINGS_MAX = 10
 """Of the shortest pause, once for each round in a row that could not be written: as far as the longest."""
+
+HALVINGS_MAX = 10
+"""Of the keys in a commit: down to a single one."""
 
 
 class Reaper(StoreActor):
@@ -83,6 +87,7 @@ class Reaper(StoreActor):
         self._recovered = _expiring_entries(published.snapshot if reaping else Snapshot.empty(1))
         self._timer_runs = False
         self._reaping: list[Deadline] = []
+        self._halvings = 0
         self._aborted_in_a_row = 0
 
     def on_receive(self, message: Any) -> Any:
@@ -125,7 +130,9 @@ class Reaper(StoreActor):
 
     def _go_on(self, done: list[Deadline]) -> None:
         """Begin the next round: at once if there was more to do than fits into one, or there would ever be more."""
-        if len(done) == KEYS_PER_COMMIT_MAX and not self._timer_runs:
+        is_full = len(done) == self._keys_max
+        self._halvings = max(0, self._halvings - 1)
+        if is_full and not self._timer_runs:
             self._timer_runs = True
             self.ref.tell(ReapDue())
         else:
@@ -141,7 +148,7 @@ class Reaper(StoreActor):
     def _reap(self, before_us: int) -> None:
         if self._reaping:
             return
-        due = self._expiring.due(before_us, KEYS_PER_COMMIT_MAX)
+        due = self._expiring.due(before_us, self._keys_max)
         txn = Transaction(0, self._published.snapshot, self._clock.now_us(), self._entropy)
         for run, keys in _by_run(due).items():
             reap(txn, run, keys, before_us)
@@ -161,8 +168,16 @@ class Reaper(StoreActor):
             self._expiring.forget(reaped)
             self._go_on(reaped)
         else:
-            self._aborted_in_a_row = self._aborted_in_a_row + 1 if isinstance(outcome, CommitAborted) else 0
+            if isinstance(outcome, CommitAborted):
+                self._aborted_in_a_row += 1
+            else:
+                self._aborted_in_a_row = 0
+                self._halvings = min(self._halvings + 1, HALVINGS_MAX)
             self._wait()
+
+    @property
+    def _keys_max(self) -> int:
+        return max(1, KEYS_PER_COMMIT_MAX >> self._halvings)
 
 
 class RestingReaper(StoreActor):

@@ -118,7 +118,9 @@ def _validation(settings: Settings) -> Result:
 
     def part(number: int, start_version: int, written: list[bytes], reads: Any = ()) -> Part:
         writes = tuple((key, b"\x01", 0) for key in written)
-        return Part(number, start_version, (Slice(RUN, 1, reads, tuple(written), (), (), writes),), ())
+        return Part(
+            number, start_version, (Slice(RUN, 1, reads, tuple(written), (), (), writes),), (), judges_drops=True
+        )
 
     judged = part(1, 1, chosen[:20], reads)
     alone = Shard(Snapshot.empty(1).roots[0].set((RUN, 1), table))

@@ -39,3 +39,5 @@ class Part(Struct, frozen=True):
     slices: tuple[Slice, ...]
     dropped_runs: tuple[str, ...]
     """Runs deleted whole. They vanish before the writes of `slices` take effect."""
+    judges_drops: bool
+    """Whether the deleted runs must be as they were in the snapshot: see `Transaction`."""

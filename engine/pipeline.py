@@ -242,6 +242,7 @@ class CommitPipeline(Generic[ReplyT]):
                     request.start_version,
                     tuple(request.slices[index] for index in slices[shard]),
                     tuple(drops.get(shard, ())),
+                    request.judges_drops,
                 ),
             )
             for shard in sorted(slices)

@@ -7,6 +7,10 @@ Fifty agents that append to one log at once cost a handful of commits.
 Inside a group each request stands alone: one that fails is taken back to its mark, and the others go on. Answers,
 refusals included, go out when the group has committed, because a refusal may rest on what a neighbour wrote. When the
 group loses against another commit, all of it is carried out again on a fresh snapshot.
+
+A group loses when any of its requests does, so among transactions that each write one of its keys, a large one might
+lose for ever. Each loss halves the next groups, down to a single request, which loses only for what it does itself;
+each success doubles them again.
 """
 
 from __future__ import annotations
@@ -142,16 +146,18 @@ class RequestGroups(Generic[PendingT]):
         in_flight = self._in_flight
         if in_flight is not None and group == self._group:
             self._attempt = self._aborts = 0
-            self._requests_max = GROUP_REQUESTS_MAX
+            if self._requests_max < GROUP_REQUESTS_MAX:
+                self._requests_max = min(2 * self._requests_max, GROUP_REQUESTS_MAX)
             self._answer(in_flight, version)
             self._in_flight = None
             self._carry_out()
 
     def lost(self, group: int) -> None:
-        """The commit of a group has lost against another: carry the group out again."""
+        """The commit of a group has lost against another: carry its requests out again, half of them first."""
         in_flight = self._in_flight
         if in_flight is not None and group == self._group:
             self._aborts = 0
+            self._requests_max = max(1, len(in_flight) // 2)
             self._repeat(in_flight)
 
     def aborted(self, group: int, error: InmemError) -> None:

@@ -225,7 +225,7 @@ class Shard:
                 if changed is not None:
                     prefix, found = Key(run, Tag(tag), start), Key(run, Tag(tag), changed)
                     yield ScanConflict(prefix, end, start_version, found, version_of(entries[changed]))
-        for run in part.dropped_runs:
+        for run in part.dropped_runs if part.judges_drops else ():
             changed_at = max((table.last_version for table in self._tables(run)), default=0)
             changed_at = max(changed_at, self._dropped_version(run))
             if changed_at > start_version:

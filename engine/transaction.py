@@ -13,7 +13,7 @@ that through validation and the log.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from msgspec import Raw, Struct
 
@@ -93,6 +93,7 @@ class CommitRequest(Part, frozen=True):
             self.start_version,
             self.slices,
             self.dropped_runs,
+            self.judges_drops,
             self.timestamp_us,
             self.operations,
             self.expires,
@@ -121,7 +122,12 @@ class Transaction(NonCopyable):
         entropy: where new ids take their random bits from.
         isolation: whether scanned ranges are remembered too.
         limits: of what it may write.
+
+    Attributes:
+        judges_drops: whether a run that is dropped must be as it was in the snapshot.
     """
+
+    judges_drops: ClassVar[bool] = True
 
     __slots__ = (
         "_dropped",
@@ -176,7 +182,7 @@ class Transaction(NonCopyable):
     def drop_run(self, run: str) -> None:
         """Make every table of `run` vanish in this commit; what is written to it afterwards starts afresh. O(tables).
 
-        The transaction then conflicts with any commit to the run after its snapshot.
+        The transaction then conflicts with any commit to the run after its snapshot, if it `judges_drops`.
         """
         self._require_active()
         views = tuple((table_id, view) for table_id, view in self._views.items() if table_id[0] == run)
@@ -272,7 +278,14 @@ class Transaction(NonCopyable):
         if packed_bytes > self.limits.transaction_bytes_max or packed_bytes > FRAME_BYTES_MAX - COMMIT_HEAD_BYTES_MAX:
             self._require_size(slices, packed_bytes)
         request = CommitRequest(
-            self.id, self.start_version, tuple(slices), tuple(self._dropped), self.now_us, packed, expires
+            self.id,
+            self.start_version,
+            tuple(slices),
+            tuple(self._dropped),
+            self.judges_drops,
+            self.now_us,
+            packed,
+            expires,
         )
         self.finish(_VALIDATING)
         return request
@@ -311,3 +324,15 @@ class Transaction(NonCopyable):
     def _require_active(self) -> None:
         if self.status is not _ACTIVE:
             raise TransactionClosedError(self.status)
+
+
+class RequestTransaction(Transaction):
+    """What single operations are carried out on: nobody has decided anything by what it has shown of a dropped run.
+
+    So whatever the run holds at the commit goes with it. Else the operation, which is repeated until it succeeds, would
+    lose for as long as there is somebody who keeps writing there.
+    """
+
+    judges_drops = False
+
+    __slots__ = ()

@@ -3,6 +3,7 @@
 The same under every order of events: tests/simulation/test_scenarios.py.
 """
 
+import io
 import queue
 import threading
 import time
@@ -129,6 +130,19 @@ def test_a_reaper_that_cannot_write_tries_ever_more_rarely(tmp_path, clock, monk
         assert db.stats().keys == 1 + somebody_else_writes
 
 
+def test_a_run_of_which_everything_has_expired_holds_nothing(opened, clock):
+    db = opened()
+    db.put("expired", "k", 1, ttl=10)
+    db.put("alive", "k", 1, ttl=10)
+    db.put("alive", "before", 1, ttl=11)
+    # What this one sees, the reaper leaves alone.
+    with db.begin("run"):
+        clock.us += 10_000_000
+        assert db.unregistered_runs() == ["alive"]
+        with pytest.raises(inmem.RunNotFoundError):
+            db.export_run("expired", io.BytesIO())
+
+
 def test_a_clock_that_steps_back_makes_nothing_expire_early(opened, clock):
     db = opened()
     db.put("run", "before", 1, ttl=10)
@@ -253,6 +267,27 @@ def test_more_than_one_round_holds_is_reaped_without_a_pause(opened, clock, monk
     clock.us += 3600 * 1_000_000
     assert {next(watcher).key for _ in range(95)} == {f"k{number}" for number in range(95)}
     assert timers.count("ReapDue") <= 2
+
+
+def test_keys_that_others_keep_writing_do_not_keep_the_reaper_from_all_others(opened, clock, monkeypatch):
+    reap = reaper.reap
+
+    def losing(txn, run, keys, before_us):
+        count = reap(txn, run, keys, before_us)
+        if b"contended" in keys:
+            # As if somebody had just written it: it is not at the version that this commit has to find.
+            txn.view(run, Tag.KV).cas(b"contended", 0, b"")
+        return count
+
+    monkeypatch.setattr(reaper, "reap", losing)
+    db = opened()
+    for number in range(20):
+        db.put("run", f"k{number}", number, ttl=10)
+    db.put("run", "contended", 1, ttl=11)
+    watcher = db.watch("run", "kv", timeout=FAILSAFE_S)
+    clock.us += 3600 * 1_000_000
+    assert {next(watcher).key for _ in range(20)} == {f"k{number}" for number in range(20)}
+    assert db.get("run", "contended") is None
 
 
 class CountedRoot:

@@ -121,6 +121,15 @@ def test_every_run_is_exported_from_one_snapshot_beside_the_writer(run, tmp_path
         assert [db.events.head(name).payload for name in names[:3]] == names[:3]
 
 
+def test_a_run_whose_last_key_expires_meanwhile_is_none_any_more(run, tmp_path, monkeypatch):
+    with inmem.open(tmp_path / "db") as db:
+        db.begin_run("kept")
+    monkeypatch.setattr(inmem.Database, "unregistered_runs", lambda _db: ["expired"])
+    exported = run("export", tmp_path / "db", "--all", tmp_path / "backup")
+    assert (exported.exit_code, exported.stderr) == (0, f"{tmp_path / 'backup'}: 1 run\n")
+    assert [file.name for file in (tmp_path / "backup").iterdir()] == ["000001-kept.jsonl"]
+
+
 def test_every_run_as_otlp(run, recorded, tmp_path):
     assert run("export", recorded, "--all", tmp_path, "--format", "otlp").exit_code == 0
     files = sorted(tmp_path.iterdir())

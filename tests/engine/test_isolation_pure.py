@@ -39,7 +39,9 @@ class Store:
 
     def prepare(self, txn: Transaction):
         request = txn.seal()
-        return self.shard.prepare(Part(txn.id, request.start_version, request.slices, request.dropped_runs))
+        return self.shard.prepare(
+            Part(txn.id, request.start_version, request.slices, request.dropped_runs, request.judges_drops)
+        )
 
     def commit(self, txn: Transaction) -> tuple:
         """Return the conflicts; none means that it is committed."""

@@ -365,7 +365,9 @@ def test_the_same_seed_gives_the_same_history() -> None:
 def request_of(transaction_id: int, *keys: bytes, run: str = RUNS[0]) -> CommitRequest:
     writes = tuple((key, b"x", 0) for key in keys)
     slices = (Slice(run, Tag.KV, (), keys, (), (), writes),)
-    return CommitRequest(transaction_id, 0, slices, (), 0, encode_operations([(run, Tag.KV, writes)]), expires=False)
+    return CommitRequest(
+        transaction_id, 0, slices, (), True, 0, encode_operations([(run, Tag.KV, writes)]), expires=False
+    )
 
 
 def at_rest(shards: int = 1) -> tuple[House, CommitPipeline[Client]]:
@@ -412,7 +414,7 @@ def test_a_second_verdict_of_one_shard_is_a_bug() -> None:
 def test_a_commit_of_nothing_is_a_bug_and_not_a_hang() -> None:
     house, pipeline = at_rest(shards=2)
     with pytest.raises(InvariantError, match="did nothing"):
-        pipeline.commit(CommitRequest(9, 0, (), (), 0, encode_operations([]), expires=False), house.sent[1])
+        pipeline.commit(CommitRequest(9, 0, (), (), True, 0, encode_operations([]), expires=False), house.sent[1])
 
 
 def test_a_loser_that_gives_up_before_the_winner_is_published_is_told_why() -> None:

@@ -311,3 +311,51 @@ def test_aborts_in_a_row_end_in_a_refusal_and_a_loss_between_starts_anew() -> No
     decided(groups.aborted, RESTARTED)
     assert request.answers == [RESTARTED]
     assert groups.is_idle
+
+
+def test_among_commits_that_each_take_one_of_its_keys_a_group_gets_smaller_until_it_gets_through() -> None:
+    """Whole, it would lose for ever: whenever it is judged, somebody has just written one of its keys."""
+    store = Store()
+    groups: RequestGroups[Request] = RequestGroups("test", store, SeededEntropy())
+    opener = Request(0, ("add", 1))
+    groups.append(opener)
+    requests = [Request(number, ("fill", number)) for number in range(1, 7)]
+    for request in requests:
+        groups.append(request)
+    assert store.in_flight is not None
+    (commit, _, group), store.in_flight = store.in_flight, None
+    groups.committed(group, store.apply(commit))
+    sizes: list[int] = []
+    for attempt in range(60):
+        if store.paused is not None:
+            paused, store.paused = store.paused, None
+            groups.retry(paused)
+        if store.in_flight is None:
+            break
+        (commit, _, group), store.in_flight = store.in_flight, None
+        keys = [write[0] for part_slice in commit.slices for write in part_slice.writes]
+        sizes.append(len(keys))
+        if b"%03d" % requests[attempt % 6].number in keys:
+            groups.lost(group)
+        else:
+            groups.committed(group, store.apply(commit))
+    assert [request.answers for request in requests] == [[number] for number in range(1, 7)]
+    assert sizes[:3] == [6, 3, 1]
+
+
+def test_who_has_lost_alone_carries_out_more_at_once_when_it_gets_through_again() -> None:
+    store = Store()
+    groups: RequestGroups[Request] = RequestGroups("test", store, SeededEntropy())
+    for number in range(16):
+        groups.append(Request(number, ("add", 1)))
+    answered: list[int] = []
+    for decide in ("lost", *["committed"] * 5):
+        assert store.in_flight is not None
+        (commit, _, group), store.in_flight = store.in_flight, None
+        if decide == "lost":
+            groups.lost(group)
+        else:
+            groups.committed(group, store.apply(commit))
+            answered.append(store.sum)
+    assert answered == [1, 3, 7, 13, 16]
+    assert groups.is_idle

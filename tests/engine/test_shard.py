@@ -20,7 +20,7 @@ from inmem.engine.recovered_state import Recovery
 from inmem.engine.shard import Blocked, Prepared, Refused, Shard, Verdict
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
-from inmem.engine.transaction import CommitRequest, Isolation, Transaction
+from inmem.engine.transaction import CommitRequest, Isolation, RequestTransaction, Transaction
 from tests.engine.seeded_entropy import SeededEntropy
 
 REMEMBERED_RUNS = 2
@@ -94,7 +94,7 @@ class Oracle:
                 elif changed:
                     key, version = changed[0]
                     yield ScanConflict(Key(run, tag, first), end, start, Key(run, tag, key), version)
-        for run in part.dropped_runs:
+        for run in part.dropped_runs if part.judges_drops else ():
             versions = [
                 version for (owner, _), table in tables.items() if owner == run for version, _, _ in table.values()
             ]
@@ -124,7 +124,9 @@ def blocks(prepared: Part, part: Part) -> bool:
 
 
 def part_of(request: CommitRequest) -> Part:
-    return Part(request.transaction_id, request.start_version, request.slices, request.dropped_runs)
+    return Part(
+        request.transaction_id, request.start_version, request.slices, request.dropped_runs, request.judges_drops
+    )
 
 
 OPERATIONS = st.lists(
@@ -154,12 +156,19 @@ class ShardMachine(RuleBasedStateMachine):
     @rule(
         age=st.integers(0, 4),
         isolation=st.sampled_from(Isolation),
+        kind=st.sampled_from([Transaction, RequestTransaction]),
         operations=OPERATIONS,
     )
-    def prepare(self, age: int, isolation: Isolation, operations: list[tuple[str, str, Tag, bytes, bytes]]) -> None:
+    def prepare(
+        self,
+        age: int,
+        isolation: Isolation,
+        kind: type[Transaction],
+        operations: list[tuple[str, str, Tag, bytes, bytes]],
+    ) -> None:
         snapshot = self.snapshots[max(0, len(self.snapshots) - 1 - age)]
         self.last_id += 1
-        txn = Transaction(self.last_id, snapshot, NOW_US, SeededEntropy(), isolation)
+        txn = kind(self.last_id, snapshot, NOW_US, SeededEntropy(), isolation)
         for operation, run, tag, key, other in operations:
             view = txn.view(run, tag)
             match operation:
@@ -231,7 +240,7 @@ TestShardMachine.settings = settings(max_examples=100, stateful_step_count=30, d
 def written(transaction_id: int, start_version: int, *keys: bytes, run: str = "r", drops: tuple[str, ...] = ()) -> Part:
     writes = tuple((key, b"x", 0) for key in keys)
     slices = (Slice(run, Tag.KV, (), keys, (), (), writes),) if keys else ()
-    return Part(transaction_id, start_version, slices, drops)
+    return Part(transaction_id, start_version, slices, drops, judges_drops=True)
 
 
 def test_a_part_is_prepared_once_and_applied_only_when_prepared() -> None:
@@ -250,7 +259,7 @@ def test_a_read_counts_by_its_version_whatever_object_the_entry_is() -> None:
     def judged(current: Entry) -> Verdict:
         shard = Shard(Map({("r", Tag.KV): Table.build({b"k": stored_entry(*current)})}))
         reads = ((b"k", stored_entry(1, b"x", 0)), (b"none", None))
-        return shard.prepare(Part(2, 1, (Slice("r", Tag.KV, reads, (), (), (), ()),), ()))
+        return shard.prepare(Part(2, 1, (Slice("r", Tag.KV, reads, (), (), (), ()),), (), judges_drops=True))
 
     assert judged((1, b"x", 0)) == Prepared()
     assert judged((2, b"x", 0)) == Refused((ReadConflict(Key.kv("r", "k"), 1, 2),))
@@ -305,7 +314,8 @@ def test_a_prepared_write_blocks_expectations_and_ranges_that_hold_it_and_no_oth
     blocked = Blocked(frozenset({1}))
 
     def verdict(transaction_id: int, expected=(), scans=()) -> Verdict:
-        return shard.prepare(Part(transaction_id, 0, (Slice("r", Tag.KV, (), (), expected, scans, ()),), ()))
+        part_slice = Slice("r", Tag.KV, (), (), expected, scans, ())
+        return shard.prepare(Part(transaction_id, 0, (part_slice,), (), judges_drops=True))
 
     assert verdict(2, expected=((b"k", 0, False),)) == blocked
     assert verdict(3, expected=((b"l", 0, False),)) == Prepared()
@@ -326,7 +336,7 @@ def test_a_cas_made_before_its_run_is_dropped_in_the_same_transaction_still_has_
     shard.prepare(written(1, 0, b"k"))
     shard.apply(1, 1)
     expected = ((b"k", 9, False), (b"k", 1, True), (b"l", 0, True))
-    part = Part(2, 1, (Slice("r", Tag.KV, (), (), expected, (), ()),), ("r",))
+    part = Part(2, 1, (Slice("r", Tag.KV, (), (), expected, (), ()),), ("r",), judges_drops=True)
     assert shard.prepare(part) == Refused((CasConflict(Key.kv("r", "k"), 9, 1), CasConflict(Key.kv("r", "k"), 1, 0)))
 
 
@@ -360,7 +370,7 @@ def test_a_dropped_run_is_gone_with_the_tables_of_newer_versions_too() -> None:
     writes = tuple(TableWrites(run, tag, write) for run in ("gone", "kept") for tag in (Tag.KV, 0x7F))
     recovery.apply(1, CommitRecord(1, 0, writes), salt=7)
     shard = Shard(recovery.result(1).roots[0])
-    assert isinstance(shard.prepare(Part(2, 1, (), ("gone",))), Prepared)
+    assert isinstance(shard.prepare(Part(2, 1, (), ("gone",), judges_drops=True)), Prepared)
     shard.apply(2, 2)
     recovery.apply(2, CommitRecord(2, 0, (DropRun("gone"),)), salt=7)
     assert set(shard.root) == set(recovery.result(1).roots[0]) == {("kept", Tag.KV), ("kept", 0x7F)}

@@ -92,6 +92,7 @@ def test_seal_gives_an_immutable_account_of_everything() -> None:
             Slice("other", Tag.EVENT, (), (), (), (), ()),
         ),
         ("gone",),
+        True,
         1_000,
         encode_operations([("gone",), ("r", Tag.KV, writes)]),
         expires=True,

@@ -53,7 +53,13 @@ class Store:
         """Return the version, or raise ConflictError."""
         request = txn.seal()
         verdict = self.shard.prepare(
-            Part(request.transaction_id, request.start_version, request.slices, request.dropped_runs)
+            Part(
+                request.transaction_id,
+                request.start_version,
+                request.slices,
+                request.dropped_runs,
+                request.judges_drops,
+            )
         )
         if isinstance(verdict, Refused):
             raise ConflictError(verdict.conflicts)

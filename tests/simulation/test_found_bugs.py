@@ -71,3 +71,24 @@ def test_a_tail_that_is_being_rewritten_survives_a_crash():
 
     faults = Faults(crash=True, torn_writes=True, reordered_writes=True, lost_names=True, failed_sync=0.2)
     explore(scenario, seeds=1_100, faults=faults)
+
+
+def test_a_run_is_deleted_however_busy_others_keep_it():
+    # Whatever was put into the run since its snapshot made it lose, and there was always something.
+    def scenario(sim):
+        db = sim.open()
+        db.runs.create_run("run")
+
+        def keeps_busy(key):
+            for step in range(6):
+                db.put("run", key, step)
+
+        for key in ("a", "b", "c"):
+            sim.spawn(keeps_busy, key, name=key)
+        sim.spawn(db.runs.delete_run, "run", name="deleter")
+        sim.run()
+        # The puts that were under way when the run went are done again, as one group. Nobody else has lost.
+        assert db.stats().aborts <= 1
+        assert db.runs.get_run("run") is None
+
+    explore(scenario, seeds=200)
