@@ -52,7 +52,8 @@ class Change:
     """One thing that one commit has changed.
 
     Attributes:
-        version: of the commit. The changes of one commit come one after the other, in the order in which it made them.
+        version: of the commit. The changes of one commit come one after the other: first the runs that it dropped,
+            then what it wrote to each primitive of each run, as it first came to them, each key at its first write.
         run: the run.
         primitive: "kv", "events", "cells", "traces" or "runs".
         key: the KVStore key, the event's sequence, the cell's name, the trace's id or the run's id.
