@@ -122,8 +122,8 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
         durability: "always": a commit is acknowledged when it is durable. "interval": when it is written; it is
             made durable within `sync_interval`. "never": when it is written; the operating system decides.
         sync_interval: seconds.
-        shards: storage shards.
-        dispatcher: "caller" or "threads".
+        shards: storage shards; more of them change nothing but who does the work.
+        dispatcher: "caller": threads that wait run the actors. "threads": every actor has a thread.
         read_only: look at the state as of opening, and of each `refresh`.
         create: whether to make a missing database.
         limits: of what may be written and what may wait.

@@ -20,7 +20,9 @@ def _run() -> None:
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in ("click", "rich"):
             raise
-        sys.stderr.write("inmem: error: the command line needs click and rich: pip install 'inmem[cli]'\n")
+        sys.stderr.write(
+            "inmem: error: the command line needs click and rich: pip install '.[cli]' in a clone of inmem\n"
+        )
         sys.exit(2)
     app()
 

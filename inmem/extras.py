@@ -21,5 +21,5 @@ def needing(extra: str, *packages: str) -> Generator[None]:
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in packages:
             raise
-        message = f"{error.name} is not installed: pip install 'inmem[{extra}]'"
+        message = f"{error.name} is not installed: pip install '.[{extra}]' in a clone of inmem"
         raise ModuleNotFoundError(message, name=error.name) from None

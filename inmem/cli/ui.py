@@ -27,7 +27,7 @@ def ui(*, database: str, port: int, opens_browser: bool) -> None:
     except ModuleNotFoundError as error:
         if str(error.name).partition(".")[0] not in ("jinja2", "markupsafe", "starlette", "uvicorn"):
             raise
-        say_error("the explorer needs jinja2, starlette and uvicorn: pip install 'inmem[cli,ui]'")
+        say_error("the explorer needs jinja2, starlette and uvicorn: pip install '.[cli,ui]' in a clone of inmem")
         raise click.exceptions.Exit(WRONG_USAGE) from None
 
     def announce(url: str) -> None:

@@ -1,15 +1,15 @@
 """Testing under simulation: the production actors, and your agents, in every order that a seed can think of.
 
-from inmem.simulation import Faults, Simulation, explore
+    from inmem.simulation import explore
 
-def scenario(sim):
-    db = sim.open("db")
-    sim.spawn(agent, db)
-    sim.spawn(agent, db)
-    sim.run()
-    assert db.get("run", "counter") == 2
+    def scenario(sim):
+        db = sim.open("db")
+        sim.spawn(agent, db)
+        sim.spawn(agent, db)
+        sim.run()
+        assert db.get("run", "counter") == 2
 
-explore(scenario, seeds=500)
+    explore(scenario, seeds=500)
 
 See docs/simulation.md.
 """

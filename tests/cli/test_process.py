@@ -121,7 +121,9 @@ def test_without_its_libraries_the_command_says_what_it_needs(environment):
         result = run(sys.executable, "-c", program, environment=environment)
 
         assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr == "inmem: error: the command line needs click and rich: pip install 'inmem[cli]'\n"
+        assert result.stderr == (
+            "inmem: error: the command line needs click and rich: pip install '.[cli]' in a clone of inmem\n"
+        )
 
 
 STRUCK = """

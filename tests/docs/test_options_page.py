@@ -54,8 +54,21 @@ def test_what_has_no_cursor_is_named():
             for name, method in inspect.getmembers(getattr(db, proxy), inspect.ismethod)
             if "limit" in (taken := inspect.signature(method).parameters) and "after" not in taken
         }
-    [row] = [line for line in PAGE.splitlines() if line.startswith("| what a list or query returns |")]
-    assert set(re.findall(r"`(\w+\.\w+)`", row)) == without
+    [line] = [line for line in PAGE.splitlines() if line.startswith("Without `after=` are ")]
+    assert set(re.findall(r"`(\w+\.\w+)`", line)) == without
+
+
+def test_what_takes_no_limit_is_named():
+    with inmem.open(":memory:") as db:
+        without = {
+            f"{proxy}.{name}"
+            for proxy in ("kv", "events", "cells", "traces", "runs")
+            for name, method in inspect.getmembers(getattr(db, proxy), inspect.ismethod)
+            if "limit" not in (signature := inspect.signature(method)).parameters
+            and re.search(r"list\[|Tree", str(signature.return_annotation))
+        }
+    [line] = [line for line in PAGE.splitlines() if line.startswith("Neither have ")]
+    assert set(re.findall(r"`(\w+\.\w+)`", line)) == without - {"events.append_many"}
 
 
 def test_nothing_else_is_described():

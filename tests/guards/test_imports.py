@@ -84,7 +84,7 @@ except ModuleNotFoundError as error:
 """
     [name, told] = run_alone(code).rstrip().split(": ", 1)
     assert name.split(".")[0] == missing
-    assert told == f"{name} is not installed: pip install 'inmem[{extra}]'"
+    assert told == f"{name} is not installed: pip install '.[{extra}]' in a clone of inmem"
 
 
 @pytest.fixture(scope="module")

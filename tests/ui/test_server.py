@@ -220,7 +220,7 @@ def test_without_the_extra_it_says_what_is_missing(tmp_path):
     )  # fmt: skip
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
-        "inmem: error: the explorer needs jinja2, starlette and uvicorn: pip install 'inmem[cli,ui]'\n"
+        "inmem: error: the explorer needs jinja2, starlette and uvicorn: pip install '.[cli,ui]' in a clone of inmem\n"
     )
 
 
