@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or later and make, nothing else: the rest is set up in .venv.
+# `make demo` and `make test` need Python 3.11 or later with venv, make, and PyPI: the rest is set up in .venv.
 #
 #   make demo        the product, shown on transcripts of its own
 #   make test        the test suite; PYTEST_ARGS="tests/engine -k codec" for a part of it
