@@ -92,8 +92,10 @@ def test_threads_that_commit_without_a_pause_all_get_somewhere(tmp_path):
     made = [0, 0, 0]
     when_first_was_done: list[list[int]] = []
     with inmem.open(tmp_path / "db", durability="interval") as db:
+        together = threading.Barrier(len(made))
 
         def work(number: int) -> None:
+            together.wait()
             for value in range(commits):
                 db.put("run", f"key {number}", value)
                 made[number] += 1

@@ -21,7 +21,7 @@ async def everything_that_waits(db):
 
     async def explicit(number):
         async with db.begin(run) as txn:
-            txn.events.append("explicit", number)
+            txn.put(f"explicit {number}", number)
             await asyncio.sleep(0)
 
     async def given_up():
@@ -44,8 +44,9 @@ async def everything_that_waits(db):
     await asyncio.sleep(0)
     for task in cancelled:
         task.cancel()
-    await asyncio.gather(*cancelled, return_exceptions=True)
-    await asyncio.gather(*tasks, return_exceptions=True)
+    outcomes = await asyncio.gather(*cancelled, return_exceptions=True)
+    assert all(outcome is None or isinstance(outcome, (int, asyncio.CancelledError)) for outcome in outcomes)
+    await asyncio.gather(*tasks)
     assert await db.kv.get(run, "k1") == 1
     assert await db.events.len(run) >= KEYS
     assert [event async for event in db.events.iter(run)]

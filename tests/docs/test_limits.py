@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from inmem.actors import options
+from inmem.actors.log_writer import SLOW_SYNC_S
+from inmem.aio.port import REQUESTS_UNDER_WAY_MAX, REQUESTS_WAITING_MAX
+from inmem.cli.progress import PATIENCE_S
 from inmem.engine import limits
 from inmem.engine.checkpoint_format import BLOCK_BYTES
+from inmem.engine.group_commit import SEGMENT_BYTES_MAX
+from inmem.engine.outcomes import OUTCOMES_MAX
+from inmem.engine.recovery_progress import PROGRESS_BYTES
+from inmem.engine.request_groups import GROUP_REQUESTS_MAX
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
@@ -22,6 +29,9 @@ LIMITS = {
     for name, value in vars(limits).items()
     if name.endswith("_MAX") and name not in _NO_LIMITS_OF_USERS | _CHOSEN
 }
+
+
+IN_PARTS = {0.5: "half a second"}
 
 
 def in_words(value: int) -> str:
@@ -56,3 +66,22 @@ def test_the_readme_states_the_limits_that_most_ask_for(stated):
 def test_the_log_format_states_the_size_of_a_block():
     page = (ROOT / "docs" / "log-format.md").read_text(encoding="utf-8")
     assert f"the entry that brings it to about {BLOCK_BYTES // 1024} KiB" in page
+
+
+@pytest.mark.parametrize(
+    ("page", "stated"),
+    [
+        ("transactions.md", f"The newest {in_words(OUTCOMES_MAX)} commits are remembered for that"),
+        ("options.md", f"the outcomes of the last {in_words(OUTCOMES_MAX)}"),
+        ("options.md", f"{in_words(GROUP_REQUESTS_MAX)} requests share a commit"),
+        ("options.md", f"a segment of the log ends after {in_words(SEGMENT_BYTES_MAX)}"),
+        ("durability.md", f"when a log segment has grown past {in_words(SEGMENT_BYTES_MAX)}"),
+        ("durability.md", f"every {in_words(PROGRESS_BYTES)} that an opening has read"),
+        ("durability.md", f"a sync took more than {IN_PARTS[SLOW_SYNC_S]}"),
+        ("cli.md", f"anything that takes longer than {IN_PARTS[PATIENCE_S]}"),
+        ("asyncio.md", f"{in_words(REQUESTS_UNDER_WAY_MAX)} requests of a loop are with the store at a time"),
+        ("asyncio.md", f"{in_words(REQUESTS_WAITING_MAX)} may wait"),
+    ],
+)
+def test_the_pages_state_what_is_bounded_inside(page, stated):
+    assert stated in (ROOT / "docs" / page).read_text(encoding="utf-8")

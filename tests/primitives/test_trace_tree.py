@@ -11,7 +11,7 @@ from inmem.primitives.trace_kinds import Thought
 from inmem.primitives.trace_tree import TraceTree
 from tests.primitives.store import Store
 
-DEPTH = 10_000
+DEPTH = 2_000
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_a_tree_of_any_depth_is_built_walked_compared_and_shown(chain):
     assert [(depth, trace.id) for depth, trace in tree.walk()] == [(level, str(level)) for level in range(DEPTH)]
     assert tree == chain.traces().get_tree("0")
     assert tree != chain.traces().get_tree("1")
-    assert repr(tree) == "TraceTree(root='0', 1 children, 10000 traces)"
+    assert repr(tree) == f"TraceTree(root='0', 1 children, {DEPTH} traces)"
 
 
 WAYS = [copy.copy, copy.deepcopy, *(lambda tree, p=p: pickle.loads(pickle.dumps(tree, p)) for p in range(6))]
