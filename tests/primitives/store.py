@@ -1,6 +1,5 @@
 """A store without actors and files: one shard, and commits that take effect at once."""
 
-import random
 from collections.abc import Callable
 from contextlib import contextmanager
 
@@ -18,17 +17,7 @@ from inmem.primitives.events import EventOperations
 from inmem.primitives.kv import KVOperations
 from inmem.primitives.runs import RunOperations
 from inmem.primitives.traces import TraceOperations
-
-
-class SeededEntropy:
-    def __init__(self, seed: int = 7) -> None:
-        self._random = random.Random(seed)
-
-    def bits(self, count: int) -> int:
-        return self._random.getrandbits(count)
-
-    def uniform(self) -> float:
-        return self._random.random()
+from tests.engine.seeded_entropy import SeededEntropy
 
 
 class Store:
