@@ -25,7 +25,8 @@ from inmem.engine.request_groups import Postpone
 from inmem.primitives.run_status import RunStatus
 from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from tests.arguments import ACCEPTED
-from tests.primitives.store import SeededEntropy, Store
+from tests.engine.seeded_entropy import SeededEntropy
+from tests.primitives.store import Store
 
 # Operation → the request that it sends, and arguments that both take.
 OPERATIONS = {
