@@ -5,6 +5,9 @@ def test_agents(simulate):
 
 pytest --sim-seed 1234             that seed alone: how to replay a failure
 pytest --sim-seeds 5000            more seeds, or fewer, than the tests ask for
+
+Installed under a name of its own, `inmem_pytest`: pytest imports a plugin in every run, and below `inmem` this module
+would bring the whole store with it. So whatever it needs of that is imported when a simulation is asked for.
 """
 
 from __future__ import annotations
@@ -13,9 +16,6 @@ import argparse
 from typing import TYPE_CHECKING
 
 import pytest
-
-from inmem.simulation.exploration import explore
-from inmem.simulation.failure import SimulationFailure
 
 if TYPE_CHECKING:
     from inmem.simulation.exploration import Scenario
@@ -44,6 +44,9 @@ class Simulate:
         Raises:
             SimulationFailure: with a note that says how to run the failing seed again.
         """
+        from inmem.simulation.exploration import explore  # noqa: PLC0415  (see above)
+        from inmem.simulation.failure import SimulationFailure  # noqa: PLC0415
+
         __tracebackhide__ = True
         if self._seed is not None:
             seeds, first_seed = 1, self._seed
