@@ -13,6 +13,7 @@ would bring the whole store with it. So whatever it needs of that is imported wh
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,7 +56,8 @@ class Simulate:
         try:
             return explore(scenario, seeds, first_seed=first_seed, faults=faults)
         except SimulationFailure as failure:
-            failure.add_note(f"To run this seed again:\n\n    pytest '{self._node_id}' --sim-seed={failure.seed}\n")
+            command = f"pytest {shlex.quote(self._node_id)} --sim-seed={failure.seed}"
+            failure.add_note(f"To run this seed again:\n\n    {command}\n")
             raise
 
 

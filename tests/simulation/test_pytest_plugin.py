@@ -1,5 +1,6 @@
 """The fixture `simulate` and its options, in a pytest of their own."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 TESTS = """
+import pytest
+
 from tests.simulation.test_exploration import racy, sound
 
 def test_race(simulate):
+    simulate(racy, seeds=50)
+
+@pytest.mark.parametrize("city", ["it's $HOME"])
+def test_quoted(simulate, city):
     simulate(racy, seeds=50)
 
 def test_sound(simulate):
@@ -48,6 +55,12 @@ def test_a_failure_names_the_command_that_runs_its_seed_again(run_pytest):
     command = next(line for line in output.splitlines() if "--sim-seed=" in line)
     assert "test_agents.py::test_race" in command
     assert "1 failed" in run_pytest("-k", "race", command.split()[-1].strip("'"))
+
+
+def test_the_command_names_the_test_to_a_shell_whatever_is_in_its_id(run_pytest):
+    output = run_pytest("-k", "quoted")
+    command = next(line for line in output.splitlines() if "--sim-seed=" in line)
+    assert shlex.split(command.removeprefix("E "))[1] == "test_agents.py::test_quoted[it's $HOME]"
 
 
 def test_the_story_follows_the_test_and_nothing_of_the_package(run_pytest):
