@@ -87,6 +87,10 @@ def test_thread_ids_that_are_not_str_are_taken_by_their_text(db):
     saver = InmemSaver(db)
     put(saver, config_of(7), {"a": 1})
     assert values_of(saver, config_of("7")) == {"a": 1}
+    saver.copy_thread(7, 8)
+    assert values_of(saver, config_of("8")) == {"a": 1}
+    saver.delete_thread(8)
+    assert db.runs.list_runs() == ["7"]
     with pytest.raises(inmem.InvalidKeyError, match="255"):
         put(saver, config_of("x" * 256), {"a": 1})
 

@@ -153,7 +153,9 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes in one commit, beside those that the target may have."""
-        self._work.do(source_thread_id, lambda txn: self._thread(txn, source_thread_id).copy_to(str(target_thread_id)))
+        # By their texts, as everywhere.
+        source, target = str(source_thread_id), str(target_thread_id)
+        self._work.do(source, lambda txn: self._thread(txn, source).copy_to(target))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Remove what is old of each thread, in one commit per thread.
