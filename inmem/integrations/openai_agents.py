@@ -16,12 +16,13 @@ from inmem.extras import needing
 from inmem.integrations.work import Bindable, Work, register
 
 with needing("openai-agents", "agents"):
-    from agents.memory import SessionSettings
+    from agents.memory.session_settings import coerce_session_settings, resolve_session_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agents.items import TResponseInputItem
+    from agents.memory import SessionSettings
 
     import inmem
 
@@ -40,10 +41,11 @@ class InmemSession(Bindable):
     Args:
         session_id: the conversation, and the run that holds it: a str of at most 255 characters.
         db: an open database, which stays the caller's to close.
-        session_settings: `limit` is what `get_items` takes by default.
+        session_settings: `limit` is what `get_items` takes by default. A dict of them does as well.
 
     Raises:
         UsageError: `db` is not an `inmem.Database`.
+        TypeError: `session_settings` is neither, or is refused by the SDK.
 
     Attributes:
         session_id: see above.
@@ -52,20 +54,26 @@ class InmemSession(Bindable):
 
     session_settings: SessionSettings | None
 
-    def __init__(self, session_id: str, db: inmem.Database, *, session_settings: SessionSettings | None = None) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        db: inmem.Database,
+        *,
+        session_settings: SessionSettings | dict[str, Any] | None = None,
+    ) -> None:
         self.session_id = session_id
-        self.session_settings = session_settings or SessionSettings()
+        self.session_settings = coerce_session_settings({} if session_settings is None else session_settings)
         self._work = Work(db)
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """Return the items in the order in which they were added, all from one snapshot.
 
         Args:
-            limit: only so many, the latest; None means what the session's settings say, and by default all.
+            limit: only so many, the latest; None means what the session's settings say, and by default all. A negative
+                one means all, as it does in the SDK's own sessions.
         """
-        if limit is None and self.session_settings is not None:
-            limit = self.session_settings.limit
-        return await run_in_thread(self._do, lambda items: items.latest(limit))
+        count = resolve_session_limit(limit, self.session_settings)
+        return await run_in_thread(self._do, lambda items: items.latest(count))
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Add items behind those that there are, all of them in one commit or none.
@@ -104,7 +112,7 @@ class _Items:
         self._count: int = 0 if state is None else state.value
 
     def latest(self, limit: int | None) -> list[Any]:
-        start = 0 if limit is None else max(0, self._count - max(0, limit))
+        start = 0 if limit is None or limit < 0 else max(0, self._count - limit)
         return list(self._kv.get_many(map(_key, range(start, self._count))).values())
 
     def add(self, items: list[Any]) -> None:

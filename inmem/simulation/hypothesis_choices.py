@@ -75,7 +75,8 @@ class HypothesisChooser:
 def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults | None = None) -> Callable[[], None]:
     """Return a Hypothesis test of `scenario`, to be called or to be collected by pytest under a name ``test_…``.
 
-    Hypothesis's own settings apply: ``settings(max_examples=500)(hypothesis_test(scenario))``.
+    Hypothesis's own settings apply: ``settings(max_examples=500)(hypothesis_test(scenario))``. It keeps the failures
+    found under the scenario's qualified name, which those that one function has made share.
 
     Raises:
         UsageError: an argument is not acceptable.
@@ -83,7 +84,6 @@ def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults 
     require_function("scenario", scenario)
     allowed = allowed_faults(faults)
 
-    @given(st.data())
     def test(data: DataObject) -> None:
         chooser = HypothesisChooser(data)
         try:
@@ -91,5 +91,14 @@ def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults 
         finally:
             chooser.finish()
 
-    run: Callable[[], None] = test
+    # To Hypothesis tests of equal source are one test: its database would keep no more failures than of one scenario.
+    test.__module__, test.__qualname__ = (
+        scenario.__module__,
+        getattr(scenario, "__qualname__", type(scenario).__qualname__),
+    )
+    name = test.__qualname__.rpartition(".")[2]
+    # `<lambda>` is no name that Hypothesis could give to a function.
+    test.__name__ = name if name.isidentifier() else test.__name__
+    vars(test)["_hypothesis_internal_add_digest"] = f"{test.__module__}.{test.__qualname__}".encode()
+    run: Callable[[], None] = given(st.data())(test)
     return run

@@ -14,9 +14,6 @@ from inmem.simulation.promises import BrokenPromise
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-PENDING = None
-"""The result of an operation whose client never learned it: it may have happened at any time since, or never."""
-
 
 @dataclass(frozen=True, slots=True)
 class Operation:

@@ -14,6 +14,7 @@ pytest.importorskip("langgraph.graph", reason="the extra langgraph is not instal
 
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, interrupt
@@ -79,6 +80,39 @@ def test_a_graph_is_resumed_after_its_database_was_reopened(tmp_path):
         assert texts(done) == ["Oslo", "found a seat for Oslo", "yes", "booked 12A"]
         assert db.verify().is_valid
     assert calls == ["search", "approve", "book"]
+
+
+def test_a_thread_moved_from_another_checkpointer_goes_on():
+    """The base class counts ints alone, and LangGraph's own checkpointers write str: a NotImplementedError."""
+    others = InMemorySaver()
+    trip_graph(others).invoke({"messages": [HumanMessage("Oslo")]}, THREAD)
+    with inmem.open(":memory:") as db:
+        saver = InmemSaver(db)
+        for found in reversed(list(others.list(THREAD))):
+            above = found.parent_config or {"configurable": {"thread_id": "trip-1", "checkpoint_ns": ""}}
+            versions = found.checkpoint["channel_versions"]
+            config = saver.put(above, found.checkpoint, found.metadata, versions)
+            for task_id, channel, value in found.pending_writes:
+                saver.put_writes(config, [(channel, value)], task_id)
+
+        graph = trip_graph(saver)
+        assert texts(graph.invoke(Command(resume="yes"), THREAD))[-2:] == ["yes", "booked 12A"]
+        graph.update_state(THREAD, {"seat": "1C"}, as_node="search")
+        assert graph.get_state(THREAD).next == ("approve",)
+        newest = [max(found.checkpoint["channel_versions"].values(), default="") for found in saver.list(THREAD)]
+        assert newest == sorted(newest, reverse=True)
+        assert newest[0] > max(versions.values())
+    assert calls == ["search", "approve", "book"]
+
+
+@pytest.mark.parametrize(("current", "number"), [(f"{9:032}.{0.5:016}", 10), (f"{99:032}.{0.25:016}", 100)])
+def test_a_version_that_is_a_str_is_followed_by_a_greater_one_of_the_same_form(current, number):
+    with inmem.open(":memory:") as db:
+        saver = InmemSaver(db)
+        following = saver.get_next_version(current, None)
+        assert following.startswith(f"{number:032}.")
+        assert following < saver.get_next_version(following, None)
+        assert [saver.get_next_version(None, None), saver.get_next_version(3, None)] == [1, 4]
 
 
 def test_time_travel_goes_on_from_an_old_checkpoint_and_keeps_the_other_branch():

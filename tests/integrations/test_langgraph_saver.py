@@ -15,6 +15,7 @@ from langgraph.checkpoint.base.id import uuid6
 
 from inmem.integrations.langgraph import InmemSaver, collection
 from inmem.integrations.langgraph.checkpoints import ThreadCheckpoints
+from inmem.integrations.langgraph.keys import CHECKPOINTS
 
 NAMES = ["", "child:1", "a/b", "a", "a%2Fb", "a|b", "a-b", "é\x00", "0"]
 
@@ -86,6 +87,10 @@ def test_thread_ids_that_are_not_str_are_taken_by_their_text(db):
     saver = InmemSaver(db)
     put(saver, config_of(7), {"a": 1})
     assert values_of(saver, config_of("7")) == {"a": 1}
+    saver.copy_thread(7, 8)
+    assert values_of(saver, config_of("8")) == {"a": 1}
+    saver.delete_thread(8)
+    assert db.runs.list_runs() == ["7"]
     with pytest.raises(inmem.InvalidKeyError, match="255"):
         put(saver, config_of("x" * 256), {"a": 1})
 
@@ -123,6 +128,38 @@ def test_a_listing_over_all_threads_is_newest_first_and_takes_no_more_than_asked
     assert ids(saver.list(None, limit=0)) == []
     assert ids(saver.list(made[3])) == ids(saver.list(made[3], limit=9)) == [newest[8]]
     assert ids(saver.list(None, filter={"step": 1})) == []
+
+
+@pytest.mark.parametrize(("limit", "records_max"), [(0, 0), (1, 6 + 2), (5, 6 + 2 * 5), (None, 6 * 40)])
+def test_a_listing_over_all_threads_reads_little_more_than_it_gives(db, monkeypatch, limit, records_max):
+    """For one checkpoint it read as many as a hundred of every thread and namespace."""
+    saver = InmemSaver(db)
+    for number in range(6 * 40):
+        put(saver, config_of(f"t{number % 3}", "sub" * (number % 2)), {"n": number})
+    read = []
+
+    class Counting:
+        def __init__(self, kv):
+            self._kv = kv
+
+        def list_with_values(self, prefix, **arguments):
+            found = self._kv.list_with_values(prefix, **arguments)
+            if prefix.startswith(CHECKPOINTS):
+                read.extend(found)
+            return found
+
+        def __getattr__(self, name):
+            return getattr(self._kv, name)
+
+    class Counted(ThreadCheckpoints):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.kv = Counting(self.kv)
+
+    monkeypatch.setattr("inmem.integrations.langgraph.saver.ThreadCheckpoints", Counted)
+    found = list(saver.list(None, limit=limit))
+    assert len(found) == (6 * 40 if limit is None else limit)
+    assert len(read) <= records_max
 
 
 def test_a_listing_sees_one_snapshot_however_long_it_takes(db):

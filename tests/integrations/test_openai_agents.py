@@ -12,7 +12,7 @@ import inmem
 pytest.importorskip("agents", reason="the extra openai-agents is not installed")
 
 from agents import Agent, ModelResponse, RunConfig, Runner, Usage, function_tool
-from agents.memory import Session, SessionSettings
+from agents.memory import Session, SessionSettings, SQLiteSession
 from agents.models.interface import Model
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
 
@@ -133,6 +133,27 @@ def test_items_are_added_read_popped_and_cleared_in_order(db):
 
     asyncio.run(story())
     assert db.runs.get_run("talk").tags == ("openai-agents",)
+
+
+@pytest.mark.parametrize("limit", [None, -9, -1, 0, 1, 2, 3, 9])
+@pytest.mark.parametrize("settings", [None, {}, {"limit": 1}, {"limit": -1}, SessionSettings(limit=2)])
+def test_limits_mean_what_they_mean_in_the_sdks_own_session(db, settings, limit):
+    """A negative limit gave nothing, and settings that were a dict an AttributeError at the first read."""
+
+    async def read(session):
+        await session.add_items(items_of(1, 2, 3))
+        return session.session_settings, await session.get_items(limit)
+
+    theirs = SQLiteSession("talk", session_settings=settings)
+    try:
+        assert asyncio.run(read(InmemSession("talk", db, session_settings=settings))) == asyncio.run(read(theirs))
+    finally:
+        theirs.close()
+
+
+def test_settings_that_are_none_are_refused_when_the_session_is_made(db):
+    with pytest.raises(TypeError, match="must be a SessionSettings instance or a dict, got int"):
+        InmemSession("talk", db, session_settings=1)
 
 
 def test_all_items_of_an_add_are_one_commit_and_one_that_cannot_be_stored_keeps_the_others_out(db):

@@ -1,4 +1,4 @@
-"""The wheel holds every file of the four code folders, once, under the one import name."""
+"""The wheel holds every file of the four code folders, once: under the one import name, but for the pytest plugin."""
 
 import email
 import subprocess
@@ -28,6 +28,8 @@ def wheel(distributions):
 
 
 def _packaged_name(name: str) -> str:
+    if name.startswith("inmem/pytest_plugin/"):
+        return name.replace("inmem/pytest_plugin/", "inmem_pytest/")
     return name if name.startswith("inmem/") else f"inmem/{name}"
 
 

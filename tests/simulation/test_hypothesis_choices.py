@@ -1,8 +1,11 @@
 """Schedules that Hypothesis chooses and shrinks."""
 
+from functools import partial
+
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.internal.reflection import function_digest
 
 from inmem.simulation import Faults, Simulation
 from inmem.simulation.hypothesis_choices import HypothesisChooser, hypothesis_test
@@ -18,6 +21,20 @@ test_the_main_workload = settings(
 def test_a_race_is_found():
     with pytest.raises(AssertionError):
         settings(max_examples=200, database=None, print_blob=False)(hypothesis_test(racy))()
+
+
+def test_each_scenario_has_failures_of_its_own_in_the_database_of_hypothesis():
+    """All scenarios had one key: what was found of one was tried on all, and thrown away by those it did not fail."""
+
+    class Scenario:
+        def __call__(self, sim):
+            racy(sim)
+
+    scenarios = [racy, sound, workload, lambda sim: (racy(sim), sound(sim)), partial(racy), Scenario()]
+    tests = [hypothesis_test(scenario).hypothesis.inner_test for scenario in scenarios]
+    assert len({function_digest(test) for test in tests}) == len(tests)
+    assert function_digest(tests[0]) == function_digest(hypothesis_test(racy).hypothesis.inner_test)
+    assert [test.__name__ for test in tests[:3]] == ["racy", "sound", "workload"]
 
 
 def test_a_failing_schedule_shrinks_to_few_choices():

@@ -40,7 +40,7 @@ TAG: Final = "langgraph"
 """The tag, in the RunIndex, of the runs that are threads."""
 
 PAGE: Final = 100
-"""Checkpoints read ahead by a listing: enough that finding the place costs little, few enough to hold."""
+"""Checkpoints that a listing reads at once, at most: enough that finding the place costs little, few enough to hold."""
 
 DIGEST_BYTES: Final = 32
 """Two values with one digest would be one value: 256 bits rule that out, by chance and by design."""
@@ -147,12 +147,14 @@ class ThreadCheckpoints:
     def newest_first(
         self, namespace: str, checkpoint_id: str | None = None, before: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Iterate over the records of a namespace.
+        """Iterate over the records of a namespace. Reads no more ahead than it has given.
 
         Args:
             namespace: the checkpoint namespace.
             checkpoint_id: only this one.
             before: only those older than the checkpoint of this id.
+
+        Complexity: O(log n), and O(1) per record given.
         """
         if checkpoint_id is not None:
             record = self._record(namespace, checkpoint_id)
@@ -161,9 +163,12 @@ class ThreadCheckpoints:
             return
         after = None if before is None else keys.checkpoint_key(namespace, before)
         prefix = keys.in_namespace(keys.CHECKPOINTS, namespace)
-        while page := self.kv.list_with_values(prefix, limit=PAGE, after=after):
+        # A listing of all threads pulls the first of each, and of most it wants no other.
+        size = 1
+        while page := self.kv.list_with_values(prefix, limit=size, after=after):
             yield from (record for _, record in page)
             after = page[-1][0]
+            size = min(2 * size, PAGE)
 
     def ancestors(self, namespace: str, record: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         """Iterate over the stored ancestors of a checkpoint, the parent first."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from heapq import merge
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
@@ -152,7 +153,9 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes in one commit, beside those that the target may have."""
-        self._work.do(source_thread_id, lambda txn: self._thread(txn, source_thread_id).copy_to(str(target_thread_id)))
+        # By their texts, as everywhere.
+        source, target = str(source_thread_id), str(target_thread_id)
+        self._work.do(source, lambda txn: self._thread(txn, source).copy_to(target))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Remove what is old of each thread, in one commit per thread.
@@ -240,6 +243,19 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
     ) -> Mapping[str, DeltaChannelHistory]:
         """See `get_delta_channel_history`."""
         return await run_in_thread(self.get_delta_channel_history, config=config, channels=channels)
+
+    def get_next_version(self, current: float | str | None, channel: None) -> Any:
+        """Return a greater version of a channel: of the kind that the thread has, which is int if it began here.
+
+        Args:
+            current: the greatest version so far; a str in a thread that another checkpointer began, as most do.
+            channel: nothing.
+        """
+        if isinstance(current, str):
+            # In the form that the checkpointers which write str agree on: greater as a number is greater as a str.
+            chance = random.random()  # noqa: S311  (sets the versions of forks apart; nobody has to guess it)
+            return f"{int(current.split('.')[0]) + 1:032}.{chance:016}"
+        return super().get_next_version(cast("int | None", current), channel)
 
     def _thread(self, txn: inmem.Transaction, thread_id: str) -> ThreadCheckpoints:
         return ThreadCheckpoints(txn, thread_id, self.serde)

@@ -5,17 +5,18 @@ def test_agents(simulate):
 
 pytest --sim-seed 1234             that seed alone: how to replay a failure
 pytest --sim-seeds 5000            more seeds, or fewer, than the tests ask for
+
+Installed under a name of its own, `inmem_pytest`: pytest imports a plugin in every run, and below `inmem` this module
+would bring the whole store with it. So whatever it needs of that is imported when a simulation is asked for.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
-
-from inmem.simulation.exploration import explore
-from inmem.simulation.failure import SimulationFailure
 
 if TYPE_CHECKING:
     from inmem.simulation.exploration import Scenario
@@ -44,6 +45,9 @@ class Simulate:
         Raises:
             SimulationFailure: with a note that says how to run the failing seed again.
         """
+        from inmem.simulation.exploration import explore  # noqa: PLC0415  (see above)
+        from inmem.simulation.failure import SimulationFailure  # noqa: PLC0415
+
         __tracebackhide__ = True
         if self._seed is not None:
             seeds, first_seed = 1, self._seed
@@ -52,7 +56,8 @@ class Simulate:
         try:
             return explore(scenario, seeds, first_seed=first_seed, faults=faults)
         except SimulationFailure as failure:
-            failure.add_note(f"To run this seed again:\n\n    pytest '{self._node_id}' --sim-seed={failure.seed}\n")
+            command = f"pytest {shlex.quote(self._node_id)} --sim-seed={failure.seed}"
+            failure.add_note(f"To run this seed again:\n\n    {command}\n")
             raise
 
 
