@@ -201,14 +201,26 @@ def test_the_command_opens_a_browser_only_if_told_to(tmp_path, monkeypatch):
     from inmem.cli.app import app
 
     inmem.open(tmp_path / "db").close()
-    opened = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
+    opened, pages = [], []
+
+    def open_in_browser(address):
+        page = Path(urllib.request.url2pathname(address.removeprefix("file://")))
+        assert (page.stat().st_mode & 0o777, page.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        opened.append(address)
+        pages.append((page, page.read_text()))
+
+    monkeypatch.setattr("webbrowser.open", open_in_browser)
     monkeypatch.setattr(inmem.ui.Explorer, "wait", lambda self: None)
     for options, count in (((), 0), (("--open",), 1)):
         result = CliRunner().invoke(app, ["ui", str(tmp_path / "db"), *options])
         assert result.exit_code == 0
         assert len(opened) == count
-    assert opened == [result.output.strip()]
+    # Every user of the machine can read what a browser is started with: the secret is in a file of ours instead.
+    url = result.output.strip()
+    [(page, text)] = pages
+    assert url.split("/")[3] not in opened[0]
+    assert f'content="0; url={url}"' in text
+    assert not page.parent.exists()
 
 
 def test_without_the_extra_it_says_what_is_missing(tmp_path):
