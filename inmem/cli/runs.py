@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
@@ -14,6 +14,7 @@ from inmem.cli.examples import example
 from inmem.cli.output import as_text, one_line, print_json, printable, show
 from inmem.cli.reading import database_argument, json_option, key_argument, open_for_reading, reading_run, run_argument
 from inmem.cli.tables import Column, table
+from inmem.engine.limits import INT_MAX
 from inmem.json_values import result_to_json
 from inmem.times import moment
 
@@ -34,7 +35,24 @@ STATUS_STYLES = {
 }
 
 _status_type = click.Choice(list(RunStatus), case_sensitive=False)
-_limit_option = click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N.")
+
+
+class _CountType(click.IntRange):
+    """A number of at least 0. That it also has a greatest one is not worth its digits in the help."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse here, where the option is known, what the store would refuse."""
+        count: int = super().convert(value, param, ctx)
+        if count > INT_MAX:
+            self.fail(f"{count} is more than {INT_MAX}.", param, ctx)
+        return count
+
+
+_count_type = _CountType()
+_limit_option = click.option("--limit", type=_count_type, metavar="N", help="Show at most N.")
 
 
 @click.command(epilog=example("inmem runs demo/harbour.db --status failed"))
@@ -114,7 +132,7 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
 @database_argument
 @run_argument
 @click.option("--type", "event_type", help="Only events of this type.")
-@click.option("--start", type=click.IntRange(min=0), default=0, metavar="N", help="Begin with event N.")
+@click.option("--start", type=_count_type, default=0, metavar="N", help="Begin with event N.")
 @_limit_option
 @json_option
 def events(
@@ -123,7 +141,8 @@ def events(
     """List the events of RUN in their order."""
     with reading_run(database, run) as txn:
         if event_type is None:
-            found = txn.events.read_range(start, txn.events.len() if limit is None else start + limit)
+            end = txn.events.len()
+            found = txn.events.read_range(start, end if limit is None else min(start + limit, end))
         else:
             found = txn.events.read_by_type(event_type, limit, after=start - 1 if start else None)
     if as_json_output:

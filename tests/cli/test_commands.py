@@ -514,6 +514,25 @@ def test_wrong_usage(run, arguments, tmp_path, monkeypatch, odd):
     assert result.stderr.startswith("inmem: error: " if arguments else "Usage: inmem ")
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(("runs",), "--limit"), (("events", "run-1"), "--limit"), (("events", "run-1"), "--start")],
+)
+def test_of_a_number_that_is_too_great_the_option_is_named(run, odd, command, option):
+    name, *more = command
+
+    refused = run(name, odd, *more, option, 2**63)
+    taken = run(name, odd, *more, option, 2**63 - 1)
+
+    assert (refused.exit_code, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
+    assert re.search(rf"{option}'?: {2**63} is more than {2**63 - 1}", refused.stderr)
+    assert taken.exit_code == 0
+
+
+def test_of_two_great_numbers_neither_is_too_great(run_json, odd):
+    assert run_json("events", odd, "run-1", "--start", 5, "--limit", 2**63 - 1)[0]["sequence"] == 5
+
+
 def test_whoever_is_lost_is_told_where_help_is(run):
     assert run("runs").stderr == "inmem: error: Missing argument 'DB'. Try: inmem runs --help\n"
     assert run("events", "--nonsense").stderr.endswith(" Try: inmem events --help\n")
