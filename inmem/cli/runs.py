@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.text import Text
@@ -11,19 +12,19 @@ from rich.text import Text
 from inmem import RunStatus
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import as_text, one_line, print_json, printable, show
+from inmem.cli.output import as_text, one_line, print_json, print_json_list, printable, show
 from inmem.cli.reading import database_argument, json_option, key_argument, open_for_reading, reading_run, run_argument
-from inmem.cli.tables import Column, table
+from inmem.cli.tables import Column, show_rows, table
 from inmem.engine.limits import INT_MAX
 from inmem.json_values import result_to_json
 from inmem.times import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
 
-    from inmem import RunMetadata
+    from inmem import Event, RunMetadata, Transaction
 
 STATUS_STYLES = {
     RunStatus.ACTIVE: "yellow",
@@ -50,6 +51,9 @@ class _CountType(click.IntRange):
             self.fail(f"{count} is more than {INT_MAX}.", param, ctx)
         return count
 
+
+_EVENTS_HELD: Final = 100
+"""Read at a time: enough to make finding them cheap, few enough to hold whatever they carry."""
 
 _count_type = _CountType()
 _limit_option = click.option("--limit", type=_count_type, metavar="N", help="Show at most N.")
@@ -139,26 +143,37 @@ def events(
     *, database: str, run: str, event_type: str | None, start: int, limit: int | None, as_json_output: bool
 ) -> None:
     """List the events of RUN in their order."""
-    with reading_run(database, run) as txn:
-        if event_type is None:
-            end = txn.events.len()
-            found = txn.events.read_range(start, end if limit is None else min(start + limit, end))
-        else:
-            found = txn.events.read_by_type(event_type, limit, after=start - 1 if start else None)
-    if as_json_output:
-        print_json([result_to_json(event) for event in found])
-        return
     columns = (
         Column("#", justify="right"),
         Column("TIME (UTC)", "fold"),
         Column("TYPE", "fold"),
         Column("PAYLOAD", "cut"),
     )
-    rows = [
-        (str(event.sequence), moment(event.timestamp), printable(event.event_type), one_line(event.payload))
-        for event in found
-    ]
-    show(table(columns, rows))
+    with reading_run(database, run) as txn:
+
+        def found() -> Iterator[Event]:
+            return islice(_events_of(txn, event_type, start), limit)
+
+        if as_json_output:
+            print_json_list(map(result_to_json, found()))
+            return
+        rows = ((*_beginning(event), one_line(event.payload)) for event in found())
+        show_rows(columns, rows, map(_beginning, found()))
+
+
+def _beginning(event: Event) -> tuple[str, str, str]:
+    return str(event.sequence), moment(event.timestamp), printable(event.event_type)
+
+
+def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
+    """Yield the events from `start` on, of one type or of all, holding few at a time."""
+    if event_type is None:
+        yield from txn.events.iter(start, batch_size=_EVENTS_HELD)
+        return
+    after = start - 1 if start else None
+    while batch := txn.events.read_by_type(event_type, _EVENTS_HELD, after):
+        yield from batch
+        after = batch[-1].sequence
 
 
 @click.command(epilog=example("inmem cells demo/harbour.db night-watch/0000"))

@@ -1,6 +1,8 @@
 """The commands that show what a database holds."""
 
 import contextlib
+import gc
+import io
 import json
 import os
 import re
@@ -278,6 +280,39 @@ def test_events(run, run_json, recorded, odd):
     assert sequences("--type", "plain", "--start", 3) == [3, 4, 5]
     assert sequences("--start", 4) == [4, 5]
     assert sequences("--start", 1, "--limit", 2) == [1, 2]
+
+
+class _Out(io.StringIO):
+    """A pipe that counts, now and then, how many events there are in this process."""
+
+    written = 0
+    most = 0
+    flushed = 0
+
+    def write(self, text):
+        self.written += 1
+        if self.written % 100 == 0:
+            held = sum(type(each) is inmem.Event for each in gc.get_objects())
+            self.most = max(self.most, held)
+        return super().write(text)
+
+    def flush(self):
+        self.flushed += 1
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--type", "e"), ("--type", "e", "--json")])
+def test_a_long_list_of_events_is_never_held(tmp_path, options):
+    with inmem.open(tmp_path / "db", durability="never") as db:
+        db.events.append_many("run", [("e", at) for at in range(1000)])
+    with contextlib.redirect_stdout(_Out()) as out, pytest.raises(SystemExit, match=r"^0$"):
+        app.main(["events", str(tmp_path / "db"), "run", *options])
+    if "--json" in options:
+        assert len(json.loads(out.getvalue())) == 1000
+    else:
+        assert len(out.getvalue().splitlines()) == 1001
+    # Two batches, while one takes the place of the other.
+    assert 0 < out.most <= 2 * 100 + 1
+    assert out.flushed < 10
 
 
 def test_a_trace_is_drawn_as_a_tree(run, recorded):
