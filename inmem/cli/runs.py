@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,11 +13,12 @@ from rich.text import Text
 from inmem import RunStatus
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import as_text, one_line, print_json, print_json_list, printable, show
+from inmem.cli.output import as_text, is_terminal, one_line, print_json, print_json_list, printable, show
 from inmem.cli.reading import database_argument, json_option, key_argument, open_for_reading, reading_run, run_argument
 from inmem.cli.tables import Column, show_rows, table
 from inmem.engine.limits import INT_MAX
 from inmem.json_values import result_to_json
+from inmem.run_file import write_whole
 from inmem.times import moment
 
 if TYPE_CHECKING:
@@ -204,12 +206,19 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
 @database_argument
 @run_argument
 @key_argument
+@click.option("--raw", is_flag=True, help="Print what is stored and nothing else, for a file or a pipe.")
 @json_option
-def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> None:
+def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: bool) -> None:
     """Print the value of KEY in RUN, or the keys that RUN has.
 
-    Text is printed as it is, any other value as JSON.
+    Text is printed with its lines, all else that cannot be seen in it as escapes; any other value as JSON. With --raw,
+    text is written as UTF-8 and bytes as they are, without a line break at the end.
     """
+    if raw:
+        if key is None or as_json_output:
+            raise click.UsageError("--raw is for the value of a KEY, without --json")
+        if is_terminal(sys.stdout):
+            raise click.UsageError("--raw is for a file or a pipe: what is stored could take over a terminal")
     with reading_run(database, run) as txn:
         if key is None:
             keys = txn.kv.list()
@@ -221,9 +230,8 @@ def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> No
     if key is None:
         if as_json_output:
             print_json(keys)
-        else:
-            for name in keys:
-                click.echo(printable(name))
+        elif keys:
+            click.echo("\n".join(map(printable, keys)))
         return
     if found is None:
         where = f"{shlex.quote(database)} {shlex.quote(run_id)}"
@@ -231,7 +239,10 @@ def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> No
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return
-    text = found.value if isinstance(found.value, str) else as_text(found.value)
-    # Lines may stay lines; nothing else that moves the cursor may.
-    for line in text.split("\n"):
-        click.echo(printable(line))
+    value = found.value
+    text = value if isinstance(value, str) else as_text(value)
+    if raw:
+        write_whole(sys.stdout.buffer, value if isinstance(value, bytes) else text.encode())
+    else:
+        # Lines may stay lines; nothing else that moves the cursor may. At once, as each echo is flushed.
+        click.echo("\n".join(map(printable, text.split("\n"))))

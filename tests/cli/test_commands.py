@@ -20,6 +20,7 @@ from inmem.actors.folder_disk import FolderDisk
 from inmem.cli.app import app
 from inmem.cli.errors import Application
 from inmem.engine.verification import VerifyReport
+from inmem.json_values import from_json
 from inmem.recorder import RecordSummary
 from tests.engine.log_builder import LogBuilder, put
 from tests.recorder.transcripts import OWN, user, write_runs
@@ -536,6 +537,8 @@ def test_salvage_tells_of_damage_that_has_cost_no_commit(run, tmp_path):
         ("record", __file__, "--into", "db", "--agents", "0"),
         ("record", __file__, "--into", "db", "--durability", "sometimes"),
         ("get", "db", "x" * 300),
+        ("get", "db", "run-1", "--raw"),
+        ("get", "db", "run-1", "lines", "--raw", "--json"),
     ],
 )
 def test_wrong_usage(run, arguments, tmp_path, monkeypatch, odd):
@@ -547,6 +550,41 @@ def test_wrong_usage(run, arguments, tmp_path, monkeypatch, odd):
     assert (result.exit_code, result.stdout) == (2, "")
     assert not arguments or len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("inmem: error: " if arguments else "Usage: inmem ")
+
+
+@pytest.mark.parametrize(
+    "value", ["\tx\r\n", "", "one\ntwo\x1b[31m 🚢", b"\x00\xff\r\n", b"", {"a": [b"\xff", "\u202e"]}]
+)
+def test_what_is_stored_can_be_had_back(tmp_path, value):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "k", value)
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())) as out, pytest.raises(SystemExit, match=r"^0$"):
+        app.main(["get", str(tmp_path / "db"), "run", "k", "--raw"])
+    written = out.buffer.getvalue()
+    if isinstance(value, dict):
+        assert from_json(json.loads(written)) == value
+    else:
+        assert written == (value if isinstance(value, bytes) else value.encode())
+
+
+def test_what_is_stored_is_kept_off_a_terminal(run, odd, on_terminal):
+    on_terminal(80)
+    refused = run("get", odd, "run-1", "lines", "--raw")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("inmem: error: --raw is for a file or a pipe")
+
+
+def test_many_lines_are_written_at_once(tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "k", "line\n" * 1000)
+        with db.begin("run") as txn:
+            for at in range(1000):
+                txn.put(f"{at:04}", at)
+    for key in (["k"], []):
+        with contextlib.redirect_stdout(_Out()) as out, pytest.raises(SystemExit, match=r"^0$"):
+            app.main(["get", str(tmp_path / "db"), "run", *key])
+        assert len(out.getvalue().splitlines()) == 1001
+        assert out.flushed < 10
 
 
 @pytest.mark.parametrize(
