@@ -298,8 +298,9 @@ class Database(NonCopyable):
         """Write all that a run holds, as of now, to a file from which `import_run` makes the same run again.
 
         The same contents give the same bytes; docs/export-format.md describes them. A file given by its path appears
-        under its name only when it is whole and durable, readable for its owner only, in place of an older one; a
-        symbolic link stays, and what it leads to is written.
+        under its name only when it is whole, readable for its owner only, in place of an older one; a symbolic link
+        stays, and what it leads to is written. When this returns, the file and its name are durable. What becomes of a
+        file that was given open is for its owner to see to.
 
         Args:
             run: registered or not.
@@ -309,7 +310,7 @@ class Database(NonCopyable):
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
             UsageError: `file` is neither of the two.
-            OSError: the file cannot be written.
+            OSError: the file cannot be written, or not be made durable.
 
         Complexity: O(contents) in time, one item in memory.
         """

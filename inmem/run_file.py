@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
 from inmem.actors.options import checked_path
+from inmem.actors.system_calls import sync_folder
 from inmem.engine.errors import FormatVersionError, InvalidValueError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.shown import shown
@@ -285,11 +286,11 @@ def _opened_for_reading(file: File) -> Generator[BinaryIO]:
 
 @contextmanager
 def opened_for_writing(file: File) -> Generator[BinaryIO]:
-    """Open what is given by its path; a file appears under it only once it is whole and durable.
+    """Open what is given by its path; a file appears under it only once it is whole, and is durable there at the end.
 
     Raises:
         UsageError: `file` is neither a path nor a file open for writing bytes.
-        OSError: it cannot be opened, or not be made durable.
+        OSError: it cannot be opened, or not be made durable: then its name may be the older file's after a power cut.
     """
     target = _checked_file(file, "write")
     if not isinstance(target, str):
@@ -314,6 +315,8 @@ def opened_for_writing(file: File) -> Generator[BinaryIO]:
             opened.flush()
             os.fsync(descriptor)
         hidden.replace(path)
+        # Until then a power cut could take the name back, and whoever exports a run may delete it next.
+        sync_folder(str(path.parent))
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise

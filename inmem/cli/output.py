@@ -18,6 +18,8 @@ from rich.console import Console
 from inmem.json_values import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import RenderableType
 
 CELL_CHARS_MAX: Final = 500
@@ -52,18 +54,32 @@ def show(what: RenderableType, target: Console | None = None) -> None:
         return
     with target.capture() as captured:
         target.print(what, soft_wrap=True)
-    for line in captured.get().splitlines():
-        # Whether there are colours was the console's decision.
-        click.echo(line.rstrip(), file=target.file, color=True)
+    if lines := captured.get().splitlines():
+        # At once, as each echo is flushed. Whether there are colours was the console's decision.
+        click.echo("\n".join([line.rstrip() for line in lines]), file=target.file, color=True)
 
 
 def print_json(value: Any) -> None:
     """Print something that JSON can hold as one JSON document."""
+    click.echo(_document(value))
+
+
+def print_json_list(items: Iterable[Any]) -> None:
+    """Print what JSON can hold as one JSON document, a list of them all: the same as `print_json`, one at a time."""
+    before = "[\n  "
+    for item in items:
+        # Within strings line breaks are escaped: those that there are begin lines of the document.
+        sys.stdout.write(before + _document(item).replace("\n", "\n  "))
+        before = ",\n  "
+    click.echo("[]" if before[0] == "[" else "\n]")
+
+
+def _document(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
     if not text.replace("\n", "").isprintable():
         # What is not to be seen stands within strings, where JSON has an escape for it.
         text = "".join([char if char == "\n" or _is_visible(char) else json.dumps(char)[1:-1] for char in text])
-    click.echo(text)
+    return text
 
 
 def as_text(value: Any) -> str:

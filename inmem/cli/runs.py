@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.text import Text
@@ -11,18 +13,20 @@ from rich.text import Text
 from inmem import RunStatus
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import as_text, one_line, print_json, printable, show
+from inmem.cli.output import as_text, is_terminal, one_line, print_json, print_json_list, printable, show
 from inmem.cli.reading import database_argument, json_option, key_argument, open_for_reading, reading_run, run_argument
-from inmem.cli.tables import Column, table
+from inmem.cli.tables import Column, show_rows, table
+from inmem.engine.limits import INT_MAX
 from inmem.json_values import result_to_json
+from inmem.run_file import write_whole
 from inmem.times import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
 
-    from inmem import RunMetadata
+    from inmem import Event, RunMetadata, Transaction
 
 STATUS_STYLES = {
     RunStatus.ACTIVE: "yellow",
@@ -34,7 +38,27 @@ STATUS_STYLES = {
 }
 
 _status_type = click.Choice(list(RunStatus), case_sensitive=False)
-_limit_option = click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Show at most N.")
+
+
+class _CountType(click.IntRange):
+    """A number of at least 0. That it also has a greatest one is not worth its digits in the help."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse here, where the option is known, what the store would refuse."""
+        count: int = super().convert(value, param, ctx)
+        if count > INT_MAX:
+            self.fail(f"{count} is more than {INT_MAX}.", param, ctx)
+        return count
+
+
+_EVENTS_HELD: Final = 100
+"""Read at a time: enough to make finding them cheap, few enough to hold whatever they carry."""
+
+_count_type = _CountType()
+_limit_option = click.option("--limit", type=_count_type, metavar="N", help="Show at most N.")
 
 
 @click.command(epilog=example("inmem runs demo/harbour.db --status failed"))
@@ -114,32 +138,44 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
 @database_argument
 @run_argument
 @click.option("--type", "event_type", help="Only events of this type.")
-@click.option("--start", type=click.IntRange(min=0), default=0, metavar="N", help="Begin with event N.")
+@click.option("--start", type=_count_type, default=0, metavar="N", help="Begin with event N.")
 @_limit_option
 @json_option
 def events(
     *, database: str, run: str, event_type: str | None, start: int, limit: int | None, as_json_output: bool
 ) -> None:
     """List the events of RUN in their order."""
-    with reading_run(database, run) as txn:
-        if event_type is None:
-            found = txn.events.read_range(start, txn.events.len() if limit is None else start + limit)
-        else:
-            found = txn.events.read_by_type(event_type, limit, after=start - 1 if start else None)
-    if as_json_output:
-        print_json([result_to_json(event) for event in found])
-        return
     columns = (
         Column("#", justify="right"),
         Column("TIME (UTC)", "fold"),
         Column("TYPE", "fold"),
         Column("PAYLOAD", "cut"),
     )
-    rows = [
-        (str(event.sequence), moment(event.timestamp), printable(event.event_type), one_line(event.payload))
-        for event in found
-    ]
-    show(table(columns, rows))
+    with reading_run(database, run) as txn:
+
+        def found() -> Iterator[Event]:
+            return islice(_events_of(txn, event_type, start), limit)
+
+        if as_json_output:
+            print_json_list(map(result_to_json, found()))
+            return
+        rows = ((*_beginning(event), one_line(event.payload)) for event in found())
+        show_rows(columns, rows, map(_beginning, found()))
+
+
+def _beginning(event: Event) -> tuple[str, str, str]:
+    return str(event.sequence), moment(event.timestamp), printable(event.event_type)
+
+
+def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
+    """Yield the events from `start` on, of one type or of all, holding few at a time."""
+    if event_type is None:
+        yield from txn.events.iter(start, batch_size=_EVENTS_HELD)
+        return
+    after = start - 1 if start else None
+    while batch := txn.events.read_by_type(event_type, _EVENTS_HELD, after):
+        yield from batch
+        after = batch[-1].sequence
 
 
 @click.command(epilog=example("inmem cells demo/harbour.db night-watch/0000"))
@@ -170,12 +206,19 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
 @database_argument
 @run_argument
 @key_argument
+@click.option("--raw", is_flag=True, help="Print what is stored and nothing else, for a file or a pipe.")
 @json_option
-def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> None:
+def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: bool) -> None:
     """Print the value of KEY in RUN, or the keys that RUN has.
 
-    Text is printed as it is, any other value as JSON.
+    Text is printed with its lines, all else that cannot be seen in it as escapes; any other value as JSON. With --raw,
+    text is written as UTF-8 and bytes as they are, without a line break at the end.
     """
+    if raw:
+        if key is None or as_json_output:
+            raise click.UsageError("--raw is for the value of a KEY, without --json")
+        if is_terminal(sys.stdout):
+            raise click.UsageError("--raw is for a file or a pipe: what is stored could take over a terminal")
     with reading_run(database, run) as txn:
         if key is None:
             keys = txn.kv.list()
@@ -187,9 +230,8 @@ def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> No
     if key is None:
         if as_json_output:
             print_json(keys)
-        else:
-            for name in keys:
-                click.echo(printable(name))
+        elif keys:
+            click.echo("\n".join(map(printable, keys)))
         return
     if found is None:
         where = f"{shlex.quote(database)} {shlex.quote(run_id)}"
@@ -197,7 +239,10 @@ def get(*, database: str, run: str, key: str | None, as_json_output: bool) -> No
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return
-    text = found.value if isinstance(found.value, str) else as_text(found.value)
-    # Lines may stay lines; nothing else that moves the cursor may.
-    for line in text.split("\n"):
-        click.echo(printable(line))
+    value = found.value
+    text = value if isinstance(value, str) else as_text(value)
+    if raw:
+        write_whole(sys.stdout.buffer, value if isinstance(value, bytes) else text.encode())
+    else:
+        # Lines may stay lines; nothing else that moves the cursor may. At once, as each echo is flushed.
+        click.echo("\n".join(map(printable, text.split("\n"))))

@@ -14,10 +14,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from inmem.cli.output import CELL_CHARS_MAX, console
+from inmem.cli.output import CELL_CHARS_MAX, console, is_terminal, show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
 
@@ -70,6 +70,33 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
         made.append(_grid(shown, [[row[at] for at in beside]], widths))
         made.append(Padding(_labelled(labels, [row[at] for at in below], label_width), (0, 0, 0, _INDENT_COLUMNS)))
     return Group(*made)
+
+
+def show_rows(columns: Sequence[Column], rows: Iterable[Sequence[str]], beginnings: Iterable[Sequence[str]]) -> None:
+    """Print a table of any number of rows as `show` prints `table`; into a pipe with one row in memory.
+
+    Args:
+        columns: the last one not justified to the right.
+        rows: of printable text.
+        beginnings: the same rows without the text in the last column. A pipe is told with their help how wide the
+            others are before it gets the first row.
+    """
+    target = console()
+    if is_terminal(target.file):
+        show(table(columns, [*rows]), target)
+        return
+    widths = [cell_len(column.name) for column in columns]
+    for row in beginnings:
+        for at, text in enumerate(row):
+            widths[at] = max(widths[at], cell_len(text))
+    show(_lines(columns, [], widths), target)
+    for row in rows:
+        cells: list[str] = []
+        for text, column, width in zip(row, columns, widths, strict=True):
+            blanks = _blanks(text, width)
+            cells.append(blanks + text if column.justify == "right" else text + blanks)
+        target.file.write((" " * _GAP_COLUMNS).join(cells).rstrip() + "\n")
+    target.file.flush()
 
 
 def _width(widths: Sequence[int]) -> int:
@@ -141,13 +168,17 @@ def _lines(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], natu
     for row in ([Text(column.name, "bold") for column in columns], *rows):
         line = Text()
         for cell, column, natural in zip(row, columns, naturals, strict=True):
-            # One text of megabytes does not make every other line as long: only its own goes beyond the column.
-            blanks = " " * (min(natural, CELL_CHARS_MAX) - cell_len(str(cell)))
+            blanks = _blanks(str(cell), natural)
             line.append(blanks if column.justify == "right" else "").append_text(_text(cell))
             line.append((blanks if column.justify == "left" else "") + " " * _GAP_COLUMNS)
         line.rstrip()
         lines.append(line)
     return Group(*lines)
+
+
+def _blanks(text: str, width: int) -> str:
+    # One text of megabytes does not make every other line as long: only its own goes beyond the column.
+    return " " * (min(width, CELL_CHARS_MAX) - cell_len(text))
 
 
 def _blocks(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> Table:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -30,9 +34,29 @@ def ui(*, database: str, port: int, opens_browser: bool) -> None:
         say_error("the explorer needs jinja2, starlette and uvicorn: pip install '.[cli,ui]' in a clone of inmem")
         raise click.exceptions.Exit(WRONG_USAGE) from None
 
-    def announce(url: str) -> None:
-        click.echo(url)
-        if opens_browser:
-            webbrowser.open(url)
+    with ExitStack() as at_the_end:
 
-    serve(database, port=port, on_start=announce)
+        def announce(url: str) -> None:
+            click.echo(url)
+            if opens_browser:
+                # Kept until the end: nobody says when the browser has read it.
+                folder = at_the_end.enter_context(TemporaryDirectory(prefix="inmem-ui-"))
+                webbrowser.open(_page_that_leads_to(url, Path(folder)))
+
+        serve(database, port=port, on_start=announce)
+
+
+def _page_that_leads_to(url: str, folder: Path) -> str:
+    """Return the address of a page, in a folder of this user alone, that sends a browser on to `url`.
+
+    What a browser is started with, every user of the machine can read in /proc: that must not be the address itself.
+    """
+    page = folder / "open.html"
+    page.touch(mode=0o600)
+    address = html.escape(url)
+    page.write_text(
+        f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={address}">'
+        f'<title>inmem</title><a href="{address}">The explorer</a>\n',
+        encoding="utf-8",
+    )
+    return page.as_uri()

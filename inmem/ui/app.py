@@ -19,6 +19,7 @@ from inmem.ui.runs_page import show_runs, show_unregistered
 from inmem.ui.state_page import show_entry, show_state
 from inmem.ui.traces_page import show_trace, show_traces
 from inmem.ui.value_page import show_value
+from inmem.ui.values import plain_name
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -31,9 +32,14 @@ STATIC: Final = Path(__file__).parent / "static"
 
 
 def show_version(look: Look) -> Response:
-    """Say which version there is to see: what the pages ask twice a second to learn whether anything is new. O(1)."""
-    look.desk.source.refresh()
-    return JSONResponse({"version": look.database.version})
+    """Say which version there is to see, and what keeps newer ones from being read, if anything does. O(1).
+
+    The pages ask it twice a second, to learn whether anything is new.
+    """
+    source = look.desk.source
+    source.refresh()
+    trouble = source.trouble
+    return JSONResponse({"version": look.database.version, "trouble": None if trouble is None else plain_name(trouble)})
 
 
 PAGES: Final = {

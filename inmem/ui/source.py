@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import inmem
-from inmem import StorageError
+from inmem import InmemError
 from inmem.handle import plain_handle
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Source:
 
     Attributes:
         database: the handle to read from.
+        trouble: why the folder could not be read on the last time, or None if it could. The pages show what was read
+            before.
 
     Args:
         database: the handle, which stays the caller's; or the folder.
@@ -46,6 +48,7 @@ class Source:
             database = inmem.open(self._folder, read_only=True, create=False, dispatcher="threads")
         self._lock = threading.Lock()
         self.database: Final = plain_handle(database, "database")
+        self.trouble: str | None = None
         self._refreshing: threading.Thread | None = None
         self._not_before_s = 0.0
         self._is_closed = False
@@ -73,12 +76,16 @@ class Source:
 
     def _read_on(self) -> None:
         started_s = time.monotonic()
+        # Of an error that is none of the store's, Python tells when the thread ends.
+        trouble: str | None = "a bug of the explorer"
         try:
             self.database.refresh()
-        except StorageError:
+            trouble = None
+        except InmemError as error:
             # Caught in the middle of something, perhaps; what was read before stays good, and it is tried again.
-            pass
+            trouble = str(error)
         finally:
+            self.trouble = trouble
             ended_s = time.monotonic()
             with self._lock:
                 self._not_before_s = ended_s + max(_PAUSE_S_MIN, _PAUSE_PER_READING * (ended_s - started_s))

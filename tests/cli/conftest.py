@@ -41,7 +41,8 @@ def on_terminal(monkeypatch):
     """Have commands believe that they write to a terminal of so many columns."""
 
     def on_terminal(columns):
-        monkeypatch.setattr("inmem.cli.output.is_terminal", lambda _stream: True)
+        for module in ("output", "tables", "runs"):
+            monkeypatch.setattr(f"inmem.cli.{module}.is_terminal", lambda _stream: True)
         monkeypatch.setenv("COLUMNS", str(columns))
 
     return on_terminal

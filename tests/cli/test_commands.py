@@ -1,6 +1,8 @@
 """The commands that show what a database holds."""
 
 import contextlib
+import gc
+import io
 import json
 import os
 import re
@@ -18,6 +20,7 @@ from inmem.actors.folder_disk import FolderDisk
 from inmem.cli.app import app
 from inmem.cli.errors import Application
 from inmem.engine.verification import VerifyReport
+from inmem.json_values import from_json
 from inmem.recorder import RecordSummary
 from tests.engine.log_builder import LogBuilder, put
 from tests.recorder.transcripts import OWN, user, write_runs
@@ -280,6 +283,39 @@ def test_events(run, run_json, recorded, odd):
     assert sequences("--start", 1, "--limit", 2) == [1, 2]
 
 
+class _Out(io.StringIO):
+    """A pipe that counts, now and then, how many events there are in this process."""
+
+    written = 0
+    most = 0
+    flushed = 0
+
+    def write(self, text):
+        self.written += 1
+        if self.written % 100 == 0:
+            held = sum(type(each) is inmem.Event for each in gc.get_objects())
+            self.most = max(self.most, held)
+        return super().write(text)
+
+    def flush(self):
+        self.flushed += 1
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--type", "e"), ("--type", "e", "--json")])
+def test_a_long_list_of_events_is_never_held(tmp_path, options):
+    with inmem.open(tmp_path / "db", durability="never") as db:
+        db.events.append_many("run", [("e", at) for at in range(1000)])
+    with contextlib.redirect_stdout(_Out()) as out, pytest.raises(SystemExit, match=r"^0$"):
+        app.main(["events", str(tmp_path / "db"), "run", *options])
+    if "--json" in options:
+        assert len(json.loads(out.getvalue())) == 1000
+    else:
+        assert len(out.getvalue().splitlines()) == 1001
+    # Two batches, while one takes the place of the other.
+    assert 0 < out.most <= 2 * 100 + 1
+    assert out.flushed < 10
+
+
 def test_a_trace_is_drawn_as_a_tree(run, recorded):
     drawn = lines(run("trace", recorded, "night-watch/0001"))
 
@@ -501,6 +537,8 @@ def test_salvage_tells_of_damage_that_has_cost_no_commit(run, tmp_path):
         ("record", __file__, "--into", "db", "--agents", "0"),
         ("record", __file__, "--into", "db", "--durability", "sometimes"),
         ("get", "db", "x" * 300),
+        ("get", "db", "run-1", "--raw"),
+        ("get", "db", "run-1", "lines", "--raw", "--json"),
     ],
 )
 def test_wrong_usage(run, arguments, tmp_path, monkeypatch, odd):
@@ -512,6 +550,60 @@ def test_wrong_usage(run, arguments, tmp_path, monkeypatch, odd):
     assert (result.exit_code, result.stdout) == (2, "")
     assert not arguments or len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("inmem: error: " if arguments else "Usage: inmem ")
+
+
+@pytest.mark.parametrize(
+    "value", ["\tx\r\n", "", "one\ntwo\x1b[31m 🚢", b"\x00\xff\r\n", b"", {"a": [b"\xff", "\u202e"]}]
+)
+def test_what_is_stored_can_be_had_back(tmp_path, value):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "k", value)
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())) as out, pytest.raises(SystemExit, match=r"^0$"):
+        app.main(["get", str(tmp_path / "db"), "run", "k", "--raw"])
+    written = out.buffer.getvalue()
+    if isinstance(value, dict):
+        assert from_json(json.loads(written)) == value
+    else:
+        assert written == (value if isinstance(value, bytes) else value.encode())
+
+
+def test_what_is_stored_is_kept_off_a_terminal(run, odd, on_terminal):
+    on_terminal(80)
+    refused = run("get", odd, "run-1", "lines", "--raw")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("inmem: error: --raw is for a file or a pipe")
+
+
+def test_many_lines_are_written_at_once(tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "k", "line\n" * 1000)
+        with db.begin("run") as txn:
+            for at in range(1000):
+                txn.put(f"{at:04}", at)
+    for key in (["k"], []):
+        with contextlib.redirect_stdout(_Out()) as out, pytest.raises(SystemExit, match=r"^0$"):
+            app.main(["get", str(tmp_path / "db"), "run", *key])
+        assert len(out.getvalue().splitlines()) == 1001
+        assert out.flushed < 10
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(("runs",), "--limit"), (("events", "run-1"), "--limit"), (("events", "run-1"), "--start")],
+)
+def test_of_a_number_that_is_too_great_the_option_is_named(run, odd, command, option):
+    name, *more = command
+
+    refused = run(name, odd, *more, option, 2**63)
+    taken = run(name, odd, *more, option, 2**63 - 1)
+
+    assert (refused.exit_code, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1)
+    assert re.search(rf"{option}'?: {2**63} is more than {2**63 - 1}", refused.stderr)
+    assert taken.exit_code == 0
+
+
+def test_of_two_great_numbers_neither_is_too_great(run_json, odd):
+    assert run_json("events", odd, "run-1", "--start", 5, "--limit", 2**63 - 1)[0]["sequence"] == 5
 
 
 def test_whoever_is_lost_is_told_where_help_is(run):

@@ -1,5 +1,6 @@
 """Showing stored values."""
 
+import contextlib
 import io
 
 from hypothesis import given
@@ -7,8 +8,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from inmem.cli.output import counted, one_line, printable, size
-from inmem.cli.tables import Column, table
+from inmem.cli.output import counted, one_line, print_json, print_json_list, printable, show, size
+from inmem.cli.tables import Column, show_rows, table
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary(),
@@ -23,6 +24,34 @@ def test_every_value_has_one_harmless_line(value):
 
     assert len(line.splitlines()) <= 1
     assert "\x1b" not in line
+
+
+def printed(show_it, *arguments):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        show_it(*arguments)
+    return out.getvalue()
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(items=st.lists(json_values, max_size=4))
+def test_a_list_that_is_printed_item_by_item_is_the_same_document(items):
+    assert printed(print_json_list, iter(items)) == printed(print_json, items)
+
+
+texts = (st.text() | st.just("x" * 600)).map(printable)
+
+
+@given(rows=st.lists(st.tuples(texts, texts, texts), max_size=4))
+def test_a_table_that_is_printed_row_by_row_is_the_same_table(rows):
+    columns = (Column("#", justify="right"), Column("TYPE", "fold"), Column("PAYLOAD", "cut"))
+    beginnings = (row[:-1] for row in rows)
+    assert printed(show_rows, columns, iter(rows), beginnings) == printed(lambda: show(table(columns, rows)))
 
 
 @given(text=st.text())

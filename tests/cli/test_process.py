@@ -56,6 +56,20 @@ def test_a_reader_that_has_seen_enough_is_no_error(environment, tmp_path, line_c
     assert (process.returncode, stderr) == (1, b"")
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_reader_of_a_long_list_may_stop_at_any_line(environment, tmp_path, options):
+    with inmem.open(tmp_path / "db", durability="never") as db:
+        db.events.append_many("run", [("e", "x" * 100)] * 2_000)
+    command = [*INMEM, "events", str(tmp_path / "db"), "run", *options]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().strip() in (b"[", b"#  TIME (UTC)               TYPE  PAYLOAD")
+        process.stdout.close()
+        process.stdout = None
+        _, stderr = process.communicate()
+
+    assert (process.returncode, stderr) == (1, b"")
+
+
 def redirected(command, redirection, environment):
     """Run a command as a shell does with a redirection; return (exit code, what it said on stderr)."""
     line = f"exec {shlex.join(map(str, [*INMEM, *command]))} {redirection}"

@@ -5,6 +5,8 @@ import hashlib
 import io
 import json
 import math
+import os
+import stat
 import struct
 
 import pytest
@@ -718,6 +720,21 @@ def test_what_is_no_file_is_refused_by_the_name_of_the_argument(db, file):
         db.export_run("run", file)
     with pytest.raises(inmem.UsageError, match="file: must be a "):
         db.import_run(file)
+
+
+def test_an_export_and_its_name_are_durable_when_it_returns(db, tmp_path, monkeypatch):
+    # Whoever exports a run may delete it next: a power cut must not take the file's name back.
+    fill(db)
+    synced, sync = [], os.fsync
+
+    def watched(descriptor):
+        sync(descriptor)
+        synced.append(("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file", target.exists()))
+
+    monkeypatch.setattr(os, "fsync", watched)
+    target = tmp_path / "run.jsonl"
+    db.export_run("run", target)
+    assert synced == [("file", False), ("folder", True)]
 
 
 def test_an_import_is_durable_and_the_export_needs_no_ownership(db, tmp_path):

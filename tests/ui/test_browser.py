@@ -162,6 +162,21 @@ def test_an_explorer_that_is_gone_is_said_to_be_gone(browser, db):
     browser.requested()
 
 
+def test_what_cannot_be_read_any_more_is_not_said_to_be_live(browser, tmp_path):
+    with inmem.open(tmp_path / "db") as owner:
+        owner.put("run", "k", 1)
+    with inmem.ui.start(tmp_path / "db") as explorer:
+        browser.driver.get(explorer.url)
+        browser.until(lambda: browser.one("#link-state").text == "live")
+        version = browser.one("#version").text
+        (tmp_path / "db").rename(tmp_path / "away")
+        browser.until(lambda: browser.one("#link-state").text.startswith(f"not read since version {version}: "))
+        (tmp_path / "away").rename(tmp_path / "db")
+        browser.until(lambda: browser.one("#link-state").text == "live")
+        browser.driver.get("about:blank")
+    browser.requested()
+
+
 @pytest.mark.parametrize("page", ["events", "traces", "state", "about"])
 def test_a_run_that_is_deleted_is_said_to_be_gone(browser, db, page):
     db.runs.create_run("run")

@@ -153,21 +153,48 @@ def test_what_was_read_stays_good_when_the_folder_cannot_be_read_any_more(tmp_pa
     monkeypatch.setattr(source_module, "_PAUSE_PER_READING", 0)
     with inmem.open(tmp_path / "db") as owner:
         owner.events.append("run", "e", "first")
-    source = source_module.Source(tmp_path / "db")
-    [log] = [path for path in (tmp_path / "db").iterdir() if path.name.endswith("1.wal")]
+        source = source_module.Source(tmp_path / "db")
+        [log] = [path for path in (tmp_path / "db").iterdir() if path.name.endswith("1.wal")]
+        owner.events.append("run", "e", "second")
+        owner.events.append("run", "e", "third")
     content = log.read_bytes()
-    log.write_bytes(content[:70] + bytes([content[70] ^ 1]) + content[71:] + b"x")
+    log.write_bytes(content.replace(b"second", b"damage"))
     refreshed(source)
     assert source.database.events.len("run") == 1
+    assert log.name in source.trouble
     log.write_bytes(content)
-    with inmem.open(tmp_path / "db") as owner:
-        owner.events.append("run", "e", "second")
     refreshed(source)
-    assert source.database.events.len("run") == 2
+    assert source.database.events.len("run") == 3
+    assert source.trouble is None
     source.close()
     source.refresh()
     with pytest.raises(inmem.DatabaseClosedError):
         source.database.events.len("run")
+
+
+@pytest.mark.parametrize("name", ["db", "d\u202eb"])
+def test_the_explorer_says_why_it_reads_nothing_new(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(source_module, "_PAUSE_S_MIN", 0)
+    monkeypatch.setattr(source_module, "_PAUSE_PER_READING", 0)
+    path, away = tmp_path / name, tmp_path / "away"
+    with inmem.open(path) as owner:
+        owner.put("run", "k", 1)
+    with inmem.ui.start(path) as explorer:
+
+        def answer():
+            return json.loads(get(f"{explorer.url}version"))
+
+        read = answer()
+        assert read["trouble"] is None
+        path.rename(away)
+        while (lost := answer())["trouble"] is None:
+            pass
+        # Where the folder was is said so that it can be read.
+        assert lost["version"] == read["version"]
+        assert repr(str(path))[1:-1] in lost["trouble"]
+        away.rename(path)
+        while answer() != read:
+            pass
 
 
 def refreshed(source):
@@ -201,14 +228,26 @@ def test_the_command_opens_a_browser_only_if_told_to(tmp_path, monkeypatch):
     from inmem.cli.app import app
 
     inmem.open(tmp_path / "db").close()
-    opened = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
+    opened, pages = [], []
+
+    def open_in_browser(address):
+        page = Path(urllib.request.url2pathname(address.removeprefix("file://")))
+        assert (page.stat().st_mode & 0o777, page.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        opened.append(address)
+        pages.append((page, page.read_text()))
+
+    monkeypatch.setattr("webbrowser.open", open_in_browser)
     monkeypatch.setattr(inmem.ui.Explorer, "wait", lambda self: None)
     for options, count in (((), 0), (("--open",), 1)):
         result = CliRunner().invoke(app, ["ui", str(tmp_path / "db"), *options])
         assert result.exit_code == 0
         assert len(opened) == count
-    assert opened == [result.output.strip()]
+    # Every user of the machine can read what a browser is started with: the secret is in a file of ours instead.
+    url = result.output.strip()
+    [(page, text)] = pages
+    assert url.split("/")[3] not in opened[0]
+    assert f'content="0; url={url}"' in text
+    assert not page.parent.exists()
 
 
 def test_without_the_extra_it_says_what_is_missing(tmp_path):

@@ -194,13 +194,14 @@ async function poll() {
     try {
       const answer = await fetch("version");
       if (!answer.ok) throw new Error(`${answer.status}`);
-      const { version } = await answer.json();
+      const { version, trouble } = await answer.json();
       if (version !== shown) {
         gone = await renewOrLearnWhyNot();
         shown = version;
         if (!gone) $("#version").textContent = version.toLocaleString("en-US");
       }
       if (gone) say("lost", `gone: ${gone}`);
+      else if (trouble) say("lost", `not read since version ${version.toLocaleString("en-US")}: ${trouble}`);
       else say("live", "live");
     } catch {
       say("lost", "not connected");
