@@ -5,6 +5,7 @@ import json
 import math
 import random
 import threading
+import tracemalloc
 from enum import Enum, IntEnum
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 import inmem
 from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from inmem.otlp import run_to_otlp
-from inmem.otlp.recording import WAITING_RUN
+from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the extra otel")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.common", reason="needs OpenTelemetry's own encoder")
@@ -29,7 +30,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from inmem.integrations.opentelemetry import InmemSpanExporter
+from inmem.integrations.opentelemetry import InmemSpanExporter, span_record
 
 _IDS = ("traceId", "spanId", "parentSpanId")
 
@@ -188,6 +189,37 @@ def test_keys_of_waiting_spans_are_used_again(db, telemetry):
     assert len(list(entries.range())) == 3
 
 
+def test_a_span_that_waits_costs_no_more_however_many_wait_with_it(db):
+    """Each copied the keys of all that waited: a root that was open for long made its exporter quadratic."""
+    root = Telemetry(db).tracer.start_span("root")
+    inside = otel.set_span_in_context(root)
+
+    def memory_of_one_more(count):
+        with inmem.open(":memory:") as other:
+            telemetry = Telemetry(other, processor=BatchSpanProcessor)
+            for _ in range(count):
+                telemetry.tracer.start_span("leaf", inside).end()
+            telemetry.provider.force_flush()
+            telemetry.tracer.start_span("leaf", inside).end()
+            one = span_record(telemetry.spans[-1])
+            waiting = telemetry.exporter._waiting
+            with other.begin(WAITING_RUN) as txn:
+                recording = Recording(txn, waiting, {}, str)
+                tracemalloc.start()
+                try:
+                    recording.take([one])
+                    left = recording.left()
+                    allocated = tracemalloc.get_traced_memory()[1]
+                finally:
+                    tracemalloc.stop()
+            assert sum(map(len, left.keys.values())) == count + 1
+            telemetry.provider.shutdown()
+            return allocated
+
+    few, many = memory_of_one_more(50), memory_of_one_more(2000)
+    assert many < 2 * few
+
+
 def test_what_a_killed_process_left_waiting_is_recorded_by_the_next_one(tmp_path):
     with inmem.open(tmp_path / "db") as db:
         first = Telemetry(db)
@@ -274,6 +306,11 @@ def test_whatever_the_order_in_which_spans_end_the_tree_is_the_same(seed, size, 
         exporter = InmemSpanExporter(db)
         for at in range(0, size, batch):
             assert exporter.export(finished[at : at + batch]) is SpanExportResult.SUCCESS
+            exporter._waiting.check()
+            with db.begin(WAITING_RUN) as txn:
+                reopened = Waiting.read(txn)
+            reopened.check()
+            assert reopened.keys == exporter._waiting.keys
         provider.shutdown()
 
         parents = {span_id(span): span.parent and otel.format_span_id(span.parent.span_id) for span in finished}
