@@ -87,6 +87,23 @@ class Waiting:
             raise InvariantError("a key is both used and unused, or neither")
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a span is to be recorded.
+
+    Attributes:
+        span: the span.
+        parent_id: of the trace above it, if there is one in the same run.
+        run_id: the run.
+        key: under which it waits, if it does.
+    """
+
+    span: SpanRecord
+    parent_id: str | None
+    run_id: str
+    key: int | None
+
+
 class Recording:
     """One transaction's worth of spans.
 
@@ -131,6 +148,43 @@ class Recording:
         for trace_id in trace_ids:
             self._settle(trace_id, [], is_last=True)
 
+    def placements(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> list[Placement]:
+        """Return what can be recorded of a trace, of what waits and what has arrived, parents first. Writes nothing.
+
+        Args:
+            trace_id: the OpenTelemetry trace.
+            arrived: spans of it that do not wait.
+            is_last: where a parent is missing it will not come any more.
+
+        Complexity: O(n log n) of the spans that wait or have arrived.
+        """
+        keys = self._waiting.get(trace_id, _NONE)
+        spans: list[tuple[SpanRecord, int | None]] = [
+            (cast("SpanRecord", self._store.get(str(key))), key) for key in sorted(keys)
+        ]
+        spans += [(span, None) for span in arrived]
+        return self._placed(spans, is_last=is_last)
+
+    def place(self, placements: Iterable[Placement]) -> None:
+        """Record spans where they belong, and let them wait no more. Those that another has recorded are passed over.
+
+        Args:
+            placements: from this transaction or an earlier one, parents first.
+        """
+        for placement in placements:
+            span, key = placement.span, placement.key
+            trace_id, span_id = span["trace_id"], span["span_id"]
+            # Between two transactions another thread may have recorded it, and its key may hold another span.
+            if key is not None and self._waiting.get(trace_id, _NONE).get(key) != span_id:
+                continue
+            try:
+                self._record(span, placement.parent_id, placement.run_id)
+            except UsageError as error:
+                self.refused[span_id] = error
+                continue
+            if key is not None:
+                self._forget(trace_id, key)
+
     def left(self) -> Waiting:
         """Return what waits after this transaction."""
         return Waiting(self._waiting, self._free)
@@ -144,54 +198,47 @@ class Recording:
 
     def _settle(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> None:
         """Record what can be recorded of a trace, of what waits and what has arrived; let the others wait."""
-        keys = self._waiting.get(trace_id, _NONE)
-        waiting = {key: cast("SpanRecord", self._store.get(str(key))) for key in sorted(keys)}
-        left = self._place([*waiting.values(), *arrived], is_last=is_last)
-        for key, span in waiting.items():
-            if span["span_id"] not in left:
-                self._forget(trace_id, key)
-        self._wait(trace_id, [span for span in arrived if span["span_id"] in left - self.refused.keys()])
+        found = self.placements(trace_id, arrived, is_last=is_last)
+        self.place(found)
+        placed = {placement.span["span_id"] for placement in found} | self.refused.keys()
+        self._wait(trace_id, [span for span in arrived if span["span_id"] not in placed])
 
-    def _place(self, spans: list[SpanRecord], *, is_last: bool) -> set[str]:
-        """Record all spans that have a way up to one that is ready, and return the ids of the others."""
-        spans.sort(key=lambda span: span["start_time_unix_nano"])
-        present = {span["span_id"] for span in spans}
-        below: dict[str, list[SpanRecord]] = {}
-        tops: list[SpanRecord] = []
-        for span in spans:
+    def _placed(self, spans: list[tuple[SpanRecord, int | None]], *, is_last: bool) -> list[Placement]:
+        """Return the places of all spans, each with its key, that have a way up to one that is ready."""
+        spans.sort(key=lambda each: each[0]["start_time_unix_nano"])
+        present = {span["span_id"] for span, _ in spans}
+        below: dict[str, list[tuple[SpanRecord, int | None]]] = {}
+        tops: list[tuple[SpanRecord, int | None]] = []
+        for span, key in spans:
             parent_id = local_parent_of(span)
             if parent_id is None or self._is_ready(span) or (is_last and parent_id not in present):
-                tops.append(span)
+                tops.append((span, key))
             else:
-                below.setdefault(parent_id, []).append(span)
-        left: set[str] = set()
-        for top in tops:
+                below.setdefault(parent_id, []).append((span, key))
+        found: list[Placement] = []
+        for top, top_key in tops:
             try:
                 run = self._run_of(top) or self.homes.get(top["trace_id"]) or self._run_from_below(top, below)
             except UsageError as error:
                 self.refused[top["span_id"]] = error
-                left.add(top["span_id"])
                 continue
             self.homes.setdefault(top["trace_id"], run)
-            pending: list[tuple[SpanRecord, str | None, str]] = [(top, local_parent_of(top), run)]
-            for span, parent_id, run_id in pending:
-                try:
-                    self._record(span, parent_id, run_id)
-                except UsageError as error:
-                    self.refused[span["span_id"]] = error
-                    left.add(span["span_id"])
-                for child in below.pop(span["span_id"], []):
+            pending = [Placement(top, local_parent_of(top), run, top_key)]
+            for placement in pending:
+                found.append(placement)
+                span_id, run_id = placement.span["span_id"], placement.run_id
+                for child, key in below.pop(span_id, []):
                     own_run = self._run_of(child) or run_id
                     # A trace has its parent in its own run; the span in its metadata still names the other one.
-                    pending.append((child, span["span_id"] if own_run == run_id else None, own_run))
-        return left | {span["span_id"] for spans in below.values() for span in spans}
+                    pending.append(Placement(child, span_id if own_run == run_id else None, own_run, key))
+        return found
 
-    def _run_from_below(self, top: SpanRecord, below: dict[str, list[SpanRecord]]) -> str:
+    def _run_from_below(self, top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | None]]]) -> str:
         """Return the one run that the spans below name, as below a web server's, or the default."""
         named: set[str] = set()
         pending = [top["span_id"]]
         for span_id in pending:
-            for child in below.get(span_id, []):
+            for child, _ in below.get(span_id, []):
                 run = self._run_of(child)
                 named |= set() if run is None else {run}
                 pending.append(child["span_id"])
