@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from inmem import InmemError, InvalidKeyError, Key, UsageError
 from inmem.extras import needing
 from inmem.handle import plain_handle
-from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
+from inmem.otlp.recording import WAITING_RUN, Placement, Recording, Waiting
 from inmem.otlp.storable import storable, storable_attributes, storable_text, storable_time
 
 with needing("otel", "opentelemetry"):
@@ -117,22 +117,47 @@ class InmemSpanExporter(SpanExporter):
     def _take(self, batch: list[SpanRecord]) -> bool:
         """Record a batch and return whether all of it is there."""
         refused, too_much = self._in_parts(batch, Recording.take)
-        for span_id, reason in [*refused.items(), *((span["span_id"], reason) for span, reason in too_much)]:
+        for span, reason in too_much:
+            refused |= self._with_what_waits(span["trace_id"], span, reason)
+        for span_id, reason in refused.items():
             _logger.warning("the span %s could not be recorded: %s", span_id, reason)
-        return not refused and not too_much
+        return not refused
 
     def _take_waiting(self, trace_ids: list[str]) -> None:
         """Record what waits of these traces; the rest waits on."""
         refused, too_much = self._in_parts(trace_ids, Recording.take_waiting)
         for trace_id, reason in too_much:
-            _logger.warning("the spans of the trace %s wait on in %s: %s", trace_id, WAITING_RUN, reason)
+            refused |= self._with_what_waits(trace_id, None, reason)
         for span_id, reason in refused.items():
             _logger.warning("the span %s waits on in %s: %s", span_id, WAITING_RUN, reason)
+
+    def _with_what_waits(self, trace_id: str, arrived: SpanRecord | None, reason: UsageError) -> dict[str, UsageError]:
+        """Record what is too much for one transaction with all that waits for it in several, parents first.
+
+        Args:
+            trace_id: of the spans.
+            arrived: the span that others may wait for; None if no more will arrive.
+            reason: why they were too much.
+
+        Returns:
+            Why spans were refused, by their ids.
+        """
+        found: list[Placement] = []
+
+        def find(recording: Recording) -> None:
+            found[:] = recording.placements(trace_id, [] if arrived is None else [arrived], is_last=arrived is None)
+
+        refused = self._commit(find)
+        if arrived is not None and all(placement.key is not None for placement in found):
+            # It has to wait, and is too much for that.
+            return {arrived["span_id"]: reason} | refused
+        others, too_much = self._in_parts(found, Recording.place)
+        return refused | others | {placement.span["span_id"]: why for placement, why in too_much}
 
     def _in_parts(
         self, items: list[T], work: Callable[[Recording, list[T]], None]
     ) -> tuple[dict[str, UsageError], list[tuple[T, UsageError]]]:
-        """Do the work on all items, in several commits if it is too much for one.
+        """Do the work on all items, in their order, in several commits if it is too much for one.
 
         Returns:
             Why spans were refused, by their ids; and the items that are too much each for itself, with the reason.

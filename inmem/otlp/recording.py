@@ -2,17 +2,20 @@
 
 Spans arrive when they end, so children before their parents, while a trace can only be recorded below one that is
 there. What cannot be recorded yet waits in the run `WAITING_RUN`, in the same database and under the same promises: a
-killed process loses none of it. Each waiting span has a key of its own there; keys are used again, so that their
-tombstones are no more than spans have ever waited at one time.
+killed process loses none of it. Each waiting span has a key of its own there, a number; keys are used again, so that
+their tombstones are no more than spans have ever waited at one time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from inmem.engine.errors import InvalidKeyError, UsageError
+from immutables import Map
+
+from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import USER_KEY_BYTES_MAX
 from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
@@ -20,7 +23,7 @@ from inmem.otlp.spans import ERROR_OF, METADATA_KEY, SpanRecord, local_parent_of
 from inmem.otlp.storable import stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from inmem import Transaction
     from inmem.actors.run_access import RunAccess
@@ -31,19 +34,74 @@ WAITING_RUN: Final = "opentelemetry.waiting"
 RUN_TAG: Final = "opentelemetry"
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Which keys of `WAITING_RUN` hold spans of which OpenTelemetry trace."""
+_KEYS_MAX: Final = 2**62
+"""More than any exporter could count to, and no more than a range can have in it."""
 
-    keys: dict[str, tuple[str, ...]]
+_NONE: Final[Map[int, str]] = Map()
+
+_Free: TypeAlias = "tuple[range, _Free | None]"
+"""Unused keys, at least one in each range: those to be used next, and the rest. The last is all the greater ones."""
+
+
+# Compared and shown by identity: there may be a hundred thousand keys in it.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Waiting:
+    """Which keys of `WAITING_RUN` hold spans, and which are unused. Immutable: what is made of it shares the rest.
+
+    A root may be open for days while all its spans wait, each of which has come in a transaction: so whatever a
+    transaction does to this takes no longer the more there is.
+
+    Attributes:
+        keys: by OpenTelemetry trace, those that hold spans of it, each with the span's id.
+        free: those that hold none.
+    """
+
+    keys: Map[str, Map[int, str]]
+    free: _Free
 
     @classmethod
     def read(cls, txn: Transaction) -> Waiting:
-        """Return what waits in a database. O(waiting spans)."""
-        found: dict[str, tuple[str, ...]] = {}
+        """Return what waits in a database. O(n log n) of waiting spans."""
+        found: dict[str, dict[int, str]] = {}
         for key, span in txn.on(WAITING_RUN).kv.list_with_values():
-            found[span["trace_id"]] = (*found.get(span["trace_id"], ()), key)
-        return cls(found)
+            found.setdefault(span["trace_id"], {})[int(key)] = span["span_id"]
+        free: _Free | None = None
+        end = _KEYS_MAX
+        for used in sorted((key for keys in found.values() for key in keys), reverse=True):
+            if used + 1 < end:
+                free = range(used + 1, end), free
+            end = used
+        if end > 0 or free is None:
+            free = range(end), free
+        return cls(Map({trace_id: Map(keys) for trace_id, keys in found.items()}), free)
+
+    def check(self) -> None:
+        """Raise InvariantError unless every key is in one place. O(n log n)."""
+        ranges = [range(key, key + 1) for keys in self.keys.values() for key in keys]
+        free: _Free | None = self.free
+        while free is not None:
+            unused, free = free
+            ranges.append(unused)
+        ends = [(-1, 0), *sorted((each.start, each.stop) for each in ranges), (_KEYS_MAX, -1)]
+        if any(before[1] != after[0] for before, after in pairwise(ends)):
+            raise InvariantError("a key is both used and unused, or neither")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a span is to be recorded.
+
+    Attributes:
+        span: the span.
+        parent_id: of the trace above it, if there is one in the same run.
+        run_id: the run.
+        key: under which it waits, if it does.
+    """
+
+    span: SpanRecord
+    parent_id: str | None
+    run_id: str
+    key: int | None
 
 
 class Recording:
@@ -69,8 +127,8 @@ class Recording:
         self._txn = txn
         self._store = txn.on(WAITING_RUN).kv
         self._default_run = default_run
-        self._waiting = dict(waiting.keys)
-        self._free = _unused({key for keys in waiting.keys.values() for key in keys})
+        self._waiting = waiting.keys
+        self._free = waiting.free
         self.homes = dict(homes)
         self.refused: dict[str, UsageError] = {}
 
@@ -90,9 +148,46 @@ class Recording:
         for trace_id in trace_ids:
             self._settle(trace_id, [], is_last=True)
 
+    def placements(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> list[Placement]:
+        """Return what can be recorded of a trace, of what waits and what has arrived, parents first. Writes nothing.
+
+        Args:
+            trace_id: the OpenTelemetry trace.
+            arrived: spans of it that do not wait.
+            is_last: where a parent is missing it will not come any more.
+
+        Complexity: O(n log n) of the spans that wait or have arrived.
+        """
+        keys = self._waiting.get(trace_id, _NONE)
+        spans: list[tuple[SpanRecord, int | None]] = [
+            (cast("SpanRecord", self._store.get(str(key))), key) for key in sorted(keys)
+        ]
+        spans += [(span, None) for span in arrived]
+        return self._placed(spans, is_last=is_last)
+
+    def place(self, placements: Iterable[Placement]) -> None:
+        """Record spans where they belong, and let them wait no more. Those that another has recorded are passed over.
+
+        Args:
+            placements: from this transaction or an earlier one, parents first.
+        """
+        for placement in placements:
+            span, key = placement.span, placement.key
+            trace_id, span_id = span["trace_id"], span["span_id"]
+            # Between two transactions another thread may have recorded it, and its key may hold another span.
+            if key is not None and self._waiting.get(trace_id, _NONE).get(key) != span_id:
+                continue
+            try:
+                self._record(span, placement.parent_id, placement.run_id)
+            except UsageError as error:
+                self.refused[span_id] = error
+                continue
+            if key is not None:
+                self._forget(trace_id, key)
+
     def left(self) -> Waiting:
         """Return what waits after this transaction."""
-        return Waiting(self._waiting)
+        return Waiting(self._waiting, self._free)
 
     def _is_ready(self, span: SpanRecord) -> bool:
         parent_id = local_parent_of(span)
@@ -103,55 +198,47 @@ class Recording:
 
     def _settle(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> None:
         """Record what can be recorded of a trace, of what waits and what has arrived; let the others wait."""
-        waiting = {key: cast("SpanRecord", self._store.get(key)) for key in self._waiting.pop(trace_id, ())}
-        left = self._place([*waiting.values(), *arrived], is_last=is_last)
-        for key, span in waiting.items():
-            if span["span_id"] in left:
-                self._waiting[trace_id] = (*self._waiting.get(trace_id, ()), key)
-            else:
-                self._store.delete(key)
-        self._wait(trace_id, [span for span in arrived if span["span_id"] in left - self.refused.keys()])
+        found = self.placements(trace_id, arrived, is_last=is_last)
+        self.place(found)
+        placed = {placement.span["span_id"] for placement in found} | self.refused.keys()
+        self._wait(trace_id, [span for span in arrived if span["span_id"] not in placed])
 
-    def _place(self, spans: list[SpanRecord], *, is_last: bool) -> set[str]:
-        """Record all spans that have a way up to one that is ready, and return the ids of the others."""
-        spans.sort(key=lambda span: span["start_time_unix_nano"])
-        present = {span["span_id"] for span in spans}
-        below: dict[str, list[SpanRecord]] = {}
-        tops: list[SpanRecord] = []
-        for span in spans:
+    def _placed(self, spans: list[tuple[SpanRecord, int | None]], *, is_last: bool) -> list[Placement]:
+        """Return the places of all spans, each with its key, that have a way up to one that is ready."""
+        spans.sort(key=lambda each: each[0]["start_time_unix_nano"])
+        present = {span["span_id"] for span, _ in spans}
+        below: dict[str, list[tuple[SpanRecord, int | None]]] = {}
+        tops: list[tuple[SpanRecord, int | None]] = []
+        for span, key in spans:
             parent_id = local_parent_of(span)
             if parent_id is None or self._is_ready(span) or (is_last and parent_id not in present):
-                tops.append(span)
+                tops.append((span, key))
             else:
-                below.setdefault(parent_id, []).append(span)
-        left: set[str] = set()
-        for top in tops:
+                below.setdefault(parent_id, []).append((span, key))
+        found: list[Placement] = []
+        for top, top_key in tops:
             try:
                 run = self._run_of(top) or self.homes.get(top["trace_id"]) or self._run_from_below(top, below)
             except UsageError as error:
                 self.refused[top["span_id"]] = error
-                left.add(top["span_id"])
                 continue
             self.homes.setdefault(top["trace_id"], run)
-            pending: list[tuple[SpanRecord, str | None, str]] = [(top, local_parent_of(top), run)]
-            for span, parent_id, run_id in pending:
-                try:
-                    self._record(span, parent_id, run_id)
-                except UsageError as error:
-                    self.refused[span["span_id"]] = error
-                    left.add(span["span_id"])
-                for child in below.pop(span["span_id"], []):
+            pending = [Placement(top, local_parent_of(top), run, top_key)]
+            for placement in pending:
+                found.append(placement)
+                span_id, run_id = placement.span["span_id"], placement.run_id
+                for child, key in below.pop(span_id, []):
                     own_run = self._run_of(child) or run_id
                     # A trace has its parent in its own run; the span in its metadata still names the other one.
-                    pending.append((child, span["span_id"] if own_run == run_id else None, own_run))
-        return left | {span["span_id"] for spans in below.values() for span in spans}
+                    pending.append(Placement(child, span_id if own_run == run_id else None, own_run, key))
+        return found
 
-    def _run_from_below(self, top: SpanRecord, below: dict[str, list[SpanRecord]]) -> str:
+    def _run_from_below(self, top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | None]]]) -> str:
         """Return the one run that the spans below name, as below a web server's, or the default."""
         named: set[str] = set()
         pending = [top["span_id"]]
         for span_id in pending:
-            for child in below.get(span_id, []):
+            for child, _ in below.get(span_id, []):
                 run = self._run_of(child)
                 named |= set() if run is None else {run}
                 pending.append(child["span_id"])
@@ -183,13 +270,29 @@ class Recording:
 
     def _wait(self, trace_id: str, spans: list[SpanRecord]) -> None:
         for span in spans:
-            key = next(self._free)
+            unused, rest = self._free
+            key = unused[0]
             try:
-                stored(span, partial(self._store.put, key))
+                stored(span, partial(self._store.put, str(key)))
             except UsageError as error:
                 self.refused[span["span_id"]] = error
-            else:
-                self._waiting[trace_id] = (*self._waiting.get(trace_id, ()), key)
+                continue
+            # The last range has no end in practice, so there is a rest where one ends.
+            self._free = (unused[1:], rest) if len(unused) > 1 else cast("_Free", rest)
+            keys = self._waiting.get(trace_id, _NONE).set(key, span["span_id"])
+            self._waiting = self._waiting.set(trace_id, keys)
+
+    def _forget(self, trace_id: str, key: int) -> None:
+        """Delete a span that waited, and give its key back."""
+        self._store.delete(str(key))
+        left = self._waiting[trace_id].delete(key)
+        self._waiting = self._waiting.set(trace_id, left) if left else self._waiting.delete(trace_id)
+        unused, rest = self._free
+        if unused.stop == key:
+            # Spans that have waited together mostly go together.
+            self._free = range(unused.start, key + 1), rest
+        else:
+            self._free = range(key, key + 1), self._free
 
 
 def _write(here: RunAccess, span: SpanRecord, parent_id: str | None) -> SpanRecord:
@@ -202,12 +305,3 @@ def _write(here: RunAccess, span: SpanRecord, parent_id: str | None) -> SpanReco
         kind_of(span), id=span["span_id"], parent_id=parent_id, tags=tags, metadata={METADATA_KEY: kept}
     )
     return span
-
-
-def _unused(used: set[str]) -> Iterator[str]:
-    number = 0
-    while True:
-        key = str(number)
-        if key not in used:
-            yield key
-        number += 1

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import threading
+import tracemalloc
 from enum import Enum, IntEnum
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 import inmem
 from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from inmem.otlp import run_to_otlp
-from inmem.otlp.recording import WAITING_RUN
+from inmem.otlp.recording import WAITING_RUN, Recording, Waiting
 
 pytest.importorskip("opentelemetry.sdk", reason="needs the extra otel")
 pytest.importorskip("opentelemetry.exporter.otlp.proto.common", reason="needs OpenTelemetry's own encoder")
@@ -29,7 +30,7 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from inmem.integrations.opentelemetry import InmemSpanExporter
+from inmem.integrations.opentelemetry import InmemSpanExporter, span_record
 
 _IDS = ("traceId", "spanId", "parentSpanId")
 
@@ -101,6 +102,22 @@ def trees(db, run):
 
 def span_id(span):
     return otel.format_span_id(span.get_span_context().span_id)
+
+
+def wait_below_a_root(telemetry, count=20):
+    """End spans below a root that has not ended, of which one names a run; return it and all parents by id."""
+    root = telemetry.tracer.start_span("root")
+    parents = {}
+    for number in range(count):
+        named = {} if number else {"gen_ai.conversation.id": "c"}
+        child = telemetry.tracer.start_span(
+            "child", otel.set_span_in_context(root), attributes={"a": "x" * 1000, **named}
+        )
+        leaf = telemetry.tracer.start_span("leaf", otel.set_span_in_context(child), attributes={"a": "x" * 1000})
+        leaf.end()
+        child.end()
+        parents |= {span_id(leaf): span_id(child), span_id(child): span_id(root)}
+    return root, parents
 
 
 def fail(span, error):
@@ -186,6 +203,37 @@ def test_keys_of_waiting_spans_are_used_again(db, telemetry):
                 telemetry.tracer.start_span("leaf").end()
     [entries] = [table for run, _, table in db._client.snapshot().tables() if run == WAITING_RUN]
     assert len(list(entries.range())) == 3
+
+
+def test_a_span_that_waits_costs_no_more_however_many_wait_with_it(db):
+    """Each copied the keys of all that waited: a root that was open for long made its exporter quadratic."""
+    root = Telemetry(db).tracer.start_span("root")
+    inside = otel.set_span_in_context(root)
+
+    def memory_of_one_more(count):
+        with inmem.open(":memory:") as other:
+            telemetry = Telemetry(other, processor=BatchSpanProcessor)
+            for _ in range(count):
+                telemetry.tracer.start_span("leaf", inside).end()
+            telemetry.provider.force_flush()
+            telemetry.tracer.start_span("leaf", inside).end()
+            one = span_record(telemetry.spans[-1])
+            waiting = telemetry.exporter._waiting
+            with other.begin(WAITING_RUN) as txn:
+                recording = Recording(txn, waiting, {}, str)
+                tracemalloc.start()
+                try:
+                    recording.take([one])
+                    left = recording.left()
+                    allocated = tracemalloc.get_traced_memory()[1]
+                finally:
+                    tracemalloc.stop()
+            assert sum(map(len, left.keys.values())) == count + 1
+            telemetry.provider.shutdown()
+            return allocated
+
+    few, many = memory_of_one_more(50), memory_of_one_more(2000)
+    assert many < 2 * few
 
 
 def test_what_a_killed_process_left_waiting_is_recorded_by_the_next_one(tmp_path):
@@ -274,6 +322,11 @@ def test_whatever_the_order_in_which_spans_end_the_tree_is_the_same(seed, size, 
         exporter = InmemSpanExporter(db)
         for at in range(0, size, batch):
             assert exporter.export(finished[at : at + batch]) is SpanExportResult.SUCCESS
+            exporter._waiting.check()
+            with db.begin(WAITING_RUN) as txn:
+                reopened = Waiting.read(txn)
+            reopened.check()
+            assert reopened.keys == exporter._waiting.keys
         provider.shutdown()
 
         parents = {span_id(span): span.parent and otel.format_span_id(span.parent.span_id) for span in finished}
@@ -512,6 +565,81 @@ class TestHostile:
             assert exporter.export(telemetry.spans) is SpanExportResult.SUCCESS
             assert db.traces.count("opentelemetry") == 40
 
+    def test_what_waits_for_a_span_and_is_too_much_with_it_follows_in_several(self, caplog):
+        """The root was dropped, and all that had waited for it waited for ever."""
+        with inmem.open(":memory:", limits=inmem.Limits(transaction_bytes_max=20_000)) as db:
+            telemetry = Telemetry(db)
+            root, parents = wait_below_a_root(telemetry)
+            version = db.version
+            root.end()
+            assert db.version > version + 1
+            # The run that one of them names is that of the root, which came first.
+            assert trees(db, "c") == {span_id(root): None, **parents}
+            assert (db.runs.list_runs(), db.kv.list(WAITING_RUN), caplog.text) == (["c"], [], "")
+            telemetry.exporter._waiting.check()
+            assert by_span(parsed(run_to_otlp(db, "c"))) == by_span(encode_spans(telemetry.spans))
+            telemetry.provider.shutdown()
+
+    def test_what_was_left_waiting_and_is_too_much_takes_several_too_but_for_what_is_so_alone(self, tmp_path, caplog):
+        with inmem.open(tmp_path / "db") as db:
+            telemetry = Telemetry(db)
+            root, parents = wait_below_a_root(telemetry)
+            large = telemetry.tracer.start_span("large", otel.set_span_in_context(root), attributes={"a": "x" * 30_000})
+            below = telemetry.tracer.start_span("below", otel.set_span_in_context(large))
+            below.end()
+            large.end()
+        with inmem.open(tmp_path / "db", limits=inmem.Limits(transaction_bytes_max=20_000)) as db:
+            exporter = InmemSpanExporter(db, run="c")
+            at_top = {trace: None for trace, parent in parents.items() if parent == span_id(root)}
+            assert trees(db, "c") == {**parents, **at_top, span_id(below): None}
+            assert len(db.kv.list(WAITING_RUN)) == 1
+            assert caplog.text.count("waits on in") == 1
+            assert f"the span {span_id(large)} waits on in {WAITING_RUN}: the transaction writes" in caplog.text
+            exporter._waiting.check()
+
+    def test_a_span_that_is_too_much_to_wait_is_refused_as_it_is(self, caplog):
+        with inmem.open(":memory:", limits=inmem.Limits(transaction_bytes_max=20_000)) as db:
+            telemetry = Telemetry(db)
+            root, _ = wait_below_a_root(telemetry, count=1)
+            large = telemetry.tracer.start_span("large", otel.set_span_in_context(root), attributes={"a": "x" * 30_000})
+            large.end()
+            assert f"the span {span_id(large)} could not be recorded: the transaction writes" in caplog.text
+            root.end()
+            assert (db.traces.count("c"), db.kv.list(WAITING_RUN)) == (3, [])
+            telemetry.provider.shutdown()
+
+    def test_another_thread_that_comes_between_those_transactions_loses_nothing(self, caplog):
+        """A key that it frees and uses again holds a span that is none of the first thread's business."""
+
+        class Interrupted(InmemSpanExporter):
+            between = ()
+
+            def _in_parts(self, items, work):
+                if work is Recording.place and db.traces.count("c"):
+                    spans, self.between = self.between, ()
+                    for span in spans:
+                        assert self.export([span]) is SpanExportResult.SUCCESS
+                return super()._in_parts(items, work)
+
+        with inmem.open(":memory:", limits=inmem.Limits(transaction_bytes_max=20_000)) as db:
+            telemetry = Telemetry(db)
+            root, parents = wait_below_a_root(telemetry)
+            other = TracerProvider(shutdown_on_exit=False).get_tracer("exported by hand")
+            late = other.start_span("late", otel.set_span_in_context(root))
+            open_one = other.start_span("open", otel.set_span_in_context(root))
+            waits = other.start_span("waits", otel.set_span_in_context(open_one))
+            late.end()
+            waits.end()
+            telemetry.exporter.__class__ = Interrupted
+            telemetry.exporter.between = (late, waits)
+            root.end()
+            assert (telemetry.exporter.between, caplog.text) == ((), "")
+            assert trees(db, "c") == {span_id(root): None, **parents, span_id(late): span_id(root)}
+            [kept] = db.kv.list_with_values(WAITING_RUN)
+            assert kept[1]["span_id"] == span_id(waits)
+            telemetry.exporter._waiting.check()
+            telemetry.provider.shutdown()
+
     def test_what_is_too_much_for_any_transaction_waits_and_keeps_nobody_waiting(self, tmp_path, caplog):
         with inmem.open(tmp_path / "db") as db:
             telemetry = Telemetry(db)
@@ -521,7 +649,7 @@ class TestHostile:
         with inmem.open(tmp_path / "db", limits=inmem.Limits(transaction_bytes_max=8000)) as db:
             exporter = InmemSpanExporter(db)
             assert [trace.kind.name for trace in db.traces.roots("opentelemetry")] == ["child 10"]
-            assert "wait on in opentelemetry.waiting: the transaction writes" in caplog.text
+            assert "waits on in opentelemetry.waiting: the transaction writes" in caplog.text
             large = telemetry.spans[1]
             assert exporter.export([large]) is SpanExportResult.FAILURE
         with inmem.open(tmp_path / "db") as db:
