@@ -28,6 +28,7 @@ from inmem.actors.options import checked_path
 from inmem.actors.system_calls import sync_folder
 from inmem.engine.errors import FormatVersionError, InvalidValueError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
+from inmem.engine.limits import TRANSACTION_BYTES_MAX
 from inmem.engine.shown import shown
 from inmem.json_values import is_object
 from inmem.primitives.traces import Trace
@@ -51,7 +52,15 @@ _LINE_END: Final = b'"}\n'
 _TAIL_BYTES: Final = len(_HASH_MARK) + _HASH_DIGITS + len(_LINE_END)
 _HEADER_BYTES_MAX: Final = 64 * 1024
 """Far more than a run id and counts take; of a file that is none of ours, no more than this is read."""
+_PIECE_BYTES: Final = 1024 * 1024
+"""More than most lines have. What of a longer one is not as JSON is written in ASCII is found a piece at a time."""
+_JSON_BYTES_PER_BYTE_MAX: Final = 7
+"""Of a stored byte: an empty bytes among others takes 2 bytes and ``{"$bytes":""},``; control characters come next."""
+LINE_BYTES_MAX: Final = _JSON_BYTES_PER_BYTE_MAX * TRANSACTION_BYTES_MAX + _HEADER_BYTES_MAX
+"""What no line exceeds: all that an item holds was written by one transaction. The rest is names, times and hashes."""
 _COUNTS: Final = ("runs", "keys", "events", "cells", "traces")
+_CUT_OFF: Final = "is cut off"
+_CHANGED: Final = "was changed, or does not follow the line that is before it"
 _OTHER_FORM: Final = "not in the form in which inmem writes it"
 _PROGRESS_ITEMS: Final = 250
 """Items between two reports of progress: some milliseconds of work."""
@@ -89,7 +98,9 @@ class _Chain:
 
     def add(self, body: bytes) -> str:
         """Return the hash of a line, given up to its last comma."""
-        self._hash = sha256(self._hash + body).digest()
+        digest = sha256(self._hash)
+        digest.update(body)
+        self._hash = digest.digest()
         return self._hash.hex()
 
 
@@ -166,7 +177,7 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
         path = str(getattr(source, "name", "the stream"))
         chain = _Chain()
         first = source.readline(_HEADER_BYTES_MAX)
-        lines = enumerate(source, 2)
+        lines = enumerate(_lines(path, source), 2)
         run_id, counts = _read_header(path, first)
         body, _ = _checked(path, 1, first, chain)
         _check_header(path, body, _header(run_id, counts))
@@ -188,7 +199,7 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
             raise RunFileError(path, len(items) + 2, "the file ends without a trailer")
         if body != _body_of(_trailer(number)) or found != counts:
             raise RunFileError(path, number, "the trailer or the header does not count what is there")
-        if next(lines, None) is not None:
+        if source.readline(1):
             raise RunFileError(path, number + 1, "something follows the trailer")
     return FoundRun(path, _export(run_id, counts, digest), items, on_progress)
 
@@ -235,15 +246,37 @@ def _check_header(path: str, body: bytes, header: dict[str, Any]) -> None:
         raise RunFileError(path, 1, _OTHER_FORM)
 
 
+def _lines(path: str, source: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines after the header, refusing one that no export can have written before it takes the memory."""
+    number = 1
+    while line := source.readline(_PIECE_BYTES):
+        number += 1
+        if not line.endswith(b"\n"):
+            line = _long_line(path, number, line, source)
+        yield line
+
+
+def _long_line(path: str, number: int, piece: bytes, source: BinaryIO) -> bytes:
+    whole = bytearray()
+    while piece:
+        whole += piece
+        if not piece.isascii() or not piece.decode().removesuffix("\n").isprintable():
+            # Zeros, perhaps, or what never was text: it need not have an end.
+            raise RunFileError(path, number, _CHANGED)
+        if len(whole) > LINE_BYTES_MAX:
+            raise RunFileError(path, number, "is longer than any line")
+        piece = b"" if piece.endswith(b"\n") else source.readline(_PIECE_BYTES)
+    if not whole.endswith(b"\n"):
+        raise RunFileError(path, number, _CUT_OFF)
+    return bytes(whole)
+
+
 def _checked(path: str, number: int, line: bytes, chain: _Chain) -> tuple[bytes, str]:
     """Return a line up to its last comma, and its hash."""
     body, tail = line[:-_TAIL_BYTES], line[-_TAIL_BYTES:]
     digest = chain.add(body)
     if tail != b"".join((_HASH_MARK, digest.encode(), _LINE_END)):
-        cut_off = not line.endswith(b"\n")
-        raise RunFileError(
-            path, number, "is cut off" if cut_off else "was changed, or does not follow the line that is before it"
-        )
+        raise RunFileError(path, number, _CHANGED if line.endswith(b"\n") else _CUT_OFF)
     return body, digest
 
 

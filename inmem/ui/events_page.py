@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
@@ -14,6 +15,8 @@ from inmem.ui.run_facts import facts_of
 from inmem.ui.values import preview
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from markupsafe import Markup
     from starlette.responses import Response
 
@@ -54,10 +57,10 @@ def show_events(look: Look) -> Response:
         facts = facts_of(txn)
         is_at_end = look.text("from") == "end"
         start = max(facts.events - PAGE_ROWS, 0) if is_at_end else look.number("from") or 0
-        sequences = _sequences(txn, event_type, start)
-        rows = [_row(event, facts) for event in map(txn.events.read, sequences[:PAGE_ROWS]) if event is not None]
+        # One more than is shown: then it is known whether there is more.
+        rows = [_row(event, facts) for event in islice(_events(txn, event_type, start), PAGE_ROWS + 1)]
         types = txn.events.types(TYPES_SHOWN_MAX)
-    more = sequences[PAGE_ROWS] if len(sequences) > PAGE_ROWS else None
+    more = rows.pop().sequence if len(rows) > PAGE_ROWS else None
     return look.render(
         "events.html",
         run=facts,
@@ -93,12 +96,18 @@ def show_event(look: Look) -> Response:
     )
 
 
-def _sequences(txn: Transaction, event_type: str | None, start: int) -> list[int]:
-    """Return the sequences of a page, and of the event behind it if there is one."""
+def _events(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
+    """Yield the events from `start` on, of one type or of all, each read when it is asked for."""
     if event_type is None:
-        return list(range(start, min(start + PAGE_ROWS + 1, txn.events.len())))
+        for sequence in range(start, txn.events.len()):
+            event = txn.events.read(sequence)
+            if event is not None:
+                yield event
+        return
     after = start - 1 if start else None
-    return [event.sequence for event in txn.events.read_by_type(event_type, PAGE_ROWS + 1, after)]
+    while found := txn.events.read_by_type(event_type, 1, after):
+        yield found[0]
+        after = found[0].sequence
 
 
 def _row(event: Event, run: RunFacts) -> EventRow:

@@ -8,11 +8,15 @@ so on. Going back up a deep chain takes many looks and shows nothing, so looks a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inmem import Trace
     from inmem.primitives.traces import TraceOperations
+
+T = TypeVar("T")
 
 _LOOKS_PER_ROW: Final = 4
 """In a tree that is not made to be a nuisance, a row takes two."""
@@ -34,23 +38,40 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A trace in the drawn tree; `has_children` is None where the page ended before that was seen."""
+class Row(Generic[T]):
+    """A trace in the drawn tree.
+
+    Attributes:
+        depth: 0 for a root.
+        trace_id: its id.
+        kept: what was made of it.
+        has_children: None where the page ended before that was seen.
+    """
 
     depth: int
-    trace: Trace
+    trace_id: str
+    kept: T
     has_children: bool | None
 
 
-def walk_page(traces: TraceOperations, after: Place | None, limit: int) -> tuple[list[Row], Place | None]:
+def walk_page(
+    traces: TraceOperations, after: Place | None, limit: int, keep: Callable[[Trace], T]
+) -> tuple[list[Row[T]], Place | None]:
     """Return at most `limit` rows behind `after`, and where the next page begins, or None at the end of the tree.
 
-    A page can be short, even empty, and not be the last. O(limit * log n), whatever the form of the tree.
+    A page can be short, even empty, and not be the last. O(limit * log n), whatever the form of the tree, with one
+    trace in memory at a time.
+
+    Args:
+        traces: of the run.
+        after: where the page before ended; None begins with the first root.
+        limit: the most rows.
+        keep: makes of a trace what its row holds.
 
     Raises:
         TraceNotFoundError: there is no such trace any more.
     """
-    found: list[tuple[int, Trace]] = []
+    found: list[tuple[int, str, T]] = []
     parents: dict[str, str | None] = {}
     place = after
     is_end = False
@@ -58,7 +79,7 @@ def walk_page(traces: TraceOperations, after: Place | None, limit: int) -> tuple
     for _ in range(limit * _LOOKS_PER_ROW):
         depth, trace = _look(traces, place, parents)
         if trace is not None:
-            found.append((depth, trace))
+            found.append((depth, trace.id, keep(trace)))
             parents[trace.id] = trace.parent_id
             place = Place(trace.id, depth)
         else:
@@ -67,12 +88,12 @@ def walk_page(traces: TraceOperations, after: Place | None, limit: int) -> tuple
         if is_end or len(found) > limit:
             break
     rows = [
-        Row(depth, trace, found[at + 1][0] > depth if at + 1 < len(found) else (False if is_end else None))
-        for at, (depth, trace) in enumerate(found[:limit])
+        Row(depth, trace_id, kept, found[at + 1][0] > depth if at + 1 < len(found) else (False if is_end else None))
+        for at, (depth, trace_id, kept) in enumerate(found[:limit])
     ]
     if len(found) > limit:
         last = rows[-1]
-        place = Place(last.trace.id, last.depth)
+        place = Place(last.trace_id, last.depth)
     return rows, place
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,8 @@ from inmem.ui.trace_walk import Place, Row, walk_page
 from inmem.ui.values import name, one_line, preview, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from markupsafe import Markup
     from starlette.responses import Response
 
@@ -35,40 +38,52 @@ _MS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class TraceRow:
-    """A trace on one line.
+class Line:
+    """What a trace has to say on one line. It is let go of itself: a page of large ones holds one of them at a time.
 
     Attributes:
-        trace: it.
-        depth: in the tree.
-        has_children: whether the row can be folded up; None if that is not known.
-        offset_us: from the start of the run.
+        trace_id: its id.
+        trace_type: its type.
+        timestamp: when it was recorded.
         duration_us: how long a tool call took, or None.
-        share: that duration in percent of the page's longest.
+        is_error: whether it is one.
         name: what it is about.
         detail: more of that.
         outcome: what came of it, or None.
     """
 
-    trace: Trace
-    depth: int
-    has_children: bool | None
-    offset_us: int
+    trace_id: str
+    trace_type: str
+    timestamp: int
     duration_us: float | None
-    share: float
+    is_error: bool
     name: Markup
     detail: Markup
     outcome: Markup | None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """A trace in its place on a page.
+
+    Attributes:
+        line: what it says.
+        depth: in the tree.
+        has_children: whether the row can be folded up; None if that is not known.
+        offset_us: from the start of the run.
+        share: its duration in percent of the page's longest.
+    """
+
+    line: Line
+    depth: int
+    has_children: bool | None
+    offset_us: int
+    share: float
 
     @property
     def indent(self) -> int:
         """How far to the right it stands."""
         return min(self.depth, INDENTS_MAX)
-
-    @property
-    def is_error(self) -> bool:
-        """Whether it is one."""
-        return isinstance(self.trace.kind, ErrorTrace)
 
 
 def show_traces(look: Look) -> Response:
@@ -104,7 +119,7 @@ def show_trace(look: Look) -> Response:
         trace = txn.traces.get(trace_id)
     if trace is None:
         raise TraceNotFoundError(trace_id, run)
-    [row] = _rows([Row(0, trace, None)], facts)
+    [row] = _rows([_alone(trace)], facts)
     shown = {
         field.name: shown_value(
             getattr(trace.kind, field.name), link("value", run=run, trace=trace_id, field=field.name)
@@ -117,32 +132,46 @@ def show_trace(look: Look) -> Response:
     )
 
 
-def _tree(look: Look, txn: Transaction) -> tuple[list[Row], str | None]:
+def _tree(look: Look, txn: Transaction) -> tuple[list[Row[Line]], str | None]:
     after = look.text("after") if look.number("depth") is not None else None
     place = None if after is None else Place(after, look.number("depth") or 0, look.text("past") is not None)
-    rows, place = walk_page(txn.traces, place, PAGE_ROWS)
+    rows, place = walk_page(txn.traces, place, PAGE_ROWS, _line)
     if place is None:
         return rows, None
     past = "1" if place.is_past else None
     return rows, link("traces", run=txn.run_id, after=place.trace_id, depth=place.depth, past=past)
 
 
-def _list(look: Look, txn: Transaction, trace_type: str | None, tag: str | None) -> tuple[list[Row], str | None]:
-    after = look.text("after")
-    if trace_type is not None:
-        found = txn.traces.query_by_type(trace_type, PAGE_ROWS + 1, after)
-    else:
-        found = txn.traces.query_by_tag(tag or "", PAGE_ROWS + 1, after)
-    rows = [Row(0, trace, None) for trace in found[:PAGE_ROWS]]
-    if len(found) <= PAGE_ROWS:
+def _list(look: Look, txn: Transaction, trace_type: str | None, tag: str | None) -> tuple[list[Row[Line]], str | None]:
+    # One more than is shown: then it is known whether there is more.
+    found = islice(_listed(txn, trace_type, tag or "", look.text("after")), PAGE_ROWS + 1)
+    rows = [_alone(trace) for trace in found]
+    if len(rows) <= PAGE_ROWS:
         return rows, None
-    return rows, link("traces", run=txn.run_id, type=trace_type, tag=tag, after=rows[-1].trace.id)
+    rows.pop()
+    return rows, link("traces", run=txn.run_id, type=trace_type, tag=tag, after=rows[-1].trace_id)
 
 
-def _rows(rows: list[Row], run: RunFacts) -> list[TraceRow]:
-    durations = [_duration_us(row.trace) for row in rows]
-    longest = max([each for each in durations if each is not None and each < inf], default=0)
-    return [_row(row, run, duration_us, longest) for row, duration_us in zip(rows, durations, strict=True)]
+def _listed(txn: Transaction, trace_type: str | None, tag: str, after: str | None) -> Iterator[Trace]:
+    """Yield the traces of a type, or those with a tag, behind `after`, each read when it is asked for."""
+    while True:
+        if trace_type is not None:
+            found = txn.traces.query_by_type(trace_type, 1, after)
+        else:
+            found = txn.traces.query_by_tag(tag, 1, after)
+        if not found:
+            return
+        yield found[0]
+        after = found[0].id
+
+
+def _alone(trace: Trace) -> Row[Line]:
+    return Row(0, trace.id, _line(trace), None)
+
+
+def _line(trace: Trace) -> Line:
+    is_error = isinstance(trace.kind, ErrorTrace)
+    return Line(trace.id, trace.trace_type, trace.timestamp, _duration_us(trace), is_error, *_label(trace))
 
 
 def _duration_us(trace: Trace) -> float | None:
@@ -151,11 +180,17 @@ def _duration_us(trace: Trace) -> float | None:
     return None
 
 
-def _row(row: Row, run: RunFacts, duration_us: float | None, longest_us: float) -> TraceRow:
-    trace = row.trace
-    offset_us = trace.timestamp - (trace.timestamp if run.start_us is None else run.start_us)
-    share = min(100 * duration_us / longest_us, 100) if duration_us and longest_us else 0.0
-    return TraceRow(trace, row.depth, row.has_children, offset_us, duration_us, round(share, 1), *_label(trace))
+def _rows(rows: list[Row[Line]], run: RunFacts) -> list[TraceRow]:
+    durations = [row.kept.duration_us for row in rows]
+    longest = max([each for each in durations if each is not None and each < inf], default=0)
+    return [_row(row, run, longest) for row in rows]
+
+
+def _row(row: Row[Line], run: RunFacts, longest_us: float) -> TraceRow:
+    line = row.kept
+    offset_us = line.timestamp - (line.timestamp if run.start_us is None else run.start_us)
+    share = min(100 * line.duration_us / longest_us, 100) if line.duration_us and longest_us else 0.0
+    return TraceRow(line, row.depth, row.has_children, offset_us, round(share, 1))
 
 
 def _label(trace: Trace) -> tuple[Markup, Markup, Markup | None]:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import struct
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import inmem
-from inmem import Custom, Decision, ErrorTrace, Query, RunFileError, RunStatus, Thought, ToolCall
+from inmem import Custom, Decision, ErrorTrace, Query, RunFileError, RunStatus, Thought, ToolCall, run_file
 from inmem.json_values import from_json, to_json
 from inmem.run_file import read_run
 from tests.primitives.machine import HOSTILE_NAMES
@@ -107,6 +108,13 @@ values = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+@given(value=values | st.lists(st.just(b"") | st.just(False) | st.just("\x00"), max_size=300))
+def test_json_takes_so_much_for_a_stored_byte_and_no_more(value):
+    # What the longest line is reckoned with.
+    json_bytes = len(json.dumps(to_json(value), separators=(",", ":"), allow_nan=False))
+    assert json_bytes <= run_file._JSON_BYTES_PER_BYTE_MAX * len(inmem.engine.codec.encode_value(value))
 
 
 @given(value=values)
@@ -243,6 +251,55 @@ def sealed(bodies):
 
 def first(records, item):
     return next(at for at, record in enumerate(records) if record.get("item") == item)
+
+
+class _Counted(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    read_bytes = 0
+
+    def readline(self, size=-1):
+        line = super().readline(size)
+        self.read_bytes += len(line)
+        return line
+
+
+_MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"\0" * 8 * _MIB, "was changed, or does not follow the line that is before it"),
+        (b'{"item":"key","key":"' + b"\xff" * 8 * _MIB, "was changed, or does not follow the line that is before it"),
+        (b'{"item":"key","key":"' + b"x" * 8 * _MIB, "is longer than any line"),
+    ],
+)
+def test_a_line_without_end_is_not_read_to_its_end(db, other, monkeypatch, line, reason):
+    monkeypatch.setattr(run_file, "LINE_BYTES_MAX", 3 * _MIB)
+    fill(db)
+    header = exported(db).splitlines(keepends=True)[0]
+    file = _Counted(header + line)
+    with pytest.raises(RunFileError, match=re.escape(reason)) as caught:
+        other.import_run(file)
+    assert caught.value.line == 2
+    assert file.read_bytes < 5 * _MIB
+
+
+@pytest.mark.parametrize("off", [-1, 0, 1, _MIB])
+def test_a_line_may_be_as_long_as_it_takes(db, other, off):
+    # The lengths at which reading a piece ends with the line, too.
+    db.put("run", "k", "")
+    room = _MIB - len(exported(db).splitlines(keepends=True)[1])
+    db.put("run", "k", "x" * (room + off))
+    data = exported(db)
+    header, line, _ = data.splitlines(keepends=True)
+    assert len(line) == _MIB + off
+    for missing in (1, off) if off > 0 else (1, 100):
+        with pytest.raises(RunFileError, match="line 2: is cut off"):
+            other.import_run(io.BytesIO(header + line[:-missing]))
+    other.import_run(io.BytesIO(data))
+    assert exported(other) == data
 
 
 def test_a_forgery_that_changes_nothing_is_accepted(db, other):

@@ -1,5 +1,7 @@
 """What a page costs depends on what it shows, not on how much there is: counted in calls, not in seconds."""
 
+import tracemalloc
+
 import pytest
 
 pytest.importorskip("starlette", reason="the explorer is an extra")
@@ -88,3 +90,46 @@ def test_a_page_of_a_large_store_costs_what_one_of_a_small_store_does(desks, sho
     assert small_rows == large_rows
     # Deeper indices take a step more for each look.
     assert large < 1.2 * small + 200, (small, large)
+
+
+@pytest.fixture(scope="module")
+def desk_of_large_values():
+    jobs = Jobs()
+    with inmem.open(":memory:", durability="never") as db:
+        for at in range(_LARGE_COUNT):
+            value = f"{at} " + "x" * _LARGE_BYTES
+            db.events.append("big", "e", value)
+            db.traces.record_with_options("big", ToolCall("t", value), tags=["t"])
+            db.put("big", f"key-{at}", value)
+        yield Desk(Source(db), jobs)
+    jobs.stop()
+
+
+_LARGE_COUNT = 24
+_LARGE_BYTES = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("show", "query"),
+    [
+        (events_page.show_events, "run=big"),
+        (events_page.show_events, "run=big&type=e"),
+        (traces_page.show_traces, "run=big"),
+        (traces_page.show_traces, "run=big&type=ToolCall"),
+        (traces_page.show_traces, "run=big&tag=t"),
+        (state_page.show_state, "run=big"),
+    ],
+)
+def test_a_page_of_large_values_holds_few_of_them_at_a_time(desk_of_large_values, show, query):
+    request = Request({"type": "http", "method": "GET", "headers": [], "query_string": query.encode()})
+    page = desk_of_large_values.page(show)
+    page(request)  # templates are compiled once
+    tracemalloc.start()
+    try:
+        answer = page(request)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.body.count(b"data-key=") == _LARGE_COUNT
+    # One while the next is read, a head of the log, and what is made of them on the way.
+    assert most < 6 * _LARGE_BYTES
