@@ -7,9 +7,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+
+from tests.log_events import LogEvents, captured_events
 
 settings.register_profile("default", deadline=None, max_examples=50, stateful_step_count=30)
 settings.register_profile("quick", deadline=None, max_examples=10, stateful_step_count=20)
@@ -51,3 +54,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # Coverage measures the processes of pytest itself (`make coverage`), not the victims that tests start and kill.
     if os.environ.get("PYTEST_XDIST_WORKER") or not session.config.getoption("numprocesses", None):
         os.environ.pop("COVERAGE_PROCESS_START", None)
+
+
+@pytest.fixture
+def events() -> Iterator[LogEvents]:
+    """Log events, as an application sees them that has configured structlog."""
+    with captured_events() as seen:
+        yield seen

@@ -11,8 +11,9 @@ import inmem
 from inmem.actors.folder_disk import FolderDisk
 from inmem.actors.log_file import LogFile
 from inmem.engine.shown import shown_failure
-from tests.actors.faulty_disk import FaultyDisk, open_on
+from tests.actors.faulty_disk import FaultyDisk, disk_full, open_on
 from tests.actors.workload import in_parallel
+from tests.log_events import SECRET, told
 
 
 def fail(*_):
@@ -97,7 +98,7 @@ def test_a_close_that_fails_holds_no_file_open(tmp_path, monkeypatch):
     assert not [link for link in links if str(tmp_path) in str(link.readlink())]
 
 
-def test_a_close_that_only_lacks_its_mark_does_not_say_that_commits_are_lost(tmp_path, monkeypatch):
+def test_a_close_that_only_lacks_its_mark_does_not_say_that_commits_are_lost(tmp_path, monkeypatch, events):
     db = inmem.open(tmp_path / "db", durability="always")
     db.put("run", "k", 1)
     with monkeypatch.context() as patch:
@@ -106,6 +107,22 @@ def test_a_close_that_only_lacks_its_mark_does_not_say_that_commits_are_lost(tmp
             db.close()
     with inmem.open(tmp_path / "db") as again:
         assert again.get("run", "k") == 1
+    assert told(events, "warning", "close_mark_missing") == []
+
+
+@pytest.mark.parametrize("operation", ["append", "rename"])
+def test_a_close_that_only_lacks_its_mark_tells_it(tmp_path, operation, events):
+    """Either the mark itself, or the manifest that says that it is there."""
+    disk = FaultyDisk(tmp_path / "db")
+    db = open_on(disk)
+    db.put("run", "k", SECRET)
+    disk.fail(operation, disk_full, forever=True)
+    db.close()
+    (missing,) = told(events, "warning", "close_mark_missing")
+    assert list(missing) == ["error"]
+    assert "injected: no space left" in missing["error"]
+    with inmem.open(tmp_path / "db") as again:
+        assert again.get("run", "k") == SECRET
 
 
 def test_a_store_that_cannot_sync_names_the_file(tmp_path, monkeypatch):
@@ -179,7 +196,7 @@ def test_letting_go_of_the_files_cannot_fail(tmp_path, monkeypatch, call, dispat
 
 
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
-def test_a_supervisor_that_fails_over_a_close_leaves_nobody_waiting(tmp_path, monkeypatch, dispatcher):
+def test_a_supervisor_that_fails_over_a_close_leaves_nobody_waiting(tmp_path, monkeypatch, dispatcher, events):
     disk = FaultyDisk(tmp_path / "db")
     db = open_on(disk, dispatcher=dispatcher)
     db.put("run", "k", 1)
@@ -192,6 +209,8 @@ def test_a_supervisor_that_fails_over_a_close_leaves_nobody_waiting(tmp_path, mo
 
         in_parallel(close)
     in_parallel(db.close)
+    (bug,) = told(events, "error", "supervisor_error")
+    assert (type(bug["exc_info"]), bug["error"]) == (OSError, repr(bug["exc_info"]))
     disk.close()
     with inmem.open(tmp_path / "db") as again:
         assert again.get("run", "k") == 1

@@ -11,6 +11,7 @@ from inmem import CellExistsError, Database, DiskFullError, Event, InmemError, O
 from inmem.engine import request_groups
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, Gate, disk_full, open_on
 from tests.actors.workload import in_parallel, until
+from tests.log_events import SECRET, told
 
 
 @pytest.fixture
@@ -201,7 +202,7 @@ def test_nothing_of_a_group_is_answered_before_it_is_durable(db, disk, hold):
     assert get(futures[2]).value == 1
 
 
-def test_a_full_disk_refuses_the_group_and_not_the_next(db, disk, hold):
+def test_a_full_disk_refuses_the_group_and_not_the_next(db, disk, hold, events):
     gate = hold(lambda: db.kv.futures.put("run", "opener", 1))
     futures = [db.kv.futures.put("run", f"k{n}", n) for n in range(5)]
     futures.append(db.kv.futures.put("run", "k0", "late"))
@@ -210,7 +211,20 @@ def test_a_full_disk_refuses_the_group_and_not_the_next(db, disk, hold):
     gate.open()
     assert {type(answer(future)) for future in futures} == {DiskFullError}
     assert db.kv.list("run", "k") == []
+    (refused,) = told(events, "warning", "append_refused")
+    assert refused["transactions"] == 1
+    assert "injected: no space left" in refused["error"]
     assert db.kv.put("run", "k", 1) == db.version
+
+
+def test_a_mark_that_has_no_room_is_told(db, disk, hold, events):
+    gate = hold(lambda: db.kv.futures.put("run", "opener", SECRET))
+    disk.fail("append", disk_full)
+    gate.open()
+    db.kv.put("run", "k", SECRET)
+    (missing,) = told(events, "warning", "sync_mark_missing")
+    assert list(missing) == ["error"]
+    assert "injected: no space left" in missing["error"]
 
 
 def test_a_group_that_loses_is_carried_out_again(db, hold):
@@ -258,18 +272,28 @@ def limit(db, **limits):
     db._client.directory.mailboxes["kv"].mailbox.actor._limits = inmem.Limits(**limits)
 
 
-def test_more_than_may_wait_are_refused(db, hold):
+def test_more_than_may_wait_are_refused(db, hold, events):
     limit(db, waiting_requests_max=10)
     gate = hold(lambda: db.kv.futures.put("run", "opener", 1))
-    futures = [db.kv.futures.put("run", f"k{n:02}", n) for n in range(15)]
+    futures = [db.kv.futures.put("run", f"k{n:02}", SECRET) for n in range(15)]
     refusals = [answer(future) for future in futures[10:]]
     assert [(type(error), error.limit) for error in refusals] == [(OverloadedError, 10)] * 5
     assert all(error.retryable for error in refusals)
+    # Once, for as many as are refused until nobody waits any more.
+    [overloaded] = told(events, "warning", "overloaded")
+    assert overloaded == {"actor": "kv", "waiting": 10, "error": str(refusals[0])}
     gate.open()
     for future in futures[:10]:
         get(future)
     assert db.kv.list("run", "k") == [f"k{n:02}" for n in range(10)]
     db.kv.put("run", "k again", 1)
+    gate = hold(lambda: db.kv.futures.put("run", "opener", 1))
+    futures = [db.kv.futures.put("run", "k", SECRET) for _ in range(15)]
+    assert {type(answer(future)) for future in futures[10:]} == {OverloadedError}
+    assert told(events, "warning", "overloaded") == [overloaded] * 2
+    gate.open()
+    for future in futures[:10]:
+        get(future)
 
 
 def test_a_long_line_is_taken_in_several_groups(db, hold, monkeypatch):

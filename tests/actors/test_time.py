@@ -325,3 +325,35 @@ def test_each_look_for_deadlines_after_an_opening_is_a_short_one(monkeypatch, pr
             assert sum(root.seen for root in roots) <= before + reaper.KEYS_PER_LOOK_MAX
         deadlines = [entry for look in looks for entry in look if entry[0]]
     assert len({run for _, run, _ in deadlines}) == len(deadlines) == (95 if primitive == "kv" else 0)
+
+
+def test_whatever_has_expired_before_an_opening_is_reaped_by_short_looks(opened, clock, monkeypatch):
+    """All of it, and not only what the first look finds."""
+    monkeypatch.setattr(reaper, "KEYS_PER_LOOK_MAX", 10)
+    look, entries, looks = reaper.Reaper._look_through_recovered, reaper._expiring_entries, []
+
+    def noting(actor):
+        looks.append(0)
+        look(actor)
+
+    def counted(snapshot):
+        for entry in entries(snapshot):
+            looks[-1] += 1
+            yield entry
+
+    db = opened()
+    for number in range(95):
+        db.put("run", f"k{number}", number, ttl=10)
+    version = db.version
+    db.close()
+    clock.us += 3600 * 1_000_000
+    monkeypatch.setattr(reaper.Reaper, "_look_through_recovered", noting)
+    monkeypatch.setattr(reaper, "_expiring_entries", counted)
+    db = opened()
+    watcher = db.watch("run", "kv", after_version=version, timeout=FAILSAFE_S)
+    deleted = [next(watcher) for _ in range(95)]
+    assert {change.kind for change in deleted} == {"delete"}
+    assert {change.key for change in deleted} == {f"k{number}" for number in range(95)}
+    # One table, and the 95 keys in it.
+    assert looks == [10] * 9 + [6]
+    assert db.stats().keys == 0

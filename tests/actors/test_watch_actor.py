@@ -120,6 +120,26 @@ def test_a_slow_watcher_is_not_flooded(store, listen, monkeypatch):
     assert all(len(message.changes) <= 5 for message in listener.told)
 
 
+@pytest.mark.parametrize("primitive", [None, "kv"])
+def test_a_message_holds_whole_commits_even_where_they_are_larger(store, listen, monkeypatch, primitive):
+    """So its version is one to go on from: nothing of that commit is still to come."""
+    monkeypatch.setattr(watch_actor, "CHANGES_PER_MESSAGE", 5)
+    ref, listener = listen(until_version=12)
+    sizes = [7, 1, 2, 7, 3, 1, 1, 1, 7, 7, 5, 1]
+    with inmem.connect(store) as db:
+        for size in sizes:
+            with db.begin("run") as txn:
+                for number in range(size):
+                    txn.put(f"k{number}", size)
+    store.ask(Watch(ref, primitive=primitive, after_version=0))
+    expected = [(version, f"k{number}") for version, size in enumerate(sizes, 1) for number in range(size)]
+    assert [(change.version, change.key) for change in listener.changes()] == expected
+    # As many commits as it takes to come to five changes.
+    versions = [sorted({change.version for change in message.changes}) for message in listener.told]
+    assert versions == [[1], [2, 3, 4], [5, 6, 7], [8, 9], [10], [11], [12]]
+    assert [message.version for message in listener.told] == [seen[-1] for seen in versions]
+
+
 def bells_of(store):
     """Count what the next commit will have to ring."""
     with inmem.connect(store) as db:

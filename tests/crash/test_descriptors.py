@@ -13,6 +13,7 @@ from inmem import StorageError, StoreFailedError
 from inmem.actors.log_writer import LogWriter
 from inmem.engine import group_commit
 from tests.actors.workload import Worker, state_of
+from tests.log_events import told
 
 WHY = "Too many open files"
 
@@ -114,7 +115,7 @@ def test_a_running_store_commits_and_reads_without_any(tmp_path, dispatcher, dur
 
 
 @pytest.mark.parametrize("durability", ["always", "interval", "never"])
-def test_a_segment_that_is_full_goes_on_without_any(tmp_path, monkeypatch, dispatcher, durability):
+def test_a_segment_that_is_full_goes_on_without_any(tmp_path, monkeypatch, dispatcher, durability, events):
     """Its successor and the checkpoint have to wait, and nobody waits with them."""
     monkeypatch.setattr(group_commit, "SEGMENT_BYTES_MAX", 400)
     db = inmem.open(tmp_path / "db", dispatcher=dispatcher, durability=durability)
@@ -126,6 +127,9 @@ def test_a_segment_that_is_full_goes_on_without_any(tmp_path, monkeypatch, dispa
     with no_descriptors():
         worker.do(20)
     assert refused
+    told_of = told(events, "warning", "segment_refused")
+    assert [fact["error"] for fact in told_of] == [str(error) for _, error in refused]
+    assert all(WHY in fact["error"] for fact in told_of)
     worker.do(20)
     assert worker.errors == []
     assert db.checkpoint() == len(worker.acked) == 42

@@ -15,6 +15,7 @@ from inmem.engine.log_format import FrameKind, SegmentHeader
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, io_error, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of
 from tests.engine.memory_disk import BytesFile
+from tests.log_events import SECRET, told
 
 DISPATCHERS = ("caller", "threads")
 WORKERS = ("ada", "grace", "barbara")
@@ -40,12 +41,12 @@ def close_and_compare(db: Database, disk: FaultyDisk, workers: list[Worker]) -> 
                 assert (again.outcome(token) == "committed") is there
 
 
-def test_one_failed_sync_is_not_retried_and_the_tail_is_written_anew(disk):
+def test_one_failed_sync_is_not_retried_and_the_tail_is_written_anew(disk, events):
     db = open_on(disk)
     db.put("run", "first", 1)
     fault = disk.fail("sync")
     txn = db.begin("run")
-    txn.put("k", "v")
+    txn.put("k", SECRET)
     assert txn.commit() == 2
     assert fault.struck.is_set()
     assert ("rename", "000000000002.wal") in disk.history
@@ -55,6 +56,11 @@ def test_one_failed_sync_is_not_retried_and_the_tail_is_written_anew(disk):
         frame.version for frame in read_frames(BytesFile(data), header, "", None) if frame.kind == FrameKind.COMMIT
     ]
     assert commits == [2]
+    (rewritten,) = told(events, "warning", "tail_rewritten")
+    assert rewritten == {"segment": 2, "commits": 1, "file": "000000000001.wal", "offset": header.previous_end}
+    (restarted,) = told(events, "warning", "restarted")
+    assert (restarted["version"], restarted["in_flight"]) == (2, 1)
+    assert "injected: input/output error" in restarted["because"]
     assert db.put("run", "next", 1) == 3
     close_and_compare(db, disk, [])
 

@@ -1,9 +1,11 @@
 """The reaper's list against a plain dict."""
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from inmem.engine.deadlines import Deadlines
+from inmem.engine.errors import InvariantError
 
 TIMES = st.integers(1, 20)
 KEYS = st.tuples(st.sampled_from(["r", "s"]), st.sampled_from([b"", b"a", b"b"]))
@@ -44,3 +46,22 @@ class Machine(RuleBasedStateMachine):
 
 
 TestDeadlines = Machine.TestCase
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda deadlines: deadlines._ordered.add((1, "r", b"a")),
+        lambda deadlines: deadlines._ordered.clear(),
+        lambda deadlines: deadlines._of_key.pop(("r", b"a")),
+        lambda deadlines: deadlines._of_key.update({("r", b"a"): 1}),
+    ],
+    ids=["a key twice", "a key in no order", "a key that is not known", "another time"],
+)
+def test_check_finds_damage(damage):
+    deadlines = Deadlines()
+    deadlines.note([(2, "r", b"a"), (3, "s", b"a")])
+    deadlines.check()
+    damage(deadlines)
+    with pytest.raises(InvariantError, match="not those of the keys"):
+        deadlines.check()

@@ -1,12 +1,14 @@
 """Reading on gives what reading everything gives, whatever the owner has done meanwhile."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inmem.engine.errors import CorruptionError
 from inmem.engine.following import Bookmark, read_on
-from inmem.engine.log_folder import segment_name
+from inmem.engine.frame_reader import read_frames
+from inmem.engine.log_folder import FolderContents, linked_segments, segment_name
+from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log_records import DropRun
 from inmem.engine.recovery import recover
 from inmem.engine.snapshot import Snapshot
@@ -28,6 +30,7 @@ class Reader:
     def recover(self):
         self.anew += 1
         recovered, position = recover(self.disk, SHARDS)
+        self.since, self.retained = None, recovered.retained
         self.bookmark = Bookmark.at(self.disk, position)
         self.snapshot = Snapshot(recovered.version, recovered.roots)
         self.outcomes = recovered.outcomes
@@ -38,6 +41,7 @@ class Reader:
         if progress is None:
             self.recover()
         else:
+            self.since, self.retained = self.snapshot.version, progress.retained
             self.snapshot = progress.snapshot
             self.bookmark = progress.bookmark
             self.outcomes |= progress.outcomes
@@ -53,6 +57,30 @@ class Reader:
         assert self.outcomes == recovered.outcomes
         assert self.time_floor_us == recovered.time_floor_us
         assert self.bookmark == Bookmark.at(self.disk, position)
+        self.retained.check()
+        if self.since is not None:
+            # What was read last time, and nothing else: the commits that the log has behind it.
+            assert (self.retained.since, self.retained.version) == (self.since, whole.version)
+            assert commits_after(self.retained, self.since) == logged_after(self.disk, self.since)
+
+
+def commits_after(retained, version):
+    commits = []
+    while (found := retained.after(version)) is not None:
+        version, _ = found
+        commits.append(found)
+    return commits
+
+
+def logged_after(disk, version):
+    """The commits of the log behind `version`; where two segments have the same one, the later one counts."""
+    commits = {}
+    for segment, following in linked_segments(disk, FolderContents.of(disk.names()).segments, 0):
+        if segment.header is not None:
+            valid_end = None if following is None or following.header is None else following.header.previous_end
+            frames = read_frames(segment.file, segment.header, segment.path, valid_end)
+            commits |= {frame.version: frame.payload for frame in frames if frame.kind == FrameKind.COMMIT}
+    return sorted(commit for commit in commits.items() if commit[0] > version)
 
 
 def tables(snapshot):
@@ -68,6 +96,7 @@ def tables(snapshot):
         max_size=30,
     )
 )
+@example([(put("run", b"a", b"1"),), "look", "skip", "look"])
 def test_reading_on_is_reading_everything(steps):
     disk = MemoryDisk()
     log = LogBuilder(disk, salt=1)
@@ -174,6 +203,21 @@ def test_a_commit_that_is_taken_back_is_not_shown_any_more():
     reader.look()
     reader.check()
     assert reader.anew == 3
+
+
+def test_the_commit_that_was_read_last_may_have_lost_its_end():
+    """As after a power failure: its header is still there, by which it is known again, and it is none any more."""
+    disk, log, _ = followed()
+    start = log.file.size
+    log.commit(put("run", b"b", b"2"))
+    whole = disk.files[log.name]
+    for size in range(start + FRAME_HEADER_BYTES, len(whole)):
+        disk.files[log.name] = whole
+        reader = Reader(disk)
+        disk.files[log.name] = whole[:size]
+        reader.look()
+        reader.check()
+        assert (reader.snapshot.version, reader.anew) == (1, 2)
 
 
 def test_a_tail_that_was_carried_over_is_read_from_its_new_place():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inmem.engine import retained_commits
-from inmem.engine.errors import WatchLaggedError
+from inmem.engine.errors import InvariantError, WatchLaggedError
 from inmem.engine.retained_commits import ENTRY_BYTES, RetainedCommits
 
 BOUND = 1_000
@@ -90,3 +90,29 @@ def test_a_record_of_any_size_is_kept_until_there_is_a_newer_one():
     with pytest.raises(WatchLaggedError):
         window.after(0)
     assert window.after(1) == (2, b"")
+
+
+def damaged(**attributes):
+    """A window with the commits 3 and 4, and then with what is said."""
+    window = RetainedCommits(2)
+    window.add(3, b"three")
+    window.add(4, b"four")
+    window.check()
+    for name, value in attributes.items():
+        setattr(window, name, value)
+    return window
+
+
+@pytest.mark.parametrize(
+    ("window", "complaint"),
+    [
+        (damaged(_records={4: b"four", 3: b"three"}), "another order"),
+        (damaged(since=3), r"the window \(3, 4\] does not hold what is kept"),
+        (damaged(version=3), r"the window \(2, 3\] does not hold what is kept"),
+        (damaged(_size_bytes=0), f"{2 * ENTRY_BYTES + 9} bytes are kept, 0 were counted"),
+        (damaged(_records={3: bytes(BOUND), 4: b""}, _size_bytes=BOUND + 2 * ENTRY_BYTES), "bytes are kept"),
+    ],
+)
+def test_check_finds_damage(window, complaint):
+    with pytest.raises(InvariantError, match=complaint):
+        window.check()

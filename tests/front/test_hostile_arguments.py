@@ -13,6 +13,7 @@ from inmem.actors.messages.request import Request
 from inmem.engine.keys import Tag
 from tests.arguments import ACCEPTED
 from tests.hostile import HOSTILE, HUGE, MetaclassRaises, NoRepr, Nothing
+from tests.log_events import SECRET, told
 
 RUN = "run"
 GOOD = ACCEPTED | {
@@ -225,14 +226,17 @@ def test_a_version_that_none_can_be_is_refused_at_the_call_however_often(dispatc
         assert db.cells.cas("r", "c", 1, 2) == 2
 
 
-def test_a_storm_of_refusals_is_logged_whatever_was_expected():
+def test_a_storm_of_refusals_is_logged_whatever_was_expected(events):
     with inmem.open(":memory:") as db:
         for _ in range(250):
             txn = db.begin("r")
-            txn.cas("k", 2**63 - 1, 1)
+            txn.cas("k", 2**63 - 1, SECRET)
             with pytest.raises(inmem.CasConflictError):
                 txn.commit()
         assert db.put("r", "k", 1) == 1
+    storms = told(events, "warning", "conflict_storm")
+    assert [storm["refused_in_a_row"] for storm in storms] == [100, 100]
+    assert all(len(storm["latest"]) == 1 and "'k'" in storm["latest"][0] for storm in storms)
 
 
 OTHER_KEYS = {

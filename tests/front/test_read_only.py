@@ -95,6 +95,49 @@ def test_a_refresh_after_a_checkpoint_reads_anew(both):
         assert (reader.get("run", "k"), reader.get("run", "l"), reader.version) == (number, number, owner.version)
 
 
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_a_refresh_tells_watchers_what_it_has_read(path, dispatcher):
+    """The same changes that watchers beside the owner were told of, and not before."""
+    with (
+        inmem.open(path, durability="never") as owner,
+        inmem.open(path, read_only=True, dispatcher=dispatcher) as reader,
+    ):
+        beside_the_owner = owner.watch(timeout=0)
+        watcher, one_run = reader.watch(timeout=0), reader.watch("other", timeout=0)
+        for number in range(4):
+            run = owner.begin_run(tags=[f"{number}"])
+            with owner.begin(run) as txn:
+                txn.put("k", number, ttl=3600)
+                txn.events.append("type", {"n": number})
+                txn.on("other").kv.put("k", number)
+            owner.delete("other", "k")
+            owner.runs.delete_run(run)
+            changes = list(beside_the_owner)
+            assert list(watcher) == list(one_run) == []
+            assert reader.refresh() == owner.version
+            assert list(watcher) == changes
+            assert list(one_run) == [change for change in changes if change.run == "other"]
+            assert watcher.version == owner.version
+            assert reader.refresh() == owner.version
+            assert list(watcher) == []
+            if number % 2:
+                # It removes what the reader has read, and no commit that it has not.
+                owner.checkpoint()
+
+
+def test_a_watcher_learns_that_a_checkpoint_has_removed_what_it_was_to_be_told(both):
+    owner, reader = both
+    watcher = reader.watch(timeout=0)
+    version = owner.put("run", "k", 2)
+    owner.checkpoint()
+    owner.put("run", "k", 3)
+    reader.refresh()
+    with pytest.raises(inmem.WatchLaggedError) as caught:
+        next(watcher)
+    assert (caught.value.version, caught.value.since) == (1, version)
+    assert [change.value for change in reader.watch(after_version=version, timeout=0)] == [3]
+
+
 def test_a_refresh_goes_on_from_one_owner_to_the_next(path):
     with inmem.open(path) as owner:
         owner.put("run", "k", 1)

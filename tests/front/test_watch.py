@@ -34,6 +34,21 @@ def drained(db, **wanted):
     return list(db.watch(timeout=0, **wanted))
 
 
+class Bell:
+    """Hangs in the feed as a watcher does, and notes what can be watched and what can be read each time it rings."""
+
+    def __init__(self, db):
+        self.db = db
+        self.published = db.directory.published
+        self.heard = []
+        self.published.feed.wait(self)
+
+    def set(self, _value=None):
+        if not self.published.is_closed:
+            self.heard.append((self.published.feed.commits.version, self.db.version, self.db.get("run", "k")))
+            self.published.feed.wait(self)
+
+
 def until_somebody_waits(feed):
     pause = threading.Event()
     while not feed._waiting:
@@ -220,6 +235,23 @@ def test_a_waiting_watcher_is_woken(db):
     change, _ = in_threads(lambda: next(watcher), write)
     assert change.key == "k"
     assert not feed._waiting, "nothing of it is left behind"
+
+
+def test_whoever_is_woken_reads_that_version_or_a_later_one(tmp_path, dispatcher):
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability="never") as db:
+        bell = Bell(db)
+        in_threads(*[lambda: [db.put("run", "k", number) for number in range(50)]] * 3)
+        version = db.version
+        assert [heard for heard in bell.heard if heard[1] < heard[0]] == []
+        assert bell.heard[-1] == (version, version, 49)
+        # A restart of the core, and a reader that reads on, wake whoever waits as well.
+        db.recover()
+        with inmem.open(tmp_path / "db", read_only=True, dispatcher=dispatcher) as reader:
+            readers = Bell(reader)
+            db.put("run", "k", "last")
+            reader.refresh()
+        assert bell.heard[-2:] == [(version, version, 49), (version + 1, version + 1, "last")]
+        assert readers.heard == [(version + 1, version + 1, "last")]
 
 
 def test_whoever_is_too_slow_is_told_so(db, monkeypatch):
