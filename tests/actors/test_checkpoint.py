@@ -12,6 +12,7 @@ from inmem import Database
 from inmem.engine import group_commit
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on, refused
 from tests.actors.workload import Worker, check_no_hole, in_parallel, state_of
+from tests.log_events import SECRET, told
 
 WORKERS = ("ada", "grace", "barbara")
 DISPATCHERS = ("caller", "threads")
@@ -198,6 +199,27 @@ def test_a_crash_before_any_step_loses_nothing(tmp_path):
             again.checkpoint()
             assert len(list(copy.glob("*.checkpoint"))) == 1
     db.close()
+
+
+def test_a_checkpoint_that_fails_is_told_and_what_it_leaves(db, disk, events):
+    db.put("run", "k", SECRET)
+    for removes in (True, False):
+        disk.fail("append", refused, name_end=".checkpoint.tmp")
+        if not removes:
+            disk.fail("remove", refused, name_end=".checkpoint.tmp")
+        with pytest.raises(inmem.StorageError):
+            db.checkpoint()
+        disk.repair()
+    assert told(events, "info", "checkpoint_written") == []
+    failed = told(events, "warning", "checkpoint_failed")
+    assert failed == [{"version": 1, "error": "injected: input/output error"}] * 2
+    (left,) = told(events, "warning", "temporary_file_left")
+    assert left == {"name": "000000000003.checkpoint.tmp", "error": "injected: input/output error"}
+    assert left["name"] in files(disk)
+    assert db.checkpoint() == 1
+    (written,) = told(events, "info", "checkpoint_written")
+    (name,) = [name for name in files(disk) if name.endswith(".checkpoint")]
+    assert written == {"version": 1, "bytes": len(disk.inner.read(name))}
 
 
 @pytest.mark.parametrize("operation", ["create", "append", "sync_names", "rename", "remove"])

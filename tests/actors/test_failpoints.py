@@ -49,6 +49,7 @@ from inmem.engine import request_groups
 from inmem.engine.keys import Tag, shard_of
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of
+from tests.log_events import SECRET, LogEvents, told
 
 WORKERS = ("ada", "grace", "barbara")
 STORAGES = ("disk", "memory")
@@ -509,8 +510,20 @@ def test_the_reaper_raises_and_expired_keys_go_all_the_same(house, monkeypatch, 
     assert built.db.kv.list("mayflies") == []
 
 
+def check_given_up(events: LogEvents, actor: str, reason: str) -> None:
+    """Each failure was told, and at last that there will be no other."""
+    failures = told(events, "error", "actor_failed")
+    assert len(failures) > restart_limit.RESTARTS_MAX
+    for failure in failures:
+        assert failure["actor"] == actor
+        assert type(failure["exc_info"]) is BrokenError
+        assert reason in failure["error"]
+    assert told(events, "error", "gave_up") == [{"actor": actor}]
+    assert [event for _, event, _ in events if event in ("actor_failed", "gave_up")][-1] == "gave_up"
+
+
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
-def test_a_storm_in_the_reaper_costs_nobody_anything_and_ends_with_recover(house, monkeypatch, dispatcher):
+def test_a_storm_in_the_reaper_costs_nobody_anything_and_ends_with_recover(house, monkeypatch, dispatcher, events):
     monkeypatch.setattr(reaper, "PAUSE_MIN_S", 0.001)
     failpoint = Failpoint(monkeypatch, reaper.Reaper)
     failpoint.arm(Expiring, "before", 10**9)
@@ -519,7 +532,8 @@ def test_a_storm_in_the_reaper_costs_nobody_anything_and_ends_with_recover(house
     deadline_s = time.monotonic() + FAILSAFE_S
     while not isinstance(address.actor, reaper.RestingReaper):
         assert time.monotonic() < deadline_s, "nobody gives the reaper up"
-        db.put("mayflies", "k", 1, ttl=0.001)
+        db.put("mayflies", "k", SECRET, ttl=0.001)
+    check_given_up(events, "reaper", "Reaper over Expiring")
     for number in range(100):
         db.put("mayflies", f"k{number}", number, ttl=0.001)
     assert db.kv.futures.put("looking", "k", 1).get(timeout=FAILSAFE_S)
@@ -706,12 +720,13 @@ def test_a_storm_ends_in_a_store_for_readers(house, monkeypatch, actor_class, ki
 
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
 @pytest.mark.parametrize("when", WHEN)
-def test_a_storm_in_a_primitive_actor_leaves_the_others_alone(house, monkeypatch, dispatcher, when):
+def test_a_storm_in_a_primitive_actor_leaves_the_others_alone(house, monkeypatch, dispatcher, when, events):
     failpoint = Failpoint(monkeypatch, PRIMITIVE_ACTORS["kv"])
     built = house("disk", dispatcher)
     db = built.db
     failpoint.arm(messages.PutKey, when, 10**9)
-    answers = [answer_of(db.kv.futures.put("run", f"k{n}", n)) for n in range(20)]
+    answers = [answer_of(db.kv.futures.put("run", f"k{n}", SECRET)) for n in range(20)]
+    check_given_up(events, "kv", "KVActor over PutKey")
     assert isinstance(answers[-1], StoreFailedError)
     assert answers[-1].actor == "kv"
     assert str(answers[-1]).startswith("the store stopped taking requests for the kv actor: it keeps failing, ")

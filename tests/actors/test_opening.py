@@ -12,6 +12,7 @@ from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.messages.control import Connect, Open
 from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from tests.actors.faulty_disk import FAILSAFE_S
+from tests.log_events import told
 
 DISPATCHERS = {"caller": CallerDispatcher, "threads": ThreadsDispatcher}
 
@@ -135,3 +136,27 @@ def test_no_thread_can_be_started(path, dispatcher, lasting, monkeypatch):
             inmem.open(path, dispatcher=dispatcher)
         monkeypatch.undo()
         inmem.open(path, dispatcher=dispatcher).close()
+
+
+def test_what_cannot_be_closed_again_is_told_and_let_go_of(path, dispatcher, monkeypatch, events):
+    dispatcher_class = DISPATCHERS[dispatcher]
+    ask = dispatcher_class.ask
+
+    def interrupted(self, mailbox, message, timeout_s):
+        if type(message) is Connect:
+            raise Struck
+        return ask(self, mailbox, message, timeout_s)
+
+    def fail(_supervisor):
+        raise OSError("injected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatcher_class, "ask", interrupted)
+        patch.setattr(supervisor.Supervisor, "_start_closing", fail)
+        with pytest.raises(Struck):
+            inmem.open(path, dispatcher=dispatcher)
+    (refused,) = told(events, "warning", "not_closed_cleanly")
+    assert list(refused) == ["error"]
+    assert "injected" in refused["error"]
+    with inmem.open(path, dispatcher=dispatcher) as db:
+        assert db.get("run", "k") == 1

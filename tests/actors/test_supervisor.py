@@ -26,6 +26,7 @@ from inmem.actors.proxies.kv import KVStore
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, io_error, open_on, refused
 from tests.actors.test_failpoints import BrokenError, Failpoint
 from tests.actors.workload import Worker, in_parallel, state_of
+from tests.log_events import SECRET, told
 
 
 @pytest.fixture(params=["caller", "threads"])
@@ -356,15 +357,22 @@ def test_an_opening_that_fails_lets_go_of_the_folder(disk, dispatcher):
         assert again.get("run", "k") == 1
 
 
-def test_whatever_recovery_raises_the_callers_are_answered(db, disk):
-    db.put("run", "k", 1)
+def test_whatever_recovery_raises_the_callers_are_answered(db, disk, events):
+    db.put("run", "k", SECRET)
     disk.fail("read", lambda: BrokenError("injected"))
     with pytest.raises(StoreFailedError):
         db.recover()
     with pytest.raises(StoreFailedError):
         db.put("run", "k", 2)
-    assert db.get("run", "k") == 1
+    assert db.get("run", "k") == SECRET
+    (unusable,) = told(events, "warning", "log_unusable")
+    assert type(unusable["exc_info"]) is BrokenError
+    assert "injected" in unusable["error"]
+    (failed,) = told(events, "warning", "failed")
+    assert (failed["version"], failed["in_flight"]) == (1, 0)
+    assert [event for _, event, _ in events] == ["log_unusable", "failed"]
     db.recover()
+    assert [fact["version"] for fact in told(events, "warning", "restarted")] == [1]
     assert db.put("run", "k", 2) == 2
 
 

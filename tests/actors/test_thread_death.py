@@ -21,6 +21,7 @@ from inmem.actors.worker import Worker as StoreThread
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 from tests.actors.stage import DISPATCHERS, Stage
 from tests.actors.workload import Worker, in_parallel, state_of
+from tests.log_events import SECRET, told
 
 ACTORS = ("coordinator", "shard-0", "shard-1", "log-writer", "log-disk", "checkpointer", "events", "reaper")
 STRIKES = 12
@@ -142,7 +143,7 @@ def test_timers_go_on_after_a_strike_while_they_wait():
     assert not thread.is_alive()
 
 
-def test_what_a_strike_cuts_short_in_the_thread_of_the_timers_is_called_again():
+def test_what_a_strike_cuts_short_in_the_thread_of_the_timers_is_called_again(events):
     timers = Timers()
     called, done = [], threading.Event()
 
@@ -157,6 +158,9 @@ def test_what_a_strike_cuts_short_in_the_thread_of_the_timers_is_called_again():
     assert called == ["first", "first"]
     timers.stop()
     timers._worker.join()
+    (failed,) = told(events, "warning", "timer_failed")
+    assert type(failed["exc_info"]) is ThreadDeath
+    assert failed["error"] == repr(failed["exc_info"])
 
 
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
@@ -177,15 +181,18 @@ def test_the_log_is_synced_from_time_to_time_whatever_strikes_the_timers(tmp_pat
 
 
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
-def test_what_is_awaited_is_answered_after_a_strike_at_the_courier(tmp_path, dispatcher):
+def test_what_is_awaited_is_answered_after_a_strike_at_the_courier(tmp_path, dispatcher, events):
     async def main():
         async with inmem.aio.open(tmp_path / "db", dispatcher=dispatcher) as db:
             for number in range(50):
-                await asyncio.wait_for(db.put("run", "k", number), FAILSAFE_S)
+                await asyncio.wait_for(db.put("run", "k", f"{SECRET} {number}"), FAILSAFE_S)
                 strike("courier")
-            assert await asyncio.wait_for(db.get("run", "k"), FAILSAFE_S) == 49
+            assert await asyncio.wait_for(db.get("run", "k"), FAILSAFE_S) == f"{SECRET} 49"
 
     asyncio.run(main())
+    interrupted = told(events, "warning", "courier_interrupted")
+    assert interrupted
+    assert {(type(fact["exc_info"]), fact["error"]) for fact in interrupted} == {(ThreadDeath, "ThreadDeath()")}
 
 
 def test_a_crowd_of_awaits_is_carried_out_once_each_while_the_courier_is_struck(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from inmem.actors.timers import Timers
 from tests.actors.faulty_disk import FAILSAFE_S
 from tests.actors.workload import in_parallel
+from tests.log_events import told
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_whoever_dies_while_setting_a_timer_takes_no_other_timer_with_it():
     assert step > 10
 
 
-def test_a_function_that_raises_keeps_no_other_from_its_time(timers):
+def test_a_function_that_raises_keeps_no_other_from_its_time(timers, events):
     def fail():
         raise RuntimeError("can't start new thread")
 
@@ -125,3 +126,5 @@ def test_a_function_that_raises_keeps_no_other_from_its_time(timers):
     timers.call_later(0, fail)
     timers.call_later(0, done.set)
     assert done.wait(FAILSAFE_S)
+    (failed,) = told(events, "warning", "timer_failed")
+    assert failed["error"] == repr(failed["exc_info"]) == 'RuntimeError("can\'t start new thread")'

@@ -14,6 +14,7 @@ from inmem.engine import retained_commits
 from inmem.messages import Changed, PutKey, Unwatch, Watch, WatchEnded
 from tests.actors.stage import FAILSAFE_S
 from tests.actors.test_failpoints import Failpoint
+from tests.log_events import told
 
 
 class Listener(pykka.ThreadingActor):
@@ -223,7 +224,7 @@ def test_unwatch_ends_all_of_a_watchers_watches(store, listen):
     assert len(listener.told) == 1
 
 
-def test_a_dead_watcher_is_forgotten(store, listen):
+def test_a_dead_watcher_is_forgotten(store, listen, events):
     ref, _ = listen(until_version=1)
     busy, busy_listener = listen(until_version=1)
     other, other_listener = listen(until_version=2)
@@ -238,6 +239,7 @@ def test_a_dead_watcher_is_forgotten(store, listen):
     assert [change.value for change in other_listener.changes()] == [0, 1]
     assert store.ask(Unwatch(ref)) == store.ask(Unwatch(busy)) == 0
     assert store.ask(Unwatch(other)) == 1
+    assert {"ref": str(ref)} in told(events, "info", "watcher_gone")
 
 
 def test_a_close_tells_the_rest_and_the_end(dispatcher, listen, monkeypatch):

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inmem.engine.errors import UnfinishedSalvageError
+from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.log_folder import checkpoint_name, segment_name
+from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log_records import DropRun
 from inmem.engine.manifest import MANIFEST_NAME, Manifest
 from inmem.engine.salvage import read_damaged
@@ -16,6 +18,9 @@ from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of
 from tests.engine.memory_disk import MemoryDisk
 
 OLD, NEW = checkpoint_name(3), checkpoint_name(5)
+BLOCK_HEADER_BYTES = 12
+SALT_AT = 24
+"""In the header of a segment."""
 VALUE = b"v" * 30
 
 COMMITS = [
@@ -92,6 +97,7 @@ def check(disk, *, beyond_damage=False):
         places = [(lost.offset, lost.offset + lost.size) for lost in file.lost]
         assert all(0 <= start <= end <= max(file.size_bytes, 64) for start, end in places)
         assert all(end <= start for (_, end), (start, _) in itertools.pairwise(places))
+        assert len(set(file.lost)) == len(file.lost)
     return found
 
 
@@ -104,6 +110,96 @@ def test_of_a_sound_database_everything_is_kept(keep, closed):
         assert found.prefix_version == found.last_version == 8
         assert tables_of(found.recovered) == STATES[8]
         assert not [file for file in found.files if file.lost]
+
+
+def lost_places(found):
+    """What is lost, by file, as (offset, size)."""
+    return {file.name: [(lost.offset, lost.size) for lost in file.lost] for file in found.files if file.lost}
+
+
+def commits_taken(found):
+    return {file.name: file.commits for file in found.files if file.commits}
+
+
+def piece_at(content, at, header_bytes):
+    """The frame of a segment, or the block of a checkpoint, that the byte belongs to: where it begins and ends."""
+    start, end = 0, HEADER_BYTES
+    while end <= at:
+        # Both have the length of their payload at the same place.
+        start, end = end, end + header_bytes + int.from_bytes(content[end + 4 : end + 8], "little")
+    return start, end
+
+
+def check_altered_segment(sound, at, found, more, *, is_closed):
+    """The one that everything kept comes from: marks and commits by turns, and then the mark of the close."""
+    name = segment_name(5)
+    size = len(sound)
+    start, end = piece_at(sound, at, FRAME_HEADER_BYTES)
+    kind = sound[start + 2]
+    if at < HEADER_BYTES:
+        # The salt is what every checksum begins with.
+        is_readable = not SALT_AT <= at < SALT_AT + 8
+        assert lost_places(found) == {
+            name: [(0, HEADER_BYTES)] + [(HEADER_BYTES, size - HEADER_BYTES)] * (not is_readable)
+        }
+        assert (commits_taken(found), commits_taken(more)) == ({}, {name: 4} if is_readable else {})
+    elif end == size and not is_closed:
+        # As after an interrupted write.
+        assert lost_places(found) == {}
+        assert [(torn.name, torn.offset, torn.size) for torn in found.torn] == [(name, start, end - start)]
+        assert commits_taken(found) == commits_taken(more) == {name: 4}
+    else:
+        assert lost_places(found) == {name: [(start, end - start)]}
+        before = found.prefix_version - 4
+        assert commits_taken(found) == ({name: before} if before else {})
+        assert commits_taken(more) == {name: 3 if kind == FrameKind.COMMIT else 4}
+        assert before == (4 if kind != FrameKind.COMMIT else sound[start + 8] - 5)
+    assert lost_places(more) == lost_places(found)
+
+
+def check_altered_checkpoint(sound, at, found, more, *, keep):
+    size = len(sound)
+    start, end = piece_at(sound, at, BLOCK_HEADER_BYTES)
+    [lost] = lost_places(found)[NEW]
+    # The rest of it, at opening; of its own name each byte is a place.
+    assert lost in ((start, size - start), (at, size - at))
+    assert lost[0] == start or at < HEADER_BYTES
+    if keep:
+        assert lost_places(found) == lost_places(more) == {NEW: [lost]}
+        taken = {segment_name(3): 1, segment_name(4): 1, segment_name(5): 4}
+        assert commits_taken(found) == commits_taken(more) == taken
+        return
+    # The log before it is gone.
+    assert lost_places(found) == {NEW: [lost], segment_name(1): [(0, 0)]}
+    assert (commits_taken(found), commits_taken(more)) == ({}, {segment_name(5): 4})
+    first, *others = lost_places(more)[NEW]
+    if start <= at < start + 4 or start + 8 <= at:
+        if at >= HEADER_BYTES:
+            assert (first, others) == ((start, end - start), [])
+    else:
+        # Where the next block begins is not known then.
+        assert first[0] <= at < first[0] + first[1]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("closed", [False, True])
+def test_any_altered_byte_is_lost_with_what_it_belongs_to_and_nothing_else(keep, closed):
+    content = database(keep=keep, closed=closed).content()
+    for name, sound in content.items():
+        for at in range(len(sound)):
+            altered = bytearray(sound)
+            altered[at] ^= 0x41
+            disk = MemoryDisk(content | {name: bytes(altered)})
+            found, more = check(disk), check(disk, beyond_damage=True)
+            if name == segment_name(5):
+                check_altered_segment(sound, at, found, more, is_closed=closed)
+            elif name == NEW:
+                check_altered_checkpoint(sound, at, found, more, keep=keep)
+            else:
+                # Superfluous, but for their headers; those of older checkpoints are not even looked at.
+                is_lost = at < HEADER_BYTES and name != OLD
+                assert lost_places(found) == lost_places(more) == ({name: [(0, HEADER_BYTES)]} if is_lost else {})
+                assert commits_taken(found) == commits_taken(more) == {segment_name(5): 4}
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -15,6 +15,7 @@ import inmem
 from inmem.actors import log_file
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES
+from tests.log_events import told
 
 ROOT = Path(__file__).parents[2]
 FAILSAFE_S = 60
@@ -230,7 +231,7 @@ def no_room_ahead(monkeypatch):
     monkeypatch.setattr(log_file, "RESERVE_BYTES", 0)
 
 
-def test_damage_is_refused_and_the_reader_goes_on_showing_what_it_did(no_room_ahead, both, path):
+def test_damage_is_refused_and_the_reader_goes_on_showing_what_it_did(no_room_ahead, both, path, events):
     owner, reader = both
     segment = path / segment_name(1)
     owner.put("run", "k", 2)
@@ -242,8 +243,9 @@ def test_damage_is_refused_and_the_reader_goes_on_showing_what_it_did(no_room_ah
     # Behind the commit stands the mark of the flush.
     data[end - FRAME_HEADER_BYTES - 1] ^= 1
     segment.write_bytes(data)
-    with pytest.raises(inmem.CorruptionError):
+    with pytest.raises(inmem.CorruptionError) as refused:
         reader.refresh()
+    assert told(events, "info", "read_anew") == [{"error": str(refused.value)}]
     assert (reader.get("run", "k"), reader.version) == (1, 1)
     segment.write_bytes(sound)
     assert reader.refresh() == 3
