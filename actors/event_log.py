@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Any
 
 
 class QuietLogger:
     """Passes events on to structlog once the application has configured it, and drops them before.
 
-    An embedded store must not write to somebody's terminal unasked. No event carries the content of a value.
+    An embedded store must not write to somebody's terminal unasked. No event carries the content of a value. So a
+    traceback is passed on as text, as structlog's own `format_exc_info` makes it: given the error itself, some
+    processors would add the variables of its frames, and among those are the messages that were being handled.
     """
 
     __slots__ = ("_name",)
@@ -36,6 +39,9 @@ class QuietLogger:
         if structlog is None or not structlog.is_configured():
             return
         try:
+            error: BaseException | None = facts.pop("exc_info", None)
+            if error is not None:
+                facts["exception"] = "".join(traceback.format_exception(error)).rstrip()
             getattr(structlog.get_logger(self._name), level)(event, **facts)
-        except Exception as error:  # noqa: BLE001  (the application's logging is broken, the store is not)
-            sys.excepthook(type(error), error, error.__traceback__)
+        except Exception as broken:  # noqa: BLE001  (the application's logging is broken, the store is not)
+            sys.excepthook(type(broken), broken, broken.__traceback__)

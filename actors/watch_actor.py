@@ -101,7 +101,7 @@ class WatchActor(StoreActor):
                     self._advance(number)
             case Taken(number, is_dead):
                 if is_dead:
-                    self.watches.pop(number, None)
+                    self._forget(number)
                 elif number in self.watches:
                     self.watches[number].is_busy = False
                     self._advance(number)
@@ -149,7 +149,7 @@ class WatchActor(StoreActor):
             return
         if subscription.is_busy:
             if not subscription.ref.is_alive():
-                del self.watches[number]
+                self._forget(number)
             return
         if self.bell is None:
             # Before looking: what is added while we look rings it.
@@ -188,6 +188,12 @@ class WatchActor(StoreActor):
         except WatchGapError:
             # The version in its WatchEnded says where it stands.
             return
+
+    def _forget(self, number: int) -> None:
+        """A watcher is not there any more."""
+        subscription = self.watches.pop(number, None)
+        if subscription is not None:
+            log.info("watcher_gone", ref=str(subscription.ref))
 
     def _end(self, number: int, error: InmemError) -> None:
         subscription = self.watches.pop(number)

@@ -49,7 +49,7 @@ from inmem.engine import request_groups
 from inmem.engine.keys import Tag, shard_of
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of
-from tests.log_events import SECRET, LogEvents, told
+from tests.log_events import SECRET, LogEvents, raised, told
 
 WORKERS = ("ada", "grace", "barbara")
 STORAGES = ("disk", "memory")
@@ -516,7 +516,7 @@ def check_given_up(events: LogEvents, actor: str, reason: str) -> None:
     assert len(failures) > restart_limit.RESTARTS_MAX
     for failure in failures:
         assert failure["actor"] == actor
-        assert type(failure["exc_info"]) is BrokenError
+        assert raised(failure, BrokenError)
         assert reason in failure["error"]
     assert told(events, "error", "gave_up") == [{"actor": actor}]
     assert [event for _, event, _ in events if event in ("actor_failed", "gave_up")][-1] == "gave_up"
@@ -684,7 +684,9 @@ STORMS = [
         ("memory", FilelessLogWriter, core.Append),
     ],
 )
-def test_a_storm_ends_in_a_store_for_readers(house, monkeypatch, actor_class, kind, storage, dispatcher, when):
+def test_a_storm_ends_in_a_store_for_readers(
+    house, monkeypatch, events, *, actor_class, kind, storage, dispatcher, when
+):
     failpoint = Failpoint(monkeypatch, actor_class)
     built = house(storage, dispatcher)
     db = built.db
@@ -695,8 +697,9 @@ def test_a_storm_ends_in_a_store_for_readers(house, monkeypatch, actor_class, ki
         # Of each failure up to two pieces can come out well: one whose answer was on its way when the handler failed,
         # and one that the log then turns out to hold.
         lambda: worker.do(3 * restart_limit.RESTARTS_MAX, RetryPolicy(max_retries=3, base_delay=0.0001)),
-        tolerant(lambda: db.put("run", "k", 1), lambda: db.events.append("run", "type", 1)),
+        tolerant(lambda: db.put("run", "k", SECRET), lambda: db.events.append("run", "type", SECRET)),
     )
+    assert told(events, "error", "actor_failed")
     if not (actor_class is Coordinator and kind is Commit and when == "before"):
         with pytest.raises(StoreFailedError):
             db.put("run", "late", 1)

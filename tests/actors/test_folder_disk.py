@@ -13,7 +13,7 @@ from inmem.actors.log_file import LogFile
 from inmem.engine.shown import shown_failure
 from tests.actors.faulty_disk import FaultyDisk, disk_full, open_on
 from tests.actors.workload import in_parallel
-from tests.log_events import SECRET, told
+from tests.log_events import SECRET, raised, told
 
 
 def fail(*_):
@@ -210,7 +210,8 @@ def test_a_supervisor_that_fails_over_a_close_leaves_nobody_waiting(tmp_path, mo
         in_parallel(close)
     in_parallel(db.close)
     (bug,) = told(events, "error", "supervisor_error")
-    assert (type(bug["exc_info"]), bug["error"]) == (OSError, repr(bug["exc_info"]))
+    assert raised(bug, OSError)
+    assert bug["error"].startswith("OSError(")
     disk.close()
     with inmem.open(tmp_path / "db") as again:
         assert again.get("run", "k") == 1

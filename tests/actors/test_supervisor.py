@@ -26,7 +26,7 @@ from inmem.actors.proxies.kv import KVStore
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, io_error, open_on, refused
 from tests.actors.test_failpoints import BrokenError, Failpoint
 from tests.actors.workload import Worker, in_parallel, state_of
-from tests.log_events import SECRET, told
+from tests.log_events import SECRET, raised, told
 
 
 @pytest.fixture(params=["caller", "threads"])
@@ -366,7 +366,7 @@ def test_whatever_recovery_raises_the_callers_are_answered(db, disk, events):
         db.put("run", "k", 2)
     assert db.get("run", "k") == SECRET
     (unusable,) = told(events, "warning", "log_unusable")
-    assert type(unusable["exc_info"]) is BrokenError
+    assert raised(unusable, BrokenError)
     assert "injected" in unusable["error"]
     (failed,) = told(events, "warning", "failed")
     assert (failed["version"], failed["in_flight"]) == (1, 0)

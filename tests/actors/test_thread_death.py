@@ -21,7 +21,7 @@ from inmem.actors.worker import Worker as StoreThread
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 from tests.actors.stage import DISPATCHERS, Stage
 from tests.actors.workload import Worker, in_parallel, state_of
-from tests.log_events import SECRET, told
+from tests.log_events import SECRET, raised, told
 
 ACTORS = ("coordinator", "shard-0", "shard-1", "log-writer", "log-disk", "checkpointer", "events", "reaper")
 STRIKES = 12
@@ -159,8 +159,8 @@ def test_what_a_strike_cuts_short_in_the_thread_of_the_timers_is_called_again(ev
     timers.stop()
     timers._worker.join()
     (failed,) = told(events, "warning", "timer_failed")
-    assert type(failed["exc_info"]) is ThreadDeath
-    assert failed["error"] == repr(failed["exc_info"])
+    assert raised(failed, ThreadDeath)
+    assert failed["error"] == "ThreadDeath()"
 
 
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
@@ -192,7 +192,7 @@ def test_what_is_awaited_is_answered_after_a_strike_at_the_courier(tmp_path, dis
     asyncio.run(main())
     interrupted = told(events, "warning", "courier_interrupted")
     assert interrupted
-    assert {(type(fact["exc_info"]), fact["error"]) for fact in interrupted} == {(ThreadDeath, "ThreadDeath()")}
+    assert all(raised(fact, ThreadDeath) and fact["error"] == "ThreadDeath()" for fact in interrupted)
 
 
 def test_a_crowd_of_awaits_is_carried_out_once_each_while_the_courier_is_struck(tmp_path):

@@ -339,3 +339,20 @@ def test_a_number_is_not_given_again_after_a_failure(store, listen, monkeypatch)
     gone_listener.thread.join(FAILSAFE_S)
     put(store, 1)
     assert [change.value for change in listener.changes()] == [1]
+
+
+def test_a_watcher_that_dies_over_what_it_was_told_is_said_to_be_gone(store, listen, events):
+    ref, listener = listen(until_version=10**9)
+    other, other_listener = listen(until_version=2)
+    store.ask(Watch(other))
+    listener.gate.clear()
+    listener.dies = True
+    store.ask(Watch(ref))
+    put(store, 0)
+    listener.gate.set()
+    assert ref.actor_stopped.wait(FAILSAFE_S)
+    listener.thread.join(FAILSAFE_S)
+    put(store, 1)
+    assert len(other_listener.changes()) == 2
+    assert store.ask(Unwatch(ref)) == 0
+    assert told(events, "info", "watcher_gone") == [{"ref": str(ref)}]
