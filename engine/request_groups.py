@@ -6,7 +6,7 @@ Fifty agents that append to one log at once cost a handful of commits.
 
 Inside a group each request stands alone: one that fails is taken back to its mark, and the others go on. Answers,
 refusals included, go out when the group has committed, because a refusal may rest on what a neighbour wrote. When the
-group loses against another commit, all of it is carried out again on a fresh snapshot.
+group loses against another commit, its requests are carried out again on a fresh snapshot.
 
 A group loses when any of its requests does, so among transactions that each write one of its keys, a large one might
 lose for ever. Each loss halves the next groups, down to a single request, which loses only for what it does itself;

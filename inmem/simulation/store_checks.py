@@ -26,6 +26,6 @@ def check_store(snapshot: Snapshot) -> None:
     except InmemError as error:
         raise BrokenPromise(str(error)) from error
     found += [f"run {run!r}: index table {tag} does not agree with the records" for run, tag in wrong_indices(snapshot)]
-    found += [str(record) for record in unreadable_records(snapshot)]
+    found += [f"run {run!r}: {key!r} of table {tag}: {why}" for run, tag, key, why in unreadable_records(snapshot)]
     if found:
         raise BrokenPromise("; ".join(found))

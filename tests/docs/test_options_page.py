@@ -46,27 +46,26 @@ def test_a_limit_is_described_with_its_default_and_its_maximum(field):
     assert maximum == ("2^63 - 1" if greatest == 2**63 - 1 else in_words(greatest))
 
 
-def test_what_has_no_cursor_is_named():
+def signatures():
+    """Yield the name, as the page writes it, and the signature of every method of the proxies."""
     with inmem.open(":memory:") as db:
-        without = {
-            f"{proxy}.{name}"
-            for proxy in ("kv", "events", "cells", "traces", "runs")
-            for name, method in inspect.getmembers(getattr(db, proxy), inspect.ismethod)
-            if "limit" in (taken := inspect.signature(method).parameters) and "after" not in taken
-        }
+        for proxy in ("kv", "events", "cells", "traces", "runs"):
+            for name, method in inspect.getmembers(getattr(db, proxy), inspect.ismethod):
+                yield f"{proxy}.{name}", inspect.signature(method)
+
+
+def test_what_has_no_cursor_is_named():
+    without = {name for name, taken in signatures() if "limit" in taken.parameters and "after" not in taken.parameters}
     [line] = [line for line in PAGE.splitlines() if line.startswith("Without `after=` are ")]
     assert set(re.findall(r"`(\w+\.\w+)`", line)) == without
 
 
 def test_what_takes_no_limit_is_named():
-    with inmem.open(":memory:") as db:
-        without = {
-            f"{proxy}.{name}"
-            for proxy in ("kv", "events", "cells", "traces", "runs")
-            for name, method in inspect.getmembers(getattr(db, proxy), inspect.ismethod)
-            if "limit" not in (signature := inspect.signature(method)).parameters
-            and re.search(r"list\[|Tree", str(signature.return_annotation))
-        }
+    without = {
+        name
+        for name, taken in signatures()
+        if "limit" not in taken.parameters and re.search(r"list\[|Tree", str(taken.return_annotation))
+    }
     [line] = [line for line in PAGE.splitlines() if line.startswith("Neither have ")]
     assert set(re.findall(r"`(\w+\.\w+)`", line)) == without - {"events.append_many"}
 

@@ -11,7 +11,7 @@ from inmem.primitives.trace_kinds import Thought
 from inmem.primitives.trace_tree import TraceTree
 from tests.primitives.store import Store
 
-DEPTH = 2_000
+DEPTH = 10_000
 
 
 @pytest.fixture(scope="module")

@@ -108,16 +108,17 @@ def test_delete_run_against_writers_leaves_nothing_behind_and_brings_nothing_bac
     explore(scenario, seeds=80)
 
 
+def expiring_keys(sim, db, written):
+    for index in range(3):
+        db.put("run", f"k{index}", index, ttl=1800.0)
+        written.add(index)
+        sim.sleep(600.0)
+
+
 def test_an_expired_key_never_comes_back_however_the_clock_jumps():
     def scenario(sim):
         db = sim.open()
         written, gone = set(), set()
-
-        def writer():
-            for index in range(3):
-                db.put("run", f"k{index}", index, ttl=1800.0)
-                written.add(index)
-                sim.sleep(600.0)
 
         def reader():
             for _ in range(6):
@@ -129,7 +130,7 @@ def test_an_expired_key_never_comes_back_however_the_clock_jumps():
                     assert value is None or index not in gone, "an expired key came back to life"
                 sim.sleep(700.0)
 
-        sim.spawn(writer)
+        sim.spawn(expiring_keys, sim, db, written)
         sim.spawn(reader)
         sim.run()
 
@@ -144,12 +145,6 @@ def test_an_expired_key_never_comes_back_once_that_is_told_however_the_clock_jum
         db = sim.open()
         written, told = set(), {}
 
-        def writer():
-            for index in range(3):
-                db.put("run", f"k{index}", index, ttl=1800.0)
-                written.add(index)
-                sim.sleep(600.0)
-
         def reader():
             for _ in range(6):
                 for index in range(3):
@@ -163,7 +158,7 @@ def test_an_expired_key_never_comes_back_once_that_is_told_however_the_clock_jum
                         told[index] = sim.crashes
                 sim.sleep(700.0)
 
-        sim.spawn(writer)
+        sim.spawn(expiring_keys, sim, db, written)
         sim.spawn(reader, restart=True)
         sim.run()
 
