@@ -96,7 +96,7 @@ def decode_commit(payload: bytes, path: str, offset: int) -> CommitRecord:
             or type(packed) is not tuple
         ):
             raise ValueError("a field of the commit has a wrong type")
-        operations = tuple([_operation(item) for item in packed])
+        operations = tuple(map(_operation, packed))
     except (ValueError, TypeError) as error:
         raise CorruptionError(path, offset, f"the commit cannot be read: {error}") from error
     return CommitRecord(transaction_id, timestamp_us, operations)
