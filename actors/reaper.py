@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.actor import StoreActor
 from inmem.actors.decision_reply import DecisionReply
 from inmem.actors.mailbox import AsMessage
-from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
+from inmem.actors.messages.reaping import CompareDeadlines, Expiring, FindExpiring, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
 from inmem.engine.deadlines import Deadlines
 from inmem.engine.entry import deadline_of
@@ -37,7 +37,8 @@ KEYS_PER_COMMIT_MAX = 1_000
 its keys was just written anew: those that expired first come first, and keys that somebody keeps writing come last."""
 
 KEYS_PER_LOOK_MAX = 1_000
-"""Recovered keys and tables looked through for deadlines in one go: half a millisecond, for which all else waits."""
+"""Recovered keys and tables looked through for deadlines in one go: half a millisecond, for which all else waits. As
+many deadlines are compared in one go, and fewer are not worth it."""
 
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 60.0
@@ -85,6 +86,9 @@ class Reaper(StoreActor):
         self._expiring = Deadlines()
         # Whoever does not reap must not keep the snapshot.
         self._recovered = _expiring_entries(published.snapshot if reaping else Snapshot.empty(1))
+        # More deadlines than this may be those of keys that are long gone: they are compared with the snapshot.
+        self._compare_beyond = KEYS_PER_LOOK_MAX
+        self._is_comparing = False
         self._timer_runs = False
         self._reaping: list[Deadline] = []
         self._halvings = 0
@@ -96,6 +100,9 @@ class Reaper(StoreActor):
             case Expiring(entries):
                 self._expiring.note(entries)
                 self._wait()
+                if len(self._expiring) > self._compare_beyond and not self._is_comparing:
+                    self._is_comparing = True
+                    self._compare((0, "", b""))
             case ReapDue():
                 self._timer_runs = False
                 self._ask_for_oldest()
@@ -106,6 +113,8 @@ class Reaper(StoreActor):
                     self._note(outcome)
             case FindExpiring():
                 self._look_through_recovered()
+            case CompareDeadlines(after):
+                self._compare(after)
             case _:
                 raise InvariantError(f"the reaper cannot handle {type(message).__name__}")
 
@@ -115,6 +124,19 @@ class Reaper(StoreActor):
         if len(found) == KEYS_PER_LOOK_MAX:
             self.ref.tell(FindExpiring())
         self._wait()
+
+    def _compare(self, after: Deadline) -> None:
+        """Forget deadlines of keys that were deleted or written without one: their number is bounded by that of keys.
+
+        Each time there are twice as many as were left, so that it is done twice, on average, for each that comes.
+        """
+        some = self._expiring.after(after, KEYS_PER_LOOK_MAX)
+        self._expiring.compare(some, self._published.snapshot)
+        if len(some) == KEYS_PER_LOOK_MAX:
+            self.ref.tell(CompareDeadlines(some[-1]))
+        else:
+            self._is_comparing = False
+            self._compare_beyond = max(KEYS_PER_LOOK_MAX, 2 * len(self._expiring))
 
     def _wait(self) -> None:
         """Set the timer for the next deadline, unless it runs or a commit is on its way."""
@@ -158,7 +180,7 @@ class Reaper(StoreActor):
         else:
             # Written anew, deleted, or their run dropped: nothing is left to do about them.
             self._aborted_in_a_row = 0
-            self._expiring.forget(due)
+            self._expiring.compare(due, txn.snapshot)
             self._go_on(due)
 
     def _note(self, outcome: Any) -> None:

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sortedcontainers import SortedSet
 
+from inmem.engine.entry import deadline_of, is_live
 from inmem.engine.errors import InvariantError
+from inmem.engine.keys import Tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from inmem.engine.snapshot import Snapshot
 
 Deadline: TypeAlias = "tuple[int, str, bytes]"
 """Microseconds since the epoch, run, key."""
@@ -43,6 +47,25 @@ class Deadlines:
     def due(self, now_us: int, limit: int) -> list[Deadline]:
         """Return those that are not after `now_us`, earliest first, at most `limit`. O(limit)."""
         return list(islice(self._ordered.irange(maximum=(now_us + 1, "", b""), inclusive=(True, False)), limit))
+
+    def after(self, deadline: Deadline, limit: int) -> list[Deadline]:
+        """Return those behind `deadline` in the order of expiry, at most `limit`. O(limit)."""
+        return list(islice(self._ordered.irange(deadline, inclusive=(False, True)), limit))
+
+    def compare(self, deadlines: Iterable[Deadline], snapshot: Snapshot) -> None:
+        """Forget those deadlines whose keys have none in the snapshot, and note the others as it has them.
+
+        O(log n) each. The snapshot must be no older than what was noted: whatever it lacks is gone for good.
+        """
+        for deadline in deadlines:
+            noted_us, run, key = deadline
+            table = snapshot.table(run, Tag.KV)
+            stored = None if table is None else table.entries.get(key)
+            time_us = 0 if stored is None or not is_live(stored) else deadline_of(stored)
+            if time_us != noted_us:
+                self.forget((deadline,))
+                if time_us:
+                    self.note(((time_us, run, key),))
 
     def forget(self, deadlines: Iterable[Deadline]) -> None:
         """Forget deadlines, unless a later one was noted for the same key since. O(log n) each."""

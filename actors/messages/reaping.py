@@ -21,6 +21,13 @@ class FindExpiring(Message, frozen=True):
     """Reaper → itself: look through some more of the recovered keys for deadlines."""
 
 
+class CompareDeadlines(Message, frozen=True):
+    """Reaper → itself: compare some more of the deadlines with what the keys have now."""
+
+    after: Deadline
+    """The last one that was compared."""
+
+
 class ReapDue(Message, frozen=True):
     """Timer → reaper: the next deadline may have passed."""
 

@@ -24,7 +24,7 @@ from inmem.actors.log_disk import LogDisk
 from inmem.actors.log_writer import LogWriter
 from inmem.actors.messages import core
 from inmem.actors.messages.control import GoOn
-from inmem.actors.messages.reaping import Expiring, FindExpiring, OldestRunning, ReapDue
+from inmem.actors.messages.reaping import CompareDeadlines, Expiring, FindExpiring, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import (
     Begin,
     CancelCommit,
@@ -483,7 +483,7 @@ def test_a_storm_while_the_store_is_closed_ends(house, monkeypatch, actor_class,
         assert db.get("run", "k") == 1
 
 
-REAPING = (Expiring, ReapDue, OldestRunning, CommitDecided, FindExpiring)
+REAPING = (Expiring, ReapDue, OldestRunning, CommitDecided, FindExpiring, CompareDeadlines)
 
 
 def keys_left(db: Database) -> bool:
@@ -498,6 +498,7 @@ def keys_left(db: Database) -> bool:
 @pytest.mark.parametrize("kind", REAPING)
 def test_the_reaper_raises_and_expired_keys_go_all_the_same(house, monkeypatch, kind, dispatcher, when):
     monkeypatch.setattr(reaper, "PAUSE_MIN_S", 0.001)
+    monkeypatch.setattr(reaper, "KEYS_PER_LOOK_MAX", 2)
     failpoint = Failpoint(monkeypatch, reaper.Reaper)
     failpoint.arm(kind, when)
     built = house("disk", dispatcher)
@@ -525,6 +526,7 @@ def check_given_up(events: LogEvents, actor: str, reason: str) -> None:
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
 def test_a_storm_in_the_reaper_costs_nobody_anything_and_ends_with_recover(house, monkeypatch, dispatcher, events):
     monkeypatch.setattr(reaper, "PAUSE_MIN_S", 0.001)
+    monkeypatch.setattr(reaper, "KEYS_PER_LOOK_MAX", 2)
     failpoint = Failpoint(monkeypatch, reaper.Reaper)
     failpoint.arm(Expiring, "before", 10**9)
     db = house("disk", dispatcher).db

@@ -4,6 +4,7 @@ The same under every order of events: tests/simulation/test_scenarios.py.
 """
 
 import io
+import os
 import queue
 import threading
 import time
@@ -12,7 +13,7 @@ from itertools import islice
 import pytest
 
 import inmem
-from inmem.actors import reaper
+from inmem.actors import log_file, reaper
 from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.messages.reaping import ReapDue
 from inmem.engine.keys import Tag
@@ -128,6 +129,52 @@ def test_a_reaper_that_cannot_write_tries_ever_more_rarely(tmp_path, clock, monk
         db.put("run", "l", 1, ttl=0.01)
         assert pauses_s.get(timeout=FAILSAFE_S) == 0.1
         assert db.stats().keys == 1 + somebody_else_writes
+
+
+def deadlines_of(db):
+    return db.directory.mailboxes["reaper"].mailbox.actor._expiring
+
+
+def test_the_reaper_keeps_no_deadlines_of_keys_that_are_gone(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(reaper, "KEYS_PER_LOOK_MAX", 10)
+    with open_on(FaultyDisk(tmp_path / "db"), clock=clock) as db:
+        for number in range(20):
+            db.put("stays", f"k{number}", number, ttl=1000)
+        for _ in range(200):
+            run = db.begin_run()
+            for key in ("deleted", "kept", "dropped"):
+                db.put(run, key, 1, ttl=1000)
+            db.delete(run, "deleted")
+            db.put(run, "kept", 4)
+            db.runs.delete_run(run)
+        deadlines_of(db).check()
+        assert 20 <= len(deadlines_of(db)) <= 2 * 20 + 10
+        clock.us += 1_000_000_000
+        db.directory.mailboxes["reaper"].tell(ReapDue())
+        deadline_s = time.monotonic() + FAILSAFE_S
+        while deadlines_of(db):
+            assert time.monotonic() < deadline_s, "deadlines of keys that are there have been forgotten, or are kept"
+            db.put("looking", "k", 1)
+        assert db.kv.list("stays") == []
+
+
+def test_the_reaper_learns_of_a_deadline_that_is_back_since_commits_were_lost(tmp_path, clock, monkeypatch):
+    # The log ends where its content does.
+    monkeypatch.setattr(log_file, "RESERVE_BYTES", 0)
+    disk = FaultyDisk(tmp_path / "db")
+    with open_on(disk, clock=clock, durability="never") as db:
+        db.put("run", "k", 1, ttl=1000)
+        db.flush()
+        (segment,) = (tmp_path / "db").glob("*.wal")
+        durable_bytes = segment.stat().st_size
+        db.put("run", "k", 2, ttl=10)
+        os.truncate(segment, durable_bytes)
+        db.recover()
+        assert db.get_versioned("run", "k").value == 1
+        clock.us += 10_000_000
+        db.directory.mailboxes["reaper"].tell(ReapDue())
+        db.put("looking", "k", 1)
+        assert deadlines_of(db).first_us() == START_US + 1_000_000_000
 
 
 def test_a_run_of_which_everything_has_expired_holds_nothing(opened, clock):

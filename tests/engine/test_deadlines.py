@@ -3,12 +3,23 @@
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from immutables import Map
 
 from inmem.engine.deadlines import Deadlines
 from inmem.engine.errors import InvariantError
+from inmem.engine.keys import Tag
+from inmem.engine.snapshot import Snapshot
+from inmem.engine.table import Table
 
 TIMES = st.integers(1, 20)
 KEYS = st.tuples(st.sampled_from(["r", "s"]), st.sampled_from([b"", b"a", b"b"]))
+
+
+def snapshot_of(entries):
+    tables = {}
+    for (run, key), entry in entries.items():
+        tables.setdefault((run, int(Tag.KV)), {})[key] = entry
+    return Snapshot(3, (Map({table_id: Table.build(entries) for table_id, entries in tables.items()}),))
 
 
 class Machine(RuleBasedStateMachine):
@@ -29,6 +40,29 @@ class Machine(RuleBasedStateMachine):
     def due(self, now_us, limit):
         expected = sorted((time_us, *key) for key, time_us in self.model.items() if time_us <= now_us)[:limit]
         assert self.deadlines.due(now_us, limit) == expected
+
+    @rule(time_us=TIMES, key=KEYS, limit=st.integers(0, 4))
+    def after(self, time_us, key, limit):
+        expected = sorted(entry for entry in self.in_order() if entry > (time_us, *key))[:limit]
+        assert self.deadlines.after((time_us, *key), limit) == expected
+
+    @rule(
+        data=st.data(),
+        entries=st.dictionaries(KEYS, st.sampled_from([(3, b"v", 0), (3, None, 0), (3, None, 5), (3, b"v", 7)])),
+    )
+    def compare(self, data, entries):
+        """Some deadlines with a snapshot in which keys have none, another, are deleted, or have never been."""
+        compared = data.draw(st.lists(st.sampled_from(self.in_order() or self.seen), max_size=4))
+        self.deadlines.compare(compared, snapshot_of(entries))
+        for _, *key in compared:
+            _, value, expires_at_us = entries.get(tuple(key), (0, None, 0))
+            if value is not None and expires_at_us:
+                self.model[tuple(key)] = expires_at_us
+            else:
+                self.model.pop(tuple(key), None)
+
+    def in_order(self):
+        return sorted((time_us, *key) for key, time_us in self.model.items())
 
     @rule(data=st.data())
     def forget(self, data):
