@@ -222,7 +222,9 @@ class CallerDispatcher:
         lane = self._lanes.get(mailbox)
         if lane is not None:
             return lane.depth() + len(mailbox.stash)
-        return sum(1 for entry in tuple(self._queue) if entry[0] is mailbox) + len(mailbox.stash)
+        # Other threads post meanwhile; and a tuple of it could not be made while the garbage collector, which makes room
+        # for a tuple, finalizes somebody who posts.
+        return sum(1 for entry in self._queue.copy() if entry[0] is mailbox) + len(mailbox.stash)
 
     def backlog(self, mailbox: Mailbox) -> int:
         """Count the messages in the queue, whomever they are for: they all come first."""
@@ -318,7 +320,7 @@ class CallerDispatcher:
                 if borrowed is not None:
                     unfinished.deliveries.append((borrowed, (error, error.__traceback__)))
                 unfinished.is_any = True
-                for waiter in tuple(self._waiters):
+                for waiter in list(self._waiters):
                     if waiter.baton is not None and waiter.baton.locked():
                         waiter.baton.release()
                 raise

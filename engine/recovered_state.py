@@ -148,9 +148,9 @@ class Recovery:
         self.version = version
         self.commits += 1
         # Compared here: two calls of max() take a thirtieth of recovery.
-        if transaction_id > self._transaction_id_max:
+        if transaction_id > self._transaction_id_max:  # noqa: PLR1730
             self._transaction_id_max = transaction_id
-        if timestamp_us > self._time_floor_us:
+        if timestamp_us > self._time_floor_us:  # noqa: PLR1730
             self._time_floor_us = timestamp_us
         self._outcomes.append((version, salt, transaction_id))
 

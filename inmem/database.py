@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from inmem.actors.client import Client
 from inmem.actors.messages.control import Recover, Refresh
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from inmem.primitives.kv import VersionedValue
 
 T = TypeVar("T")
+
+_TOKEN: Final = re.compile("([0-9a-f]{1,16})-([0-9]{1,20})-([0-9]{1,20})")
+"""Salt of the opening, transaction id, and the version at which it began: as `outcome_unknown` writes them."""
 
 
 class Database(NonCopyable):
@@ -153,19 +157,24 @@ class Database(NonCopyable):
     def outcome(self, token: str) -> TransactionStatus:
         """Tell how a commit ended whose `CommitOutcomeUnknownError` carried `token`: committed or aborted.
 
+        Args:
+            token: of an error that this database raised, in this process or an earlier one. A database takes a
+                transaction of another one for one that is not there, and so for aborted.
+
         Raises:
             UsageError: not a token, or one too old to be remembered.
             ReadOnlyError: opened for reading, and not seen to be committed: only the owner can tell that it was not.
+            StoreFailedError: the log cannot be read at the moment.
+            DatabaseClosedError: it is closed.
         """
-        try:
-            salt, transaction_id, start_version = str.split(token, "-")
-            facts = int(salt, 16), int(transaction_id), int(start_version)
-        except (TypeError, ValueError):
-            raise UsageError(f"token: {shown(token)} is not the token of a CommitOutcomeUnknownError") from None
-        version, since = self._client.ask_actor(self._client.directory.coordinator, ReadOutcome(facts[0], facts[1]))
+        matched = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+        if matched is None:
+            raise UsageError(f"token: {shown(token)} is not the token of a CommitOutcomeUnknownError")
+        salt, transaction_id, start_version = int(matched[1], 16), int(matched[2]), int(matched[3])
+        version, since = self._client.ask_actor(self._client.directory.coordinator, ReadOutcome(salt, transaction_id))
         if version is not None:
             return TransactionStatus.COMMITTED
-        if facts[2] < since:
+        if start_version < since:
             raise UsageError(f"token: the outcome of {token} is too old to be remembered")
         return TransactionStatus.ABORTED
 
@@ -224,15 +233,23 @@ class Database(NonCopyable):
 
         Raises:
             StorageError: it could not be made durable.
+            StoreFailedError: the store stopped writing.
+            ReadOnlyError: it was opened for reading.
+            DatabaseClosedError: it is closed.
         """
         self._client.ask_actor(self._client.directory.writer, Flush())
 
     def checkpoint(self) -> int:
         """Write the state to a checkpoint, beside the commits, and remove the log before it; return its version.
 
+        A store in memory has nothing to write, and returns its version.
+
         Raises:
             StorageError: it could not be written, or not all that it replaces could be removed. Nothing is lost; the
                 checkpoint may be there already, and files that are superfluous may be left.
+            StoreFailedError: the store stopped writing.
+            ReadOnlyError: it was opened for reading.
+            DatabaseClosedError: it is closed.
         """
         version: int = self._client.ask_actor(self._client.directory.writer, Checkpoint())
         return version
@@ -243,6 +260,7 @@ class Database(NonCopyable):
         Raises:
             StoreFailedError: it still cannot be made durable; reads go on.
             ReadOnlyError: it was opened for reading.
+            DatabaseClosedError: it is closed.
         """
         self._client.ask_actor(self._client.directory.supervisor, Recover())
 
@@ -262,7 +280,11 @@ class Database(NonCopyable):
         return version
 
     def stats(self) -> Stats:
-        """Return counters and the state of queues and transactions. O(tables)."""
+        """Return counters and the state of queues and transactions. O(tables + messages that wait).
+
+        Raises:
+            DatabaseClosedError: it is closed.
+        """
         counted: CoordinatorStats = self._client.ask_actor(self._client.directory.coordinator, ReadStats())
         return stats_of(self._client, counted)
 

@@ -14,6 +14,7 @@ from inmem.actors import future, worker
 from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.lane import Lane
 from inmem.actors.timers import Timers
+from inmem.messages import PutKey
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
 
 
@@ -52,6 +53,45 @@ def test_a_finalizer_that_the_collector_runs_inside_an_actor_does_not_stop_the_s
     assert any("finalizer" in str(error) for error in refused)
     # What was asked for is done all the same.
     assert len(db.kv.list("closed")) == 10
+
+
+def test_a_finalizer_may_post_while_what_waits_is_counted(db):
+    held, go = threading.Event(), threading.Event()
+
+    class Slow:
+        """Whoever answers this one waits, and so does all that is queued behind it."""
+
+        def set(self, value=None):
+            held.set()
+            assert go.wait(FAILSAFE_S)
+
+        set_exception = set
+
+    class Session:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            kv.tell(PutKey("closed", "k", 1))
+
+    def look():
+        assert held.wait(FAILSAFE_S)
+        waiting = [db.kv.futures.put("run", "k", number) for number in range(50)]
+        try:
+            for threshold in range(1, 60):
+                Session()
+                # At some of these the collector comes in the middle of the counting.
+                gc.set_threshold(threshold)
+                kv.mailbox.dispatcher.depth(kv.mailbox)
+                gc.set_threshold(*usual)
+        finally:
+            gc.set_threshold(*usual)
+            go.set()
+        assert all(isinstance(future.get(timeout=FAILSAFE_S), int) for future in waiting)
+
+    kv = db.directory.mailboxes["kv"]
+    usual = gc.get_threshold()
+    in_threads(lambda: kv.send(PutKey("run", "k", 0), Slow()), look)
 
 
 @contextlib.contextmanager

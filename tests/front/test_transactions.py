@@ -1166,7 +1166,8 @@ def test_commits_that_come_together_are_logged_together(tmp_path):
 
 
 def test_a_token_that_is_none_is_refused(db):
-    for token in ("", "nonsense", "1-2", "x-1-1", "1-2-3-4", None, 7):
+    others = ("1-+2-3", "1-2_0-3", "1- 2-3", "1-2-3\n", "0x1-2-3", "1-2-\u0663", "1-" + 5_000 * "9" + "-1")
+    for token in ("", "nonsense", "1-2", "x-1-1", "1-2-3-4", None, 7, *others):
         with pytest.raises(inmem.UsageError, match="token"):
             db.outcome(token)
 
