@@ -104,6 +104,7 @@ class LogWriter(StoreActor):
             end=position.end,
             version=version,
             previous_version=position.version,
+            segments=position.segments,
         )
 
     def on_receive(self, message: Any) -> Any:

@@ -167,7 +167,10 @@ class Database(NonCopyable):
             StoreFailedError: the log cannot be read at the moment.
             DatabaseClosedError: it is closed.
         """
-        matched = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+        try:
+            matched = _TOKEN.fullmatch(token)
+        except TypeError:
+            matched = None
         if matched is None:
             raise UsageError(f"token: {shown(token)} is not the token of a CommitOutcomeUnknownError")
         salt, transaction_id, start_version = int(matched[1], 16), int(matched[2]), int(matched[3])
