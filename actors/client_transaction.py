@@ -216,7 +216,7 @@ class BaseTransaction(RunAccess):
             case Tag.RUN:
                 return self.runs.get_run(key.run_id)
             case _:
-                raise InvalidKeyError(f"key: {key} belongs to the store")
+                raise InvalidKeyError("key", f"{key} belongs to the store")
 
 
 class ClientTransaction(BaseTransaction):
@@ -290,7 +290,7 @@ class ClientTransaction(BaseTransaction):
 
 def _as_key(key: object) -> Key:
     if not isinstance(key, Key):
-        raise InvalidKeyError(f"key: must be a str or an inmem.Key, not {type_name(key)}")
+        raise InvalidKeyError("key", f"must be a str or an inmem.Key, not {type_name(key)}")
     key.require_form()
     return key
 
@@ -298,5 +298,5 @@ def _as_key(key: object) -> Key:
 def _of_kv(key: object, use: str) -> Key:
     checked = _as_key(key)
     if checked.tag is not Tag.KV:
-        raise InvalidKeyError(f"key: {checked} is {use} through its own primitive, as in txn.cells or txn.events")
+        raise InvalidKeyError("key", f"{checked} is {use} through its own primitive, as in txn.cells or txn.events")
     return checked

@@ -238,7 +238,7 @@ def checked_type(event_type: str, where: str = "event_type") -> str:
         InvalidKeyError: it could not be a key, or is empty.
     """
     if not user_key(event_type, where=where):
-        raise InvalidKeyError(f"{where}: must not be empty")
+        raise InvalidKeyError(where, "must not be empty")
     return event_type
 
 

@@ -359,7 +359,7 @@ def test_an_id_is_taken_until_its_run_is_deleted(store):
     store.do(lambda txn: store.runs(txn).archive_run("run"))
     with pytest.raises(RunExistsError) as caught:
         store.runs().create_run("run")
-    assert caught.value.name == "run"
+    assert (caught.value.name, caught.value.run_id) == ("run", "run")
     store.do(lambda txn: store.runs(txn).delete_run("run"))
     assert create(store, "run").status is RunStatus.ACTIVE
 
