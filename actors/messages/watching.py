@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pykka
 
 from inmem.actors.messages import edge
 from inmem.actors.messages.message import Message
 from inmem.actors.messages.request import Request
+from inmem.engine.errors import InmemError  # noqa: TC001  (`help` evaluates the annotations)
 from inmem.engine.keys import normalize_run_id
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    import pykka
-
-    from inmem.engine.errors import InmemError
-    from inmem.primitives.change import Change
+from inmem.primitives.change import Change  # noqa: TC001
 
 
 class Watch(Request, frozen=True):
