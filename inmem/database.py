@@ -310,7 +310,7 @@ class Database(NonCopyable):
         return sorted(holding)
 
     def verify(self) -> Verification:
-        """Read every file and every record, check every table and every chain. O(everything), while commits go on."""
+        """Read every file and record, check every table, chain and parent. O(everything), while commits go on."""
         return verify_store(self._client)
 
     def export_run(
@@ -335,6 +335,7 @@ class Database(NonCopyable):
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
             UsageError: `file` is neither of the two.
+            StorageError: the run has traces whose parent is lost, so that nobody could import it; `verify` names them.
             OSError: the file cannot be written, or not be made durable.
 
         Complexity: O(contents) in time, one item in memory.

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
 from inmem.actors.options import checked_path
 from inmem.actors.system_calls import sync_folder
-from inmem.engine.errors import FormatVersionError, InvalidValueError, RunFileError, UsageError
+from inmem.engine.errors import FormatVersionError, InvalidValueError, InvariantError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import TRANSACTION_BYTES_MAX
 from inmem.engine.shown import shown
@@ -118,9 +118,14 @@ def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnPro
             return digest
 
         write(_header(run_id, counts))
-        for at, item in enumerate(contents.items()):
-            _report(on_progress, at, total)
+        written = 0
+        for item in contents.items():
+            _report(on_progress, written, total)
             write(item_to_json(item))
+            written += 1
+        if written != total:
+            # Nobody could import it.
+            raise InvariantError(f"run {run_id!r}: wrote {written} items, but the header counts {total}")
         digest = write(_trailer(total + 2))
     return _export(run_id, counts, digest)
 

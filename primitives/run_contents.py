@@ -22,6 +22,7 @@ from inmem.primitives.event_record import EventRecord
 from inmem.primitives.events import Event, EventOperations, checked_type, index_key
 from inmem.primitives.index_key import PRESENT, position_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
+from inmem.primitives.orphans import require_all
 from inmem.primitives.run_index import RunEntries
 from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import status_of
@@ -90,6 +91,9 @@ class RunContents:
         """Yield the run itself if it is registered, then keys, events, cells and traces, parents before children.
 
         Keys and cells come in the order of their names, events and traces in the order of recording. O(1) per item.
+
+        Raises:
+            StorageError: at the end, if there are traces whose parent is lost, as without it they cannot be put back.
         """
         registered = RunOperations(self._txn).get_run(self._run)
         if registered is not None:
@@ -168,6 +172,7 @@ class RunContents:
                 seen.add(each.id)
                 yield each
                 ready += waiting.pop(each.id, [])
+        require_all(traces, self._run, len(seen))
 
     def _put_run(self, run: RunMetadata) -> None:
         if run.run_id != self._run:

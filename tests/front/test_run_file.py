@@ -806,3 +806,16 @@ def test_an_import_is_durable_and_the_export_needs_no_ownership(db, tmp_path):
     with inmem.open(tmp_path / "db") as target:
         assert everything(target) == everything(db)
         assert target.verify().is_valid
+
+
+def test_an_export_that_nobody_could_import_is_not_made(db, monkeypatch, tmp_path):
+    fill(db)
+    items = inmem.primitives.run_contents.RunContents.items
+
+    def without_the_last(contents):
+        return list(items(contents))[:-1]
+
+    monkeypatch.setattr(inmem.primitives.run_contents.RunContents, "items", without_the_last)
+    with pytest.raises(inmem.InvariantError, match=r"run 'run': wrote 12 items, but the header counts 13"):
+        db.export_run("run", tmp_path / "run.jsonl")
+    assert list(tmp_path.iterdir()) == []
