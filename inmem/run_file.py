@@ -46,9 +46,11 @@ _TAIL_BYTES: Final = len(_HASH_MARK) + _HASH_DIGITS + len(_LINE_END)
 _HEADER_BYTES_MAX: Final = 64 * 1024
 """Far more than a run id and counts take; of a file that is none of ours, no more than this is read."""
 _PIECE_BYTES: Final = 1024 * 1024
-"""More than most lines have. What of a longer one is not as JSON is written in ASCII is found a piece at a time."""
+"""More than most lines have. A longer line is read a piece of this size at a time, and refused at the first one that is
+not printable ASCII, as all lines are: what is no export at all may have no end of line before the memory is full."""
 _JSON_BYTES_PER_BYTE_MAX: Final = 7
-"""Of a stored byte: an empty bytes among others takes 2 bytes and ``{"$bytes":""},``; control characters come next."""
+"""What a stored byte can become. The worst case is an empty bytes in a list: 2 bytes stored, and ``{"$bytes":""},`` in
+JSON, which is 14. The next is a control character: 1 byte stored, and an escape of 6."""
 LINE_BYTES_MAX: Final = _JSON_BYTES_PER_BYTE_MAX * TRANSACTION_BYTES_MAX + _HEADER_BYTES_MAX
 """What no line exceeds: all that an item holds was written by one transaction. The rest is names, times and hashes."""
 _COUNTS: Final = ("runs", "keys", "events", "cells", "traces")
