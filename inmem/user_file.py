@@ -1,9 +1,9 @@
 """A file that the user names by its path or has opened, to read it or to write it whole.
 
-Why not with actors/durable_files.py, which also writes, syncs, renames and syncs the folder: that works in a folder that
-the store owns, has locked and may list, through a `Disk`, with names of its own, and refusals are StorageErrors. Here
-the folder is somebody else's. Nothing in it is locked or listed, the temporary name is one that nobody else has, a link
-is followed, a pipe is written to as it is, and the caller gets the operating system's own error.
+Why not with actors/durable_files.py, which also writes, syncs, renames and syncs the folder: that works through a
+`Disk`, in a folder that the store owns, has locked and may list, with names of its own, and refusals are StorageErrors.
+Here the folder is somebody else's. Nothing in it is locked or listed, the temporary name is one that nobody else has, a
+link is followed, a pipe is written to as it is, and the caller gets the operating system's own error.
 """
 
 from __future__ import annotations

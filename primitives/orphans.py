@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from inmem.engine.codec import MalformedValueError
 from inmem.engine.errors import StorageError
 from inmem.engine.keys import Tag
+from inmem.engine.packing import pack
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
 from inmem.primitives.trace_record import unpack_trace
@@ -69,7 +70,7 @@ def with_orphans_as_roots(snapshot: Snapshot) -> tuple[Snapshot, list[Orphan]]:
         records = _records(table)
         for key in keys:
             version, record = records[key]
-            entries[key] = (version, replace(record, parent_id=None).pack(), 0)
+            entries[key] = (version, pack(replace(record, parent_id=None)), 0)
         root = root.set((run, Tag.TRACE), Table.build(entries))
     return Snapshot(snapshot.version, (root,)), found
 

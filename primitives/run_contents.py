@@ -14,6 +14,7 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvariantError, RunExistsError, UsageError
 from inmem.engine.keys import Tag, event_key, normalize_run_id, user_key
 from inmem.engine.limits import INT_MAX
+from inmem.engine.packing import pack
 from inmem.primitives import trace_index
 from inmem.primitives.cell_record import CellRecord, unpack_cell
 from inmem.primitives.event_chain import fault_of
@@ -207,7 +208,7 @@ class RunContents:
             raise UsageError(f"sequence: must be {last_sequence + 1}, not {event.sequence}")
         payload = encode_value(event.payload, "payload", self._bytes_max)
         timestamp = _moment(event.timestamp, "timestamp")
-        record = EventRecord(checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash).pack()
+        record = pack(EventRecord(checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash))
         fault = fault_of(self._run, event.sequence, record, last_time, last_hash)
         if fault is not None:
             raise UsageError(fault)
@@ -227,7 +228,7 @@ class RunContents:
         if cell.is_deleted and value != _NONE:
             raise UsageError("value: must be None, as the cell is deleted")
         stored = None if cell.is_deleted else value
-        view.put(key, CellRecord(cell.version, _moment(cell.updated_at, "updated_at"), stored).pack())
+        view.put(key, pack(CellRecord(cell.version, _moment(cell.updated_at, "updated_at"), stored)))
 
     def _put_trace(self, trace: Trace) -> None:
         packed = pack_kind(trace.kind, self._bytes_max)
@@ -241,7 +242,7 @@ class RunContents:
         position = position_of(self._txn, _moment(trace.timestamp, "timestamp"))
         metadata = encoded_metadata(trace.metadata, self._bytes_max)
         record = TraceRecord(position, trace.parent_id, packed.trace_type, tags, metadata, packed.fields)
-        view.put(key, record.pack())
+        view.put(key, pack(record))
         index = self._txn.view(self._run, Tag.TRACE_INDEX)
         for entry in trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags):
             index.put(entry, PRESENT)
