@@ -110,7 +110,7 @@ class RunOperations:
         Args:
             run_id: None takes a fresh, time-ordered one.
             parent: a registered run, in any status.
-            tags: any strings; doubles count once.
+            tags: any strings; duplicates count once.
             metadata: a dict of anything that can be stored.
 
         Raises:
