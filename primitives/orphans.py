@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from inmem.engine.codec import MalformedValueError
+from inmem.engine.entry import stored_entry
 from inmem.engine.errors import StorageError
 from inmem.engine.keys import Tag
 from inmem.engine.packing import pack
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from inmem.engine.entry import StoredEntry
-    from inmem.primitives.trace_record import TraceRecord
     from inmem.primitives.trace_tree import TraceTree
     from inmem.primitives.traces import TraceOperations
 
@@ -43,12 +43,12 @@ class Orphan(NamedTuple):
 
 
 def orphans(snapshot: Snapshot) -> list[Orphan]:
-    """Return every trace whose parent is lost, in the order of runs and ids. O(bytes of all traces)."""
+    """Return every trace whose parent is lost, by run. O(bytes of all traces), with the ids of one run in memory."""
     return [
         Orphan(run, trace_id, parent_id)
         for run, tag, table in snapshot.tables()
         if tag == Tag.TRACE
-        for trace_id, parent_id in _among(_parents(_records(table)))
+        for trace_id, parent_id in _among(_parents(table))
     ]
 
 
@@ -61,16 +61,15 @@ def with_orphans_as_roots(snapshot: Snapshot) -> tuple[Snapshot, list[Orphan]]:
     if not found:
         return snapshot, found
     (root,) = snapshot.roots
-    of_runs: dict[str, list[bytes]] = {}
+    of_runs: dict[str, set[bytes]] = {}
     for run, trace_id, _ in found:
-        of_runs.setdefault(run, []).append(trace_id.encode())
+        of_runs.setdefault(run, set()).add(trace_id.encode())
     for run, keys in of_runs.items():
         table = root[run, Tag.TRACE]
         entries: dict[bytes, StoredEntry] = dict(table.stored_range())
-        records = _records(table)
-        for key in keys:
-            version, record = records[key]
-            entries[key] = (version, pack(replace(record, parent_id=None)), 0)
+        for key, (version, data, _) in table.range():
+            if key in keys and data is not None:
+                entries[key] = stored_entry(version, pack(replace(unpack_trace(data), parent_id=None)), 0)
         root = root.set((run, Tag.TRACE), Table.build(entries))
     return Snapshot(snapshot.version, (root,)), found
 
@@ -111,23 +110,18 @@ def require_all(traces: TraceOperations, run: str, seen: int) -> None:
     )
 
 
-def _records(table: Table) -> dict[bytes, tuple[int, TraceRecord]]:
-    """Return version and record of every trace that can be read, by its key. One that cannot has no children either."""
-    records: dict[bytes, tuple[int, TraceRecord]] = {}
-    for key, (version, data, _) in table.range():
+def _parents(table: Table) -> dict[str, str | None]:
+    """Return the parent of every trace that can be read, by its id. One that cannot leads to none below it either."""
+    parents: dict[str, str | None] = {}
+    for key, (_, data, _) in table.range():
         if data is None:
             continue
         try:
-            key.decode()
-            records[key] = version, unpack_trace(data)
+            parents[key.decode()] = unpack_trace(data).parent_id
         except (MalformedValueError, UnicodeDecodeError):
             # Nobody finds it by an index; verification names it as a record that cannot be read.
             continue
-    return records
-
-
-def _parents(records: Mapping[bytes, tuple[int, TraceRecord]]) -> dict[str, str | None]:
-    return {key.decode(): record.parent_id for key, (_, record) in records.items()}
+    return parents
 
 
 def _among(parents: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
