@@ -322,10 +322,8 @@ class Database(NonCopyable):
     ) -> RunExport:
         """Write all that a run holds, as of now, to a file from which `import_run` makes the same run again.
 
-        The same contents give the same bytes; docs/export-format.md describes them. A file given by its path appears
-        under its name only when it is whole, readable for its owner only, in place of an older one; a symbolic link
-        stays, and what it leads to is written. When this returns, the file and its name are durable. What becomes of a
-        file that was given open is for its owner to see to.
+        The same contents give the same bytes, see docs/export-format.md. A path has its older file until the new one is
+        whole, which is its owner's only and durable when this returns; a symbolic link stays, its target is written.
 
         Args:
             run: registered or not.
