@@ -25,7 +25,7 @@ class CreateRun(Request, frozen=True):
         "run": edge.optional(normalize_run_id),
         "parent": edge.optional(normalize_run_id),
         "tags": checked_tags,
-        "metadata": edge.metadata,
+        "metadata": edge.new_metadata,
     }
 
 

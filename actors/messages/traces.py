@@ -31,7 +31,7 @@ class RecordTrace(Request, frozen=True):
         "id": edge.optional(edge.name("trace id")),
         "parent_id": edge.optional(edge.name("parent id")),
         "tags": checked_tags,
-        "metadata": edge.metadata,
+        "metadata": edge.new_metadata,
     }
     UNSHOWN: ClassVar = ("kind",)
 

@@ -25,7 +25,8 @@ from inmem.cli.reading import (
 )
 from inmem.json_values import result_to_json
 from inmem.otlp import run_to_otlp
-from inmem.run_file import opened_for_writing, read_run, write_whole
+from inmem.run_file import read_run
+from inmem.user_file import opened_for_writing, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

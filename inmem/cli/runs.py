@@ -18,8 +18,8 @@ from inmem.cli.reading import database_argument, json_option, key_argument, open
 from inmem.cli.tables import Column, show_rows, table
 from inmem.engine.limits import INT_MAX
 from inmem.json_values import result_to_json
-from inmem.run_file import write_whole
 from inmem.times import moment
+from inmem.user_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -378,6 +378,8 @@ def test_what_is_refused_leaves_nothing_behind(store):
         runs.add_tags("run", [1])
     with pytest.raises(InvalidValueError, match=r"^metadata: must be a dict, not str"):
         runs.update_metadata("run", "x")
+    with pytest.raises(InvalidValueError, match=r"^metadata: must be a dict, not None"):
+        runs.update_metadata("run", None)
     with pytest.raises(InvalidValueError, match=r"^metadata: must be a dict, not tuple"):
         runs.create_run("new", metadata=())
     with pytest.raises(InvalidValueError, match=r"^error: must be a str, not ValueError"):
