@@ -166,7 +166,7 @@ class BaseTransaction(RunAccess):
         """Go on only if there is time left for the commit.
 
         Raises:
-            TransactionTimeoutError: none; the transaction is aborted.
+            TransactionTimeoutError: no time is left; the transaction is aborted.
         """
         limit = self._limit
         if limit is not None and not limit.remaining_s(self._client.monotonic_s()):
@@ -175,14 +175,14 @@ class BaseTransaction(RunAccess):
 
     def abort_unless_ended(self) -> None:
         """Give everything up that has not been committed or given up already."""
-        if self._engine.status is TransactionStatus.ACTIVE:
+        if self._engine.status is _ACTIVE:
             self.abort()
 
     def __repr__(self) -> str:
         return f"<Transaction {self.id} of run {self.run_id!r}, {self.status}>"
 
     def _require_active(self) -> None:
-        if self._engine.status is not TransactionStatus.ACTIVE:
+        if self._engine.status is not _ACTIVE:
             raise TransactionClosedError(self._engine.status)
 
     def _end_without_writes(self) -> int:
@@ -281,7 +281,7 @@ class ClientTransaction(BaseTransaction):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if exc_type is None and self._engine.status is TransactionStatus.ACTIVE:
+            if exc_type is None and self._engine.status is _ACTIVE:
                 self.commit()
         finally:
             # After an exception; or a commit that was refused for its size, which could be mended and tried again.

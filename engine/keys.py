@@ -1,8 +1,8 @@
 """Keys: which run, which kind of data, which entry; and bytes that keep all of them in one order.
 
-Tables are found by run and tag, an entry in its table by its user key: nothing of a key is stored encoded. Who wants
-keys of different runs or kinds in one order, as bytes, has `Key.encode`: the run id in UTF-8 with every 00 written as
-00 FF, then 00 00, then the tag byte, then the user key as it is. Comparing encoded keys as bytes compares run, tag and
+Tables are found by run and tag, an entry in its table by its user key: nothing of a key is stored encoded. For keys of
+different runs or kinds in one order, as bytes, there is `Key.encode`: the run id in UTF-8 with every 00 written as 00
+FF, then 00 00, then the tag byte, then the user key as it is. Comparing encoded keys as bytes compares run, tag and
 user key in that order: the terminator sorts below every continuation of the run id. The escape is the one of
 FoundationDB's tuple layer, https://github.com/apple/foundationdb/blob/main/design/tuple.md.
 """

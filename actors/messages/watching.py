@@ -19,8 +19,8 @@ class Watch(Request, frozen=True):
     """Have `ref` told `Changed` of what is committed, in commit order, until `WatchEnded`.
 
     The arguments are those of `Database.watch`. A slow actor is not flooded: it is told more when it has handled what
-    it was told before. Answered by the version after which it begins, or refused with `WatchGapError`; who only tells
-    this message, has that error told to `ref` in a `WatchEnded`.
+    it was told before. Answered by the version after which it begins, or refused with `WatchGapError`; if this
+    message is only told, `ref` is told of that error in a `WatchEnded`.
     """
 
     ref: pykka.ActorRef[Any]

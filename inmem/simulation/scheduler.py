@@ -31,12 +31,12 @@ STEPS_MAX = 20_000
 
 
 IDLE_TIMERS_MAX = 30
-"""So often may housekeeping set a timer: a schedule that prefers timers would otherwise never come to the rest."""
+"""How often housekeeping may set a timer: a schedule that prefers timers would otherwise never come to the rest."""
 
 
 EARLY_TIMEOUTS = 0.25
-"""How many of the timeouts may expire as soon as anything may happen. A call takes a dozen steps: could the timeout come
-before any of them, each time, hardly a call would end in time."""
+"""How many of the timeouts may expire as soon as anything may happen. A call takes a dozen steps: could it come
+before any of them each time, hardly a call would end in time."""
 
 PATIENCE_STEPS = 200
 """The others expire when nothing else is left to do, or after so many steps of others who go on for ever."""
