@@ -3,6 +3,7 @@
 import contextlib
 
 import inmem
+from inmem.actors.kv_actor import KVActor
 from inmem.simulation import Faults, explore
 from inmem.simulation.linearizability import CellModel, Operation, check_linearizable
 
@@ -92,3 +93,18 @@ def test_a_run_is_deleted_however_busy_others_keep_it():
         assert db.runs.get_run("run") is None
 
     explore(scenario, seeds=200)
+
+
+def test_a_request_that_brings_its_actor_down_is_answered_once(monkeypatch):
+    # It was refused where it was carried out, and again when the actor failed over it.
+    def breaks(actor, txn, message):
+        raise RuntimeError("injected")
+
+    monkeypatch.setattr(KVActor, "perform", breaks)
+
+    def scenario(sim):
+        db = sim.open(memory=True)
+        with contextlib.suppress(inmem.TransactionAbortedError):
+            db.put("run", "k", 1)
+
+    explore(scenario, seeds=2)
