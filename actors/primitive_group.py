@@ -21,6 +21,7 @@ from inmem.engine.shown import shown_failure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inmem.actors.actor import StoreActor
     from inmem.actors.dispatcher import Dispatcher
     from inmem.actors.environment import StoreClock
     from inmem.actors.mailbox import MailboxRef
@@ -71,7 +72,7 @@ class PrimitiveGroup:
         self._clock = clock
         self._entropy = entropy
         self._limits = limits
-        self._stand_ins: dict[str, StandIn] = {}
+        self._stand_ins: set[str] = set()
         self._reaping = False
         self._reapers = 0
         self._reaper_rests = False
@@ -115,7 +116,8 @@ class PrimitiveGroup:
         ref = self.mailboxes[failed.name].ref
         if give_up:
             log.error("gave_up", actor=failed.name)
-            stand_in = self._stand_ins[failed.name] = self._make(StandIn, failed.name, failed.actor)
+            stand_in = self._make(StandIn, failed.name, failed.actor)
+            self._stand_ins.add(failed.name)
             stand_in.refuse_all(_failure_of(failed))
             ref.tell(Resume(stand_in))
         else:
@@ -128,18 +130,24 @@ class PrimitiveGroup:
         """Give actors that had been given up another chance; `note_halted` goes on from here."""
         for name in self._stand_ins:
             self.mailboxes[name].ref.tell(Halt(0))
+        self._stand_ins.clear()
         if self._reaper_rests:
             # Who rests owes nobody an answer, and need not halt first.
             self._reaper_rests = False
             self._start_reaper()
 
-    def note_halted(self, name: str) -> None:
-        """An actor has halted: if it was a stand-in, the real one takes its place."""
-        stand_in = self._stand_ins.pop(name, None)
-        if stand_in is not None:
-            ref = self.mailboxes[name].ref
-            ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, stand_in)))
-            ref.tell(GoOn())
+    def note_halted(self, actor: StoreActor) -> bool:
+        """An actor has halted: if it is one of these, put a real one in its place. Return whether it is.
+
+        Most likely it was a stand-in. But that may have failed before its Halt came: whoever obeys has a successor.
+        """
+        if not isinstance(actor, PrimitiveActor):
+            return False
+        name = actor.mailbox.name
+        ref = self.mailboxes[name].ref
+        ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, actor)))
+        ref.tell(GoOn())
+        return True
 
     def _make(
         self, actor_class: type[PrimitiveActorT], name: str, predecessor: PrimitiveActor | None

@@ -153,8 +153,8 @@ class Supervisor(StoreActor):
             case ActorFailed():
                 self._replace(message)
                 self._supervised()
-            case Halted(name, core, owed):
-                self._note_halted(name, core, owed)
+            case Halted():
+                self._note_halted(message)
                 self._supervised()
             case Open():
                 try:
@@ -222,8 +222,7 @@ class Supervisor(StoreActor):
         """What replaces an actor has failed itself."""
         self._limit.note(error)
         self._attempts += 1
-        if isinstance(message, ActorFailed):
-            self._unreplaced.append(message.actor)
+        self._unreplaced.append(message.actor)
         if self._attempts <= ATTEMPTS_MAX:
             self.ref.tell(message)
             return
@@ -336,11 +335,12 @@ class Supervisor(StoreActor):
         else:
             if failed.core == self._core.number:
                 self._core.fail(failed.name, failed.error)
-            self._note_halted(failed.name, failed.core, tuple(failed.actor.owed))
+            self._note_halted(failed)
 
-    def _note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> None:
-        self._primitives.note_halted(name)
-        if not self._core.note_halted(name, core, owed):
+    def _note_halted(self, halted: Halted | ActorFailed) -> None:
+        if self._primitives.note_halted(halted.actor):
+            return
+        if not self._core.note_halted(halted.name, halted.core, tuple(halted.actor.owed)):
             return
         # The core has been rebuilt, or has been given up.
         refusal = self._core.refusal

@@ -108,3 +108,32 @@ def test_a_request_that_brings_its_actor_down_is_answered_once(monkeypatch):
             db.put("run", "k", 1)
 
     explore(scenario, seeds=2)
+
+
+def test_a_primitive_that_two_recover_at_once_takes_requests_again(monkeypatch):
+    # Both halted its stand-in, and the second Halt reached the actor that had just taken the stand-in's place.
+    perform = KVActor.perform
+    broken = [True]
+
+    def may_break(actor, txn, message):
+        if broken[0]:
+            raise RuntimeError("injected")
+        return perform(actor, txn, message)
+
+    monkeypatch.setattr(KVActor, "perform", may_break)
+
+    def scenario(sim):
+        broken[0] = True
+        db = sim.open(memory=True)
+        for _ in range(8):
+            with contextlib.suppress(inmem.TransactionAbortedError, inmem.StoreFailedError):
+                db.put("run", "k", 1)
+        broken[0] = False
+        sim.spawn(db.recover)
+        sim.spawn(db.recover, name="another")
+        sim.run()
+        sim.spawn(db.put, "run", "k", 2)
+        sim.run()
+        assert db.get("run", "k") == 2
+
+    explore(scenario, seeds=60)
