@@ -16,6 +16,7 @@ from inmem.actors.garbage import paused_collection
 from inmem.actors.log_opening import rewrite_tail
 from inmem.actors.messages.control import Halt
 from inmem.actors.messages.transactions import Commit, CommitAborted, Committed, End
+from inmem.actors.restart_limit import RestartLimit
 from inmem.engine.errors import (
     InmemError,
     ReadOnlyError,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.options import Options
     from inmem.actors.published import Published
-    from inmem.actors.restart_limit import RestartLimit
     from inmem.engine.ports import Clock, Disk, Entropy
     from inmem.engine.recovery import LogPosition
 
@@ -58,9 +58,9 @@ class CoreKeeper:
         clock: the store's time.
         system_clock: the machine's.
         entropy: for salts.
-        limit: says when to give up.
 
     Attributes:
+        limit: says when to give up.
         mailboxes: the addresses of the core.
         disk: the database's folder, once it is open; None without files.
         number: of the running core, counting up.
@@ -77,8 +77,8 @@ class CoreKeeper:
         clock: StoreClock,
         system_clock: Clock,
         entropy: Entropy,
-        limit: RestartLimit,
     ) -> None:
+        self.limit = RestartLimit(system_clock)
         self.mailboxes = CoreMailboxes.create(supervisor.mailbox.dispatcher, options.shards)
         self.disk: Disk | None = None
         self.number = 0
@@ -90,7 +90,6 @@ class CoreKeeper:
         self._clock = clock
         self._system_clock = system_clock
         self._entropy = entropy
-        self._limit = limit
         self._reaper: MailboxRef | None = None
         self._running: Core | None = None
         self._outcomes = Outcomes({}, 0)
@@ -159,7 +158,7 @@ class CoreKeeper:
             return
         self._failed_because = error
         if error is not None:
-            self._limit.note(error)
+            self.limit.note(error)
         # Those too that have not been resumed yet: their Halt arrives behind their Resume.
         members = self._running.members
         self._halting = {mailbox.name for mailbox in members}
@@ -217,7 +216,7 @@ class CoreKeeper:
     def _read_log(self) -> tuple[Recovered | None, LogPosition | None, InmemError | None]:
         """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
         refusal: InmemError | None = None
-        if self._limit.is_exceeded:
+        if self.limit.is_exceeded:
             refusal = StoreFailedError(f"actors keep failing, the last time with {shown_failure(self._failed_because)}")
         if self.disk is None:
             return None, None, refusal
@@ -297,7 +296,7 @@ class CoreKeeper:
 
     def _ask_again(self, owed: Owed) -> None:
         """Step 5."""
-        if self._limit.is_exceeded and self.refusal is not None:
+        if self.limit.is_exceeded and self.refusal is not None:
             owed.refuse(self.refusal)
         else:
             owed.mailbox.ref.send(owed.message, owed.reply_to)

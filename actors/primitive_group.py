@@ -13,6 +13,7 @@ from inmem.actors.messages.watching import FeedGrown, Taken
 from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.reaper import Reaper, RestingReaper
+from inmem.actors.restart_limit import RestartLimit
 from inmem.actors.stand_in import StandIn
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import InvariantError, StoreFailedError
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from inmem.actors.messages.control import ActorFailed
     from inmem.actors.published import Published
     from inmem.engine.limits import Limits
-    from inmem.engine.ports import Entropy
+    from inmem.engine.ports import Clock, Entropy
 
 PrimitiveActorT = TypeVar("PrimitiveActorT", bound=PrimitiveActor)
 
@@ -44,6 +45,7 @@ class PrimitiveGroup:
         coordinator: takes their commits.
         published: the newest snapshot.
         clock: the store's time.
+        system_clock: the machine's.
         entropy: for ids and jitter.
         limits: of what may be written and what may wait.
 
@@ -51,6 +53,7 @@ class PrimitiveGroup:
         mailboxes: of the primitive actors, by name.
         reaper: the reaper's.
         watches: the watch actor's.
+        restart_limits: by the names of all of them: says when to give one up, whatever becomes of the others.
     """
 
     def __init__(
@@ -58,14 +61,17 @@ class PrimitiveGroup:
         dispatcher: Dispatcher,
         supervisor: MailboxRef,
         coordinator: MailboxRef,
+        *,
         published: Published,
         clock: StoreClock,
+        system_clock: Clock,
         entropy: Entropy,
         limits: Limits,
     ) -> None:
         self.mailboxes = {name: Mailbox(name, dispatcher, limits=limits) for name in PRIMITIVE_ACTORS}
         self.reaper = Mailbox("reaper", dispatcher)
         self.watches = Mailbox("watches", dispatcher)
+        self.restart_limits = {mailbox.name: RestartLimit(system_clock) for mailbox in self}
         self._supervisor = supervisor
         self._coordinator = coordinator
         self._published = published
@@ -92,14 +98,15 @@ class PrimitiveGroup:
         self._start_reaper()
         self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published)))
 
-    def replace(self, failed: ActorFailed, *, give_up: bool) -> None:
+    def replace(self, failed: ActorFailed) -> None:
         """Put a successor behind the address of a failed actor.
 
-        Args:
-            failed: what is known of the failure. A primitive actor's requests pass to the successor.
-            give_up: it has failed too often; the successor refuses everything with `StoreFailedError`, or, in place of
-                the reaper, does nothing.
+        A primitive actor's requests pass to the successor. When there have been too many failures, that refuses
+        everything with `StoreFailedError`, or, in place of the reaper, does nothing.
         """
+        limit = self.restart_limits[failed.name]
+        limit.note(failed.error)
+        give_up = limit.is_exceeded
         if failed.name == self.reaper.name:
             if give_up:
                 log.error("gave_up", actor=failed.name)
@@ -127,7 +134,9 @@ class PrimitiveGroup:
         ref.tell(GoOn())
 
     def dismiss_stand_ins(self) -> None:
-        """Give actors that had been given up another chance; `note_halted` goes on from here."""
+        """Give all of them another chance; of those that had been given up, `note_halted` resumes the real ones."""
+        for limit in self.restart_limits.values():
+            limit.forget()
         for name in self._stand_ins:
             self.mailboxes[name].ref.tell(Halt(0))
         self._stand_ins.clear()
@@ -165,7 +174,9 @@ class PrimitiveGroup:
 
     def _replace_watch_actor(self, actor: WatchActor, failed: ActorFailed, *, give_up: bool) -> None:
         if give_up:
+            # The successor has nothing of what this may have failed over, and begins anew.
             actor.end_all(_failure_of(failed))
+            self.restart_limits[failed.name].forget()
         self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published, actor)))
         if isinstance(failed.message, Taken):
             self.watches.ref.tell(failed.message)
