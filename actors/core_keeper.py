@@ -100,7 +100,7 @@ class CoreKeeper:
         self._debts: deque[Owed] = deque()
         # What is known of the commits among them, and the salt that they were made with, until all are settled.
         self._settlement: tuple[_Outcomes, int] | None = None
-        self._failed_because: BaseException | None = None
+        self._halted_because = ""
 
     def wire(self, reaper: MailboxRef) -> None:
         """Learn whom the coordinator tells of keys that will expire."""
@@ -152,18 +152,26 @@ class CoreKeeper:
         self._published.snapshot = advance.snapshot
         self._published.feed.catch_up(advance.retained, advance.snapshot.version)
 
-    def fail(self, name: str | None, error: BaseException | None) -> None:
-        """Step 1: have the core halt, because `name` has failed with `error` or because somebody asked for it."""
+    def fail(self, name: str, error: BaseException) -> None:
+        """Step 1, because one of the core's actors has failed."""
+        if not self._is_down:
+            self.limit.note(error)
+            self._halt(shown_failure(error), has_failed=name)
+
+    def begin_anew(self) -> None:
+        """Step 1, because somebody asks for another try."""
+        self.limit.forget()
+        self._halt("somebody asked for it")
+
+    def _halt(self, because: str, *, has_failed: str = "") -> None:
         if self._is_down or self._running is None:
             return
-        self._failed_because = error
-        if error is not None:
-            self.limit.note(error)
+        self._halted_because = because
         # Those too that have not been resumed yet: their Halt arrives behind their Resume.
         members = self._running.members
         self._halting = {mailbox.name for mailbox in members}
         for mailbox in members:
-            if mailbox.name != name:
+            if mailbox.name != has_failed:
                 mailbox.ref.tell(Halt(self.number))
         self._is_down = True
 
@@ -206,7 +214,7 @@ class CoreKeeper:
         log.warning(
             "restarted" if refusal is None else "failed",
             version=self._published.snapshot.version,
-            because=shown_failure(self._failed_because),
+            because=self._halted_because,
             in_flight=len(self._debts),
         )
         self.start(recovered, position, lost_after=lost_after, refusal=refusal)
@@ -217,7 +225,7 @@ class CoreKeeper:
         """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
         refusal: InmemError | None = None
         if self.limit.is_exceeded:
-            refusal = StoreFailedError(f"actors keep failing, the last time with {shown_failure(self._failed_because)}")
+            refusal = StoreFailedError(f"actors keep failing, the last time with {self.limit.last_failure}")
         if self.disk is None:
             return None, None, refusal
         if self._options.read_only:

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from inmem.actors.stack_room import NoRoomError
+from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from inmem.engine.ports import Clock
@@ -24,17 +25,20 @@ class RestartLimit:
 
     Attributes:
         is_exceeded: whether failures have come too fast, at any time since the beginning or the last `forget`.
+        last_failure: what the newest of them was, in words.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures: deque[float] = deque()
         self.is_exceeded = False
+        self.last_failure = ""
 
     def note(self, error: BaseException) -> None:
         """It has failed now. Only its own failures count: no restart mends a caller's stack, nor need it."""
         if isinstance(error, NoRoomError):
             return
+        self.last_failure = shown_failure(error)
         failures = self._failures
         failures.append(self._clock.monotonic_s())
         while len(failures) > RESTARTS_MAX + 1:

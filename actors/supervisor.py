@@ -184,8 +184,7 @@ class Supervisor(StoreActor):
                 pass  # Late: the close that had asked has failed, and nobody has asked for another yet.
             case Recover():
                 self._recovering.append(self.owe(message))
-                self._core.limit.forget()
-                self._core.fail(None, None)
+                self._core.begin_anew()
                 return LATER
             case Refresh():
                 return self._refresh()

@@ -69,6 +69,19 @@ def test_a_restart_goes_on_where_the_log_ends(any_db):
     assert any_db.begin("run").id > 0
 
 
+def test_a_restart_says_why(any_db, monkeypatch, events):
+    any_db.recover()
+    failpoint = Failpoint(monkeypatch, Coordinator)
+    failpoint.arm(ReadStats, "before")
+    with pytest.raises(TransactionAbortedError):
+        any_db.stats()
+    # Takes part in the restart that is under way, or asks for another.
+    any_db.recover()
+    asked, failed, *_ = told(events, "warning", "restarted")
+    assert asked["because"] == "somebody asked for it"
+    assert "Coordinator over ReadStats" in failed["because"]
+
+
 def test_transaction_ids_are_not_given_twice(any_db):
     ids = [any_db.begin("run").id]
     any_db.recover()
