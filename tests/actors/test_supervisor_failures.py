@@ -3,7 +3,7 @@
 import pytest
 
 import inmem
-from inmem.actors import core_keeper
+from inmem.actors import core, core_keeper
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.kv_actor import KVActor
@@ -19,6 +19,7 @@ STEPS = {
     "read the log": (Coordinator, "_commit", CoreKeeper, "_read_log"),
     "start": (Coordinator, "_commit", CoreKeeper, "start"),
     "start the actors": (Coordinator, "_commit", core_keeper, "start_core"),
+    "make the last actor": (Coordinator, "_commit", core, "Coordinator"),
     "settle": (Coordinator, "_commit", CoreKeeper, "_settle"),
     "pay": (Coordinator, "_commit", CoreKeeper, "_pay"),
     "replace": (Coordinator, "_commit", Supervisor, "_replace"),

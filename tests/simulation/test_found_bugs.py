@@ -3,6 +3,8 @@
 import contextlib
 
 import inmem
+from inmem.actors import core
+from inmem.actors.coordinator import Coordinator
 from inmem.actors.kv_actor import KVActor
 from inmem.simulation import Faults, explore
 from inmem.simulation.linearizability import CellModel, Operation, check_linearizable
@@ -137,3 +139,32 @@ def test_a_primitive_that_two_recover_at_once_takes_requests_again(monkeypatch):
         assert db.get("run", "k") == 2
 
     explore(scenario, seeds=60)
+
+
+def test_a_core_that_was_not_whole_keeps_nobody_waiting(monkeypatch):
+    # Its log writer ran already when there was no memory for the coordinator. It took a request, wrote beside the next
+    # core, and was replaced by the writer of that one, which knew of no request.
+    failures = []
+
+    class SometimesTooLarge(Coordinator):
+        def __init__(self, *args, **named):
+            if failures and named["predecessor"] is not None:
+                raise failures.pop()
+            super().__init__(*args, **named)
+
+    monkeypatch.setattr(core, "Coordinator", SometimesTooLarge)
+
+    def scenario(sim):
+        failures.clear()
+        db = sim.open(durability="never")
+        db.put("run", "k", 1)
+        failures.append(MemoryError())
+        sim.spawn(db.recover)
+        sim.spawn(db.flush)
+        sim.spawn(db.flush, name="another")
+        sim.spawn(db.checkpoint)
+        sim.run()
+        assert not failures
+        assert db.put("run", "k", 2) == 2
+
+    explore(scenario, seeds=30)
