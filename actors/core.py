@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inmem.engine.outcomes import Outcomes
     from inmem.engine.ports import Clock, Disk
     from inmem.engine.recovery import LogPosition
+    from inmem.engine.version_ranges import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class CoreState:
         outcomes: of the newest commits.
         position: the log's end; None without a log.
         last_drop_version: of the last recovered commit that dropped a run.
-        lost_after: see `Coordinator`.
+        lost_versions: see `Coordinator`.
         refusal: why there will be no writes, or None.
     """
 
@@ -76,7 +77,7 @@ class CoreState:
     outcomes: Outcomes
     position: LogPosition | None
     last_drop_version: int
-    lost_after: int | None
+    lost_versions: tuple[Range, ...]
     refusal: InmemError | None
 
 
@@ -129,7 +130,7 @@ def start_core(
         outcomes=state.outcomes,
         salt=state.salt,
         transaction_id=state.transaction_id,
-        lost_after=state.lost_after,
+        lost_versions=state.lost_versions,
         refusal=state.refusal,
         predecessor=predecessor,
     )

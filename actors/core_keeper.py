@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from inmem.actors.published import Published
     from inmem.engine.ports import Clock, Disk, Entropy
     from inmem.engine.recovery import LogPosition
+    from inmem.engine.version_ranges import Range
 
 _Outcomes: TypeAlias = "Mapping[tuple[int, int], int] | None"
 
@@ -101,6 +102,8 @@ class CoreKeeper:
         # What is known of the commits among them, and the salt that they were made with, until all are settled.
         self._settlement: tuple[_Outcomes, int] | None = None
         self._halted_because = ""
+        # Of published commits, for good: who has seen one of them may come with a commit however many restarts later.
+        self._lost_versions: list[Range] = []
 
     def wire(self, reaper: MailboxRef) -> None:
         """Learn whom the coordinator tells of keys that will expire."""
@@ -111,7 +114,6 @@ class CoreKeeper:
         recovered: Recovered,
         position: LogPosition | None,
         *,
-        lost_after: int | None = None,
         refusal: InmemError | None = None,
     ) -> None:
         """Step 3: put new actors behind the addresses. The state is published already."""
@@ -126,7 +128,7 @@ class CoreKeeper:
             outcomes=self._outcomes,
             position=position,
             last_drop_version=recovered.last_drop_version,
-            lost_after=lost_after,
+            lost_versions=tuple(self._lost_versions),
             refusal=refusal,
         )
         self._running = start_core(
@@ -197,15 +199,11 @@ class CoreKeeper:
         """Steps 2 and 3."""
         if self._running is not None:
             self._running.writer.release()
-        published = self._published.snapshot
         old_salt = self.salt
         logged, position, refusal = self._read_log()
-        lost_after: int | None = None
         if logged is not None and refusal is None:
-            recovered, version = logged, logged.version
-            if version < published.version:
-                lost_after, version = version, published.version + 1
-            self._published.snapshot = Snapshot(version, recovered.roots)
+            recovered = logged
+            self._published.snapshot = Snapshot(self._version_after(logged.version), recovered.roots)
             self._clock.floor_us = max(self._clock.floor_us, recovered.time_floor_us)
         else:
             recovered = self._what_is_published()
@@ -217,9 +215,20 @@ class CoreKeeper:
             because=self._halted_because,
             in_flight=len(self._debts),
         )
-        self.start(recovered, position, lost_after=lost_after, refusal=refusal)
+        self.start(recovered, position, refusal=refusal)
         self._is_down = False
         self._settlement = known, old_salt
+
+    def _version_after(self, logged_version: int) -> int:
+        """Return the version to go on from with a log that reaches this far. None is given twice, lost or not."""
+        published_version = self._published.snapshot.version
+        if logged_version >= published_version:
+            return logged_version
+        if self._lost_versions[-1:] == [(logged_version + 1, published_version - 1)]:
+            # It is known: nothing has been committed since.
+            return published_version
+        self._lost_versions.append((logged_version + 1, published_version))
+        return published_version + 1
 
     def _read_log(self) -> tuple[Recovered | None, LogPosition | None, InmemError | None]:
         """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
