@@ -3,6 +3,7 @@
 None has a deadline: how long an example takes says more about the machine than about the code.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -54,6 +55,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     # Coverage measures the processes of pytest itself (`make coverage`), not the victims that tests start and kill.
     if os.environ.get("PYTEST_XDIST_WORKER") or not session.config.getoption("numprocesses", None):
         os.environ.pop("COVERAGE_PROCESS_START", None)
+
+
+def pytest_collection_finish() -> None:
+    # Modules and tests stay to the end. Many tests ask for a look at all garbage, which need not go through them.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
