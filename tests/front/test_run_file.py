@@ -182,6 +182,7 @@ def test_whatever_a_run_holds_survives(run, kv, events, cells, traces, registere
         assert exported(other, run) == exported(db, run)
 
 
+@pytest.mark.unmeasured
 def test_no_byte_can_be_another(db):
     fill(db)
     data = exported(db)

@@ -106,7 +106,7 @@ class CellMachine(TransactionMachine):
             assert cells.exists(name) == (self.state(name) is not None)
 
 
-TestStateCell = CellMachine.TestCase
+TestStateCell = pytest.mark.unmeasured(CellMachine.TestCase)
 
 
 @pytest.fixture
