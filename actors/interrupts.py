@@ -20,6 +20,8 @@ import threading
 from _thread import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from inmem.actors.reentrancy import handler_threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
@@ -40,9 +42,9 @@ _handler_of: Callable[[int], Any] = _signal.getsignal  # pyright: ignore[reportU
 
 _PROTECTED: set[CodeType] = set()
 
-pending: list[BaseException] = []
-"""What was kept back for the main thread. When it is not empty, whoever called an uninterrupted function, once that
-has returned, calls `raise_pending`."""
+pending: dict[int, BaseException] = {}
+"""What was kept back, by ident of the thread that it is for. When it is not empty, whoever called an uninterrupted
+function, once that has returned, calls `raise_pending`."""
 
 
 def uninterrupted(function: FunctionT) -> FunctionT:
@@ -52,17 +54,22 @@ def uninterrupted(function: FunctionT) -> FunctionT:
 
 
 def raise_pending() -> None:
-    """Raise what was kept back, in the main thread and outside uninterrupted functions; elsewhere do nothing."""
-    if pending and threading.current_thread() is threading.main_thread() and not _is_protected(inspect.currentframe()):
-        error = pending[0]
-        pending.clear()
-        raise error
+    """Raise what was kept back for this thread, outside uninterrupted functions; inside them do nothing."""
+    ident = get_ident()
+    if ident in pending and not _is_protected(inspect.currentframe()):
+        raise pending.pop(ident)
 
 
-def keep_back(error: BaseException) -> None:
-    """Keep an exception that must end the program, and not just a handler, until `raise_pending`."""
-    if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
-        pending.append(error)
+def keep_back(error: BaseException) -> bool:
+    """Keep an exception that must end the thread, and not just a handler, until `raise_pending`.
+
+    Ctrl-C is one, and what other threads raise in this one, such as SystemExit. The first is kept; return whether this
+    is it. A thread of the store's own is nobody's to end.
+    """
+    ident = get_ident()
+    if isinstance(error, Exception) or (ident in handler_threads and ident != _main_ident):
+        return False
+    return pending.setdefault(ident, error) is error
 
 
 def install() -> None:
@@ -103,9 +110,9 @@ os.register_at_fork(after_in_child=_note_main_thread)
 
 def _on_sigint(signum: int, frame: FrameType | None) -> None:
     if _is_protected(frame):
-        pending.append(KeyboardInterrupt())
+        pending[get_ident()] = KeyboardInterrupt()
         return
-    pending.clear()
+    pending.pop(get_ident(), None)
     signal.default_int_handler(signum, frame)
 
 
