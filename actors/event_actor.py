@@ -13,6 +13,7 @@ from inmem.actors.messages.events import (
     ReadEvent,
     ReadEvents,
     ReadEventsByType,
+    TailEvents,
     VerifyEvents,
 )
 from inmem.actors.primitive_actor import PrimitiveActor
@@ -32,6 +33,7 @@ class EventActor(PrimitiveActor):
         ReadEvent,
         ReadEvents,
         HeadEvent,
+        TailEvents,
         CountEvents,
         ReadEventsByType,
         ListEventTypes,
@@ -52,6 +54,8 @@ class EventActor(PrimitiveActor):
                 return events.read_range(start, end)
             case HeadEvent():
                 return events.head()
+            case TailEvents(_, count):
+                return events.tail(count)
             case CountEvents():
                 return events.len()
             case ReadEventsByType(_, event_type, limit, after):

@@ -21,6 +21,7 @@ from inmem.actors.messages.events import (
     ReadEvent,
     ReadEvents,
     ReadEventsByType,
+    TailEvents,
     VerifyEvents,
 )
 from inmem.actors.messages.kv import (
@@ -116,6 +117,7 @@ __all__ = [
     "RecordTrace",
     "ResumeRun",
     "SetCell",
+    "TailEvents",
     "Unwatch",
     "UpdateRunMetadata",
     "UpdateRunStatus",

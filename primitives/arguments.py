@@ -55,6 +55,17 @@ def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "
     raise UsageError(f"{where}: must be one of {', '.join(choices)}{also}, not {shown(argument)}{meant}")
 
 
+def checked_count(count: int, where: str = "count") -> int:
+    """Return the argument named `where`, which says how many results are wanted.
+
+    Raises:
+        UsageError: it is not a non-negative int.
+    """
+    if type(count) is not int or count < 0:
+        raise UsageError(f"{where}: must be an int of at least 0, not {shown(count)}")
+    return count
+
+
 def checked_version(version: int, where: str = "expected_version") -> int:
     """Return the argument named `where`, which is a version: of the database, of a key, or of a cell.
 

@@ -11,14 +11,16 @@ burns no sequence.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
+from inmem.engine.limits import INT_MAX
 from inmem.engine.packing import pack
 from inmem.engine.shown import shown
-from inmem.primitives.arguments import several
+from inmem.primitives.arguments import checked_count, several
 from inmem.primitives.event_chain import ChainVerification, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.event_record import EventRecord, unpack_event
@@ -103,6 +105,21 @@ class EventOperations:
         """Return the last event, or None if there is none. An append by somebody else meanwhile is a conflict."""
         last = self._last()
         return None if last is None else event_of(*last)
+
+    def tail(self, count: int) -> Events:
+        """Return the last `count` events, or all if there are not that many, in order.
+
+        An append by somebody else meanwhile is a conflict.
+
+        Raises:
+            UsageError: `count` is not a non-negative int.
+
+        Complexity: O(log n) plus O(1) per event returned, however long the log is.
+        """
+        wanted = min(checked_count(count), INT_MAX)
+        self._last()
+        newest = [*islice(self._view.scan(reverse=True), wanted)]
+        return [event_of(sequence_of(key), data) for key, data in reversed(newest)]
 
     def len(self) -> int:
         """Return how many events there are. An append by somebody else meanwhile is a conflict. O(log n)."""

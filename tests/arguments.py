@@ -18,6 +18,7 @@ ACCEPTED = {
     "payload": {"x": [1]},
     "events": (("type", {"x": [1]}), ("type", None)),
     "sequence": 0,
+    "count": 3,
     "start": 0,
     "end": 5,
     "kind": ToolCall("tool", {"x": [1]}),

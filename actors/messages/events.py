@@ -9,6 +9,7 @@ from uuid import UUID
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
+from inmem.primitives.arguments import checked_count
 from inmem.primitives.events import checked_type
 
 
@@ -54,6 +55,15 @@ class HeadEvent(Request, frozen=True):
     """Answered by the last Event, or None."""
 
     run: str | UUID
+
+
+class TailEvents(Request, frozen=True):
+    """Answered by the list of the last `count` Events, in order."""
+
+    run: str | UUID
+    count: int
+
+    EDGE: ClassVar = {"run": normalize_run_id, "count": checked_count}
 
 
 class CountEvents(Request, frozen=True):

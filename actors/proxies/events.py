@@ -13,6 +13,7 @@ from inmem.actors.messages.events import (
     ReadEvent,
     ReadEvents,
     ReadEventsByType,
+    TailEvents,
     VerifyEvents,
 )
 from inmem.engine.keys import normalize_run_id
@@ -79,6 +80,16 @@ class EventLog:
     def head(self, run: RunId) -> Event | None:
         """Return the last event, or None if there is none. O(log n)."""
         return self._read(run).head()
+
+    def tail(self, run: RunId, count: int) -> list[Event]:
+        """Return the last `count` events, or all if there are not that many, in order.
+
+        Raises:
+            UsageError: `count` is not a non-negative int.
+
+        Complexity: O(log n) plus O(1) per event returned, however long the log is.
+        """
+        return self._read(run).tail(count)
 
     def len(self, run: RunId) -> int:
         """Return how many events there are. O(log n)."""
@@ -172,6 +183,10 @@ class EventLogFutures:
     def head(self, run: RunId) -> pykka.Future[Event | None]:
         """See `EventLog.head`."""
         return self._send(HeadEvent(run))
+
+    def tail(self, run: RunId, count: int) -> pykka.Future[list[Event]]:
+        """See `EventLog.tail`."""
+        return self._send(TailEvents(run, count))
 
     def len(self, run: RunId) -> pykka.Future[int]:
         """See `EventLog.len`."""

@@ -49,6 +49,7 @@ class EventLog:
     read = at_once(events.EventLog.read)
     read_range = at_once(events.EventLog.read_range)
     head = at_once(events.EventLog.head)
+    tail = at_once(events.EventLog.tail)
     len = at_once(events.EventLog.len)
     read_by_type = at_once(events.EventLog.read_by_type)
     types = at_once(events.EventLog.types)

@@ -303,6 +303,7 @@ REQUESTS: dict[str, list[Callable[[int], Any]]] = {
         lambda _: messages.ReadEvent("run", 0),
         lambda _: messages.ReadEvents("run", 0, 3),
         lambda _: messages.HeadEvent("run"),
+        lambda _: messages.TailEvents("run", 2),
         lambda _: messages.CountEvents("run"),
         lambda _: messages.ReadEventsByType("run", "type"),
         lambda _: messages.VerifyEvents("run"),

@@ -79,6 +79,7 @@ def test_everything_once(tmp_path):
             assert (await db.events.head(run)).payload == 4
             assert (await db.events.len(run), (await db.events.read(run, 1)).payload) == (5, 1)
             assert [event.payload for event in await db.events.read_range(run, 1, 3)] == [1, 2]
+            assert [event.payload for event in await db.events.tail(run, 2)] == [3, 4]
             assert [event.payload for event in await db.events.read_by_type(run, "heard")] == [4]
             assert [event.payload async for event in db.events.iter(run, 1, batch_size=2)] == [1, 2, 3, 4]
             assert (await db.events.verify_chain(run)).is_valid

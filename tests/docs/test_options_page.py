@@ -56,7 +56,7 @@ def signatures():
 
 def test_what_has_no_cursor_is_named():
     without = {name for name, taken in signatures() if "limit" in taken.parameters and "after" not in taken.parameters}
-    [line] = [line for line in PAGE.splitlines() if line.startswith("Without `after=` are ")]
+    [line] = [line for line in PAGE.splitlines() if line.startswith("These have no `after=`: ")]
     assert set(re.findall(r"`(\w+\.\w+)`", line)) == without
 
 
@@ -66,7 +66,7 @@ def test_what_takes_no_limit_is_named():
         for name, taken in signatures()
         if "limit" not in taken.parameters and re.search(r"list\[|Tree", str(taken.return_annotation))
     }
-    [line] = [line for line in PAGE.splitlines() if line.startswith("Neither have ")]
+    [line] = [line for line in PAGE.splitlines() if line.startswith("These have no `limit=`: ")]
     assert set(re.findall(r"`(\w+\.\w+)`", line)) == without - {"events.append_many"}
 
 

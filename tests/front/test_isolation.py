@@ -344,11 +344,16 @@ def test_runs_are_isolated_from_each_other(xy, begin):
     assert values(xy, "x", "y") == (10, 0)
 
 
-@pytest.mark.parametrize("reads", ["head", "len", "append"])
+@pytest.mark.parametrize("reads", ["head", "tail", "len", "append"])
 def test_event_log_other_appends(xy, begin, reads):
-    """Head and length are items, so that both levels see an append behind them."""
+    """Head, tail and length are items, so that both levels see an append behind them."""
     t1, t2 = begin(), begin()
-    {"head": t2.events.head, "len": t2.events.len, "append": lambda: t2.events.append("type")}[reads]()
+    {
+        "head": t2.events.head,
+        "tail": lambda: t2.events.tail(3),
+        "len": t2.events.len,
+        "append": lambda: t2.events.append("type"),
+    }[reads]()
     t1.events.append("type")
     t1.commit()
     t2.put("y", 21)

@@ -117,6 +117,7 @@ def _expect_events(events: Any, content: list[tuple[str, Any]]) -> None:
     assert [event.sequence for event in found] == list(range(len(content)))
     assert [event.prev_hash for event in found] == [bytes(32), *[event.hash for event in found]][: len(found)]
     assert events.read_range(0, len(content) + 1) == found
+    assert events.tail(2) == found[-2:]
     assert events.len() == len(content)
     assert events.head() == (found[-1] if found else None)
     assert events.read(len(content)) is None

@@ -158,6 +158,7 @@ TOUCHES = {
     "list": lambda on: on.kv.list(limit=1),
     "append": lambda on: on.events.append("late"),
     "head": lambda on: on.events.head(),
+    "tail": lambda on: on.events.tail(1),
     "len": lambda on: on.events.len(),
     "event": lambda on: on.events.read(0),
     "event_not_there_yet": lambda on: on.events.read(7),

@@ -51,6 +51,10 @@ class EventMachine(TransactionMachine):
         assert list(events.iter(start, batch_size=batch_size)) == self.model[start:]
         assert events.read(start) == (self.model[start] if start < len(self.model) else None)
 
+    @rule(count=st.integers(0, 12) | st.just(2**70))
+    def tail(self, count):
+        assert self.events().tail(count) == self.model[max(len(self.model) - count, 0) :]
+
     @rule(event_type=names, limit=limits, after=st.none() | st.integers(0, 12))
     def by_type(self, event_type, limit, after):
         expected = [event for event in self.model if event.event_type == event_type]
@@ -97,11 +101,19 @@ def test_concurrent_appenders_conflict_on_the_sequence_they_both_take(store):
     assert store.conflicts(second) == (WriteConflict(key, 1, 2), WriteConflict(indexed, 1, 2))
 
 
-@pytest.mark.parametrize("reading", ["head", "len"])
+READ_THE_HEAD = {
+    "head": lambda events: events.head(),
+    "len": lambda events: events.len(),
+    "tail": lambda events: events.tail(1),
+    "a tail of nothing": lambda events: events.tail(0),
+}
+
+
+@pytest.mark.parametrize("reading", READ_THE_HEAD)
 def test_an_append_meanwhile_conflicts_with_whoever_read_the_head(store, reading):
     append(store, ("x", 0))
     txn = store.begin()
-    getattr(store.events(txn=txn), reading)()
+    READ_THE_HEAD[reading](store.events(txn=txn))
     store.kv(txn=txn).put("seen", True)
     append(store, ("x", 1))
     assert store.conflicts(txn) == (ReadConflict(Key.event("run", 1), 0, 2),)
@@ -159,6 +171,9 @@ def test_arguments_are_refused_by_name(store):
             events.read(sequence)
         with pytest.raises(InvalidKeyError, match=r"^sequence: "):
             events.iter(sequence)
+    for count in (-1, True, 1.0, None, "1"):
+        with pytest.raises(UsageError, match=r"^count: must be an int of at least 0, not "):
+            events.tail(count)
     for batch_size in (0, True, 1.0):
         with pytest.raises(UsageError, match=r"^batch_size: "):
             events.iter(batch_size=batch_size)

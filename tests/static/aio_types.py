@@ -36,6 +36,7 @@ async def primitives(db: inmem.aio.Database) -> None:
     assert_type(await db.kv.delete("run", key="k"), bool)
     assert_type(await db.events.append("run", "type", {"a": 1}), inmem.Event)
     assert_type(await db.events.read_range("run", 0, 9), list[inmem.Event])
+    assert_type(await db.events.tail("run", 9), list[inmem.Event])
     assert_type(db.events.iter("run"), AsyncIterator[inmem.Event])
     assert_type(await db.events.verify_chain("run"), inmem.ChainVerification)
     assert_type(await db.cells.read("run", "c"), inmem.State | None)
