@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from inmem.engine.attempts import Failure
     from inmem.engine.retry import RetryPolicy
     from inmem.engine.snapshot import Snapshot
-    from inmem.engine.transaction import CommitRequest
+    from inmem.engine.transaction import CommitRequest, IsolationName
 
 T = TypeVar("T")
 
@@ -176,7 +176,9 @@ class Client(NonCopyable):
         timeout_s = checked_timeout(timeout)
         return None if timeout_s is None else TimeLimit(timeout_s, self.monotonic_s() + timeout_s)
 
-    def begin(self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None) -> ClientTransaction:
+    def begin(
+        self, run: str | UUID, *, isolation: IsolationName = "snapshot", timeout: float | None = None
+    ) -> ClientTransaction:
         """Begin a transaction: one message, whatever the size of the store. See `Database.begin`."""
         limit = None if timeout is None else self.time_limit(timeout)
         return self._begin(normalize_run_id(run), checked_isolation(isolation), limit, 0)
@@ -207,7 +209,7 @@ class Client(NonCopyable):
         run: str | UUID,
         fn: Callable[[ClientTransaction], T],
         *,
-        isolation: str = "snapshot",
+        isolation: IsolationName = "snapshot",
         retry: RetryPolicy = DEFAULT_RETRY,
         timeout: float | None = None,
     ) -> T:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from inmem.engine.errors import UsageError
-from inmem.engine.group_commit import Durability
+from inmem.engine.group_commit import Durability, DurabilityName
 from inmem.engine.limits import DEFAULT_LIMITS, Limits
 from inmem.engine.shown import shown
 from inmem.primitives.arguments import one_of
 
 MEMORY = ":memory:"
 DISPATCHERS = ("caller", "threads")
+DispatcherName: TypeAlias = Literal["caller", "threads"]
+"""What `inmem.open` takes as its dispatcher: [who runs the actors](../architecture.md#who-runs-the-actors)."""
+
 SHARDS_MAX = 64
 """More shards than that only add messages: all of them share one interpreter."""
 
@@ -75,10 +79,10 @@ class Options:
         cls,
         path: str | os.PathLike[str],
         *,
-        durability: str = "always",
+        durability: DurabilityName = "always",
         sync_interval: float = 0.1,
         shards: int = 1,
-        dispatcher: str = "caller",
+        dispatcher: DispatcherName = "caller",
         read_only: bool = False,
         create: bool = True,
         limits: Limits = DEFAULT_LIMITS,

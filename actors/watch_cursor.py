@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from inmem.actors.change_feed import ChangeFeed
     from inmem.actors.published import Published
-    from inmem.primitives.change import Change
+    from inmem.primitives.change import Change, PrimitiveName
 
 COMMITS_PER_LOOK = 256
 """Commits looked at in one go: a watcher that is told of few of them must not keep its thread from everything else."""
@@ -36,7 +36,7 @@ class WatchCursor:
 
     __slots__ = ("_looked_at", "_pending", "_run", "_tag", "at_end", "version")
 
-    def __init__(self, run: str | UUID | None, primitive: str | None, version: int) -> None:
+    def __init__(self, run: str | UUID | None, primitive: PrimitiveName | None, version: int) -> None:
         self._run = None if run is None else normalize_run_id(run)
         self._tag = tag_of(primitive)
         # What is left of the commit `_looked_at`, the next one last.
@@ -47,7 +47,7 @@ class WatchCursor:
 
     @classmethod
     def open(
-        cls, published: Published, run: str | UUID | None, primitive: str | None, after_version: int | None
+        cls, published: Published, run: str | UUID | None, primitive: PrimitiveName | None, after_version: int | None
     ) -> Self:
         """Return a cursor behind `after_version`, or, if that is None, behind the newest commit.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.log_format import FrameKind, encode_frame
@@ -50,6 +50,10 @@ class Durability(StrEnum):
     ALWAYS = "always"
     INTERVAL = "interval"
     NEVER = "never"
+
+
+DurabilityName: TypeAlias = Durability | Literal["always", "interval", "never"]
+"""What `inmem.open` takes as its durability: [what each promises](../durability.md#modes)."""
 
 
 class LogOutbox(Protocol[TicketT_contra]):

@@ -13,7 +13,7 @@ that through validation and the log.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias
 
 from msgspec import Raw, Struct
 
@@ -43,6 +43,10 @@ class Isolation(StrEnum):
 
     SNAPSHOT = "snapshot"
     SERIALIZABLE = "serializable"
+
+
+IsolationName: TypeAlias = Isolation | Literal["snapshot", "serializable"]
+"""What `db.begin` and `db.transaction` take as their isolation: a level, or its name."""
 
 
 class TransactionStatus(StrEnum):

@@ -15,7 +15,7 @@ from inmem.actors.client_transaction import ClientTransaction as Transaction
 from inmem.actors.environment import SystemEntropy
 from inmem.actors.mailbox import MailboxRef
 from inmem.actors.messages.control import Connect
-from inmem.actors.options import Options
+from inmem.actors.options import DispatcherName, Options
 from inmem.actors.proxies.cells import StateCell
 from inmem.actors.proxies.events import EventLog
 from inmem.actors.proxies.kv import KVStore
@@ -64,18 +64,19 @@ from inmem.engine.errors import (
     WatchGapError,
     WatchLaggedError,
 )
+from inmem.engine.group_commit import DurabilityName
 from inmem.engine.ids import time_ordered_id
 from inmem.engine.keys import Key
 from inmem.engine.limits import DEFAULT_LIMITS, Limits
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.shown import shown
-from inmem.engine.transaction import Isolation, TransactionStatus
+from inmem.engine.transaction import Isolation, IsolationName, TransactionStatus
 from inmem.primitives.cells import State
-from inmem.primitives.change import Change, ChangeKind
+from inmem.primitives.change import Change, ChangeKind, PrimitiveName
 from inmem.primitives.event_chain import ChainVerification
 from inmem.primitives.events import Event
 from inmem.primitives.kv import VersionedValue
-from inmem.primitives.run_status import RunStatus
+from inmem.primitives.run_status import RunStatus, RunStatusName
 from inmem.primitives.runs import RunMetadata, RunStats
 from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from inmem.primitives.trace_tree import TraceTree
@@ -107,10 +108,10 @@ __version__ = "0.1.0"
 def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
     path: str | os.PathLike[str],
     *,
-    durability: str = "always",
+    durability: DurabilityName = "always",
     sync_interval: float = 0.1,
     shards: int = 1,
-    dispatcher: str = "caller",
+    dispatcher: DispatcherName = "caller",
     read_only: bool = False,
     create: bool = True,
     limits: Limits = DEFAULT_LIMITS,
@@ -161,10 +162,10 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
 def spawn(
     path: str | os.PathLike[str],
     *,
-    durability: str = "always",
+    durability: DurabilityName = "always",
     sync_interval: float = 0.1,
     shards: int = 1,
-    dispatcher: str = "caller",
+    dispatcher: DispatcherName = "caller",
     read_only: bool = False,
     create: bool = True,
     limits: Limits = DEFAULT_LIMITS,
@@ -268,6 +269,8 @@ __all__ = [
     "DatabaseNotFoundError",
     "Decision",
     "DiskFullError",
+    "DispatcherName",
+    "DurabilityName",
     "ErrorTrace",
     "Event",
     "EventLog",
@@ -280,11 +283,13 @@ __all__ = [
     "InvalidValueError",
     "InvariantError",
     "Isolation",
+    "IsolationName",
     "KVStore",
     "Key",
     "Limits",
     "NotFoundError",
     "OverloadedError",
+    "PrimitiveName",
     "Query",
     "ReadConflict",
     "ReadOnlyError",
@@ -298,6 +303,7 @@ __all__ = [
     "RunNotFoundError",
     "RunStats",
     "RunStatus",
+    "RunStatusName",
     "SalvageReport",
     "ScanConflict",
     "State",

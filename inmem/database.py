@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from inmem.actors.directory import Directory
     from inmem.actors.messages.transactions import CoordinatorStats
     from inmem.engine.retry import RetryPolicy
+    from inmem.engine.transaction import IsolationName
+    from inmem.primitives.change import PrimitiveName
     from inmem.primitives.kv import VersionedValue
 
 T = TypeVar("T")
@@ -107,7 +109,9 @@ class Database(NonCopyable):
 
     # Transactions.
 
-    def begin(self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None) -> ClientTransaction:
+    def begin(
+        self, run: str | UUID, *, isolation: IsolationName = "snapshot", timeout: float | None = None
+    ) -> ClientTransaction:
         """Begin a transaction on the newest committed state. Costs the same on a store of any size.
 
         Args:
@@ -128,7 +132,7 @@ class Database(NonCopyable):
         run: str | UUID,
         fn: Callable[[ClientTransaction], T],
         *,
-        isolation: str = "snapshot",
+        isolation: IsolationName = "snapshot",
         retry: RetryPolicy = DEFAULT_RETRY,
         timeout: float | None = None,
     ) -> T:
@@ -184,7 +188,7 @@ class Database(NonCopyable):
     def watch(
         self,
         run: str | UUID | None = None,
-        primitive: str | None = None,
+        primitive: PrimitiveName | None = None,
         after_version: int | None = None,
         *,
         timeout: float | None = None,

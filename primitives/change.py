@@ -22,9 +22,10 @@ from inmem.primitives.run_record import unpack_run
 from inmem.primitives.runs import metadata_of
 from inmem.primitives.traces import trace_of
 
-Primitive: TypeAlias = Literal["kv", "events", "cells", "traces", "runs"]
+PrimitiveName: TypeAlias = Literal["kv", "events", "cells", "traces", "runs"]
+"""The primitive that a change belongs to, and that `db.watch` can be limited to."""
 
-PRIMITIVES: Final[dict[int, Primitive]] = {
+PRIMITIVES: Final[dict[int, PrimitiveName]] = {
     Tag.KV: "kv",
     Tag.EVENT: "events",
     Tag.STATE: "cells",
@@ -65,7 +66,7 @@ class Change:
 
     version: int
     run: str
-    primitive: Primitive
+    primitive: PrimitiveName
     key: str | int
     kind: ChangeKind
     timestamp: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from inmem.engine.errors import InvalidStatusTransitionError
 from inmem.engine.keys import Tag
@@ -28,6 +28,10 @@ class RunStatus(StrEnum):
     CANCELLED = "Cancelled"
     PAUSED = "Paused"
     ARCHIVED = "Archived"
+
+
+RunStatusName: TypeAlias = RunStatus | Literal["Active", "Completed", "Failed", "Cancelled", "Paused", "Archived"]
+"""What `query_runs` and `update_status` take as a status: one, or its name."""
 
 
 TRANSITIONS: Final[dict[RunStatus, tuple[RunStatus, ...]]] = {

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from inmem.engine.transaction import Transaction
+    from inmem.primitives.run_status import RunStatusName
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class RunOperations:
         record = self._stored(name)
         return None if record is None else metadata_of(name, record)
 
-    def update_status(self, run_id: str | UUID, status: RunStatus | str) -> RunMetadata:
+    def update_status(self, run_id: str | UUID, status: RunStatusName) -> RunMetadata:
         """Move the run to `status` and return what is known of it then.
 
         Raises:
@@ -215,7 +216,7 @@ class RunOperations:
     def query_runs(
         self,
         *,
-        status: RunStatus | str | None = None,
+        status: RunStatusName | None = None,
         tags: Iterable[str] = (),
         created_after: int | None = None,
         created_before: int | None = None,

@@ -10,7 +10,7 @@ from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.labels import checked_tags
-from inmem.primitives.run_status import RunStatus, status_of
+from inmem.primitives.run_status import RunStatusName, status_of
 
 
 class CreateRun(Request, frozen=True):
@@ -39,7 +39,7 @@ class UpdateRunStatus(Request, frozen=True):
     """Move a run to a status. Answered by its RunMetadata, or refused with InvalidStatusTransitionError."""
 
     run: str | UUID
-    status: RunStatus | str
+    status: RunStatusName
 
     EDGE: ClassVar = {"run": normalize_run_id, "status": status_of}
 
@@ -111,7 +111,7 @@ class UpdateRunMetadata(Request, frozen=True):
 class QueryRuns(Request, frozen=True):
     """Answered by the list of RunMetadata that pass every filter, in order of creation."""
 
-    status: RunStatus | str | None = None
+    status: RunStatusName | None = None
     tags: Iterable[str] = ()
     created_after: int | None = None
     created_before: int | None = None

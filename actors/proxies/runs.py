@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from inmem.actors.client import Client
     from inmem.actors.messages.request import Request
     from inmem.actors.proxies.kv import RunId
-    from inmem.primitives.run_status import RunStatus
+    from inmem.primitives.run_status import RunStatusName
     from inmem.primitives.runs import RunMetadata, RunStats
 
 
@@ -84,7 +84,7 @@ class RunIndex:
         """Return what is known of the run, or None if it is not registered. O(1)."""
         return self._read().get_run(run_id)
 
-    def update_status(self, run_id: RunId, status: RunStatus | str) -> RunMetadata:
+    def update_status(self, run_id: RunId, status: RunStatusName) -> RunMetadata:
         """Move the run to `status` and return what is known of it then.
 
         Raises:
@@ -152,7 +152,7 @@ class RunIndex:
     def query_runs(
         self,
         *,
-        status: RunStatus | str | None = None,
+        status: RunStatusName | None = None,
         tags: Iterable[str] = (),
         created_after: int | None = None,
         created_before: int | None = None,
@@ -238,7 +238,7 @@ class RunIndexFutures:
         """See `RunIndex.get_run`."""
         return self._send(GetRun(run_id))
 
-    def update_status(self, run_id: RunId, status: RunStatus | str) -> pykka.Future[RunMetadata]:
+    def update_status(self, run_id: RunId, status: RunStatusName) -> pykka.Future[RunMetadata]:
         """See `RunIndex.update_status`."""
         return self._send(UpdateRunStatus(run_id, status))
 
@@ -281,7 +281,7 @@ class RunIndexFutures:
     def query_runs(
         self,
         *,
-        status: RunStatus | str | None = None,
+        status: RunStatusName | None = None,
         tags: Iterable[str] = (),
         created_after: int | None = None,
         created_before: int | None = None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from inmem.actors.client import Client
     from inmem.actors.future import ReplyFuture
     from inmem.actors.proxies.kv import RunId
-    from inmem.primitives.change import Change
+    from inmem.primitives.change import Change, PrimitiveName
 
 
 class Watcher:
@@ -33,7 +33,7 @@ class Watcher:
         self,
         client: Client,
         run: RunId | None,
-        primitive: str | None,
+        primitive: PrimitiveName | None,
         after_version: int | None,
         timeout: float | None,
     ) -> None:

@@ -34,7 +34,16 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     "opening": (
         "Opening",
         "Three ways to a `Database`: [all options and limits](../options.md).",
-        ["inmem.open", "inmem.spawn", "inmem.connect", "inmem.new_run_id", "inmem.Limits", "inmem.salvage"],
+        [
+            "inmem.open",
+            "inmem.spawn",
+            "inmem.connect",
+            "inmem.new_run_id",
+            "inmem.Limits",
+            "inmem.salvage",
+            "inmem.DurabilityName",
+            "inmem.DispatcherName",
+        ],
     ),
     "database": (
         "Database",
@@ -50,6 +59,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
             "inmem.actors.run_access.RunAccess",
             "inmem.Key",
             "inmem.Isolation",
+            "inmem.IsolationName",
             "inmem.TransactionStatus",
             "inmem.RetryPolicy",
             "inmem.Conflict",
@@ -116,6 +126,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
             "inmem.primitives.runs.RunOperations",
             "inmem.RunMetadata",
             "inmem.RunStatus",
+            "inmem.RunStatusName",
             "inmem.RunStats",
             "inmem.actors.proxies.runs.RunIndexFutures",
         ],
@@ -123,7 +134,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     "changes": (
         "Changes",
         "`db.watch` returns a `Watcher`: [how to follow a store](../watch.md).",
-        ["inmem.Watcher", "inmem.Change", "inmem.ChangeKind"],
+        ["inmem.Watcher", "inmem.Change", "inmem.ChangeKind", "inmem.PrimitiveName"],
     ),
     "asyncio": (
         "asyncio",

@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 
     import pykka
 
+    from inmem.actors.options import DispatcherName
+    from inmem.engine.group_commit import DurabilityName
+
 
 def open(  # noqa: A001  (as in inmem itself)
     path: str | os.PathLike[str],
     *,
-    durability: str = "always",
+    durability: DurabilityName = "always",
     sync_interval: float = 0.1,
     shards: int = 1,
-    dispatcher: str = "caller",
+    dispatcher: DispatcherName = "caller",
     read_only: bool = False,
     create: bool = True,
     limits: Limits = DEFAULT_LIMITS,

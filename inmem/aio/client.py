@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from inmem.actors.messages.request import Request
     from inmem.engine.attempts import Failure, TimeLimit
     from inmem.engine.retry import RetryPolicy
-    from inmem.engine.transaction import CommitRequest, Isolation
+    from inmem.engine.transaction import CommitRequest, Isolation, IsolationName
 
 
 class AsyncClient(Client):
@@ -111,7 +111,7 @@ class AsyncClient(Client):
             raise
 
     async def begin_transaction(
-        self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None
+        self, run: str | UUID, *, isolation: IsolationName = "snapshot", timeout: float | None = None
     ) -> Transaction:
         """Begin a transaction. See `Database.begin`."""
         return await self._begin_in_time(
@@ -181,7 +181,7 @@ class AsyncClient(Client):
         run: str | UUID,
         fn: Callable[[Transaction], Any],
         *,
-        isolation: str = "snapshot",
+        isolation: IsolationName = "snapshot",
         retry: RetryPolicy = DEFAULT_RETRY,
         timeout: float | None = None,
     ) -> Any:

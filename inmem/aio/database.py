@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from inmem.actors.messages.transactions import CoordinatorStats
     from inmem.aio.transaction import Transaction
     from inmem.engine.retry import RetryPolicy
+    from inmem.engine.transaction import IsolationName
+    from inmem.primitives.change import PrimitiveName
     from inmem.primitives.kv import VersionedValue
     from inmem.stats import Stats
 
@@ -113,7 +115,7 @@ class Database(NonCopyable):
     # Transactions.
 
     def begin(
-        self, run: str | UUID, *, isolation: str = "snapshot", timeout: float | None = None
+        self, run: str | UUID, *, isolation: IsolationName = "snapshot", timeout: float | None = None
     ) -> Pending[Transaction]:
         """Begin a transaction: ``async with db.begin(run) as txn``, or ``txn = await db.begin(run)``.
 
@@ -132,7 +134,7 @@ class Database(NonCopyable):
         run: str | UUID,
         fn: Callable[[Transaction], Awaitable[T]],
         *,
-        isolation: str = ...,
+        isolation: IsolationName = ...,
         retry: RetryPolicy = ...,
         timeout: float | None = ...,
     ) -> T: ...
@@ -143,7 +145,7 @@ class Database(NonCopyable):
         run: str | UUID,
         fn: Callable[[Transaction], T],
         *,
-        isolation: str = ...,
+        isolation: IsolationName = ...,
         retry: RetryPolicy = ...,
         timeout: float | None = ...,
     ) -> T: ...
@@ -153,7 +155,7 @@ class Database(NonCopyable):
         run: str | UUID,
         fn: Callable[[Transaction], Any],
         *,
-        isolation: str = "snapshot",
+        isolation: IsolationName = "snapshot",
         retry: RetryPolicy = DEFAULT_RETRY,
         timeout: float | None = None,
     ) -> Any:
@@ -192,7 +194,7 @@ class Database(NonCopyable):
     def watch(
         self,
         run: str | UUID | None = None,
-        primitive: str | None = None,
+        primitive: PrimitiveName | None = None,
         after_version: int | None = None,
         *,
         timeout: float | None = None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from inmem.actors.proxies.kv import RunId
     from inmem.aio.client import AsyncClient
-    from inmem.primitives.change import Change
+    from inmem.primitives.change import Change, PrimitiveName
 
 CHANGES_IN_A_ROW: Final = 100
 """Changes handed out before the loop gets to do something else, however many there are."""
@@ -58,7 +58,7 @@ class Watcher:
         self,
         client: AsyncClient,
         run: RunId | None,
-        primitive: str | None,
+        primitive: PrimitiveName | None,
         after_version: int | None,
         timeout: float | None,
     ) -> None:

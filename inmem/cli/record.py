@@ -52,7 +52,13 @@ if TYPE_CHECKING:
 @click.option("--pace", type=click.FloatRange(min=0), default=0.0, hidden=True, help="Seconds to wait after each step.")
 @json_option
 def record(
-    *, files: tuple[str, ...], database: str, agents: int, durability: str, pace: float, as_json_output: bool
+    *,
+    files: tuple[str, ...],
+    database: str,
+    agents: int,
+    durability: inmem.DurabilityName,
+    pace: float,
+    as_json_output: bool,
 ) -> None:
     """Record the conversations of transcripts as runs.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from inmem import Event, RunMetadata, Transaction
+    from inmem import Event, RunMetadata, RunStatusName, Transaction
 
 STATUS_STYLES = {
     RunStatus.ACTIVE: "yellow",
@@ -72,7 +72,7 @@ _limit_option = click.option("--limit", type=_count_type, metavar="N", help="Sho
 def runs(
     *,
     database: str,
-    status: str | None,
+    status: RunStatusName | None,
     tags: tuple[str, ...],
     include_archived: bool,
     unregistered: bool,

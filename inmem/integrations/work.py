@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self
 
+    from inmem.engine.transaction import IsolationName
+
 T = TypeVar("T")
 
 PATIENT: Final = inmem.RetryPolicy(max_retries=10_000, base_delay=0.0005, max_delay=0.02)
@@ -41,7 +43,7 @@ class Work:
         """Return the same for calls that belong to `txn`."""
         return Work(self._db, txn)
 
-    def do(self, run: str, fn: Callable[[inmem.Transaction], T], *, isolation: str = "snapshot") -> T:
+    def do(self, run: str, fn: Callable[[inmem.Transaction], T], *, isolation: IsolationName = "snapshot") -> T:
         """Run `fn(txn)`, commit unless the transaction is the caller's, and return what `fn` returned."""
         if self._txn is None:
             return self._db.transaction(run, fn, isolation=isolation, retry=PATIENT)

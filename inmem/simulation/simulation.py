@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from inmem.database import Database
+    from inmem.engine.group_commit import DurabilityName
     from inmem.simulation.choices import Chooser
     from inmem.simulation.faults import Faults
     from inmem.simulation.trace import Step
@@ -75,7 +76,9 @@ class Simulation:
 
     # For scenarios.
 
-    def open(self, name: str = "db", *, durability: str = "always", shards: int = 1, memory: bool = False) -> Database:
+    def open(
+        self, name: str = "db", *, durability: DurabilityName = "always", shards: int = 1, memory: bool = False
+    ) -> Database:
         """Open a database by name and return a handle, which stays good over simulated crashes.
 
         Args:

@@ -157,7 +157,7 @@ def _query(txn: Transaction, wanted: Filter, cursor: str | None, *, is_backward:
     rows = PAGE_ROWS + 1 if wanted.text is None else _BATCH_ROWS
     while True:
         batch = txn.runs.query_runs(
-            status=None if wanted.status == _ALL else wanted.status,
+            status=None if wanted.status in (None, _ALL) else RunStatus(wanted.status),
             tags=wanted.tags,
             parent=wanted.parent,
             include_archived=wanted.status == _ALL,
