@@ -22,11 +22,23 @@ _PATH_KEY_CHARS_MAX: Final = 40
 _INSTEAD: Final = {
     "datetime": "its isoformat()",
     "date": "its isoformat()",
+    "time": "its isoformat()",
+    "timedelta": "its total_seconds()",
     "set": "a list",
     "frozenset": "a list",
+    "deque": "a list",
+    "range": "a list",
+    "generator": "a list",
+    "dict_keys": "a list",
+    "dict_values": "a list",
+    "dict_items": "a list",
+    "ndarray": "its tolist()",
+    "bytearray": "its bytes()",
+    "memoryview": "its bytes()",
     "UUID": "its str()",
     "Decimal": "its str()",
-    "Enum": "its value",
+    "Fraction": "its str()",
+    "PurePath": "its str()",
 }
 """What to store in place of an object, by the name of its class or of one above that."""
 
@@ -98,13 +110,17 @@ def too_large(where: str, bytes_max: int) -> InvalidValueError:
 def refusal(kind: type[Any]) -> str:
     """Return why no instance of `kind` can be stored, and for common types what can."""
     name = class_name(kind)
+    ancestors = _ancestors_of(kind)
+    names = [class_name(each) for each in ancestors]
+    if "Enum" in names:
+        # Also one that is a str or an int besides: its value is what it says.
+        return f"{name} cannot be stored; store its .value"
     for builtin in _STORABLE:
         if issubclass(kind, builtin):
             return f"{name} cannot be stored, only {builtin.__name__} itself"
-    ancestors = _ancestors_of(kind)
     if any("__dataclass_fields__" in _namespace_of(each) for each in ancestors):
         return f"{name} cannot be stored; store its dataclasses.asdict()"
-    instead = next((_INSTEAD[each] for each in map(class_name, ancestors) if each in _INSTEAD), None)
+    instead = next((_INSTEAD[each] for each in names if each in _INSTEAD), None)
     return f"{name} cannot be stored{f'; store {instead}' if instead else ''}"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from inmem.amounts import counted, in_columns
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -47,6 +49,27 @@ class Stats:
     queue_depths: Mapping[str, int]
     keys: int
     runs: int
+
+    def __str__(self) -> str:
+        """All of it, a few lines with names."""
+        refused = ", ".join(f"{count:,} {kind}" for kind, count in self.conflicts.items() if count)
+        groups = sum(self.group_sizes.values())
+        oldest = ""
+        if self.oldest_snapshot_version is not None:
+            oldest = f", the oldest for {self.oldest_snapshot_age_s:.1f} s at version {self.oldest_snapshot_version:,}"
+        waiting = ", ".join(f"{count:,} for {actor}" for actor, count in self.queue_depths.items() if count)
+        rows = [
+            ("version", f"{self.version:,}"),
+            ("commits", f"{self.commits:,}, logged in {counted(groups, 'group')}"),
+            ("aborts", f"{self.aborts:,}"),
+            ("retries", f"{self.retries:,}"),
+            ("conflicts", f"{refused or 'none'}; {self.conflict_rate:.1%} of the commits refused"),
+            ("transactions", f"{self.active_transactions:,} active{oldest}; {self.in_flight:,} being committed"),
+            ("waiting", waiting or "nothing"),
+            ("keys", f"{self.keys:,} of all kinds, indices included"),
+            ("runs", f"{self.runs:,}"),
+        ]
+        return in_columns(rows)
 
 
 def stats_of(client: Client, counted: CoordinatorStats) -> Stats:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.actors.folder_disk import FolderDisk
+from inmem.amounts import counted, in_columns, size
 from inmem.engine.keys import Tag
 from inmem.engine.reader import Reader
 from inmem.engine.verification import verify as verify_files
@@ -15,6 +16,8 @@ from inmem.primitives.orphans import orphans
 from inmem.primitives.unreadable import unreadable_records
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from inmem.actors.client import Client
     from inmem.engine.errors import CorruptionError
     from inmem.engine.snapshot import Snapshot, TableId
@@ -51,6 +54,42 @@ class Verification:
     wrong_indices: tuple[TableId, ...]
     unreadable: tuple[UnreadableRecord, ...]
     orphans: tuple[Orphan, ...]
+
+    def __str__(self) -> str:
+        """What was found, as `inmem verify` prints it: files, chains, and below each what is wrong."""
+        rows: list[tuple[str, str]] = []
+        files = self.files
+        if files is not None:
+            sizes = (
+                *([f"version {files.version:,}"] if files.version else []),
+                counted(files.segments, "segment"),
+                counted(files.checkpoints, "checkpoint"),
+                f"{counted(files.commits, 'commit')} in the log",
+                size(files.size_bytes),
+            )
+            rows += [("files", f"{_verdict(files.problems)}  {', '.join(sizes)}")]
+            rows += [("", str(problem)) for problem in files.problems]
+            rows += [
+                ("", f"torn: {each.name}, byte {each.offset}: {each.size} bytes, {each.reason}") for each in files.torn
+            ]
+        found = f"{counted(self.events, 'event')} in {counted(self.chains, 'chain')}"
+        rows += [("chains", f"{_verdict(self.broken_chains or self.wrong_indices)}  {found}")]
+        rows += [("", f"{run!r}: {chain.error}") for run, chain in self.broken_chains]
+        rows += [
+            ("", f"{repr(run) if run else 'all runs'}: index {tag:#x} does not agree with its records")
+            for run, tag in self.wrong_indices
+        ]
+        if self.unreadable:
+            rows += [("records", f"damaged  {counted(len(self.unreadable), 'record')} that cannot be read")]
+        rows += [
+            ("", f"{each.run_id!r}: {Tag(each.tag).name.lower()} {each.key!r}: {each.reason}")
+            for each in self.unreadable
+        ]
+        return in_columns(rows)
+
+
+def _verdict(damage: Sized) -> str:
+    return "damaged" if damage else "ok"
 
 
 def verify_folder(path: str) -> VerifyReport:

@@ -59,6 +59,12 @@ class Event:
     prev_hash: bytes
     hash: bytes
 
+    def __repr__(self) -> str:
+        return (
+            f"Event(sequence={self.sequence}, event_type={self.event_type!r}, payload={self.payload!r}, "
+            f"timestamp={self.timestamp}, prev_hash={_short(self.prev_hash)}, hash={_short(self.hash)})"
+        )
+
 
 class EventOperations:
     """The EventLog of one run, inside one transaction. It only grows: nothing changes or removes an event."""
@@ -234,6 +240,11 @@ class EventOperations:
         if data is None:
             raise InvariantError(f"run {self._run!r}: the index names event {sequence_of(key)}, which does not exist")
         return event_of(sequence_of(key), data)
+
+
+def _short(event_hash: bytes) -> str:
+    """Return enough of a hash to recognize it by: 64 digits, or 32 escapes, would hide everything else."""
+    return f"{event_hash[:4].hex()}…"
 
 
 def event_of(sequence: int, data: bytes) -> Event:

@@ -4,6 +4,7 @@ import datetime as dt
 import decimal
 import enum
 import math
+import pathlib
 import struct
 import sys
 import threading
@@ -173,18 +174,22 @@ def test_the_encoding_is_frozen(value, data):
         (dt.date.min, "value: date cannot be stored; store its isoformat()"),
         (uuid.UUID(int=1), "value: UUID cannot be stored; store its str()"),
         (decimal.Decimal("0.1"), "value: Decimal cannot be stored; store its str()"),
-        (Plain.ONE, "value: Plain cannot be stored; store its value"),
+        (Plain.ONE, "value: Plain cannot be stored; store its .value"),
         (Point(1), "value: Point cannot be stored; store its dataclasses.asdict()"),
-        (bytearray(b"x"), "value: bytearray cannot be stored"),
-        (memoryview(b"x"), "value: memoryview cannot be stored"),
+        (bytearray(b"x"), "value: bytearray cannot be stored; store its bytes()"),
+        (memoryview(b"x"), "value: memoryview cannot be stored; store its bytes()"),
         (1j, "value: complex cannot be stored"),
         (object, "value: type cannot be stored"),
-        (range(3), "value: range cannot be stored"),
+        (range(3), "value: range cannot be stored; store a list"),
+        (collections.deque(), "value: deque cannot be stored; store a list"),
+        ({}.keys(), "value: dict_keys cannot be stored; store a list"),
+        (dt.timedelta(1), "value: timedelta cannot be stored; store its total_seconds()"),
+        (pathlib.PosixPath("x"), "value: PosixPath cannot be stored; store its str()"),
         (msgpack.ExtType(1, b""), "value: ExtType cannot be stored, only tuple itself"),
         (msgpack.Timestamp(1), "value: Timestamp cannot be stored"),
         (Text("x"), "value: Text cannot be stored, only str itself"),
-        (Colour.RED, "value: Colour cannot be stored, only str itself"),
-        (Level.LOW, "value: Level cannot be stored, only int itself"),
+        (Colour.RED, "value: Colour cannot be stored; store its .value"),
+        (Level.LOW, "value: Level cannot be stored; store its .value"),
         (Numbers(), "value: Numbers cannot be stored, only list itself"),
         (collections.OrderedDict(), "value: OrderedDict cannot be stored, only dict itself"),
         (2**63, "value: int does not fit in 64 bits"),

@@ -200,6 +200,12 @@ def test_what_is_read_out_is_not_the_stored_payload(store):
     assert events.verify_chain().is_valid
 
 
+def test_an_event_shows_as_much_of_its_hashes_as_tells_them_apart(store):
+    event = store.events().append("x", {"a": 1})
+    hashes = f"prev_hash=00000000…, hash={event.hash.hex()[:8]}…"
+    assert repr(event) == f"Event(sequence=0, event_type='x', payload={{'a': 1}}, timestamp={store.now_us}, {hashes})"
+
+
 def test_an_encoded_payload_has_the_same_hash(store):
     plain = store.events().append("x", [1, "é"])
     assert store.events().append("x", Encoded(encode_value([1, "é"]))) == plain
