@@ -222,7 +222,9 @@ class Database(NonCopyable):
 
     @property
     def directory(self) -> Directory:
-        """Who is who in the running store, for what is built on top of it.
+        """The actors of the running store, for the package's own parts, such as `inmem.aio` and the simulation.
+
+        Programs do not need it, and it may change with any version.
 
         Raises:
             DatabaseClosedError: this handle was closed.
