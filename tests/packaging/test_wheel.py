@@ -70,3 +70,16 @@ def test_the_links_give_each_code_folder_its_import_name(build_folder):
         link = build_folder / "inmem" / folder
         assert link.is_symlink()
         assert link.readlink() == Path("..") / folder
+
+
+def test_what_an_earlier_build_has_left_is_not_packed(checkout_copy):
+    """`pip install` of a clone leaves build/lib behind, and setuptools packs all that lies there."""
+    left = checkout_copy / "build" / "lib" / "inmem" / "removed_since.py"
+    left.parent.mkdir(parents=True)
+    left.write_text("", encoding="utf-8")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "."]
+    subprocess.run(command, cwd=checkout_copy, check=True, capture_output=True)
+    (path,) = (checkout_copy / "dist").glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        assert "inmem/removed_since.py" not in archive.namelist()
+        assert "inmem/database.py" in archive.namelist()
