@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +12,15 @@ from inmem.engine.keys import Key, Tag
 from inmem.engine.transaction import CommitRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 SHOWN_FIELDS_MAX = 4
 SHOWN_CHARS_MAX = 60
+TEXT_CHARS_MAX = 84
+"""Of one message, a commit aside. Behind the names of the store's own actors, it then has room in one line."""
+LINE_CHARS_MAX = 120
+_FACT_CHARS_MIN = 20
+"""A fact gets as much room, however many stand before it."""
 SHOWN_LEVELS_MAX = 8
 """How deep a value may be nested; one that holds itself has no end."""
 
@@ -78,8 +84,14 @@ def describe(message: Any) -> str:
         return f"{type(message).__name__}({_short(str(message))})"
     if type(message) in (list, tuple, dict, set, frozenset):
         return _value(message)
-    facts = [fact for name in _field_names(message) if (fact := _fact(name, getattr(message, name, None)))]
-    return f"{type(message).__name__}({', '.join(facts[:SHOWN_FIELDS_MAX])})"
+    kind = type(message).__name__
+    facts: list[str] = []
+    room = TEXT_CHARS_MAX - len(kind) - 2
+    for name in _field_names(message):
+        if len(facts) < SHOWN_FIELDS_MAX and (fact := _fact(name, getattr(message, name, None), room)):
+            facts.append(fact)
+            room -= len(fact) + 2
+    return f"{kind}({', '.join(facts)})"
 
 
 def story(steps: Sequence[Step], outsiders: Collection[str]) -> list[Step]:
@@ -110,12 +122,14 @@ def as_text(steps: Sequence[Step]) -> str:
         return "(nothing happened)"
     width_from = max(len(step.sender) for step in steps)
     width_to = max(len(step.receiver) for step in steps)
-    return "\n".join(
+    lines = [
         f"{number:4d}  {step.sender:>{width_from}} -> {step.receiver:<{width_to}}  {step.text}"
         if step.sender != step.receiver
         else f"{number:4d}  {step.sender:>{width_from}}    {'':<{width_to}}  {step.text}"
         for number, step in enumerate(steps, 1)
-    )
+    ]
+    indent = min(width_from + width_to + 12, LINE_CHARS_MAX // 2)
+    return "\n".join(line if len(line) <= LINE_CHARS_MAX else _wrapped(line, indent) for line in lines)
 
 
 def as_mermaid(steps: Sequence[Step]) -> str:
@@ -135,6 +149,14 @@ def as_mermaid(steps: Sequence[Step]) -> str:
     return "\n".join(lines)
 
 
+def _wrapped(line: str, indent: int) -> str:
+    """Return a line as several, the others below its text: a commit that names its keys, or a long note."""
+    lines = textwrap.wrap(
+        line, LINE_CHARS_MAX, subsequent_indent=" " * indent, replace_whitespace=False, break_on_hyphens=False
+    )
+    return "\n".join(lines)
+
+
 def _field_names(message: Any) -> Sequence[str]:
     for fields_of in ("__struct_fields__", "_fields"):
         names: Sequence[str] | None = getattr(message, fields_of, None)
@@ -145,19 +167,20 @@ def _field_names(message: Any) -> Sequence[str]:
     return ()
 
 
-def _fact(name: str, value: Any) -> str:
+def _fact(name: str, value: Any, room: int) -> str:
     if name == "core":
         return ""
+    room = min(max(room, _FACT_CHARS_MIN) - len(name) - 1, SHOWN_CHARS_MAX)
     if isinstance(value, Encoded):
-        return f"{name}={_value(decode_value(value.data))}"
+        return f"{name}={_value(decode_value(value.data), room)}"
     if isinstance(value, _PLAIN):
-        return f"{name}={_short(value)}"
+        return f"{name}={_short(value, room)}"
     if type(value) in (dict, list):
-        return f"{name}={_value(value)}"
+        return f"{name}={_value(value, room)}"
     if name == "request" and value.__class__ is CommitRequest and value.transaction_id:
         return _request(value)
     if value.__class__ is tuple and value and all(isinstance(item, int | str) for item in value):
-        return f"{name}={_short(list(value))}"
+        return f"{name}={_value(list(value), room)}"
     transaction_id = getattr(value, "transaction_id", None)
     if transaction_id:
         return f"transaction={transaction_id}"
@@ -176,17 +199,25 @@ def _request(request: CommitRequest) -> str:
     writes = [str(Key(part.run, Tag(part.tag), write[0])) for part in request.slices for write in part.writes]
     writes += [f"all of {run!r}" for run in request.dropped_runs]
     facts = [f"transaction={request.transaction_id}"]
-    facts += [f"{name}=[{_cut(', '.join(keys))}]" for name, keys in (("reads", reads), ("writes", writes)) if keys]
+    given = [(name, keys) for name, keys in (("reads", reads), ("writes", writes)) if keys]
+    facts += [f"{name}=[{_listed(keys, SHOWN_CHARS_MAX)}]" for name, keys in given]
     return ", ".join(facts)
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, room: int = SHOWN_CHARS_MAX) -> str:
     """Return a value in short, or its type if it has parts that look different in every process."""
     if type(value) in _LEAVES:
-        return _short(value)
-    if _is_plain(value, SHOWN_LEVELS_MAX):
-        return _cut(repr(value))
-    return f"{type(value).__name__} of {len(value)}"
+        return _short(value, room)
+    if not _is_plain(value, SHOWN_LEVELS_MAX):
+        return f"{type(value).__name__} of {len(value)}"
+    whole = repr(value)
+    if len(whole) <= room:
+        return whole
+    inside = max(room - len("[, …]"), _FACT_CHARS_MIN)
+    items = (_value(item, inside) for item in value)
+    if type(value) is dict:
+        items = (f"{key!r}: {_value(item, inside - len(repr(key)) - 2)}" for key, item in value.items())
+    return f"{whole[0]}{_listed(items, inside)}{whole[-1]}"
 
 
 def _is_plain(value: Any, levels: int) -> bool:
@@ -198,10 +229,21 @@ def _is_plain(value: Any, levels: int) -> bool:
     return all(_is_plain(part, levels - 1) for part in parts)
 
 
-def _cut(shown: str) -> str:
-    return shown if len(shown) <= SHOWN_CHARS_MAX else shown[:SHOWN_CHARS_MAX] + "…"
+def _listed(items: Iterable[str], room: int) -> str:
+    """Return the items, or as many of the first ones as there is room for; the first in any case, cut if need be."""
+    shown = ""
+    for item in items:
+        longer = f"{shown}, {item}" if shown else _cut(item, room)
+        if len(longer) > room:
+            return f"{shown}, …"
+        shown = longer
+    return shown
 
 
-def _short(value: Any) -> str:
+def _cut(shown: str, room: int = SHOWN_CHARS_MAX) -> str:
+    return shown if len(shown) <= room else shown[: max(room - 1, 0)] + "…"
+
+
+def _short(value: Any, room: int = SHOWN_CHARS_MAX) -> str:
     shown = str(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    return _cut(shown)
+    return _cut(shown, room)

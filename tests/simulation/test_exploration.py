@@ -361,11 +361,39 @@ def test_a_story_shows_values_and_what_a_transaction_reads_and_writes():
 
     with pytest.raises(SimulationFailure) as caught:
         explore(scenario, seeds=1)
-    said = str(caught.value)
+    said = " ".join(str(caught.value).split())
     assert "PutKey(run='run', key='task', value={'state': 'open', 'by': None})" in said
-    assert f"PutKey(run='run', key='long', value={str(list(range(1000)))[:60]}…)" in said
+    assert "PutKey(run='run', key='long', value=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, …])" in said
     assert "Commit(transaction=3, reads=[kv('run', 'count')], writes=[kv('run', 'count')], attempt=0)" in said
     assert "writes=[event('run', 0)" in said
+
+
+def test_the_lines_of_a_story_are_not_too_long_and_lists_are_cut_between_items():
+    def scenario(sim):
+        db = sim.open(memory=True)
+
+        def client():
+            def keep(txn):
+                for number in range(9):
+                    txn.put(f"key-{number}", txn.get(f"key-{number}"))
+
+            db.transaction("a run with a long name", keep)
+            db.kv.get_many("run", [f"key-{number}" for number in range(99)])
+            db.put("run", "record", {f"field-{number}": "x" * number for number in range(20)})
+            sim.note("word " * 50)
+
+        sim.spawn(client, name="a client with a rather long name")
+        sim.run()
+        raise LookupError
+
+    with pytest.raises(SimulationFailure) as caught:
+        explore(scenario, seeds=1)
+    said = str(caught.value)
+    assert max(map(len, said.splitlines()[4:])) <= 120
+    text = " ".join(said.split())
+    assert "reads=[kv('a run with a long name', 'key-0'), …], writes=[kv('a run with a long name', 'key-0'), …]" in text
+    assert "value={'field-0': '', 'field-1': 'x', …})" in text
+    assert text.count("word word") == 25
 
 
 def test_a_message_is_shown_by_its_values_unless_they_look_different_in_every_process():
