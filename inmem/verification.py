@@ -85,6 +85,10 @@ class Verification:
             ("", f"{each.run_id!r}: {Tag(each.tag).name.lower()} {each.key!r}: {each.reason}")
             for each in self.unreadable
         ]
+        if self.orphans:
+            lost = f"{counted(len(self.orphans), 'trace')} whose parent is lost: no tree shows them"
+            rows += [("traces", f"damaged  {lost}")]
+        rows += [("", f"{run!r}: {trace!r} was recorded below {parent!r}") for run, trace, parent in self.orphans]
         return in_columns(rows)
 
 

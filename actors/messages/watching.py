@@ -12,7 +12,7 @@ from inmem.actors.messages.message import Message
 from inmem.actors.messages.request import Request
 from inmem.engine.errors import InmemError  # noqa: TC001  (`help` evaluates the annotations)
 from inmem.engine.keys import normalize_run_id
-from inmem.primitives.change import Change, PrimitiveName  # noqa: TC001
+from inmem.primitives.change import Change, PrimitiveName
 
 
 class Watch(Request, frozen=True):

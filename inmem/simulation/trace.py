@@ -214,9 +214,11 @@ def _value(value: Any, room: int = SHOWN_CHARS_MAX) -> str:
     if len(whole) <= room:
         return whole
     inside = max(room - len("[, …]"), _FACT_CHARS_MIN)
-    items = (_value(item, inside) for item in value)
+    parts: Any = value
     if type(value) is dict:
-        items = (f"{key!r}: {_value(item, inside - len(repr(key)) - 2)}" for key, item in value.items())
+        items = (f"{key!r}: {_value(item, inside - len(repr(key)) - 2)}" for key, item in parts.items())
+    else:
+        items = (_value(item, inside) for item in parts)
     return f"{whole[0]}{_listed(items, inside)}{whole[-1]}"
 
 

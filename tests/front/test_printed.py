@@ -9,6 +9,7 @@ from inmem.engine.keys import Tag
 from inmem.engine.recovery import TornFile
 from inmem.engine.verification import VerifyReport
 from inmem.primitives.event_chain import ChainVerification
+from inmem.primitives.orphans import Orphan
 from inmem.primitives.unreadable import UnreadableRecord
 
 
@@ -35,7 +36,8 @@ def test_everything_that_is_wrong_has_a_line():
     broken = ("run\n1", ChainVerification(False, 2, 1, "event 1: the hash is wrong"))
     unreadable = UnreadableRecord("run", Tag.STATE, b"c", "no map")
     indices = (("run", Tag.EVENT_INDEX), ("", Tag.RUN_ACTIVE))
-    found = inmem.Verification(False, 7, files, (problem,), 1, 2, (broken,), indices, (unreadable,))
+    orphan = Orphan("run", "t2", "t1")
+    found = inmem.Verification(False, 7, files, (problem,), 1, 2, (broken,), indices, (unreadable,), (orphan,))
     assert str(found).splitlines() == [
         "files    damaged  2 segments, 1 checkpoint, 1 commit in the log, 1.5 kB",
         f"         {problem}",
@@ -46,6 +48,8 @@ def test_everything_that_is_wrong_has_a_line():
         f"         all runs: index {Tag.RUN_ACTIVE:#x} does not agree with its records",
         "records  damaged  1 record that cannot be read",
         "         'run': state b'c': no map",
+        "traces   damaged  1 trace whose parent is lost: no tree shows them",
+        "         'run': 't2' was recorded below 't1'",
     ]
 
 
