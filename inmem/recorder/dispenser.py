@@ -37,6 +37,9 @@ class Dispenser(pykka.ThreadingActor):
         on_progress: called in this actor's thread with all the progress so far.
     """
 
+    use_daemon_thread = True
+    """It may be reading from a pipe that says nothing, when nobody needs it any more."""
+
     def __init__(
         self,
         paths: Sequence[str],
