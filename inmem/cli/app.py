@@ -8,9 +8,10 @@ import inmem
 from inmem.cli.completion import completion
 from inmem.cli.demo import demo
 from inmem.cli.errors import WRONG_USAGE, Application
+from inmem.cli.events import events
 from inmem.cli.record import record
 from inmem.cli.run_files import export, import_
-from inmem.cli.runs import cells, events, get, runs
+from inmem.cli.runs import cells, get, runs
 from inmem.cli.salvage import salvage
 from inmem.cli.store import checkpoint, stat, verify
 from inmem.cli.traces import trace

@@ -148,6 +148,32 @@ def test_runs_are_chosen_by_status_tag_and_number(run_json, odd, recorded):
     assert chosen("--tag", "c") == []
     assert chosen("--limit", 1) == ["run-1"]
     assert chosen("--all") == ["run-1", "run-10", "old"]
+    assert chosen("--newest") == ["run-10", "run-1"]
+    assert chosen("--newest", "--limit", 1) == ["run-10"]
+    assert chosen("--parent", "run-1") == ["run-10"]
+    assert chosen("--parent", "ol") == []
+
+
+def test_a_parent_need_not_be_there_any_more(run, run_json, tmp_path):
+    with inmem.open(tmp_path) as db:
+        db.begin_run("parent")
+        db.begin_run("child", parent="parent")
+        db.runs.delete_run("parent")
+
+    assert [each["run_id"] for each in run_json("runs", tmp_path, "--parent", "parent")] == ["child"]
+    assert run("runs", tmp_path, "--parent", "nobody").stderr.startswith("inmem: error: there is no run 'nobody'. ")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@pytest.mark.parametrize("command", ["runs", "events", "cells", "trace"])
+def test_a_pipe_gets_what_a_terminal_would_where_a_width_is_asked_for(run, long, on_terminal, columns, command):
+    arguments = [command, long, *(["run"] if command in ON_A_RUN else [])]
+    piped = lines(run(*arguments, "--width", columns))
+    assert all(len(line) <= columns for line in piped)
+    on_terminal(columns)
+    assert [line.rstrip() for line in lines(run(*arguments))] == piped
+    on_terminal(132)
+    assert [line.rstrip() for line in lines(run(*arguments, "--width", columns))] == piped
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 132, 200])
@@ -344,7 +370,7 @@ def test_traces_of_every_kind(run, run_json, odd):
         "│   ├── query sql select 1  → 4",
         "│   └── ✗ Fatal: boom  (not recoverable)",
         "├── note [1]  #t",
-        "└── slow()  2.50 s  → null",
+        "└── slow()  2.50 s",
     ]
     found = run_json("trace", odd, "run-1")
     assert [(trace["depth"], trace["trace_type"]) for trace in found] == [
@@ -420,11 +446,13 @@ def test_runs_that_were_never_registered_are_told_of_and_listed(run, run_json, o
     assert run_json("runs", odd, "--unregistered", "--limit", 0) == []
 
 
-@pytest.mark.parametrize("option", [("--status", "active"), ("--tag", "a")])
-def test_what_was_never_registered_has_neither_status_nor_tags(run, odd, option):
+@pytest.mark.parametrize("option", [("--status", "active"), ("--tag", "a"), ("--parent", "run-1"), ("--newest",)])
+def test_what_was_never_registered_is_not_chosen_by_what_it_does_not_have(run, odd, option):
     result = run("runs", odd, "--unregistered", *option)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "inmem: error: runs that were never registered have neither status nor tags\n"
+    assert result.stderr == (
+        "inmem: error: runs that were never registered have no status, tags, parent or time of creation\n"
+    )
 
 
 def test_the_path_in_a_hint_can_be_pasted_into_a_shell(run, tmp_path):
