@@ -6,16 +6,19 @@ import click
 
 import inmem
 from inmem.cli.completion import completion
+from inmem.cli.delete import delete
 from inmem.cli.demo import demo
 from inmem.cli.errors import WRONG_USAGE, Application
 from inmem.cli.events import events
+from inmem.cli.imports import import_, verify_export
 from inmem.cli.record import record
-from inmem.cli.run_files import export, import_
+from inmem.cli.run_files import export
 from inmem.cli.runs import cells, get, runs
 from inmem.cli.salvage import salvage
-from inmem.cli.store import checkpoint, stat, verify
+from inmem.cli.store import checkpoint, stat
 from inmem.cli.traces import trace
 from inmem.cli.ui import ui
+from inmem.cli.verify import verify
 
 
 @click.group(
@@ -57,6 +60,7 @@ app.add_section(
         verify,
         checkpoint,
         salvage,
+        delete,
     ),
 )
 app.add_section(
@@ -65,6 +69,7 @@ app.add_section(
         record,
         export,
         import_,
+        verify_export,
     ),
 )
 app.add_section(

@@ -90,32 +90,35 @@ class Application(click.Group):
             sys.stdout.flush()
         except click.Abort:
             return INTERRUPTED
-        except click.ClickException as error:
-            say_error(_told(error))
-            return error.exit_code
-        except (UsageError, DatabaseNotFoundError, FormatVersionError) as error:
-            say_error(str(error))
-            return WRONG_USAGE
-        except DatabaseLockedError as error:
-            # Without its advice, which is for programs.
-            say_error(f"{error.path} is in use by {error.owner}; {_WHEN_LOCKED}")
-            return NO
-        except CorruptionError as error:
-            say_error(f"{error}; {when_damaged(str(Path(error.path).parent))}")
-            return NO
-        except InmemError as error:
-            say_error(str(error))
-            return NO
         except BrokenPipeError:
             # Whoever read the output has seen enough.
             return NO
-        except OSError as error:
+        except (click.ClickException, InmemError, OSError) as error:
+            message, exit_code = told(error)
+            say_error(message)
+            return exit_code
+        return code if type(code) is int else FINE
+
+
+def told(error: click.ClickException | InmemError | OSError) -> tuple[str, int]:
+    """Return the line that tells of an error, and the exit code that it means."""
+    match error:
+        case click.ClickException():
+            return _told(error), error.exit_code
+        case UsageError() | DatabaseNotFoundError() | FormatVersionError():
+            return str(error), WRONG_USAGE
+        case DatabaseLockedError():
+            # Without its advice, which is for programs.
+            return f"{error.path} is in use by {error.owner}; {_WHEN_LOCKED}", NO
+        case CorruptionError():
+            return f"{error}; {when_damaged(str(Path(error.path).parent))}", NO
+        case InmemError():
+            return str(error), NO
+        case _:
             where = error.filename
             if where is None and not takes_what_is_written(sys.stdout):
                 where = "the standard output"
-            say_error(str(error) if where is None else f"{where}: {error.strerror}")
-            return NO
-        return code if type(code) is int else FINE
+            return str(error) if where is None else f"{where}: {error.strerror}", NO
 
 
 def _told(error: click.ClickException) -> str:

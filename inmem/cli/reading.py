@@ -89,6 +89,9 @@ def _keys_like(db: Database, txn: Transaction, incomplete: str) -> list[str]:
 database_argument = click.argument("database", metavar="DB", type=database_type)
 run_argument = click.argument("run", metavar="RUN", shell_complete=_completed(_runs_like))
 optional_run_argument = click.argument("run", metavar="[RUN]", required=False, shell_complete=_completed(_runs_like))
+whole_runs_argument = click.argument(
+    "runs", metavar="RUN...", nargs=-1, required=True, shell_complete=_completed(_runs_like)
+)
 key_argument = click.argument("key", metavar="[KEY]", required=False, shell_complete=_completed(_keys_like))
 into_option = click.option("--into", "database", metavar="DB", required=True, type=database_type, help="The database.")
 json_option = click.option("--json", "as_json_output", is_flag=True, help="Print JSON instead of text.")
