@@ -27,7 +27,7 @@ from inmem.cli.verify import verify
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Try it: `inmem demo --keep demo` makes demo/harbour.db, which the examples of all commands use.",
 )
-@click.version_option(inmem.__version__, prog_name="inmem")
+@click.version_option(inmem.__version__, "-V", "--version", prog_name="inmem")
 @click.pass_context
 def app(context: click.Context) -> None:
     """Keep the runs of agents in a transactional store, and look at them.

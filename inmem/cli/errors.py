@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from contextlib import suppress
@@ -32,10 +33,27 @@ INTERRUPTED: Final = 130
 _WHEN_LOCKED: Final = "try again when it is closed there; commands that only read need not wait"
 
 
+_NO_SUCH_COMMAND: Final = "No such command "
+"""How click begins; only its newer releases have a class for it."""
+
+
 class NoError(click.ClickException):
     """The answer is no."""
 
     exit_code = NO
+
+
+typed_paths: list[str] = []
+"""The databases that the command line names, as they were typed."""
+
+
+def as_typed(message: str) -> str:
+    """Return a message in which databases are called what they were called: the store knows where they are."""
+    for path in typed_paths:
+        if path and not Path(path).is_absolute():
+            with suppress(OSError):
+                message = message.replace(str(Path.cwd()) + os.sep + path, path)
+    return message
 
 
 def say_error(message: str) -> None:
@@ -79,6 +97,7 @@ class Application(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run a command and exit: 0 fine, 1 the answer is no, 2 wrong usage."""
         extra |= {"standalone_mode": False, "prog_name": "inmem"}
+        typed_paths.clear()
         prepare_streams()
         code = self._run(args, extra)
         drop_unwritten()
@@ -95,7 +114,7 @@ class Application(click.Group):
             return NO
         except (click.ClickException, InmemError, OSError) as error:
             message, exit_code = told(error)
-            say_error(message)
+            say_error(as_typed(message))
             return exit_code
         return code if type(code) is int else FINE
 
@@ -124,7 +143,8 @@ def told(error: click.ClickException | InmemError | OSError) -> tuple[str, int]:
 def _told(error: click.ClickException) -> str:
     """Return what click has to say, and where there is more to read."""
     message = error.format_message()
-    if not isinstance(error, (click.MissingParameter, click.NoSuchOption)) or error.ctx is None:
+    is_lost = isinstance(error, (click.MissingParameter, click.NoSuchOption)) or message.startswith(_NO_SUCH_COMMAND)
+    if not is_lost or not isinstance(error, click.UsageError) or error.ctx is None:
         return message
     # Where there is a choice, click lists it on lines of their own.
     message = " ".join(message.split())

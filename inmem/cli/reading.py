@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 import inmem
 from inmem.actors.options import MEMORY
-from inmem.cli.errors import NoError
+from inmem.cli.errors import NoError, as_typed, typed_paths
 from inmem.cli.output import printable
 from inmem.cli.progress import progress
 
@@ -40,6 +40,7 @@ class _DatabaseType(click.Path):
             self.fail(f"{MEMORY} keeps nothing; a database is a folder", param, ctx)
         if Path(value).is_file():
             self.fail(f"{value} is a file; a database is a folder", param, ctx)
+        typed_paths.append(value)
         return super().convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -121,7 +122,7 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NoError(f"there is no run {name!r}. Try: inmem runs {shlex.quote(db.path)}")
+        raise NoError(f"there is no run {name!r}. Try: inmem runs {shlex.quote(as_typed(db.path))}")
     names = ", ".join(found[:_NAMES_SHOWN_MAX]) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
     raise click.UsageError(f"{len(found)} runs begin with {name!r}: {names}")
 

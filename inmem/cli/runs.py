@@ -173,8 +173,8 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
 def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: bool) -> None:
     """Print the value of KEY in RUN, or the keys that RUN has.
 
-    Text is printed with its lines, all else that cannot be seen in it as escapes; any other value as JSON. With --raw,
-    text is written as UTF-8 and bytes as they are, without a line break at the end.
+    Text is printed with its lines and tabs, all else that cannot be seen in it as escapes; any other value as JSON.
+    With --raw, text is written as UTF-8 and bytes as they are, without a line break at the end.
     """
     if raw:
         if key is None or as_json_output:
@@ -184,10 +184,11 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
     with reading_run(database, run) as txn:
         if key is None:
             keys = txn.kv.list()
-            found = None
+            found = cell = None
         else:
             keys = []
             found = txn.kv.get_versioned(key)
+            cell = txn.cells.read(key)
         run_id = txn.run_id
     if key is None:
         if as_json_output:
@@ -197,7 +198,8 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
         return
     if found is None:
         where = f"{shlex.quote(database)} {shlex.quote(run_id)}"
-        raise NoError(f"run {run_id!r} has no key {key!r}. Try: inmem get {where}")
+        hint = f". Try: inmem get {where}" if cell is None else f", but a cell of that name. Try: inmem cells {where}"
+        raise NoError(f"run {run_id!r} has no key {key!r}{hint}")
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return
@@ -206,5 +208,16 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
     if raw:
         write_whole(sys.stdout.buffer, value if isinstance(value, bytes) else text.encode())
     else:
-        # Lines may stay lines; nothing else that moves the cursor may. At once, as each echo is flushed.
-        click.echo("\n".join(map(printable, text.split("\n"))))
+        # At once, as each echo is flushed.
+        click.echo(_printable_lines(text))
+
+
+def _printable_lines(text: str) -> str:
+    """Return a text with lines and tabs as they are: nothing else that moves the cursor is safe on a terminal."""
+    *lines, last = text.split("\n")
+    ended = [_printable_line(line[:-1]) + "\r" if line.endswith("\r") else _printable_line(line) for line in lines]
+    return "\n".join([*ended, _printable_line(last)])
+
+
+def _printable_line(line: str) -> str:
+    return line if line.isprintable() else "\t".join([printable(part) for part in line.split("\t")])

@@ -26,10 +26,12 @@ def stat(*, database: str, as_json_output: bool) -> None:
         with db.begin("stat") as txn:
             runs = asdict(txn.runs.get_stats())
             unregistered = db.unregistered_runs()
-            events = traces = 0
+            keys = events = cells = traces = 0
             for run_id in (*txn.runs.list_runs(include_archived=True), *unregistered):
                 here = txn.on(run_id)
+                keys += len(here.kv.list())
                 events += here.events.len()
+                cells += len(here.cells.list())
                 traces += here.traces.count()
         stats = db.stats()
     sizes = _sizes_of_files(database)
@@ -38,9 +40,11 @@ def stat(*, database: str, as_json_output: bool) -> None:
             "version": stats.version,
             **runs,
             "unregistered_runs": len(unregistered),
+            "keys": keys,
             "events": events,
+            "cells": cells,
             "traces": traces,
-            "keys": stats.keys,
+            "entries": stats.keys,
         }
         print_json({"path": database, "files": len(sizes), "size_bytes": sum(sizes), **facts})
         return
@@ -53,9 +57,11 @@ def stat(*, database: str, as_json_output: bool) -> None:
         ("size", f"{size(sum(sizes))} in {counted(len(sizes), 'file')}"),
         ("version", f"{stats.version:,}"),
         ("runs", f"{total:,}" + (f" ({by_status})" if by_status else "") + beside),
+        ("keys", f"{keys:,}"),
         ("events", f"{events:,}"),
+        ("cells", f"{cells:,}"),
         ("traces", f"{traces:,}"),
-        ("keys", f"{stats.keys:,} of all kinds, indices included"),
+        ("entries", f"{stats.keys:,} in all, those of indices included"),
     ):
         shown.add_row(Text(name, "bold"), fact)
     show(shown)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from rich.cells import cell_len
 from rich.console import Group
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,7 @@ from inmem.cli.output import CELL_CHARS_MAX, console, has_width, show
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 _GAP_COLUMNS: Final = 2
 _INDENT_COLUMNS: Final = 2
@@ -70,6 +71,31 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
         made.append(_grid(shown, [[row[at] for at in beside]], widths))
         made.append(Padding(_labelled(labels, [row[at] for at in below], label_width), (0, 0, 0, _INDENT_COLUMNS)))
     return Group(*made)
+
+
+class Facts:
+    """Facts on one line, ``a, b, c``, or on several where they do not fit: a line ends between two of them."""
+
+    def __init__(self, facts: Iterable[str]) -> None:
+        self._facts = [*facts]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines."""
+        line = ""
+        for at, fact in enumerate(self._facts):
+            added = fact if at == len(self._facts) - 1 else f"{fact},"
+            longer = f"{line} {added}" if line else added
+            if line and cell_len(longer) > options.max_width:
+                yield Text(line)
+                longer = added
+            line = longer
+        yield Text(line)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Return how wide the widest fact is, and how wide all of them are."""
+        widest = max(cell_len(fact) for fact in self._facts) + 1
+        whole = cell_len(", ".join(self._facts))
+        return Measurement(min(widest, whole), whole).with_maximum(options.max_width)
 
 
 def show_rows(columns: Sequence[Column], rows: Iterable[Sequence[str]], beginnings: Iterable[Sequence[str]]) -> None:

@@ -16,6 +16,7 @@ from inmem.cli.heads import Compared, Head, compare, heads_of, line_of, read_hea
 from inmem.cli.output import console, counted, print_json, print_json_line, printable, show, size
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, json_option, open_for_reading, optional_run_argument, resolve_run
+from inmem.cli.tables import Facts
 from inmem.engine.keys import Tag
 from inmem.json_values import result_to_json, to_json
 from inmem.verification import verify_folder
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 def verify(*, database: str, run: str | None, prints_heads: bool, expect: str | None, as_json_output: bool) -> None:
     """Check every file, table and chain of events of DB.
 
-    With RUN, only its chain is checked. The head of a chain, the hash of its last event, vouches for all of it. Heads that were kept elsewhere, as --heads
-    prints them, show with --expect whether a chain was cut or rewritten since. One that has only grown is as expected.
+    With RUN, only its chain is checked. The head of a chain, the hash of its last event, vouches for all of it. Heads
+    that were kept elsewhere, as --heads prints them, show with --expect whether a chain was cut or rewritten since. One
+    that has only grown is as expected.
 
     The exit code is 1 if something is damaged or not as expected, and 2 if DB is no database.
     """
@@ -121,7 +123,7 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
     """Return the lines that tell what a verification found; no report means that the database could not be opened."""
     shown = Table.grid(padding=(0, 2))
     if files is not None:
-        found = ", ".join(
+        told = Facts(
             (
                 *([f"version {files.version:,}"] if files.version else []),
                 counted(files.segments, "segment"),
@@ -131,7 +133,7 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
                 size(files.size_bytes),
             )
         )
-        shown.add_row(Text("files", "bold"), _verdict(is_sound=not files.problems), found)
+        shown.add_row(Text("files", "bold"), _verdict(is_sound=not files.problems), told)
         for problem in files.problems:
             shown.add_row("", "", printable(str(problem)))
         for torn in files.torn:

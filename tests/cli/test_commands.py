@@ -102,7 +102,7 @@ def test_every_command_that_tells_something_does_it_in_json_too(run, name):
 
 
 def test_the_version(run):
-    assert run("--version").stdout == f"inmem, version {inmem.__version__}\n"
+    assert run("--version").stdout == run("-V").stdout == f"inmem, version {inmem.__version__}\n"
 
 
 def test_runs_are_listed(run, recorded):
@@ -184,6 +184,16 @@ def test_what_is_shown_fits_the_terminal(run, recorded, on_terminal, columns, co
 
     for line in lines(run(command, recorded, *name)):
         assert len(line) <= columns
+
+
+@pytest.mark.parametrize("columns", range(40, 90, 5))
+def test_no_line_ends_within_a_fact(run, recorded, on_terminal, columns):
+    piped, *_ = lines(run("verify", recorded))
+    on_terminal(columns)
+    *wrapped, _chains = lines(run("verify", recorded))
+    shown = [line.strip() for line in wrapped]
+    assert " ".join(shown) == piped
+    assert all(line.endswith(",") for line in shown[:-1])
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 132, 200])
@@ -400,7 +410,7 @@ def test_cells(run, run_json, odd):
 
 def test_get(run, run_json, odd):
     assert lines(run("get", odd, "run-1", "bytes")) == ['{"$bytes": "AP8="}']
-    assert lines(run("get", odd, "run-1", "lines")) == ["one", "two\\x1b[31m\\ttabs \\u202eevil 🚢 日本\u3000語"]
+    assert lines(run("get", odd, "run-1", "lines")) == ["one", "two\\x1b[31m\ttabs \\u202eevil 🚢 日本\u3000語"]
     found = run_json("get", odd, "run-1", "nan")
     assert found["value"] == [{"$float": "nan"}, {"$float": "-inf"}, 1.5, None, True]
     assert (found["run_id"], found["key"], found["expires_at"]) == ("run-1", "nan", None)
@@ -463,6 +473,21 @@ def test_the_path_in_a_hint_can_be_pasted_into_a_shell(run, tmp_path):
     assert told == f"2 runs that were never registered: inmem runs '{tmp_path}/my agents.db' --unregistered\n"
 
 
+def test_a_database_is_called_what_it_was_called(run, recorded, tmp_path, monkeypatch):
+    shutil.copytree(recorded, tmp_path / "sub" / "my db")
+    monkeypatch.chdir(tmp_path / "sub")
+
+    assert run("events", "my db", "nobody").stderr.endswith(" Try: inmem runs 'my db'\n")
+    assert run("events", str(tmp_path / "sub" / "my db"), "nobody").stderr.endswith(f" runs '{tmp_path}/sub/my db'\n")
+    no_database = ": the folder has no file LOCK, which every database has\n"
+    assert run("runs", ".").stderr == f"inmem: error: there is no database at .{no_database}"
+    assert run("runs", "none").stderr == "inmem: error: there is no database at none\n"
+    with inmem.open("my db"):
+        assert run("checkpoint", "my db").stderr.startswith("inmem: error: my db is in use by process ")
+    monkeypatch.chdir("my db")
+    assert run("events", ".", "nobody").stderr.endswith(" Try: inmem runs .\n")
+
+
 @pytest.mark.parametrize("primitive", ["kv", "events", "cells", "traces"])
 def test_a_whole_name_wins_though_the_run_was_never_registered(run_json, tmp_path, primitive):
     with inmem.open(tmp_path) as db, db.begin("trip") as txn:
@@ -486,6 +511,28 @@ def test_a_key_that_was_not_found_is_a_no(run, odd):
     no_key = run("get", odd, "run-1", "nothing")
     assert (no_key.exit_code, no_key.stdout) == (1, "")
     assert no_key.stderr == f"inmem: error: run 'run-1' has no key 'nothing'. Try: inmem get {odd} run-1\n"
+    cell = run("get", odd, "run-1", "phase")
+    assert (cell.exit_code, cell.stdout) == (1, "")
+    assert cell.stderr == (
+        f"inmem: error: run 'run-1' has no key 'phase', but a cell of that name. Try: inmem cells {odd} run-1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "printed"),
+    [
+        ("a\tb\r\nc\r\n", "a\tb\r\nc\r\n\n"),
+        ("a\rb\r", "a\\rb\\r\n"),
+        ("\r\r\n\x1b\t\x07", "\\r\r\n\\x1b\t\\x07\n"),
+        ("a\x0bb\x0cc\x85d\u2028e", "a\\x0bb\\x0cc\\x85d\\u2028e\n"),
+    ],
+)
+def test_text_is_printed_with_its_lines_and_tabs_and_with_no_other_control(tmp_path, stored, printed):
+    with inmem.open(tmp_path) as db:
+        db.put("run", "k", stored)
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), newline="")) as out, pytest.raises(SystemExit):
+        app.main(["get", str(tmp_path), "run", "k"])
+    assert out.buffer.getvalue().decode() == printed
 
 
 @pytest.mark.parametrize("name", [*READING, "export", "checkpoint"])
@@ -637,6 +684,8 @@ def test_of_two_great_numbers_neither_is_too_great(run_json, odd):
 def test_whoever_is_lost_is_told_where_help_is(run):
     assert run("runs").stderr == "inmem: error: Missing argument 'DB'. Try: inmem runs --help\n"
     assert run("events", "--nonsense").stderr.endswith(" Try: inmem events --help\n")
+    assert run("nonsense").stderr == "inmem: error: No such command 'nonsense'. Try: inmem --help\n"
+    assert run("stats").stderr.endswith(" Try: inmem --help\n")
     # Releases of click differ in the quotes around names.
     assert run("runs", "db", "--jso").stderr.replace("'", "").endswith("Did you mean --json? Try: inmem runs --help\n")
     assert run("events", "db", "run", "--li").stderr.endswith("?) Try: inmem events --help\n")
@@ -646,7 +695,7 @@ def test_nothing_that_is_shown_moves_the_cursor(run, odd):
     for command in (("runs",), ("events", "run-1"), ("trace", "run-1"), ("cells", "run-1"), ("get", "run-1", "lines")):
         name, *more = command
         shown = run(name, odd, *more).stdout
-        assert all(char.isprintable() or char in "\n\u3000" for char in shown), command
+        assert all(char.isprintable() or char in "\n\t\u3000" for char in shown), command
 
 
 def test_json_holds_nothing_that_moves_the_cursor(run, odd):
@@ -659,10 +708,13 @@ def test_json_holds_nothing_that_moves_the_cursor(run, odd):
 def test_stat(run, run_json, recorded):
     told = dict(line.split(maxsplit=1) for line in lines(run("stat", recorded)))
     assert told["runs"] == "7 (6 completed, 1 failed)"
-    assert told["events"] == "90"
+    assert (told["keys"], told["events"], told["cells"], told["traces"]) == ("7", "90", "7", "77")
+    assert told["entries"].endswith(" in all, those of indices included")
 
     facts = run_json("stat", recorded)
     assert (facts["events"], facts["total_runs"], facts["failed_runs"]) == (90, 7, 1)
+    assert (facts["keys"], facts["cells"], facts["traces"]) == (7, 7, 77)
+    assert f"{facts['entries']} in all" in told["entries"]
     assert facts["size_bytes"] == sum(path.stat().st_size for path in recorded.iterdir())
 
 
@@ -834,6 +886,12 @@ def test_record(run, run_json, tmp_path):
     assert more["seconds"] > 0
     assert more["files"] == [str(path) for path in OWN]
 
+    one_more = write_runs(tmp_path / "more.json", [user("one")])
+    both = run("record", OWN[0], one_more, "--into", tmp_path / "db")
+    assert re.search(
+        r"^4 runs, 39 messages, 10 tool calls recorded; 38 of the messages were there already; ", both.stdout
+    )
+
     again = run("record", *OWN, "--into", tmp_path / "db")
     assert again.stdout == "7 runs, 90 messages, 31 tool calls: all recorded already\n"
 
@@ -887,6 +945,11 @@ def test_record_of_nothing_leaves_nothing(run, tmp_path):
     inmem.open(tmp_path / "db").close()
     result = run("record", tmp_path / "bad.json", "--into", tmp_path / "db")
     assert (result.exit_code, result.stdout) == (1, "nothing was recorded\n")
+    # Whether the database is there already, it is the same mistake.
+    result = run("record", tmp_path / "empty.json", OWN[0], "--into", tmp_path / "db")
+    assert result.exit_code == 1
+    assert result.stderr == f"inmem: error: {tmp_path / 'empty.json'}: there is no conversation in it\n"
+    assert result.stdout.startswith("3 runs, ")
 
 
 def test_record_into_something_else(run, tmp_path):

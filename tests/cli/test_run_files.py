@@ -92,6 +92,9 @@ def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
     assert refused(1, "export", recorded, "nobody") == f"there is no run 'nobody'. Try: inmem runs {recorded}"
     missing = tmp_path / "missing" / "file"
     assert refused(1, "export", recorded, "lamp", "--out", missing) == f"{missing}: No such file or directory"
+    assert refused(1, "export", recorded, "lamp", "--out", "/dev/full") == "/dev/full: No space left on device"
+    otlp = ("--format", "otlp", "--out", "/dev/full")
+    assert refused(1, "export", recorded, "lamp", *otlp) == "/dev/full: No space left on device"
     assert not (tmp_path / "db").exists()
 
 
