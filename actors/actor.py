@@ -176,7 +176,7 @@ class StoreActor(pykka.Actor):
         interrupts.keep_back(error)
         if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {shown_failure(error)}")
-            # It may have been answered just before the handler failed.
+            # It may have been answered just before the handler failed, or just before this was cut short.
             with contextlib.suppress(queue.Full):
                 reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))
         if self.supervisor is None:
@@ -204,7 +204,7 @@ class StoreActor(pykka.Actor):
     def _halt(self, message: Halt) -> None:
         self.mailbox.suspend()
         if self.supervisor is not None:
-            self.supervisor.send(Halted(self.mailbox.name, message.core, tuple(self.owed)), None)
+            self.supervisor.send(Halted(self.mailbox.name, message.core, self), None)
 
     def _create_actor_inbox(self) -> Any:  # type: ignore[override]
         return self.mailbox

@@ -222,8 +222,8 @@ class CallerDispatcher:
         lane = self._lanes.get(mailbox)
         if lane is not None:
             return lane.depth() + len(mailbox.stash)
-        # Other threads post meanwhile; and a tuple of it could not be made while the garbage collector, which makes room
-        # for a tuple, finalizes somebody who posts.
+        # A copy, as others post meanwhile. No tuple: making one may run the garbage collector, and so a finalizer that
+        # posts.
         return sum(1 for entry in self._queue.copy() if entry[0] is mailbox) + len(mailbox.stash)
 
     def backlog(self, mailbox: Mailbox) -> int:

@@ -71,13 +71,13 @@ class Client(NonCopyable):
     def __init__(self, directory: Directory) -> None:
         self._unusable: type[InmemError] | None = None
         self._watching_ended = False
-        self.connect(directory, directory.published)
+        self.connect(directory)
         _clients.add(self)
 
-    def connect(self, directory: Directory, published: Published) -> None:
-        """Talk to the store of `directory` from now on, and take `published` for its newest state."""
+    def connect(self, directory: Directory) -> None:
+        """Talk to the store of `directory` from now on."""
         self.directory = directory
-        self._published = published
+        self._published = directory.published
         self._clock = directory.clock
         self._entropy = directory.entropy
         self._routes = directory.routes
@@ -311,7 +311,7 @@ def _commit_unless_ended(txn: ClientTransaction, limit: TimeLimit | None) -> Fai
     except (ConflictError, TransactionAbortedError) as error:
         return error
     except BaseException:
-        # Refused for its size, or struck before it was sealed: it is still active.
+        # Refused for its size, or cut short before it was sealed: it is still active.
         txn.abort_unless_ended()
         raise
     return None

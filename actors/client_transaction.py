@@ -166,7 +166,7 @@ class BaseTransaction(RunAccess):
         """Go on only if there is time left for the commit.
 
         Raises:
-            TransactionTimeoutError: none; the transaction is aborted.
+            TransactionTimeoutError: no time is left; the transaction is aborted.
         """
         limit = self._limit
         if limit is not None and not limit.remaining_s(self._client.monotonic_s()):
@@ -175,14 +175,14 @@ class BaseTransaction(RunAccess):
 
     def abort_unless_ended(self) -> None:
         """Give everything up that has not been committed or given up already."""
-        if self._engine.status is TransactionStatus.ACTIVE:
+        if self._engine.status is _ACTIVE:
             self.abort()
 
     def __repr__(self) -> str:
         return f"<Transaction {self.id} of run {self.run_id!r}, {self.status}>"
 
     def _require_active(self) -> None:
-        if self._engine.status is not TransactionStatus.ACTIVE:
+        if self._engine.status is not _ACTIVE:
             raise TransactionClosedError(self._engine.status)
 
     def _end_without_writes(self) -> int:
@@ -216,7 +216,7 @@ class BaseTransaction(RunAccess):
             case Tag.RUN:
                 return self.runs.get_run(key.run_id)
             case _:
-                raise InvalidKeyError(f"key: {key} belongs to the store")
+                raise InvalidKeyError("key", f"{key} belongs to the store")
 
 
 class ClientTransaction(BaseTransaction):
@@ -281,7 +281,7 @@ class ClientTransaction(BaseTransaction):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            if exc_type is None and self._engine.status is TransactionStatus.ACTIVE:
+            if exc_type is None and self._engine.status is _ACTIVE:
                 self.commit()
         finally:
             # After an exception; or a commit that was refused for its size, which could be mended and tried again.
@@ -290,7 +290,7 @@ class ClientTransaction(BaseTransaction):
 
 def _as_key(key: object) -> Key:
     if not isinstance(key, Key):
-        raise InvalidKeyError(f"key: must be a str or an inmem.Key, not {type_name(key)}")
+        raise InvalidKeyError("key", f"must be a str or an inmem.Key, not {type_name(key)}")
     key.require_form()
     return key
 
@@ -298,5 +298,5 @@ def _as_key(key: object) -> Key:
 def _of_kv(key: object, use: str) -> Key:
     checked = _as_key(key)
     if checked.tag is not Tag.KV:
-        raise InvalidKeyError(f"key: {checked} is {use} through its own primitive, as in txn.cells or txn.events")
+        raise InvalidKeyError("key", f"{checked} is {use} through its own primitive, as in txn.cells or txn.events")
     return checked

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from inmem.engine.pipeline import InFlight
     from inmem.engine.snapshot import Snapshot
     from inmem.engine.transaction import CommitRequest
+    from inmem.engine.version_ranges import Range
 
 STORM_REFUSALS = 100
 """So many refused commits in a row, with not one success between, are logged as a conflict storm."""
@@ -88,8 +89,8 @@ class Coordinator(StoreActor):
         outcomes: of the newest commits.
         salt: of this opening.
         transaction_id: the highest id given so far.
-        lost_after: a snapshot of a later version than this, begun under an earlier core, shows commits that were
-            lost; None if nothing was.
+        lost_versions: those of the commits that have been published and then lost, by whichever restart: a snapshot of
+            one of them shows what is gone. Ascending by their ends.
         refusal: why the store accepts no writes, or None.
         predecessor: of an earlier core; its registry of transactions is taken over.
     """
@@ -106,7 +107,7 @@ class Coordinator(StoreActor):
         outcomes: Outcomes,
         salt: int,
         transaction_id: int,
-        lost_after: int | None,
+        lost_versions: tuple[Range, ...],
         refusal: InmemError | None,
         predecessor: Coordinator | None,
     ) -> None:
@@ -117,8 +118,7 @@ class Coordinator(StoreActor):
         self._salt = salt
         self.registry: TransactionRegistry = TransactionRegistry() if predecessor is None else predecessor.registry
         self.registry.transaction_id = max(transaction_id, self.registry.transaction_id)
-        self.lost_after = lost_after
-        self._first_version = published.snapshot.version
+        self.lost_versions = lost_versions
         self.refusal = refusal
         self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, start)
         self._shards: Sequence[Mailbox] = ()
@@ -307,7 +307,12 @@ class Coordinator(StoreActor):
             return DatabaseClosedError()
         if self.refusal is not None:
             return self.refusal
-        if self.lost_after is not None and self.lost_after < request.start_version < self._first_version:
+        lost = self.lost_versions
+        if (
+            lost
+            and request.start_version <= lost[-1][1]
+            and any(first <= request.start_version <= last for first, last in lost)
+        ):
             return TransactionAbortedError("it began before a restart that lost part of what it had seen")
         return None
 

@@ -18,6 +18,7 @@ from inmem.engine.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inmem.actors.actor import StoreActor
     from inmem.actors.dispatcher import Dispatcher
     from inmem.actors.environment import StoreClock
     from inmem.actors.mailbox import MailboxRef
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from inmem.engine.outcomes import Outcomes
     from inmem.engine.ports import Clock, Disk
     from inmem.engine.recovery import LogPosition
+    from inmem.engine.version_ranges import Range
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class CoreState:
         outcomes: of the newest commits.
         position: the log's end; None without a log.
         last_drop_version: of the last recovered commit that dropped a run.
-        lost_after: see `Coordinator`.
+        lost_versions: see `Coordinator`.
         refusal: why there will be no writes, or None.
     """
 
@@ -75,7 +77,7 @@ class CoreState:
     outcomes: Outcomes
     position: LogPosition | None
     last_drop_version: int
-    lost_after: int | None
+    lost_versions: tuple[Range, ...]
     refusal: InmemError | None
 
 
@@ -101,69 +103,105 @@ def start_core(
     reaper: MailboxRef | None,
     predecessor: Coordinator | None,
 ) -> Core:
-    """Put new actors behind the addresses of the core.
+    """Put new actors behind the addresses of the core; if one of them cannot be made, none.
 
-    The shards come first and the coordinator last: what has piled up in its mailbox makes it talk to them at once.
+    Those of a core that is not whole would go on with the files beside the next one.
     """
-    number = state.number
-    writer_ref = mailboxes.writer.ref
-    coordinator_ref = mailboxes.coordinator.ref
-    # Transactions may still run that began before a run was dropped under an earlier core.
-    dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
     # A core that commits nothing must not keep alive what others have left behind: a reader goes on to newer snapshots.
     start = published.snapshot if state.refusal is None else Snapshot.empty(len(mailboxes.shards))
-    for index, (mailbox, root) in enumerate(zip(mailboxes.shards, start.roots, strict=True)):
-        shard = ShardActor(
-            mailbox,
-            supervisor,
-            number,
-            index,
-            root,
-            forgotten_version=dropped_up_to,
-            first_version=published.snapshot.version,
-            coordinator=coordinator_ref,
-        )
-        mailbox.ref.tell(Resume(shard))
-    checkpointer_ref = None
-    if disk is not None and state.position is not None and state.refusal is None:
-        checkpointer_ref = mailboxes.checkpointer.ref
-        log_disk = LogDisk(mailboxes.disk, supervisor, number, disk, system_clock, writer_ref)
-        mailboxes.disk.ref.tell(Resume(log_disk))
-        checkpointer = Checkpointer(mailboxes.checkpointer, supervisor, number, disk, clock, writer_ref)
-        checkpointer_ref.tell(Resume(checkpointer))
-        writer: LogWriter | FilelessLogWriter = LogWriter(
-            mailboxes.writer,
-            supervisor,
-            number,
-            coordinator=coordinator_ref,
-            log_disk=mailboxes.disk.ref,
-            disk=disk,
-            clock=clock,
-            durability=options.durability,
-            sync_interval_s=options.sync_interval,
-            salt=state.salt,
-            position=state.position,
-            version=published.snapshot.version,
-        )
-    else:
-        version = published.snapshot.version
-        writer = FilelessLogWriter(mailboxes.writer, supervisor, number, coordinator_ref, version, state.refusal)
-    writer_ref.tell(Resume(writer))
+    shards = _make_shards(mailboxes, state, supervisor, published, start, predecessor)
+    writer, helpers = _make_writer(
+        mailboxes,
+        state,
+        supervisor=supervisor,
+        options=options,
+        version=published.snapshot.version,
+        clock=clock,
+        system_clock=system_clock,
+        disk=disk,
+    )
     coordinator = Coordinator(
         mailboxes.coordinator,
         supervisor,
-        number,
+        state.number,
         published=published,
         start=start,
         clock=clock,
         outcomes=state.outcomes,
         salt=state.salt,
         transaction_id=state.transaction_id,
-        lost_after=state.lost_after,
+        lost_versions=state.lost_versions,
         refusal=state.refusal,
         predecessor=predecessor,
     )
-    coordinator.wire([mailbox.ref for mailbox in mailboxes.shards], writer_ref, checkpointer_ref, reaper)
-    coordinator_ref.tell(Resume(coordinator))
-    with_disk = (mailboxes.disk, mailboxes.checkpointer) if checkpointer_ref is not None else ()
-    return Core(coordinator, writer, (*mailboxes.shards, *with_disk, mailboxes.writer, mailboxes.coordinator))
+    coordinator.wire(
+        [mailbox.ref for mailbox in mailboxes.shards],
+        mailboxes.writer.ref,
+        mailboxes.checkpointer.ref if helpers else None,
+        reaper,
+    )
+    # The shards come first and the coordinator last: what has piled up in its mailbox makes it talk to them at once.
+    actors: tuple[StoreActor, ...] = (*shards, *helpers, writer, coordinator)
+    for actor in actors:
+        actor.ref.tell(Resume(actor))
+    return Core(coordinator, writer, tuple(actor.mailbox for actor in actors))
+
+
+def _make_shards(
+    mailboxes: CoreMailboxes,
+    state: CoreState,
+    supervisor: MailboxRef,
+    published: Published,
+    start: Snapshot,
+    predecessor: Coordinator | None,
+) -> list[ShardActor]:
+    # Transactions may still run that began before a run was dropped under an earlier core.
+    dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
+    return [
+        ShardActor(
+            mailbox,
+            supervisor,
+            state.number,
+            index,
+            root,
+            forgotten_version=dropped_up_to,
+            first_version=published.snapshot.version,
+            coordinator=mailboxes.coordinator.ref,
+        )
+        for index, (mailbox, root) in enumerate(zip(mailboxes.shards, start.roots, strict=True))
+    ]
+
+
+def _make_writer(
+    mailboxes: CoreMailboxes,
+    state: CoreState,
+    *,
+    supervisor: MailboxRef,
+    options: Options,
+    version: int,
+    clock: StoreClock,
+    system_clock: Clock,
+    disk: Disk | None,
+) -> tuple[LogWriter | FilelessLogWriter, tuple[StoreActor, ...]]:
+    """Return the log writer, and those whom it needs where there are files to write to."""
+    number = state.number
+    coordinator = mailboxes.coordinator.ref
+    if disk is None or state.position is None or state.refusal is not None:
+        return FilelessLogWriter(mailboxes.writer, supervisor, number, coordinator, version, state.refusal), ()
+    writer = LogWriter(
+        mailboxes.writer,
+        supervisor,
+        number,
+        coordinator=coordinator,
+        log_disk=mailboxes.disk.ref,
+        disk=disk,
+        clock=clock,
+        durability=options.durability,
+        sync_interval_s=options.sync_interval,
+        salt=state.salt,
+        position=state.position,
+        version=version,
+    )
+    log_disk = LogDisk(mailboxes.disk, supervisor, number, disk, system_clock, writer.ref)
+    checkpointer = Checkpointer(mailboxes.checkpointer, supervisor, number, disk, clock, writer.ref)
+    return writer, (log_disk, checkpointer)

@@ -16,6 +16,7 @@ from inmem.actors.garbage import paused_collection
 from inmem.actors.log_opening import rewrite_tail
 from inmem.actors.messages.control import Halt
 from inmem.actors.messages.transactions import Commit, CommitAborted, Committed, End
+from inmem.actors.restart_limit import RestartLimit
 from inmem.engine.errors import (
     InmemError,
     ReadOnlyError,
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.options import Options
     from inmem.actors.published import Published
-    from inmem.actors.restart_limit import RestartLimit
     from inmem.engine.ports import Clock, Disk, Entropy
     from inmem.engine.recovery import LogPosition
+    from inmem.engine.version_ranges import Range
 
 _Outcomes: TypeAlias = "Mapping[tuple[int, int], int] | None"
 
@@ -58,9 +59,9 @@ class CoreKeeper:
         clock: the store's time.
         system_clock: the machine's.
         entropy: for salts.
-        limit: says when to give up.
 
     Attributes:
+        limit: says when to give up.
         mailboxes: the addresses of the core.
         disk: the database's folder, once it is open; None without files.
         number: of the running core, counting up.
@@ -77,8 +78,8 @@ class CoreKeeper:
         clock: StoreClock,
         system_clock: Clock,
         entropy: Entropy,
-        limit: RestartLimit,
     ) -> None:
+        self.limit = RestartLimit(system_clock)
         self.mailboxes = CoreMailboxes.create(supervisor.mailbox.dispatcher, options.shards)
         self.disk: Disk | None = None
         self.number = 0
@@ -90,7 +91,6 @@ class CoreKeeper:
         self._clock = clock
         self._system_clock = system_clock
         self._entropy = entropy
-        self._limit = limit
         self._reaper: MailboxRef | None = None
         self._running: Core | None = None
         self._outcomes = Outcomes({}, 0)
@@ -101,7 +101,9 @@ class CoreKeeper:
         self._debts: deque[Owed] = deque()
         # What is known of the commits among them, and the salt that they were made with, until all are settled.
         self._settlement: tuple[_Outcomes, int] | None = None
-        self._failed_because: BaseException | None = None
+        self._halted_because = ""
+        # Of published commits, for good: who has seen one of them may come with a commit however many restarts later.
+        self._lost_versions: list[Range] = []
 
     def wire(self, reaper: MailboxRef) -> None:
         """Learn whom the coordinator tells of keys that will expire."""
@@ -112,7 +114,6 @@ class CoreKeeper:
         recovered: Recovered,
         position: LogPosition | None,
         *,
-        lost_after: int | None = None,
         refusal: InmemError | None = None,
     ) -> None:
         """Step 3: put new actors behind the addresses. The state is published already."""
@@ -127,7 +128,7 @@ class CoreKeeper:
             outcomes=self._outcomes,
             position=position,
             last_drop_version=recovered.last_drop_version,
-            lost_after=lost_after,
+            lost_versions=tuple(self._lost_versions),
             refusal=refusal,
         )
         self._running = start_core(
@@ -153,18 +154,26 @@ class CoreKeeper:
         self._published.snapshot = advance.snapshot
         self._published.feed.catch_up(advance.retained, advance.snapshot.version)
 
-    def fail(self, name: str | None, error: BaseException | None) -> None:
-        """Step 1: have the core halt, because `name` has failed with `error` or because somebody asked for it."""
+    def fail(self, name: str, error: BaseException) -> None:
+        """Step 1, because one of the core's actors has failed."""
+        if not self._is_down:
+            self.limit.note(error)
+            self._halt(shown_failure(error), has_failed=name)
+
+    def begin_anew(self) -> None:
+        """Step 1, because somebody asks for another try."""
+        self.limit.forget()
+        self._halt("somebody asked for it")
+
+    def _halt(self, because: str, *, has_failed: str = "") -> None:
         if self._is_down or self._running is None:
             return
-        self._failed_because = error
-        if error is not None:
-            self._limit.note(error)
+        self._halted_because = because
         # Those too that have not been resumed yet: their Halt arrives behind their Resume.
         members = self._running.members
         self._halting = {mailbox.name for mailbox in members}
         for mailbox in members:
-            if mailbox.name != name:
+            if mailbox.name != has_failed:
                 mailbox.ref.tell(Halt(self.number))
         self._is_down = True
 
@@ -190,15 +199,11 @@ class CoreKeeper:
         """Steps 2 and 3."""
         if self._running is not None:
             self._running.writer.release()
-        published = self._published.snapshot
         old_salt = self.salt
         logged, position, refusal = self._read_log()
-        lost_after: int | None = None
         if logged is not None and refusal is None:
-            recovered, version = logged, logged.version
-            if version < published.version:
-                lost_after, version = version, published.version + 1
-            self._published.snapshot = Snapshot(version, recovered.roots)
+            recovered = logged
+            self._published.snapshot = Snapshot(self._version_after(logged.version), recovered.roots)
             self._clock.floor_us = max(self._clock.floor_us, recovered.time_floor_us)
         else:
             recovered = self._what_is_published()
@@ -207,18 +212,29 @@ class CoreKeeper:
         log.warning(
             "restarted" if refusal is None else "failed",
             version=self._published.snapshot.version,
-            because=shown_failure(self._failed_because),
+            because=self._halted_because,
             in_flight=len(self._debts),
         )
-        self.start(recovered, position, lost_after=lost_after, refusal=refusal)
+        self.start(recovered, position, refusal=refusal)
         self._is_down = False
         self._settlement = known, old_salt
+
+    def _version_after(self, logged_version: int) -> int:
+        """Return the version to go on from with a log that reaches this far. None is given twice, lost or not."""
+        published_version = self._published.snapshot.version
+        if logged_version >= published_version:
+            return logged_version
+        if self._lost_versions[-1:] == [(logged_version + 1, published_version - 1)]:
+            # It is known: nothing has been committed since.
+            return published_version
+        self._lost_versions.append((logged_version + 1, published_version))
+        return published_version + 1
 
     def _read_log(self) -> tuple[Recovered | None, LogPosition | None, InmemError | None]:
         """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
         refusal: InmemError | None = None
-        if self._limit.is_exceeded:
-            refusal = StoreFailedError(f"actors keep failing, the last time with {shown_failure(self._failed_because)}")
+        if self.limit.is_exceeded:
+            refusal = StoreFailedError(f"actors keep failing, the last time with {self.limit.last_failure}")
         if self.disk is None:
             return None, None, refusal
         if self._options.read_only:
@@ -297,7 +313,7 @@ class CoreKeeper:
 
     def _ask_again(self, owed: Owed) -> None:
         """Step 5."""
-        if self._limit.is_exceeded and self.refusal is not None:
+        if self.limit.is_exceeded and self.refusal is not None:
             owed.refuse(self.refusal)
         else:
             owed.mailbox.ref.send(owed.message, owed.reply_to)

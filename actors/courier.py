@@ -183,7 +183,7 @@ class _Bag:
             for letter in reversed(self._round[max(0, come_to - 2) : come_to]):
                 reply_to = letter[2]
                 if reply_to is not None:
-                    reason = f"{shown_failure(error)} has struck the thread that was sending it"
+                    reason = f"{shown_failure(error)} was raised from outside in the thread that was sending it"
                     unknown = CommitOutcomeUnknownError("", reason)
                     with contextlib.suppress(Full):
                         reply_to.set_exception((CommitOutcomeUnknownError, unknown, None))

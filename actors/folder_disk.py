@@ -113,12 +113,8 @@ class FolderDisk:
         self._guard(lambda: os.unlink(self._join(name)))
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut a file to `size` bytes, durably."""
+        """Cut a file to `size` bytes, and make those durable."""
         self._guard(lambda: with_descriptor(self._join(name), os.O_WRONLY, lambda fd: _cut(fd, size)))
-
-    def sync(self, name: str) -> None:
-        """Make a file's content durable."""
-        self._guard(lambda: with_descriptor(self._join(name), os.O_RDONLY, os.fsync))
 
     def sync_names(self) -> None:
         """Make created, renamed and removed names durable."""

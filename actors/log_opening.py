@@ -26,7 +26,8 @@ def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosit
     """Recover a database that nobody has open, and tidy up behind whoever had it last.
 
     What an interrupted write left is kept aside under a name of its own and cut off; superfluous files are removed;
-    the last segment is made durable, since the next one will vouch for it. Interrupted anywhere, it can be done again.
+    the last segment is made durable, since the next one will vouch for it, and gives back the room that it had claimed
+    ahead. Interrupted anywhere, it can be done again.
 
     Args:
         disk: the folder.
@@ -69,7 +70,7 @@ def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosit
     if position.torn or position.obsolete:
         disk.sync_names()
     if position.segment and not position.is_clean:
-        disk.sync(segment_name(position.segment))
+        disk.truncate(segment_name(position.segment), position.end)
     return recovered, position
 
 

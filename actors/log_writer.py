@@ -1,7 +1,7 @@
 """The log writer: carries out what `engine/group_commit.py` decides.
 
-Writing is quick and done here. Whatever waits for the disk is the log disk's, which has a thread of its own; but that
-a failed write is cut off again has to be durable before the next one.
+Writing is quick and done here. Whatever waits for the disk is the log disk's, which has a thread of its own; but after
+a failed write, the truncation must be durable before the next write.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ class LogWriter(StoreActor):
             end=position.end,
             version=version,
             previous_version=position.version,
+            segments=position.segments,
         )
 
     def on_receive(self, message: Any) -> Any:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from inmem.actors.intake import refusal_of
 from inmem.actors.messages.control import Resume, Retire
 from inmem.actors.messages.request import Request
-from inmem.engine.errors import DatabaseClosedError
+from inmem.engine.errors import DatabaseClosedError, InvariantError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,6 +116,8 @@ class Mailbox:
         if actor is not None and message.__class__ is not Resume:
             actor.handle(message, reply_to)
         elif message.__class__ is Resume:
+            if actor is not None and actor.owed:
+                raise InvariantError(f"another actor is put behind {self.name} before this one's debts were taken over")
             self.attach(message.actor)
             waiting, self.stash = self.stash, []
             for kept, kept_reply_to in waiting:

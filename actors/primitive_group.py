@@ -13,6 +13,7 @@ from inmem.actors.messages.watching import FeedGrown, Taken
 from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.reaper import Reaper, RestingReaper
+from inmem.actors.restart_limit import RestartLimit
 from inmem.actors.stand_in import StandIn
 from inmem.actors.watch_actor import WatchActor
 from inmem.engine.errors import InvariantError, StoreFailedError
@@ -21,13 +22,14 @@ from inmem.engine.shown import shown_failure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inmem.actors.actor import StoreActor
     from inmem.actors.dispatcher import Dispatcher
     from inmem.actors.environment import StoreClock
     from inmem.actors.mailbox import MailboxRef
     from inmem.actors.messages.control import ActorFailed
     from inmem.actors.published import Published
     from inmem.engine.limits import Limits
-    from inmem.engine.ports import Entropy
+    from inmem.engine.ports import Clock, Entropy
 
 PrimitiveActorT = TypeVar("PrimitiveActorT", bound=PrimitiveActor)
 
@@ -43,6 +45,7 @@ class PrimitiveGroup:
         coordinator: takes their commits.
         published: the newest snapshot.
         clock: the store's time.
+        system_clock: the machine's.
         entropy: for ids and jitter.
         limits: of what may be written and what may wait.
 
@@ -50,6 +53,7 @@ class PrimitiveGroup:
         mailboxes: of the primitive actors, by name.
         reaper: the reaper's.
         watches: the watch actor's.
+        restart_limits: by the names of all of them: says when to give one up, whatever becomes of the others.
     """
 
     def __init__(
@@ -57,21 +61,24 @@ class PrimitiveGroup:
         dispatcher: Dispatcher,
         supervisor: MailboxRef,
         coordinator: MailboxRef,
+        *,
         published: Published,
         clock: StoreClock,
+        system_clock: Clock,
         entropy: Entropy,
         limits: Limits,
     ) -> None:
         self.mailboxes = {name: Mailbox(name, dispatcher, limits=limits) for name in PRIMITIVE_ACTORS}
         self.reaper = Mailbox("reaper", dispatcher)
         self.watches = Mailbox("watches", dispatcher)
+        self.restart_limits = {mailbox.name: RestartLimit(system_clock) for mailbox in self}
         self._supervisor = supervisor
         self._coordinator = coordinator
         self._published = published
         self._clock = clock
         self._entropy = entropy
         self._limits = limits
-        self._stand_ins: dict[str, StandIn] = {}
+        self._stand_ins: set[str] = set()
         self._reaping = False
         self._reapers = 0
         self._reaper_rests = False
@@ -91,14 +98,15 @@ class PrimitiveGroup:
         self._start_reaper()
         self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published)))
 
-    def replace(self, failed: ActorFailed, *, give_up: bool) -> None:
+    def replace(self, failed: ActorFailed) -> None:
         """Put a successor behind the address of a failed actor.
 
-        Args:
-            failed: what is known of the failure. A primitive actor's requests pass to the successor.
-            give_up: it has failed too often; the successor refuses everything with `StoreFailedError`, or, in place of
-                the reaper, does nothing.
+        A primitive actor's requests pass to the successor. When there have been too many failures, that refuses
+        everything with `StoreFailedError`, or, in place of the reaper, does nothing.
         """
+        limit = self.restart_limits[failed.name]
+        limit.note(failed.error)
+        give_up = limit.is_exceeded
         if failed.name == self.reaper.name:
             if give_up:
                 log.error("gave_up", actor=failed.name)
@@ -115,7 +123,8 @@ class PrimitiveGroup:
         ref = self.mailboxes[failed.name].ref
         if give_up:
             log.error("gave_up", actor=failed.name)
-            stand_in = self._stand_ins[failed.name] = self._make(StandIn, failed.name, failed.actor)
+            stand_in = self._make(StandIn, failed.name, failed.actor)
+            self._stand_ins.add(failed.name)
             stand_in.refuse_all(_failure_of(failed))
             ref.tell(Resume(stand_in))
         else:
@@ -125,21 +134,29 @@ class PrimitiveGroup:
         ref.tell(GoOn())
 
     def dismiss_stand_ins(self) -> None:
-        """Give actors that had been given up another chance; `note_halted` goes on from here."""
+        """Give all of them another chance; of those that had been given up, `note_halted` resumes the real ones."""
+        for limit in self.restart_limits.values():
+            limit.forget()
         for name in self._stand_ins:
             self.mailboxes[name].ref.tell(Halt(0))
+        self._stand_ins.clear()
         if self._reaper_rests:
             # Who rests owes nobody an answer, and need not halt first.
             self._reaper_rests = False
             self._start_reaper()
 
-    def note_halted(self, name: str) -> None:
-        """An actor has halted: if it was a stand-in, the real one takes its place."""
-        stand_in = self._stand_ins.pop(name, None)
-        if stand_in is not None:
-            ref = self.mailboxes[name].ref
-            ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, stand_in)))
-            ref.tell(GoOn())
+    def note_halted(self, actor: StoreActor) -> bool:
+        """An actor has halted: if it is one of these, put a real one in its place. Return whether it is.
+
+        Most likely it was a stand-in. But that may have failed before its Halt came: whoever obeys has a successor.
+        """
+        if not isinstance(actor, PrimitiveActor):
+            return False
+        name = actor.mailbox.name
+        ref = self.mailboxes[name].ref
+        ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, actor)))
+        ref.tell(GoOn())
+        return True
 
     def _make(
         self, actor_class: type[PrimitiveActorT], name: str, predecessor: PrimitiveActor | None
@@ -157,7 +174,9 @@ class PrimitiveGroup:
 
     def _replace_watch_actor(self, actor: WatchActor, failed: ActorFailed, *, give_up: bool) -> None:
         if give_up:
+            # The successor has nothing of what this may have failed over, and begins anew.
             actor.end_all(_failure_of(failed))
+            self.restart_limits[failed.name].forget()
         self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published, actor)))
         if isinstance(failed.message, Taken):
             self.watches.ref.tell(failed.message)

@@ -12,8 +12,8 @@ When an actor of the core fails (coordinator, shards, log writer, log disk, chec
 
 A primitive actor is replaced alone; its requests, the waiting ones and those in flight, pass to its successor. When it
 fails too fast, its requests are refused with `StoreFailedError`, and everything else goes on. When actors of the core
-do, or the log cannot be recovered, the store goes on for readers only and refuses all writes. Either lasts until
-`Recover` asks for another try.
+do, counted together, or the log cannot be recovered, the store goes on for readers only and refuses all writes. Either
+lasts until `Recover` asks for another try.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from inmem.actors.messages.transactions import (
 )
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.published import Published
-from inmem.actors.restart_limit import RESTARTS_MAX, RestartLimit
+from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.routes import routes_of
 from inmem.actors.stack_room import has_room
 from inmem.actors.system_calls import storage_error
@@ -109,19 +109,18 @@ class Supervisor(StoreActor):
         self._open_disk = open_disk
         self._clock = StoreClock(clock, 0)
         self._published = Published(Snapshot(0, ()))
-        self._limit = RestartLimit(clock)
         self._core = CoreKeeper(
+            self.ref, options, published=self._published, clock=self._clock, system_clock=clock, entropy=entropy
+        )
+        self._primitives = PrimitiveGroup(
+            mailbox.dispatcher,
             self.ref,
-            options,
+            self._core.mailboxes.coordinator.ref,
             published=self._published,
             clock=self._clock,
             system_clock=clock,
             entropy=entropy,
-            limit=self._limit,
-        )
-        coordinator = self._core.mailboxes.coordinator.ref
-        self._primitives = PrimitiveGroup(
-            mailbox.dispatcher, self.ref, coordinator, self._published, self._clock, entropy, options.limits
+            limits=options.limits,
         )
         self._core.wire(self._primitives.reaper.ref)
         self._directory = self._make_directory()
@@ -153,8 +152,8 @@ class Supervisor(StoreActor):
             case ActorFailed():
                 self._replace(message)
                 self._supervised()
-            case Halted(name, core, owed):
-                self._note_halted(name, core, owed)
+            case Halted():
+                self._note_halted(message)
                 self._supervised()
             case Open():
                 try:
@@ -185,8 +184,7 @@ class Supervisor(StoreActor):
                 pass  # Late: the close that had asked has failed, and nobody has asked for another yet.
             case Recover():
                 self._recovering.append(self.owe(message))
-                self._limit.forget()
-                self._core.fail(None, None)
+                self._core.begin_anew()
                 return LATER
             case Refresh():
                 return self._refresh()
@@ -220,10 +218,9 @@ class Supervisor(StoreActor):
 
     def _try_again(self, message: ActorFailed | Halted, error: BaseException) -> None:
         """What replaces an actor has failed itself."""
-        self._limit.note(error)
+        self._primitives.restart_limits.get(message.name, self._core.limit).note(error)
         self._attempts += 1
-        if isinstance(message, ActorFailed):
-            self._unreplaced.append(message.actor)
+        self._unreplaced.append(message.actor)
         if self._attempts <= ATTEMPTS_MAX:
             self.ref.tell(message)
             return
@@ -330,17 +327,17 @@ class Supervisor(StoreActor):
 
     def _replace(self, failed: ActorFailed) -> None:
         log.error("actor_failed", actor=failed.name, error=shown_failure(failed.error), exc_info=failed.error)
-        if any(mailbox.name == failed.name for mailbox in self._primitives):
-            self._limit.note(failed.error)
-            self._primitives.replace(failed, give_up=self._limit.is_exceeded)
+        if failed.name in self._primitives.restart_limits:
+            self._primitives.replace(failed)
         else:
             if failed.core == self._core.number:
                 self._core.fail(failed.name, failed.error)
-            self._note_halted(failed.name, failed.core, tuple(failed.actor.owed))
+            self._note_halted(failed)
 
-    def _note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> None:
-        self._primitives.note_halted(name)
-        if not self._core.note_halted(name, core, owed):
+    def _note_halted(self, halted: Halted | ActorFailed) -> None:
+        if self._primitives.note_halted(halted.actor):
+            return
+        if not self._core.note_halted(halted.name, halted.core, tuple(halted.actor.owed)):
             return
         # The core has been rebuilt, or has been given up.
         refusal = self._core.refusal
@@ -352,7 +349,7 @@ class Supervisor(StoreActor):
                 owed_recovery.answer(None)
             else:
                 owed_recovery.refuse(refusal)
-        if self._closing is not None and self._closing.waits_for_core and self._limit.is_exceeded:
+        if self._closing is not None and self._closing.waits_for_core and self._core.limit.is_exceeded:
             self._finish_closing(refusal)
 
     # End.

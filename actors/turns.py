@@ -23,7 +23,8 @@ TURN_S: Final = 0.005
 """Of a thread that asks alone: Python's own switch interval. Giving way takes some 60 µs, a hundredth of it."""
 
 SHARED_TURN_S: Final = 0.001
-"""While others ask too. Who comes next is chance, so one of four threads may wait for a dozen turns of the others."""
+"""While others ask too. Which one comes next is chance, so one of four threads may wait for a dozen turns of the
+others."""
 
 SHARED_FOR_S: Final = 0.1
 """How long after the last change of threads a turn counts as shared."""

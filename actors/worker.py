@@ -26,7 +26,7 @@ class Worker:
 
     Attributes:
         thread: the one that works; None before the start.
-        wait: for `work`: returns when there may be something new, or after so many seconds as `timeout` says.
+        wait: for `work`: returns when there may be something new, or after `timeout` seconds.
     """
 
     __slots__ = ("_cut_short", "_error", "_name", "_nothing_new", "_starting", "_work", "_working", "thread", "wait")

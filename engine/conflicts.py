@@ -60,7 +60,7 @@ class CasConflict:
     Attributes:
         key: that was to be swapped.
         expected_version: by the caller; 0 means "has never existed".
-        current_version: the version that it has.
+        current_version: the version that it has. Both are versions of the cell where a cell found out by itself.
     """
 
     key: Key

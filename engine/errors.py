@@ -51,7 +51,12 @@ class UsageError(InmemError, ValueError):
 
 
 class InvalidKeyError(UsageError):
-    """A key or run id is not of the accepted form; the message names the argument and the reason."""
+    """A key, run id, name or tag is not of the accepted form; `argument` says which was meant, as in ``run id``."""
+
+    def __init__(self, argument: str, reason: str) -> None:
+        super().__init__(f"{argument}: {reason}")
+        self.argument = argument
+        self.reason = reason
 
 
 class InvalidValueError(UsageError):
@@ -181,9 +186,13 @@ class NotFoundError(InmemError, LookupError):
 
 
 class RunNotFoundError(NotFoundError):
-    """The run is not in the RunIndex."""
+    """The run is not in the RunIndex; `name` and `run_id` are both its id."""
 
     noun = "run"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
 
 
 class CellNotFoundError(NotFoundError):
@@ -210,9 +219,13 @@ class ExistsError(InmemError):
 
 
 class RunExistsError(ExistsError):
-    """The RunIndex has a run with that id."""
+    """The RunIndex has a run with that id; `name` and `run_id` are both its id."""
 
     noun = "run"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.run_id = run_id
 
 
 class CellExistsError(ExistsError):

@@ -34,6 +34,9 @@ GROUP_BYTES_MAX = 8 * 1024 * 1024
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 """A segment that has grown past this is followed by a new one, and by a checkpoint: recovery reads about this much."""
 
+SEGMENTS_MAX = 32
+"""An opening that finds more begins with a checkpoint: every opening that writes adds a segment, however short."""
+
 RETRIES_PER_SEGMENT = 16
 """A segment whose successor cannot be created goes on; so often per length of a segment it is tried again."""
 
@@ -85,7 +88,7 @@ class LogOutbox(Protocol[TicketT_contra]):
         ...
 
     def rotated(self, number: int, base_version: int) -> None:
-        """A new segment has taken over from one that had grown too long, or because a checkpoint wants one."""
+        """A new segment has taken over from one that had grown too long, or from too many, or for a checkpoint."""
         ...
 
     def not_rotated(self, error: StorageError) -> None:
@@ -114,6 +117,7 @@ class GroupCommit(Generic[TicketT]):
         end: how many bytes of it count.
         version: the last version in the log, or a higher one to continue from.
         previous_version: the last version in the log.
+        segments: how many exist since the last checkpoint.
     """
 
     def __init__(
@@ -125,6 +129,7 @@ class GroupCommit(Generic[TicketT]):
         end: int,
         version: int,
         previous_version: int,
+        segments: int,
     ) -> None:
         self._out = outbox
         self._always = durability is Durability.ALWAYS
@@ -142,6 +147,8 @@ class GroupCommit(Generic[TicketT]):
         self._open = False
         self._starting = False
         self._rotate = False
+        # The first segment that is started here is taken for one that follows a segment that has grown too long.
+        self._has_many_segments = segments > SEGMENTS_MAX
         self._syncing_to: int | None = None
         self._sync_owed = False
         self._pending: list[tuple[int, bytes]] = []
@@ -201,14 +208,14 @@ class GroupCommit(Generic[TicketT]):
 
     def segment_started(self, header: SegmentHeader, size: int) -> None:
         """The segment that was asked for exists, durably, and holds its header."""
-        rotated = self._rotate
+        rotated = self._rotate or self._has_many_segments
         self._number = header.number
         self._seed = header.seed
         self._end = self._commit_end = self._synced_end = size
         self._refused_at = 0
         self._open = True
         self._starting = False
-        self._rotate = False
+        self._rotate = self._has_many_segments = False
         for flush in self._flushes:
             if flush.end is not None:
                 flush.end = 0

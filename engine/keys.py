@@ -1,8 +1,8 @@
 """Keys: which run, which kind of data, which entry; and bytes that keep all of them in one order.
 
-Tables are found by run and tag, an entry in its table by its user key: nothing of a key is stored encoded. Who wants
-keys of different runs or kinds in one order, as bytes, has `Key.encode`: the run id in UTF-8 with every 00 written as
-00 FF, then 00 00, then the tag byte, then the user key as it is. Comparing encoded keys as bytes compares run, tag and
+Tables are found by run and tag, an entry in its table by its user key: nothing of a key is stored encoded. For keys of
+different runs or kinds in one order, as bytes, there is `Key.encode`: the run id in UTF-8 with every 00 written as 00
+FF, then 00 00, then the tag byte, then the user key as it is. Comparing encoded keys as bytes compares run, tag and
 user key in that order: the terminator sorts below every continuation of the run id. The escape is the one of
 FoundationDB's tuple layer, https://github.com/apple/foundationdb/blob/main/design/tuple.md.
 """
@@ -54,16 +54,16 @@ def normalize_run_id(run: str | UUID) -> str:
     """
     name: Any = str(run) if type(run) is not str and issubclass(type(run), UUID) else run
     if type(name) is not str:
-        raise InvalidKeyError(f"run id: must be a str or a uuid.UUID, not {type_name(name)}")
+        raise InvalidKeyError("run id", f"must be a str or a uuid.UUID, not {type_name(name)}")
     if not name:
-        raise InvalidKeyError("run id: must not be empty")
+        raise InvalidKeyError("run id", "must not be empty")
     if len(name) > RUN_ID_CHARS_MAX:
-        raise InvalidKeyError(f"run id: {len(name)} characters, at most {RUN_ID_CHARS_MAX} are accepted")
+        raise InvalidKeyError("run id", f"{len(name)} characters, at most {RUN_ID_CHARS_MAX} are accepted")
     if not name.isascii():
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise InvalidKeyError("run id: has a lone surrogate") from None
+            raise InvalidKeyError("run id", "has a lone surrogate") from None
     return name
 
 
@@ -78,13 +78,13 @@ def user_key(key: str, *, where: str = "key") -> bytes:
         InvalidKeyError: not exactly a str, too long, or with a lone surrogate.
     """
     if type(key) is not str:
-        raise InvalidKeyError(f"{where}: must be a str, not {type_name(key)}")
+        raise InvalidKeyError(where, f"must be a str, not {type_name(key)}")
     try:
         data = key.encode()
     except UnicodeEncodeError:
-        raise InvalidKeyError(f"{where}: has a lone surrogate") from None
+        raise InvalidKeyError(where, "has a lone surrogate") from None
     if len(data) > USER_KEY_BYTES_MAX:
-        raise InvalidKeyError(f"{where}: {len(data)} bytes of UTF-8, at most {USER_KEY_BYTES_MAX} are accepted")
+        raise InvalidKeyError(where, f"{len(data)} bytes of UTF-8, at most {USER_KEY_BYTES_MAX} are accepted")
     return data
 
 
@@ -95,9 +95,9 @@ def event_key(sequence: int) -> bytes:
         InvalidKeyError: not exactly an int, or not in [0, 2^63 - 1].
     """
     if type(sequence) is not int:
-        raise InvalidKeyError(f"sequence: must be an int, not {type_name(sequence)}")
+        raise InvalidKeyError("sequence", f"must be an int, not {type_name(sequence)}")
     if not 0 <= sequence <= INT_MAX:
-        raise InvalidKeyError("sequence: must be in [0, 2^63 - 1]")
+        raise InvalidKeyError("sequence", "must be in [0, 2^63 - 1]")
     return sequence.to_bytes(_EVENT_KEY_BYTES, "big")
 
 
@@ -148,9 +148,9 @@ class Key:
             if name is not self.run_id:
                 object.__setattr__(self, "run_id", name)
         if type(self.tag) is not Tag:
-            raise InvalidKeyError(f"tag: must be a Tag, not {type_name(self.tag)}")
+            raise InvalidKeyError("tag", f"must be a Tag, not {type_name(self.tag)}")
         if type(self.user_key) is not bytes:
-            raise InvalidKeyError(f"user key: must be bytes, not {type_name(self.user_key)}")
+            raise InvalidKeyError("user key", f"must be bytes, not {type_name(self.user_key)}")
 
     @classmethod
     def kv(cls, run: str | UUID, key: str) -> Self:
@@ -191,15 +191,15 @@ class Key:
         normalize_run_id(self.run_id)
         if self.tag is Tag.EVENT:
             if len(self.user_key) != _EVENT_KEY_BYTES:
-                raise InvalidKeyError(f"key: {self} is no sequence in {_EVENT_KEY_BYTES} bytes")
+                raise InvalidKeyError("key", f"{self} is no sequence in {_EVENT_KEY_BYTES} bytes")
         elif self.tag is Tag.RUN:
             if self.user_key:
-                raise InvalidKeyError(f"key: {self} is more than the run")
+                raise InvalidKeyError("key", f"{self} is more than the run")
         elif not self.is_the_stores_own:
             try:
                 self.user_key.decode()
             except UnicodeDecodeError:
-                raise InvalidKeyError(f"key: {self} is not UTF-8") from None
+                raise InvalidKeyError("key", f"{self} is not UTF-8") from None
 
     def encode(self) -> bytes:
         """Return the ordered bytes: ``a.encode() < b.encode()`` exactly if ``a < b``."""
@@ -214,18 +214,18 @@ class Key:
             InvalidKeyError: no key has this encoding.
         """
         if type(data) is not bytes:
-            raise InvalidKeyError(f"encoded key: must be bytes, not {type_name(data)}")
+            raise InvalidKeyError("encoded key", f"must be bytes, not {type_name(data)}")
         namespace, terminator, rest = data.partition(b"\x00\x00")
         if not terminator or not rest:
-            raise InvalidKeyError("encoded key: cut off")
+            raise InvalidKeyError("encoded key", "cut off")
         try:
             run_id = namespace.replace(b"\x00\xff", b"\x00").decode()
             tag = Tag(rest[0])
         except ValueError as error:
-            raise InvalidKeyError(f"encoded key: {error}") from error
+            raise InvalidKeyError("encoded key", f"{error}") from error
         key = cls(run_id, tag, rest[1:])
         if key.encode() != data:
-            raise InvalidKeyError("encoded key: a 00 in the run id is not escaped")
+            raise InvalidKeyError("encoded key", "a 00 in the run id is not escaped")
         return key
 
     def __str__(self) -> str:

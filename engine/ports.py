@@ -121,11 +121,7 @@ class Disk(Folder, Protocol):
         ...
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut a file to `size` bytes and make that durable."""
-        ...
-
-    def sync(self, name: str) -> None:
-        """Make a file's content durable."""
+        """Cut a file to `size` bytes, and make those durable."""
         ...
 
     def sync_names(self) -> None:

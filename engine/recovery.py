@@ -59,6 +59,7 @@ class LogPosition:
         torn: at most a torn tail of the last segment, then a segment whose creation was interrupted.
         damaged: checkpoints that were passed over in favour of an older one.
         obsolete: names of files that are not needed any more, in the order in which to remove them.
+        segments: how many there are since the newest good checkpoint.
     """
 
     segment: int
@@ -69,6 +70,7 @@ class LogPosition:
     torn: tuple[TornFile, ...]
     damaged: tuple[CorruptionError, ...]
     obsolete: tuple[str, ...]
+    segments: int
 
 
 def recover(
@@ -104,7 +106,7 @@ def recover(
         *(segment_name(number) for number in contents.segments if number < chosen),
     )
     recovered = recovery.result(shards)
-    return recovered, LogPosition(*position, damaged=tuple(damaged), obsolete=obsolete)
+    return recovered, LogPosition(*position, damaged=tuple(damaged), obsolete=obsolete, segments=len(numbers))
 
 
 def _size_of(disk: Folder, contents: FolderContents) -> int:

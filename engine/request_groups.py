@@ -126,6 +126,8 @@ class RequestGroups(Generic[PendingT]):
         self._aborts = 0
         self._requests_max = GROUP_REQUESTS_MAX
         self._refusal: InmemError | None = None
+        # The request over which this has stopped, and what was raised.
+        self._broken: tuple[PendingT, Exception] | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -193,7 +195,7 @@ class RequestGroups(Generic[PendingT]):
             self.waiting.popleft().refuse(refusal)
 
     def take_over(self, earlier: RequestGroups[PendingT], requests: Iterable[PendingT]) -> None:
-        """Take the place of somebody who stopped; `go_on` does the rest.
+        """Take the place of somebody who stopped, refuse what it has stopped over; `go_on` does the rest.
 
         Args:
             earlier: wherever it stopped; its waiting line may be incomplete.
@@ -205,8 +207,13 @@ class RequestGroups(Generic[PendingT]):
         self._attempt = earlier._attempt
         self._aborts = earlier._aborts
         self._requests_max = earlier._requests_max
-        in_flight = {request for request, _ in self._in_flight or ()}
-        self.waiting.extend(request for request in requests if request not in in_flight)
+        elsewhere = {request for request, _ in self._in_flight or ()}
+        if earlier._broken is not None:
+            # It has brought one actor down. It must not bring the successor down as well.
+            broken, error = earlier._broken
+            elsewhere.add(broken)
+            broken.refuse(TransactionAbortedError(f"the {self._name} actor failed: {shown_failure(error)}"))
+        self.waiting.extend(request for request in requests if request not in elsewhere)
 
     def _carry_out(self) -> None:
         """Carry out what waits, group by group, until one is in flight or nothing waits."""
@@ -259,10 +266,8 @@ class RequestGroups(Generic[PendingT]):
                 break
             except Exception as error:
                 if not isinstance(error, InmemError) or isinstance(error, InvariantError):
-                    # This request brings the actor down. It must not bring its successor down as well.
-                    waiting.popleft().refuse(
-                        TransactionAbortedError(f"the {self._name} actor failed: {shown_failure(error)}")
-                    )
+                    # Answered by the successor: whoever is told now might be told again when the actor fails.
+                    self._broken = request, error
                     raise
                 if alone:
                     waiting.popleft().refuse(error)

@@ -4,7 +4,7 @@ By default the result is a prefix of the commit order: the newest checkpoint tha
 to the first commit that cannot be read. Commits are numbered without gaps, so damage between two that follow each other
 has hit none. Whatever lies behind a gap was built on commits that are missing, so it is left out, counted and
 named. With `beyond_damage` it is taken as well: every commit whose checksums hold, and the readable parts of a damaged
-checkpoint, the newest entry of each key winning. That is more data, and a state that the database need never have had.
+checkpoint, the newest entry of each key winning. That is more data, and a state that the database may never have had.
 
 Nothing here writes. Memory is bounded as in recovery, but for one number per commit that lies beyond the damage.
 """

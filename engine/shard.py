@@ -92,9 +92,9 @@ class Shard:
         `Blocked`, whatever else was found: once that transaction is decided, asking again gives the whole truth.
 
         Complexity: O(its tables) if nothing is prepared, nobody has committed to them since the snapshot, and the part
-        neither compares nor drops anything. Else O(keys read, written and expected), plus the keys in those scanned
-        ranges whose tables have changed. While anything is prepared, also O(all prepared keys) for each scanned range
-        and each dropped run. The keys that a part writes are reserved when the next one is judged, if it is still
+        neither compares nor drops anything. Otherwise O(keys read, written and expected), plus the keys in those
+        scanned ranges whose tables have changed. While anything is prepared, also O(all prepared keys) for each scanned
+        range and each dropped run. The keys that a part writes are reserved when the next one is judged, if it is still
         prepared then: O(keys written), once.
         """
         if part.transaction_id in self._prepared:

@@ -329,8 +329,8 @@ class Transaction(NonCopyable):
 class RequestTransaction(Transaction):
     """What single operations are carried out on: nobody has decided anything by what it has shown of a dropped run.
 
-    So whatever the run holds at the commit goes with it. Else the operation, which is repeated until it succeeds, would
-    lose for as long as there is somebody who keeps writing there.
+    So whatever the run holds at the commit goes with it. Otherwise the operation, which is repeated until it succeeds,
+    would lose for as long as there is somebody who keeps writing there.
     """
 
     judges_drops = False

@@ -167,7 +167,10 @@ class Database(NonCopyable):
             StoreFailedError: the log cannot be read at the moment.
             DatabaseClosedError: it is closed.
         """
-        matched = _TOKEN.fullmatch(token) if isinstance(token, str) else None
+        try:
+            matched = _TOKEN.fullmatch(token)
+        except TypeError:
+            matched = None
         if matched is None:
             raise UsageError(f"token: {shown(token)} is not the token of a CommitOutcomeUnknownError")
         salt, transaction_id, start_version = int(matched[1], 16), int(matched[2]), int(matched[3])
@@ -307,7 +310,7 @@ class Database(NonCopyable):
         return sorted(holding)
 
     def verify(self) -> Verification:
-        """Read every file and every record, check every table and every chain. O(everything), while commits go on."""
+        """Read every file and record, check every table, chain and parent. O(everything), while commits go on."""
         return verify_store(self._client)
 
     def export_run(
@@ -319,10 +322,8 @@ class Database(NonCopyable):
     ) -> RunExport:
         """Write all that a run holds, as of now, to a file from which `import_run` makes the same run again.
 
-        The same contents give the same bytes; docs/export-format.md describes them. A file given by its path appears
-        under its name only when it is whole, readable for its owner only, in place of an older one; a symbolic link
-        stays, and what it leads to is written. When this returns, the file and its name are durable. What becomes of a
-        file that was given open is for its owner to see to.
+        The same contents give the same bytes, see docs/export-format.md. A path has its older file until the new one is
+        whole, which is its owner's only and durable when this returns; a symbolic link stays, its target is written.
 
         Args:
             run: registered or not.
@@ -332,6 +333,7 @@ class Database(NonCopyable):
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
             UsageError: `file` is neither of the two.
+            StorageError: the run has traces whose parent is lost, so that nobody could import it; `verify` names them.
             OSError: the file cannot be written, or not be made durable.
 
         Complexity: O(contents) in time, one item in memory.

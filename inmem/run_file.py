@@ -14,37 +14,30 @@ trailer is the digest of all. Nothing in the file depends on the moment or the p
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
-from io import RawIOBase, TextIOBase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias
 
-from inmem.actors.options import checked_path
-from inmem.actors.system_calls import sync_folder
-from inmem.engine.errors import FormatVersionError, InvalidValueError, RunFileError, UsageError
+from inmem.engine.errors import FormatVersionError, InvalidValueError, InvariantError, RunFileError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import TRANSACTION_BYTES_MAX
-from inmem.engine.shown import shown
 from inmem.json_values import is_object
 from inmem.primitives.traces import Trace
 from inmem.run_items import item_from_json, item_to_json
+from inmem.user_file import opened_for_reading, opened_for_writing, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from inmem.database import Database
     from inmem.primitives.run_contents import Item, RunContents
+    from inmem.user_file import File
 
 FORMAT: Final = "inmem-run"
 VERSION: Final = 1
 
 OnProgress: TypeAlias = "Callable[[int, int], None] | None"
-File: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 
 _HASH_MARK: Final = b',"line_hash":"'
 _HASH_DIGITS: Final = 64
@@ -53,9 +46,11 @@ _TAIL_BYTES: Final = len(_HASH_MARK) + _HASH_DIGITS + len(_LINE_END)
 _HEADER_BYTES_MAX: Final = 64 * 1024
 """Far more than a run id and counts take; of a file that is none of ours, no more than this is read."""
 _PIECE_BYTES: Final = 1024 * 1024
-"""More than most lines have. What of a longer one is not as JSON is written in ASCII is found a piece at a time."""
+"""More than most lines have. A longer line is read a piece of this size at a time, and refused at the first one that is
+not printable ASCII, as all lines are: what is no export at all may have no end of line before the memory is full."""
 _JSON_BYTES_PER_BYTE_MAX: Final = 7
-"""Of a stored byte: an empty bytes among others takes 2 bytes and ``{"$bytes":""},``; control characters come next."""
+"""What a stored byte can become. The worst case is an empty bytes in a list: 2 bytes stored, and ``{"$bytes":""},`` in
+JSON, which is 14. The next is a control character: 1 byte stored, and an escape of 6."""
 LINE_BYTES_MAX: Final = _JSON_BYTES_PER_BYTE_MAX * TRANSACTION_BYTES_MAX + _HEADER_BYTES_MAX
 """What no line exceeds: all that an item holds was written by one transaction. The rest is names, times and hashes."""
 _COUNTS: Final = ("runs", "keys", "events", "cells", "traces")
@@ -118,9 +113,14 @@ def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnPro
             return digest
 
         write(_header(run_id, counts))
-        for at, item in enumerate(contents.items()):
-            _report(on_progress, at, total)
+        written = 0
+        for item in contents.items():
+            _report(on_progress, written, total)
             write(item_to_json(item))
+            written += 1
+        if written != total:
+            # Nobody could import it.
+            raise InvariantError(f"run {run_id!r}: wrote {written} items, but the header counts {total}")
         digest = write(_trailer(total + 2))
     return _export(run_id, counts, digest)
 
@@ -173,7 +173,7 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
         RunFileError: a line is not what was written.
         OSError: the file cannot be read.
     """
-    with _opened_for_reading(file) as source:
+    with opened_for_reading(file) as source:
         path = str(getattr(source, "name", "the stream"))
         chain = _Chain()
         first = source.readline(_HEADER_BYTES_MAX)
@@ -308,89 +308,3 @@ def _report(on_progress: OnProgress, at: int, total: int, step: int | None = Non
     """Tell that all items before `at` are done, in the first or second of two steps, or in the only one."""
     if on_progress is not None and at % _PROGRESS_ITEMS == 0:
         on_progress(at + total if step == 2 else at, total if step is None else 2 * total)
-
-
-@contextmanager
-def _opened_for_reading(file: File) -> Generator[BinaryIO]:
-    source = _checked_file(file, "readline")
-    with Path(source).open("rb") if isinstance(source, str) else nullcontext(source) as opened:
-        yield opened
-
-
-@contextmanager
-def opened_for_writing(file: File) -> Generator[BinaryIO]:
-    """Open what is given by its path; a file appears under it only once it is whole, and is durable there at the end.
-
-    Raises:
-        UsageError: `file` is neither a path nor a file open for writing bytes.
-        OSError: it cannot be opened, or not be made durable: then its name may be the older file's after a power cut.
-    """
-    target = _checked_file(file, "write")
-    if not isinstance(target, str):
-        yield target
-        return
-    with _named(target):
-        yield from _opened_at(target)
-
-
-def _opened_at(target: str) -> Generator[BinaryIO]:
-    # A symbolic link stays one: what it leads to is what is written.
-    path = Path(os.path.realpath(target))
-    if path.exists() and not path.is_file():
-        # A pipe or a device cannot be replaced by a file that is whole.
-        with path.open("wb") as opened:
-            yield opened
-        return
-    # Beside it, so that giving it its name is one step; for its owner only, as the database is.
-    hidden = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    try:
-        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, target) from None
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            yield opened
-            opened.flush()
-            os.fsync(descriptor)
-        hidden.replace(path)
-        # Until then a power cut could take the name back, and whoever exports a run may delete it next.
-        sync_folder(str(path.parent))
-    except BaseException:
-        hidden.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _named(target: str) -> Generator[None]:
-    """Have errors of writing name the file, as those of opening it do."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, target) from error
-
-
-def write_whole(file: BinaryIO, data: bytes) -> None:
-    """Write all of `data`, of which a raw file may take less at a time.
-
-    Raises:
-        OSError: it cannot be written; what was taken before that stays written.
-    """
-    taken = file.write(data)
-    while isinstance(file, RawIOBase) and taken != len(data):
-        if not taken:
-            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        data = data[taken:]
-        taken = file.write(data)
-
-
-def _checked_file(file: File, method: str) -> str | BinaryIO:
-    """Return a path as a str, and what has the method of a file of bytes as it is."""
-    if isinstance(file, (str, os.PathLike)):
-        return checked_path("file", file)
-    given: object = file
-    if isinstance(given, TextIOBase) or not callable(getattr(given, method, None)):
-        purpose = "reading" if method == "readline" else "writing"
-        raise UsageError(f"file: must be a path, or a file open for {purpose} bytes, not {shown(file)}")
-    return file

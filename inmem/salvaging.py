@@ -31,6 +31,7 @@ from inmem.engine.shown import shown
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.verification import verify as verify_files
 from inmem.primitives.indices import with_true_indices
+from inmem.primitives.orphans import with_orphans_as_roots
 from inmem.verification import verify_chains
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from inmem.engine.salvage import SalvagedFile
     from inmem.engine.version_ranges import Range
     from inmem.primitives.event_chain import ChainVerification
+    from inmem.primitives.orphans import Orphan
 
 FIRST = 1
 """Number of the new database's only segment and checkpoint."""
@@ -63,6 +65,7 @@ class SalvageReport:
         keys: live keys of all kinds, indices included.
         events: in all chains.
         broken_chains: (run, what is wrong) of chains of events that do not verify.
+        orphans: (run, trace, parent) of traces whose parent is lost. They are roots now; nothing else tells of it.
         indices_repaired: index tables that did not agree with their records any more, and were written anew.
         files: what became of each file of the old database.
         torn: what an interrupted write had left at its end: no commit that anybody was told of.
@@ -81,6 +84,7 @@ class SalvageReport:
     keys: int
     events: int
     broken_chains: tuple[tuple[str, ChainVerification], ...]
+    orphans: tuple[Orphan, ...]
     indices_repaired: int
     files: tuple[SalvagedFile, ...]
     torn: tuple[TornFile, ...]
@@ -98,8 +102,9 @@ def salvage(
         path: the damaged database's folder.
         into: the new folder, which must be missing, empty, or left by a salvage that was interrupted.
         beyond_damage: also take what can be read behind the damage, although commits before it are missing. That
-            is a state that the old database need never have had: broken chains of events are reported, and indices
-            that do not agree with their records any more are written anew.
+            is a state that the old database may never have had: broken chains of events are reported, traces whose
+            parent is lost are reported and become roots, and indices that do not agree with their records any more
+            are written anew.
 
     Raises:
         DatabaseNotFoundError: there is no database at `path`.
@@ -137,7 +142,8 @@ def salvage(
 def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
     saved = read_damaged(source, beyond_damage=beyond_damage)
     recovered = saved.recovered
-    snapshot, repaired = with_true_indices(Snapshot(recovered.version, recovered.roots))
+    snapshot, orphans = with_orphans_as_roots(Snapshot(recovered.version, recovered.roots))
+    snapshot, repaired = with_true_indices(snapshot)
     chains = verify_chains(snapshot)
     _write(target, recovered, snapshot, saved.last_version)
     tables = list(snapshot.tables())
@@ -155,6 +161,7 @@ def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
         keys=sum(table.live_count for _, _, table in tables),
         events=chains.events,
         broken_chains=chains.broken,
+        orphans=tuple(orphans),
         indices_repaired=len(repaired),
         files=saved.files,
         torn=saved.torn,

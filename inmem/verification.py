@@ -11,6 +11,7 @@ from inmem.engine.reader import Reader
 from inmem.engine.verification import verify as verify_files
 from inmem.primitives.events import EventOperations
 from inmem.primitives.indices import wrong_indices
+from inmem.primitives.orphans import orphans
 from inmem.primitives.unreadable import unreadable_records
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from inmem.engine.snapshot import Snapshot, TableId
     from inmem.engine.verification import VerifyReport
     from inmem.primitives.event_chain import ChainVerification
+    from inmem.primitives.orphans import Orphan
     from inmem.primitives.unreadable import UnreadableRecord
 
 
@@ -36,6 +38,7 @@ class Verification:
         broken_chains: (run, what is wrong) of those that are not intact.
         wrong_indices: (run, tag) of index tables that do not agree with the records they lead to; "" is all runs.
         unreadable: records that were written by something else than this store, as they cannot be read.
+        orphans: (run, trace, parent) of traces whose parent is lost, so that no tree shows them.
     """
 
     is_valid: bool
@@ -47,6 +50,7 @@ class Verification:
     broken_chains: tuple[tuple[str, ChainVerification], ...]
     wrong_indices: tuple[TableId, ...]
     unreadable: tuple[UnreadableRecord, ...]
+    orphans: tuple[Orphan, ...]
 
 
 def verify_folder(path: str) -> VerifyReport:
@@ -90,11 +94,12 @@ def verify_store(client: Client) -> Verification:
     checked = verify_chains(snapshot)
     wrong = tuple(wrong_indices(snapshot))
     unreadable = tuple(unreadable_records(snapshot))
+    severed = tuple(orphans(snapshot))
     files: VerifyReport | None = None
     view_files = client.directory.view_files
     if view_files is not None:
         with view_files() as folder:
             files = verify_files(folder)
     problems = () if files is None else files.problems
-    is_valid = not (problems or checked.broken or wrong or unreadable)
-    return Verification(is_valid, snapshot.version, files, problems, *checked, wrong, unreadable)
+    is_valid = not (problems or checked.broken or wrong or unreadable or severed)
+    return Verification(is_valid, snapshot.version, files, problems, *checked, wrong, unreadable, severed)

@@ -9,23 +9,28 @@ from inmem.engine.limits import INT_MAX
 from inmem.engine.shown import shown, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 T = TypeVar("T")
 
 
-def several(where: str, items: Iterable[T], refusal: type[UsageError] = UsageError) -> Iterator[T]:
+def refused(where: str, reason: str) -> UsageError:
+    """Return the error about the argument named `where`."""
+    return UsageError(f"{where}: {reason}")
+
+
+def several(where: str, items: Iterable[T], refusal: Callable[[str, str], UsageError] = refused) -> Iterator[T]:
     """Return an iterator over the argument named `where`.
 
     Raises:
-        UsageError: it is one str, whose characters nobody means, or cannot be iterated over. Of the class `refusal`.
+        UsageError: it is one str, whose characters nobody means, or cannot be iterated over. Made by `refusal`.
     """
     if issubclass(type(items), str):
-        raise refusal(f"{where}: must be several str, not one")
+        raise refusal(where, "must be several str, not one")
     try:
         return iter(items)
     except TypeError:
-        raise refusal(f"{where}: must be iterable, not {type_name(items)}") from None
+        raise refusal(where, f"must be iterable, not {type_name(items)}") from None
 
 
 def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "") -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from inmem.engine.codec import decode_value, encode_value
+from inmem.engine.conflicts import CasConflict
 from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
-from inmem.engine.keys import Tag, user_key
+from inmem.engine.keys import Key, Tag, user_key
 from inmem.engine.packing import pack
 from inmem.engine.shown import shown
 from inmem.primitives.arguments import checked_version
@@ -89,7 +90,8 @@ class CellOperations:
         if current is None:
             raise CellNotFoundError(name, self._run)
         if version != expected:
-            raise CasConflictError(name, expected, version, run_id=self._run)
+            conflict = CasConflict(Key.state(self._run, name), expected, version)
+            raise CasConflictError(name, expected, version, (conflict,), self._run)
         return self._store(key, version, updated_at, data)
 
     def set(self, name: str, value: object) -> int:

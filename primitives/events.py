@@ -3,9 +3,9 @@
 An event is the record (type, encoded payload, timestamp, previous hash, hash) under its sequence in 8 bytes. For each
 there is an entry in the run's EVENT_INDEX, (name component of the type, sequence), written in the same transaction.
 
-No head is kept: the last live key is the head. Two transactions that append to one run write the same next key, and
-the first committer wins; who only looks at the head remembers that this key did not exist. An aborted append burns no
-sequence.
+No head is kept: the last live key is the head. Two transactions that append to one run write the same next key, and the
+first committer wins; a transaction that only looks at the head remembers that this key did not exist. An aborted append
+burns no sequence.
 """
 
 from __future__ import annotations
@@ -238,7 +238,7 @@ def checked_type(event_type: str, where: str = "event_type") -> str:
         InvalidKeyError: it could not be a key, or is empty.
     """
     if not user_key(event_type, where=where):
-        raise InvalidKeyError(f"{where}: must not be empty")
+        raise InvalidKeyError(where, "must not be empty")
     return event_type
 
 

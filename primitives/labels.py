@@ -30,14 +30,21 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
     return tuple(checked)
 
 
+def encoded_new_metadata(metadata: object, bytes_max: int) -> bytes:
+    """Return the encoding of the metadata that something new gets. None, for none given, is stored as an empty dict.
+
+    Raises:
+        InvalidValueError: see `encoded_metadata`.
+    """
+    return NO_METADATA if metadata is None else encoded_metadata(metadata, bytes_max)
+
+
 def encoded_metadata(metadata: object, bytes_max: int) -> bytes:
-    """Return the encoding of a metadata dict, of at most `bytes_max` bytes; None stands for an empty one.
+    """Return the encoding of a metadata dict, of at most `bytes_max` bytes.
 
     Raises:
         InvalidValueError: it is not a dict with str keys, or holds something that cannot be stored.
     """
-    if metadata is None:
-        return NO_METADATA
     value: Any = decode_value(metadata.data) if type(metadata) is Encoded else metadata
     if type(value) is not dict:
         raise InvalidValueError("metadata", f"must be a dict, not {type_name(value)}")

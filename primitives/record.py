@@ -14,7 +14,6 @@ from msgspec.msgpack import Decoder
 
 from inmem.engine.codec import MalformedValueError
 from inmem.engine.limits import INT_MAX
-from inmem.engine.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,15 +25,14 @@ Time: TypeAlias = Annotated[int, Meta(ge=0, le=INT_MAX)]
 
 
 class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Base of what is stored. The annotations of a subclass are what its fields must be when they are read back."""
+    """Base of what is stored. The annotations of a subclass are what its fields must be when they are read back.
 
-    def pack(self) -> bytes:
-        """Return the stored form of fields that are valid already. O(bytes)."""
-        return pack(self)
+    `pack` of engine/packing.py makes the stored form of one whose fields are valid already; it does not check them.
+    """
 
 
 def unpacking(form: type[RecordT], what: str) -> Callable[[bytes], RecordT]:
-    """Return the function that makes a `form` of what its `pack` has returned; `what` names it in errors.
+    """Return the function that makes a `form` of what `pack` has made of one; `what` names it in errors.
 
     It raises MalformedValueError for anything that is not of exactly that form: somebody else has made it. O(bytes),
     whatever lengths the bytes claim.

@@ -14,6 +14,7 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvariantError, RunExistsError, UsageError
 from inmem.engine.keys import Tag, event_key, normalize_run_id, user_key
 from inmem.engine.limits import INT_MAX
+from inmem.engine.packing import pack
 from inmem.primitives import trace_index
 from inmem.primitives.cell_record import CellRecord, unpack_cell
 from inmem.primitives.event_chain import fault_of
@@ -22,6 +23,7 @@ from inmem.primitives.event_record import EventRecord
 from inmem.primitives.events import Event, EventOperations, checked_type, index_key
 from inmem.primitives.index_key import PRESENT, position_of
 from inmem.primitives.labels import checked_tags, encoded_metadata
+from inmem.primitives.orphans import require_all
 from inmem.primitives.run_index import RunEntries
 from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import status_of
@@ -90,6 +92,9 @@ class RunContents:
         """Yield the run itself if it is registered, then keys, events, cells and traces, parents before children.
 
         Keys and cells come in the order of their names, events and traces in the order of recording. O(1) per item.
+
+        Raises:
+            StorageError: at the end, if there are traces whose parent is lost, as without it they cannot be put back.
         """
         registered = RunOperations(self._txn).get_run(self._run)
         if registered is not None:
@@ -168,6 +173,7 @@ class RunContents:
                 seen.add(each.id)
                 yield each
                 ready += waiting.pop(each.id, [])
+        require_all(traces, self._run, len(seen))
 
     def _put_run(self, run: RunMetadata) -> None:
         if run.run_id != self._run:
@@ -202,7 +208,7 @@ class RunContents:
             raise UsageError(f"sequence: must be {last_sequence + 1}, not {event.sequence}")
         payload = encode_value(event.payload, "payload", self._bytes_max)
         timestamp = _moment(event.timestamp, "timestamp")
-        record = EventRecord(checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash).pack()
+        record = pack(EventRecord(checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash))
         fault = fault_of(self._run, event.sequence, record, last_time, last_hash)
         if fault is not None:
             raise UsageError(fault)
@@ -222,7 +228,7 @@ class RunContents:
         if cell.is_deleted and value != _NONE:
             raise UsageError("value: must be None, as the cell is deleted")
         stored = None if cell.is_deleted else value
-        view.put(key, CellRecord(cell.version, _moment(cell.updated_at, "updated_at"), stored).pack())
+        view.put(key, pack(CellRecord(cell.version, _moment(cell.updated_at, "updated_at"), stored)))
 
     def _put_trace(self, trace: Trace) -> None:
         packed = pack_kind(trace.kind, self._bytes_max)
@@ -236,7 +242,7 @@ class RunContents:
         position = position_of(self._txn, _moment(trace.timestamp, "timestamp"))
         metadata = encoded_metadata(trace.metadata, self._bytes_max)
         record = TraceRecord(position, trace.parent_id, packed.trace_type, tags, metadata, packed.fields)
-        view.put(key, record.pack())
+        view.put(key, pack(record))
         index = self._txn.view(self._run, Tag.TRACE_INDEX)
         for entry in trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags):
             index.put(entry, PRESENT)

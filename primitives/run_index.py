@@ -14,6 +14,7 @@ from heapq import merge
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.keys import Tag, prefix_end
+from inmem.engine.packing import pack
 from inmem.primitives.index_key import POSITION_BYTES, PRESENT, name_component
 from inmem.primitives.run_record import RUN_KEY
 from inmem.primitives.run_status import STATUS_TAGS, RunStatus
@@ -121,7 +122,7 @@ class RunEntries:
 
     def store(self, name: str, old: RunRecord | None, new: RunRecord) -> None:
         """Write a run's record in place of `old`, and exactly its entries."""
-        self._txn.view(name, Tag.RUN).put(RUN_KEY, new.pack())
+        self._txn.view(name, Tag.RUN).put(RUN_KEY, pack(new))
         update_entries({} if old is None else self.entries_of(name, old), self.entries_of(name, new))
 
 

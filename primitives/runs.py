@@ -18,7 +18,7 @@ from inmem.engine.errors import InvalidValueError, InvariantError, RunExistsErro
 from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.shown import type_name
 from inmem.primitives.index_key import position_of, time_bound, time_of
-from inmem.primitives.labels import checked_tags, encoded_metadata
+from inmem.primitives.labels import checked_tags, encoded_metadata, encoded_new_metadata
 from inmem.primitives.paging import at_most
 from inmem.primitives.run_index import RunEntries, suffix_of, update_entries
 from inmem.primitives.run_record import RUN_KEY, RunRecord, unpack_run
@@ -110,7 +110,7 @@ class RunOperations:
         Args:
             run_id: None takes a fresh, time-ordered one.
             parent: a registered run, in any status.
-            tags: any strings; doubles count once.
+            tags: any strings; duplicates count once.
             metadata: a dict of anything that can be stored.
 
         Raises:
@@ -121,7 +121,7 @@ class RunOperations:
         name = self._txn.new_id() if run_id is None else normalize_run_id(run_id)
         parent_name = None if parent is None else normalize_run_id(parent)
         checked = checked_tags(tags)
-        metadata_data = encoded_metadata(metadata, self._txn.limits.value_bytes_max)
+        metadata_data = encoded_new_metadata(metadata, self._txn.limits.value_bytes_max)
         if parent_name is not None:
             self._load(parent_name)
         if self._stored(name) is not None:

@@ -15,7 +15,7 @@ from inmem.engine.keys import Tag, user_key
 from inmem.engine.packing import pack
 from inmem.primitives import trace_index
 from inmem.primitives.index_key import PRESENT, position_of, time_bound, time_of
-from inmem.primitives.labels import checked_tags, encoded_metadata
+from inmem.primitives.labels import checked_tags, encoded_new_metadata
 from inmem.primitives.paging import at_most
 from inmem.primitives.trace_kinds import Kind, PackedKind, pack_kind, trace_type_of, unpack_kind
 from inmem.primitives.trace_record import TraceRecord, unpack_trace
@@ -95,7 +95,7 @@ class TraceOperations:
             kind: what happened.
             id: unique in the run; None takes a fresh, time-ordered one.
             parent_id: an existing trace of the same run; None makes a root.
-            tags: any strings; doubles count once.
+            tags: any strings; duplicates count once.
             metadata: a dict of anything that can be stored.
 
         Raises:
@@ -110,7 +110,7 @@ class TraceOperations:
         trace_id = self._txn.new_id() if id is None else id
         key = user_key(trace_id, where="trace id")
         checked = checked_tags(tags)
-        metadata_data = encoded_metadata(metadata, bytes_max)
+        metadata_data = encoded_new_metadata(metadata, bytes_max)
         view = self._view
         if parent_id is not None and view.get(user_key(parent_id, where="parent id")) is None:
             raise TraceNotFoundError(parent_id, self._run)

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
+from uuid import UUID
 
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
-
-if TYPE_CHECKING:
-    from uuid import UUID
 
 _NAMED: Final[dict[str, edge.Check]] = {"run": normalize_run_id, "name": edge.name("cell name")}
 

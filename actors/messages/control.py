@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
-    from inmem.actors.actor import Owed, StoreActor
+    from inmem.actors.actor import StoreActor
 
 
 class Connect(Message, frozen=True):
@@ -21,11 +21,11 @@ class Halt(Message, frozen=True):
 
 
 class Halted(Message, frozen=True):
-    """Actor → supervisor: I handle nothing any more, and these callers wait for an answer of mine."""
+    """Actor → supervisor: I handle nothing any more. What I owe is for others to answer."""
 
     name: str
     core: int
-    owed: tuple[Owed, ...]
+    actor: StoreActor
 
 
 class ActorFailed(Message, frozen=True):

@@ -20,7 +20,7 @@ from inmem.primitives.change import tag_of
 from inmem.primitives.events import encoded_events
 from inmem.primitives.index_key import time_bound
 from inmem.primitives.kv import deadline_us
-from inmem.primitives.labels import encoded_metadata
+from inmem.primitives.labels import encoded_metadata, encoded_new_metadata
 from inmem.primitives.paging import at_most
 from inmem.primitives.runs import checked_error
 from inmem.primitives.trace_kinds import pack_kind
@@ -89,8 +89,13 @@ def time_us(where: str) -> Check:
 
 
 def metadata(argument: object) -> Encoded:
-    """Return a metadata dict encoded; None stands for an empty one."""
+    """Return a metadata dict encoded."""
     return Encoded(encoded_metadata(argument, _accepted.value_bytes_max))
+
+
+def new_metadata(argument: object) -> Encoded:
+    """Return the metadata dict of something new encoded; None stands for an empty one."""
+    return Encoded(encoded_new_metadata(argument, _accepted.value_bytes_max))
 
 
 def kind(argument: Kind) -> PackedKind:

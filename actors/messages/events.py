@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
+from uuid import UUID
 
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.events import checked_type
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from uuid import UUID
 
 
 class AppendEvent(Request, frozen=True):

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
+from uuid import UUID
 
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.arguments import checked_version
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from uuid import UUID
 
 _KEYED: Final[dict[str, edge.Check]] = {"run": normalize_run_id, "key": edge.name("key")}
 _PAGED: Final[dict[str, edge.Check]] = {

@@ -7,16 +7,14 @@ raises at the call, and what the caller changes afterwards does not change the r
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Callable, Mapping  # noqa: TC003  (`help` evaluates the annotations)
+from typing import Any, ClassVar, cast
 
 from msgspec import Struct
 from msgspec.structs import astuple, force_setattr
 
 from inmem.actors.messages.message import Message
 from inmem.engine.keys import normalize_run_id
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 
 class Request(Message, frozen=True):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
+from uuid import UUID
 
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.labels import checked_tags
-from inmem.primitives.run_status import status_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from uuid import UUID
-
-    from inmem.primitives.run_status import RunStatus
+from inmem.primitives.run_status import RunStatus, status_of
 
 
 class CreateRun(Request, frozen=True):
@@ -29,7 +25,7 @@ class CreateRun(Request, frozen=True):
         "run": edge.optional(normalize_run_id),
         "parent": edge.optional(normalize_run_id),
         "tags": checked_tags,
-        "metadata": edge.metadata,
+        "metadata": edge.new_metadata,
     }
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar
+from uuid import UUID
 
 from inmem.actors.messages import edge
 from inmem.actors.messages.request import Request
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.labels import checked_tags
-from inmem.primitives.trace_kinds import trace_type_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from uuid import UUID
-
-    from inmem.primitives.trace_kinds import Kind, PackedKind
+from inmem.primitives.trace_kinds import Kind, PackedKind, trace_type_of
 
 _AFTER = edge.optional(edge.name("after"))
 
@@ -35,7 +31,7 @@ class RecordTrace(Request, frozen=True):
         "id": edge.optional(edge.name("trace id")),
         "parent_id": edge.optional(edge.name("parent id")),
         "tags": checked_tags,
-        "metadata": edge.metadata,
+        "metadata": edge.new_metadata,
     }
     UNSHOWN: ClassVar = ("kind",)
 

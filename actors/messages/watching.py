@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+from uuid import UUID
+
+import pykka
 
 from inmem.actors.messages import edge
 from inmem.actors.messages.message import Message
 from inmem.actors.messages.request import Request
+from inmem.engine.errors import InmemError  # noqa: TC001  (`help` evaluates the annotations)
 from inmem.engine.keys import normalize_run_id
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    import pykka
-
-    from inmem.engine.errors import InmemError
-    from inmem.primitives.change import Change
+from inmem.primitives.change import Change  # noqa: TC001
 
 
 class Watch(Request, frozen=True):
     """Have `ref` told `Changed` of what is committed, in commit order, until `WatchEnded`.
 
     The arguments are those of `Database.watch`. A slow actor is not flooded: it is told more when it has handled what
-    it was told before. Answered by the version after which it begins, or refused with `WatchGapError`; who only tells
-    this message, has that error told to `ref` in a `WatchEnded`.
+    it was told before. Answered by the version after which it begins, or refused with `WatchGapError`; if this
+    message is only told, `ref` is told of that error in a `WatchEnded`.
     """
 
     ref: pykka.ActorRef[Any]

@@ -34,7 +34,7 @@ Items: TypeAlias = list[tuple[str, Any]]
 RunId: TypeAlias = "str | UUID"
 
 RUNS_REMEMBERED_MAX = 1024
-"""Runs whose way a handle remembers: about 1 MB."""
+"""Runs of which a handle remembers how to read them: about 1 MB."""
 
 
 class KVStore:

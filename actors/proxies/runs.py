@@ -68,7 +68,7 @@ class RunIndex:
         Args:
             run_id: a str of at most 255 characters or a UUID; None takes a fresh, time-ordered one.
             parent: a registered run, in any status.
-            tags: any strings; doubles count once.
+            tags: any strings; duplicates count once.
             metadata: a dict of anything that can be stored.
 
         Raises:

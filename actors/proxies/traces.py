@@ -88,7 +88,7 @@ class TraceStore:
             kind: what happened.
             id: unique in the run; None takes a fresh, time-ordered one.
             parent_id: an existing trace of the same run; None makes a root.
-            tags: any strings; doubles count once.
+            tags: any strings; duplicates count once.
             metadata: a dict of anything that can be stored.
 
         Raises:

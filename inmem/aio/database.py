@@ -238,7 +238,7 @@ class Database(NonCopyable):
         self._close_for(self._new_closer())
 
     def _new_closer(self) -> Future[None]:
-        """Note at once that somebody closes: until there is a thread for him, the end may have come."""
+        """Note at once that somebody closes: until there is a thread for it, the end may have come."""
         self._client.close()
         closer: Future[None] = Future()
         self._closers.append(closer)

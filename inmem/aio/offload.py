@@ -34,7 +34,7 @@ async def run_in_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     """Return what `fn` returns, called in a thread, so that the event loop never waits for a lock or a sync.
 
     A commit under way cannot be taken back. So a cancellation waits until `fn` has come to its end and is raised
-    then: when the caller goes on, nothing of his is still being written behind his back. What `fn` has raised is its
+    then: when the caller goes on, nothing that it has asked for is still being written. What `fn` has raised is its
     cause.
     """
     call, cancelled = await to_the_end(lambda: fn(*args, **kwargs))

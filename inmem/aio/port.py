@@ -139,7 +139,7 @@ class Port:
         while arrived:
             answer, value, error = arrived.popleft()
             if answer.is_here:
-                # The courier was struck while it sent the request, and has answered before the store.
+                # The courier was cut short while it sent the request, and has answered before the store.
                 continue
             self._under_way -= 1
             answer.settle(value, error)

@@ -17,7 +17,7 @@ from inmem.cli.output import counted, printable
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, open_for_reading, optional_run_argument, resolve_run
 from inmem.otlp import run_to_otlp
-from inmem.run_file import opened_for_writing, write_whole
+from inmem.user_file import opened_for_writing, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -25,8 +25,8 @@ from inmem.cli.reading import (
 )
 from inmem.cli.tables import Column, table
 from inmem.json_values import result_to_json
-from inmem.run_file import write_whole
 from inmem.times import moment
+from inmem.user_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

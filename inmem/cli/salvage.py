@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,9 @@ def _told(report: SalvageReport) -> Table:
         shown.add_row(Text("torn", "yellow"), printable(place))
     for run_id, chain in report.broken_chains:
         shown.add_row(Text("broken", "red"), printable(f"the events of {run_id}: {chain.error}"))
+    for (run_id, parent_id), found in Counter((run_id, parent_id) for run_id, _, parent_id in report.orphans).items():
+        told = f"{counted(found, 'trace')} of {run_id}, now without a parent: {parent_id!r} is lost"
+        shown.add_row(Text("orphaned", "yellow"), printable(told))
     if report.indices_repaired:
         shown.add_row(Text("repaired", "yellow"), f"{report.indices_repaired:,} index tables")
     if report.is_complete:
@@ -100,6 +104,7 @@ def _as_json(report: SalvageReport) -> dict[str, Any]:
     facts = asdict(report)
     facts["files"] = [file._asdict() | {"lost": [lost._asdict() for lost in file.lost]} for file in report.files]
     facts["torn"] = [torn._asdict() for torn in report.torn]
+    facts["orphans"] = [orphan._asdict() for orphan in report.orphans]
     facts["broken_chains"] = [
         {"run_id": run_id, "first_invalid": chain.first_invalid, "error": chain.error}
         for run_id, chain in report.broken_chains

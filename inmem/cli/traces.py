@@ -13,6 +13,7 @@ from inmem.cli.examples import example
 from inmem.cli.output import one_line, print_json, printable, show, width_option
 from inmem.cli.reading import database_argument, json_option, reading_run, run_argument
 from inmem.json_values import result_to_json
+from inmem.primitives.orphans import whole_forest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,9 +44,13 @@ def trace(*, database: str, run: str, as_json_output: bool) -> None:
 
 
 def walk_traces(txn: Transaction) -> Iterable[tuple[int, Trace]]:
-    """Yield (depth, trace) for all traces of the transaction's run, parents before their children."""
-    for root in txn.traces.roots():
-        yield from txn.traces.get_tree(root.id).walk()
+    """Yield (depth, trace) for all traces of the transaction's run, parents before their children.
+
+    Raises:
+        StorageError: at the end, if these were not all of them.
+    """
+    for tree in whole_forest(txn.traces, txn.run_id):
+        yield from tree.walk()
 
 
 def draw(run_id: str, traces: Iterable[tuple[int, Trace]]) -> Tree:

@@ -100,7 +100,17 @@ def _verify_chain(db: Database, run_id: str) -> Verification:
         chain = txn.events.verify_chain()
         version = db.version
     broken = () if chain.is_valid else ((run_id, chain),)
-    return Verification(chain.is_valid, version, None, (), 1, chain.length, broken, (), ())
+    # Nothing else was looked at.
+    others: dict[str, Any] = dict.fromkeys(("problems", "wrong_indices", "orphans", "unreadable"), ())
+    return Verification(
+        is_valid=chain.is_valid,
+        version=version,
+        files=None,
+        chains=1,
+        events=chain.length,
+        broken_chains=broken,
+        **others,
+    )
 
 
 def _add_comparison(shown: Table, compared: Compared | None) -> None:
@@ -154,6 +164,11 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
         shown.add_row(Text("records", "bold"), _verdict(is_sound=False), found)
     for run_id, tag, key, reason in report.unreadable:
         shown.add_row("", "", printable(f"{run_id}: {Tag(tag).name.lower()} {key!r}: {reason}"))
+    if report.orphans:
+        found = f"{counted(len(report.orphans), 'trace')} whose parent is lost: no tree shows them"
+        shown.add_row(Text("traces", "bold"), _verdict(is_sound=False), found)
+    for run_id, trace_id, parent_id in report.orphans:
+        shown.add_row("", "", printable(f"{run_id}: {trace_id!r} was recorded below {parent_id!r}"))
     return shown
 
 
@@ -174,5 +189,6 @@ def _verification_as_json(report: Verification | None, files: VerifyReport | Non
         broken = [{"run_id": run_id} | result_to_json(chain) for run_id, chain in report.broken_chains]
         facts |= {"chains": report.chains, "events": report.events, "broken_chains": broken}
         facts["wrong_indices"] = [{"run_id": run_id, "tag": tag} for run_id, tag in report.wrong_indices]
+        facts["orphans"] = [orphan._asdict() for orphan in report.orphans]
         facts["unreadable"] = [each._asdict() | {"key": to_json(each.key)} for each in report.unreadable]
     return facts

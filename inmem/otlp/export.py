@@ -32,6 +32,7 @@ from inmem.otlp.spans import (
     span_of,
     spans_to_otlp,
 )
+from inmem.primitives.orphans import whole_forest
 from inmem.primitives.trace_kinds import ErrorTrace, Query, ToolCall
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def run_to_otlp(db: Database, run: str | UUID, *, service_name: str = "inmem") -
 
     Raises:
         UsageError: `db` is not an `inmem.Database`.
+        StorageError: there are traces whose parent is lost, so that no tree has them; `Database.verify` names them.
 
     Complexity: O(traces), in time and in memory.
     """
@@ -65,11 +67,11 @@ def run_to_otlp(db: Database, run: str | UUID, *, service_name: str = "inmem") -
 
 
 def _spans(txn: Transaction, own_resource: ScopeRecord) -> Iterator[tuple[SpanRecord, ScopeRecord]]:
-    for root in txn.traces.roots():
+    for tree in whole_forest(txn.traces, txn.run_id):
         made: dict[str, tuple[SpanRecord, ScopeRecord]] = {}
         native: dict[str, Trace] = {}
         told_by: dict[str, tuple[SpanRecord, ScopeRecord]] = {}
-        for _, trace in txn.traces.get_tree(root.id).walk():
+        for _, trace in tree.walk():
             parent = trace.parent_id
             above = None if parent is None else made.get(parent) or told_by.get(parent)
             span = _span_kept_by(trace)

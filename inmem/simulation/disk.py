@@ -178,16 +178,13 @@ class SimulatedDisk:
         self._changes.append(_NameChange("remove", name, "", content))
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut a file, durably."""
+        """Cut a file, and make the rest durable, or fail."""
         self.step("truncate", name)
         content = self._find(name)
         del content.data[size:]
-        content.synced = len(content.data)
-
-    def sync(self, name: str) -> None:
-        """Make a file's content durable."""
+        content.synced = min(content.synced, size)
         try:
-            SimulatedFile(self, name, self._find(name)).sync()
+            SimulatedFile(self, name, content).sync()
         except OSError as error:
             raise StorageError(f"{self._path}/{name}: {error.strerror}") from error
 

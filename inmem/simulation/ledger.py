@@ -110,7 +110,8 @@ class CommitLedger:
     def _check_recovered(self, coordinator: Coordinator) -> None:
         snapshot = coordinator.published
         # When a suffix was lost inside a living process, versions continue above what had been published.
-        reached = snapshot.version if coordinator.lost_after is None else coordinator.lost_after
+        lost = coordinator.lost_versions
+        reached = lost[-1][0] - 1 if lost and lost[-1][1] == snapshot.version - 1 else snapshot.version
         if self._durable and reached < self.acked_version:
             raise BrokenPromise(f"version {self.acked_version} was acknowledged, only {reached} was recovered")
         if reached < self._version:

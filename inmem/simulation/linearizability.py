@@ -35,9 +35,9 @@ class Operation:
 
 
 class CellModel:
-    """What a cell is: a version and a value, as pure functions of the state (version, value or absent, existed).
+    """What a cell does, as pure functions of its state: (version, value, whether it exists).
 
-    The state is (version, value, live). Versions go on counting when the cell is deleted.
+    Versions go on counting when the cell is deleted.
     """
 
     INITIAL = (0, None, False)

@@ -31,7 +31,15 @@ STEPS_MAX = 20_000
 
 
 IDLE_TIMERS_MAX = 30
-"""So often may housekeeping set a timer: a schedule that prefers timers would otherwise never come to the rest."""
+"""How often housekeeping may set a timer: a schedule that prefers timers would otherwise never come to the rest."""
+
+
+EARLY_TIMEOUTS = 0.25
+"""How many of the timeouts may expire as soon as anything may happen. A call takes a dozen steps: could it come
+before any of them each time, hardly a call would end in time."""
+
+PATIENCE_STEPS = 200
+"""The others expire when nothing else is left to do, or after so many steps of others who go on for ever."""
 
 
 A_REPLY = "a reply"
@@ -47,6 +55,8 @@ class Timer(NamedTuple):
     action: Callable[[], None]
     idle: bool
     """Housekeeping, for which the run does not wait."""
+    patient_until: int
+    """How many steps there have to be before it may happen while anything else can."""
 
 
 class Endless(Exception):  # noqa: N818  (a finding about the scenario, reported by Simulation)
@@ -150,26 +160,28 @@ class Scheduler:
         client = self.whose_turn()
         if isinstance(future, SimulatedFuture):
             future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, A_REPLY)
+        self._wait_for(lambda: future.done, timeout_s, A_REPLY, 0 if timeout_s is None else self._patience())
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """As `wait`, for what need not ever come."""
         client = self.whose_turn()
         if isinstance(future, SimulatedFuture):
             future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, "a change")
+        self._wait_for(lambda: future.done, timeout_s, "a change", 0 if timeout_s is None else self._patience())
 
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""
         self._wait_for(lambda: False, delay_s, "time to pass")
 
-    def call_later(self, delay_s: float, name: str, action: Callable[[], None], *, idle: bool = False) -> Timer:
+    def call_later(
+        self, delay_s: float, name: str, action: Callable[[], None], *, idle: bool = False, patient_until: int = 0
+    ) -> Timer:
         """Have `action` called when the virtual clock has advanced by `delay_s` seconds.
 
         Everything is at rest when only `idle` timers are left: time does not pass for them alone.
         """
         self._timer_count += 1
-        timer = Timer(self.now_us + round(delay_s * 1e6), self._timer_count, name, action, idle)
+        timer = Timer(self.now_us + round(delay_s * 1e6), self._timer_count, name, action, idle, patient_until)
         if not idle:
             self._urgent_timers += 1
         elif self._idle_timers_left:
@@ -284,7 +296,7 @@ class Scheduler:
         count = messages + len(ready)
         if count == 0 and self._urgent_timers == 0:
             return False
-        alternatives = count + bool(self._timers)
+        alternatives = count + (bool(self._timers) and (count == 0 or self._is_time_up()))
         choice = 0
         if alternatives > 1 and not self.calm:
             choice = self.chooser.choose(alternatives, self._labels)
@@ -310,13 +322,23 @@ class Scheduler:
         self._urgent_timers = 0
         self.handling = MAIN
 
+    def _is_time_up(self) -> bool:
+        """Whether the next timer may fire although something else can happen."""
+        return len(self.steps) >= self._timers[0].patient_until
+
+    def _patience(self) -> int:
+        """Decide of a new timeout whether it may expire at once."""
+        return 0 if not self.calm and self.chooser.chance(EARLY_TIMEOUTS) else len(self.steps) + PATIENCE_STEPS
+
     def _labels(self) -> list[str]:
         labels = [receiver for _, receiver in self._queues]
         labels += [client.name for client in self.clients if client.ready]
         labels.append(TIMER)
         return labels
 
-    def _wait_for(self, done: Callable[[], bool], timeout_s: float | None, waits_for: str) -> None:
+    def _wait_for(
+        self, done: Callable[[], bool], timeout_s: float | None, waits_for: str, patient_until: int = 0
+    ) -> None:
         client = self.whose_turn()
         timed_out = False
 
@@ -328,7 +350,8 @@ class Scheduler:
 
         timer = None
         if timeout_s is not None:
-            timer = self.call_later(timeout_s, MAIN if client is None else client.name, expire)
+            name = MAIN if client is None else client.name
+            timer = self.call_later(timeout_s, name, expire, patient_until=patient_until)
         if client is None:
             self.run_until(lambda: done() or timed_out)
         else:

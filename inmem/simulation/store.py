@@ -67,7 +67,7 @@ class SimulatedStore:
         if self.handle is None or not self.is_open:
             self.handle = Database(directory, owner=True)
         for client in of_the_dead:
-            client.connect(directory, directory.published)
+            client.connect(directory)
 
     def crash(self) -> None:
         """The process that ran it is dead, and with it whoever waited; the disk loses what it may."""

@@ -1,4 +1,4 @@
-"""Every structure's own invariants, every chain of events, every record, and every index against what it indexes."""
+"""Every structure's own invariants, every chain, record and parent of a trace, and every index against its records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from inmem.engine.errors import InmemError
 from inmem.primitives.indices import wrong_indices
+from inmem.primitives.orphans import orphans
 from inmem.primitives.unreadable import unreadable_records
 from inmem.simulation.promises import BrokenPromise
 from inmem.verification import verify_chains
@@ -27,5 +28,8 @@ def check_store(snapshot: Snapshot) -> None:
         raise BrokenPromise(str(error)) from error
     found += [f"run {run!r}: index table {tag} does not agree with the records" for run, tag in wrong_indices(snapshot)]
     found += [f"run {run!r}: {key!r} of table {tag}: {why}" for run, tag, key, why in unreadable_records(snapshot)]
+    found += [
+        f"run {run!r}: the parent {parent!r} of trace {trace!r} is lost" for run, trace, parent in orphans(snapshot)
+    ]
     if found:
         raise BrokenPromise("; ".join(found))

@@ -2,7 +2,7 @@
 
 Wraps a real folder. Every operation is counted by kind, on the folder and on its files alike:
 
-    create append sync sync_names rename remove read names truncate sync_file view
+    create append sync sync_names rename remove read names truncate view
 
 A `Fault` belongs to one kind and strikes at the n-th call from the moment it is set, once or from then on. What a
 failed sync leaves behind is the reader's choice: the bytes as they were written, which is what most kernels do, or the
@@ -225,10 +225,6 @@ class FaultyDisk:
     def truncate(self, name: str, size: int) -> None:
         self.call("truncate", name)
         self.inner.truncate(name, size)
-
-    def sync(self, name: str) -> None:
-        self.call("sync_file", name)
-        self.inner.sync(name)
 
     def sync_names(self) -> None:
         self.call("sync_names")

@@ -9,6 +9,7 @@ import pytest
 
 import inmem
 from inmem import Database
+from inmem.actors import log_file
 from inmem.engine import group_commit
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on, refused
 from tests.actors.workload import Worker, check_no_hole, in_parallel, state_of
@@ -85,6 +86,32 @@ def test_by_size(disk, dispatcher, monkeypatch):
         for worker in workers:
             worker.check(again)
         check_no_hole(again, list(WORKERS))
+
+
+def test_openings_do_not_fill_the_folder(tmp_path, dispatcher, monkeypatch):
+    """Each opening that writes adds a segment; before there are many, one begins with a checkpoint."""
+    monkeypatch.setattr(group_commit, "SEGMENTS_MAX", 4)
+    path = tmp_path / "db"
+    checkpoints = set()
+    for number in range(20):
+        with inmem.open(path, dispatcher=dispatcher) as db:
+            assert db.kv.list("run") == sorted(f"k{before}" for before in range(number))
+            db.put("run", f"k{number}", number)
+        names = [file.name for file in path.iterdir()]
+        assert len([name for name in names if name.endswith(".wal")]) <= 4 + 1
+        checkpoints |= {name for name in names if name.endswith(".checkpoint")}
+    assert len(checkpoints) == 3
+
+
+def test_the_next_opening_gives_back_the_room_that_a_killed_one_had_claimed(tmp_path, dispatcher):
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher) as db:
+        db.put("run", "k", 1)
+        shutil.copytree(tmp_path / "db", tmp_path / "killed")
+    (segment,) = (tmp_path / "killed").glob("*.wal")
+    assert segment.stat().st_size >= log_file.RESERVE_BYTES
+    with inmem.open(tmp_path / "killed", dispatcher=dispatcher) as db:
+        assert segment.stat().st_size < 1000
+        assert db.get("run", "k") == 1
 
 
 def test_commits_go_on_while_one_is_written(db, disk):

@@ -177,6 +177,7 @@ def stores(
         yield disk, crowded, single
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("primitive", CROWDS)
 @settings(max_examples=60)
 @given(data=st.data())

@@ -3,6 +3,7 @@
 import pykka
 import pytest
 
+import inmem
 from inmem.actors import interrupts
 from inmem.actors.caller_dispatcher import CallerDispatcher
 from inmem.actors.mailbox import AsMessage, Mailbox
@@ -58,6 +59,19 @@ def test_a_successor_that_suspends_itself_again_leaves_the_rest_waiting(stage):
     ref.tell(Resume(second))
     assert heard(ref) == [2, 3]
     assert first.heard == [1]
+
+
+def test_nobody_takes_the_place_of_one_who_owes():
+    mailbox = Mailbox("performer", CallerDispatcher())
+    first, second = Performer(mailbox), Performer(mailbox)
+    mailbox.attach(first)
+    owed = first.owe("asked")
+    with pytest.raises(inmem.InvariantError, match="before this one's debts were taken over"):
+        mailbox.deliver(Resume(second), None)
+    assert mailbox.actor is first
+    owed.answer("answered")
+    mailbox.deliver(Resume(second), None)
+    assert mailbox.actor is second
 
 
 def test_retiring_refuses_those_who_wait(stage):

@@ -259,6 +259,13 @@ def test_the_error_names_the_place_inside_the_argument(make, path):
     assert caught.value.path == path
 
 
+def test_metadata_may_be_missing_where_something_is_made_and_only_there():
+    assert messages.CreateRun("run") == messages.CreateRun("run", metadata={})
+    assert messages.RecordTrace("run", Thought("t")) == messages.RecordTrace("run", Thought("t"), metadata={})
+    with pytest.raises(InvalidValueError, match=r"^metadata: must be a dict, not NoneType"):
+        messages.UpdateRunMetadata("run", None)
+
+
 @pytest.mark.parametrize("request_class", REQUESTS)
 def test_requests_hold_nothing_that_can_change(request_class):
     request = example(request_class)

@@ -3,11 +3,12 @@
 import pytest
 
 import inmem
-from inmem.actors import core_keeper
+from inmem.actors import core, core_keeper
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.kv_actor import KVActor
 from inmem.actors.primitive_group import PrimitiveGroup
+from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.supervisor import Supervisor
 from tests.actors.stage import DISPATCHERS, in_threads
 
@@ -18,6 +19,7 @@ STEPS = {
     "read the log": (Coordinator, "_commit", CoreKeeper, "_read_log"),
     "start": (Coordinator, "_commit", CoreKeeper, "start"),
     "start the actors": (Coordinator, "_commit", core_keeper, "start_core"),
+    "make the last actor": (Coordinator, "_commit", core, "Coordinator"),
     "settle": (Coordinator, "_commit", CoreKeeper, "_settle"),
     "pay": (Coordinator, "_commit", CoreKeeper, "_pay"),
     "replace": (Coordinator, "_commit", Supervisor, "_replace"),
@@ -106,3 +108,16 @@ def test_a_replacement_that_always_fails_ends_the_store_and_everybody_is_told(pl
             inmem.open(place)
         with inmem.open(place, read_only=True) as db:
             assert db.get("run", "before") == 1
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_who_takes_the_place_of_a_stand_in_is_made_again_if_that_fails(dispatcher, monkeypatch):
+    breaking = Breaking(monkeypatch, "make a primitive actor")
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        breaking.left = {"perform": RESTARTS_MAX + 1}
+        answers = [answer_of(lambda: db.put("run", "k", 1)) for _ in range(RESTARTS_MAX + 2)]
+        assert isinstance(answers[-1], inmem.StoreFailedError)
+        breaking.left = {"_make": 1}
+        in_threads(db.recover)
+        assert in_threads(lambda: db.put("run", "k", 2)) == [1]
+        assert breaking.left == {"_make": 0}

@@ -15,6 +15,7 @@ from tests.aio.rig import WatchedDisk, happens, store_on
 TEN_THOUSAND = 10_000
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 def test_ten_thousand_awaits_at_once(dispatcher):
     # The store itself would refuse most of them: an await waits for room instead.

@@ -855,6 +855,43 @@ def test_salvage(run, run_json, recorded, tmp_path):
     assert run_json("verify", tmp_path / "copy")["events"] == 90
 
 
+def test_traces_whose_parent_is_lost_are_told_of_wherever_they_would_be_missing(run, run_json, tmp_path, monkeypatch):
+    with inmem.open(tmp_path / "db") as db:
+        db.begin_run("r")
+        db.traces.record_with_options("r", inmem.Thought("that is lost"), id="p")
+        for name in ("c0", "c1"):
+            db.traces.record_with_options("r", inmem.Thought(name), id=name, parent_id="p")
+    segment = tmp_path / "db" / "000000000001.wal"
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"that is lost")] ^= 1
+    segment.write_bytes(content)
+    named = [{"run_id": "r", "trace_id": name, "parent_id": "p"} for name in ("c0", "c1")]
+
+    told = run("salvage", tmp_path / "db", "--into", tmp_path / "saved", "--beyond-damage").stdout
+    assert "orphaned  2 traces of r, now without a parent: 'p' is lost" in told
+    facts = json.loads(run("salvage", tmp_path / "db", "--into", tmp_path / "more", "--beyond-damage", "--json").stdout)
+    assert facts["orphans"] == named
+    assert [(each["id"], each["depth"]) for each in run_json("trace", tmp_path / "saved", "r")] == [
+        ("c0", 0),
+        ("c1", 0),
+    ]
+    assert run_json("verify", tmp_path / "saved")["orphans"] == []
+
+    # As a salvage left it that did not know of this.
+    monkeypatch.setattr("inmem.salvaging.with_orphans_as_roots", lambda snapshot: (snapshot, []))
+    run("salvage", tmp_path / "db", "--into", tmp_path / "old", "--beyond-damage")
+    told = run("verify", tmp_path / "old")
+    assert told.exit_code == 1
+    assert "traces  damaged  2 traces whose parent is lost: no tree shows them" in told.stdout
+    assert "r: 'c1' was recorded below 'p'" in told.stdout
+    assert json.loads(run("verify", tmp_path / "old", "--json").stdout)["orphans"] == named
+    for command in (["trace"], ["export"], ["export", "--format", "otlp"]):
+        name, *options = command
+        told = run(name, tmp_path / "old", "r", *options)
+        assert told.exit_code == 1
+        assert "run 'r': 2 of its traces are below no root: trace 'c0' was recorded below 'p'" in told.stderr
+
+
 def test_checkpoint(run, run_json, recorded, tmp_path):
     shutil.copytree(recorded, tmp_path / "db")
 

@@ -40,7 +40,7 @@ def check_order(history: list[tuple[str, str]]) -> dict[str, int]:
                     rules["written when named"] += 1
                 header_only.discard(name)
                 unsynced_content.add(name)
-            case "sync" | "sync_file":
+            case "sync":
                 unsynced_content.discard(name)
             case "rename":
                 old = f"{name}.tmp"
@@ -75,6 +75,7 @@ def check_order(history: list[tuple[str, str]]) -> dict[str, int]:
             case "truncate":
                 # Durable by itself; the copy of what is cut off, and its name, came first.
                 assert not unsynced_names, f"{at}: {name} is cut before what is cut off is durable elsewhere"
+                unsynced_content.discard(name)
             case _:
                 pass
     assert not unsynced_names, "names were left to chance"

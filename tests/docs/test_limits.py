@@ -12,7 +12,7 @@ from inmem.aio.port import REQUESTS_UNDER_WAY_MAX, REQUESTS_WAITING_MAX
 from inmem.cli.progress import PATIENCE_S
 from inmem.engine import limits
 from inmem.engine.checkpoint_format import BLOCK_BYTES
-from inmem.engine.group_commit import SEGMENT_BYTES_MAX
+from inmem.engine.group_commit import SEGMENT_BYTES_MAX, SEGMENTS_MAX
 from inmem.engine.outcomes import OUTCOMES_MAX
 from inmem.engine.recovery_progress import PROGRESS_BYTES
 from inmem.engine.request_groups import GROUP_REQUESTS_MAX
@@ -76,6 +76,8 @@ def test_the_log_format_states_the_size_of_a_block():
         ("options.md", f"{in_words(GROUP_REQUESTS_MAX)} requests share a commit"),
         ("options.md", f"a segment of the log ends after {in_words(SEGMENT_BYTES_MAX)}"),
         ("durability.md", f"when a log segment has grown past {in_words(SEGMENT_BYTES_MAX)}"),
+        ("durability.md", f"has found more than {SEGMENTS_MAX} of them"),
+        ("operations.md", f"when openings have left more than {SEGMENTS_MAX} of them"),
         ("durability.md", f"every {in_words(PROGRESS_BYTES)} that an opening has read"),
         ("durability.md", f"a sync took more than {IN_PARTS[SLOW_SYNC_S]}"),
         ("cli.md", f"anything that takes longer than {IN_PARTS[PATIENCE_S]}"),

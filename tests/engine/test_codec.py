@@ -370,6 +370,7 @@ def expanding(leaf):
 BIG = "x" * 100_000
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "value",
     [

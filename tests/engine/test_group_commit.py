@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from inmem.engine import group_commit as group_commit_module
 from inmem.engine.errors import DiskFullError, InvariantError, StorageError
 from inmem.engine.frame_reader import read_frames
-from inmem.engine.group_commit import RETRIES_PER_SEGMENT, Durability, GroupCommit
+from inmem.engine.group_commit import RETRIES_PER_SEGMENT, SEGMENTS_MAX, Durability, GroupCommit
 from inmem.engine.log_format import FRAME_HEADER_BYTES, SegmentHeader
 from tests.engine.memory_disk import BytesFile
 
@@ -70,6 +70,7 @@ class Disk:
     rotated_count: int = 0
     not_rotated_count: int = 0
     marks_refused: int = 0
+    segments_found: int = 0
 
     def group(self) -> GroupCommit:
         return GroupCommit(
@@ -79,6 +80,7 @@ class Disk:
             end=self.previous_end,
             version=self.version,
             previous_version=self.previous_version,
+            segments=self.segments_found,
         )
 
     @property
@@ -207,11 +209,12 @@ class GroupCommitMachine(RuleBasedStateMachine):
         number=st.integers(0, 3),
         previous_version=st.integers(0, 9),
         skipped=st.sampled_from([0, 0, 5]),
+        found=st.sampled_from([1, SEGMENTS_MAX, SEGMENTS_MAX + 1]),
     )
-    def open(self, durability: Durability, number: int, previous_version: int, skipped: int) -> None:
+    def open(self, durability: Durability, number: int, previous_version: int, skipped: int, found: int) -> None:
         if number:
             version = previous_version + skipped
-            self.disk = Disk(durability, version, 64 + number, previous_version, number)
+            self.disk = Disk(durability, version, 64 + number, previous_version, number, segments_found=found)
         else:
             self.disk = Disk(durability)
         self.first_version = self.disk.version + 1
@@ -311,6 +314,8 @@ class GroupCommitMachine(RuleBasedStateMachine):
         assert [record for _, record in logged] == sorted(disk.answered)
         if disk.rotations_asked:
             assert disk.rotated_count or disk.not_rotated_count
+        if disk.segments_found > SEGMENTS_MAX and disk.segments:
+            assert disk.rotated_count
         if disk.segments:
             self.close()
 

@@ -376,6 +376,7 @@ def test_progress_is_told_by_bytes(monkeypatch):
     assert not told
 
 
+@pytest.mark.unmeasured
 @given(st.data())
 def test_no_cut_or_insertion_ever_leads_to_other_data(data):
     disk = small_database()

@@ -270,11 +270,17 @@ def test_a_request_that_breaks_takes_nobody_with_it() -> None:
     broken, sound = Request(0, ("broken", "no number")), Request(1, ("add", 1))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         groups.append(broken)
-    assert isinstance(broken.answers[0], TransactionAbortedError)
-    groups.append(sound)
+    assert not broken.answers, "whoever stops over it has told, and its actor tells again"
+    successor: RequestGroups[Request] = RequestGroups("test", store, SeededEntropy())
+    successor.take_over(groups, [broken, sound])
+    [answer] = broken.answers
+    assert isinstance(answer, TransactionAbortedError)
+    assert "the test actor failed: " in answer.reason
+    successor.go_on()
     assert store.in_flight is not None
-    groups.committed(store.in_flight[2], store.apply(store.in_flight[0]))
+    successor.committed(store.in_flight[2], store.apply(store.in_flight[0]))
     assert sound.answers == [1]
+    assert broken.answers == [answer]
 
 
 def test_whoever_opens_a_group_cannot_postpone_itself() -> None:

@@ -181,6 +181,7 @@ def check_altered_checkpoint(sound, at, found, more, *, keep):
         assert first[0] <= at < first[0] + first[1]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("closed", [False, True])
 def test_any_altered_byte_is_lost_with_what_it_belongs_to_and_nothing_else(keep, closed):

@@ -1,6 +1,9 @@
 """The store as part of an actor system: refs, messages, plain pykka actors beside it, and pykka's own shutdown."""
 
+import inspect
+import pydoc
 import threading
+import typing
 
 import pykka
 import pytest
@@ -134,6 +137,17 @@ def test_every_public_message_is_immutable():
         kind = getattr(messages, name)
         assert kind.__struct_config__.frozen, name
         assert "__dict__" not in dir(kind), name
+
+
+def test_help_shows_the_fields_of_every_public_message():
+    assert str(inspect.signature(messages.PutKey)) == (
+        "(run: str | uuid.UUID, key: str, value: Any, ttl: float | None = None)"
+    )
+    for name in messages.__all__:
+        kind = getattr(messages, name)
+        assert tuple(inspect.signature(kind).parameters) == kind.__struct_fields__
+        assert typing.get_type_hints(kind).keys() >= set(kind.__struct_fields__)
+        assert name in pydoc.render_doc(kind, renderer=pydoc.plaintext)
 
 
 def test_a_bad_message_is_refused_where_it_is_made():

@@ -123,6 +123,57 @@ def test_an_index_whose_commit_is_lost_is_written_anew(tmp_path):
         assert db.verify().is_valid
 
 
+@pytest.fixture
+def parentless(tmp_path: Path) -> Path:
+    """The commit of a trace is damaged, those of the traces below it are not."""
+    path = tmp_path / "damaged"
+    with inmem.open(path) as db:
+        db.begin_run("r")
+        db.traces.record_with_options("r", Thought("that is lost"), id="p")
+        for name in ("c0", "c1"):
+            db.traces.record_with_options("r", Thought(name), id=name, parent_id="p")
+        db.traces.record_with_options("r", Thought("deeper"), id="deeper", parent_id="c1")
+    segment = path / segment_name(1)
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"that is lost")] ^= 1
+    segment.write_bytes(data)
+    return path
+
+
+def test_traces_whose_parent_is_lost_are_named_and_become_roots(parentless, tmp_path):
+    report = inmem.salvage(parentless, tmp_path / "saved", beyond_damage=True)
+    assert report.orphans == (("r", "c0", "p"), ("r", "c1", "p"))
+    assert not report.is_complete
+    with inmem.open(tmp_path / "saved") as db, inmem.open(":memory:") as other:
+        assert [(trace.id, trace.parent_id) for trace in db.traces.roots("r")] == [("c0", None), ("c1", None)]
+        assert [tree.root.id for tree in db.traces.get_tree("r", "c1").children] == ["deeper"]
+        with db.begin("r") as txn:
+            txn.traces.check()
+        assert (db.verify().is_valid, db.verify().orphans) == (True, ())
+        exported = db.export_run("r", tmp_path / "r.jsonl")
+        assert exported.traces == 3
+        assert other.import_run(tmp_path / "r.jsonl") == exported
+
+
+def test_a_database_that_was_salvaged_without_that_is_not_valid_and_is_mended(parentless, tmp_path, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr("inmem.salvaging.with_orphans_as_roots", lambda snapshot: (snapshot, []))
+        inmem.salvage(parentless, tmp_path / "old", beyond_damage=True)
+    with inmem.open(tmp_path / "old") as db:
+        verification = db.verify()
+        assert not verification.is_valid
+        assert verification.orphans == (("r", "c0", "p"), ("r", "c1", "p"))
+        (tmp_path / "r.jsonl").write_text("an earlier export")
+        with pytest.raises(inmem.StorageError, match=r"run 'r': 3 of its traces .*: trace 'c0' .* below 'p', which is"):
+            db.export_run("r", tmp_path / "r.jsonl")
+        assert (tmp_path / "r.jsonl").read_text() == "an earlier export"
+    report = inmem.salvage(tmp_path / "old", tmp_path / "new")
+    assert (report.is_complete, report.orphans) == (True, verification.orphans)
+    with inmem.open(tmp_path / "new") as db:
+        assert db.verify().is_valid
+        assert db.export_run("r", tmp_path / "r.jsonl").traces == 3
+
+
 def test_a_sound_database_is_copied_whole(tmp_path):
     states = fill(tmp_path / "sound")
     report = inmem.salvage(tmp_path / "sound", tmp_path / "saved")

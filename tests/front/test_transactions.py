@@ -921,6 +921,7 @@ def test_every_key_of_a_commit_carries_its_version(any_db):
 # Many threads.
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 @pytest.mark.parametrize("durability", ["always", "never"])
 def test_eight_threads_on_one_counter_lose_no_update(tmp_path, dispatcher, durability):

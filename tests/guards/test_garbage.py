@@ -56,7 +56,16 @@ class Node:
 
 
 @pytest.fixture
-def two_large_stores(tmp_path, monkeypatch):
+def nothing_frozen():
+    """What tests/conftest.py has frozen is thawed as long as the test lasts."""
+    gc.unfreeze()
+    yield
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def two_large_stores(nothing_frozen, tmp_path, monkeypatch):
     monkeypatch.setattr(supervisor, "FREEZE_KEYS_MIN", 0)
     paths = tmp_path / "a", tmp_path / "b"
     for path in paths:

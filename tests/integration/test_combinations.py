@@ -243,6 +243,7 @@ def perform(db, subset, outcome, old, new):
     return "rival"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("outcome", ["commit", "abort", "exception", "conflict"])
 @pytest.mark.parametrize("subset", SUBSETS, ids=lambda subset: "+".join(subset) or "none")
 def test_a_transaction_shows_in_exactly_the_primitives_that_it_used(store, run_ids, subset, outcome):

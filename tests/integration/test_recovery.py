@@ -233,7 +233,7 @@ class RecoveryMachine(RuleBasedStateMachine):
 
 
 # Hundreds of real files are written and synced, on a disk that others may be using.
-TestRecovery = pytest.mark.timeout(600)(RecoveryMachine.TestCase)
+TestRecovery = pytest.mark.timeout(600)(pytest.mark.unmeasured(RecoveryMachine.TestCase))
 
 
 def test_versions_ids_and_times_go_on_after_every_reopening(tmp_path):

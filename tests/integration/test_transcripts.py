@@ -73,6 +73,7 @@ def test_own_transcripts(path, tmp_path):
     store_and_ask(path, tmp_path)
 
 
+@pytest.mark.unmeasured
 def test_real_transcripts(tmp_path):
     paths = real_transcripts()
     assert paths

@@ -11,6 +11,7 @@ import inmem
 from inmem import Custom, ErrorTrace, Thought
 from inmem.otlp import run_to_otlp
 from inmem.otlp.spans import ERROR_OF
+from inmem.primitives.traces import TraceOperations
 
 SPAN_ID = "00000000000000ab"
 RECORD = {
@@ -128,3 +129,12 @@ def test_what_was_recorded_below_an_error_that_is_left_out_hangs_below_the_span(
     )
     assert above == {agent: None, child: agent, grandchild: child, other: agent}
     assert {span["traceId"] for _, span in spans} == {RECORD["trace_id"]}
+
+
+def test_nothing_is_exported_if_there_are_traces_that_no_tree_has(monkeypatch):
+    with inmem.open(":memory:") as db:
+        db.traces.record_with_options("run", Thought("hm"), id="p")
+        db.traces.record_with_options("run", Thought("hm"), id="c", parent_id="p")
+        monkeypatch.setattr(TraceOperations, "roots", lambda _self: [])
+        with pytest.raises(inmem.StorageError, match=r"run 'run': 2 of its traces are below no root"):
+            run_to_otlp(db, "run")

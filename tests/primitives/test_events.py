@@ -74,7 +74,7 @@ class EventMachine(TransactionMachine):
         events.check()
 
 
-TestEventLog = EventMachine.TestCase
+TestEventLog = pytest.mark.unmeasured(EventMachine.TestCase)
 
 
 @pytest.fixture

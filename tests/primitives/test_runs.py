@@ -177,7 +177,7 @@ class RunMachine(TransactionMachine):
         runs.check()
 
 
-TestRunIndex = RunMachine.TestCase
+TestRunIndex = pytest.mark.unmeasured(RunMachine.TestCase)
 
 
 @pytest.fixture
@@ -359,7 +359,7 @@ def test_an_id_is_taken_until_its_run_is_deleted(store):
     store.do(lambda txn: store.runs(txn).archive_run("run"))
     with pytest.raises(RunExistsError) as caught:
         store.runs().create_run("run")
-    assert caught.value.name == "run"
+    assert (caught.value.name, caught.value.run_id) == ("run", "run")
     store.do(lambda txn: store.runs(txn).delete_run("run"))
     assert create(store, "run").status is RunStatus.ACTIVE
 
@@ -378,6 +378,8 @@ def test_what_is_refused_leaves_nothing_behind(store):
         runs.add_tags("run", [1])
     with pytest.raises(InvalidValueError, match=r"^metadata: must be a dict, not str"):
         runs.update_metadata("run", "x")
+    with pytest.raises(InvalidValueError, match=r"^metadata: must be a dict, not None"):
+        runs.update_metadata("run", None)
     with pytest.raises(InvalidValueError, match=r"^metadata: must be a dict, not tuple"):
         runs.create_run("new", metadata=())
     with pytest.raises(InvalidValueError, match=r"^error: must be a str, not ValueError"):

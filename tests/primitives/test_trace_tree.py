@@ -37,6 +37,7 @@ def test_a_tree_of_any_depth_is_built_walked_compared_and_shown(chain):
 WAYS = [copy.copy, copy.deepcopy, *(lambda tree, p=p: pickle.loads(pickle.dumps(tree, p)) for p in range(6))]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("way", WAYS, ids=["copy", "deepcopy", *(f"pickle {p}" for p in range(6))])
 def test_a_tree_of_any_depth_is_copied_and_pickled(chain, way):
     tree = chain.traces().get_tree("0")

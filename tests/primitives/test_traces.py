@@ -141,7 +141,7 @@ class TraceMachine(TransactionMachine):
         traces.check()
 
 
-TestTraceStore = TraceMachine.TestCase
+TestTraceStore = pytest.mark.unmeasured(TraceMachine.TestCase)
 
 
 @pytest.fixture

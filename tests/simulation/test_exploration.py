@@ -334,6 +334,7 @@ def counted(sim):
     assert db.get("run", "tokens") == 60
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", range(0, 40, 8))
 def test_the_smallest_story_goes_over_from_one_to_another_as_seldom_as_a_race_can(seed):
     """They come one after another, but for two of them: one puts between a look and a put of the other."""

@@ -145,17 +145,21 @@ def holding_a_lock(sim):
     raise error
 
 
-@pytest.mark.parametrize("scenario", [racy, failing, told_at_once, holding_a_lock])
+@pytest.fixture(scope="module", params=[racy, failing, told_at_once, holding_a_lock])
+def failure(request):
+    """The failure of a scenario, with a note. Looked for once: it is only copied."""
+    with pytest.raises(SimulationFailure) as caught:
+        explore(request.param, seeds=100, faults=Faults(crash=True))
+    caught.value.add_note("a note")
+    return caught.value
+
+
 @pytest.mark.parametrize(
     "twin_of",
     [copy.copy, copy.deepcopy]
     + [lambda failure, n=n: pickle.loads(pickle.dumps(failure, n)) for n in range(pickle.HIGHEST_PROTOCOL + 1)],
 )
-def test_a_failure_can_be_copied_and_sent(scenario, twin_of):
-    with pytest.raises(SimulationFailure) as caught:
-        explore(scenario, seeds=100, faults=Faults(crash=True))
-    failure = caught.value
-    failure.add_note("a note")
+def test_a_failure_can_be_copied_and_sent(failure, twin_of):
     twin = twin_of(twin_of(failure))
     assert str(twin) == str(failure)
     assert (twin.seed, twin.faults, twin.choices) == (failure.seed, failure.faults, failure.choices)

@@ -3,6 +3,9 @@
 import contextlib
 
 import inmem
+from inmem.actors import core
+from inmem.actors.coordinator import Coordinator
+from inmem.actors.kv_actor import KVActor
 from inmem.simulation import Faults, explore
 from inmem.simulation.linearizability import CellModel, Operation, check_linearizable
 
@@ -92,3 +95,76 @@ def test_a_run_is_deleted_however_busy_others_keep_it():
         assert db.runs.get_run("run") is None
 
     explore(scenario, seeds=200)
+
+
+def test_a_request_that_brings_its_actor_down_is_answered_once(monkeypatch):
+    # It was refused where it was carried out, and again when the actor failed over it.
+    def breaks(actor, txn, message):
+        raise RuntimeError("injected")
+
+    monkeypatch.setattr(KVActor, "perform", breaks)
+
+    def scenario(sim):
+        db = sim.open(memory=True)
+        with contextlib.suppress(inmem.TransactionAbortedError):
+            db.put("run", "k", 1)
+
+    explore(scenario, seeds=2)
+
+
+def test_a_primitive_that_two_recover_at_once_takes_requests_again(monkeypatch):
+    # Both halted its stand-in, and the second Halt reached the actor that had just taken the stand-in's place.
+    perform = KVActor.perform
+    broken = [True]
+
+    def may_break(actor, txn, message):
+        if broken[0]:
+            raise RuntimeError("injected")
+        return perform(actor, txn, message)
+
+    monkeypatch.setattr(KVActor, "perform", may_break)
+
+    def scenario(sim):
+        broken[0] = True
+        db = sim.open(memory=True)
+        for _ in range(8):
+            with contextlib.suppress(inmem.TransactionAbortedError, inmem.StoreFailedError):
+                db.put("run", "k", 1)
+        broken[0] = False
+        sim.spawn(db.recover)
+        sim.spawn(db.recover, name="another")
+        sim.run()
+        sim.spawn(db.put, "run", "k", 2)
+        sim.run()
+        assert db.get("run", "k") == 2
+
+    explore(scenario, seeds=60)
+
+
+def test_a_core_that_was_not_whole_keeps_nobody_waiting(monkeypatch):
+    # Its log writer ran already when there was no memory for the coordinator. It took a request, wrote beside the next
+    # core, and was replaced by the writer of that one, which knew of no request.
+    failures = []
+
+    class SometimesTooLarge(Coordinator):
+        def __init__(self, *args, **named):
+            if failures and named["predecessor"] is not None:
+                raise failures.pop()
+            super().__init__(*args, **named)
+
+    monkeypatch.setattr(core, "Coordinator", SometimesTooLarge)
+
+    def scenario(sim):
+        failures.clear()
+        db = sim.open(durability="never")
+        db.put("run", "k", 1)
+        failures.append(MemoryError())
+        sim.spawn(db.recover)
+        sim.spawn(db.flush)
+        sim.spawn(db.flush, name="another")
+        sim.spawn(db.checkpoint)
+        sim.run()
+        assert not failures
+        assert db.put("run", "k", 2) == 2
+
+    explore(scenario, seeds=30)

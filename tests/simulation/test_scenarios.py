@@ -1,7 +1,9 @@
 """What the main workload leaves out, one scenario each."""
 
 import contextlib
+from collections import Counter
 
+import pykka
 import pytest
 
 import inmem
@@ -22,6 +24,8 @@ def test_every_durability_on_any_number_of_shards(durability, shards):
 
 def test_checkpoints_and_tiny_segments_lose_nothing(monkeypatch):
     monkeypatch.setattr(group_commit, "SEGMENT_BYTES_MAX", 600)
+    # After a crash the next opening begins with one.
+    monkeypatch.setattr(group_commit, "SEGMENTS_MAX", 1)
     seen = set()
 
     def scenario(sim):
@@ -212,6 +216,57 @@ def test_closing_while_busy_answers_everybody_and_loses_nothing(faults):
             assert all((db.get("run", name) or 0) >= index for name, index in acked.items())
 
     explore(scenario, seeds=90, faults=faults)
+
+
+class Echo(pykka.ThreadingActor):
+    def on_receive(self, message):
+        return message
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda db: db.kv.futures.put("run", "k", 1).get(timeout=100),
+        lambda db: db.transaction("run", lambda txn: txn.put("k", 1), timeout=100),
+        lambda _: Echo.start().ask("heard", timeout=100),
+    ],
+    ids=["a future", "a transaction", "an actor of the user's"],
+)
+def test_a_timeout_may_expire_and_may_not(ask):
+    ended = Counter()
+    for seed in range(40):
+
+        def scenario(sim):
+            db = sim.open("db")
+            try:
+                ask(db)
+            except (pykka.Timeout, inmem.TransactionTimeoutError):
+                ended["too late"] += 1
+            else:
+                ended["in time"] += 1
+            sim.run()
+
+        Simulation(seed).check(scenario)
+    assert min(ended["too late"], ended["in time"]) >= 3
+
+
+def test_a_timeout_expires_although_others_go_on_for_ever():
+    def scenario(sim):
+        db = sim.open("db")
+        done = []
+
+        def busy():
+            while not done:
+                db.put("run", "k", 1)
+
+        sim.spawn(busy)
+        with pytest.raises(pykka.Timeout):
+            Echo.start().actor_class._create_future().get(timeout=0.1)
+        done.append(True)
+        sim.run()
+
+    for seed in range(10):
+        Simulation(seed).check(scenario)
 
 
 def test_a_timeout_means_that_nothing_was_committed():

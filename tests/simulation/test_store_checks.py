@@ -62,6 +62,16 @@ def test_a_broken_chain_is_found(snapshot):
         check_store(changed(snapshot, "run", Tag.EVENT, lambda entries: dict([max(entries.items())])))
 
 
+def test_a_trace_whose_parent_is_lost_is_found():
+    with inmem.open(":memory:") as db:
+        db.traces.record_with_options("run", inmem.Thought("lost"), id="p")
+        db.traces.record_with_options("run", inmem.Thought("hm"), id="c", parent_id="p")
+        snapshot = db._client.snapshot()
+    without = changed(snapshot, "run", Tag.TRACE, lambda entries: {b"c": entries[b"c"]})
+    with pytest.raises(BrokenPromise, match=r"run 'run': the parent 'p' of trace 'c' is lost"):
+        check_store(without)
+
+
 @pytest.mark.parametrize("tag", [Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE, Tag.RUN])
 def test_a_record_that_nobody_can_read_is_found(snapshot, tag):
     def unreadable(entries):

@@ -12,6 +12,7 @@ from starlette.requests import Request
 import inmem
 from inmem import Decision, ErrorTrace, Thought, ToolCall
 from inmem.engine.keys import Tag, event_key
+from inmem.engine.packing import pack
 from inmem.engine.snapshot import Snapshot
 from inmem.primitives.event_record import unpack_event
 from inmem.ui.desk import Desk, Look
@@ -223,7 +224,7 @@ def _tamper(db, run, sequence):
     table = snapshot.table(run, Tag.EVENT)
     record = unpack_event(table.get(event_key(sequence))[1])
     record = replace(record, timestamp=record.timestamp + 1)
-    forged = table.apply([(event_key(sequence), record.pack(), 0)], table.last_version)
+    forged = table.apply([(event_key(sequence), pack(record), 0)], table.last_version)
     published.snapshot = Snapshot(snapshot.version, (snapshot.roots[0].set((run, Tag.EVENT), forged),))
 
 

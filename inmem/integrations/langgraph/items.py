@@ -210,7 +210,7 @@ def _check_labels(labels: object) -> None:
 
 def _check_key(key: object) -> None:
     if not isinstance(key, str):
-        raise inmem.InvalidKeyError(f"key: must be a str, not {type(key).__name__}")
+        raise inmem.InvalidKeyError("key", f"must be a str, not {type(key).__name__}")
 
 
 def _check_page(op: SearchOp | ListNamespacesOp) -> None:
