@@ -173,7 +173,7 @@ class StoreActor(pykka.Actor):
 
         Should this be cut short, it can be called again.
         """
-        interrupts.keep_back(error)
+        is_its_own = not interrupts.keep_back(error)
         if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {shown_failure(error)}")
             # It may have been answered just before the handler failed, or just before this was cut short.
@@ -182,7 +182,8 @@ class StoreActor(pykka.Actor):
         if self.supervisor is None:
             raise error
         if not self._has_failed:
-            self.supervisor.send(ActorFailed(self.mailbox.name, self.core, error, self, message), None)
+            failed = ActorFailed(self.mailbox.name, self.core, error, self, message, is_its_own)
+            self.supervisor.send(failed, None)
             self._has_failed = True
         self.mailbox.suspend()
 

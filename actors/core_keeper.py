@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from inmem.actors.environment import StoreClock
     from inmem.actors.follower import Advance
     from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.messages.control import ActorFailed
     from inmem.actors.options import Options
     from inmem.actors.published import Published
     from inmem.engine.ports import Clock, Disk, Entropy
@@ -154,11 +155,11 @@ class CoreKeeper:
         self._published.snapshot = advance.snapshot
         self._published.feed.catch_up(advance.retained, advance.snapshot.version)
 
-    def fail(self, name: str, error: BaseException) -> None:
+    def fail(self, failed: ActorFailed) -> None:
         """Step 1, because one of the core's actors has failed."""
         if not self._is_down:
-            self.limit.note(error)
-            self._halt(shown_failure(error), has_failed=name)
+            self.limit.note_failed(failed)
+            self._halt(shown_failure(failed.error), has_failed=failed.name)
 
     def begin_anew(self) -> None:
         """Step 1, because somebody asks for another try."""

@@ -25,6 +25,8 @@ from _thread import get_ident, interrupt_main
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from inmem.actors.reentrancy import handler_threads
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, FrameType
@@ -51,9 +53,9 @@ to the process and to its group, and a key that is held repeats it."""
 
 _STRIKES_AGAIN_AFTER_S: Final = 0.001
 
-pending: list[BaseException] = []
-"""What was kept back for the main thread. When it is not empty, whoever called an uninterrupted function, once that
-has returned, calls `raise_pending`."""
+pending: dict[int, BaseException] = {}
+"""What was kept back, by ident of the thread that it is for. When it is not empty, whoever called an uninterrupted
+function, once that has returned, calls `raise_pending`."""
 
 
 def uninterrupted(function: FunctionT) -> FunctionT:
@@ -63,17 +65,22 @@ def uninterrupted(function: FunctionT) -> FunctionT:
 
 
 def raise_pending() -> None:
-    """Raise what was kept back, in the main thread and outside uninterrupted functions; elsewhere do nothing."""
-    if pending and threading.current_thread() is threading.main_thread() and not _is_protected(inspect.currentframe()):
-        error = pending[0]
-        pending.clear()
-        raise error
+    """Raise what was kept back for this thread, outside uninterrupted functions; inside them do nothing."""
+    ident = get_ident()
+    if ident in pending and not _is_protected(inspect.currentframe()):
+        raise pending.pop(ident)
 
 
-def keep_back(error: BaseException) -> None:
-    """Keep an exception that must end the program, and not just a handler, until `raise_pending`."""
-    if not isinstance(error, Exception) and threading.current_thread() is threading.main_thread():
-        pending.append(error)
+def keep_back(error: BaseException) -> bool:
+    """Keep an exception that must end the thread, and not just a handler, until `raise_pending`.
+
+    Ctrl-C is one, and what other threads raise in this one, such as SystemExit. The first is kept; return whether this
+    is it. A thread of the store's own is nobody's to end.
+    """
+    ident = get_ident()
+    if isinstance(error, Exception) or (ident in handler_threads and ident != _main_ident):
+        return False
+    return pending.setdefault(ident, error) is error
 
 
 def install() -> None:
@@ -166,9 +173,9 @@ def _on_sigint(signum: int, frame: FrameType | None) -> None:
     if not _is_first():
         return
     if _is_protected(frame):
-        pending.append(KeyboardInterrupt())
+        pending[get_ident()] = KeyboardInterrupt()
         return
-    pending.clear()
+    pending.pop(get_ident(), None)
     signal.default_int_handler(signum, frame)
 
 

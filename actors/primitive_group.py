@@ -105,7 +105,7 @@ class PrimitiveGroup:
         everything with `StoreFailedError`, or, in place of the reaper, does nothing.
         """
         limit = self.restart_limits[failed.name]
-        limit.note(failed.error)
+        limit.note_failed(failed)
         give_up = limit.is_exceeded
         if failed.name == self.reaper.name:
             if give_up:

@@ -9,6 +9,7 @@ from inmem.actors.stack_room import NoRoomError
 from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
+    from inmem.actors.messages.control import ActorFailed
     from inmem.engine.ports import Clock
 
 RESTARTS_MAX = 5
@@ -34,8 +35,13 @@ class RestartLimit:
         self.is_exceeded = False
         self.last_failure = ""
 
+    def note_failed(self, failed: ActorFailed) -> None:
+        """It has failed now. Only its own failures count: no restart mends a caller's stack or undoes its end."""
+        if failed.is_its_own:
+            self.note(failed.error)
+
     def note(self, error: BaseException) -> None:
-        """It has failed now. Only its own failures count: no restart mends a caller's stack, nor need it."""
+        """It has failed now, or what was to replace it has."""
         if isinstance(error, NoRoomError):
             return
         self.last_failure = shown_failure(error)

@@ -331,7 +331,7 @@ class Supervisor(StoreActor):
             self._primitives.replace(failed)
         else:
             if failed.core == self._core.number:
-                self._core.fail(failed.name, failed.error)
+                self._core.fail(failed)
             self._note_halted(failed)
 
     def _note_halted(self, halted: Halted | ActorFailed) -> None:

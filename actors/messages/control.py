@@ -37,6 +37,8 @@ class ActorFailed(Message, frozen=True):
     actor: StoreActor
     message: Any
     """What it was handling."""
+    is_its_own: bool
+    """Whether the error is the actor's, and not one that was meant for the thread that ran it."""
 
 
 class Resume(Message, frozen=True):

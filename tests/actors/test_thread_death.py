@@ -13,9 +13,13 @@ import pytest
 
 import inmem
 import inmem.aio
-from inmem.actors import restart_limit
+from inmem.actors import interrupts, restart_limit
+from inmem.actors.coordinator import Coordinator
 from inmem.actors.courier import Courier
 from inmem.actors.log_file import LogFile
+from inmem.actors.log_writer import LogWriter
+from inmem.actors.primitive_group import PRIMITIVE_ACTORS
+from inmem.actors.shard_actor import ShardActor
 from inmem.actors.timers import Timers
 from inmem.actors.worker import Worker as StoreThread
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
@@ -112,6 +116,41 @@ def tolerant(striker, stop):
                 stop.clear()
 
     return run
+
+
+@pytest.mark.parametrize("actor_class", [Coordinator, ShardActor, LogWriter, PRIMITIVE_ACTORS["kv"]])
+def test_a_thread_of_the_programs_that_is_struck_while_it_runs_an_actor_ends(tmp_path, monkeypatch, actor_class):
+    """However many do in a short time: no actor is given up for what was meant for others."""
+    to_end = set()
+    ended = []
+
+    def struck(self, message):
+        ident = threading.get_ident()
+        if ident in to_end:
+            to_end.remove(ident)
+            raise ThreadDeath
+        return on_receive(self, message)
+
+    def put_for_ever():
+        while True:
+            db.put("run", "k", 1)
+
+    def work():
+        to_end.add(threading.get_ident())
+        with pytest.raises(ThreadDeath):
+            put_for_ever()
+        ended.append(threading.current_thread())
+
+    on_receive = actor_class.on_receive
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "k", 0)
+        monkeypatch.setattr(actor_class, "on_receive", struck)
+        for _ in range(STRIKES):
+            in_parallel(work)
+        assert len(ended) == STRIKES
+        assert not interrupts.pending
+        assert db.put("run", "k", "goes on") > 0
+        assert db.get("run", "k") == "goes on"
 
 
 def test_a_thread_that_is_struck_while_it_waits_handles_the_next_message():
