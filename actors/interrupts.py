@@ -8,6 +8,8 @@ function acts on the note with `raise_pending`; anywhere else KeyboardInterrupt 
 The handler is installed when a store is opened from the main thread while Python's own is in place, and never
 replaces anybody else's. A handler of the program's own may raise whatever it likes, wherever it likes, so while there
 is one the main thread is exposed, and runs no actor at all: see `is_exposed`.
+
+A program may say that its first Ctrl-C ends it, as the command line does: see `end_program_at_first`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ import _signal  # type: ignore[import-not-found]  # pyright: ignore[reportMissin
 import inspect
 import os
 import signal
+import sys
 import threading
-from _thread import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+import time
+from _thread import get_ident, interrupt_main
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from inmem.actors.reentrancy import handler_threads
 
@@ -41,6 +46,12 @@ _SIGNALS = tuple(
 _handler_of: Callable[[int], Any] = _signal.getsignal  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 _PROTECTED: set[CodeType] = set()
+
+IMPATIENT_AFTER_S: Final = 1.0
+"""A Ctrl-C that comes so long after the first is meant; those before are the same one twice. `timeout -s INT` sends it
+to the process and to its group, and a key that is held repeats it."""
+
+_STRIKES_AGAIN_AFTER_S: Final = 0.001
 
 pending: dict[int, BaseException] = {}
 """What was kept back, by ident of the thread that it is for. When it is not empty, whoever called an uninterrupted
@@ -80,6 +91,56 @@ def install() -> None:
         signal.signal(signal.SIGINT, _on_sigint)
 
 
+def end_program_at_first(exit_code: int) -> None:
+    """From now on, the first Ctrl-C ends the program, and no other keeps it from stopping what it has started.
+
+    One that comes more than `IMPATIENT_AFTER_S` later ends the process at once, with `exit_code` and as `kill -9` does:
+    what is acknowledged stays, and nothing else is waited for.
+    """
+    global _exit_code  # noqa: PLW0603  (there is one program)
+    _exit_code = exit_code
+    sys.unraisablehook = _strike_again_if_lost
+
+
+def ignore_those_after_the_first() -> None:
+    """At the end of a program that the first has ended: the interpreter takes handlers away before it is gone."""
+    if _first_at is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+_exit_code: int | None = None
+_first_at: float | None = None
+
+
+def _strike_again_if_lost(unraisable: sys.UnraisableHookArgs) -> None:
+    """Raise once more what Python drops, as whatever strikes while it disposes of an object: there is no second one."""
+    global _first_at  # noqa: PLW0603  (there is one program)
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    _first_at = None
+    # When this thread is out of here, where it would be lost again. At the end of the interpreter there is nothing to
+    # interrupt any more, and no thread can be started.
+    with suppress(RuntimeError):
+        again = threading.Timer(_STRIKES_AGAIN_AFTER_S, interrupt_main)
+        again.daemon = True
+        again.start()
+
+
+def _is_first() -> bool:
+    """Return whether the program is to be told of this Ctrl-C; one that is not may end the process."""
+    global _first_at  # noqa: PLW0603  (there is one program)
+    if _exit_code is None:
+        return True
+    now = time.monotonic()
+    if _first_at is None:
+        _first_at = now
+        return True
+    if now - _first_at > IMPATIENT_AFTER_S:
+        os._exit(_exit_code)
+    return False
+
+
 def is_exposed() -> bool:
     """Return whether a signal handler that is not ours could raise an exception in the calling thread.
 
@@ -109,6 +170,8 @@ os.register_at_fork(after_in_child=_note_main_thread)
 
 
 def _on_sigint(signum: int, frame: FrameType | None) -> None:
+    if not _is_first():
+        return
     if _is_protected(frame):
         pending[get_ident()] = KeyboardInterrupt()
         return

@@ -19,6 +19,9 @@ ROUNDS = 3
 class Agent(pykka.ThreadingActor):
     """Takes its turn when the cell says so, and wakes its partner."""
 
+    # The process ends without waiting for its thread: after a second Ctrl-C, too, while `main` stops the actors.
+    use_daemon_thread = True
+
     def __init__(self, store: pykka.ActorRef[Any], run: str, name: str, finished: pykka.ThreadingFuture[None]) -> None:
         super().__init__()
         self.db = inmem.connect(store)
@@ -71,30 +74,32 @@ class Agent(pykka.ThreadingActor):
 def main() -> None:
     store = inmem.spawn(":memory:")
     db = inmem.connect(store)
-    run = db.begin_run(tags=["report"])
-    db.kv.put(run, "report", [])
-    db.cells.init(run, "turn", {"of": "researcher", "round": 1})
+    try:
+        run = db.begin_run(tags=["report"])
+        db.kv.put(run, "report", [])
+        db.cells.init(run, "turn", {"of": "researcher", "round": 1})
 
-    finished: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
-    researcher = Agent.start(store, run, "researcher", finished).proxy()
-    writer = Agent.start(store, run, "writer", finished).proxy()
-    researcher.meet(writer).get()
-    writer.meet(researcher).get()
+        finished: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
+        researcher = Agent.start(store, run, "researcher", finished).proxy()
+        writer = Agent.start(store, run, "writer", finished).proxy()
+        researcher.meet(writer).get()
+        writer.meet(researcher).get()
 
-    researcher.look()
-    finished.get(timeout=30)
-    # What was sent to an agent before this question is handled before it.
-    ignored = researcher.count_ignored().get() + writer.count_ignored().get()
+        researcher.look()
+        finished.get(timeout=30)
+        # What was sent to an agent before this question is handled before it.
+        ignored = researcher.count_ignored().get() + writer.count_ignored().get()
 
-    turns = [(event.payload["by"], event.payload["round"]) for event in db.events.iter(run)]
-    assert turns == [(name, number) for number in range(1, ROUNDS + 1) for name in ("researcher", "writer")]
-    assert len(db.kv.get(run, "report")) == 2 * ROUNDS
-    assert ignored > 0
-    print("every turn was taken once; messages that came at the wrong time were ignored")
+        turns = [(event.payload["by"], event.payload["round"]) for event in db.events.iter(run)]
+        assert turns == [(name, number) for number in range(1, ROUNDS + 1) for name in ("researcher", "writer")]
+        assert len(db.kv.get(run, "report")) == 2 * ROUNDS
+        assert ignored > 0
+        print("every turn was taken once; messages that came at the wrong time were ignored")
 
-    db.end_run(run)
-    # Stops the agents first and then the store, which closes cleanly.
-    pykka.ActorRegistry.stop_all()
+        db.end_run(run)
+    finally:
+        # Stops the agents first and then the store, which closes cleanly; after Ctrl-C too.
+        pykka.ActorRegistry.stop_all()
     assert not store.is_alive()
 
 

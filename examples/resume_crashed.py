@@ -54,6 +54,9 @@ def ask_tool(question: str) -> str:
 class Supervisor(pykka.ThreadingActor):
     """Looks after the runs of one database."""
 
+    # After Ctrl-C the process ends, whether or not somebody has stopped this actor.
+    use_daemon_thread = True
+
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import sys
+from typing import Final
+
+from inmem.actors import interrupts
+
+_INTERRUPTED: Final = 130
+"""`inmem.cli.errors.INTERRUPTED`, which may not be loaded yet."""
 
 
 def main() -> None:
-    """Run the command line, or say what it needs."""
+    """Run the command line, or say what it needs. Ctrl-C ends it, however often it comes."""
+    interrupts.install()
+    interrupts.end_program_at_first(_INTERRUPTED)
     try:
         _run()
     except KeyboardInterrupt:
-        # Before a command had begun, or after its end: `inmem.cli.errors.INTERRUPTED`, which may not be loaded yet.
-        sys.exit(130)
+        # Before a command had begun, or after its end.
+        sys.exit(_INTERRUPTED)
+    finally:
+        interrupts.ignore_those_after_the_first()
 
 
 def _run() -> None:

@@ -37,7 +37,7 @@ def to_json(value: Any) -> Any:
     """Return a stored value as JSON can hold it. O(value size)."""
     if is_object(value):
         made = {key: to_json(part) for key, part in value.items()}
-        return {"$dict": made} if _is_marked(made) else made
+        return {"$dict": made} if is_marked(made) else made
     if is_list(value):
         return [to_json(part) for part in value]
     if type(value) is bytes:
@@ -58,10 +58,10 @@ def from_json(value: Any) -> Any:
         return [from_json(part) for part in value]
     if not is_object(value):
         return value
-    if not _is_marked(value):
+    if not is_marked(value):
         return {name: from_json(part) for name, part in value.items()}
     [(mark, part)] = value.items()
-    if mark == "$dict" and is_object(part) and _is_marked(part):
+    if mark == "$dict" and is_object(part) and is_marked(part):
         return {name: from_json(each) for name, each in part.items()}
     if mark == "$bytes" and isinstance(part, str):
         made: Any = b64decode(part, validate=True)
@@ -91,7 +91,7 @@ def _field_to_json(name: str, value: Any) -> Any:
     return to_json(value)
 
 
-def _is_marked(value: dict[str, Any]) -> bool:
+def is_marked(value: dict[str, Any]) -> bool:
     """Return whether an object could be taken for one that stands for something else."""
     return len(value) == 1 and next(iter(value)).startswith("$")
 

@@ -22,7 +22,7 @@ def iso(time_us: int) -> str:
 
 
 def duration(span_us: float) -> str:
-    """Return a length of time, given in microseconds, with three digits or so."""
+    """Return a length of time, given in microseconds; below a minute with three digits, to compare them in a list."""
     if span_us == inf:
         return "∞"
     seconds = span_us / 1_000_000
@@ -31,15 +31,19 @@ def duration(span_us: float) -> str:
     if seconds < 0.001:
         return f"{span_us:.0f} µs"
     if seconds < 1:
-        return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else "1 s"
+        return f"{_three_digits(seconds * 1000)} ms" if seconds < 0.9995 else "1.00 s"
     if seconds < 60:
-        return f"{seconds:.3g} s"
+        return f"{_three_digits(seconds)} s"
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     hours = int(seconds // 3600)
     if hours < 48:
         return f"{hours} h {int(seconds % 3600 // 60)} min"
     return f"{hours // 24:,} d {hours % 24} h"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:#.3g}".removesuffix(".")
 
 
 def _time(time_us: int) -> datetime | None:

@@ -51,6 +51,11 @@ def opened_for_writing(file: File) -> Generator[BinaryIO]:
     if not isinstance(target, str):
         yield target
         return
+    with _named(target):
+        yield from _opened_at(target)
+
+
+def _opened_at(target: str) -> Generator[BinaryIO]:
     # A symbolic link stays one: what it leads to is what is written.
     path = Path(os.path.realpath(target))
     if path.exists() and not path.is_file():
@@ -75,6 +80,17 @@ def opened_for_writing(file: File) -> Generator[BinaryIO]:
     except BaseException:
         hidden.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _named(target: str) -> Generator[None]:
+    """Have errors of writing name the file, as those of opening it do."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, target) from error
 
 
 def write_whole(file: BinaryIO, data: bytes) -> None:

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.actors.folder_disk import FolderDisk
-from inmem.amounts import counted, in_columns, size
+from inmem.amounts import in_columns
 from inmem.engine.keys import Tag
 from inmem.engine.reader import Reader
 from inmem.engine.verification import verify as verify_files
+from inmem.findings import findings_of_files, findings_of_state
 from inmem.primitives.events import EventOperations
 from inmem.primitives.indices import wrong_indices
 from inmem.primitives.orphans import orphans
 from inmem.primitives.unreadable import unreadable_records
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
-
     from inmem.actors.client import Client
     from inmem.engine.errors import CorruptionError
     from inmem.engine.snapshot import Snapshot, TableId
@@ -57,43 +56,13 @@ class Verification:
 
     def __str__(self) -> str:
         """What was found, as `inmem verify` prints it: files, chains, and below each what is wrong."""
-        rows: list[tuple[str, str]] = []
-        files = self.files
-        if files is not None:
-            sizes = (
-                *([f"version {files.version:,}"] if files.version else []),
-                counted(files.segments, "segment"),
-                counted(files.checkpoints, "checkpoint"),
-                f"{counted(files.commits, 'commit')} in the log",
-                size(files.size_bytes),
-            )
-            rows += [("files", f"{_verdict(files.problems)}  {', '.join(sizes)}")]
-            rows += [("", str(problem)) for problem in files.problems]
-            rows += [
-                ("", f"torn: {each.name}, byte {each.offset}: {each.size} bytes, {each.reason}") for each in files.torn
+        of_files = () if self.files is None else findings_of_files(self.files)
+        return in_columns(
+            [
+                (subject, f"{verdict}{'  ' if verdict else ''}{', '.join(facts)}")
+                for subject, verdict, facts in (*of_files, *findings_of_state(self))
             ]
-        found = f"{counted(self.events, 'event')} in {counted(self.chains, 'chain')}"
-        rows += [("chains", f"{_verdict(self.broken_chains or self.wrong_indices)}  {found}")]
-        rows += [("", f"{run!r}: {chain.error}") for run, chain in self.broken_chains]
-        rows += [
-            ("", f"{repr(run) if run else 'all runs'}: index {tag:#x} does not agree with its records")
-            for run, tag in self.wrong_indices
-        ]
-        if self.unreadable:
-            rows += [("records", f"damaged  {counted(len(self.unreadable), 'record')} that cannot be read")]
-        rows += [
-            ("", f"{each.run_id!r}: {Tag(each.tag).name.lower()} {each.key!r}: {each.reason}")
-            for each in self.unreadable
-        ]
-        if self.orphans:
-            lost = f"{counted(len(self.orphans), 'trace')} whose parent is lost: no tree shows them"
-            rows += [("traces", f"damaged  {lost}")]
-        rows += [("", f"{run!r}: {trace!r} was recorded below {parent!r}") for run, trace, parent in self.orphans]
-        return in_columns(rows)
-
-
-def _verdict(damage: Sized) -> str:
-    return "damaged" if damage else "ok"
+        )
 
 
 def verify_folder(path: str) -> VerifyReport:

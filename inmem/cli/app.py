@@ -6,15 +6,19 @@ import click
 
 import inmem
 from inmem.cli.completion import completion
+from inmem.cli.delete import delete
 from inmem.cli.demo import demo
 from inmem.cli.errors import WRONG_USAGE, Application
+from inmem.cli.events import events
+from inmem.cli.imports import import_, verify_export
 from inmem.cli.record import record
-from inmem.cli.run_files import export, import_
-from inmem.cli.runs import cells, events, get, runs
+from inmem.cli.run_files import export
+from inmem.cli.runs import cells, get, runs
 from inmem.cli.salvage import salvage
-from inmem.cli.store import checkpoint, stat, verify
+from inmem.cli.store import checkpoint, stat
 from inmem.cli.traces import trace
 from inmem.cli.ui import ui
+from inmem.cli.verify import verify
 
 
 @click.group(
@@ -23,7 +27,7 @@ from inmem.cli.ui import ui
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Try it: `inmem demo --keep demo` makes demo/harbour.db, which the examples of all commands use.",
 )
-@click.version_option(inmem.__version__, prog_name="inmem")
+@click.version_option(inmem.__version__, "-V", "--version", prog_name="inmem")
 @click.pass_context
 def app(context: click.Context) -> None:
     """Keep the runs of agents in a transactional store, and look at them.
@@ -56,6 +60,7 @@ app.add_section(
         verify,
         checkpoint,
         salvage,
+        delete,
     ),
 )
 app.add_section(
@@ -64,6 +69,7 @@ app.add_section(
         record,
         export,
         import_,
+        verify_export,
     ),
 )
 app.add_section(

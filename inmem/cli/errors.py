@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from contextlib import suppress
@@ -32,10 +33,27 @@ INTERRUPTED: Final = 130
 _WHEN_LOCKED: Final = "try again when it is closed there; commands that only read need not wait"
 
 
+_NO_SUCH_COMMAND: Final = "No such command "
+"""How click begins; only its newer releases have a class for it."""
+
+
 class NoError(click.ClickException):
     """The answer is no."""
 
     exit_code = NO
+
+
+typed_paths: list[str] = []
+"""The databases that the command line names, as they were typed."""
+
+
+def as_typed(message: str) -> str:
+    """Return a message in which databases are called what they were called: the store knows where they are."""
+    for path in typed_paths:
+        if path and not Path(path).is_absolute():
+            with suppress(OSError):
+                message = message.replace(str(Path.cwd()) + os.sep + path, path)
+    return message
 
 
 def say_error(message: str) -> None:
@@ -79,6 +97,7 @@ class Application(click.Group):
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run a command and exit: 0 fine, 1 the answer is no, 2 wrong usage."""
         extra |= {"standalone_mode": False, "prog_name": "inmem"}
+        typed_paths.clear()
         prepare_streams()
         code = self._run(args, extra)
         drop_unwritten()
@@ -90,38 +109,42 @@ class Application(click.Group):
             sys.stdout.flush()
         except click.Abort:
             return INTERRUPTED
-        except click.ClickException as error:
-            say_error(_told(error))
-            return error.exit_code
-        except (UsageError, DatabaseNotFoundError, FormatVersionError) as error:
-            say_error(str(error))
-            return WRONG_USAGE
-        except DatabaseLockedError as error:
-            # Without its advice, which is for programs.
-            say_error(f"{error.path} is in use by {error.owner}; {_WHEN_LOCKED}")
-            return NO
-        except CorruptionError as error:
-            say_error(f"{error}; {when_damaged(str(Path(error.path).parent))}")
-            return NO
-        except InmemError as error:
-            say_error(str(error))
-            return NO
         except BrokenPipeError:
             # Whoever read the output has seen enough.
             return NO
-        except OSError as error:
+        except (click.ClickException, InmemError, OSError) as error:
+            message, exit_code = told(error)
+            say_error(as_typed(message))
+            return exit_code
+        return code if type(code) is int else FINE
+
+
+def told(error: click.ClickException | InmemError | OSError) -> tuple[str, int]:
+    """Return the line that tells of an error, and the exit code that it means."""
+    match error:
+        case click.ClickException():
+            return _told(error), error.exit_code
+        case UsageError() | DatabaseNotFoundError() | FormatVersionError():
+            return str(error), WRONG_USAGE
+        case DatabaseLockedError():
+            # Without its advice, which is for programs.
+            return f"{error.path} is in use by {error.owner}; {_WHEN_LOCKED}", NO
+        case CorruptionError():
+            return f"{error}; {when_damaged(str(Path(error.path).parent))}", NO
+        case InmemError():
+            return str(error), NO
+        case _:
             where = error.filename
             if where is None and not takes_what_is_written(sys.stdout):
                 where = "the standard output"
-            say_error(str(error) if where is None else f"{where}: {error.strerror}")
-            return NO
-        return code if type(code) is int else FINE
+            return str(error) if where is None else f"{where}: {error.strerror}", NO
 
 
 def _told(error: click.ClickException) -> str:
     """Return what click has to say, and where there is more to read."""
     message = error.format_message()
-    if not isinstance(error, (click.MissingParameter, click.NoSuchOption)) or error.ctx is None:
+    is_lost = isinstance(error, (click.MissingParameter, click.NoSuchOption)) or message.startswith(_NO_SUCH_COMMAND)
+    if not is_lost or not isinstance(error, click.UsageError) or error.ctx is None:
         return message
     # Where there is a choice, click lists it on lines of their own.
     message = " ".join(message.split())

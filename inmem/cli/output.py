@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 CELL_CHARS_MAX: Final = 500
 """A value in a table or tree on a terminal: more than any is wide."""
 
+_WIDTH_MIN: Final = 20
+"""Below it there is nothing to be read."""
+
+_WIDTH: Final = "inmem.cli.output.width"
+"""Where the context of a command holds what --width asks for."""
+
 
 def is_terminal(stream: IO[str]) -> bool:
     """Return whether somebody is looking, on something of some width."""
@@ -38,12 +44,38 @@ def console(*, stderr: bool = False) -> Console:
     as they come.
     """
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
-    if not is_terminal(made.file):
+    if (asked := _width_asked()) is not None and not stderr:
+        made.width = asked
+    elif not is_terminal(made.file):
         made.width = sys.maxsize
     elif not made.width:
         # COLUMNS=0, which says nothing.
         made.width = shutil.get_terminal_size().columns
     return made
+
+
+def has_width(stream: IO[str]) -> bool:
+    """Return whether what is written is to fit a width: that of a terminal, or the one that --width asks for."""
+    return is_terminal(stream) or _width_asked() is not None
+
+
+def _width_asked() -> int | None:
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.meta.get(_WIDTH)
+
+
+def _ask_for_width(context: click.Context, _parameter: click.Parameter, width: int | None) -> None:
+    context.meta[_WIDTH] = width
+
+
+width_option = click.option(
+    "--width",
+    type=click.IntRange(min=_WIDTH_MIN),
+    metavar="N",
+    expose_value=False,
+    callback=_ask_for_width,
+    help="Cut and fold as on a terminal of N columns.",
+)
 
 
 def show(what: RenderableType, target: Console | None = None) -> None:
@@ -53,7 +85,7 @@ def show(what: RenderableType, target: Console | None = None) -> None:
         target.print(what)
         return
     with target.capture() as captured:
-        target.print(what, soft_wrap=True)
+        target.print(what, soft_wrap=not has_width(target.file))
     if lines := captured.get().splitlines():
         # At once, as each echo is flushed. Whether there are colours was the console's decision.
         click.echo("\n".join([line.rstrip() for line in lines]), file=target.file, color=True)
@@ -62,6 +94,11 @@ def show(what: RenderableType, target: Console | None = None) -> None:
 def print_json(value: Any) -> None:
     """Print something that JSON can hold as one JSON document."""
     click.echo(_document(value))
+
+
+def print_json_line(value: Any) -> None:
+    """Write something that JSON can hold as one line, which the output may hold back."""
+    sys.stdout.write(_visible(json.dumps(value, ensure_ascii=False, allow_nan=False)) + "\n")
 
 
 def print_json_list(items: Iterable[Any]) -> None:
@@ -75,7 +112,10 @@ def print_json_list(items: Iterable[Any]) -> None:
 
 
 def _document(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    return _visible(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _visible(text: str) -> str:
     if not text.replace("\n", "").isprintable():
         # What is not to be seen stands within strings, where JSON has an escape for it.
         text = "".join([char if char == "\n" or _is_visible(char) else json.dumps(char)[1:-1] for char in text])
@@ -88,9 +128,12 @@ def as_text(value: Any) -> str:
 
 
 def one_line(value: Any, chars_max: int = CELL_CHARS_MAX) -> str:
-    """Return a stored value on one line: text as it is, all else as JSON. A terminal gets at most `chars_max` of it."""
+    """Return a stored value on one line: text as it is, all else as JSON.
+
+    A terminal, or what is to be as wide as one, gets at most `chars_max` of it.
+    """
     text = value if isinstance(value, str) else as_text(value)
-    if len(text) > chars_max and is_terminal(sys.stdout):
+    if len(text) > chars_max and has_width(sys.stdout):
         text = text[: chars_max - 1] + "…"
     return printable(text)
 
@@ -100,21 +143,6 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join([char if _is_visible(char) else char.encode("unicode_escape").decode() for char in text])
-
-
-def size(byte_count: int) -> str:
-    """Return a size in bytes for people."""
-    if byte_count < 1000:
-        return f"{byte_count} bytes"
-    amount, unit = byte_count / 1000, "kB"
-    while amount >= 1000 and unit != "GB":
-        amount, unit = amount / 1000, {"kB": "MB", "MB": "GB"}[unit]
-    return f"{amount:.1f} {unit}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return ``1 run``, ``1,200 runs``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _is_visible(char: str) -> bool:

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 import inmem
 from inmem.actors.options import MEMORY
-from inmem.cli.errors import NoError
+from inmem.cli.errors import NoError, as_typed, typed_paths
 from inmem.cli.output import printable
 from inmem.cli.progress import progress
 
@@ -40,6 +40,7 @@ class _DatabaseType(click.Path):
             self.fail(f"{MEMORY} keeps nothing; a database is a folder", param, ctx)
         if Path(value).is_file():
             self.fail(f"{value} is a file; a database is a folder", param, ctx)
+        typed_paths.append(value)
         return super().convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -89,6 +90,9 @@ def _keys_like(db: Database, txn: Transaction, incomplete: str) -> list[str]:
 database_argument = click.argument("database", metavar="DB", type=database_type)
 run_argument = click.argument("run", metavar="RUN", shell_complete=_completed(_runs_like))
 optional_run_argument = click.argument("run", metavar="[RUN]", required=False, shell_complete=_completed(_runs_like))
+whole_runs_argument = click.argument(
+    "runs", metavar="RUN...", nargs=-1, required=True, shell_complete=_completed(_runs_like)
+)
 key_argument = click.argument("key", metavar="[KEY]", required=False, shell_complete=_completed(_keys_like))
 into_option = click.option("--into", "database", metavar="DB", required=True, type=database_type, help="The database.")
 json_option = click.option("--json", "as_json_output", is_flag=True, help="Print JSON instead of text.")
@@ -118,7 +122,7 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NoError(f"there is no run {name!r}. Try: inmem runs {shlex.quote(db.path)}")
+        raise NoError(f"there is no run {name!r}. Try: inmem runs {shlex.quote(as_typed(db.path))}")
     names = ", ".join(found[:_NAMES_SHOWN_MAX]) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
     raise click.UsageError(f"{len(found)} runs begin with {name!r}: {names}")
 

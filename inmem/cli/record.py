@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 import inmem
+from inmem.amounts import counted
 from inmem.cli.errors import INTERRUPTED, NO, say_error
 from inmem.cli.examples import example
-from inmem.cli.output import counted, print_json
+from inmem.cli.output import print_json
 from inmem.cli.progress import progress
 from inmem.cli.reading import into_option, json_option
 from inmem.recorder import fault_of, record_files
@@ -67,8 +68,8 @@ def record(
     traces it belongs to, working memory, a cursor.
 
     Started again after it was killed, at whatever moment, it goes on where each conversation stopped: every message
-    is recorded exactly once. What is recorded already is left alone. A conversation that has changed in its file since,
-    were it by one more message, is another one, and all of it is recorded as a run of its own.
+    is recorded exactly once. What is recorded already is left alone. If a conversation has changed in its file since
+    then, even by one message at its end, all of it is recorded again, as another run; the old run stays.
     """
     if not Path(database).exists():
         _require_conversations(files)
@@ -127,5 +128,5 @@ def _told(summary: RecordSummary, rate: float) -> str:
         return "nothing was recorded"
     if 0 < summary.already_recorded == summary.messages:
         return f"{counts}: all recorded already"
-    before = f", {summary.already_recorded:,} of the messages before" if summary.already_recorded else ""
+    before = f"; {summary.already_recorded:,} of the messages were there already" if summary.already_recorded else ""
     return f"{counts} recorded{before}; {summary.seconds:.1f} s, {rate:,.0f} messages/s"

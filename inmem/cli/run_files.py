@@ -1,4 +1,4 @@
-"""`inmem export` and `import`: a run as a file."""
+"""`inmem export`: a run as a file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,12 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import click
 
 import inmem
+from inmem.amounts import counted
 from inmem.cli.examples import example
-from inmem.cli.output import counted, print_json, printable
+from inmem.cli.output import printable
 from inmem.cli.progress import progress
-from inmem.cli.reading import (
-    database_argument,
-    into_option,
-    json_option,
-    open_for_reading,
-    optional_run_argument,
-    resolve_run,
-)
-from inmem.json_values import result_to_json
+from inmem.cli.reading import database_argument, open_for_reading, optional_run_argument, resolve_run
 from inmem.otlp import run_to_otlp
-from inmem.run_file import read_run
 from inmem.user_file import opened_for_writing, write_whole
 
 if TYPE_CHECKING:
@@ -36,7 +28,8 @@ if TYPE_CHECKING:
     _Write = Callable[[Database, str, str | BinaryIO, Callable[[int, int], None]], str]
     """Writes a run, tells how far it has come, and returns what it has written, in words."""
 
-_STREAM: Final = "-"
+STREAM: Final = "-"
+"""The standard input or output instead of a file."""
 
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_CHARS_MAX: Final = 60
@@ -77,10 +70,10 @@ def export(*, database: str, run: str | None, out: str | None, folder: Path | No
             told, target = _export_all(db, folder, write), str(folder)
         else:
             run_id = resolve_run(db, run or "")
-            target = _STREAM if out is None else out
-            with _items("exporting") as on_progress:
-                told = write(db, run_id, sys.stdout.buffer if target == _STREAM else target, on_progress)
-    if target != _STREAM:
+            target = STREAM if out is None else out
+            with counting_items("exporting") as on_progress:
+                told = write(db, run_id, sys.stdout.buffer if target == STREAM else target, on_progress)
+    if target != STREAM:
         click.echo(f"{printable(target)}: {told}", err=True)
 
 
@@ -92,7 +85,7 @@ def _export_all(db: Database, folder: Path, write: _Write) -> str:
     runs = [*db.runs.list_runs(include_archived=True), *db.unregistered_runs()]
     suffix = "json" if write is _write_otlp else "jsonl"
     written = 0
-    with _items("exporting") as on_progress:
+    with counting_items("exporting") as on_progress:
         for number, run_id in enumerate(runs, 1):
             # The number tells apart what a file system may not; the rest is for people.
             name = _UNFIT.sub("-", run_id)[:_NAME_CHARS_MAX].strip("-")
@@ -105,7 +98,7 @@ def _export_all(db: Database, folder: Path, write: _Write) -> str:
 
 
 def _write_run(db: Database, run_id: str, file: str | BinaryIO, on_progress: Callable[[int, int], None]) -> str:
-    return _told(db.export_run(run_id, file, on_progress=on_progress))
+    return contents_of(db.export_run(run_id, file, on_progress=on_progress))
 
 
 def _write_otlp(db: Database, run_id: str, file: str | BinaryIO, _on_progress: Callable[[int, int], None]) -> str:
@@ -116,29 +109,9 @@ def _write_otlp(db: Database, run_id: str, file: str | BinaryIO, _on_progress: C
     return counted(sum(len(scope["spans"]) for scope in scopes), "span")
 
 
-@click.command("import", epilog=example("inmem export demo/harbour.db lamp | inmem import - --into copy.db"))
-@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str))
-@into_option
-@json_option
-def import_(*, file: str, database: str, as_json_output: bool) -> None:
-    """Read a run from a file, if all of it is as it was written.
-
-    FILE is what `inmem export` wrote, or - for the standard input. Every line is checked against its hash, every
-    event against its chain; the run is imported in one commit, or not at all. DB is made if it is missing.
-    """
-    with _items("importing") as on_progress:
-        # Read before the database is opened, so that a bad file leaves no empty database behind.
-        found = read_run(sys.stdin.buffer if file == _STREAM else file, on_progress)
-        with inmem.open(database) as db:
-            found.put_into(db)
-    if as_json_output:
-        print_json(result_to_json(found.export))
-    else:
-        click.echo(f"{printable(found.export.run_id)}: {_told(found.export)}")
-
-
 @contextmanager
-def _items(doing: str) -> Generator[Callable[[int, int], None]]:
+def counting_items(doing: str) -> Generator[Callable[[int, int], None]]:
+    """Show how far it is, as reading and writing runs tell it: by the number of items."""
     with progress(doing) as on_progress:
 
         def show(done: int, total: int) -> None:
@@ -151,6 +124,7 @@ def _show_nothing(_done: int, _total: int) -> None:
     """How far one of many files is."""
 
 
-def _told(export: RunExport) -> str:
+def contents_of(export: RunExport) -> str:
+    """Return what a file holds, counted in words."""
     counts = ("key", export.keys), ("event", export.events), ("cell", export.cells), ("trace", export.traces)
     return ", ".join(counted(count, noun) for noun, count in counts)

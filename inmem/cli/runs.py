@@ -1,32 +1,39 @@
-"""`inmem runs`, `events`, `cells` and `get`: what a database holds."""
+"""`inmem runs`, `cells` and `get`: what a database holds."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
 from inmem import RunStatus
+from inmem.cli.counts import limit_option
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import as_text, is_terminal, one_line, print_json, print_json_list, printable, show
-from inmem.cli.reading import database_argument, json_option, key_argument, open_for_reading, reading_run, run_argument
-from inmem.cli.tables import Column, show_rows, table
-from inmem.engine.limits import INT_MAX
+from inmem.cli.output import as_text, is_terminal, one_line, print_json, printable, show, width_option
+from inmem.cli.reading import (
+    database_argument,
+    find_run,
+    json_option,
+    key_argument,
+    open_for_reading,
+    reading_run,
+    run_argument,
+)
+from inmem.cli.tables import Column, table
 from inmem.json_values import result_to_json
 from inmem.times import moment
 from inmem.user_file import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from rich.console import RenderableType
 
-    from inmem import Event, RunMetadata, RunStatusName, Transaction
+    from inmem import Database, RunMetadata, RunStatusName, Transaction
 
 STATUS_STYLES = {
     RunStatus.ACTIVE: "yellow",
@@ -40,34 +47,16 @@ STATUS_STYLES = {
 _status_type = click.Choice(list(RunStatus), case_sensitive=False)
 
 
-class _CountType(click.IntRange):
-    """A number of at least 0. That it also has a greatest one is not worth its digits in the help."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse here, where the option is known, what the store would refuse."""
-        count: int = super().convert(value, param, ctx)
-        if count > INT_MAX:
-            self.fail(f"{count} is more than {INT_MAX}.", param, ctx)
-        return count
-
-
-_EVENTS_HELD: Final = 100
-"""Read at a time: enough to make finding them cheap, few enough to hold whatever they carry."""
-
-_count_type = _CountType()
-_limit_option = click.option("--limit", type=_count_type, metavar="N", help="Show at most N.")
-
-
 @click.command(epilog=example("inmem runs demo/harbour.db --status failed"))
 @database_argument
 @click.option("--status", type=_status_type, help="Only runs of this status.")
 @click.option("--tag", "tags", multiple=True, help="Only runs with this tag; may be given again.")
 @click.option("--all", "include_archived", is_flag=True, help="Archived runs too.")
+@click.option("--parent", metavar="RUN", help="Only runs that name RUN as their parent.")
 @click.option("--unregistered", is_flag=True, help="Runs that hold something and were never registered, instead.")
-@_limit_option
+@click.option("--newest", is_flag=True, help="The newest first.")
+@limit_option
+@width_option
 @json_option
 def runs(
     *,
@@ -75,19 +64,28 @@ def runs(
     status: RunStatusName | None,
     tags: tuple[str, ...],
     include_archived: bool,
+    parent: str | None,
     unregistered: bool,
+    newest: bool,
     limit: int | None,
     as_json_output: bool,
 ) -> None:
     """List the runs of DB in the order of their creation."""
-    is_chosen = status is not None or bool(tags)
+    is_chosen = status is not None or bool(tags) or parent is not None
     if unregistered:
-        if is_chosen:
-            raise click.UsageError("runs that were never registered have neither status nor tags")
+        if is_chosen or newest:
+            raise click.UsageError("runs that were never registered have no status, tags, parent or time of creation")
         _list_unregistered(database, limit, as_json_output=as_json_output)
         return
     with open_for_reading(database) as db, db.begin("runs") as txn:
-        found = txn.runs.query_runs(status=status, tags=tags, include_archived=include_archived, limit=limit)
+        found = txn.runs.query_runs(
+            status=status,
+            tags=tags,
+            parent=None if parent is None else _parent(db, txn, parent),
+            include_archived=include_archived,
+            limit=limit,
+            newest_first=newest,
+        )
         rows = [(run, txn.on(run.run_id).events.len()) for run in found]
         others = [] if as_json_output or is_chosen else db.unregistered_runs()
     if as_json_output:
@@ -98,6 +96,13 @@ def runs(
         noun = "run that was" if len(others) == 1 else "runs that were"
         where = printable(shlex.quote(database))
         click.echo(f"{len(others):,} {noun} never registered: inmem runs {where} --unregistered", err=True)
+
+
+def _parent(db: Database, txn: Transaction, name: str) -> str:
+    """Return the id of the run that `name` means, which need not be there any more if others name it as theirs."""
+    if txn.runs.query_runs(parent=name, include_archived=True, limit=1):
+        return name
+    return find_run(db, txn, name)
 
 
 def _list_unregistered(database: str, limit: int | None, *, as_json_output: bool) -> None:
@@ -134,53 +139,10 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
     return table(columns, rows, width)
 
 
-@click.command(epilog=example("inmem events demo/harbour.db night-watch/0000 --type tool"))
-@database_argument
-@run_argument
-@click.option("--type", "event_type", help="Only events of this type.")
-@click.option("--start", type=_count_type, default=0, metavar="N", help="Begin with event N.")
-@_limit_option
-@json_option
-def events(
-    *, database: str, run: str, event_type: str | None, start: int, limit: int | None, as_json_output: bool
-) -> None:
-    """List the events of RUN in their order."""
-    columns = (
-        Column("#", justify="right"),
-        Column("TIME (UTC)", "fold"),
-        Column("TYPE", "fold"),
-        Column("PAYLOAD", "cut"),
-    )
-    with reading_run(database, run) as txn:
-
-        def found() -> Iterator[Event]:
-            return islice(_events_of(txn, event_type, start), limit)
-
-        if as_json_output:
-            print_json_list(map(result_to_json, found()))
-            return
-        rows = ((*_beginning(event), one_line(event.payload)) for event in found())
-        show_rows(columns, rows, map(_beginning, found()))
-
-
-def _beginning(event: Event) -> tuple[str, str, str]:
-    return str(event.sequence), moment(event.timestamp), printable(event.event_type)
-
-
-def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
-    """Yield the events from `start` on, of one type or of all, holding few at a time."""
-    if event_type is None:
-        yield from txn.events.iter(start, batch_size=_EVENTS_HELD)
-        return
-    after = start - 1 if start else None
-    while batch := txn.events.read_by_type(event_type, _EVENTS_HELD, after):
-        yield from batch
-        after = batch[-1].sequence
-
-
 @click.command(epilog=example("inmem cells demo/harbour.db night-watch/0000"))
 @database_argument
 @run_argument
+@width_option
 @json_option
 def cells(*, database: str, run: str, as_json_output: bool) -> None:
     """List the state cells of RUN with their values."""
@@ -211,8 +173,8 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
 def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: bool) -> None:
     """Print the value of KEY in RUN, or the keys that RUN has.
 
-    Text is printed with its lines, all else that cannot be seen in it as escapes; any other value as JSON. With --raw,
-    text is written as UTF-8 and bytes as they are, without a line break at the end.
+    Text is printed with its lines and tabs, all else that cannot be seen in it as escapes; any other value as JSON.
+    With --raw, text is written as UTF-8 and bytes as they are, without a line break at the end.
     """
     if raw:
         if key is None or as_json_output:
@@ -222,10 +184,11 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
     with reading_run(database, run) as txn:
         if key is None:
             keys = txn.kv.list()
-            found = None
+            found = cell = None
         else:
             keys = []
             found = txn.kv.get_versioned(key)
+            cell = txn.cells.read(key)
         run_id = txn.run_id
     if key is None:
         if as_json_output:
@@ -235,7 +198,8 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
         return
     if found is None:
         where = f"{shlex.quote(database)} {shlex.quote(run_id)}"
-        raise NoError(f"run {run_id!r} has no key {key!r}. Try: inmem get {where}")
+        hint = f". Try: inmem get {where}" if cell is None else f", but a cell of that name. Try: inmem cells {where}"
+        raise NoError(f"run {run_id!r} has no key {key!r}{hint}")
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return
@@ -244,5 +208,16 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
     if raw:
         write_whole(sys.stdout.buffer, value if isinstance(value, bytes) else text.encode())
     else:
-        # Lines may stay lines; nothing else that moves the cursor may. At once, as each echo is flushed.
-        click.echo("\n".join(map(printable, text.split("\n"))))
+        # At once, as each echo is flushed.
+        click.echo(_printable_lines(text))
+
+
+def _printable_lines(text: str) -> str:
+    """Return a text with lines and tabs as they are: nothing else that moves the cursor is safe on a terminal."""
+    *lines, last = text.split("\n")
+    ended = [_printable_line(line[:-1]) + "\r" if line.endswith("\r") else _printable_line(line) for line in lines]
+    return "\n".join([*ended, _printable_line(last)])
+
+
+def _printable_line(line: str) -> str:
+    return line if line.isprintable() else "\t".join([printable(part) for part in line.split("\t")])

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 import inmem
+from inmem.amounts import counted, size
 from inmem.cli.errors import NO
 from inmem.cli.examples import example
-from inmem.cli.output import counted, print_json, printable, show, size
+from inmem.cli.output import print_json, printable, show
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, database_type, json_option
 from inmem.engine.version_ranges import count

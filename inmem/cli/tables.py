@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from rich.cells import cell_len
 from rich.console import Group
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from inmem.cli.output import CELL_CHARS_MAX, console, is_terminal, show
+from inmem.cli.output import CELL_CHARS_MAX, console, has_width, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 _GAP_COLUMNS: Final = 2
 _INDENT_COLUMNS: Final = 2
@@ -72,6 +73,31 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
     return Group(*made)
 
 
+class Facts:
+    """Facts on one line, ``a, b, c``, or on several where they do not fit: a line ends between two of them."""
+
+    def __init__(self, facts: Iterable[str]) -> None:
+        self._facts = [*facts]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines."""
+        line = ""
+        for at, fact in enumerate(self._facts):
+            added = fact if at == len(self._facts) - 1 else f"{fact},"
+            longer = f"{line} {added}" if line else added
+            if line and cell_len(longer) > options.max_width:
+                yield Text(line)
+                longer = added
+            line = longer
+        yield Text(line)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Return how wide the widest fact is, and how wide all of them are."""
+        widest = max(cell_len(fact) for fact in self._facts) + 1
+        whole = cell_len(", ".join(self._facts))
+        return Measurement(min(widest, whole), whole).with_maximum(options.max_width)
+
+
 def show_rows(columns: Sequence[Column], rows: Iterable[Sequence[str]], beginnings: Iterable[Sequence[str]]) -> None:
     """Print a table of any number of rows as `show` prints `table`; into a pipe with one row in memory.
 
@@ -82,21 +108,53 @@ def show_rows(columns: Sequence[Column], rows: Iterable[Sequence[str]], beginnin
             others are before it gets the first row.
     """
     target = console()
-    if is_terminal(target.file):
+    if has_width(target.file):
         show(table(columns, [*rows]), target)
         return
-    widths = [cell_len(column.name) for column in columns]
-    for row in beginnings:
-        for at, text in enumerate(row):
-            widths[at] = max(widths[at], cell_len(text))
-    show(_lines(columns, [], widths), target)
+    writer = RowWriter(columns, beginnings)
+    writer.write_header()
     for row in rows:
+        writer.write(row)
+    target.file.flush()
+
+
+class RowWriter:
+    """Writes the rows of a table one at a time, each on one line; where there is a width to fit, it is cut there.
+
+    Args:
+        columns: the last one not justified to the right.
+        beginnings: rows without the text in the last column, as wide as the others will be. A wider one moves what
+            comes behind it on its line.
+    """
+
+    def __init__(self, columns: Sequence[Column], beginnings: Iterable[Sequence[str]]) -> None:
+        self._columns = columns
+        self._widths = [cell_len(column.name) for column in columns]
+        for row in beginnings:
+            for at, text in enumerate(row):
+                self._widths[at] = max(self._widths[at], cell_len(text))
+        self._console = console()
+        self._width = self._console.width if has_width(self._console.file) else None
+
+    def write_header(self) -> None:
+        """Write the names of the columns."""
+        header = _lines(self._columns, [], self._widths)
+        if self._width is not None:
+            for line in header.renderables:
+                if isinstance(line, Text):
+                    line.truncate(self._width, overflow="ellipsis")
+        show(header, self._console)
+
+    def write(self, row: Sequence[str]) -> None:
+        """Write a row of printable text, which the output may hold back."""
         cells: list[str] = []
-        for text, column, width in zip(row, columns, widths, strict=True):
+        for text, column, width in zip(row, self._columns, self._widths, strict=True):
             blanks = _blanks(text, width)
             cells.append(blanks + text if column.justify == "right" else text + blanks)
-        target.file.write((" " * _GAP_COLUMNS).join(cells).rstrip() + "\n")
-    target.file.flush()
+        line = Text((" " * _GAP_COLUMNS).join(cells).rstrip())
+        if self._width is not None:
+            line.truncate(self._width, overflow="ellipsis")
+        self._console.file.write(line.plain + "\n")
 
 
 def _width(widths: Sequence[int]) -> int:

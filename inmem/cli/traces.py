@@ -10,7 +10,7 @@ from rich.tree import Tree
 
 from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from inmem.cli.examples import example
-from inmem.cli.output import one_line, print_json, printable, show
+from inmem.cli.output import one_line, print_json, printable, show, width_option
 from inmem.cli.reading import database_argument, json_option, reading_run, run_argument
 from inmem.json_values import result_to_json
 from inmem.primitives.orphans import whole_forest
@@ -27,6 +27,7 @@ _RESULT_CHARS_MAX = 200
 @click.command(epilog=example("inmem trace demo/harbour.db night-watch/0000"))
 @database_argument
 @run_argument
+@width_option
 @json_option
 def trace(*, database: str, run: str, as_json_output: bool) -> None:
     """Draw the traces of RUN as a tree; errors are marked.
@@ -70,8 +71,10 @@ def _label(found: Trace) -> Text:
             label.append(f"({'' if arguments is None else one_line(arguments, _ARGUMENTS_CHARS_MAX)})")
             if duration_ms is not None:
                 label.append(f"  {_duration(duration_ms)}", "magenta")
-            label.append("  → ", "dim")
-            label.append(one_line(result, _RESULT_CHARS_MAX))
+            # None is what a call has that nobody has answered, too: the one cannot be told from the other.
+            if result is not None:
+                label.append("  → ", "dim")
+                label.append(one_line(result, _RESULT_CHARS_MAX))
         case Decision(question, options, chosen, reasoning):
             label.append("decision ", "bold yellow")
             label.append(one_line(question))

@@ -14,10 +14,11 @@ from rich.text import Text
 
 import inmem
 from inmem import InmemError, UsageError
-from inmem.cli.output import counted, is_terminal, show
+from inmem.amounts import counted
+from inmem.cli.output import is_terminal, show
 from inmem.cli.runs import runs_table
-from inmem.cli.store import verification_table
 from inmem.cli.traces import draw, walk_traces
+from inmem.cli.verify import verification_table
 from inmem.demo.recording_process import DemoError, Recorded, RecordingProcess, recorded_in
 from inmem.engine.codec import decode_value
 from inmem.recorder import read_conversations

@@ -37,6 +37,9 @@ class Dispenser(pykka.ThreadingActor):
         on_progress: called in this actor's thread with all the progress so far.
     """
 
+    use_daemon_thread = True
+    """It may be reading from a pipe that says nothing, when nobody needs it any more."""
+
     def __init__(
         self,
         paths: Sequence[str],
@@ -98,11 +101,16 @@ class Dispenser(pykka.ThreadingActor):
         """Yield the conversations of all files once each; a file that is not as it should be is left there."""
         seen: set[str] = set()
         for path in paths:
+            is_empty = True
             try:
                 for conversation in read_conversations(path):
+                    is_empty = False
                     # Two agents in one run would only be in each other's way.
                     if conversation.run_id not in seen:
                         seen.add(conversation.run_id)
                         yield conversation
             except TranscriptError as error:
                 self._errors.append(str(error))
+            else:
+                if is_empty:
+                    self._errors.append(f"{path}: there is no conversation in it")

@@ -63,6 +63,9 @@ def record_files(
         pace_s: seconds that an agent waits after each message.
         on_progress: called a few times a second, in another thread, with all the progress so far.
 
+    An exception such as KeyboardInterrupt ends it between two messages of every agent; which are recorded is seen by
+    calling it again.
+
     Raises:
         UsageError: `agents` or `pace_s` is out of range.
     """
@@ -73,14 +76,20 @@ def record_files(
     started_at = time.monotonic()
     done: pykka.ThreadingFuture[tuple[Progress, list[str]]] = pykka.ThreadingFuture()
     dispenser = Dispenser.start([os.fspath(path) for path in paths], agents, done, on_progress)
-    team = [Agent.start(db, dispenser, pace_s) for _ in range(agents)]
+    team: list[pykka.ActorRef[Agent]] = []
     try:
+        for _ in range(agents):
+            team.append(Agent.start(db, dispenser, pace_s))  # noqa: PERF401  those that are there are to be stopped
         progress, errors = done.get()
     finally:
+        # All are told before one is waited for: who is interrupted here, once more, leaves none that goes on.
+        stopping = [agent.stop(block=False) for agent in team]
+        dispenser_stopped = dispenser.stop(block=False)
         # An agent ends its step before it stops: nobody uses the database after this.
-        for agent in team:
-            agent.stop()
-        dispenser.stop()
+        for stopped in stopping:
+            stopped.get()
+    # Not where it ends in an exception: the dispenser may be reading from a pipe that says nothing.
+    dispenser_stopped.get()
     return RecordSummary(
         runs=progress.runs,
         messages=progress.recorded + progress.already_recorded,

@@ -197,7 +197,7 @@ def _label(trace: Trace) -> tuple[Markup, Markup, Markup | None]:
     """Return name, detail and outcome of a trace, each on one line."""
     match trace.kind:
         case ToolCall(tool_name, arguments, result, _):
-            return name(tool_name, _NAME_CHARS), _optional(arguments), preview(result)
+            return name(tool_name, _NAME_CHARS), _optional(arguments), None if result is None else preview(result)
         case Decision(question, options, chosen, reasoning):
             because = options if reasoning is None else reasoning
             return one_line(question, _TEXT_CHARS), preview(because), preview(chosen)

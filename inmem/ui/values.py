@@ -1,9 +1,10 @@
 """Showing stored values: faithfully, and as text whatever they hold.
 
-Everything is written as Python would write it, so that 1, 1.0, True, "1" and b"1" look different, with one rule for
-text: a character that is not to be seen, or that would move what stands around it, is shown as its escape. That covers
-control characters, NUL, marks that turn the direction of writing, spaces of no width, and whatever else invisible.py
-names. In values, the selector that makes an emoji of the symbol before it stays: its escape would be all that is seen.
+Values are written as JSON, as on the command line: json_values.py says how it holds bytes and numbers that JSON has no
+form for. So 1, 1.0, true, "1" and the byte 1 look different. There is one rule for text: a character that is not to be
+seen, or that would move what stands around it, is shown as its escape. That covers control characters, NUL, marks that
+turn the direction of writing, spaces of no width, and whatever else invisible.py names. In values, the selector that
+makes an emoji of the symbol before it stays: its escape would be all that is seen.
 
 Names are told apart by what cannot be seen in them. One that is shown as it is holds only what can be: characters with
 a mark of their own, and single plain spaces between them. Any other, and one that begins with a quote, is shown as a
@@ -13,18 +14,19 @@ two, and some letters of different scripts have one shape.
 
     preview     one line, cut after some characters
     pretty      nested lists as HTML, cut after some characters
-    literal     all of it, as text that Python reads back as the same value
+    literal     all of it, as JSON that `json_values.from_json` reads back as the same value
 """
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup, escape
 
-from inmem.json_values import is_list, is_object
+from inmem.json_values import is_list, is_marked, is_object, to_json
 from inmem.ui.invisible import is_seen
 
 if TYPE_CHECKING:
@@ -105,12 +107,12 @@ def preview(value: Any, chars_max: int = PREVIEW_CHARS_MAX) -> Markup:
         if left < 0:
             break
     text = "".join(shown)
-    # The pieces are escaped as Python escapes; what is left to do is HTML.
+    # The pieces are escaped as JSON escapes; what is left to do is HTML.
     return escape(text if left >= 0 else f"{text[: chars_max - 1]}…")
 
 
 def literal(value: Any) -> Iterator[str]:
-    """Yield the whole value as a Python literal, in chunks of some 64 KB; `nan` and `inf` stand for themselves."""
+    """Yield the whole value as JSON, in chunks of some 64 KB."""
     chunk: list[str] = []
     size = 0
     for piece in _pieces(value, None):
@@ -178,26 +180,30 @@ def _in_quotes(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return the text as a Python string literal in double quotes."""
-    return _escaped(_in_quotes(text), _shows_in_value)
+    """Return the text as a JSON string."""
+    written = json.dumps(text, ensure_ascii=False)
+    return _SUSPECT.sub(lambda match: match[0] if _shows_in_value(match) else json.dumps(match[0])[1:-1], written)
 
 
 def _scalar(value: Any, chars_max: int | None) -> str:
     if isinstance(value, str):
         return _quoted(value[:chars_max])
     if isinstance(value, bytes):
-        return repr(value[:chars_max])
-    return repr(value)
+        value = value[:chars_max]
+    return json.dumps(to_json(value))
 
 
 def _pieces(value: Any, chars_max: int | None) -> Iterator[str]:
-    """Yield the parts of a literal; text and bytes are cut to `chars_max`, if any. Values are of limited depth."""
+    """Yield the parts of a value as JSON; text and bytes are cut to `chars_max`, if any. No value is very deep."""
     if is_object(value):
+        if is_marked(value):
+            # As one key that begins with a dollar sign stands for something else.
+            yield '{"$dict": '
         yield "{"
         for at, (key, item) in enumerate(value.items()):
             yield f"{', ' if at else ''}{_scalar(key, chars_max)}: "
             yield from _pieces(item, chars_max)
-        yield "}"
+        yield "}}" if is_marked(value) else "}"
     elif is_list(value):
         yield "["
         for at, item in enumerate(value):

@@ -446,3 +446,41 @@ def test_a_transaction_that_has_ended_is_disposed_of_without_running_anything(di
         finally:
             sys.setprofile(None)
         assert finalized == []
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """A program that its first Ctrl-C ends."""
+    monkeypatch.setattr(interrupts, "_first_at", None)
+    monkeypatch.setattr(interrupts, "_exit_code", None)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    interrupts.end_program_at_first(130)
+
+
+def test_in_a_program_that_the_first_ends_it_is_told_of_no_other(stage, program, monkeypatch):
+    ends = []
+    monkeypatch.setattr(interrupts.os, "_exit", ends.append)
+    ref = stage.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        ref.ask(lambda _: strike() and strike())
+    strike()
+    ref.ask(strike)
+    assert ends == []
+
+    monkeypatch.setattr(interrupts, "IMPATIENT_AFTER_S", 0)
+    strike()
+    assert ends == [130]
+    interrupts.ignore_those_after_the_first()
+    strike()
+    assert ends == [130]
+
+
+def test_in_a_program_that_the_first_ends_none_is_lost_where_python_drops_what_is_raised(stage, program):
+    class Disposed:
+        def __del__(self):
+            strike()
+
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  (it strikes in one or the other)
+        Disposed()
+        threading.Event().wait(FAILSAFE_S)

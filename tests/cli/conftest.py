@@ -41,7 +41,7 @@ def on_terminal(monkeypatch):
     """Have commands believe that they write to a terminal of so many columns."""
 
     def on_terminal(columns):
-        for module in ("output", "tables", "runs"):
+        for module in ("output", "runs"):
             monkeypatch.setattr(f"inmem.cli.{module}.is_terminal", lambda _stream: True)
         monkeypatch.setenv("COLUMNS", str(columns))
 

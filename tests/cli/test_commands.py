@@ -73,8 +73,12 @@ def shell(folder, command):
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize("name", [name for name in app.commands if name not in {"demo", "ui"}])
-def test_every_example_works_after_the_demonstration(run, shown_demo, name):
-    result = shell(shown_demo, example_of(run, name))
+def test_every_example_works_after_the_demonstration(run, shown_demo, tmp_path, name):
+    folder = shown_demo
+    if name == "delete":
+        # The other examples need what it deletes.
+        folder = shutil.copytree(shown_demo, tmp_path / "copy")
+    result = shell(folder, example_of(run, name))
     assert result.stdout or name in ("export", "completion")
 
 
@@ -102,7 +106,7 @@ def test_every_command_that_tells_something_does_it_in_json_too(run, name):
 
 
 def test_the_version(run):
-    assert run("--version").stdout == f"inmem, version {inmem.__version__}\n"
+    assert run("--version").stdout == run("-V").stdout == f"inmem, version {inmem.__version__}\n"
 
 
 def test_runs_are_listed(run, recorded):
@@ -148,6 +152,32 @@ def test_runs_are_chosen_by_status_tag_and_number(run_json, odd, recorded):
     assert chosen("--tag", "c") == []
     assert chosen("--limit", 1) == ["run-1"]
     assert chosen("--all") == ["run-1", "run-10", "old"]
+    assert chosen("--newest") == ["run-10", "run-1"]
+    assert chosen("--newest", "--limit", 1) == ["run-10"]
+    assert chosen("--parent", "run-1") == ["run-10"]
+    assert chosen("--parent", "ol") == []
+
+
+def test_a_parent_need_not_be_there_any_more(run, run_json, tmp_path):
+    with inmem.open(tmp_path) as db:
+        db.begin_run("parent")
+        db.begin_run("child", parent="parent")
+        db.runs.delete_run("parent")
+
+    assert [each["run_id"] for each in run_json("runs", tmp_path, "--parent", "parent")] == ["child"]
+    assert run("runs", tmp_path, "--parent", "nobody").stderr.startswith("inmem: error: there is no run 'nobody'. ")
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+@pytest.mark.parametrize("command", ["runs", "events", "cells", "trace"])
+def test_a_pipe_gets_what_a_terminal_would_where_a_width_is_asked_for(run, long, on_terminal, columns, command):
+    arguments = [command, long, *(["run"] if command in ON_A_RUN else [])]
+    piped = lines(run(*arguments, "--width", columns))
+    assert all(len(line) <= columns for line in piped)
+    on_terminal(columns)
+    assert [line.rstrip() for line in lines(run(*arguments))] == piped
+    on_terminal(132)
+    assert [line.rstrip() for line in lines(run(*arguments, "--width", columns))] == piped
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 132, 200])
@@ -158,6 +188,16 @@ def test_what_is_shown_fits_the_terminal(run, recorded, on_terminal, columns, co
 
     for line in lines(run(command, recorded, *name)):
         assert len(line) <= columns
+
+
+@pytest.mark.parametrize("columns", range(40, 90, 5))
+def test_no_line_ends_within_a_fact(run, recorded, on_terminal, columns):
+    piped, *_ = lines(run("verify", recorded))
+    on_terminal(columns)
+    *wrapped, _chains = lines(run("verify", recorded))
+    shown = [line.strip() for line in wrapped]
+    assert " ".join(shown) == piped
+    assert all(line.endswith(",") for line in shown[:-1])
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 132, 200])
@@ -344,7 +384,7 @@ def test_traces_of_every_kind(run, run_json, odd):
         "│   ├── query sql select 1  → 4",
         "│   └── ✗ Fatal: boom  (not recoverable)",
         "├── note [1]  #t",
-        "└── slow()  2.50 s  → null",
+        "└── slow()  2.50 s",
     ]
     found = run_json("trace", odd, "run-1")
     assert [(trace["depth"], trace["trace_type"]) for trace in found] == [
@@ -374,7 +414,7 @@ def test_cells(run, run_json, odd):
 
 def test_get(run, run_json, odd):
     assert lines(run("get", odd, "run-1", "bytes")) == ['{"$bytes": "AP8="}']
-    assert lines(run("get", odd, "run-1", "lines")) == ["one", "two\\x1b[31m\\ttabs \\u202eevil 🚢 日本\u3000語"]
+    assert lines(run("get", odd, "run-1", "lines")) == ["one", "two\\x1b[31m\ttabs \\u202eevil 🚢 日本\u3000語"]
     found = run_json("get", odd, "run-1", "nan")
     assert found["value"] == [{"$float": "nan"}, {"$float": "-inf"}, 1.5, None, True]
     assert (found["run_id"], found["key"], found["expires_at"]) == ("run-1", "nan", None)
@@ -420,11 +460,13 @@ def test_runs_that_were_never_registered_are_told_of_and_listed(run, run_json, o
     assert run_json("runs", odd, "--unregistered", "--limit", 0) == []
 
 
-@pytest.mark.parametrize("option", [("--status", "active"), ("--tag", "a")])
-def test_what_was_never_registered_has_neither_status_nor_tags(run, odd, option):
+@pytest.mark.parametrize("option", [("--status", "active"), ("--tag", "a"), ("--parent", "run-1"), ("--newest",)])
+def test_what_was_never_registered_is_not_chosen_by_what_it_does_not_have(run, odd, option):
     result = run("runs", odd, "--unregistered", *option)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "inmem: error: runs that were never registered have neither status nor tags\n"
+    assert result.stderr == (
+        "inmem: error: runs that were never registered have no status, tags, parent or time of creation\n"
+    )
 
 
 def test_the_path_in_a_hint_can_be_pasted_into_a_shell(run, tmp_path):
@@ -433,6 +475,21 @@ def test_the_path_in_a_hint_can_be_pasted_into_a_shell(run, tmp_path):
         db.put("looser", "k", 1)
     told = run("runs", tmp_path / "my agents.db").stderr
     assert told == f"2 runs that were never registered: inmem runs '{tmp_path}/my agents.db' --unregistered\n"
+
+
+def test_a_database_is_called_what_it_was_called(run, recorded, tmp_path, monkeypatch):
+    shutil.copytree(recorded, tmp_path / "sub" / "my db")
+    monkeypatch.chdir(tmp_path / "sub")
+
+    assert run("events", "my db", "nobody").stderr.endswith(" Try: inmem runs 'my db'\n")
+    assert run("events", str(tmp_path / "sub" / "my db"), "nobody").stderr.endswith(f" runs '{tmp_path}/sub/my db'\n")
+    no_database = ": the folder has no file LOCK, which every database has\n"
+    assert run("runs", ".").stderr == f"inmem: error: there is no database at .{no_database}"
+    assert run("runs", "none").stderr == "inmem: error: there is no database at none\n"
+    with inmem.open("my db"):
+        assert run("checkpoint", "my db").stderr.startswith("inmem: error: my db is in use by process ")
+    monkeypatch.chdir("my db")
+    assert run("events", ".", "nobody").stderr.endswith(" Try: inmem runs .\n")
 
 
 @pytest.mark.parametrize("primitive", ["kv", "events", "cells", "traces"])
@@ -458,6 +515,28 @@ def test_a_key_that_was_not_found_is_a_no(run, odd):
     no_key = run("get", odd, "run-1", "nothing")
     assert (no_key.exit_code, no_key.stdout) == (1, "")
     assert no_key.stderr == f"inmem: error: run 'run-1' has no key 'nothing'. Try: inmem get {odd} run-1\n"
+    cell = run("get", odd, "run-1", "phase")
+    assert (cell.exit_code, cell.stdout) == (1, "")
+    assert cell.stderr == (
+        f"inmem: error: run 'run-1' has no key 'phase', but a cell of that name. Try: inmem cells {odd} run-1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "printed"),
+    [
+        ("a\tb\r\nc\r\n", "a\tb\r\nc\r\n\n"),
+        ("a\rb\r", "a\\rb\\r\n"),
+        ("\r\r\n\x1b\t\x07", "\\r\r\n\\x1b\t\\x07\n"),
+        ("a\x0bb\x0cc\x85d\u2028e", "a\\x0bb\\x0cc\\x85d\\u2028e\n"),
+    ],
+)
+def test_text_is_printed_with_its_lines_and_tabs_and_with_no_other_control(tmp_path, stored, printed):
+    with inmem.open(tmp_path) as db:
+        db.put("run", "k", stored)
+    with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), newline="")) as out, pytest.raises(SystemExit):
+        app.main(["get", str(tmp_path), "run", "k"])
+    assert out.buffer.getvalue().decode() == printed
 
 
 @pytest.mark.parametrize("name", [*READING, "export", "checkpoint"])
@@ -609,6 +688,8 @@ def test_of_two_great_numbers_neither_is_too_great(run_json, odd):
 def test_whoever_is_lost_is_told_where_help_is(run):
     assert run("runs").stderr == "inmem: error: Missing argument 'DB'. Try: inmem runs --help\n"
     assert run("events", "--nonsense").stderr.endswith(" Try: inmem events --help\n")
+    assert run("nonsense").stderr == "inmem: error: No such command 'nonsense'. Try: inmem --help\n"
+    assert run("stats").stderr.endswith(" Try: inmem --help\n")
     # Releases of click differ in the quotes around names.
     assert run("runs", "db", "--jso").stderr.replace("'", "").endswith("Did you mean --json? Try: inmem runs --help\n")
     assert run("events", "db", "run", "--li").stderr.endswith("?) Try: inmem events --help\n")
@@ -618,7 +699,7 @@ def test_nothing_that_is_shown_moves_the_cursor(run, odd):
     for command in (("runs",), ("events", "run-1"), ("trace", "run-1"), ("cells", "run-1"), ("get", "run-1", "lines")):
         name, *more = command
         shown = run(name, odd, *more).stdout
-        assert all(char.isprintable() or char in "\n\u3000" for char in shown), command
+        assert all(char.isprintable() or char in "\n\t\u3000" for char in shown), command
 
 
 def test_json_holds_nothing_that_moves_the_cursor(run, odd):
@@ -631,10 +712,13 @@ def test_json_holds_nothing_that_moves_the_cursor(run, odd):
 def test_stat(run, run_json, recorded):
     told = dict(line.split(maxsplit=1) for line in lines(run("stat", recorded)))
     assert told["runs"] == "7 (6 completed, 1 failed)"
-    assert told["events"] == "90"
+    assert (told["keys"], told["events"], told["cells"], told["traces"]) == ("7", "90", "7", "77")
+    assert told["entries"].endswith(" in all, those of indices included")
 
     facts = run_json("stat", recorded)
     assert (facts["events"], facts["total_runs"], facts["failed_runs"]) == (90, 7, 1)
+    assert (facts["keys"], facts["cells"], facts["traces"]) == (7, 7, 77)
+    assert f"{facts['entries']} in all" in told["entries"]
     assert facts["size_bytes"] == sum(path.stat().st_size for path in recorded.iterdir())
 
 
@@ -648,7 +732,7 @@ def test_verify_names_a_record_that_nobody_can_read(run, run_json, tmp_path):
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert "records  damaged  1 record that cannot be read" in result.stdout
-    assert "run: kv b'k\\x1b': FormatError" in result.stdout
+    assert "'run': kv b'k\\x1b': FormatError" in result.stdout
     result = run("verify", tmp_path, "--json")
     assert json.loads(result.stdout)["unreadable"] == [
         {"run_id": "run", "tag": 1, "key": {"$bytes": "axs="}, "reason": "FormatError"}
@@ -799,7 +883,7 @@ def test_traces_whose_parent_is_lost_are_told_of_wherever_they_would_be_missing(
     told = run("verify", tmp_path / "old")
     assert told.exit_code == 1
     assert "traces  damaged  2 traces whose parent is lost: no tree shows them" in told.stdout
-    assert "r: 'c1' was recorded below 'p'" in told.stdout
+    assert "'r': 'c1' was recorded below 'p'" in told.stdout
     assert json.loads(run("verify", tmp_path / "old", "--json").stdout)["orphans"] == named
     for command in (["trace"], ["export"], ["export", "--format", "otlp"]):
         name, *options = command
@@ -842,6 +926,11 @@ def test_record(run, run_json, tmp_path):
     assert (more["already_recorded"], more["errors"]) == (38, [])
     assert more["seconds"] > 0
     assert more["files"] == [str(path) for path in OWN]
+
+    one_more = write_runs(tmp_path / "more.json", [user("one")])
+    both = run("record", OWN[0], one_more, "--into", tmp_path / "db")
+    counts = "4 runs, 39 messages, 10 tool calls recorded"
+    assert both.stdout.startswith(f"{counts}; 38 of the messages were there already; ")
 
     again = run("record", *OWN, "--into", tmp_path / "db")
     assert again.stdout == "7 runs, 90 messages, 31 tool calls: all recorded already\n"
@@ -896,6 +985,11 @@ def test_record_of_nothing_leaves_nothing(run, tmp_path):
     inmem.open(tmp_path / "db").close()
     result = run("record", tmp_path / "bad.json", "--into", tmp_path / "db")
     assert (result.exit_code, result.stdout) == (1, "nothing was recorded\n")
+    # Whether the database is there already, it is the same mistake.
+    result = run("record", tmp_path / "empty.json", OWN[0], "--into", tmp_path / "db")
+    assert result.exit_code == 1
+    assert result.stderr == f"inmem: error: {tmp_path / 'empty.json'}: there is no conversation in it\n"
+    assert result.stdout.startswith("3 runs, ")
 
 
 def test_record_into_something_else(run, tmp_path):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from inmem.cli.output import counted, one_line, print_json, print_json_list, printable, show, size
+from inmem.amounts import counted, size
+from inmem.cli.output import one_line, print_json, print_json_list, printable, show
 from inmem.cli.tables import Column, show_rows, table
 
 values = st.recursive(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from hashlib import sha256
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_a_run_travels(run, run_json, recorded, storm, tmp_path):
 
 
 def test_import_in_json(run_json, storm, tmp_path):
-    told = run_json("import", storm, "--into", tmp_path / "db")
+    [told] = run_json("import", storm, "--into", tmp_path / "db")
     assert told.keys() == set(inmem.RunExport.__dataclass_fields__)
     assert told["digest"] == json.loads(storm.read_text().splitlines()[-1])["line_hash"]
 
@@ -91,6 +92,9 @@ def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
     assert refused(1, "export", recorded, "nobody") == f"there is no run 'nobody'. Try: inmem runs {recorded}"
     missing = tmp_path / "missing" / "file"
     assert refused(1, "export", recorded, "lamp", "--out", missing) == f"{missing}: No such file or directory"
+    assert refused(1, "export", recorded, "lamp", "--out", "/dev/full") == "/dev/full: No space left on device"
+    otlp = ("--format", "otlp", "--out", "/dev/full")
+    assert refused(1, "export", recorded, "lamp", *otlp) == "/dev/full: No space left on device"
     assert not (tmp_path / "db").exists()
 
 
@@ -114,8 +118,8 @@ def test_every_run_is_exported_from_one_snapshot_beside_the_writer(run, tmp_path
         "000003-.jsonl",
         "000004-loose.jsonl",
     ]
-    for file in files:
-        assert run("import", file, "--into", tmp_path / "restored").exit_code == 0
+    imported = run("import", *files, "--into", tmp_path / "restored")
+    assert (imported.exit_code, len(imported.stdout.splitlines())) == (0, 4)
     with inmem.open(tmp_path / "restored") as db:
         assert [*db.runs.list_runs(include_archived=True), *db.unregistered_runs()] == names
         assert [db.events.head(name).payload for name in names[:3]] == names[:3]
@@ -153,3 +157,85 @@ def test_an_export_of_all_runs_is_not_mixed_with_what_is_there(run, recorded, tm
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"inmem: error: {tmp_path} is not empty\n"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_that_is_refused_does_not_keep_the_others_from_being_imported(run, run_json, recorded, storm, tmp_path):
+    run("export", recorded, "lamp", "--out", tmp_path / "lamp.jsonl")
+    (tmp_path / "bad").write_text("bad\n")
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text(storm.read_text().replace("storm", "strom", 1))
+    files = (tmp_path / "bad", changed, storm, storm, tmp_path / "lamp.jsonl")
+
+    told = run("import", *files, "--into", tmp_path / "db")
+
+    [lamp_id, storm_id] = [each["run_id"] for each in run_json("runs", tmp_path / "db")]
+    assert told.exit_code == 2
+    assert [line.partition(": ")[0] for line in told.stdout.splitlines()] == [storm_id, lamp_id]
+    assert told.stderr.splitlines() == [
+        f"inmem: error: {tmp_path / 'bad'}: not a run that inmem has exported",
+        f"inmem: error: {changed}, line 1: was changed, or does not follow the line that is before it",
+        f"inmem: error: run {storm_id!r} exists already",
+    ]
+    assert run("import", tmp_path / "bad", changed, "--into", tmp_path / "none").exit_code == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_database_that_cannot_be_written_ends_an_import_at_once(run, storm, tmp_path):
+    with inmem.open(tmp_path / "db"):
+        told = run("import", storm, storm, "--into", tmp_path / "db")
+    assert (told.exit_code, told.stdout, len(told.stderr.splitlines())) == (1, "", 1)
+    assert "is in use by process" in told.stderr
+
+
+def test_an_export_is_verified_without_importing_it(run, run_json, recorded, storm, tmp_path):
+    digest = json.loads(storm.read_text().splitlines()[-1])["line_hash"]
+    told = run("verify-export", storm, storm)
+    assert (told.exit_code, told.stderr) == (0, "")
+    name = run_json("runs", recorded, "--tag", "agent-osk")[0]["run_id"]
+    line = f"{storm}: {name}: 1 key, 18 events, 1 cell, 17 traces"
+    assert told.stdout.splitlines() == [line, f"  digest {digest}"] * 2
+    [as_json] = run_json("verify-export", storm)
+    assert as_json.keys() == {"file"} | set(inmem.RunExport.__dataclass_fields__)
+    assert (as_json["file"], as_json["digest"]) == (str(storm), digest)
+
+    (tmp_path / "bad").write_text("bad\n")
+    changed = tmp_path / "changed.jsonl"
+    changed.write_text(storm.read_text().replace("storm", "strom", 1))
+    told = run("verify-export", changed, storm)
+    assert (told.exit_code, len(told.stdout.splitlines())) == (1, 2)
+    assert told.stderr == (
+        f"inmem: error: {changed}, line 1: was changed, or does not follow the line that is before it\n"
+    )
+    assert run("verify-export", storm, tmp_path / "bad", changed).exit_code == 2
+
+
+def rewritten(path, change):
+    """Write an export anew, as whoever forges one would: every line follows the one before again."""
+    previous, made = bytes(32), []
+    for line in path.read_bytes().splitlines():
+        body = json.dumps(change(json.loads(line)), separators=(",", ":")).encode()
+        body = body[: body.rindex(b',"line_hash"')]
+        previous = sha256(previous + body).digest()
+        made.append(body + b',"line_hash":"' + previous.hex().encode() + b'"}\n')
+    path.write_bytes(b"".join(made))
+
+
+def test_an_export_whose_lines_are_sound_and_whose_events_are_not_is_no_good(run, storm):
+    def change(line):
+        return {**line, "event_type": "forged"} if line.get("sequence") == 3 else line
+
+    rewritten(storm, lambda line: line)
+    assert run("verify-export", storm).exit_code == 0
+    rewritten(storm, change)
+    told = run("verify-export", storm)
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert "hash" in told.stderr
+
+
+def test_an_export_of_larger_values_than_usual_is_verified(run, tmp_path):
+    large = inmem.Limits(value_bytes_max=64 * 1024 * 1024)
+    with inmem.open(tmp_path / "db", limits=large, durability="never") as db:
+        db.put("run", "k", "x" * 17 * 1024 * 1024)
+        db.export_run("run", tmp_path / "run.jsonl")
+    assert run("verify-export", tmp_path / "run.jsonl").exit_code == 0
+    assert run("import", tmp_path / "run.jsonl", "--into", tmp_path / "new").exit_code == 2

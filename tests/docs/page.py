@@ -11,7 +11,8 @@ The fenced blocks of a page, by the word behind the backquotes:
     mermaid                Directly behind a python block, it is the same; elsewhere it is only looked at.
     console                Lines that begin with `$ inmem` or `$ python` are run in the same folder and must succeed;
                            the lines below such a line, if any, are its output. As in a shell, `Killed` at the end of
-                           it means that the process died of SIGKILL. Other commands are left to the reader.
+                           it means that the process died of SIGKILL; `> file` at the end of the line
+                           keeps its output in that file. Other commands are left to the reader.
     text, hexdump          Only looked at; so is a block without a word.
 
     python tests/docs/page.py docs/transactions.md
@@ -143,6 +144,9 @@ def _run_console(block: Block, name: str) -> None:
     for command, expected in commands:
         program, *arguments = shlex.split(command)
         if program in PROGRAMS:
+            target = Path(arguments.pop()) if arguments[-2:-1] == [">"] else None
+            if target is not None:
+                arguments.pop()
             result = subprocess.run(
                 [sys.executable, *PROGRAMS[program], *arguments], capture_output=True, text=True, check=False
             )
@@ -150,6 +154,8 @@ def _run_console(block: Block, name: str) -> None:
             is_killed = expected[-1:] == ["Killed"]
             if result.returncode != (-signal.SIGKILL if is_killed else 0):
                 raise PageError(f"{where}: exit code {result.returncode}\n{result.stderr}")
+            if target is not None:
+                target.write_text(result.stdout, encoding="utf-8")
             if expected:
                 printed = f"{result.stdout}Killed\n" if is_killed else result.stdout
                 _compare("\n".join([*expected, ""]), printed, where)

@@ -32,6 +32,7 @@ def test_every_page_of_a_run_names_it_and_how_it_stands(db, site, page):
     shown = site.get(page, run="run/7")
     for part in ("run/7", "Failed", "nightly", "no answer", "parent"):
         assert part in shown.text, part
+    assert "parent</bdi></a></p>" in shown.html, "nothing follows the last of the crumbs"
     db.kv.put("loose", "k", 1)
     assert "unregistered" in site.get(page, run="loose").text
 
@@ -106,8 +107,8 @@ def test_an_event_is_shown_with_all_that_it_is(db, site):
         event.prev_hash.hex(),
         "a\nb",
         "9223372036854775807",
-        "nan",
-        r"b'\x00'",
+        '{"$float": "nan"}',
+        '{"$bytes": "AA=="}',
         "tool_error",
     ):
         assert part in text, part
@@ -122,12 +123,14 @@ def test_traces_are_a_tree_with_durations_outcomes_and_errors(db, site):
     choice = db.traces.record_child("run", call.id, Decision("umbrella?", ["yes", "no"], "yes"))
     boom = db.traces.record_child("run", choice.id, ErrorTrace("Timeout", "no answer"))
     later = db.traces.record_with_options("run", Thought("done\nnow"), tags=["end"])
+    open_call = db.traces.record("run", ToolCall("asked", {}))
     shown = site.get("traces", run="run")
-    assert shown.rows == [call.id, choice.id, boom.id, later.id]
+    assert shown.rows == [call.id, choice.id, boom.id, later.id, open_call.id]
     assert [depth for depth in ("0", "1", "2") if f'data-depth="{depth}"' in shown.html] == ["0", "1", "2"]
-    for part in ("weather", "Bremen", "rain", "1.5 s", "umbrella?", "Timeout", "not recoverable", "done now"):
+    for part in ("weather", "Bremen", "rain", "1.50 s", "umbrella?", "Timeout", "not recoverable", "done now"):
         assert part in shown.text, part
     assert shown.html.count('class="fold"') == 2
+    assert shown.html.count('class="outcome"') == 3, "a call without a result, or with none yet, has no outcome"
     assert site.get("traces", run="run", type="Error").rows == [boom.id]
     assert site.get("traces", run="run", tag="end").rows == [later.id]
     assert site.answer("traces", run="run", type="Nothing").status_code == 400

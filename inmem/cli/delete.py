@@ -1,0 +1,70 @@
+"""`inmem delete`: runs that nobody needs any more."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+import inmem
+from inmem.amounts import counted
+from inmem.cli.errors import NO, NoError
+from inmem.cli.examples import example
+from inmem.cli.output import is_terminal, print_json, printable
+from inmem.cli.progress import progress
+from inmem.cli.reading import database_argument, json_option, open_for_reading, whole_runs_argument
+
+if TYPE_CHECKING:
+    from inmem import Transaction
+
+
+@click.command(epilog=example("inmem delete demo/harbour.db lamp-controller/0000-2ac3ac90 --yes"))
+@database_argument
+@whole_runs_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: bool) -> None:
+    """Delete runs with all that they hold.
+
+    RUN is the whole name of a run here. What is to be deleted is shown, and asked about on a terminal; elsewhere it
+    takes --yes. All of them are deleted in one commit, or none. There is no way back but an export.
+    """
+    runs = tuple(dict.fromkeys(runs))
+    if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        raise click.UsageError("nobody can be asked here whether to delete: say --yes")
+    if not yes:
+        with open_for_reading(database) as db, db.begin("delete") as txn:
+            for run_id in runs:
+                click.echo(f"{printable(run_id)}: {_contents(txn, database, run_id)}", err=True)
+        if not click.confirm(f"Delete {counted(len(runs), 'run')}?", err=True):
+            raise click.exceptions.Exit(NO)
+    with progress("deleting"), inmem.open(database, create=False) as db:
+        db.transaction("delete", lambda txn: _delete(txn, database, runs))
+    if as_json_output:
+        print_json([*runs])
+    else:
+        click.echo("\n".join([f"{printable(run_id)}: deleted" for run_id in runs]))
+
+
+def _contents(txn: Transaction, database: str, run_id: str) -> str:
+    _expect(txn, database, run_id)
+    counts = txn.on(run_id).contents.counts()
+    registered = txn.runs.get_run(run_id)
+    held = ", ".join(counted(counts[f"{noun}s"], noun) for noun in ("key", "event", "cell", "trace"))
+    return f"{'unregistered' if registered is None else registered.status}, {held}"
+
+
+def _delete(txn: Transaction, database: str, runs: tuple[str, ...]) -> None:
+    for run_id in runs:
+        _expect(txn, database, run_id)
+        if txn.runs.get_run(run_id) is None:
+            # Only what is registered can be deleted as a whole.
+            txn.runs.create_run(run_id)
+        txn.runs.delete_run(run_id)
+
+
+def _expect(txn: Transaction, database: str, run_id: str) -> None:
+    if txn.on(run_id).contents.is_empty():
+        raise NoError(f"there is no run of the whole name {run_id!r}. Try: inmem runs {shlex.quote(database)}")

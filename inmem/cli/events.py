@@ -1,0 +1,178 @@
+"""`inmem events`: what happened in a run, from its beginning, its end, or as it happens."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from inmem.cli.counts import count_type, limit_option
+from inmem.cli.errors import NoError
+from inmem.cli.examples import example
+from inmem.cli.output import one_line, print_json_line, print_json_list, printable, width_option
+from inmem.cli.reading import database_argument, json_option, open_for_reading, resolve_run, run_argument
+from inmem.cli.tables import Column, RowWriter, show_rows
+from inmem.json_values import result_to_json
+from inmem.times import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem import Database, Event, Transaction
+
+_EVENTS_HELD: Final = 100
+"""Read at a time: enough to make finding them cheap, few enough to hold whatever they carry."""
+
+_PAUSE_S_MIN: Final = 0.2
+"""No more often than that does --follow look whether there is something new."""
+
+_PAUSE_PER_READING: Final = 4
+"""It rests so many times as long as the last look took, so that a large database does not keep it busy."""
+
+_TYPES_MAX: Final = 1000
+"""Types of events that the column of a list without an end is made wide enough for."""
+
+_COLUMNS: Final = (
+    Column("#", justify="right"),
+    Column("TIME (UTC)", "fold"),
+    Column("TYPE", "fold"),
+    Column("PAYLOAD", "cut"),
+)
+
+
+@click.command(epilog=example("inmem events demo/harbour.db night-watch/0000 --type tool"))
+@database_argument
+@run_argument
+@click.option("--type", "event_type", help="Only events of this type.")
+@click.option("--start", type=count_type, default=0, metavar="N", help="Begin with event N.")
+@limit_option
+@click.option("--last", type=count_type, metavar="N", help="Only the last N of them.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with those that come, until Ctrl-C.")
+@width_option
+@json_option
+def events(
+    *,
+    database: str,
+    run: str,
+    event_type: str | None,
+    start: int,
+    limit: int | None,
+    last: int | None,
+    follow: bool,
+    as_json_output: bool,
+) -> None:
+    """List the events of RUN in their order.
+
+    With --follow, those that anybody appends meanwhile are shown, in this or another process; --last 0 shows nothing
+    else. With --json each event is then a line of its own.
+    """
+    if last is not None and limit is not None:
+        raise click.UsageError("--limit N takes the first of them and --last N the last: name one")
+    with open_for_reading(database) as db:
+        run_id = resolve_run(db, run)
+        with db.begin(run_id) as txn:
+            if last is not None:
+                start = max(start, _first_of_last(txn, event_type, last))
+            if not follow:
+                _list(txn, event_type, start, limit, as_json_output=as_json_output)
+                return
+            writer = None if as_json_output else RowWriter(_COLUMNS, _widths(txn))
+        if writer is not None:
+            writer.write_header()
+        shown = 0
+        if limit == 0:
+            return
+        for event in _followed(db, run_id, event_type, start):
+            if event is None:
+                sys.stdout.flush()
+                continue
+            if writer is None:
+                print_json_line(result_to_json(event))
+            else:
+                writer.write(_row(event))
+            shown += 1
+            if shown == limit:
+                return
+
+
+def _list(txn: Transaction, event_type: str | None, start: int, limit: int | None, *, as_json_output: bool) -> None:
+    def found() -> Iterator[Event]:
+        return islice(_events_of(txn, event_type, start), limit)
+
+    if as_json_output:
+        print_json_list(map(result_to_json, found()))
+    else:
+        show_rows(_COLUMNS, map(_row, found()), map(_beginning, found()))
+
+
+def _row(event: Event) -> tuple[str, ...]:
+    return *_beginning(event), one_line(event.payload)
+
+
+def _beginning(event: Event) -> tuple[str, str, str]:
+    return str(event.sequence), moment(event.timestamp), printable(event.event_type)
+
+
+def _widths(txn: Transaction) -> list[tuple[str, ...]]:
+    """Return beginnings of rows that are as wide as those of the events that there are."""
+    head = txn.events.head()
+    if head is None:
+        return []
+    return [(str(head.sequence), moment(head.timestamp), printable(name)) for name in txn.events.types(_TYPES_MAX)]
+
+
+def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
+    """Yield the events from `start` on, of one type or of all, holding few at a time."""
+    if event_type is None:
+        yield from txn.events.iter(start, batch_size=_EVENTS_HELD)
+        return
+    after = start - 1 if start else None
+    while batch := txn.events.read_by_type(event_type, _EVENTS_HELD, after):
+        yield from batch
+        after = batch[-1].sequence
+
+
+def _first_of_last(txn: Transaction, event_type: str | None, count: int) -> int:
+    """Return the sequence of the first of the last `count` events, of one type or of all.
+
+    Complexity: O(events of the type among the last), looking back twice as far each time until there are enough.
+    """
+    end = txn.events.len()
+    if event_type is None or count == 0:
+        return max(0, end - count)
+    reach = count
+    while True:
+        start = max(0, end - reach)
+        found = deque((event.sequence for event in _events_of(txn, event_type, start)), maxlen=count)
+        if len(found) == count or start == 0:
+            return found[0] if found else end
+        reach *= 2
+
+
+def _followed(db: Database, run_id: str, event_type: str | None, start: int) -> Iterator[Event | None]:
+    """Yield the events from `start` on as they come, and None whenever there are no more yet."""
+    head: Event | None = None
+    while True:
+        looked_at_s = time.monotonic()
+        with db.begin(run_id) as txn:
+            if head is not None:
+                _expect_still_there(txn, head)
+            yield from _events_of(txn, event_type, start)
+            head = txn.events.head()
+        start = max(start, 0 if head is None else head.sequence + 1)
+        yield None
+        time.sleep(max(_PAUSE_S_MIN, _PAUSE_PER_READING * (time.monotonic() - looked_at_s)))
+        db.refresh()
+
+
+def _expect_still_there(txn: Transaction, head: Event) -> None:
+    found = txn.events.read(head.sequence)
+    if found is None or found.hash != head.hash:
+        raise NoError(
+            f"the events of run {txn.run_id!r} up to {head.sequence} are not there any more: "
+            "it was deleted, or its owner could not make them durable"
+        )

@@ -1,0 +1,109 @@
+"""Heads of chains of events, to be kept elsewhere: what finds a chain that was rewritten as a whole, or cut at its end.
+
+They are kept as lines of JSON, one for each chain: the run, how many events it has, and the hash of the last.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from inmem.engine.errors import UsageError
+from inmem.engine.keys import normalize_run_id
+from inmem.engine.limits import INT_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a chain of events.
+
+    Attributes:
+        run_id: whose chain it is.
+        events: how many events it has, at least one.
+        hash: of the last of them, in hexadecimal: it vouches for all before it.
+    """
+
+    run_id: str
+    events: int
+    hash: str
+
+
+class Compared(NamedTuple):
+    """What comparing chains with the heads that were kept of them has found.
+
+    Attributes:
+        heads: how many were compared.
+        grown: of how many there are more events now: the head that was kept is still in its chain.
+        broken: (head, what is wrong) of the others that are not as expected.
+    """
+
+    heads: int
+    grown: int
+    broken: tuple[tuple[Head, str], ...]
+
+
+def heads_of(txn: Transaction, runs: Iterable[str]) -> Iterator[Head]:
+    """Yield the heads of those of the runs that have events."""
+    for run_id in runs:
+        head = txn.on(run_id).events.head()
+        if head is not None:
+            yield Head(run_id, head.sequence + 1, head.hash.hex())
+
+
+def compare(txn: Transaction, expected: Iterable[Head]) -> Compared:
+    """Compare chains with the heads that were kept of them. Who compares has verified the chains. O(heads * log n)."""
+    heads = grown = 0
+    broken: list[tuple[Head, str]] = []
+    for head in expected:
+        heads += 1
+        here = txn.on(head.run_id).events
+        length = here.len()
+        last = here.read(head.events - 1)
+        if last is None:
+            broken.append((head, f"has {length:,} of {head.events:,} events that are expected: its end was cut off"))
+        elif last.hash.hex() != head.hash:
+            broken.append((head, f"event {head.events - 1:,} is not the one that is expected: it was rewritten"))
+        elif length > head.events:
+            grown += 1
+    return Compared(heads, grown, tuple(broken))
+
+
+def line_of(head: Head) -> dict[str, Any]:
+    """Return a head as the object that is its line."""
+    return asdict(head)
+
+
+def read_heads(path: str) -> list[Head]:
+    """Return the heads that were kept in a file, or come from the standard input if it is ``-``.
+
+    Raises:
+        UsageError: something in it is not a head, or there is none.
+    """
+    with click.open_file(path, encoding="utf-8", errors="replace") as file:
+        heads = [_head_of(path, number, line) for number, line in enumerate(file, 1) if line.strip()]
+    if not heads:
+        raise click.UsageError(f"{path} holds no head of a chain")
+    return heads
+
+
+def _head_of(path: str, number: int, line: str) -> Head:
+    try:
+        match json.loads(line):
+            case {"run_id": str(run_id), "events": events, "hash": str(digest)} as found:
+                # JSON's true is another thing than 1, though Python takes them for equal.
+                is_count = type(events) is int and 1 <= events <= INT_MAX
+                if len(found) == 3 and is_count and len(bytes.fromhex(digest)) == 32:
+                    return Head(normalize_run_id(run_id), events, digest.lower())
+            case _:
+                pass
+    except (ValueError, RecursionError, UsageError):
+        pass
+    raise click.UsageError(f"{path}, line {number}: not a head as inmem verify --heads prints it")

@@ -1,0 +1,132 @@
+"""`inmem import` and `verify-export`: runs as `inmem export` has written them to files."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+import inmem
+from inmem import FormatVersionError, InmemError, Limits, RunExistsError, RunFileError, UsageError
+from inmem.cli.errors import FINE, say_error, told
+from inmem.cli.examples import example
+from inmem.cli.output import print_json, printable
+from inmem.cli.reading import into_option, json_option
+from inmem.cli.run_files import STREAM, contents_of, counting_items
+from inmem.engine.limits import GREATEST
+from inmem.json_values import result_to_json
+from inmem.run_file import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem import Database
+    from inmem.run_file import FoundRun
+
+_NO_LIMITS: Final = Limits(**GREATEST)
+"""Whatever a store has taken, an export of it is no worse for: what another one would take is for that to say."""
+
+_files_argument = click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str),
+)
+
+
+class _Files:
+    """Files that are read one after the other, whatever is wrong with one of them.
+
+    Attributes:
+        code: the exit code, after what was refused so far.
+    """
+
+    def __init__(self, files: tuple[str, ...]) -> None:
+        self._files = files
+        self.code = FINE
+
+    def read(self, doing: str) -> Iterator[tuple[str, FoundRun]]:
+        """Yield each file, and what was found in it, if all of it is as it was written."""
+        for file in self._files:
+            with counting_items(doing) as on_progress:
+                try:
+                    found = read_run(sys.stdin.buffer if file == STREAM else file, on_progress)
+                except (RunFileError, FormatVersionError, OSError) as error:
+                    self.refuse(error)
+                    continue
+                yield file, found
+
+    def refuse(self, error: InmemError | OSError) -> None:
+        """Tell what is wrong with a file."""
+        message, code = told(error)
+        say_error(message)
+        self.code = max(self.code, code)
+
+    def end(self) -> None:
+        """End the command with its exit code."""
+        if self.code != FINE:
+            raise click.exceptions.Exit(self.code)
+
+
+@click.command("import", epilog=example("inmem export demo/harbour.db lamp | inmem import - --into copy.db"))
+@_files_argument
+@into_option
+@json_option
+def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> None:
+    """Read runs from files, each if all of it is as it was written.
+
+    FILE is what `inmem export` wrote, or - for the standard input. Every line is checked against its hash, every
+    event against its chain; a run is imported in one commit, or not at all. A file that is refused does not keep the
+    others from being imported. DB is made if it is missing.
+    """
+    given = _Files(files)
+    imported: list[dict[str, Any]] = []
+    with ExitStack() as at_the_end:
+        db: Database | None = None
+        for _, found in given.read("importing"):
+            # Not before one could be read, so that bad files leave no empty database behind.
+            db = db or at_the_end.enter_context(inmem.open(database))
+            try:
+                found.put_into(db)
+            except (RunFileError, RunExistsError, UsageError) as error:
+                given.refuse(error)
+                continue
+            imported.append(result_to_json(found.export))
+            if not as_json_output:
+                click.echo(f"{printable(found.export.run_id)}: {contents_of(found.export)}")
+    if as_json_output:
+        print_json(imported)
+    given.end()
+
+
+@click.command("verify-export", epilog=example("inmem export demo/harbour.db lamp | inmem verify-export -"))
+@_files_argument
+@json_option
+def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
+    """Check files with exported runs, and import none.
+
+    FILE is what `inmem export` wrote, or - for the standard input. All is checked that `inmem import` checks. The
+    digest that is shown vouches for all of a file: kept elsewhere, it tells later whether somebody wrote the file anew.
+
+    The exit code is 1 if a file is not as it was written, and 2 if it is no exported run.
+    """
+    given = _Files(files)
+    sound: list[dict[str, Any]] = []
+    for file, found in given.read("verifying"):
+        try:
+            # What is left to check shows when it is put together: chains, parents, the order of things.
+            with inmem.open(":memory:", limits=_NO_LIMITS) as db:
+                found.put_into(db)
+        except (RunFileError, UsageError) as error:
+            given.refuse(error)
+            continue
+        sound.append({"file": file} | result_to_json(found.export))
+        if not as_json_output:
+            click.echo(f"{printable(f'{file}: {found.export.run_id}')}: {contents_of(found.export)}")
+            click.echo(f"  digest {found.export.digest}")
+    if as_json_output:
+        print_json(sound)
+    given.end()
