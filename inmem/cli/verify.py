@@ -147,7 +147,7 @@ def verification_table(report: Verification | None, files: VerifyReport | None) 
     of_files = () if files is None else findings_of_files(files)
     of_state = (CANNOT_BE_OPENED,) if report is None else findings_of_state(report)
     for subject, verdict, facts in (*of_files, *of_state):
-        told = Facts(facts) if len(facts) > 1 else printable(facts[0])
+        told = Facts(facts) if len(facts) > 1 else printable("".join(facts))
         shown.add_row(Text(subject, "bold"), _styled(verdict), told)
     return shown
 
