@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import inmem
 from inmem.aio.database import Database
-from inmem.aio.offload import to_the_end
+from inmem.aio.offload import begun_or_nothing, to_the_end
 from inmem.aio.pending import Pending
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.transaction import Transaction
@@ -43,7 +43,7 @@ def open(  # noqa: A001  (as in inmem itself)
     """Open a database: ``async with inmem.aio.open(path) as db``, or ``db = await inmem.aio.open(path)``.
 
     Arguments and errors are those of `inmem.open`. Recovery runs in a thread. If the await is cancelled, the database
-    is closed again before the cancellation goes on.
+    is not opened, or closed again before the cancellation goes on.
     """
 
     def make() -> inmem.Database:
@@ -84,7 +84,7 @@ async def _opened(make: Callable[[], inmem.Database]) -> Database:
             plain.close()
             raise
 
-    made, cancelled = await to_the_end(opened)
+    made, cancelled = await begun_or_nothing(opened)
     if cancelled is None:
         return made.result()
     if made.exception() is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -13,7 +12,7 @@ from inmem.actors.messages.transactions import ReadStats
 from inmem.actors.transaction_arguments import DEFAULT_RETRY
 from inmem.aio.client import AsyncClient
 from inmem.aio.method import in_thread
-from inmem.aio.offload import run_in_thread
+from inmem.aio.offload import finish_in_thread, look_in_thread
 from inmem.aio.pending import Pending
 from inmem.aio.proxies import EventLog, KVStore, RunIndex, StateCell, TraceStore
 from inmem.aio.watcher import Watcher
@@ -214,7 +213,7 @@ class Database(NonCopyable):
     async def stats(self) -> Stats:
         """Return counters and the state of queues and transactions, after all that this loop has sent before."""
         counted: CoordinatorStats = await self._client.wait_for(self._client.directory.coordinator, ReadStats())
-        return await asyncio.to_thread(stats_of, self._client, counted)
+        return await look_in_thread(stats_of, self._client, counted)
 
     recover = in_thread(PlainDatabase.recover)
     refresh = in_thread(PlainDatabase.refresh)
@@ -233,7 +232,7 @@ class Database(NonCopyable):
             StorageError: what weaker durability modes had acknowledged could not be made durable.
         """
         if not self._client.is_disowned:
-            await run_in_thread(self._close_for, self._new_closer())
+            await finish_in_thread(self._close_for, self._new_closer())
 
     def close_plain(self) -> None:
         """Do what `close` does, but wait in this thread."""

@@ -1,9 +1,19 @@
-"""Blocking calls from coroutines: in a thread, and always to their end."""
+"""Blocking calls from coroutines: in a thread, and once begun always to their end.
+
+The threads are inmem's own. In the loop's default executor a program may have put what ends only when the store
+closes, or what waits for the loop: behind that, nothing here would ever have its turn.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+import os
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from inmem.aio.port import call_soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,33 +21,145 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+THREADS_MAX: Final = 32
+"""Calls of one loop that run at a time. Most wait for a commit, and what commits at the same time shares a sync."""
 
-async def to_the_end(fn: Callable[[], T]) -> tuple[asyncio.Future[T], asyncio.CancelledError | None]:
-    """Call `fn` in a thread and wait until it has ended, however often the task is cancelled meanwhile.
+POOL_KEPT_S: Final = 10.0
+"""Seconds after which a loop's threads end, unless calls are under way. To start one takes a tenth of a millisecond."""
 
-    Returns:
-        How it ended, as a future that is done; and the last cancellation, if there was one.
-    """
-    call = asyncio.ensure_future(asyncio.to_thread(fn))
-    cancelled: asyncio.CancelledError | None = None
-    while not call.done():
-        try:
-            await asyncio.wait([call])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    # Looked at, so that nobody complains if the caller is not interested.
-    call.exception()
-    return call, cancelled
+_pools: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[ThreadPoolExecutor]] = (
+    weakref.WeakKeyDictionary()
+)
+# A forked child has none of its parent's threads.
+os.register_at_fork(after_in_child=_pools.clear)
 
 
 async def run_in_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what `fn` returns, called in a thread, so that the event loop never waits for a lock or a sync.
 
-    A commit under way cannot be taken back. So a cancellation waits until `fn` has come to its end and is raised
-    then: when the caller goes on, nothing that it has asked for is still being written. What `fn` has raised is its
-    cause.
+    A commit under way cannot be taken back. So a cancellation that comes before `fn` has begun is raised at once, and
+    `fn` is never called; a later one waits until `fn` has come to its end and is raised then: when the caller goes on,
+    nothing that it has asked for is still being written, or will be. What `fn` has raised is its cause.
     """
-    call, cancelled = await to_the_end(lambda: fn(*args, **kwargs))
+    return _result(*await begun_or_nothing(lambda: fn(*args, **kwargs)))
+
+
+async def finish_in_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do the same, but in a thread of its own, and call `fn` even if the task is cancelled before it has begun."""
+    return _result(*await to_the_end(lambda: fn(*args, **kwargs)))
+
+
+async def look_in_thread(fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `fn` returns, which changes nothing: called in a thread, and not waited for when cancelled."""
+    pool = _pool()
+    call = _submitted(pool, lambda: fn(*args, **kwargs))
+    try:
+        await _end_of(call)
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    return call.result()
+
+
+async def begun_or_nothing(fn: Callable[[], T]) -> tuple[Future[T], asyncio.CancelledError | None]:
+    """Call `fn` in a thread, and once it has begun wait for its end, however often the task is cancelled meanwhile.
+
+    Returns:
+        How it ended, as a future that is done; and the last cancellation, if there was one.
+
+    Raises:
+        CancelledError: before `fn` has begun; it is never called.
+        RuntimeError: the system has no thread left, or the program is at its end; `fn` is never called.
+    """
+    return await _seen_through(_pool(), fn, may_withdraw=True)
+
+
+async def to_the_end(fn: Callable[[], T]) -> tuple[Future[T], asyncio.CancelledError | None]:
+    """Call `fn` in a thread of its own, and wait for its end, however often the task is cancelled meanwhile.
+
+    For what has to be done in any case, and at once, however many other calls wait for a thread.
+
+    Returns:
+        How it ended, as a future that is done; and the last cancellation, if there was one.
+
+    Raises:
+        RuntimeError: the system has no thread left, or the program is at its end; `fn` is never called.
+    """
+    return await _seen_through(ThreadPoolExecutor(1, "inmem-aio-end"), fn, may_withdraw=False)
+
+
+async def _seen_through(
+    pool: ThreadPoolExecutor, fn: Callable[[], T], *, may_withdraw: bool
+) -> tuple[Future[T], asyncio.CancelledError | None]:
+    # This frame is what holds the pool until the end: one that nobody holds ends its threads.
+    call = _submitted(pool, fn)
+    cancelled: asyncio.CancelledError | None = None
+    while not call.done():
+        try:
+            await _end_of(call)
+        except asyncio.CancelledError as error:
+            if may_withdraw and call.cancel():
+                raise
+            cancelled = error
+    return call, cancelled
+
+
+def _result(call: Future[T], cancelled: asyncio.CancelledError | None) -> T:
     if cancelled is not None:
         raise cancelled from call.exception()
     return call.result()
+
+
+def _pool() -> ThreadPoolExecutor:
+    """Return that of the running loop. Its threads end with the loop, and otherwise every few seconds."""
+    loop = asyncio.get_running_loop()
+    kept = _pools.get(loop)
+    pool = None if kept is None else kept()
+    if pool is None:
+        pool = ThreadPoolExecutor(THREADS_MAX, "inmem-aio")
+        _pools[loop] = weakref.ref(pool)
+        # What holds it, besides the calls, is this: a loop that is closed drops what was to be called later.
+        loop.call_later(POOL_KEPT_S, _let_go, pool)
+    return pool
+
+
+def _let_go(pool: ThreadPoolExecutor) -> None:
+    """Nobody but the calls under way holds the pool any more."""
+
+
+def _submitted(pool: ThreadPoolExecutor, fn: Callable[[], T]) -> Future[T]:
+    # Not the future of the pool, which queues a call before it finds that there is no thread to be had for it: such a
+    # call would be carried out by the thread of another one.
+    call: Future[T] = Future()
+    try:
+        pool.submit(copy_context().run, _carry_out, call, fn)
+    except RuntimeError:
+        call.cancel()
+        raise
+    return call
+
+
+def _carry_out(call: Future[T], fn: Callable[[], T]) -> None:
+    if not call.set_running_or_notify_cancel():
+        return
+    try:
+        result = fn()
+    except BaseException as error:  # noqa: BLE001  (for whoever awaits it)
+        call.set_exception(error)
+        # The traceback holds this frame, which must not hold the error.
+        del call
+    else:
+        call.set_result(result)
+
+
+async def _end_of(call: Future[T]) -> None:
+    """Return when a call has ended. There is no task of it that somebody who cancels all tasks could find."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    call.add_done_callback(lambda _: call_soon(loop, end))
+    await ended

@@ -1,7 +1,6 @@
 """When an await ends, what was awaited has ended: committed whole, or not at all, with nothing left behind."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -357,12 +356,8 @@ def test_whoever_closes_while_another_task_does_so_waits_for_the_same_end(disk, 
 
 
 @pytest.mark.parametrize("close", [inmem.aio.Database.close, leave], ids=["close", "async with"])
-@pytest.mark.parametrize("threads", [1, 8])
-def test_everybody_who_closes_learns_that_it_failed(disk, close, threads):
-    """With one thread the second one's turn comes when all is over."""
-
+def test_everybody_who_closes_learns_that_it_failed(disk, close):
     async def main():
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
         db = await opened_on(disk)
         gate = disk.gate("sync")
         disk.fail("sync", forever=True)

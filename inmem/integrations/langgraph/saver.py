@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 import inmem
-from inmem.aio.offload import run_in_thread
+from inmem.aio.offload import finish_in_thread, run_in_thread
 from inmem.integrations.langgraph import collection
 from inmem.integrations.langgraph.checkpoints import TAG, ThreadCheckpoints, place_of
 from inmem.integrations.langgraph.keys import run_prefix
@@ -203,8 +203,10 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
             while batch := await run_in_thread(lambda: tuple(islice(found, AHEAD))):
                 for saved in batch:
                     yield saved
-        finally:
-            await run_in_thread(found.close)
+        except BaseException:
+            # Left before its end: its snapshot is let go of in any case, however often this is cancelled.
+            await finish_in_thread(found.close)
+            raise
 
     async def aput(
         self,
