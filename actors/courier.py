@@ -7,7 +7,6 @@ no time for either, so it leaves its messages here, which takes no longer than p
 from __future__ import annotations
 
 import contextlib
-import threading
 import weakref
 from collections import deque
 from operator import length_hint
@@ -45,10 +44,11 @@ class Sender(Protocol):
 class Courier:
     """Sends messages, from a daemon thread of its own, in the order in which it was given them.
 
-    The thread starts with the first message and ends with `close`, or when nobody has the courier any more. An
-    exception that somebody raises in it from outside ends it no more than that of an actor (worker.py). What was on its
-    way to the store just then is not sent again, as it may have arrived: it is answered with
-    `CommitOutcomeUnknownError`, and perhaps once more when the store has done it. The first answer counts.
+    The thread starts with the first message and ends with `close`, or when nobody has the courier any more. A message
+    that comes later, such as the end of a transaction that was still held, has a thread for itself; none if its
+    receiver has stopped. An exception that somebody raises in it from outside ends it no more than that of an actor
+    (worker.py). What was on its way to the store just then is not sent again, as it may have arrived: it is answered
+    with `CommitOutcomeUnknownError`, and perhaps once more when the store has done it. The first answer counts.
 
     Args:
         dispatcher: of all receivers.
@@ -56,9 +56,9 @@ class Courier:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        # A finalizer may run in the thread that holds it, and send something.
-        self._starting = threading.RLock()
-        self._renew()
+        bag = self._bag = _Bag(dispatcher)
+        self._end = weakref.finalize(self, bag.close)
+        self._end.atexit = False
 
     def start(self) -> None:
         """Start the thread now, so that no message has to wait for that.
@@ -66,25 +66,24 @@ class Courier:
         Raises:
             RuntimeError: the system has no thread left, or the program is at its end.
         """
-        # Nothing to send as yet. A dispatcher that takes no messages from threads, as that of a simulation, says so
-        # now; later nobody who waits in a loop would hear of it.
-        self._dispatcher.post_all(())
-        with self._starting:
-            if self._bag.is_closed:
-                self._renew()
-            if not self._bag.worker.start():
-                raise RuntimeError("the program is at its end: no thread can be started any more")
+        self._start(self._bag)
 
     def send(self, ref: MailboxRef, message: Any, reply_to: ReplyTo | None) -> None:
-        """Have a message sent whose answer goes to `reply_to`. Never waits, but to start the thread.
+        """Have a message sent whose answer goes to `reply_to`. Never waits, but to start a thread.
 
         Raises:
             RuntimeError: the thread could not be started; nothing was sent.
         """
         bag = self._bag
         if bag.is_closed or bag.worker.thread is None:
+            if ref.mailbox.stopped:
+                with contextlib.suppress(Full):
+                    refuse_dead(ref.mailbox, reply_to)
+                return
+            if bag.is_closed:
+                self._send_late((ref.mailbox, message, reply_to))
+                return
             self.start()
-            bag = self._bag
         bag.put((ref.mailbox, message, reply_to))
 
     def to(self, ref: MailboxRef) -> Sender:
@@ -92,13 +91,22 @@ class Courier:
         return _Addressed(self, ref)
 
     def close(self) -> None:
-        """End the thread once it has sent what it was given. A later message starts another one."""
+        """End the thread once it has sent what it was given."""
         self._end()
 
-    def _renew(self) -> None:
-        bag = self._bag = _Bag(self._dispatcher)
-        self._end = weakref.finalize(self, bag.close)
-        self._end.atexit = False
+    def _send_late(self, letter: Letter) -> None:
+        bag = _Bag(self._dispatcher)
+        bag.put(letter)
+        # Before the start: the thread ends as soon as it has sent this.
+        bag.close()
+        self._start(bag)
+
+    def _start(self, bag: _Bag) -> None:
+        # Nothing to send as yet. A dispatcher that takes no messages says so now: that of a simulation from threads,
+        # that of a forked child's parent from anybody. Later nobody who waits in a loop would hear of it.
+        self._dispatcher.post_all(())
+        if not bag.worker.start():
+            raise RuntimeError("the program is at its end: no thread can be started any more")
 
 
 class _Addressed:

@@ -176,7 +176,9 @@ def _after_fork_in_child() -> None:
     waits would run what the parent had queued.
     """
     for ref in tuple(_open):
-        vars(ref.mailbox.dispatcher).update(post=_refuse, pass_on=_refuse, ask=_refuse, wait=_refuse, idle=_refuse)
+        vars(ref.mailbox.dispatcher).update(
+            post=_refuse, post_all=_refuse, pass_on=_refuse, ask=_refuse, wait=_refuse, idle=_refuse
+        )
     _open.clear()
 
 

@@ -61,7 +61,7 @@ class AsyncClient(Client):
         self._courier.start()
 
     def stop(self) -> None:
-        """Let the courier's thread end."""
+        """Let the courier's thread end. Transactions that are still held can be ended all the same."""
         self._courier.close()
 
     @property

@@ -2,10 +2,13 @@
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 
 import pytest
 
+import inmem
 import inmem.aio
 from inmem.actors.courier import Courier
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
@@ -52,3 +55,102 @@ def test_an_opening_that_finds_no_thread_leaves_nothing_open(tmp_path, monkeypat
             assert await db.put("run", "k", 1) == 1
 
     asyncio.run(main())
+
+
+def started_meanwhile(monkeypatch):
+    """Return a list of the threads that are started from now on."""
+    start = threading.Thread.start
+    started = []
+
+    def noting(thread):
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", noting)
+    return started
+
+
+def test_a_transaction_dropped_after_the_store_was_closed_starts_no_thread(tmp_path, monkeypatch):
+    async def main():
+        db = await inmem.aio.open(tmp_path / "db")
+        txn = await db.begin("run")
+        txn.put("k", 1)
+        await db.close()
+        started = started_meanwhile(monkeypatch)
+        del txn
+        gc.collect()
+        assert started == []
+
+    gc.collect()
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_a_store_that_goes_on_hears_of_a_transaction_dropped_after_its_handle_was_closed(monkeypatch, dispatcher):
+    """From a thread that ends when it has said so: actors must not run in that of the loop."""
+
+    async def main(plain):
+        db = await inmem.aio.connect(plain)
+        txn = await db.begin("run")
+        other = await db.begin("run")
+        await db.close()
+        assert plain.stats().active_transactions == 2
+        started = started_meanwhile(monkeypatch)
+        del txn
+        other.abort()
+        gc.collect()
+        monkeypatch.undo()
+        assert [thread.name for thread in started] == ["inmem-courier"] * 2
+        for thread in started:
+            thread.join(FAILSAFE_S)
+            assert not thread.is_alive()
+        assert plain.stats().active_transactions == 0
+        return db
+
+    gc.collect()
+    with inmem.open(":memory:", dispatcher=dispatcher) as plain:
+        asyncio.run(main(plain))
+
+
+def test_a_forked_child_has_nobody_to_tell_of_a_transaction_of_its_parents_handle():
+    """Not a thread either, which could not send the news."""
+    program = """
+import asyncio, os, threading
+import inmem, inmem.aio
+
+async def begun(plain):
+    async with inmem.aio.connect(plain) as db:
+        return await db.begin("run")
+
+plain = inmem.open(":memory:")
+txn = asyncio.run(begun(plain))
+child = os.fork()
+if child == 0:
+    threading.Thread.start = lambda thread: os._exit(1)
+    # What its finalizer does. In the child, frames of the parent's threads may hold it for ever.
+    txn._lease.end()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), plain.stats().active_transactions)
+del txn
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=FAILSAFE_S, check=False)
+    assert (run.stdout, run.stderr) == (b"7 1\n", b"")
+
+
+def test_a_courier_that_is_closed_refuses_for_a_receiver_that_has_stopped_and_sends_to_one_that_has_not():
+    stage = Stage(DISPATCHERS["threads"]())
+    ref, stopped = stage.start(), stage.start()
+    stopped.stop()
+    courier = Courier(stage.dispatcher)
+    courier.start()
+    courier.close()
+    courier.send(stopped, "to nobody", None)
+    refused = stage.dispatcher.future()
+    courier.send(stopped, "to nobody", refused)
+    assert refused.done
+    with pytest.raises(inmem.DatabaseClosedError):
+        refused.get(timeout=FAILSAFE_S)
+    sent = stage.dispatcher.future()
+    courier.send(ref, "sent", sent)
+    assert sent.get(timeout=FAILSAFE_S) == "sent"
+    stage.close()
