@@ -21,7 +21,7 @@ import signal
 import sys
 import threading
 import time
-from _thread import get_ident, interrupt_main
+from _thread import get_ident
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -122,7 +122,8 @@ def _strike_again_if_lost(unraisable: sys.UnraisableHookArgs) -> None:
     # When this thread is out of here, where it would be lost again. At the end of the interpreter there is nothing to
     # interrupt any more, and no thread can be started.
     with suppress(RuntimeError):
-        again = threading.Timer(_STRIKES_AGAIN_AFTER_S, interrupt_main)
+        # A signal, as the main thread may be waiting for the system by then: for an answer, say.
+        again = threading.Timer(_STRIKES_AGAIN_AFTER_S, signal.pthread_kill, (_main_ident, signal.SIGINT))
         again.daemon = True
         again.start()
 
