@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from inmem import Database, Transaction
+    from inmem.otlp.recording import Homes
     from inmem.otlp.spans import SpanRecord
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ _logger: Final = logging.getLogger(__name__)
 DEFAULT_RUN: Final = "opentelemetry"
 
 _HOMES_MAX: Final = 10_000
-"""OpenTelemetry traces whose run is remembered for spans that end after their root did."""
+"""OpenTelemetry traces whose runs are remembered for spans that end after their root did."""
 
 
 class InmemSpanExporter(SpanExporter):
@@ -66,7 +67,7 @@ class InmemSpanExporter(SpanExporter):
         self._default_run = run if callable(run) else _checked_run(run)
         # Processors do not promise to call one at a time.
         self._lock = threading.Lock()
-        self._homes: dict[str, str] = {}
+        self._homes: Homes = {}
         self._is_shut_down = False
         with self._db.begin(WAITING_RUN) as txn:
             self._waiting = Waiting.read(txn)

@@ -383,6 +383,44 @@ class TestRuns:
         child.end()
         assert (trees(db, "a"), trees(db, "b")) == ({span_id(root): None}, {span_id(child): None})
 
+    def test_a_late_child_belongs_to_the_run_of_the_span_above(self, db, telemetry):
+        """It was looked for in the run of the request only: it waited for ever, one more for each request."""
+
+        def below(span, name, **attributes):
+            return telemetry.tracer.start_span(name, otel.set_span_in_context(span), attributes=attributes)
+
+        for number in range(3):
+            request = telemetry.tracer.start_span("POST /chat", attributes={"inmem.run_id": "web"})
+            agent = below(request, "agent", **{"gen_ai.conversation.id": f"c{number}"})
+            late, other, after = below(agent, "late"), below(agent, "other"), below(request, "after")
+            below_late = below(late, "below")
+            agent.end()
+            request.end()
+            below_late.end()
+            late.end()
+            other.end()
+            after.end()
+            assert db.kv.list(WAITING_RUN) == []
+            expected = {span_id(each): span_id(agent) for each in (late, other)}
+            assert trees(db, f"c{number}") == {span_id(agent): None, span_id(below_late): span_id(late), **expected}
+            assert trees(db, "web")[span_id(after)] == span_id(request)
+        assert sorted(db.runs.list_runs()) == ["c0", "c1", "c2", "web"]
+        assert db.traces.count("web") == 6
+
+    def test_a_late_child_of_a_trace_that_went_through_many_runs(self, db, telemetry):
+        """Its home and the newest ones are remembered, and no more than that."""
+        root = telemetry.tracer.start_span("root", attributes={"inmem.run_id": "home"})
+        inside = otel.set_span_in_context(root)
+        root.end()
+        for number in range(150):
+            last = telemetry.tracer.start_span("agent", inside, attributes={"inmem.run_id": f"r{number}"})
+            last.end()
+        telemetry.tracer.start_span("late", otel.set_span_in_context(last)).end()
+        telemetry.tracer.start_span("late", inside).end()
+        assert (db.traces.count("r149"), db.traces.count("home")) == (2, 2)
+        [runs] = telemetry.exporter._homes.values()
+        assert (len(runs), runs[0], runs[1], runs[-1]) == (100, "home", "r51", "r149")
+
     def test_the_resource_may_name_the_run_of_all(self, db):
         telemetry = Telemetry(db, resource={"inmem.run_id": "r"})
         telemetry.tracer.start_span("a", attributes={"gen_ai.conversation.id": "c"}).end()
