@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from inmem.integrations.opentelemetry import InmemSpanExporter, span_record
+from tests.actors.stage import FAILSAFE_S
 
 _IDS = ("traceId", "spanId", "parentSpanId")
 
@@ -461,6 +462,60 @@ class TestRuns:
         with pytest.raises(inmem.UsageError, match=f"^run: must be the id of a run, or return one: run id: {reason}"):
             InmemSpanExporter(db, run=run)
         assert db.version == 0
+
+    @pytest.mark.parametrize("is_elsewhere", [False, True], ids=["its own thread", "another thread"])
+    def test_a_function_that_records_spans_itself(self, db, is_elsewhere):
+        """It was called while the exporter's lock was held, and the export of its span waited for that for ever."""
+        asked = []
+
+        def look_up():
+            with telemetry.tracer.start_as_current_span("look up", attributes=named):
+                telemetry.tracer.start_span("select").end()
+
+        def run_of(span):
+            asked.append(span["name"])
+            if is_elsewhere:
+                other = threading.Thread(target=look_up, daemon=True)
+                other.start()
+                other.join()
+            else:
+                look_up()
+            return "tenant"
+
+        # Another thread has nothing to do with the span that is asked about: so it has to name the run of its own.
+        named = {"inmem.run_id": "opentelemetry"} if is_elsewhere else {}
+        telemetry = Telemetry(db, run=run_of)
+        work = threading.Thread(target=lambda: telemetry.tracer.start_span("root").end(), daemon=True)
+        work.start()
+        work.join(FAILSAFE_S)
+        assert not work.is_alive()
+        assert asked == ["root"]
+        assert {run: db.traces.count(run) for run in db.runs.list_runs()} == {"tenant": 1, "opentelemetry": 2}
+        assert db.kv.list(WAITING_RUN) == []
+
+    def test_a_function_that_records_spans_below_the_one_it_is_asked_about(self, db):
+        def run_of(_span):
+            telemetry.tracer.start_span("look up", otel.set_span_in_context(root)).end()
+            return "tenant"
+
+        telemetry = Telemetry(db, run=run_of)
+        root = telemetry.tracer.start_span("root")
+        work = threading.Thread(target=root.end, daemon=True)
+        work.start()
+        work.join(FAILSAFE_S)
+        assert not work.is_alive()
+        [look_up, _] = telemetry.spans
+        assert trees(db, "tenant") == {span_id(root): None, span_id(look_up): span_id(root)}
+
+    def test_a_function_is_asked_once_about_each_top_of_a_batch(self, db):
+        asked = []
+        telemetry = Telemetry(db, processor=BatchSpanProcessor, run=lambda span: asked.append(span["name"]) or "mine")
+        for name in "abc":
+            with telemetry.tracer.start_as_current_span(name):
+                telemetry.tracer.start_span("leaf").end()
+        telemetry.provider.force_flush()
+        assert (asked, db.version, db.traces.count("mine")) == (["a", "b", "c"], 1, 6)
+        telemetry.provider.shutdown()
 
     def test_a_function_that_returns_no_run_fails_the_export(self, db):
         telemetry = Telemetry(db, run=lambda _span: None)
