@@ -43,6 +43,9 @@ one request there are one or two; a trace that goes on through more than this ha
 _KEYS_MAX: Final = 2**62
 """More than any exporter could count to, and no more than a range can have in it."""
 
+_KEY_DIGITS_MAX: Final = len(str(_KEYS_MAX)) - 1
+"""All numbers of so many digits are keys; no exporter gets so far."""
+
 _NONE: Final[Map[int, str]] = Map()
 
 _Free: TypeAlias = "tuple[range, _Free | None]"
@@ -69,8 +72,11 @@ class Waiting:
     def read(cls, txn: Transaction) -> Waiting:
         """Return what waits in a database. O(n log n) of waiting spans."""
         found: dict[str, dict[int, str]] = {}
-        for key, span in txn.on(WAITING_RUN).kv.list_with_values():
-            found.setdefault(span["trace_id"], {})[int(key)] = span["span_id"]
+        for name, span in txn.on(WAITING_RUN).kv.list_with_values():
+            key = int(name) if name.isdecimal() and len(name) <= _KEY_DIGITS_MAX else -1
+            # Anybody can put something there, which is no reason not to record the rest.
+            if str(key) == name and _is_span(span):
+                found.setdefault(span["trace_id"], {})[key] = span["span_id"]
         free: _Free | None = None
         end = _KEYS_MAX
         for used in sorted((key for keys in found.values() for key in keys), reverse=True):
@@ -157,6 +163,8 @@ class Recording:
     def placements(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> list[Placement]:
         """Return what can be recorded of a trace, of what waits and what has arrived, parents first. Writes nothing.
 
+        What somebody else has deleted does not wait any more.
+
         Args:
             trace_id: the OpenTelemetry trace.
             arrived: spans of it that do not wait.
@@ -165,9 +173,13 @@ class Recording:
         Complexity: O(n log n) of the spans that wait or have arrived.
         """
         keys = self._waiting.get(trace_id, _NONE)
-        spans: list[tuple[SpanRecord, int | None]] = [
-            (cast("SpanRecord", self._store.get(str(key))), key) for key in sorted(keys)
-        ]
+        spans: list[tuple[SpanRecord, int | None]] = []
+        for key in sorted(keys):
+            span = self._store.get(str(key))
+            if _is_span(span) and (span["trace_id"], span["span_id"]) == (trace_id, keys[key]):
+                spans.append((span, key))
+            else:
+                self._release(trace_id, key)
         spans += [(span, None) for span in arrived]
         return self._placed(spans, is_last=is_last)
 
@@ -308,8 +320,12 @@ class Recording:
             self._waiting = self._waiting.set(trace_id, keys)
 
     def _forget(self, trace_id: str, key: int) -> None:
-        """Delete a span that waited, and give its key back."""
+        """Delete a span that waited."""
         self._store.delete(str(key))
+        self._release(trace_id, key)
+
+    def _release(self, trace_id: str, key: int) -> None:
+        """Give the key of a span back that waits no more."""
         left = self._waiting[trace_id].delete(key)
         self._waiting = self._waiting.set(trace_id, left) if left else self._waiting.delete(trace_id)
         unused, rest = self._free
@@ -318,6 +334,16 @@ class Recording:
             self._free = range(unused.start, key + 1), rest
         else:
             self._free = range(key, key + 1), self._free
+
+
+def _is_span(value: Any) -> bool:
+    """Return whether a value has what is needed of a span to record it. O(1)."""
+    texts, times = ("trace_id", "span_id", "name"), ("start_time_unix_nano", "end_time_unix_nano")
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), str) for name in texts)
+        and all(isinstance(value.get(name), int) for name in times)
+    )
 
 
 def _write(here: RunAccess, span: SpanRecord, parent_id: str | None) -> SpanRecord:

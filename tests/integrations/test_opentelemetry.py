@@ -819,6 +819,39 @@ class TestHostile:
         assert traces[4].kind == ToolCall("4", duration_ms=5e-6)
         assert caplog.text == ""
 
+    @pytest.mark.parametrize("is_overwritten", [False, True])
+    def test_what_somebody_removes_from_among_the_waiting_concerns_only_itself(self, db, is_overwritten, caplog):
+        """One that was missing failed every later export of its trace, and the shutdown."""
+        telemetry = Telemetry(db)
+        with telemetry.tracer.start_as_current_span("root") as root:
+            for name in "abc":
+                telemetry.tracer.start_span(name).end()
+            db.delete(WAITING_RUN, "1")
+            if is_overwritten:
+                db.put(WAITING_RUN, "1", {"name": "b"})
+        assert len(trees(db, "opentelemetry")) == 3
+        assert [trace.kind.name for trace in db.traces.get_children("opentelemetry", span_id(root))] == ["a", "c"]
+        telemetry.exporter._waiting.check()
+        telemetry.tracer.start_span("d", otel.set_span_in_context(telemetry.tracer.start_span("open"))).end()
+        [[key]] = telemetry.exporter._waiting.keys.values()
+        db.delete(WAITING_RUN, str(key))
+        telemetry.provider.shutdown()
+        assert (len(telemetry.exporter._waiting.keys), caplog.text) == (0, "")
+
+    @pytest.mark.parametrize("key", ["mine", "-1", "01", "\u0661", "9" * 5000, str(2**62), "7"])
+    @pytest.mark.parametrize("value", ["x", None, {"trace_id": 1, "span_id": "2"}])
+    def test_what_somebody_puts_among_the_waiting_stays_as_it_is(self, db, key, value):
+        """No exporter could be made for such a database."""
+        key = key[:900]
+        db.put(WAITING_RUN, key, value)
+        telemetry = Telemetry(db)
+        telemetry.exporter._waiting.check()
+        with telemetry.tracer.start_as_current_span("root"):
+            telemetry.tracer.start_span("child").end()
+        telemetry.provider.shutdown()
+        assert db.traces.count("opentelemetry") == 2
+        assert db.kv.list_with_values(WAITING_RUN) == [(key, value)]
+
     def test_a_trace_of_the_applications_under_the_id_of_an_error(self, db, telemetry):
         failing = telemetry.tracer.start_span("fails")
         db.traces.record_with_options("opentelemetry", Thought("mine"), id=f"{span_id(failing)}-0")
