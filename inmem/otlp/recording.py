@@ -215,9 +215,9 @@ class Recording:
         parent_id = local_parent_of(span)
         if parent_id is None:
             return None
-        own = self._run_of(span)
+        own, runs = self._run_of(span), self.homes.get(span["trace_id"], ())
         # Whatever the span itself names, the one above may have named another run: a conversation below a request.
-        for run in dict.fromkeys([*([] if own is None else [own]), *reversed(self.homes.get(span["trace_id"], ()))]):
+        for run in (own, *reversed(runs)) if own is not None and own not in runs else reversed(runs):
             if self._txn.on(run).traces.get(parent_id) is not None:
                 return run
         return None
@@ -338,11 +338,12 @@ class Recording:
 
 def _is_span(value: Any) -> bool:
     """Return whether a value has what is needed of a span to record it. O(1)."""
+    if not isinstance(value, dict):
+        return False
     texts, times = ("trace_id", "span_id", "name"), ("start_time_unix_nano", "end_time_unix_nano")
-    return (
-        isinstance(value, dict)
-        and all(isinstance(value.get(name), str) for name in texts)
-        and all(isinstance(value.get(name), int) for name in times)
+    found = cast("dict[str, Any]", value)
+    return all(isinstance(found.get(text), str) for text in texts) and all(
+        isinstance(found.get(time), int) for time in times
     )
 
 
