@@ -338,6 +338,39 @@ def test_whatever_the_order_in_which_spans_end_the_tree_is_the_same(seed, size, 
             txn.traces.check()
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), size=st.integers(1, 15), batch=st.integers(1, 6))
+def test_whatever_the_order_in_which_spans_end_each_is_in_the_run_it_names_or_in_that_of_the_span_above(
+    seed, size, batch
+):
+    choose = random.Random(seed)
+    with inmem.open(":memory:") as db:
+        memory = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(memory))
+        tracer = provider.get_tracer("t")
+        spans, runs, expected = [], [], {}
+        for number in range(size):
+            above = choose.randrange(number) if number else None
+            named = choose.choice("abc") if above is None else choose.choice(["a", "b", "c", None, None, None])
+            context = None if above is None else otel.set_span_in_context(spans[above])
+            spans.append(tracer.start_span(str(number), context, attributes={"inmem.run_id": named} if named else {}))
+            runs.append(named or runs[above])
+            has_parent = above is not None and runs[above] == runs[number]
+            expected[runs[number], span_id(spans[number])] = span_id(spans[above]) if has_parent else None
+        choose.shuffle(spans)
+        for span in spans:
+            span.end()
+        finished = memory.get_finished_spans()
+        exporter = InmemSpanExporter(db)
+        for at in range(0, size, batch):
+            assert exporter.export(finished[at : at + batch]) is SpanExportResult.SUCCESS
+        assert db.kv.list(WAITING_RUN) == []
+        placed = {(run, each): parent for run in db.runs.list_runs() for each, parent in trees(db, run).items()}
+        assert placed == expected
+        provider.shutdown()
+
+
 def test_threads_that_end_spans_at_once(db, telemetry):
     def work(number):
         with telemetry.tracer.start_as_current_span("root", attributes={"gen_ai.conversation.id": f"c{number}"}):
