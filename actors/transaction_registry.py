@@ -41,7 +41,7 @@ class TransactionRegistry:
 
     def note_group(self, actor: str, group: int) -> None:
         """Take note of the commit of a primitive actor's group: if it comes once more, it is the same one. O(1)."""
-        if not self.knows_group(actor, group):
+        if group > self._newest_request_groups.get(actor, 0):
             self._newest_request_groups[actor] = group
 
     def next_id(self) -> int:
