@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inmem.actors.environment import StoreClock
-    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.actors.mailbox import Mailbox, MailboxRef, ReplyTo
     from inmem.actors.published import Published
     from inmem.engine.conflicts import Conflict
     from inmem.engine.outcomes import Outcomes
@@ -167,9 +167,14 @@ class Coordinator(StoreActor):
                 self._continue_draining()
             return None
         if kind is Commit:
-            if message.group is not None and not self.registry.is_new(*message.group):
+            group = message.group
+            if group is not None and self.registry.knows_group(*group):
                 return CommitRepeated()
-            return self._commit(message.request, message.attempt, self.owe(message))
+            # In this order: a group that is known has its answer, or is owed it.
+            owed = self.owe(message)
+            if group is not None:
+                self.registry.note_group(*group)
+            return self._commit(message.request, message.attempt, owed)
         match message:
             case Begin():
                 return self._begin()
@@ -198,6 +203,21 @@ class Coordinator(StoreActor):
             case _:
                 raise InvariantError(f"the coordinator cannot handle {type(message).__name__}")
         return None
+
+    def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
+        """Stop handling messages. Of a group's commit that was sent twice, one is answered and the other void.
+
+        Told that it is aborted, the group is carried out again, under another number: then the other letter, which may
+        be under way already or still come, must not commit it as well.
+        """
+        group = message.group if isinstance(message, Commit) else None
+        if group is not None and reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
+            if self.registry.knows_group(*group):
+                reply_to.set(CommitRepeated())
+                reply_to = None
+            else:
+                self.registry.note_group(*group)
+        super().fail(message, reply_to, error)
 
     def why_abandoned(self, owed: Owed) -> InmemError:
         """Return what to tell somebody whose answer this actor still owes when the store ends."""

@@ -300,6 +300,9 @@ class CoreKeeper:
 
     def _pay(self, owed: Owed, known: _Outcomes, salt: int) -> None:
         """Step 4. `known` are the outcomes of all commits that may have happened, None if nobody can tell."""
+        if owed.message.group is not None and self._running is not None:
+            # Whatever it is told: should its commit come once more, it must not be carried out.
+            self._running.coordinator.registry.note_group(*owed.message.group)
         version = None if known is None else known.get((salt, owed.transaction_id))
         if version is not None and version <= self._published.snapshot.version:
             owed.answer(Committed(version))

@@ -21,11 +21,11 @@ import signal
 import sys
 import threading
 import time
-from _thread import get_ident, interrupt_main
+from _thread import get_ident
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from inmem.actors.reentrancy import handler_threads
+from inmem.actors.reentrancy import own_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,9 +53,9 @@ to the process and to its group, and a key that is held repeats it."""
 
 _STRIKES_AGAIN_AFTER_S: Final = 0.001
 
-pending: dict[int, BaseException] = {}
-"""What was kept back, by ident of the thread that it is for. When it is not empty, whoever called an uninterrupted
-function, once that has returned, calls `raise_pending`."""
+pending: dict[int, tuple[threading.Thread, BaseException]] = {}
+"""What was kept back, by ident of the thread that it is for, and that thread. When it is not empty, whoever called an
+uninterrupted function, once that has returned, calls `raise_pending`."""
 
 
 def uninterrupted(function: FunctionT) -> FunctionT:
@@ -68,7 +68,10 @@ def raise_pending() -> None:
     """Raise what was kept back for this thread, outside uninterrupted functions; inside them do nothing."""
     ident = get_ident()
     if ident in pending and not _is_protected(inspect.currentframe()):
-        raise pending.pop(ident)
+        thread, error = pending.pop(ident)
+        # Another one had the ident if that was to end, and did before it could be told.
+        if thread is threading.current_thread():
+            raise error
 
 
 def keep_back(error: BaseException) -> bool:
@@ -78,9 +81,14 @@ def keep_back(error: BaseException) -> bool:
     is it. A thread of the store's own is nobody's to end.
     """
     ident = get_ident()
-    if isinstance(error, Exception) or (ident in handler_threads and ident != _main_ident):
+    if isinstance(error, Exception) or ident in own_threads:
         return False
-    return pending.setdefault(ident, error) is error
+    thread = threading.current_thread()
+    kept = pending.get(ident)
+    if kept is not None and kept[0] is thread:
+        return False
+    pending[ident] = thread, error
+    return True
 
 
 def install() -> None:
@@ -122,7 +130,8 @@ def _strike_again_if_lost(unraisable: sys.UnraisableHookArgs) -> None:
     # When this thread is out of here, where it would be lost again. At the end of the interpreter there is nothing to
     # interrupt any more, and no thread can be started.
     with suppress(RuntimeError):
-        again = threading.Timer(_STRIKES_AGAIN_AFTER_S, interrupt_main)
+        # A signal, as the main thread may be waiting for the system by then: for an answer, say.
+        again = threading.Timer(_STRIKES_AGAIN_AFTER_S, signal.pthread_kill, (_main_ident, signal.SIGINT))
         again.daemon = True
         again.start()
 
@@ -173,7 +182,7 @@ def _on_sigint(signum: int, frame: FrameType | None) -> None:
     if not _is_first():
         return
     if _is_protected(frame):
-        pending[get_ident()] = KeyboardInterrupt()
+        pending[get_ident()] = threading.current_thread(), KeyboardInterrupt()
         return
     pending.pop(get_ident(), None)
     signal.default_int_handler(signum, frame)

@@ -10,6 +10,9 @@ from _thread import get_ident
 
 from inmem.engine.errors import UsageError
 
+own_threads: set[int] = set()
+"""Idents of the threads that the store has started: nobody's to end."""
+
 handler_threads: set[int] = set()
 """Idents of the threads that are handling something, or do nothing else, but for those that run a run queue."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from inmem.actors.stack_room import NoRoomError
+from inmem.actors.stack_room import CutShortError, NoRoomError
 from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class RestartLimit:
 
     def note(self, error: BaseException) -> None:
         """It has failed now, or what was to replace it has."""
-        if isinstance(error, NoRoomError):
+        if isinstance(error, NoRoomError | CutShortError):
             return
         self.last_failure = shown_failure(error)
         failures = self._failures

@@ -15,6 +15,10 @@ class NoRoomError(RecursionError):
     """The stack of the thread that ran an actor was nearly full: no fault of the actor's."""
 
 
+class CutShortError(Exception):
+    """An exception from outside has ended the thread that ran an actor: no fault of the actor's."""
+
+
 def has_room() -> bool:
     """Return whether `ROOM_FRAMES` more calls are allowed here, one inside the other. O(that), some 10 µs."""
     try:
@@ -27,10 +31,14 @@ def has_room() -> bool:
 def cause_of(error: BaseException, traceback: TracebackType | None) -> BaseException:
     """Return why an actor was cut short by `error`: as NoRoomError if there was no room, else the error itself.
 
+    An exception that was to end the thread is nobody else's: as CutShortError.
+
     Args:
         error: what came out of the actor.
         traceback: from where it was called down to where the error was raised.
     """
+    if not isinstance(error, Exception):
+        return CutShortError(repr(error)).with_traceback(error.__traceback__)
     if type(error) is not RecursionError:
         return error
     frames = 0

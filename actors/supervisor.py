@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
+from inmem.actors import interrupts
 from inmem.actors.actor import LATER, STOP, Owed, StoreActor
 from inmem.actors.closing import Closing
 from inmem.actors.core_keeper import CoreKeeper
@@ -46,9 +47,7 @@ from inmem.actors.messages.control import (
     Retire,
 )
 from inmem.actors.messages.core import LogClosed
-from inmem.actors.messages.transactions import (
-    Drained,
-)
+from inmem.actors.messages.transactions import Drained
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.published import Published
 from inmem.actors.restart_limit import RESTARTS_MAX
@@ -202,8 +201,9 @@ class Supervisor(StoreActor):
         """Nobody supervises the supervisor: it answers, and goes on for as long as it can."""
         text = shown_failure(error)
         log.error("supervisor_error", message=type(message).__name__, error=text, exc_info=error)
+        is_its_own = not interrupts.keep_back(error)
         if isinstance(message, ActorFailed | Halted):
-            self._try_again(message, error)
+            self._try_again(message, error if is_its_own else None)
             return
         is_owed = any(owed.reply_to is reply_to for owed in self.owed)
         if not isinstance(error, InmemError) or isinstance(error, InvariantError):
@@ -214,14 +214,18 @@ class Supervisor(StoreActor):
             for owed in tuple(self.owed):
                 owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {text}"))
         if reply_to is not None and not is_owed:
+            if not isinstance(error, Exception):
+                # It is the thread's that ran this, and not that of the one who asked.
+                error = StoreFailedError(f"the supervisor was cut short over {type(message).__name__} by {text}")
             reply_to.set_exception((type(error), error, error.__traceback__))
 
-    def _try_again(self, message: ActorFailed | Halted, error: BaseException) -> None:
-        """What replaces an actor has failed itself."""
-        self._primitives.restart_limits.get(message.name, self._core.limit).note(error)
-        self._attempts += 1
+    def _try_again(self, message: ActorFailed | Halted, error: BaseException | None) -> None:
+        """What replaces an actor has failed itself, or was cut short by the end of the thread that ran it."""
+        if error is not None:
+            self._primitives.restart_limits.get(message.name, self._core.limit).note(error)
+            self._attempts += 1
         self._unreplaced.append(message.actor)
-        if self._attempts <= ATTEMPTS_MAX:
+        if error is None or self._attempts <= ATTEMPTS_MAX:
             self.ref.tell(message)
             return
         # Nobody has been waited for: who is in the middle of a file must not come upon its next owner.

@@ -35,12 +35,14 @@ class TransactionRegistry:
         # In the order of their ids, which is the order of their start versions and times.
         self._active: dict[int, tuple[int, int]] = {}
 
-    def is_new(self, actor: str, group: int) -> bool:
-        """Take note of the commit of a primitive actor's group; return whether it has not come before. O(1)."""
-        if group <= self._newest_request_groups.get(actor, 0):
-            return False
-        self._newest_request_groups[actor] = group
-        return True
+    def knows_group(self, actor: str, group: int) -> bool:
+        """Return whether the commit of that group of a primitive actor's is known, or of a later one. O(1)."""
+        return group <= self._newest_request_groups.get(actor, 0)
+
+    def note_group(self, actor: str, group: int) -> None:
+        """Take note of the commit of a primitive actor's group: if it comes once more, it is the same one. O(1)."""
+        if group > self._newest_request_groups.get(actor, 0):
+            self._newest_request_groups[actor] = group
 
     def next_id(self) -> int:
         """Return a fresh id."""

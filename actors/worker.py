@@ -6,6 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from inmem.actors.reentrancy import own_threads
 from inmem.actors.threads import start_thread
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Worker:
         if not self._working.acquire(blocking=False):
             return
         self.thread = threading.current_thread()
+        own_threads.add(threading.get_ident())
         while True:
             try:
                 if self._error is not None:
@@ -91,6 +93,7 @@ class Worker:
             else:
                 # Most likely they hold what holds this: now nothing of it has to wait for the collector.
                 del self._work, self._cut_short
+                own_threads.discard(threading.get_ident())
                 return
 
     def _pass_on_error(self) -> None:

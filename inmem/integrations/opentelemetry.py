@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from inmem import Database, Transaction
+    from inmem.otlp.recording import Homes
     from inmem.otlp.spans import SpanRecord
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ _logger: Final = logging.getLogger(__name__)
 DEFAULT_RUN: Final = "opentelemetry"
 
 _HOMES_MAX: Final = 10_000
-"""OpenTelemetry traces whose run is remembered for spans that end after their root did."""
+"""OpenTelemetry traces whose runs are remembered for spans that end after their root did."""
 
 
 class InmemSpanExporter(SpanExporter):
@@ -54,7 +55,8 @@ class InmemSpanExporter(SpanExporter):
     Args:
         db: open for writing; closing it is the caller's, after the provider was shut down.
         run: of spans that name no run, nor have one above or below them that does: its id, or a function of the
-            topmost span that returns it.
+            topmost span that returns it. It may be asked several times about one span, and may record spans itself:
+            those that end in its own thread meanwhile are not asked about, but recorded in `DEFAULT_RUN`.
 
     Raises:
         UsageError: `db` is not an `inmem.Database`, or `run` can be no run's id.
@@ -66,7 +68,8 @@ class InmemSpanExporter(SpanExporter):
         self._default_run = run if callable(run) else _checked_run(run)
         # Processors do not promise to call one at a time.
         self._lock = threading.Lock()
-        self._homes: dict[str, str] = {}
+        self._asking = _Asking()
+        self._homes: Homes = {}
         self._is_shut_down = False
         with self._db.begin(WAITING_RUN) as txn:
             self._waiting = Waiting.read(txn)
@@ -177,10 +180,41 @@ class InmemSpanExporter(SpanExporter):
         Raises:
             UsageError: it is more than one transaction may write; nothing was recorded.
         """
+        answers: dict[str, str | UsageError] = {}
+        while True:
+            try:
+                return self._commit_knowing(work, answers)
+            except _UnansweredError as unanswered:
+                # Here, where nothing is held: the function may record spans, or wait for a thread that does.
+                answers |= {span["span_id"]: self._run_by_default(span) for span in unanswered.spans}
+
+    def _commit_knowing(
+        self, work: Callable[[Recording], None], answers: dict[str, str | UsageError]
+    ) -> dict[str, UsageError]:
+        """Do the same, given what the application has answered, by the ids of the spans.
+
+        Raises:
+            _UnansweredError: there are others to be asked about; nothing was recorded.
+        """
 
         def attempt(txn: Transaction) -> Recording:
-            recording = Recording(txn, self._waiting, self._homes, self._run_by_default)
+            unanswered: list[SpanRecord] = []
+
+            def answered(span: SpanRecord) -> str:
+                if not callable(self._default_run):
+                    return self._default_run
+                answer = answers.get(span["span_id"])
+                if isinstance(answer, UsageError):
+                    raise answer
+                if answer is None:
+                    # The work goes on, so that all that is to be asked is asked at once.
+                    unanswered.append(span)
+                return answer or DEFAULT_RUN
+
+            recording = Recording(txn, self._waiting, self._homes, answered)
             work(recording)
+            if unanswered:
+                raise _UnansweredError(unanswered)
             return recording
 
         with self._lock:
@@ -191,14 +225,36 @@ class InmemSpanExporter(SpanExporter):
                 del self._homes[next(iter(self._homes))]
         return done.refused
 
-    def _run_by_default(self, span: SpanRecord) -> str:
-        if not callable(self._default_run):
-            return self._default_run
+    def _run_by_default(self, span: SpanRecord) -> str | UsageError:
+        """Return what the application says of a span, or what is wrong with that."""
+        # The span is one that the function has recorded: to be asked about it, it would record another, without end.
+        if not callable(self._default_run) or self._asking.is_under_way:
+            return DEFAULT_RUN
+        self._asking.is_under_way = True
         try:
             run = self._default_run(span)
-        except Exception as error:
-            raise UsageError(f"run: the function of the span has failed: {error!r}") from error
-        return _checked_run(run)
+        except Exception as error:  # noqa: BLE001  (the application's)
+            return UsageError(f"run: the function of the span has failed: {error!r}")
+        finally:
+            self._asking.is_under_way = False
+        try:
+            return _checked_run(run)
+        except UsageError as error:
+            return error
+
+
+class _Asking(threading.local):
+    """Whether this thread is in the function that the application gave as `run`."""
+
+    is_under_way = False
+
+
+class _UnansweredError(Exception):
+    """The application is to be asked about spans."""
+
+    def __init__(self, spans: list[SpanRecord]) -> None:
+        super().__init__(spans)
+        self.spans = spans
 
 
 def _checked_run(run: str | UUID) -> str:

@@ -83,7 +83,8 @@ class Bindable:
         """Return the same object for use inside `txn`: it sees what it has written there, nobody else does.
 
         Nothing is stored before `txn` is committed, which remains its owner's business, and nothing is retried. Use it
-        from one thread at a time. What removes checkpoints needs a transaction of its own and refuses.
+        from one thread at a time. Of an `InmemSaver`, what removes checkpoints needs a transaction of its own, so it
+        refuses.
         """
         twin = copy.copy(self)
         twin._work = self._work.bound(txn)  # noqa: SLF001  (a copy of this very object)

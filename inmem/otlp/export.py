@@ -104,6 +104,7 @@ def _made_up(
 ) -> tuple[SpanRecord, ScopeRecord]:
     end = trace.timestamp * 1000
     kind = trace.kind
+    # Any number of at least 0, infinity as well: what began before the epoch is given as begun then.
     duration_ms = kind.duration_ms if isinstance(kind, ToolCall) and kind.duration_ms is not None else 0
     attributes = {RUN_ID: run_id, CONVERSATION_ID: run_id, **attributes_of(kind)}
     if trace.tags:
@@ -115,7 +116,7 @@ def _made_up(
         "span_id": _digits(_SPAN_ID_DIGITS, run_id, trace.id),
         "name": name_of(kind),
         "kind": KIND_CLIENT if isinstance(kind, Query) else KIND_INTERNAL,
-        "start_time_unix_nano": max(0, end - round(duration_ms * 1e6)),
+        "start_time_unix_nano": end - round(min(duration_ms * 1e6, end)),
         "end_time_unix_nano": end,
         "attributes": attributes,
         "scope": {"name": "inmem", "version": inmem.__version__},

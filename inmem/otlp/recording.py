@@ -33,9 +33,18 @@ WAITING_RUN: Final = "opentelemetry.waiting"
 
 RUN_TAG: Final = "opentelemetry"
 
+Homes: TypeAlias = "dict[str, tuple[str, ...]]"
+"""By OpenTelemetry trace, the runs that its spans were recorded in; the first is that of its first topmost span."""
+
+_RUNS_MAX: Final = 100
+"""Runs of one OpenTelemetry trace that are remembered, in each of which the parent of a late span is looked for. Below
+one request there are one or two; a trace that goes on through more than this has mostly left the first ones behind."""
 
 _KEYS_MAX: Final = 2**62
 """More than any exporter could count to, and no more than a range can have in it."""
+
+_KEY_DIGITS_MAX: Final = len(str(_KEYS_MAX)) - 1
+"""All numbers of so many digits are keys; no exporter gets so far."""
 
 _NONE: Final[Map[int, str]] = Map()
 
@@ -63,8 +72,11 @@ class Waiting:
     def read(cls, txn: Transaction) -> Waiting:
         """Return what waits in a database. O(n log n) of waiting spans."""
         found: dict[str, dict[int, str]] = {}
-        for key, span in txn.on(WAITING_RUN).kv.list_with_values():
-            found.setdefault(span["trace_id"], {})[int(key)] = span["span_id"]
+        for name, span in txn.on(WAITING_RUN).kv.list_with_values():
+            key = int(name) if name.isdecimal() and len(name) <= _KEY_DIGITS_MAX else -1
+            # Anybody can put something there, which is no reason not to record the rest.
+            if str(key) == name and _is_span(span):
+                found.setdefault(span["trace_id"], {})[key] = span["span_id"]
         free: _Free | None = None
         end = _KEYS_MAX
         for used in sorted((key for keys in found.values() for key in keys), reverse=True):
@@ -113,7 +125,7 @@ class Recording:
     Args:
         txn: the transaction.
         waiting: what waits, before it.
-        homes: the run in which each OpenTelemetry trace is, of those begun lately.
+        homes: the runs in which each OpenTelemetry trace is, of those begun lately.
         default_run: the run of spans that name none; raises UsageError where there is none.
 
     Attributes:
@@ -122,7 +134,7 @@ class Recording:
     """
 
     def __init__(
-        self, txn: Transaction, waiting: Waiting, homes: dict[str, str], default_run: Callable[[SpanRecord], str]
+        self, txn: Transaction, waiting: Waiting, homes: Homes, default_run: Callable[[SpanRecord], str]
     ) -> None:
         self._txn = txn
         self._store = txn.on(WAITING_RUN).kv
@@ -151,6 +163,8 @@ class Recording:
     def placements(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> list[Placement]:
         """Return what can be recorded of a trace, of what waits and what has arrived, parents first. Writes nothing.
 
+        What somebody else has deleted does not wait any more.
+
         Args:
             trace_id: the OpenTelemetry trace.
             arrived: spans of it that do not wait.
@@ -159,9 +173,13 @@ class Recording:
         Complexity: O(n log n) of the spans that wait or have arrived.
         """
         keys = self._waiting.get(trace_id, _NONE)
-        spans: list[tuple[SpanRecord, int | None]] = [
-            (cast("SpanRecord", self._store.get(str(key))), key) for key in sorted(keys)
-        ]
+        spans: list[tuple[SpanRecord, int | None]] = []
+        for key in sorted(keys):
+            span = self._store.get(str(key))
+            if _is_span(span) and (span["trace_id"], span["span_id"]) == (trace_id, keys[key]):
+                spans.append((span, key))
+            else:
+                self._release(trace_id, key)
         spans += [(span, None) for span in arrived]
         return self._placed(spans, is_last=is_last)
 
@@ -190,11 +208,26 @@ class Recording:
         return Waiting(self._waiting, self._free)
 
     def _is_ready(self, span: SpanRecord) -> bool:
+        return local_parent_of(span) is None or self._run_above(span) is not None
+
+    def _run_above(self, span: SpanRecord) -> str | None:
+        """Return the run in which the span above is recorded; None if there is none above, or none that is known of."""
         parent_id = local_parent_of(span)
         if parent_id is None:
-            return True
-        runs = {self._run_of(span), self.homes.get(span["trace_id"])} - {None}
-        return any(self._txn.on(cast("str", run)).traces.get(parent_id) is not None for run in runs)
+            return None
+        own, runs = self._run_of(span), self.homes.get(span["trace_id"], ())
+        # Whatever the span itself names, the one above may have named another run: a conversation below a request.
+        for run in (own, *reversed(runs)) if own is not None and own not in runs else reversed(runs):
+            if self._txn.on(run).traces.get(parent_id) is not None:
+                return run
+        return None
+
+    def _remember(self, trace_id: str, run: str) -> None:
+        """Note that spans of an OpenTelemetry trace are in the run: what ends later may belong below them."""
+        runs = self.homes.get(trace_id, ())
+        if run not in runs:
+            # The first is the home of all that names nothing, so it is not what is forgotten.
+            self.homes[trace_id] = (*runs[:1], *runs[1:][2 - _RUNS_MAX :], run)
 
     def _settle(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> None:
         """Record what can be recorded of a trace, of what waits and what has arrived; let the others wait."""
@@ -218,20 +251,24 @@ class Recording:
         found: list[Placement] = []
         for top, top_key in tops:
             try:
-                run = self._run_of(top) or self.homes.get(top["trace_id"]) or self._run_from_below(top, below)
+                run = self._run_of(top) or self._run_above(top) or self._home_of(top)
+                run = run or self._run_from_below(top, below)
             except UsageError as error:
                 self.refused[top["span_id"]] = error
                 continue
-            self.homes.setdefault(top["trace_id"], run)
             pending = [Placement(top, local_parent_of(top), run, top_key)]
             for placement in pending:
                 found.append(placement)
+                self._remember(top["trace_id"], placement.run_id)
                 span_id, run_id = placement.span["span_id"], placement.run_id
                 for child, key in below.pop(span_id, []):
                     own_run = self._run_of(child) or run_id
                     # A trace has its parent in its own run; the span in its metadata still names the other one.
                     pending.append(Placement(child, span_id if own_run == run_id else None, own_run, key))
         return found
+
+    def _home_of(self, span: SpanRecord) -> str | None:
+        return next(iter(self.homes.get(span["trace_id"], ())), None)
 
     def _run_from_below(self, top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | None]]]) -> str:
         """Return the one run that the spans below name, as below a web server's, or the default."""
@@ -283,8 +320,12 @@ class Recording:
             self._waiting = self._waiting.set(trace_id, keys)
 
     def _forget(self, trace_id: str, key: int) -> None:
-        """Delete a span that waited, and give its key back."""
+        """Delete a span that waited."""
         self._store.delete(str(key))
+        self._release(trace_id, key)
+
+    def _release(self, trace_id: str, key: int) -> None:
+        """Give the key of a span back that waits no more."""
         left = self._waiting[trace_id].delete(key)
         self._waiting = self._waiting.set(trace_id, left) if left else self._waiting.delete(trace_id)
         unused, rest = self._free
@@ -293,6 +334,17 @@ class Recording:
             self._free = range(unused.start, key + 1), rest
         else:
             self._free = range(key, key + 1), self._free
+
+
+def _is_span(value: Any) -> bool:
+    """Return whether a value has what is needed of a span to record it. O(1)."""
+    if not isinstance(value, dict):
+        return False
+    texts, times = ("trace_id", "span_id", "name"), ("start_time_unix_nano", "end_time_unix_nano")
+    found = cast("dict[str, Any]", value)
+    return all(isinstance(found.get(text), str) for text in texts) and all(
+        isinstance(found.get(time), int) for time in times
+    )
 
 
 def _write(here: RunAccess, span: SpanRecord, parent_id: str | None) -> SpanRecord:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from itertools import islice
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from sortedcontainers import SortedKeyList
@@ -181,7 +182,7 @@ class Scheduler:
         Everything is at rest when only `idle` timers are left: time does not pass for them alone.
         """
         self._timer_count += 1
-        timer = Timer(self.now_us + round(delay_s * 1e6), self._timer_count, name, action, idle, patient_until)
+        timer = Timer(self.now_us + ceil(delay_s * 1e6), self._timer_count, name, action, idle, patient_until)
         if not idle:
             self._urgent_timers += 1
         elif self._idle_timers_left:

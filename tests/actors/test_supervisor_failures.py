@@ -6,7 +6,10 @@ import inmem
 from inmem.actors import core, core_keeper
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.core_keeper import CoreKeeper
+from inmem.actors.event_actor import EventActor
 from inmem.actors.kv_actor import KVActor
+from inmem.actors.messages.transactions import Commit
+from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.supervisor import Supervisor
@@ -121,3 +124,36 @@ def test_who_takes_the_place_of_a_stand_in_is_made_again_if_that_fails(dispatche
         in_threads(db.recover)
         assert in_threads(lambda: db.put("run", "k", 2)) == [1]
         assert breaking.left == {"_make": 0}
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_a_group_whose_commit_was_sent_twice_is_carried_out_once(tmp_path, monkeypatch, dispatcher, durability):
+    """The primitive fails when it has sent it; over what its successor sends again, the coordinator does."""
+    letters = []
+
+    def commit_and_fail(self, request, attempt, group):
+        commit(self, request, attempt, group)
+        if isinstance(self, EventActor) and "events" in failing:
+            failing.remove("events")
+            raise BrokenError("the events actor, once it has sent its commit")
+
+    def fail_over_one(self, message):
+        if type(message) is Commit and message.group is not None and message.group[0] == "events":
+            letters.append(message.group)
+            if len(letters) in failing:
+                failing.remove(len(letters))
+                raise BrokenError("the coordinator, before it has done anything")
+        return handle(self, message)
+
+    commit, handle = PrimitiveActor.commit, Coordinator.on_receive
+    monkeypatch.setattr(PrimitiveActor, "commit", commit_and_fail)
+    monkeypatch.setattr(Coordinator, "on_receive", fail_over_one)
+    failing = []
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability=durability) as db:
+        for number, letter in enumerate((1, 2)):
+            letters.clear()
+            failing = ["events", letter]
+            assert db.events.append("run", "paid", number).sequence == number
+            assert not failing
+            assert [each.payload for each in db.events.iter("run")] == list(range(number + 1))

@@ -16,10 +16,13 @@ import inmem.aio
 from inmem.actors import interrupts, restart_limit
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.courier import Courier
+from inmem.actors.log_disk import LogDisk
 from inmem.actors.log_file import LogFile
 from inmem.actors.log_writer import LogWriter
+from inmem.actors.messages.control import ActorFailed
 from inmem.actors.primitive_group import PRIMITIVE_ACTORS
 from inmem.actors.shard_actor import ShardActor
+from inmem.actors.supervisor import Supervisor
 from inmem.actors.timers import Timers
 from inmem.actors.worker import Worker as StoreThread
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
@@ -118,7 +121,7 @@ def tolerant(striker, stop):
     return run
 
 
-@pytest.mark.parametrize("actor_class", [Coordinator, ShardActor, LogWriter, PRIMITIVE_ACTORS["kv"]])
+@pytest.mark.parametrize("actor_class", [Coordinator, ShardActor, LogWriter, LogDisk, PRIMITIVE_ACTORS["kv"]])
 def test_a_thread_of_the_programs_that_is_struck_while_it_runs_an_actor_ends(tmp_path, monkeypatch, actor_class):
     """However many do in a short time: no actor is given up for what was meant for others."""
     to_end = set()
@@ -151,6 +154,53 @@ def test_a_thread_of_the_programs_that_is_struck_while_it_runs_an_actor_ends(tmp
         assert not interrupts.pending
         assert db.put("run", "k", "goes on") > 0
         assert db.get("run", "k") == "goes on"
+
+
+def test_a_thread_of_the_programs_that_is_struck_while_it_replaces_an_actor_ends(tmp_path, monkeypatch):
+    to_end = []
+
+    def broken(self, message):
+        if to_end == ["an actor", "a thread"]:
+            to_end.remove("an actor")
+            raise RuntimeError("it fails once")
+        return handle_put(self, message)
+
+    def struck(self, message):
+        if type(message) is ActorFailed and to_end:
+            to_end.clear()
+            raise ThreadDeath
+        return supervise(self, message)
+
+    def work():
+        with pytest.raises(ThreadDeath):
+            db.put("run", "k", 1)
+
+    handle_put, supervise = PRIMITIVE_ACTORS["kv"].on_receive, Supervisor.on_receive
+    with inmem.open(tmp_path / "db") as db:
+        monkeypatch.setattr(PRIMITIVE_ACTORS["kv"], "on_receive", broken)
+        monkeypatch.setattr(Supervisor, "on_receive", struck)
+        for _ in range(3):
+            to_end[:] = ["an actor", "a thread"]
+            in_parallel(work)
+            assert not to_end
+            assert not interrupts.pending
+            assert db.put("run", "k", "goes on") > 0
+
+
+def test_what_is_kept_back_for_a_thread_that_has_ended_is_nobody_elses():
+    def held_back():
+        assert interrupts.keep_back(ThreadDeath())
+
+    def another():
+        interrupts.pending[threading.get_ident()] = kept
+        interrupts.raise_pending()
+        assert not interrupts.pending
+
+    in_parallel(held_back)
+    (kept,) = interrupts.pending.values()
+    interrupts.pending.clear()
+    # As if it had the ident of the one that has ended.
+    in_parallel(another)
 
 
 def test_a_thread_that_is_struck_while_it_waits_handles_the_next_message():

@@ -123,7 +123,7 @@ def test_a_listing_over_all_threads_is_newest_first_and_takes_no_more_than_asked
     made = [put(saver, config_of(f"t{number % 3}", "sub" * (number % 2)), {"n": number}) for number in range(12)]
     db.runs.archive_run("t1")
     newest = ids([CheckpointTuple(config, {}, {}) for config in reversed(made)])
-    assert ids(saver.list(None)) == newest
+    assert ids(saver.list(None)) == ids(saver.list({})) == newest
     assert ids(saver.list(None, limit=5)) == newest[:5]
     assert ids(saver.list(None, limit=0)) == []
     assert ids(saver.list(made[3])) == ids(saver.list(made[3], limit=9)) == [newest[8]]
@@ -395,19 +395,27 @@ def test_deleting_by_run_finds_it_in_every_thread_and_leaves_the_others(db):
 
 def test_deleting_a_thread_takes_its_run_only_if_nobody_else_uses_it(db):
     saver = InmemSaver(db)
-    for thread_id in ("alone", "with events", "with a key", "registered"):
+    others = ("with events", "with a key", "registered", "failed", "completed", "paused", "archived", "with a child")
+    for thread_id in ("alone", *others):
         if thread_id == "registered":
             db.begin_run(thread_id, metadata={"of": "Ada"})
         put(saver, config_of(thread_id), {"a": 1})
     db.events.append("with events", "said", "hello")
     db.put("with a key", "plan", 1)
+    db.runs.fail_run("failed", "the model gave up")
+    db.runs.complete_run("completed")
+    db.runs.pause_run("paused")
+    db.runs.archive_run("archived")
+    db.begin_run("child", parent="with a child")
+    db.runs.archive_run("child")
 
-    for thread_id in ("alone", "with events", "with a key", "registered", "never there"):
+    for thread_id in ("alone", *others, "never there"):
         saver.delete_thread(thread_id)
         assert saver.get_tuple(config_of(thread_id)) is None
         assert db.kv.list(thread_id, "langgraph/") == []
 
-    assert db.runs.list_runs() == ["with events", "with a key", "registered"]
+    assert set(db.runs.list_runs(include_archived=True)) == {*others, "child"}
+    assert db.runs.get_run("failed").error == "the model gave up"
     assert db.events.len("with events") == 1
     assert db.get("with a key", "plan") == 1
 
@@ -466,6 +474,15 @@ def test_what_on_put_writes_belongs_to_the_checkpoint_and_sees_it(db):
     assert db.get("t", "last") == config["configurable"]["checkpoint_id"]
     stored = saver.get_tuple(config)
     assert seen == [stored._replace(pending_writes=None)]
+
+
+def test_on_put_is_given_the_values_as_they_were_put(db):
+    seen = []
+    saver = InmemSaver(db, on_put=lambda _, saved: seen.append(saved.checkpoint["channel_values"]))
+    value = ((1, 2),)
+    config = put(saver, config_of(), {"a": value})
+    assert seen[0]["a"] is value
+    assert values_of(saver, config) == {"a": [[1, 2]]}
 
 
 def test_a_cancelled_put_has_come_to_its_end_before_the_caller_goes_on(db):

@@ -2,6 +2,8 @@
 
 import enum
 import sys
+from collections import deque
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -119,6 +121,16 @@ class Stamp(datetime):
     pass
 
 
+class Place(enum.Enum):
+    OSLO = (59, 10)
+
+
+@dataclass
+class Counted:
+    name: str
+    count: int = field(init=False, default=0)
+
+
 SAFE = [
     None,
     True,
@@ -159,6 +171,66 @@ def test_a_type_of_the_applications_own_is_refused_unless_it_was_named(value, wr
         return  # Rebuilt by a method, and methods cannot be named.
     serde = StrictSerializer([type(value)])
     assert serde.loads_typed(serde.dumps_typed([value])) == [value]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Place.OSLO, Counted("a"), {("a", 1)}, frozenset({(1, 2)}), {frozenset({(1, 2)})}],
+    ids=["enumeration of a tuple", "field without init", "set of tuples", "frozenset of tuples", "nested"],
+)
+@pytest.mark.parametrize(
+    "wrap", [lambda v: v, lambda v: [{"deep": (v,)}], lambda v: Send("n", v), lambda v: deque([v])]
+)
+def test_what_cannot_be_built_again_is_refused_although_its_class_is_known(value, wrap):
+    """LangGraph gives back what it consists of: a list, or a dict."""
+    with pytest.raises(inmem.InvalidValueError, match="would not be read back as itself: what it consists of"):
+        StrictSerializer([Place, Counted]).dumps_typed(wrap(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a\ud800b", {"\ud800": 1}, [{1: ("\udfff",)}], Send("n", {"x": "\ud800"}), {"\ud800"}, HumanMessage("\ud800")],
+    ids=["text", "key", "nested", "part", "set", "message"],
+)
+def test_lone_surrogates_are_refused_as_everywhere(value):
+    """LangGraph stores a question mark instead."""
+    with pytest.raises(inmem.InvalidValueError, match="has a lone surrogate"):
+        StrictSerializer().dumps_typed(value)
+
+
+def test_what_has_no_encoding_is_a_type_error_still():
+    with pytest.raises(TypeError, match="not msgpack serializable: object"):
+        StrictSerializer().dumps_typed({"a": object(), "b": "\ud800"})
+
+
+def test_arrays_come_back_whole_or_are_refused():
+    """Of objects None came back, and of records the bytes."""
+    numpy = pytest.importorskip("numpy")
+    serde = StrictSerializer()
+    for array in (
+        numpy.arange(6).reshape(2, 3),
+        numpy.asfortranarray(numpy.arange(6).reshape(2, 3)),
+        numpy.zeros((2, 0)),
+        numpy.array(["ab", "c"]),
+        numpy.array(5.5),
+    ):
+        read = serde.loads_typed(serde.dumps_typed([array]))[0]
+        assert (read.dtype, read.shape, read.tolist()) == (array.dtype, array.shape, array.tolist())
+    for array in (
+        numpy.array([{"a": 1}, None], dtype=object),
+        numpy.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
+    ):
+        with pytest.raises(inmem.InvalidValueError, match=r"a numpy array of the dtype .* would not be read back"):
+            serde.dumps_typed({"rows": array})
+
+
+def test_what_is_no_object_to_langgraph_comes_back_as_plain_data():
+    """As the documentation says; a version of LangGraph that keeps more of it is welcome."""
+    value = [ValueError("x"), {date(2026, 1, 2): 1, Colour.RED: 2}, deque([1], maxlen=2), (1,)]
+    serde = StrictSerializer()
+    read = serde.loads_typed(serde.dumps_typed(value))
+    assert read == ["ValueError('x')", {"2026-01-02": 1, "red": 2}, deque([1]), [1]]
+    assert read[2].maxlen is None
 
 
 def test_a_class_that_would_not_be_found_again_cannot_be_named():

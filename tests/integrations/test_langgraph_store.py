@@ -228,6 +228,8 @@ def test_pages_of_a_search_join(db):
         ({"of": {"x": 1}}, ["a"]),
         ({"tags": ["p", "q"]}, ["b"]),
         ({"tags": ["p"]}, []),
+        ({"tags": {"$eq": ("p", "q")}}, ["b"]),
+        ({"of": {"x": {"$ne": ({"y": (1,)},)}}}, ["a"]),
         ({"n": None}, ["d"]),
         ({}, ["a", "b", "c", "d"]),
     ],
@@ -239,6 +241,49 @@ def test_filters(db, wanted, keys_found):
     store.put(("f",), "c", {"n": 3, "name": "c"})
     store.put(("f",), "d", {"other": True})
     assert [item.key for item in store.search(("f",), filter=wanted)] == keys_found
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"of": {"x": 1}},
+        {"of": {}},
+        {"of": {"$eq": {"x": 1}}},
+        {"of": {"$eq": {"x": 1, "y": [2, 3]}}},
+        {"of": {"$ne": {"x": 1}}},
+        {"list": {"$eq": [{"x": 1}]}},
+        {"list": [{"x": 1}]},
+        {"missing": {"$ne": 1}},
+        {"missing": {"$eq": None}},
+        {"of": {"x": {"$eq": 1.0}}},
+        *(
+            {"int": {name: operand}}
+            for name in ("$gt", "$gte", "$lt", "$lte")
+            for operand in ("3", 5, " 5.0 ", "inf", True)
+        ),
+        *({"digits": {name: operand}} for name in ("$gt", "$gte", "$lt", "$lte") for operand in (9, "9", 10, "10.0")),
+    ],
+    ids=str,
+)
+def test_filters_are_judged_as_by_langgraphs_own_store(db, wanted):
+    """`$eq` took a part of a dict for the whole, and texts that are numbers were no numbers."""
+    stored = {"of": {"x": 1, "y": [2, 3]}, "list": [{"x": 1, "y": 2}], "int": 5, "digits": "10"}
+    stores = InMemoryStore(), InmemStore(db)
+    for store in stores:
+        store.put(("f",), "a", stored)
+    expected, found_here = ([item.key for item in store.search(("f",), filter=wanted)] for store in stores)
+    assert found_here == expected
+
+
+@pytest.mark.parametrize("operand", [1, "1", "b", None, [1], 10**400])
+@pytest.mark.parametrize("value", [None, "a", [1], {"x": 1}, b"1"])
+def test_what_has_no_order_passes_no_comparison(db, value, operand):
+    """LangGraph's own store raises; texts alone have an order here, unless both are numbers."""
+    store = InmemStore(db)
+    store.put(("f",), "k", {"v": value})
+    passed = [name for name in ("$gt", "$gte", "$lt", "$lte") if store.search(("f",), filter={"v": {name: operand}})]
+    are_texts = value == "a" and isinstance(operand, str)
+    assert passed == ((["$lt", "$lte"] if operand == "b" else ["$gt", "$gte"]) if are_texts else [])
 
 
 @pytest.mark.parametrize(

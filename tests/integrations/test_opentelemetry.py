@@ -31,6 +31,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from inmem.integrations.opentelemetry import InmemSpanExporter, span_record
+from tests.actors.stage import FAILSAFE_S
 
 _IDS = ("traceId", "spanId", "parentSpanId")
 
@@ -337,6 +338,39 @@ def test_whatever_the_order_in_which_spans_end_the_tree_is_the_same(seed, size, 
             txn.traces.check()
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), size=st.integers(1, 15), batch=st.integers(1, 6))
+def test_whatever_the_order_in_which_spans_end_each_is_in_the_run_it_names_or_in_that_of_the_span_above(
+    seed, size, batch
+):
+    choose = random.Random(seed)
+    with inmem.open(":memory:") as db:
+        memory = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(memory))
+        tracer = provider.get_tracer("t")
+        spans, runs, expected = [], [], {}
+        for number in range(size):
+            above = choose.randrange(number) if number else None
+            named = choose.choice("abc") if above is None else choose.choice(["a", "b", "c", None, None, None])
+            context = None if above is None else otel.set_span_in_context(spans[above])
+            spans.append(tracer.start_span(str(number), context, attributes={"inmem.run_id": named} if named else {}))
+            runs.append(named or runs[above])
+            has_parent = above is not None and runs[above] == runs[number]
+            expected[runs[number], span_id(spans[number])] = span_id(spans[above]) if has_parent else None
+        choose.shuffle(spans)
+        for span in spans:
+            span.end()
+        finished = memory.get_finished_spans()
+        exporter = InmemSpanExporter(db)
+        for at in range(0, size, batch):
+            assert exporter.export(finished[at : at + batch]) is SpanExportResult.SUCCESS
+        assert db.kv.list(WAITING_RUN) == []
+        placed = {(run, each): parent for run in db.runs.list_runs() for each, parent in trees(db, run).items()}
+        assert placed == expected
+        provider.shutdown()
+
+
 def test_threads_that_end_spans_at_once(db, telemetry):
     def work(number):
         with telemetry.tracer.start_as_current_span("root", attributes={"gen_ai.conversation.id": f"c{number}"}):
@@ -383,6 +417,44 @@ class TestRuns:
         child.end()
         assert (trees(db, "a"), trees(db, "b")) == ({span_id(root): None}, {span_id(child): None})
 
+    def test_a_late_child_belongs_to_the_run_of_the_span_above(self, db, telemetry):
+        """It was looked for in the run of the request only: it waited for ever, one more for each request."""
+
+        def below(span, name, **attributes):
+            return telemetry.tracer.start_span(name, otel.set_span_in_context(span), attributes=attributes)
+
+        for number in range(3):
+            request = telemetry.tracer.start_span("POST /chat", attributes={"inmem.run_id": "web"})
+            agent = below(request, "agent", **{"gen_ai.conversation.id": f"c{number}"})
+            late, other, after = below(agent, "late"), below(agent, "other"), below(request, "after")
+            below_late = below(late, "below")
+            agent.end()
+            request.end()
+            below_late.end()
+            late.end()
+            other.end()
+            after.end()
+            assert db.kv.list(WAITING_RUN) == []
+            expected = {span_id(each): span_id(agent) for each in (late, other)}
+            assert trees(db, f"c{number}") == {span_id(agent): None, span_id(below_late): span_id(late), **expected}
+            assert trees(db, "web")[span_id(after)] == span_id(request)
+        assert sorted(db.runs.list_runs()) == ["c0", "c1", "c2", "web"]
+        assert db.traces.count("web") == 6
+
+    def test_a_late_child_of_a_trace_that_went_through_many_runs(self, db, telemetry):
+        """Its home and the newest ones are remembered, and no more than that."""
+        root = telemetry.tracer.start_span("root", attributes={"inmem.run_id": "home"})
+        inside = otel.set_span_in_context(root)
+        root.end()
+        for number in range(150):
+            last = telemetry.tracer.start_span("agent", inside, attributes={"inmem.run_id": f"r{number}"})
+            last.end()
+        telemetry.tracer.start_span("late", otel.set_span_in_context(last)).end()
+        telemetry.tracer.start_span("late", inside).end()
+        assert (db.traces.count("r149"), db.traces.count("home")) == (2, 2)
+        [runs] = telemetry.exporter._homes.values()
+        assert (len(runs), runs[0], runs[1], runs[-1]) == (100, "home", "r51", "r149")
+
     def test_the_resource_may_name_the_run_of_all(self, db):
         telemetry = Telemetry(db, resource={"inmem.run_id": "r"})
         telemetry.tracer.start_span("a", attributes={"gen_ai.conversation.id": "c"}).end()
@@ -423,6 +495,60 @@ class TestRuns:
         with pytest.raises(inmem.UsageError, match=f"^run: must be the id of a run, or return one: run id: {reason}"):
             InmemSpanExporter(db, run=run)
         assert db.version == 0
+
+    @pytest.mark.parametrize("is_elsewhere", [False, True], ids=["its own thread", "another thread"])
+    def test_a_function_that_records_spans_itself(self, db, is_elsewhere):
+        """It was called while the exporter's lock was held, and the export of its span waited for that for ever."""
+        asked = []
+
+        def look_up():
+            with telemetry.tracer.start_as_current_span("look up", attributes=named):
+                telemetry.tracer.start_span("select").end()
+
+        def run_of(span):
+            asked.append(span["name"])
+            if is_elsewhere:
+                other = threading.Thread(target=look_up, daemon=True)
+                other.start()
+                other.join()
+            else:
+                look_up()
+            return "tenant"
+
+        # Another thread has nothing to do with the span that is asked about: so it has to name the run of its own.
+        named = {"inmem.run_id": "opentelemetry"} if is_elsewhere else {}
+        telemetry = Telemetry(db, run=run_of)
+        work = threading.Thread(target=lambda: telemetry.tracer.start_span("root").end(), daemon=True)
+        work.start()
+        work.join(FAILSAFE_S)
+        assert not work.is_alive()
+        assert asked == ["root"]
+        assert {run: db.traces.count(run) for run in db.runs.list_runs()} == {"tenant": 1, "opentelemetry": 2}
+        assert db.kv.list(WAITING_RUN) == []
+
+    def test_a_function_that_records_spans_below_the_one_it_is_asked_about(self, db):
+        def run_of(_span):
+            telemetry.tracer.start_span("look up", otel.set_span_in_context(root)).end()
+            return "tenant"
+
+        telemetry = Telemetry(db, run=run_of)
+        root = telemetry.tracer.start_span("root")
+        work = threading.Thread(target=root.end, daemon=True)
+        work.start()
+        work.join(FAILSAFE_S)
+        assert not work.is_alive()
+        [look_up, _] = telemetry.spans
+        assert trees(db, "tenant") == {span_id(root): None, span_id(look_up): span_id(root)}
+
+    def test_a_function_is_asked_once_about_each_top_of_a_batch(self, db):
+        asked = []
+        telemetry = Telemetry(db, processor=BatchSpanProcessor, run=lambda span: asked.append(span["name"]) or "mine")
+        for name in "abc":
+            with telemetry.tracer.start_as_current_span(name):
+                telemetry.tracer.start_span("leaf").end()
+        telemetry.provider.force_flush()
+        assert (asked, db.version, db.traces.count("mine")) == (["a", "b", "c"], 1, 6)
+        telemetry.provider.shutdown()
 
     def test_a_function_that_returns_no_run_fails_the_export(self, db):
         telemetry = Telemetry(db, run=lambda _span: None)
@@ -725,6 +851,39 @@ class TestHostile:
         assert "nested deeper than 64 levels" in traces[3].metadata["otel"]["refused"]
         assert traces[4].kind == ToolCall("4", duration_ms=5e-6)
         assert caplog.text == ""
+
+    @pytest.mark.parametrize("is_overwritten", [False, True])
+    def test_what_somebody_removes_from_among_the_waiting_concerns_only_itself(self, db, is_overwritten, caplog):
+        """One that was missing failed every later export of its trace, and the shutdown."""
+        telemetry = Telemetry(db)
+        with telemetry.tracer.start_as_current_span("root") as root:
+            for name in "abc":
+                telemetry.tracer.start_span(name).end()
+            db.delete(WAITING_RUN, "1")
+            if is_overwritten:
+                db.put(WAITING_RUN, "1", {"name": "b"})
+        assert len(trees(db, "opentelemetry")) == 3
+        assert [trace.kind.name for trace in db.traces.get_children("opentelemetry", span_id(root))] == ["a", "c"]
+        telemetry.exporter._waiting.check()
+        telemetry.tracer.start_span("d", otel.set_span_in_context(telemetry.tracer.start_span("open"))).end()
+        [[key]] = telemetry.exporter._waiting.keys.values()
+        db.delete(WAITING_RUN, str(key))
+        telemetry.provider.shutdown()
+        assert (len(telemetry.exporter._waiting.keys), caplog.text) == (0, "")
+
+    @pytest.mark.parametrize("key", ["mine", "-1", "01", "\u0661", "9" * 5000, str(2**62), "7"])
+    @pytest.mark.parametrize("value", ["x", None, {"trace_id": 1, "span_id": "2"}])
+    def test_what_somebody_puts_among_the_waiting_stays_as_it_is(self, db, key, value):
+        """No exporter could be made for such a database."""
+        key = key[:900]
+        db.put(WAITING_RUN, key, value)
+        telemetry = Telemetry(db)
+        telemetry.exporter._waiting.check()
+        with telemetry.tracer.start_as_current_span("root"):
+            telemetry.tracer.start_span("child").end()
+        telemetry.provider.shutdown()
+        assert db.traces.count("opentelemetry") == 2
+        assert db.kv.list_with_values(WAITING_RUN) == [(key, value)]
 
     def test_a_trace_of_the_applications_under_the_id_of_an_error(self, db, telemetry):
         failing = telemetry.tracer.start_span("fails")

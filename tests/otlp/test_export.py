@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import inmem
-from inmem import Custom, ErrorTrace, Thought
+from inmem import Custom, ErrorTrace, Thought, ToolCall
 from inmem.otlp import run_to_otlp
 from inmem.otlp.spans import ERROR_OF
 from inmem.primitives.traces import TraceOperations
@@ -46,6 +46,13 @@ def exported(*traces):
         for scope in resource["scopeSpans"]
         for span in scope["spans"]
     ]
+
+
+@pytest.mark.parametrize("duration_ms", [math.inf, 1e305, 1e300, 2**63 - 1])
+def test_a_tool_call_that_took_longer_than_since_the_epoch(duration_ms):
+    """None of its run could be exported."""
+    [(_, span)] = exported((ToolCall("w", duration_ms=duration_ms), {}))
+    assert span["startTimeUnixNano"] == "0" != span["endTimeUnixNano"]
 
 
 def test_what_the_exporter_wrote_is_a_span_again():

@@ -11,6 +11,7 @@ from inmem.recorder import read_conversations, record_files
 from inmem.recorder.agent import Agent
 from inmem.recorder.dispenser import Dispenser
 from inmem.recorder.steps import begin_recording
+from tests.actors.stage import FAILSAFE_S
 from tests.recorder.transcripts import OWN, expect_recorded, user, write_runs
 
 
@@ -145,6 +146,28 @@ def test_a_failure_of_the_dispenser_reaches_whoever_waits(caplog):
     with inmem.open(":memory:") as db, pytest.raises(ZeroDivisionError):
         record_files(db, OWN, on_progress=fail)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_agents_that_are_there_stop_where_another_cannot_be_started(monkeypatch):
+    """They went on, each in its thread, after the recording had ended in the exception."""
+    start, team = Agent.start, []
+
+    def start_two(db, dispenser, pace_s):
+        if len(team) == 2:
+            raise RuntimeError("can't start new thread")
+        team.append(start(db, dispenser, pace_s))
+        dispensers.add(dispenser)
+        return team[-1]
+
+    dispensers = set()
+    monkeypatch.setattr(Agent, "start", start_two)
+    with inmem.open(":memory:") as db:
+        with pytest.raises(RuntimeError, match="new thread"):
+            record_files(db, OWN, agents=4)
+        assert [agent.is_alive() for agent in team] == [False, False]
+        [dispenser] = dispensers
+        # It may be reading from a pipe, so it is told to stop, and not waited for.
+        assert dispenser.actor_stopped.wait(FAILSAFE_S)
 
 
 def test_an_agent_without_a_conversation_ignores_what_it_is_told():

@@ -76,7 +76,7 @@ class ThreadCheckpoints:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> CheckpointTuple:
-        """Keep a checkpoint, and return it as it will be read."""
+        """Keep a checkpoint, and return it with the values that it was given, which may be read as plainer ones."""
         namespace, parent_id = place_of(config)
         full_metadata = get_checkpoint_metadata(config, metadata)
         made_by = full_metadata.get("run_id")

@@ -49,11 +49,16 @@ def keep_newest(thread: ThreadCheckpoints) -> None:
 
 
 def delete(thread: ThreadCheckpoints) -> None:
-    """Remove all that is kept of the thread; its run, too, if nobody else has put anything into it."""
+    """Remove all that is kept of the thread; its run, too, if it is as it was registered and holds nothing else."""
     for key in thread.kv.list(keys.PREFIX):
         thread.kv.delete(key)
     known = thread.txn.runs.get_run(thread.thread_id)
     if known is None or (known.tags, known.metadata, known.parent_run) != ((TAG,), {}, None):
+        return
+    # That it has failed, or is done, is what somebody wanted to be known of it.
+    if known.status != inmem.RunStatus.ACTIVE or known.error is not None:
+        return
+    if thread.txn.runs.get_child_runs(thread.thread_id, include_archived=True, limit=1):
         return
     run = thread.txn.on(thread.thread_id)
     if not (run.kv.list(limit=1) or run.events.len() or run.cells.list(limit=1) or run.traces.list(limit=1)):

@@ -1,4 +1,9 @@
-"""Whether a stored value passes the filter of a search, as LangGraph's other stores judge it."""
+"""Whether a stored value passes the filter of a search, as LangGraph's InMemoryStore judges it.
+
+With these differences: what is refused as no filter is refused wherever it stands and whatever there is to be filtered;
+an ordering of what has no order, which raises an error there, does not hold; and texts that are not both numbers, which
+is such an error there, are ordered as texts.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +42,7 @@ def passes(value: Any, wanted: Any) -> bool:
         value: what is stored, None if nothing is.
         wanted: part of a filter that has been checked: a plain value, to be equal; a list, to be equal item by item; a
             dict whose keys start with `$`, all of whose operators must hold; any other dict, each of whose entries
-            `value` must have.
+            `value` must have, and may have others.
     """
     if isinstance(wanted, dict):
         conditions = cast("dict[str, Any]", wanted)
@@ -77,15 +82,33 @@ def _has_operators(conditions: dict[str, Any]) -> bool:
 def _holds(value: Any, name: str, operand: Any) -> bool:
     match name:
         case "$eq":
-            return passes(value, operand)
+            return bool(value == _as_stored(operand))
         case "$ne":
-            return not passes(value, operand)
+            return bool(value != _as_stored(operand))
         case _:
-            return _comparable(value, operand) and _ORDER[name](value, operand)
+            pair = _comparable(value, operand)
+            return pair is not None and _ORDER[name](*pair)
 
 
-def _comparable(value: Any, operand: Any) -> bool:
-    """Return whether one can be greater than the other: both numbers, or both str."""
-    if isinstance(value, str):
-        return isinstance(operand, str)
-    return isinstance(value, int | float) and isinstance(operand, int | float)
+def _as_stored(operand: Any) -> Any:
+    """Return the operand with its tuples as lists: what is stored has no others."""
+    if isinstance(operand, dict):
+        return {name: _as_stored(part) for name, part in cast("dict[str, Any]", operand).items()}
+    return [_as_stored(part) for part in cast("list[Any]", operand)] if isinstance(operand, list | tuple) else operand
+
+
+def _comparable(value: Any, operand: Any) -> tuple[Any, Any] | None:
+    """Return the two as what can be compared: as numbers if they are or read so, as texts if they are; or None."""
+    numbers = _number(value), _number(operand)
+    if None not in numbers:
+        return numbers
+    return (value, operand) if isinstance(value, str) and isinstance(operand, str) else None
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, int | float):
+        return value
+    try:
+        return float(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

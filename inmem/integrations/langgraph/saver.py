@@ -49,7 +49,8 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         serde: a serializer of your own instead, which is then used as it is.
         on_put: `on_put(txn, saved)` is called within the transaction that stores each checkpoint: what it writes
             through `txn` is committed with the checkpoint or not at all. The transaction's run is the thread's, or
-            whatever that of a bound saver is. It may run again after a conflict; what it raises fails the put.
+            whatever that of a bound saver is. It may run again after a conflict; what it raises fails the put. `saved`
+            holds the very values that the graph has put, before any type is lost, and no pending writes.
 
     Raises:
         UsageError: `db` is not an `inmem.Database`, or both `allowed_types` and `serde` are given.
@@ -85,7 +86,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         """Iterate over checkpoints, the newest first, all from the snapshot at the first step.
 
         Args:
-            config: the thread, and if given the namespace and the checkpoint; None means all threads.
+            config: the thread, and if given the namespace and the checkpoint; None or {} means all threads.
             filter: metadata that must be equal.
             before: only checkpoints older than the one it names.
             limit: at most so many.
@@ -94,7 +95,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         returned.
         """
         before_id = None if before is None else place_of(before)[1]
-        with self._work.reading(TAG if config is None else _thread_of(config)) as txn:
+        with self._work.reading(_thread_of(config) if config else TAG) as txn:
             found = (
                 thread.read(namespace, record)
                 for record, namespace, thread in self._records(txn, config, before_id)
@@ -131,7 +132,10 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         self._on_thread(config, lambda thread: thread.put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
-        """Remove the thread's checkpoints and writes, and nothing else of its run. O(entries)."""
+        """Remove the thread's checkpoints and writes, and its run if nobody has used that for anything else.
+
+        Complexity: O(entries).
+        """
         self._collect(thread_id, collection.delete)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -273,13 +277,13 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         self, txn: inmem.Transaction, config: RunnableConfig | None, before_id: str | None
     ) -> Iterator[tuple[dict[str, Any], str, ThreadCheckpoints]]:
         """Iterate over (record, namespace, thread) of what `config` names, the newest first."""
-        named: dict[str, Any] = {} if config is None else config.get("configurable", {})
+        named: dict[str, Any] = config.get("configurable", {}) if config else {}
         namespace, checkpoint_id = named.get("checkpoint_ns"), named.get("checkpoint_id") or None
 
         def stream(thread: ThreadCheckpoints, of: str) -> Iterator[tuple[dict[str, Any], str, ThreadCheckpoints]]:
             return ((record, of, thread) for record in thread.newest_first(of, checkpoint_id, before_id))
 
-        thread_ids = _threads(txn) if config is None else [_thread_of(config)]
+        thread_ids = [_thread_of(config)] if config else _threads(txn)
         threads = [self._thread(txn, thread_id) for thread_id in thread_ids]
         streams = [
             stream(thread, of)
