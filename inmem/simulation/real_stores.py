@@ -41,11 +41,10 @@ def no_real_stores(scheduler: Scheduler) -> Generator[None]:
 
     def unusable(client: Any) -> Any:
         require_simulated(client.directory.dispatcher)
-        own: dict[str, Any] = vars(client)
-        return own["_unusable"]
+        return client.__dict__["_unusable"]
 
     def set_unusable(client: Any, value: Any) -> None:
-        vars(client)["_unusable"] = value
+        client.__dict__["_unusable"] = value
 
     def tell(ref: Any, message: Any) -> None:
         require_simulated(ref.mailbox.dispatcher)
