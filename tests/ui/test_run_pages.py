@@ -11,10 +11,12 @@ from starlette.requests import Request
 
 import inmem
 from inmem import Decision, ErrorTrace, Thought, ToolCall
+from inmem.actors.proxies.events import EventLog
 from inmem.engine.keys import Tag, event_key
 from inmem.engine.packing import pack
 from inmem.engine.snapshot import Snapshot
 from inmem.primitives.event_record import unpack_event
+from inmem.ui import state_page
 from inmem.ui.desk import Desk, Look
 from inmem.ui.events_page import PAGE_ROWS as EVENT_ROWS
 from inmem.ui.key_history import history_of
@@ -219,6 +221,47 @@ def test_a_chain_is_verified_when_asked_and_a_broken_one_is_named(db, site):
     again = site.done("chain", run="run", go=6)
     assert "broken at event 3" in again.text
     assert "event?run=run&seq=3" in again.links
+
+
+def test_a_chain_that_could_not_be_read_is_verified_again(db, site, monkeypatch):
+    db.events.append("run", "e", 1)
+    verify_chain = EventLog.verify_chain
+    verified = []
+
+    def fails_once(self, *arguments):
+        verified.append(True)
+        if len(verified) == 1:
+            raise inmem.StorageError("the disk was away")
+        return verify_chain(self, *arguments)
+
+    monkeypatch.setattr(EventLog, "verify_chain", fails_once)
+    site.get("chain", run="run", go=1)
+    failed = site.done("chain", run="run")
+    assert "the disk was away" in failed.text
+    [again] = [link for link in failed.links if "go=" in link]
+    site.get(again)
+    assert "intact, 1 event" in site.done("chain", run="run").text
+
+
+def test_a_history_that_could_not_be_read_is_read_again(tmp_path, monkeypatch):
+    outcomes = [inmem.StorageError("the disk was away")]
+
+    def fails_once(*arguments):
+        if outcomes:
+            raise outcomes.pop()
+        return history_of(*arguments)
+
+    monkeypatch.setattr(state_page, "history_of", fails_once)
+    with inmem.open(tmp_path / "db", durability="never") as db:
+        db.put("run", "k", "first")
+        site = Site(db)
+        site.get("entry", run="run", kind="key", name="k", history=db.version)
+        failed = site.done("entry", run="run", kind="key", name="k", past=1)
+        assert "the disk was away" in failed.text
+        [again] = [link for link in failed.links if "history=" in link]
+        site.get(again)
+        assert "As of version 1" in site.done("entry", run="run", kind="key", name="k", past=1).text
+        site.close()
 
 
 def _tamper(db, run, sequence):
