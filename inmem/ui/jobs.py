@@ -60,8 +60,8 @@ class Jobs:
     def start(self, key: Hashable, label: int, work: Work) -> Job:
         """Return the job of that key, begun now if there is none, or if it came to nothing or was about another state.
 
-        One that is under way goes on. Whoever only waits for a job asks with `find`: two that called this with labels of
-        their own would begin it again in turn, and neither would see its end.
+        One that is under way goes on. Whoever only waits for a job asks with `find`: two that called this with labels
+        of their own would begin it again in turn, and neither would see its end.
 
         Args:
             key: what it is about.
