@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from inmem.engine.frame_reader import read_frames
 from inmem.engine.log_folder import FolderContents, linked_segments
@@ -19,9 +19,20 @@ from inmem.engine.recovery import end_of_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
+    from inmem.engine.log_folder import SegmentFile
+    from inmem.engine.log_format import SegmentHeader
     from inmem.engine.log_records import CommitRecord
     from inmem.engine.ports import Folder
+
+    Progress: TypeAlias = Callable[[int, int], object]
+
+K = TypeVar("K")
+
+
+def _tell_nobody(_done: int, _total: int) -> None:
+    """Nobody asks how far the reading has come."""
 
 
 class KeyChange(NamedTuple):
@@ -41,16 +52,16 @@ class KeyChange(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class KeyHistory:
+class KeyHistory(Generic[K]):
     """The changes of one key that the log still holds.
 
     Attributes:
-        changes: the newest of them, in commit order.
+        changes: what was kept of the newest of them, in commit order.
         omitted: how many older ones the log holds beside.
         kept_since: every change after this version is among them or counted as omitted; 0 if the log is whole.
     """
 
-    changes: tuple[KeyChange, ...]
+    changes: tuple[K, ...]
     omitted: int
     kept_since: int
 
@@ -61,8 +72,9 @@ def read_history(
     tag: int,
     key: bytes,
     limit: int,
-    on_progress: Callable[[int, int], object] = lambda _done, _total: None,
-) -> KeyHistory:
+    keep: Callable[[KeyChange], K],
+    on_progress: Progress = _tell_nobody,
+) -> KeyHistory[K]:
     """Return the newest changes of a key that the log holds. Changes nothing.
 
     Args:
@@ -71,6 +83,7 @@ def read_history(
         tag: of its table.
         key: in its table.
         limit: at most so many changes.
+        keep: called with each change when it is read, returns what to keep of it: values may be large.
         on_progress: called before each segment with the number of segments read and their total; what it raises ends
             the reading.
 
@@ -79,34 +92,75 @@ def read_history(
         FormatVersionError: a file is not ours, or of a newer format.
 
     Complexity: O(bytes of the log) in time, at the speed of checksums where commits do not name the run; in memory a
-    window, or the longest commit, and `limit` values.
+    window, or the longest commit, and `limit` times what is kept.
     """
-    manifest = read_manifest(disk)
-    numbers = FolderContents.of(disk.names()).segments
-    changes: deque[KeyChange] = deque(maxlen=limit)
+    changes: deque[K] = deque(maxlen=limit)
     found = 0
     kept_since: int | None = None
+    is_live = False
+    for part in _parts(disk, run, on_progress):
+        if kept_since is None:
+            kept_since = part.after
+            # Whether the key was there before the kept log begins is not known.
+            is_live = kept_since > 0
+        for version, record in part.commits:
+            for change in list(_changes(version, record, run, tag, key, is_live=is_live)):
+                changes.append(keep(change))
+                found += 1
+                is_live = change.value is not None
+    return KeyHistory(tuple(changes), found - len(changes), kept_since or 0)
+
+
+def read_change(disk: Folder, run: str, tag: int, key: bytes, version: int) -> KeyChange | None:
+    """Return what the commit of that version gave to a key, or None if it gave nothing, or the log does not hold it.
+
+    Raises:
+        CorruptionError, FormatVersionError: as `read_history`.
+
+    Complexity: O(bytes of one segment) in time, in memory a window or the longest commit.
+    """
+    given: KeyChange | None = None
+    for part in _parts(disk, run, _tell_nobody):
+        if part.after < version and (part.until is None or version <= part.until):
+            for committed, record in part.commits:
+                if committed == version:
+                    for change in _changes(version, record, run, tag, key, is_live=False):
+                        given = change if change.value is not None else given
+    return given
+
+
+class _Part(NamedTuple):
+    """One segment: its commits that may concern a run, read while one asks for them."""
+
+    after: int
+    """All of them are of versions after this one,"""
+    until: int | None
+    """and up to this one, as far as a next segment says."""
+    commits: Iterator[tuple[int, CommitRecord]]
+
+
+def _parts(disk: Folder, run: str, on_progress: Progress) -> Iterator[_Part]:
+    manifest = read_manifest(disk)
+    numbers = FolderContents.of(disk.names()).segments
+    proven = 0 if manifest is None else manifest.segment
+    for at, (segment, following) in enumerate(linked_segments(disk, numbers, proven)):
+        on_progress(at, len(numbers))
+        header = segment.header
+        if header is not None:
+            after = None if following is None else following.header
+            until = None if after is None else after.base_version
+            valid_end = end_of_segment(disk, segment, following, manifest)
+            yield _Part(header.base_version, until, _commits(segment, header, valid_end, run))
+
+
+def _commits(
+    segment: SegmentFile, header: SegmentHeader, valid_end: int | None, run: str
+) -> Iterator[tuple[int, CommitRecord]]:
     # A commit that concerns the run has these bytes in its record, wherever they stand.
     named = run.encode()
-    for at, (segment, following) in enumerate(
-        linked_segments(disk, numbers, 0 if manifest is None else manifest.segment)
-    ):
-        on_progress(at, len(numbers))
-        if segment.header is None:
-            continue
-        if kept_since is None:
-            kept_since = segment.header.base_version
-        valid_end = end_of_segment(disk, segment, following, manifest)
-        for frame in read_frames(segment.file, segment.header, segment.path, valid_end):
-            if frame.kind != FrameKind.COMMIT or named not in frame.payload:
-                continue
-            record = decode_commit(frame.payload, segment.path, frame.offset)
-            # Whether the key was there before the kept log begins is not known.
-            is_live = changes[-1].value is not None if changes else kept_since > 0
-            for change in _changes(frame.version, record, run, tag, key, is_live=is_live):
-                changes.append(change)
-                found += 1
-    return KeyHistory(tuple(changes), found - len(changes), kept_since or 0)
+    for frame in read_frames(segment.file, header, segment.path, valid_end):
+        if frame.kind == FrameKind.COMMIT and named in frame.payload:
+            yield frame.version, decode_commit(frame.payload, segment.path, frame.offset)
 
 
 def _changes(

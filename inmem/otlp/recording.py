@@ -88,7 +88,10 @@ class Waiting:
         return cls(Map({trace_id: Map(keys) for trace_id, keys in found.items()}), free)
 
     def check(self) -> None:
-        """Raise InvariantError unless every key is in one place. O(n log n)."""
+        """Raise InvariantError unless every key is in one place. O(n log n).
+
+        As all structures have it, for tests: nothing that a transaction does to this may take so long.
+        """
         ranges = [range(key, key + 1) for keys in self.keys.values() for key in keys]
         free: _Free | None = self.free
         while free is not None:

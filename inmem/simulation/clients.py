@@ -10,8 +10,16 @@ import threading
 from _thread import LockType, allocate_lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from inmem.simulation import stalls
+from inmem.simulation.scenario import ScenarioError
+from inmem.simulation.stalls import StallWatch, stack_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+KILLS_MAX = 1000
+"""So often a client is told that its process has crashed. Each `finally` that uses the store takes one; only what
+catches everything and goes on takes so many."""
 
 
 class ClientKilled(BaseException):
@@ -61,6 +69,7 @@ class SimulatedClient:
         error: what it raised.
         waits_for: in words, while it is not ready.
         thread: that of the worker that runs it; 0 before.
+        is_lost: its thread does not come back: it is left alone, and whatever it asks for later is refused.
     """
 
     def __init__(self, name: str, function: Callable[[], Any], *, daemon: bool = False) -> None:
@@ -71,45 +80,66 @@ class SimulatedClient:
         self.error: BaseException | None = None
         self.waits_for = ""
         self.thread = 0
+        self.is_lost = False
         self.paused = _baton()
         self._function = function
         self._killed = False
+        self._kills = 0
         self._started = False
         self._turn = _baton()
 
     def run(self) -> None:
-        """From the scheduler: let the client go on until it pauses or ends."""
+        """From the scheduler: let the client go on until it pauses or ends.
+
+        Raises:
+            ScenarioError: it does neither.
+        """
         current.client = self
-        if self._started:
-            self._turn.release()
-        else:
-            self._started = True
-            _Worker.start(self)
-        self.paused.acquire()
-        current.client = None
+        try:
+            if self._started:
+                self._turn.release()
+            else:
+                self._started = True
+                _Worker.start(self)
+            self._await_pause()
+        except BaseException:
+            # Also when somebody has pressed Ctrl-C meanwhile: it must not be waited for once more.
+            self._lose()
+            raise
+        finally:
+            current.client = None
 
     def pause(self, waits_for: str, *, ready: bool) -> None:
         """From the client: let others run. A client that is not ready is not run again before `wake`."""
         if self._killed:
-            raise ClientKilled
+            self._die()
         self.ready = ready
         self.waits_for = waits_for
         self.paused.release()
         self._turn.acquire()
         if self._killed:
-            raise ClientKilled
+            self._die()
 
     def wake(self) -> None:
         """From the scheduler: what the client waits for has happened."""
         self.ready = not self.done
 
     def kill(self) -> None:
-        """From the scheduler: unwind the client."""
+        """From the scheduler: unwind the client.
+
+        Raises:
+            ScenarioError: it does not let itself be unwound.
+        """
         self._killed = True
         if not self._started:
             self.done = True
-        while not self.done:
+        while not (self.done or self.is_lost):
             self.run()
+            if self.is_lost:
+                raise ScenarioError(
+                    f"the client {self.name} cannot be ended: it catches what ends it when its process crashes, as a "
+                    f"bare except does. Let it catch Exception. It is here:\n{stack_of(self.thread)}"
+                )
 
     def work(self) -> None:
         """On a worker's thread: the whole life of the client."""
@@ -122,6 +152,30 @@ class SimulatedClient:
         except BaseException as error:  # noqa: BLE001  (kept for the scheduler, which raises it)
             self.error = error
         self.done = True
+        self.ready = False
+
+    def _await_pause(self) -> None:
+        watch: StallWatch | None = None
+        while not self.paused.acquire(timeout=stalls.LOOK_EVERY_S):
+            watch = watch or StallWatch(self.thread)
+            if watch.is_stalled():
+                raise ScenarioError(
+                    f"the client {self.name} has the turn and does not give it back: it waits for something that the "
+                    "simulation does not decide, such as a lock that another client holds, a queue, an event, a thread "
+                    f"or a real sleep. It is here:\n{stack_of(self.thread)}"
+                )
+
+    def _die(self) -> None:
+        self._kills += 1
+        if self._kills <= KILLS_MAX:
+            raise ClientKilled
+        # No thread can be ended from outside. This one stays here, and the run goes on to say so.
+        self._lose()
+        self.paused.release()
+        self._turn.acquire()
+
+    def _lose(self) -> None:
+        self.is_lost = self._killed = True
         self.ready = False
 
 

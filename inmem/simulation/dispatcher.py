@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from inmem.simulation.futures import SimulatedFuture
 from inmem.simulation.promises import BrokenPromise
-from inmem.simulation.scheduler import SimulatedFuture
 from inmem.simulation.trace import describe
 
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ class StoreDispatcher:
         self.on_message: Callable[[Any], None] = _ignore
         self.on_answer: Callable[[Any], None] = _ignore
         self.broken: list[BrokenPromise] = []
+
+    def is_of(self, scheduler: Scheduler) -> bool:
+        """Whether that scheduler decides here."""
+        return self._scheduler is scheduler
 
     def future(self) -> SimulatedFuture:
         """Return an empty future."""

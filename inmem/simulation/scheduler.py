@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 
 from sortedcontainers import SortedKeyList
 
-from inmem.actors.future import ReplyFuture
-from inmem.actors.messages.transactions import Begun
-from inmem.simulation.clients import SimulatedClient, current
+from inmem.simulation.clients import current
+from inmem.simulation.futures import SimulatedFuture
 from inmem.simulation.scenario import ScenarioError
-from inmem.simulation.trace import MAIN, TIMER, Answer, Step, Words, describe
+from inmem.simulation.trace import MAIN, TIMER, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from inmem.actors.future import ReplyFuture
     from inmem.actors.mailbox import ReplyTo
     from inmem.simulation.choices import Chooser
+    from inmem.simulation.clients import SimulatedClient
+    from inmem.simulation.trace import Answer
 
 STEPS_MAX = 20_000
 """A run that has not come to rest after so many steps never will: small scenarios take a hundred, large ones 2,000."""
@@ -70,39 +72,6 @@ class Carrier(Protocol):
     def deliver(self, target: Any, message: Any, reply_to: ReplyTo | None) -> None:
         """Hand it over."""
         ...
-
-
-class SimulatedFuture(ReplyFuture[Any]):
-    """A future whose reply is announced to the scheduler."""
-
-    __slots__ = ("asker", "scheduler", "waiter")
-
-    def __init__(self, waiting: Scheduler | None = None) -> None:
-        super().__init__(waiting)
-        self.scheduler = waiting
-        self.waiter: SimulatedClient | None = None
-        self.asker = MAIN if current.client is None else current.client.name
-
-    def set(self, value: Any = None) -> None:
-        """Make `value` the reply."""
-        super().set(value)
-        self._announce()
-
-    def set_exception(self, exc_info: Any = None) -> None:
-        """Make an exception the reply."""
-        super().set_exception(exc_info)
-        self._announce()
-
-    def _announce(self) -> None:
-        """The reply is there: whoever waits for it can go on."""
-        if self.scheduler is not None:
-            answer = self.value if self.error is None else self.error[1]
-            if type(answer) is Begun:
-                # Only what it looks like: a transaction runs for as long as anybody holds its lease.
-                answer = Words(describe(answer))
-            self.scheduler.note_answer(self.asker, Answer(answer))
-        if self.waiter is not None:
-            self.waiter.wake()
 
 
 class Scheduler:
@@ -215,13 +184,17 @@ class Scheduler:
             ScenarioError: it is neither. Nothing could be decided for a thread that nobody lets wait: it would run
                 beside the simulation, and whoever waits for it would wait for ever.
         """
-        client = current.client
-        if threading.get_ident() != (self.thread if client is None else client.thread):
+        if not self.is_calling():
             self.refuse(
                 f"the thread {threading.current_thread().name!r} is no part of the simulation: a scenario runs plain "
                 "functions and pykka actors; it starts no threads, and no event loop with a handle of inmem.aio"
             )
-        return client
+        return current.client
+
+    def is_calling(self) -> bool:
+        """Whether this is called by the scenario, one of its actors or the client whose turn it is."""
+        client = current.client
+        return threading.get_ident() == (self.thread if client is None else client.thread)
 
     def refuse(self, what: str) -> NoReturn:
         """Refuse what would not be simulated, and remember it.
@@ -230,8 +203,7 @@ class Scheduler:
             ScenarioError: always.
         """
         error = ScenarioError(what)
-        if self.refused is None:
-            self.refused = error
+        self._remember(error)
         raise error
 
     def require_all_simulated(self) -> None:
@@ -305,7 +277,7 @@ class Scheduler:
             self._deliver(next(islice(self._queues, choice, None)))
         elif choice < count:
             client = ready[choice - messages]
-            client.run()
+            self._give_turn(client)
             if client.error is not None:
                 raise client.error
         else:
@@ -313,15 +285,38 @@ class Scheduler:
         return True
 
     def clear(self) -> None:
-        """After a crash: forget every message, timer and client."""
+        """After a crash: forget every message, timer and client.
+
+        Raises:
+            ScenarioError: a client cannot be ended. The others have been.
+        """
+        unended: ScenarioError | None = None
         for client in self.clients:
-            client.kill()
+            try:
+                client.kill()
+            except ScenarioError as error:
+                unended = unended or error
         self.clients = []
         self._queues = {}
         self._timers.clear()
         self._idle_timers_left = IDLE_TIMERS_MAX
         self._urgent_timers = 0
         self.handling = MAIN
+        if unended is not None:
+            self._remember(unended)
+            raise unended
+
+    def _give_turn(self, client: SimulatedClient) -> None:
+        __tracebackhide__ = True
+        try:
+            client.run()
+        except ScenarioError as error:
+            self._remember(error)
+            raise
+
+    def _remember(self, refusal: ScenarioError) -> None:
+        if self.refused is None:
+            self.refused = refusal
 
     def _is_time_up(self) -> bool:
         """Whether the next timer may fire although something else can happen."""

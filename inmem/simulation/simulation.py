@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from inmem.actors.options import Options
-from inmem.actors.system import before_start
 from inmem.engine.errors import InmemError
 from inmem.simulation.choices import SeededChooser
 from inmem.simulation.clients import SimulatedClient, current
@@ -22,6 +20,7 @@ from inmem.simulation.dispatcher import StoreDispatcher
 from inmem.simulation.environment import SimulatedClock, SimulatedEntropy
 from inmem.simulation.faults import FaultInjector, SimulatedCrash, allowed_faults
 from inmem.simulation.promises import BrokenPromise
+from inmem.simulation.real_stores import no_real_stores
 from inmem.simulation.scenario import ScenarioError, require_function, require_int, require_ran
 from inmem.simulation.scheduler import Endless, Scheduler
 from inmem.simulation.store import SimulatedStore
@@ -29,7 +28,7 @@ from inmem.simulation.trace import WORLD
 from inmem.simulation.user_actors import UserActors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from inmem.database import Database
     from inmem.engine.group_commit import DurabilityName
@@ -72,6 +71,7 @@ class Simulation:
         self._names: dict[str, int] = {}
         self._not_run: list[str] = []
         self._has_run = False
+        self._is_used = False
         self._actors = UserActors(self._scheduler, self.start_client)
 
     # For scenarios.
@@ -138,9 +138,12 @@ class Simulation:
 
         Raises:
             BrokenPromise: a store did what it promises not to do, or a client waits for ever.
+            UsageError: a client has called this, does not give its turn back, or cannot be ended.
             Exception: what a client raised, or an actor that was told something and has no `on_failure`.
         """
         __tracebackhide__ = True
+        if self._scheduler.whose_turn() is not None:
+            self._scheduler.refuse("sim.run() is for the scenario: a client that called it would wait for itself")
         self._injector.active = True
         self._not_run.clear()
         self._has_run = True
@@ -204,21 +207,25 @@ class Simulation:
     # For whoever explores.
 
     def check(self, scenario: Callable[[Simulation], Any]) -> None:
-        """Run a scenario once.
+        """Run a scenario once, as the only one of this simulation.
 
         Raises:
-            UsageError: it is no plain function, has spawned clients without a `run` after that, or has used a store
-                outside of the simulation.
+            UsageError: it is no plain function, has spawned clients without a `run` after that, has used a store
+                outside of the simulation, or waits for what a simulation cannot give; or there was a run before.
             Exception: whatever the scenario, its clients or the checkers found.
         """
         __tracebackhide__ = True
         require_function("scenario", scenario)
+        if self._is_used:
+            # Its stores, its clock and its choices are those of the run that is over: nothing would happen any more.
+            raise ScenarioError("a Simulation is one run: make another one for the next")
+        self._is_used = True
         self._scheduler.thread = threading.get_ident()
         # A collection would run finalizers at a moment of its own choosing, and theirs send messages.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
-            with self._actors.simulated(), self._no_real_stores():
+            with self._actors.simulated(), no_real_stores(self._scheduler):
                 try:
                     require_ran("the scenario", scenario(self))
                     self._scheduler.require_all_simulated()
@@ -244,19 +251,6 @@ class Simulation:
         self._scheduler.outsiders.add(name)
         self._scheduler.clients.append(SimulatedClient(name, function, daemon=daemon))
         return name
-
-    @contextlib.contextmanager
-    def _no_real_stores(self) -> Generator[None]:
-        """Within this context nobody can start a store on the machine's own disk and threads."""
-
-        def refuse() -> None:
-            self._scheduler.refuse("in a simulation, open with sim.open(name): what inmem.open opens is not simulated")
-
-        before_start.append(refuse)
-        try:
-            yield
-        finally:
-            before_start.remove(refuse)
 
     def _require_all_run(self) -> None:
         if self._not_run:

@@ -18,7 +18,7 @@ import pykka
 from pykka import messages as pykka_messages
 
 from inmem.simulation.clients import ClientKilled, current
-from inmem.simulation.scheduler import SimulatedFuture
+from inmem.simulation.futures import SimulatedFuture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

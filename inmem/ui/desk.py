@@ -169,9 +169,9 @@ def link(page: str, **query: object) -> str:
     return f"{page}?{urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)}"
 
 
-def shown_value(value: Any, all_of_it: str, chars_max: int | None = None) -> dict[str, Any]:
+def shown_value(value: Any, all_of_it: str) -> dict[str, Any]:
     """Return a value for the template value.html: its HTML, and the address of all of it if it had to be cut."""
-    html, is_whole = pretty(value) if chars_max is None else pretty(value, chars_max)
+    html, is_whole = pretty(value)
     return {"html": html, "all": None if is_whole else all_of_it}
 
 

@@ -58,7 +58,10 @@ class Jobs:
         self._is_stopping = False
 
     def start(self, key: Hashable, label: int, work: Work) -> Job:
-        """Return the job of that key, begun now if there is none or if it has come to an end for another label.
+        """Return the job of that key, begun now if there is none, or if it came to nothing or was about another state.
+
+        One that is under way goes on. Whoever only waits for a job asks with `find`: two that called this with labels
+        of their own would begin it again in turn, and neither would see its end.
 
         Args:
             key: what it is about.
@@ -67,7 +70,7 @@ class Jobs:
         """
         with self._lock:
             job = self._jobs.get(key)
-            if job is None or (job.is_over and job.label != label):
+            if job is None or (job.is_over and (job.error is not None or job.label != label)):
                 job = self._jobs[key] = Job(label)
                 self._executor.submit(self._run, job, work)
                 while len(self._jobs) > _KEPT_MAX:

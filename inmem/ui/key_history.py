@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from inmem.actors.folder_disk import FolderDisk
 from inmem.engine.codec import decode_value
-from inmem.engine.history import read_history
+from inmem.engine.history import read_change, read_history
 from inmem.engine.keys import Tag, user_key
 from inmem.primitives.cells import state_of
+from inmem.ui.values import pretty
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from inmem.engine.history import KeyChange
     from inmem.ui.jobs import Progress
 
@@ -22,6 +25,14 @@ KINDS: Final = {"cell": Tag.STATE, "key": Tag.KV}
 """What has a history, and the tag of its table."""
 
 
+_SHOWN_CHARS: Final = 2000
+"""Of each earlier value: there may be hundreds on a page, and the histories that were read last stay in memory."""
+
+_SMALL_BYTES: Final = 2000
+"""Values up to this size are made into text once it is known which changes are the newest; a large one would have to be
+kept until then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Past:
     """What one commit did.
@@ -30,7 +41,8 @@ class Past:
         version: of the commit.
         time_us: of the commit, microseconds since the epoch.
         is_deleted: whether there was nothing behind it.
-        value: otherwise what was there.
+        html: otherwise what was there, cut if need be.
+        is_whole: whether that is all of it.
         number: a cell's own version, or None.
         expires_us: a key's deadline, or None.
     """
@@ -38,7 +50,8 @@ class Past:
     version: int
     time_us: int
     is_deleted: bool
-    value: Any = None
+    html: Markup | None = None
+    is_whole: bool = True
     number: int | None = None
     expires_us: int | None = None
 
@@ -53,15 +66,36 @@ class History:
 
 
 def history_of(folder: str, run: str, kind: str, name: str, progress: Progress) -> History:
-    """Return what the log still tells of a cell or key. O(bytes of the log).
+    """Return what the log still tells of a cell or key. O(bytes of the log), and of each value a few thousand bytes.
 
     Raises:
         StorageError: the log cannot be read.
     """
+
+    def keep(change: KeyChange) -> KeyChange | Past:
+        return change if change.value is None or len(change.value) <= _SMALL_BYTES else _past(kind, change)
+
     # As it stands at this moment, whatever a checkpoint of the owner's removes meanwhile.
     with FolderDisk(folder, read_only=True).view() as view:
-        found = read_history(view, run, KINDS[kind], user_key(name), CHANGES_MAX, progress)
-    return History(tuple(_past(kind, change) for change in reversed(found.changes)), found.omitted, found.kept_since)
+        found = read_history(view, run, KINDS[kind], user_key(name), CHANGES_MAX, keep, progress)
+    newest_first = (each if isinstance(each, Past) else _past(kind, each) for each in reversed(found.changes))
+    return History(tuple(newest_first), found.omitted, found.kept_since)
+
+
+def value_at(folder: str, run: str, kind: str, name: str, version: int) -> tuple[Any] | None:
+    """Return, in a tuple, the value that the commit of a version gave to a cell or key, or None if the log has none.
+
+    Raises:
+        StorageError: the log cannot be read.
+    """
+    with FolderDisk(folder, read_only=True).view() as view:
+        change = read_change(view, run, KINDS[kind], user_key(name), version)
+    if change is None or change.value is None:
+        return None
+    if kind == "key":
+        return (decode_value(change.value),)
+    state = state_of(change.value)
+    return None if state is None else (state.value,)
 
 
 def _past(kind: str, change: KeyChange) -> Past:
@@ -69,8 +103,10 @@ def _past(kind: str, change: KeyChange) -> Past:
     if data is None:
         return Past(version, time_us, is_deleted=True)
     if kind == "key":
-        return Past(version, time_us, is_deleted=False, value=decode_value(data), expires_us=expires_us or None)
+        html, is_whole = pretty(decode_value(data), _SHOWN_CHARS)
+        return Past(version, time_us, is_deleted=False, html=html, is_whole=is_whole, expires_us=expires_us or None)
     state = state_of(data)
     if state is None:
         return Past(version, time_us, is_deleted=True)
-    return Past(version, time_us, is_deleted=False, value=state.value, number=state.version)
+    html, is_whole = pretty(state.value, _SHOWN_CHARS)
+    return Past(version, time_us, is_deleted=False, html=html, is_whole=is_whole, number=state.version)

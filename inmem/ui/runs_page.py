@@ -97,17 +97,19 @@ def show_runs(look: Look) -> Response:
 
 
 def show_unregistered(look: Look) -> Response:
-    """Show the runs that hold data and were never registered. Finding them means looking at every table."""
-    version = look.database.version
-    label = look.number("v")
-    if label is None:
-        return RedirectResponse(link("unregistered", v=version), 303)
+    """Begin to find the runs that hold data and were never registered; with `past`, show what is known of them.
 
-    def find(progress: Progress) -> list[str]:
-        progress(0, 0)
-        return look.database.unregistered_runs()
+    Finding them means looking at every table.
+    """
+    job = look.desk.jobs.find("unregistered")
+    if job is None or look.text("past") is None:
 
-    job = look.desk.jobs.start("unregistered", label, find)
+        def find(progress: Progress) -> list[str]:
+            progress(0, 0)
+            return look.database.unregistered_runs()
+
+        look.desk.jobs.start("unregistered", look.database.version, find)
+        return RedirectResponse(link("unregistered", past="1", after=look.text("after")), 303)
     found: list[str] = job.result or []
     after = look.text("after")
     start = 0 if after is None else bisect_right(found, after)
@@ -115,7 +117,7 @@ def show_unregistered(look: Look) -> Response:
     with look.snapshot() as txn:
         rows = [RunFacts.of(txn, run_id, None) for run_id in shown]
     more = shown[-1] if start + PAGE_ROWS < len(found) else None
-    return look.render("unregistered.html", job=job, label=label, rows=rows, count=len(found), more=more)
+    return look.render("unregistered.html", job=job, rows=rows, count=len(found), more=more)
 
 
 def _filter_of(look: Look) -> Filter:

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 PAGE_ROWS: Final = 100
 """Cells, and keys, on a page."""
 
-_HISTORY_CHARS: Final = 2000
-"""Of each earlier value: there may be hundreds on a page."""
-
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
@@ -102,7 +99,8 @@ def show_entry(look: Look) -> Response:
             return RedirectResponse(link("entry", run=run, kind=kind, name=name, past="1"), 303)
 
     def shown_then(change: Past) -> dict[str, Any]:
-        return shown_value(change.value, link("value", run=run, at=change.version, **{kind: name}), _HISTORY_CHARS)
+        all_of_it = None if change.is_whole else link("value", run=run, at=change.version, **{kind: name})
+        return {"html": change.html, "all": all_of_it}
 
     return look.render(
         "entry.html",

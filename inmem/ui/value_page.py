@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 
+from inmem.actors.options import MEMORY
+from inmem.ui.key_history import value_at
 from inmem.ui.values import literal
 
 if TYPE_CHECKING:
@@ -56,15 +58,11 @@ def _value_now(look: Look, txn: Transaction) -> Any:
 
 
 def _value_then(look: Look, run: str, version: int) -> Any:
-    """Return what a cell or key was, if its history is still at hand."""
+    """Return what a commit made of a cell or key, read from the log: a history keeps no values."""
     kind = "key" if look.given("cell") is None else "cell"
     name = look.required(kind)
-    job = look.desk.jobs.find(("history", run, kind, name))
-    if job is None or job.result is None:
-        raise HTTPException(
-            404, f"the history of {kind} {name!r} is not at hand: read the log on the page of the {kind}"
-        )
-    for change in job.result.changes:
-        if change.version == version and not change.is_deleted:
-            return change.value
-    raise HTTPException(404, f"{kind} {name!r} was not given a value at version {version}")
+    path = look.database.path
+    found = None if path == MEMORY else value_at(path, run, kind, name, version)
+    if found is None:
+        raise HTTPException(404, f"the log does not hold a value that {kind} {name!r} was given at version {version}")
+    return found[0]

@@ -1,7 +1,7 @@
 import pytest
 
 from inmem.engine.errors import CorruptionError
-from inmem.engine.history import KeyChange, read_history
+from inmem.engine.history import KeyChange, read_change, read_history
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_records import DropRun
 from tests.engine.log_builder import LogBuilder, put
@@ -19,8 +19,8 @@ def disk():
     return MemoryDisk()
 
 
-def history(disk, key=b"k", limit=10, **options):
-    return read_history(disk, "run", 1, key, limit, **options)
+def history(disk, key=b"k", limit=10, keep=lambda change: change, tag=1, **options):
+    return read_history(disk, "run", tag, key, limit, keep, **options)
 
 
 def test_every_change_of_the_key_is_found_across_segments(disk):
@@ -38,7 +38,7 @@ def test_every_change_of_the_key_is_found_across_segments(disk):
     assert found.changes == (change(1, b"one"), change(3, b"two", 7), change(4, None), change(5, b"three"))
     assert (found.omitted, found.kept_since) == (0, 0)
     assert history(disk, b"never").changes == ()
-    assert read_history(disk, "run", 3, b"k", 10).changes == (change(2, b"cell"),)
+    assert history(disk, tag=3).changes == (change(2, b"cell"),)
 
 
 def test_only_the_newest_changes_are_kept_and_the_others_counted(disk):
@@ -76,6 +76,41 @@ def test_what_a_checkpoint_has_swallowed_is_said_to_be_gone(disk):
     assert found.kept_since == 1
     # Whether this one had been there is not known, so its end is told.
     assert history(disk, b"older").changes == (change(3, None),)
+
+
+def test_what_is_kept_of_a_change_is_for_the_caller_to_say(disk):
+    log = LogBuilder(disk)
+    for at in range(3):
+        log.commit(put("run", b"k", b"%d" % at))
+    log.commit(DropRun("run"))
+
+    found = history(disk, limit=2, keep=lambda change: change.version)
+
+    assert (found.changes, found.omitted) == ((3, 4), 2)
+
+
+def test_one_change_is_read_from_its_segment_alone(disk):
+    log = LogBuilder(disk)
+    log.commit(put("run", b"k", b"one"))
+    log.commit(put("run", b"other", b"x"))
+    log.roll()
+    log.commit(put("run", b"k", None))
+    log.commit(DropRun("run"), put("run", b"k", b"again"))
+    log.roll()
+    log.commit(put("run", b"k", b"last"))
+
+    def found(version):
+        return read_change(disk, "run", 1, b"k", version)
+
+    assert found(1) == change(1, b"one")
+    assert found(4) == change(4, b"again")
+    assert found(5) == change(5, b"last")
+    assert [found(version) for version in (0, 2, 3, 6)] == [None] * 4
+    # Damage in one segment is met by those who look for what it holds.
+    disk.files[segment_name(2)][100] ^= 1
+    assert (found(1), found(5)) == (change(1, b"one"), change(5, b"last"))
+    with pytest.raises(CorruptionError):
+        found(4)
 
 
 def test_an_empty_folder_has_no_history(disk):

@@ -7,7 +7,7 @@ from inmem.actors import core
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.kv_actor import KVActor
 from inmem.simulation import Faults, explore
-from inmem.simulation.linearizability import CellModel, Operation, check_linearizable
+from tests.simulation.linearizability import CellModel, Operation, check_linearizable
 
 
 def test_an_actor_whose_group_lost_and_had_nothing_left_to_write_answers_the_next_request():

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inmem.simulation import BrokenPromise
-from inmem.simulation.cycles import Edge, Graph, shortest_cycle
-from inmem.simulation.histories import Append, Ending, History, Read
+from tests.simulation.cycles import Edge, Graph, shortest_cycle
+from tests.simulation.histories import Append, Ending, History, Read
 
 
 def history(*transactions, concurrent=True):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inmem.simulation import BrokenPromise
-from inmem.simulation.linearizability import CellModel, Operation, check_linearizable
+from tests.simulation.linearizability import CellModel, Operation, check_linearizable
 
 
 def op(apply, result, called_at, returned_at):

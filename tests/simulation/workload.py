@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import inmem
 from inmem.simulation import BrokenPromise, Faults, Simulation
-from inmem.simulation.histories import Append, Ending, History, Observed, Read
-from inmem.simulation.linearizability import CellModel, Operation, check_linearizable
+from tests.simulation.histories import Append, Ending, History, Observed, Read
+from tests.simulation.linearizability import CellModel, Operation, check_linearizable
 
 RUNS = ("red", "green", "blue")
 """On two shards or three they do not all fall to the same one."""

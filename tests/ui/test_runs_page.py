@@ -1,8 +1,11 @@
+import threading
+
 import pytest
 
 pytest.importorskip("starlette", reason="the explorer is an extra")
 pytest.importorskip("httpx2", reason="starlette's test client needs it")
 
+import inmem
 from inmem.ui.runs_page import PAGE_ROWS, SEARCH_ROWS_MAX
 
 
@@ -108,7 +111,49 @@ def test_unregistered_runs_are_found_in_the_background(db, site):
     assert first.rows == expected[:PAGE_ROWS]
     assert site.all_rows("unregistered") == expected
     # What was found stays until somebody asks again.
-    version = db.version
     db.kv.put("loose-more", "k", 1)
-    assert "loose-more" not in site.all_rows("unregistered", v=version)
-    assert "loose-more" in site.done("unregistered", v=db.version, after="loose-05").rows
+    assert "loose-more" not in site.all_rows("unregistered", past=1)
+    assert "loose-more" in site.done("unregistered", after="loose-05").rows
+
+
+def test_two_who_wait_for_the_unregistered_runs_do_not_keep_each_other_waiting(db, site):
+    let_go = threading.Event()
+    looks = []
+
+    def slow():
+        looks.append(let_go.wait(60))
+        return ["loose"]
+
+    db.unregistered_runs = slow
+    waiting = []
+    for at in range(2):
+        db.kv.put("loose", "k", at)
+        waiting.append(site.get("unregistered").by_id["found"]["data-job"])
+    let_go.set()
+    for address in waiting:
+        assert site.done(address).rows == ["loose"]
+    for address in waiting * 2:
+        assert site.get(address).rows == ["loose"]
+    assert looks == [True]
+
+
+def test_what_came_to_nothing_is_tried_again(db, site):
+    found = db.unregistered_runs
+    outcomes = [inmem.StorageError("the disk was away"), None, None]
+
+    def fails_once():
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+        return found()
+
+    db.unregistered_runs = fails_once
+    db.kv.put("loose", "k", 1)
+    site.get("unregistered")
+    failed = site.done("unregistered", past=1)
+    assert "the disk was away" in failed.text
+    assert len(outcomes) == 2
+    [again] = [link for link in failed.links if link.startswith("unregistered?")]
+    site.get(again)
+    assert site.done("unregistered", past=1).rows == ["loose"]
+    assert len(outcomes) == 1

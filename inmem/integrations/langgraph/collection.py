@@ -66,7 +66,10 @@ def delete(thread: ThreadCheckpoints) -> None:
 
 
 def check(thread: ThreadCheckpoints) -> None:
-    """Raise InvariantError unless every checkpoint has its values and the entry of its LangGraph run. O(n)."""
+    """Raise InvariantError unless every checkpoint has its values and the entry of its LangGraph run. O(n).
+
+    Tests ask for it after whatever they have removed; it reads the whole thread, so nothing else does.
+    """
     for namespace in thread.namespaces():
         for record in thread.newest_first(namespace):
             missing = [key for key in sorted(_needed_by(namespace, record)) if not thread.kv.exists(key)]

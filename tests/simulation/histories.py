@@ -13,8 +13,8 @@ from enum import Enum
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from inmem.simulation.cycles import Edge, Graph, shortest_cycle
 from inmem.simulation.promises import BrokenPromise
+from tests.simulation.cycles import Edge, Graph, shortest_cycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

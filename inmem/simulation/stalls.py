@@ -1,0 +1,78 @@
+"""A client that has the turn and neither goes on nor gives it back: whoever could help it has to wait for it.
+
+That it waits shows in its stack: the same one, in every place, for so long that no machine is as slow.
+"""
+
+# pyright: reportPrivateUsage=false
+# Python documents how to see the stacks of other threads, under a name with an underscore.
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+LOOK_EVERY_S: Final = 1.0
+"""Pauses between two looks at a client that has not given its turn back yet."""
+
+STILL_LOOKS_MAX: Final = 30
+"""After so many looks at one and the same stack the client is given up. Looks are counted and not seconds: a process
+that was stopped for an hour has been looked at once."""
+
+STACK_FRAMES_MAX: Final = 12
+"""Of a stack that is shown."""
+
+_NOT_THEIRS: Final = frozenset(["inmem", "pykka", "threading"])
+"""Packages whose frames say less about where a client is than the frame that called them."""
+
+_DEBUGGERS: Final = frozenset(["bdb", "pdb", "pydevd", "_pydevd_bundle", "debugpy"])
+"""Whose prompt a client may wait at for as long as it takes."""
+
+
+class StallWatch:
+    """Looks at a thread from time to time.
+
+    Args:
+        thread: its ident.
+    """
+
+    def __init__(self, thread: int) -> None:
+        self._thread = thread
+        self._seen: list[tuple[int, int]] = []
+        self._still = 0
+
+    def is_stalled(self) -> bool:
+        """Look once more; return whether the thread has been seen in the same place too often."""
+        frames = _frames_of(self._thread)
+        seen = [(id(frame.f_code), frame.f_lasti) for frame in frames]
+        is_still = seen == self._seen and not any(_package_of(frame) in _DEBUGGERS for frame in frames)
+        self._still = self._still + 1 if is_still else 0
+        self._seen = seen
+        return self._still >= STILL_LOOKS_MAX
+
+
+def stack_of(thread: int) -> str:
+    """Return where a thread is, as Python writes it: the innermost calls of the client's own code, the last one last.
+
+    Of a thread that goes on meanwhile: where it was.
+    """
+    theirs = [frame for frame in _frames_of(thread) if _package_of(frame) not in _NOT_THEIRS][:STACK_FRAMES_MAX]
+    summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(theirs))
+    return "".join(summary.format()).rstrip()
+
+
+def _frames_of(thread: int) -> list[FrameType]:
+    """Return the frames of a thread, the innermost first; none if it has not begun or has ended."""
+    frames: list[FrameType] = []
+    frame = sys._current_frames().get(thread)  # noqa: SLF001
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
