@@ -42,6 +42,7 @@ from inmem.actors.messages.transactions import (
     ReadStats,
 )
 from inmem.actors.transaction_registry import TransactionRegistry
+from inmem.engine.commit_token import CommitToken
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
     DatabaseClosedError,
@@ -379,5 +380,5 @@ class Coordinator(StoreActor):
 
 def outcome_unknown(owed: Owed, salt: int, reason: str) -> CommitOutcomeUnknownError:
     """Return the answer to a commit of which nobody can tell whether the log holds it; the salt is its core's."""
-    token = f"{salt:016x}-{owed.transaction_id}-{owed.message.request.start_version}"
-    return CommitOutcomeUnknownError(token, reason)
+    token = CommitToken(salt, owed.transaction_id, owed.message.request.start_version)
+    return CommitOutcomeUnknownError(str(token), reason)

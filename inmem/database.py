@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inmem.actors.client import Client
 from inmem.actors.messages.control import Recover, Refresh
@@ -16,10 +15,10 @@ from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
 from inmem.actors.proxies.watcher import Watcher
 from inmem.actors.transaction_arguments import DEFAULT_RETRY
+from inmem.engine.commit_token import CommitToken
 from inmem.engine.errors import RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.noncopyable import NonCopyable
-from inmem.engine.shown import shown
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.run_contents import RunContents
 from inmem.run_file import RunExport, read_run, write_run
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from inmem.primitives.kv import VersionedValue
 
 T = TypeVar("T")
-
-_TOKEN: Final = re.compile("([0-9a-f]{1,16})-([0-9]{1,20})-([0-9]{1,20})")
-"""Salt of the opening, transaction id, and the version at which it began: as `outcome_unknown` writes them."""
 
 
 class Database(NonCopyable):
@@ -171,13 +167,7 @@ class Database(NonCopyable):
             StoreFailedError: the log cannot be read at the moment.
             DatabaseClosedError: it is closed.
         """
-        try:
-            matched = _TOKEN.fullmatch(token)
-        except TypeError:
-            matched = None
-        if matched is None:
-            raise UsageError(f"token: {shown(token)} is not the token of a CommitOutcomeUnknownError")
-        salt, transaction_id, start_version = int(matched[1], 16), int(matched[2]), int(matched[3])
+        salt, transaction_id, start_version = CommitToken.parse(token)
         version, since = self._client.ask_actor(self._client.directory.coordinator, ReadOutcome(salt, transaction_id))
         if version is not None:
             return TransactionStatus.COMMITTED

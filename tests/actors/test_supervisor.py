@@ -23,6 +23,7 @@ from inmem.actors.log_writer import LogWriter
 from inmem.actors.messages.core import Append, Flush
 from inmem.actors.messages.transactions import ReadStats
 from inmem.actors.proxies.kv import KVStore
+from inmem.engine.commit_token import CommitToken
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, io_error, open_on, refused
 from tests.actors.test_failpoints import BrokenError, Failpoint
 from tests.actors.workload import Worker, in_parallel, state_of
@@ -474,7 +475,7 @@ def test_in_memory_outcomes_are_remembered_across_restarts(monkeypatch):
         txn = db.begin("run")
         txn.put("k", 1)
         txn.commit()
-        token = f"{salt:016x}-{txn.id}-{txn.start_version}"
+        token = str(CommitToken(salt, txn.id, txn.start_version))
         assert db.outcome(token) == "committed"
         db.recover()
         assert db.outcome(token) == "committed"

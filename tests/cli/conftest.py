@@ -1,6 +1,10 @@
 """A database with a little of everything, and a way to run commands in this process."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -34,6 +38,26 @@ def run_json(run):
         return json.loads(result.stdout)
 
     return run_json
+
+
+@pytest.fixture
+def start():
+    """Start a command in a process of its own, which is ended with the test, and return that."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(inmem.__file__).parent.parent), "PYTHONUNBUFFERED": ""}
+    processes = []
+
+    def start(*arguments):
+        command = [sys.executable, "-m", "inmem", *map(str, arguments)]
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

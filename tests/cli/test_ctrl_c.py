@@ -2,11 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -16,26 +13,6 @@ from tests.recorder.transcripts import OWN
 
 FAILSAFE_S = 60
 TOLD = "inmem: error: interrupted; the same command goes on from here\n"
-
-
-@pytest.fixture
-def start():
-    """Start a command that is ended with the test, and return its process."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(inmem.__file__).parent.parent)}
-    processes = []
-
-    def start(*arguments):
-        command = [sys.executable, "-m", "inmem", *map(str, arguments)]
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
 
 
 def wait_until_recorded(database, count, process):

@@ -1,11 +1,7 @@
 """`inmem events`: the last of them, and those that come."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -61,21 +57,9 @@ def test_the_first_and_the_last_are_not_asked_for_together(run, odd):
 
 
 @pytest.fixture
-def follow(tmp_path):
+def follow(start, tmp_path):
     """Start following the run "run" of a database in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(inmem.__file__).parent.parent), "PYTHONUNBUFFERED": ""}
-    processes = []
-
-    def follow(*options):
-        command = [sys.executable, "-m", "inmem", "events", str(tmp_path), "run", "--follow", *map(str, options)]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        return process
-
-    yield follow
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return lambda *options: start("events", tmp_path, "run", "--follow", *options)
 
 
 def test_what_another_process_writes_is_followed_until_ctrl_c(follow, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 import inmem
 from inmem.actors import log_file
+from inmem.engine.commit_token import CommitToken
 from inmem.engine.log_folder import segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES
 from tests.log_events import told
@@ -217,7 +218,7 @@ def test_an_outcome_that_was_read_since_is_known(both):
     salt = owner._client.directory.supervisor.mailbox.actor._core.salt
     txn = owner.begin("run")
     txn.put("k", 2)
-    token = f"{salt:016x}-{txn.id}-{txn.start_version}"
+    token = str(CommitToken(salt, txn.id, txn.start_version))
     with pytest.raises(inmem.ReadOnlyError, match="may still commit"):
         reader.outcome(token)
     txn.commit()

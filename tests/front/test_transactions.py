@@ -25,6 +25,7 @@ from inmem import (
     TransactionTimeoutError,
     WriteConflict,
 )
+from inmem.engine.commit_token import CommitToken
 from tests.actors.stage import in_threads
 
 FAILSAFE_S = 60.0
@@ -1186,7 +1187,9 @@ def test_outcome_tells_what_became_of_a_commit(tmp_path, reopen):
     with pytest.raises(ConflictError):
         aborted.commit()
     supervisor = db._client.directory.supervisor.mailbox.actor
-    tokens = [f"{supervisor._core.salt:016x}-{txn.id}-{txn.start_version}" for txn in (committed, aborted, open_one)]
+    tokens = [
+        str(CommitToken(supervisor._core.salt, txn.id, txn.start_version)) for txn in (committed, aborted, open_one)
+    ]
     if reopen:
         db.close()
         db = inmem.open(path)
