@@ -41,9 +41,6 @@ class KVActor(PrimitiveActor):
             case GetKey(_, key):
                 return kv.get(key)
             case DeleteKey(_, key):
-                if kv.wrote(key):
-                    # In one transaction with the put it would leave nothing, and the put has been promised a version.
-                    raise Postpone
                 return kv.delete(key)
             case CasKey():
                 return _cas(kv, message)

@@ -4,9 +4,10 @@ A request is carried out on a transaction that begins at the newest snapshot. Wh
 flight, further requests wait; then they are carried out together, in the order in which they came, on one transaction.
 Fifty agents that append to one log at once cost a handful of commits.
 
-Inside a group each request stands alone: one that fails is taken back to its mark, and the others go on. Answers,
-refusals included, go out when the group has committed, because a refusal may rest on what a neighbour wrote. When the
-group loses against another commit, its requests are carried out again on a fresh snapshot.
+Inside a group each request stands alone: one that fails is taken back to its mark, and the others go on. One that
+writes what a neighbour has written opens the next group: two writes of a key never have one version. Answers, refusals
+included, go out when the group has committed, because a refusal may rest on what a neighbour wrote. When the group
+loses against another commit, its requests are carried out again on a fresh snapshot.
 
 A group loses when any of its requests does, so among transactions that each write one of its keys, a large one might
 lose for ever. Each loss halves the next groups, down to a single request, which loses only for what it does itself;
@@ -274,6 +275,11 @@ class RequestGroups(Generic[PendingT]):
                     return []
                 txn.rollback_to(mark)
                 result = Refusal(error)
+            else:
+                if group and txn.wrote_over(mark):
+                    # Each write of a key has a version of its own, by which others compare and swap.
+                    txn.rollback_to(mark)
+                    break
             group.append((waiting.popleft(), result))
         return group
 

@@ -216,6 +216,20 @@ class Transaction(NonCopyable):
             self._scope.undo_log = []
         return len(self._scope.undo_log)
 
+    def wrote_over(self, mark: int) -> bool:
+        """Return whether a write since `mark` replaced, or took back, one from before it. O(writes since)."""
+        undo_log: list[Undo | _Drop] = self._scope.undo_log or []
+        since: set[tuple[TableView, bytes]] = set()
+        for undo in undo_log[mark:]:
+            if not isinstance(undo, Undo):
+                if any(view.writes for _, view in undo.views):
+                    return True
+            elif (place := (undo.view, undo.key)) not in since:
+                if undo.write is not None:
+                    return True
+                since.add(place)
+        return False
+
     def rollback_to(self, mark: int) -> None:
         """Take back every write since `mark`. What was read stays remembered. O(writes since)."""
         self._require_active()

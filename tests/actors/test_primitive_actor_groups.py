@@ -54,18 +54,42 @@ def answer(future: Any) -> Any:
         return error
 
 
-def test_a_key_that_is_put_and_deleted_in_one_crowd_has_existed(db, hold):
-    """One transaction for both would write nothing, and the put would be told a version at which nothing happened."""
+def test_each_write_of_a_key_in_a_crowd_has_a_version_of_its_own(db, hold):
+    """Whoever swaps from the version that a put was answered with swaps what that put wrote, and nobody else's."""
+    gate = hold(lambda: db.kv.futures.put("run", "busy", 0))
+    puts = [db.kv.futures.put("run", "k", number) for number in range(3)]
+    other = db.kv.futures.put("run", "other", 0)
+    swap, late = db.kv.futures.cas("run", "gone", 0, "mine"), db.kv.futures.put("run", "gone", "late")
+    gate.open()
+    versions = [get(put) for put in puts]
+    assert versions == list(range(versions[0], versions[0] + 3))
+    assert get(other) == versions[2], "writes of other keys share a commit"
+    with pytest.raises(inmem.CasConflictError):
+        db.cas("run", "k", versions[1], "made of 1")
+    assert db.get("run", "k") == 2
+    assert get(swap) < get(late)
+    with pytest.raises(inmem.CasConflictError):
+        db.cas("run", "gone", get(swap), "made of mine")
+
+
+def test_watchers_are_told_of_each_write_of_a_key_in_a_crowd(db, hold):
+    db.begin_run("run")
+    db.put("run", "lock", "earlier")
     watch = db.watch("run", timeout=0)
     gate = hold(lambda: db.kv.futures.put("run", "busy", 0))
-    put, delete = db.kv.futures.put("run", "lock", "me"), db.kv.futures.delete("run", "lock")
-    again = db.kv.futures.delete("run", "lock")
+    futures = [db.cells.futures.init("run", "busy", 0), db.runs.futures.create_run("busy")]
+    futures += [
+        db.kv.futures.put("run", "lock", "me"), db.kv.futures.delete("run", "lock"), db.kv.futures.put("run", "lock", "you"),
+        db.cells.futures.set("run", "c", 1), db.cells.futures.set("run", "c", 2), db.cells.futures.delete("run", "c"),
+        db.cells.futures.set("run", "c", 3), db.runs.futures.pause_run("run"), db.runs.futures.resume_run("run"),
+    ]  # fmt: skip
     gate.open()
-    assert (get(delete), get(again)) == (True, False)
-    told = [(change.version, change.key, str(change.kind)) for change in watch]
-    assert told[1:] == [(get(put), "lock", "put"), (get(put) + 1, "lock", "delete")]
-    with pytest.raises(inmem.CasConflictError):
-        db.cas("run", "lock", 0, "never existed")
+    for future in futures:
+        get(future)
+    told = [(change.primitive, change.key, str(change.kind)) for change in watch if change.key != "busy"]
+    assert [each[1:] for each in told if each[0] == "kv"] == [("lock", "put"), ("lock", "delete"), ("lock", "put")]
+    assert [kind for _, key, kind in told if key == "c"] == ["put", "put", "delete", "put"]
+    assert [kind for primitive, _, kind in told if primitive == "runs"] == ["put", "put"]
 
 
 def test_runs_are_listed_in_the_order_of_creation_whatever_else_their_crowd_does(db, hold):
@@ -205,7 +229,6 @@ def test_nothing_of_a_group_is_answered_before_it_is_durable(db, disk, hold):
 def test_a_full_disk_refuses_the_group_and_not_the_next(db, disk, hold, events):
     gate = hold(lambda: db.kv.futures.put("run", "opener", 1))
     futures = [db.kv.futures.put("run", f"k{n}", n) for n in range(5)]
-    futures.append(db.kv.futures.put("run", "k0", "late"))
     # The first append is the mark behind the opener, which may fail unnoticed.
     disk.fail("append", disk_full, at=2)
     gate.open()

@@ -12,11 +12,12 @@ from immutables import Map
 
 from inmem.engine import request_groups as request_groups_module
 from inmem.engine.errors import DiskFullError, InvariantError, TransactionAbortedError, UsageError
-from inmem.engine.keys import Tag
+from inmem.engine.keys import Tag, event_key, sequence_of
 from inmem.engine.limits import Limits
 from inmem.engine.request_groups import COMMIT_VERSION, Postpone, RequestGroups
 from inmem.engine.snapshot import Snapshot
 from inmem.engine.table import Table
+from inmem.engine.table_view import TableView
 from inmem.engine.transaction import CommitRequest, Transaction
 from tests.engine.seeded_entropy import SeededEntropy
 
@@ -37,8 +38,9 @@ def small_groups_and_little_patience():
 
 @dataclass(eq=False)
 class Request:
-    """("add", n) answers the sum after it; ("note", n) the version; ("sum", 0) the sum, in a group of its own opening;
-    ("fail", n) adds and then fails; ("fill", n) writes n bytes under a key of its own."""
+    """("add", n) answers the sum after it; ("note", n) adds and answers the version; ("sum", 0) the sum, in a group of
+    its own opening; ("fail", n) adds and then fails; ("set", n) writes a key that others write too, and answers the
+    version; ("fill", n) writes n bytes under a key of its own."""
 
     number: int
     message: tuple[str, int]
@@ -55,8 +57,12 @@ class StruckError(Exception):
     """Cuts short whoever sends a commit."""
 
 
+def sum_of(added: TableView) -> int:
+    return sum(int(value) for _, value in added.scan())
+
+
 class Store:
-    """One counter, and what a group does to it. The `RequestOutbox` of the groups before it."""
+    """A list of numbers, one key and some more, and what a group does to them. The `RequestOutbox` of the groups."""
 
     def __init__(self) -> None:
         self.newest_group = 0
@@ -68,28 +74,30 @@ class Store:
 
     @property
     def sum(self) -> int:
-        table = self.snapshot.table("run", Tag.KV)
-        entry = None if table is None else table.get(b"sum")
-        return 0 if entry is None or entry[1] is None else int(entry[1])
+        return sum_of(self.begin().view("run", Tag.EVENT))
 
     def begin(self) -> Transaction:
         return Transaction(0, self.snapshot, 1_000, SeededEntropy(), limits=LIMITS)
 
     def perform(self, txn: Transaction, message: tuple[str, int]) -> Any:
         kind, number = message
-        view = txn.view("run", Tag.KV)
-        total = int(view.get(b"sum") or b"0")
-        if kind == "sum":
-            if view.wrote(b"sum"):
-                raise Postpone
-            return total
+        view, added = txn.view("run", Tag.KV), txn.view("run", Tag.EVENT)
+        if kind == "set":
+            view.put(b"set", b"%d" % number)
+            return COMMIT_VERSION
         if kind == "fill":
             view.put(b"%03d" % number, bytes(number))
             return number
-        view.put(b"sum", b"%d" % (total + number))
+        last = added.last()
+        if kind == "sum":
+            if last is not None and added.wrote(last[0]):
+                raise Postpone
+            return sum_of(added)
+        key = event_key(0 if last is None else sequence_of(last[0]) + 1)
+        added.put(key, b"%d" % number)
         if kind == "fail":
             raise UsageError("refused")
-        return COMMIT_VERSION if kind == "note" else total + number
+        return COMMIT_VERSION if kind == "note" else sum_of(added)
 
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
         if self.strikes == "before":
@@ -151,7 +159,7 @@ class RequestMachine(RuleBasedStateMachine):
 
     @rule(
         messages=st.lists(
-            st.tuples(st.sampled_from(["add", "note", "sum", "fail"]), st.integers(1, 9))
+            st.tuples(st.sampled_from(["add", "note", "sum", "fail", "set"]), st.integers(1, 9))
             | st.tuples(st.just("fill"), st.sampled_from([10, 40, 70])),
             min_size=1,
             max_size=9,
@@ -190,8 +198,10 @@ class RequestMachine(RuleBasedStateMachine):
                 assert isinstance(answer, UsageError)
                 continue
             total += number if kind in {"add", "note"} else 0
-            expected = {"add": total, "sum": total, "note": version, "fill": number}[kind]
+            expected = {"add": total, "sum": total, "note": version, "set": version, "fill": number}[kind]
             assert answer == expected
+        writers = [request for request in answered if request.message[0] == "set"]
+        assert len(writers) <= 1, "two writes of one key with one version"
 
     @precondition(lambda self: self.store.in_flight)
     @rule(others=st.integers(0, 3))

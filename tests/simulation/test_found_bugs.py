@@ -168,3 +168,27 @@ def test_a_core_that_was_not_whole_keeps_nobody_waiting(monkeypatch):
         assert db.put("run", "k", 2) == 2
 
     explore(scenario, seeds=30)
+
+
+def test_whoever_swaps_from_the_version_of_its_own_put_swaps_nobody_elses():
+    # Puts of one key that arrived together shared a commit, and so a version: a swap from it went over the last one.
+    def scenario(sim):
+        db = sim.open(memory=True)
+        swapped = []
+
+        def holds(name):
+            version = db.put("run", "lock", name)
+            with contextlib.suppress(inmem.CasConflictError):
+                db.cas("run", "lock", version, f"{name} confirmed")
+                swapped.append(name)
+
+        for name in "abc":
+            sim.spawn(holds, name, name=name)
+        sim.run()
+        with db.watch("run", after_version=0, timeout=0) as changes:
+            told = [change.value for change in changes]
+        assert len(told) == 3 + len(swapped), "a write that nobody was told of"
+        for name in swapped:
+            assert told[told.index(f"{name} confirmed") - 1] == name
+
+    explore(scenario, seeds=200)
