@@ -18,12 +18,14 @@ from inmem.simulation.exploration import Searched, explore, replay, search
 from inmem.simulation.failure import SimulationFailure
 from inmem.simulation.faults import Faults
 from inmem.simulation.promises import BrokenPromise
+from inmem.simulation.scenario import ScenarioError
 from inmem.simulation.simulation import Simulation
 from inmem.simulation.trace import Step, as_mermaid, as_text
 
 __all__ = [
     "BrokenPromise",
     "Faults",
+    "ScenarioError",
     "Searched",
     "Simulation",
     "SimulationFailure",

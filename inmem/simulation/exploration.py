@@ -48,8 +48,8 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
     Raises:
         SimulationFailure: with the smallest failing schedule, its seed, and the messages in it; or, if the scenario
             does not do the same thing when it is run once more with the same choices, with that one schedule.
-        UsageError: an argument is not acceptable, or the scenario would test nothing: it is no plain function, or
-            has spawned clients that it does not run.
+        UsageError: an argument is not acceptable, or the scenario would test nothing: it is no plain function, has
+            returned something, or has spawned clients that it does not run.
     """
     __tracebackhide__ = True
     require_count("seeds", seeds, 1)

@@ -115,6 +115,7 @@ def test_nobody_needs_pytest_to_fail():
         "import sys\n"
         "from inmem.simulation import SimulationFailure, explore\n"
         "def scenario(sim):\n"
+        "    sim.open(memory=True)\n"
         "    assert sim.seed < 3\n"
         "try:\n"
         "    explore(scenario)\n"
