@@ -14,6 +14,7 @@
 See docs/simulation.md.
 """
 
+from inmem.simulation.endless import Endless
 from inmem.simulation.exploration import Searched, explore, replay, search
 from inmem.simulation.failure import SimulationFailure
 from inmem.simulation.faults import Faults
@@ -24,6 +25,7 @@ from inmem.simulation.trace import Step, as_mermaid, as_text
 
 __all__ = [
     "BrokenPromise",
+    "Endless",
     "Faults",
     "ScenarioError",
     "Searched",

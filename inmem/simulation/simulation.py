@@ -25,6 +25,7 @@ from inmem.simulation.real_stores import no_real_stores
 from inmem.simulation.scenario import (
     ScenarioError,
     require_bool,
+    require_count,
     require_function,
     require_int,
     require_nothing,
@@ -32,7 +33,7 @@ from inmem.simulation.scenario import (
     require_seconds,
     require_text,
 )
-from inmem.simulation.scheduler import Endless, Scheduler
+from inmem.simulation.scheduler import STEPS_MAX, Scheduler
 from inmem.simulation.store import SimulatedStore
 from inmem.simulation.trace import WORLD
 from inmem.simulation.user_actors import UserActors
@@ -59,6 +60,7 @@ class Simulation:
         seed: decides everything; the same seed gives the same run, message by message, anywhere.
         faults: what may go wrong besides the order of events.
         chooser: instead of a seed, whatever else makes the choices.
+        steps_max: a run that goes on for longer counts as endless.
 
     Attributes:
         seed: as given, for scenarios that want to vary their parameters.
@@ -68,12 +70,20 @@ class Simulation:
         UsageError: an argument is not acceptable.
     """
 
-    def __init__(self, seed: int = 0, faults: Faults | None = None, *, chooser: Chooser | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        faults: Faults | None = None,
+        *,
+        chooser: Chooser | None = None,
+        steps_max: int = STEPS_MAX,
+    ) -> None:
         require_int("seed", seed)
+        require_count("steps_max", steps_max, 1)
         self.seed = seed
         self.faults = allowed_faults(faults)
         self._chooser: Chooser = SeededChooser(seed) if chooser is None else chooser
-        self._scheduler = Scheduler(self._chooser)
+        self._scheduler = Scheduler(self._chooser, steps_max)
         self._injector = FaultInjector(self.faults, self._chooser, self._scheduler)
         self._entropy = SimulatedEntropy(seed, self._scheduler)
         self._clock = SimulatedClock(self._scheduler, self._injector)
@@ -160,6 +170,7 @@ class Simulation:
 
         Raises:
             BrokenPromise: a store did what it promises not to do, or a client waits for ever.
+            Endless: clients go on and on.
             UsageError: a client has called this, does not give its turn back, or cannot be ended.
             Exception: what a client raised, or an actor that was told something and has no `on_failure`.
         """
@@ -271,8 +282,6 @@ class Simulation:
                     require_nothing(returned)
                     self._scheduler.require_all_simulated()
                     self._require_all_run()
-                except Endless as error:
-                    raise BrokenPromise(str(error)) from error
                 except Exception:
                     # Whatever has gone wrong after that may have gone wrong because of that.
                     self._scheduler.require_all_simulated()
