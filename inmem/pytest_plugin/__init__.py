@@ -68,6 +68,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--sim-seeds", type=seed_count, default=None, help="run so many seeds of every simulated scenario")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse options of which one would be ignored."""
+    if config.getoption("--sim-seed") is not None and config.getoption("--sim-seeds") is not None:
+        raise pytest.UsageError("--sim-seed is one seed, --sim-seeds is how many: give one of them")
+
+
 def seed_count(text: str) -> int:
     """Return the value of `--sim-seeds`."""
     count = int(text)

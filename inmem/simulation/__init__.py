@@ -14,16 +14,20 @@
 See docs/simulation.md.
 """
 
+from inmem.simulation.endless import Endless
 from inmem.simulation.exploration import Searched, explore, replay, search
 from inmem.simulation.failure import SimulationFailure
 from inmem.simulation.faults import Faults
 from inmem.simulation.promises import BrokenPromise
+from inmem.simulation.scenario import ScenarioError
 from inmem.simulation.simulation import Simulation
 from inmem.simulation.trace import Step, as_mermaid, as_text
 
 __all__ = [
     "BrokenPromise",
+    "Endless",
     "Faults",
+    "ScenarioError",
     "Searched",
     "Simulation",
     "SimulationFailure",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
 from inmem.simulation.failure import FailingRun, Repetition, SimulationFailure, is_failure
-from inmem.simulation.faults import allowed_faults
+from inmem.simulation.faults import NO_FAULTS, allowed_faults
 from inmem.simulation.scenario import ScenarioError, require_choices, require_count, require_int
-from inmem.simulation.shrinking import Shrinker
+from inmem.simulation.scheduler import STEPS_MAX
+from inmem.simulation.shrinking import Shrinker, steps_worth
 from inmem.simulation.simulation import Simulation
 from inmem.simulation.systematic import SystematicSearch
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from inmem.simulation.faults import Faults
 
     Scenario = Callable[[Simulation], object]
+
+FAULTLESS_SEEDS = 10
+"""So many schedules are tried without faults, should the failure that was found with faults not need any."""
 
 PRIORITY_EVERY = 4
 """Of so many seeds one gets a priority schedule, which finds what uniform choices hardly ever do."""
@@ -48,8 +52,8 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
     Raises:
         SimulationFailure: with the smallest failing schedule, its seed, and the messages in it; or, if the scenario
             does not do the same thing when it is run once more with the same choices, with that one schedule.
-        UsageError: an argument is not acceptable, or the scenario would test nothing: it is no plain function, or
-            has spawned clients that it does not run.
+        UsageError: an argument is not acceptable, or the scenario would test nothing: it is no plain function, has
+            returned something, or has spawned clients that it does not run.
     """
     __tracebackhide__ = True
     require_count("seeds", seeds, 1)
@@ -103,7 +107,7 @@ def replay(scenario: Scenario, *, seed: int = 0, choices: Sequence[int], faults:
     run = attempt(scenario, RecordedChooser(choices), seed, allowed)
     if run is not None:
         _require_scenario(run, "this replay")
-        raise SimulationFailure(_name(scenario), "this replay", seed, allowed, run) from run.cause
+        raise SimulationFailure(_name(scenario), "this replay", seed, allowed, run, is_smallest=False) from run.cause
 
 
 def chooser_for(seed: int) -> Chooser:
@@ -114,27 +118,62 @@ def chooser_for(seed: int) -> Chooser:
 def attempt(scenario: Scenario, chooser: Chooser, seed: int, faults: Faults) -> FailingRun | None:
     """Run `scenario` once; return the run if it fails."""
     __tracebackhide__ = True
-    simulation = Simulation(seed, faults, chooser=chooser)
+    return _attempt(scenario, chooser, seed, faults, STEPS_MAX)[0]
+
+
+def _attempt(
+    scenario: Scenario, chooser: Chooser, seed: int, faults: Faults, steps_max: int
+) -> tuple[FailingRun | None, int]:
+    """Run `scenario` once; return the run if it fails, and how many steps it took."""
+    __tracebackhide__ = True
+    simulation = Simulation(seed, faults, chooser=chooser, steps_max=steps_max)
     try:
         simulation.check(scenario)
     except BaseException as error:
         if not is_failure(error):
             raise
-        return FailingRun(simulation.choices, simulation.steps, simulation.outsiders, error)
-    return None
+        run = FailingRun(simulation.choices, simulation.steps, simulation.outsiders, error)
+        return run, len(simulation.steps)
+    return None, len(simulation.steps)
 
 
 def _report(scenario: Scenario, found_by: str, seed: int, faults: Faults, run: FailingRun) -> SimulationFailure:
     _require_scenario(run, found_by)
     again = attempt(scenario, RecordedChooser(run.choices), seed, faults)
     if again is not None and again.is_like(run):
-        shrinker = Shrinker(run, lambda chooser: attempt(scenario, chooser, seed, faults))
-        failure = SimulationFailure(_name(scenario), found_by, seed, faults, shrinker.shrink())
+        needed, smallest = _made_smaller(scenario, seed, faults, run)
+        failure = SimulationFailure(_name(scenario), found_by, seed, needed, smallest)
     else:
         # Every other schedule would say as little about this one as its own repetition.
-        failure = SimulationFailure(_name(scenario), found_by, seed, faults, run, Repetition(again))
+        failure = SimulationFailure(_name(scenario), found_by, seed, faults, run, repetition=Repetition(again))
     failure.__cause__ = failure.cause
     return failure
+
+
+def _made_smaller(scenario: Scenario, seed: int, allowed: Faults, run: FailingRun) -> tuple[Faults, FailingRun]:
+    """Return the smallest run that was found, and the faults that were allowed in it: none, if it needs none."""
+    faults = allowed
+    begin = _without_faults(scenario, seed, run) if allowed != NO_FAULTS else None
+    if begin is not None:
+        faults = NO_FAULTS
+
+    def try_with(chooser: Chooser, steps_max: int) -> tuple[FailingRun | None, int]:
+        return _attempt(scenario, chooser, seed, faults, steps_max)
+
+    smallest = Shrinker(begin or run, try_with).shrink()
+    if not smallest.is_endless:
+        return faults, smallest
+    # The attempts were given up early: this one may come to rest after all.
+    in_full = attempt(scenario, RecordedChooser(smallest.choices), seed, faults)
+    return (allowed, run) if in_full is None or in_full.kind != run.kind else (faults, in_full)
+
+
+def _without_faults(scenario: Scenario, seed: int, run: FailingRun) -> FailingRun | None:
+    """Return the smallest of some runs without faults that fail as this one did, if any do."""
+    choosers = [RecordedChooser([]), *(chooser_for(seed + number) for number in range(FAULTLESS_SEEDS))]
+    tried = [_attempt(scenario, chooser, seed, NO_FAULTS, steps_worth(run))[0] for chooser in choosers]
+    like = [other for other in tried if other is not None and other.kind == run.kind]
+    return min(like, key=lambda other: other.size, default=None)
 
 
 def _require_scenario(run: FailingRun, found_by: str) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copyreg
-import linecache
+import keyword
 import sys
+import textwrap
 import traceback
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from inmem.engine.errors import UsageError
+from inmem.simulation.endless import Endless
+from inmem.simulation.faults import NO_FAULTS
 from inmem.simulation.promises import BrokenPromise
+from inmem.simulation.stalls import line_of
 from inmem.simulation.trace import as_mermaid, as_text, in_words, story, without_start_up
 
 if TYPE_CHECKING:
@@ -26,6 +30,16 @@ _PYTEST: Final = "_pytest"
 
 _NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka", _PYTEST}
 """Packages whose frames say less about what broke than the frame that called them."""
+
+
+TEST_LINE_CHARS_MAX: Final = 88
+"""Of a regression test: what formatters make of a file unless they are told otherwise."""
+
+LIST_ITEMS_MAX: Final = 20
+"""Of a list of choices in one line."""
+
+ZEROS_MIN: Final = 10
+"""So many in a row are counted and not listed."""
 
 
 def is_failure(error: BaseException) -> bool:
@@ -71,12 +85,20 @@ class FailingRun:
     def size(self) -> tuple[int, int, int, int, int, list[int]]:
         """What shrinking makes smaller: what there is to read, and how often it goes over from one to another.
 
-        Then the choices that are not the first alternative, all steps, and all choices.
+        Then the choices that are not the first alternative, all steps, and all choices. What has no end has no length
+        either: of that it is the choices alone, and so how early it takes the way that has no end.
         """
+        if self.is_endless:
+            return 0, 0, sum(map(bool, self.choices)), 0, len(self.choices), self.choices
         tellers = [step.sender if step.sender in self.outsiders else step.receiver for step in self.story]
         turns = sum(1 for before, after in pairwise(tellers) if before != after)
         deviations = sum(1 for choice in self.choices if choice)
         return len(self.story), turns, deviations, len(self.steps), len(self.choices), self.choices
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether clients went on until the run was given up."""
+        return isinstance(self.cause, Endless)
 
     @property
     def kind(self) -> tuple[type[BaseException], str, int]:
@@ -96,10 +118,8 @@ class FailingRun:
         """``file:line, in function: source`` of the innermost frame of the scenario, "" if there is none."""
         found = ""
         for frame, line in traceback.walk_tb(self.cause.__traceback__):
-            code = frame.f_code
             if _package_of(frame) not in _NOT_THEIRS:
-                source = linecache.getline(code.co_filename, line, frame.f_globals).strip()
-                found = f"{code.co_filename}:{line}, in {code.co_name}" + (f": {source}" if source else "")
+                found = line_of(frame, line)
         return found
 
 
@@ -134,11 +154,12 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         seed: of the run that found it.
         faults: that were allowed.
         run: the smallest that was found.
+        is_smallest: whether a smaller one was looked for.
         repetition: what came of running it once more, if that was not the same.
 
     Attributes:
         seed: of the run that found it.
-        faults: that were allowed.
+        faults: that were allowed in the smallest run; none, if it fails without.
         choices: of the smallest failing run; `replay` takes them.
         steps: of that run, in full.
         story: the same without the store's inner life, unless it is the store that broke its promise.
@@ -154,6 +175,8 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         seed: int,
         faults: Faults,
         run: FailingRun,
+        *,
+        is_smallest: bool = True,
         repetition: Repetition | None = None,
     ) -> None:
         self.seed = seed
@@ -165,8 +188,10 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         self._scenario = scenario
         self._said = _said(run.cause)
         place = f"    at {run.place}\n" if run.place else ""
-        advice = str(repetition) if repetition else f"To replay the smallest run that was found:\n\n    {self.command}"
-        super().__init__(f"{self._said}\n{place}\nfound by {found_by}. {advice}\n\n{as_text(self.story)}\n")
+        which = "smallest run that was found" if is_smallest else "run"
+        advice = str(repetition) if repetition else f"To replay the {which}:\n\n    {self.command}"
+        told = as_text(self.story, whole=False)
+        super().__init__(f"{self._said}\n{place}\nfound by {found_by}. {advice}\n\n{told}\n")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Without __init__, which takes the run; see InmemError.
@@ -188,7 +213,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         return as_text(self.steps)
 
     def as_mermaid(self) -> str:
-        """Return the failing run as a Mermaid sequence diagram."""
+        """Return the failing run as a Mermaid sequence diagram. Of a long story it has the beginning and the end."""
         return as_mermaid(self.story)
 
     def as_test(self, module: str, scenario: str | None = None) -> str:
@@ -202,22 +227,33 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
             UsageError: that is no name of a module, or of something in a module: a lambda, or a function that was made
                 inside another one, has none unless you give it one.
         """
-        if not all(part.isidentifier() for part in module.split(".")):
+        if not all(_is_name(part) for part in module.split(".")):
             raise UsageError(f"module: must be the name of a module, not {module!r}")
         name = self._scenario if scenario is None else scenario
-        if not name.isidentifier():
+        if not _is_name(name):
             shown = repr(name) if name else "one without a name"
             raise UsageError(
                 f"scenario: a test can import a function of a module, not {shown}; if {module} has it under a name, "
                 "give that"
             )
         number = str(self.seed).replace("-", "minus_")
+        replayed = f"    {_command(name, self.seed, self.choices, self.faults)}"
+        if len(replayed) > TEST_LINE_CHARS_MAX:
+            arguments = _arguments(name, self.seed, self.choices, self.faults, "\n        + ")
+            replayed = "    replay(\n" + "".join(f"        {argument},\n" for argument in arguments) + "    )"
+        said = textwrap.wrap(f"Found by simulation: {self._said.splitlines()[0]}", TEST_LINE_CHARS_MAX - len("    # "))
+        comment = textwrap.indent("\n".join(said), "    # ")
+        imported = "replay" if self.faults == NO_FAULTS else "Faults, replay"
         return (
-            f"from inmem.simulation import Faults, replay\nfrom {module} import {name}\n\n\n"
+            f"from inmem.simulation import {imported}\nfrom {module} import {name}\n\n\n"
             f"def test_{name}_seed_{number}() -> None:\n"
-            f"    # Found by simulation: {self._said.splitlines()[0]}\n"
-            f"    {_command(name, self.seed, self.choices, self.faults)}\n"
+            f"{comment}\n"
+            f"{replayed}\n"
         )
+
+
+def _is_name(word: str) -> bool:
+    return word.isidentifier() and not keyword.iskeyword(word)
 
 
 def _package_of(frame: FrameType) -> str:
@@ -231,4 +267,27 @@ def _said(error: BaseException) -> str:
 
 
 def _command(scenario: str, seed: int, choices: list[int], faults: Faults) -> str:
-    return f"replay({scenario}, seed={seed}, choices={choices}, faults={faults!r})"
+    return f"replay({', '.join(_arguments(scenario, seed, choices, faults))})"
+
+
+def _arguments(scenario: str, seed: int, choices: list[int], faults: Faults, joint: str = " + ") -> list[str]:
+    parts = [scenario, f"seed={seed}", f"choices={joint.join(_runs_of(choices))}"]
+    return parts if faults == NO_FAULTS else [*parts, f"faults={faults!r}"]
+
+
+def _runs_of(choices: list[int]) -> list[str]:
+    """Return the choices as lists to be added up, with many zeros in a row as ``[0] * 177``."""
+    parts: list[str] = []
+    others: list[int] = []
+    for is_zero, group in groupby(choices, key=lambda choice: choice == 0):
+        run = list(group)
+        if is_zero and len(run) >= ZEROS_MIN:
+            parts += [*_lists_of(others), f"[0] * {len(run)}"]
+            others = []
+        else:
+            others += run
+    return [*parts, *_lists_of(others)] or ["[]"]
+
+
+def _lists_of(choices: list[int]) -> list[str]:
+    return [str(choices[start : start + LIST_ITEMS_MAX]) for start in range(0, len(choices), LIST_ITEMS_MAX)]

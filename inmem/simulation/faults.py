@@ -90,15 +90,18 @@ class Faults:
         )
 
     def __repr__(self) -> str:
+        for name in ("crashes", "everything"):
+            if self == getattr(Faults, name)():
+                return f"Faults.{name}()"
         changed = ", ".join(
             f"{name}={getattr(self, name)!r}"
             for name in self.__slots__
-            if getattr(self, name) != getattr(_NONE, name, None)
+            if getattr(self, name) != getattr(NO_FAULTS, name, None)
         )
         return f"Faults({changed})"
 
 
-_NONE = Faults()
+NO_FAULTS = Faults()
 
 
 def allowed_faults(faults: Faults | None) -> Faults:
@@ -108,7 +111,7 @@ def allowed_faults(faults: Faults | None) -> Faults:
         UsageError: they are something else.
     """
     if faults is None:
-        return _NONE
+        return NO_FAULTS
     if not isinstance(faults, Faults):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(f"faults: must be a Faults, not {faults!r:.80}")
     return faults

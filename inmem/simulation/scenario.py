@@ -8,9 +8,14 @@ from typing import Any
 
 from inmem.engine.errors import UsageError
 
+SECONDS_MAX = 1e9
+"""A sleep of thirty years: whoever wants a longer one has taken another unit for seconds."""
+
 
 class ScenarioError(UsageError):
     """The scenario, not the store, is at fault: it cannot be run as it is written."""
+
+    __module__ = "inmem.simulation"  # where it is imported from
 
 
 def require_ran(what: str, returned: Any) -> None:
@@ -32,6 +37,24 @@ def require_ran(what: str, returned: Any) -> None:
     raise ScenarioError(
         f"{what} has returned a {kind}, of which nothing has run: a simulation runs plain functions, without async "
         "and yield"
+    )
+
+
+def require_nothing(returned: Any) -> None:
+    """Refuse what a scenario returns: nobody looks at it, so whatever it was to say would be lost.
+
+    Raises:
+        ScenarioError: it is not None.
+    """
+    if returned is None:
+        return
+    if inspect.isroutine(returned):
+        raise ScenarioError(
+            "the scenario has returned a function, of which nothing has run: what was given makes scenarios; call it, "
+            "and give what it returns"
+        )
+    raise ScenarioError(
+        f"the scenario has returned {returned!r:.80}: a scenario returns None, and asserts what must hold"
     )
 
 
@@ -74,3 +97,33 @@ def require_count(name: str, value: Any, least: int) -> None:
     """
     if type(value) is not int or value < least:
         raise UsageError(f"{name}: must be an int of at least {least}, not {value!r}")
+
+
+def require_text(name: str, value: Any) -> None:
+    """Refuse what no story can show as it is.
+
+    Raises:
+        ScenarioError: it is no str.
+    """
+    if not isinstance(value, str):
+        raise ScenarioError(f"{name}: must be a str, not {value!r:.80}")
+
+
+def require_bool(name: str, value: Any) -> None:
+    """Refuse what is no answer to a question of yes or no.
+
+    Raises:
+        ScenarioError: it is no bool.
+    """
+    if type(value) is not bool:
+        raise ScenarioError(f"{name}: must be a bool, not {value!r:.80}")
+
+
+def require_seconds(name: str, value: Any) -> None:
+    """Refuse what no time can pass by.
+
+    Raises:
+        ScenarioError: it is no number from 0 to `SECONDS_MAX`.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= SECONDS_MAX:
+        raise ScenarioError(f"{name}: must be a number from 0 to {SECONDS_MAX:.0e}, not {value!r:.80}")

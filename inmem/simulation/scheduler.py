@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
 from sortedcontainers import SortedKeyList
 
 from inmem.simulation.clients import current
+from inmem.simulation.endless import without_end
 from inmem.simulation.futures import SimulatedFuture
+from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.scenario import ScenarioError
 from inmem.simulation.trace import MAIN, TIMER, Step
 
@@ -62,10 +64,6 @@ class Timer(NamedTuple):
     """How many steps there have to be before it may happen while anything else can."""
 
 
-class Endless(Exception):  # noqa: N818  (a finding about the scenario, reported by Simulation)
-    """The run does not come to rest."""
-
-
 class Carrier(Protocol):
     """Hands a message over when the scheduler says that it arrives now."""
 
@@ -79,6 +77,7 @@ class Scheduler:
 
     Args:
         chooser: picks.
+        steps_max: a run that goes on for longer has no end.
 
     Attributes:
         now_us: virtual time since the beginning.
@@ -93,8 +92,9 @@ class Scheduler:
             in a thread where nobody hears of it.
     """
 
-    def __init__(self, chooser: Chooser) -> None:
+    def __init__(self, chooser: Chooser, steps_max: int = STEPS_MAX) -> None:
         self.chooser = chooser
+        self._steps_max = steps_max
         self.now_us = 0
         self.steps: list[Step] = []
         self.clients: list[SimulatedClient] = []
@@ -237,11 +237,12 @@ class Scheduler:
         """Make steps until `done()`.
 
         Raises:
-            Endless: it never will be.
+            BrokenPromise: it never will be.
+            Endless: as `step`.
         """
         while not done() and not self.crashed:
             if not self.step():
-                raise Endless(f"everything has come to rest, and what {MAIN} waits for has not happened")
+                raise BrokenPromise(f"everything has come to rest, and what {MAIN} waits for has not happened")
 
     def run(self) -> None:
         """Make steps until everything has come to rest."""
@@ -258,12 +259,13 @@ class Scheduler:
         """Make one step; return False when nothing can happen any more.
 
         Raises:
-            Endless: there were too many.
+            Endless: there were too many, and clients had part in the last ones.
+            BrokenPromise: there were too many, and clients had no part in the last ones.
             BaseException: whatever a client raised.
         """
         __tracebackhide__ = True
-        if len(self.steps) > STEPS_MAX:
-            raise Endless(f"not at rest after {STEPS_MAX} steps")
+        if len(self.steps) > self._steps_max:
+            raise without_end(self.steps, self.clients)
         ready = [client for client in self.clients if client.ready]
         messages = len(self._queues)
         count = messages + len(ready)
@@ -372,9 +374,13 @@ class Scheduler:
         timer = self._timers[0]
         self.cancel(timer)
         self.now_us = max(self.now_us, timer.due_us)
-        self.note(TIMER, timer.name, f"at {self.now_us} us")
+        self.note(TIMER, timer.name, f"at {_seconds(self.now_us)} s")
         self.handling = TIMER
         try:
             timer.action()
         finally:
             self.handling = MAIN
+
+
+def _seconds(time_us: int) -> str:
+    return f"{time_us / 1e6:.6f}".rstrip("0").rstrip(".")

@@ -20,16 +20,37 @@ if TYPE_CHECKING:
     from inmem.simulation.choices import Chooser
     from inmem.simulation.failure import FailingRun
 
-    Attempt = Callable[[Chooser], FailingRun | None]
+    Attempt = Callable[[Chooser, int], tuple[FailingRun | None, int]]
 
-SHRINK_RUNS_MAX = 2_000
-"""Runs spent on making a failing schedule smaller: a few seconds."""
+SHRINK_STEPS_MAX = 200_000
+"""Steps spent on making a failing schedule smaller: five to ten seconds."""
+
+NEAR_STEPS_MAX = 50_000
+"""Steps spent on the runs nearest to the default order."""
+
+ENDLESS_STEPS_MAX = 50_000
+"""Steps spent on a run without end: two seconds, as running it in full takes a second each time."""
+
+RUN_STEPS = 30
+"""To begin a run and to end it takes about as long as so many steps."""
 
 NEAR_RUNS_MAX = 200
-"""Runs spent on those nearest to the default order."""
+"""Runs that are nearest to the default order."""
 
 NEAR_DEVIATIONS_MAX = 2
 """So often they deviate from it."""
+
+LONGER = 2
+SLACK_STEPS = 200
+"""An attempt that takes so many times the steps of the smallest run, and so many more, is hardly a shorter story."""
+
+ENDLESS_STEPS = 2_000
+"""An attempt that has not come to rest after so many is taken for one that never does. The last one runs in full."""
+
+
+def steps_worth(run: FailingRun) -> int:
+    """Return after how many steps an attempt to fail as this run does, in a shorter story, is given up."""
+    return ENDLESS_STEPS if run.is_endless else LONGER * len(run.steps) + SLACK_STEPS
 
 
 class Shrinker:
@@ -37,30 +58,39 @@ class Shrinker:
 
     Args:
         run: to begin with.
-        attempt: runs the scenario with a chooser.
-        runs_max: how often at most.
+        attempt: runs the scenario with a chooser, for so many steps at most; returns the run if it fails, and how many
+            there were.
 
     Attributes:
         best: the smallest failing run so far.
     """
 
-    def __init__(self, run: FailingRun, attempt: Attempt, runs_max: int = SHRINK_RUNS_MAX) -> None:
+    def __init__(self, run: FailingRun, attempt: Attempt) -> None:
         self.best = run
         self._attempt = attempt
-        self._runs_left = runs_max
+        self._steps_left = 0
 
     def shrink(self) -> FailingRun:
         """Return the smallest failing run that was found."""
+        self._steps_left = ENDLESS_STEPS_MAX if self.best.is_endless else SHRINK_STEPS_MAX
+        self._without_end()
         size = None
-        while size != self.best.size and self._runs_left > 0:
+        while size != self.best.size and self._steps_left > 0:
             size = self.best.size
             block = max(1, len(self.best.choices) // 2)
             while block:
                 self._without_blocks(block)
                 block //= 2
             self._with_smaller_numbers()
-        self._among_the_nearest()
+        if not self.best.is_endless:
+            self._steps_left = NEAR_STEPS_MAX
+            self._among_the_nearest()
         return self.best
+
+    def _without_end(self) -> None:
+        """Leave out the second half, as often as that helps: most that happens happens after what matters."""
+        while self.best.choices and self._try(self.best.choices[: len(self.best.choices) // 2]):
+            pass
 
     def _without_blocks(self, block: int) -> None:
         start = 0
@@ -86,17 +116,16 @@ class Shrinker:
 
     def _try(self, choices: list[int]) -> bool:
         """Run with these choices; return whether that fails in the same way and is smaller."""
-        if self._runs_left <= 0:
-            return False
-        self._runs_left -= 1
-        return self._keep_if_smaller(self._attempt(RecordedChooser(choices)))
+        return self._steps_left > 0 and self._keep_if_smaller(RecordedChooser(choices))
 
     def _among_the_nearest(self) -> None:
         nearest = SystematicSearch(NEAR_RUNS_MAX, NEAR_DEVIATIONS_MAX)
-        while (chooser := nearest.next_chooser()) is not None:
-            self._keep_if_smaller(self._attempt(chooser))
+        while self._steps_left > 0 and (chooser := nearest.next_chooser()) is not None:
+            self._keep_if_smaller(chooser)
 
-    def _keep_if_smaller(self, run: FailingRun | None) -> bool:
+    def _keep_if_smaller(self, chooser: Chooser) -> bool:
+        run, steps = self._attempt(chooser, steps_worth(self.best))
+        self._steps_left -= RUN_STEPS + steps
         if run is None or run.kind != self.best.kind or run.size >= self.best.size:
             return False
         self.best = run

@@ -13,6 +13,7 @@ import pykka
 
 from inmem.actors.options import Options
 from inmem.engine.errors import InmemError
+from inmem.engine.limits import DEFAULT_LIMITS
 from inmem.simulation.choices import SeededChooser
 from inmem.simulation.clients import SimulatedClient, current
 from inmem.simulation.disk import SimulatedDisk
@@ -21,8 +22,18 @@ from inmem.simulation.environment import SimulatedClock, SimulatedEntropy
 from inmem.simulation.faults import FaultInjector, SimulatedCrash, allowed_faults
 from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.real_stores import no_real_stores
-from inmem.simulation.scenario import ScenarioError, require_function, require_int, require_ran
-from inmem.simulation.scheduler import Endless, Scheduler
+from inmem.simulation.scenario import (
+    ScenarioError,
+    require_bool,
+    require_count,
+    require_function,
+    require_int,
+    require_nothing,
+    require_ran,
+    require_seconds,
+    require_text,
+)
+from inmem.simulation.scheduler import STEPS_MAX, Scheduler
 from inmem.simulation.store import SimulatedStore
 from inmem.simulation.trace import WORLD
 from inmem.simulation.user_actors import UserActors
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
 
     from inmem.database import Database
     from inmem.engine.group_commit import DurabilityName
+    from inmem.engine.limits import Limits
     from inmem.simulation.choices import Chooser
     from inmem.simulation.faults import Faults
     from inmem.simulation.trace import Step
@@ -48,6 +60,7 @@ class Simulation:
         seed: decides everything; the same seed gives the same run, message by message, anywhere.
         faults: what may go wrong besides the order of events.
         chooser: instead of a seed, whatever else makes the choices.
+        steps_max: a run that goes on for longer counts as endless.
 
     Attributes:
         seed: as given, for scenarios that want to vary their parameters.
@@ -57,12 +70,20 @@ class Simulation:
         UsageError: an argument is not acceptable.
     """
 
-    def __init__(self, seed: int = 0, faults: Faults | None = None, *, chooser: Chooser | None = None) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        faults: Faults | None = None,
+        *,
+        chooser: Chooser | None = None,
+        steps_max: int = STEPS_MAX,
+    ) -> None:
         require_int("seed", seed)
+        require_count("steps_max", steps_max, 1)
         self.seed = seed
         self.faults = allowed_faults(faults)
         self._chooser: Chooser = SeededChooser(seed) if chooser is None else chooser
-        self._scheduler = Scheduler(self._chooser)
+        self._scheduler = Scheduler(self._chooser, steps_max)
         self._injector = FaultInjector(self.faults, self._chooser, self._scheduler)
         self._entropy = SimulatedEntropy(seed, self._scheduler)
         self._clock = SimulatedClock(self._scheduler, self._injector)
@@ -77,7 +98,13 @@ class Simulation:
     # For scenarios.
 
     def open(
-        self, name: str = "db", *, durability: DurabilityName = "always", shards: int = 1, memory: bool = False
+        self,
+        name: str = "db",
+        *,
+        durability: DurabilityName = "always",
+        shards: int = 1,
+        limits: Limits = DEFAULT_LIMITS,
+        memory: bool = False,
     ) -> Database:
         """Open a database by name and return a handle, which stays good over simulated crashes.
 
@@ -85,11 +112,13 @@ class Simulation:
             name: of the database. One that is open already is not opened again; one that was closed is.
             durability: as for `inmem.open`.
             shards: as for `inmem.open`.
+            limits: as for `inmem.open`.
             memory: without files, and so without anything that survives a crash.
         """
         store = self._stores.get(name)
         if store is None:
-            options = Options.checked(":memory:" if memory else name, durability=durability, shards=shards)
+            path = ":memory:" if memory else name
+            options = Options.checked(path, durability=durability, shards=shards, limits=limits)
             disk = None if options.in_memory else SimulatedDisk(name, self._chooser, self._injector, self._take_time)
             store = self._stores[name] = SimulatedStore(options, disk, self._scheduler)
         if not store.is_open:
@@ -115,9 +144,12 @@ class Simulation:
             name: for the trace; by default the function's.
 
         Raises:
-            UsageError: it is no function.
+            UsageError: it is no function, or an argument is not acceptable.
         """
         require_function("function", function)
+        require_bool("restart", restart)
+        if name is not None:
+            require_text("name", name)
         base: str = name or str(getattr(function, "__name__", "client"))
 
         def call() -> None:
@@ -138,6 +170,7 @@ class Simulation:
 
         Raises:
             BrokenPromise: a store did what it promises not to do, or a client waits for ever.
+            Endless: clients go on and on.
             UsageError: a client has called this, does not give its turn back, or cannot be ended.
             Exception: what a client raised, or an actor that was told something and has no `on_failure`.
         """
@@ -163,15 +196,31 @@ class Simulation:
             store.check_at_rest()
 
     def sleep(self, seconds: float) -> None:
-        """Let virtual time pass for the calling client."""
+        """Let virtual time pass for the calling client.
+
+        Raises:
+            UsageError: that is no number of seconds, or less than 0.
+        """
+        require_seconds("seconds", seconds)
         self._scheduler.sleep(seconds)
 
     def pause(self) -> None:
-        """Let others run here: a place where your code could be interrupted, such as a call to a model."""
+        """Let others run here: a place where your code could be interrupted, such as a call to a model.
+
+        Raises:
+            UsageError: the scenario itself has called this, which nobody could interrupt.
+        """
+        if self._scheduler.whose_turn() is None:
+            raise ScenarioError("sim.pause() is for clients: nobody else runs between two lines of the scenario")
         self._scheduler.breathe()
 
     def note(self, text: str) -> None:
-        """Add a line of the calling client's to the trace."""
+        """Add a line of the calling client's to the trace.
+
+        Raises:
+            UsageError: it is no str.
+        """
+        require_text("text", text)
         self._scheduler.note_client(text)
 
     @property
@@ -210,8 +259,9 @@ class Simulation:
         """Run a scenario once, as the only one of this simulation.
 
         Raises:
-            UsageError: it is no plain function, has spawned clients without a `run` after that, has used a store
-                outside of the simulation, or waits for what a simulation cannot give; or there was a run before.
+            UsageError: it is no plain function, has returned something, has opened and spawned nothing, has spawned
+                clients without a `run` after that, has used a store outside of the simulation, or waits for what a
+                simulation cannot give; or there was a run before.
             Exception: whatever the scenario, its clients or the checkers found.
         """
         __tracebackhide__ = True
@@ -227,11 +277,11 @@ class Simulation:
         try:
             with self._actors.simulated(), no_real_stores(self._scheduler):
                 try:
-                    require_ran("the scenario", scenario(self))
+                    returned: Any = scenario(self)
+                    require_ran("the scenario", returned)
+                    require_nothing(returned)
                     self._scheduler.require_all_simulated()
                     self._require_all_run()
-                except Endless as error:
-                    raise BrokenPromise(str(error)) from error
                 except Exception:
                     # Whatever has gone wrong after that may have gone wrong because of that.
                     self._scheduler.require_all_simulated()
@@ -260,6 +310,10 @@ class Simulation:
         if busy:
             names = ", ".join(busy)
             raise ScenarioError(f"the scenario has ended without a sim.run() while actors had something to do: {names}")
+        if not (self._stores or self._names):
+            raise ScenarioError(
+                "the scenario has ended without a sim.open(), a sim.spawn() or an actor: nothing was run"
+            )
 
     def _start(self, name: str) -> None:
         prefix = "" if name == next(iter(self._stores)) else f"{name}/"

@@ -8,6 +8,7 @@ That it waits shows in its stack: the same one, in every place, for so long that
 
 from __future__ import annotations
 
+import linecache
 import sys
 import traceback
 from typing import TYPE_CHECKING, Final
@@ -62,6 +63,21 @@ def stack_of(thread: int) -> str:
     theirs = [frame for frame in _frames_of(thread) if _package_of(frame) not in _NOT_THEIRS][:STACK_FRAMES_MAX]
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(theirs))
     return "".join(summary.format()).rstrip()
+
+
+def place_of(thread: int) -> str:
+    """Return the line of the client's own code where a thread is, as `line_of`, "" if it has not begun."""
+    for frame in _frames_of(thread):
+        if _package_of(frame) not in _NOT_THEIRS:
+            return line_of(frame, frame.f_lineno)
+    return ""
+
+
+def line_of(frame: FrameType, line: int) -> str:
+    """Return ``file:line, in function: source``."""
+    code = frame.f_code
+    source = linecache.getline(code.co_filename, line, frame.f_globals).strip()
+    return f"{code.co_filename}:{line}, in {code.co_name}" + (f": {source}" if source else "")
 
 
 def _frames_of(thread: int) -> list[FrameType]:

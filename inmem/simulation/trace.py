@@ -12,7 +12,7 @@ from inmem.engine.keys import Key, Tag
 from inmem.engine.transaction import CommitRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 SHOWN_FIELDS_MAX = 4
 SHOWN_CHARS_MAX = 60
@@ -23,6 +23,12 @@ _FACT_CHARS_MIN = 20
 """A fact gets as much room, however many stand before it."""
 SHOWN_LEVELS_MAX = 8
 """How deep a value may be nested; one that holds itself has no end."""
+
+STORY_STEPS_MAX = 200
+"""What a longer story repeats in between helps nobody, and no browser draws it."""
+FIRST_STEPS = 40
+LAST_STEPS = 20
+"""Of a longer one."""
 
 WORLD = "world"
 DISK = "disk"
@@ -116,37 +122,64 @@ def in_words(steps: Sequence[Step]) -> list[Step]:
     ]
 
 
-def as_text(steps: Sequence[Step]) -> str:
-    """Return the steps as a numbered list with aligned columns."""
+def as_text(steps: Sequence[Step], *, whole: bool = True) -> str:
+    """Return the steps as a numbered list with aligned columns.
+
+    Args:
+        steps: of a run.
+        whole: all of them, or of a long story the beginning and the end.
+    """
     if not steps:
         return "(nothing happened)"
-    width_from = max(len(step.sender) for step in steps)
-    width_to = max(len(step.receiver) for step in steps)
+    head, left_out, tail = (steps, 0, ()) if whole else _in_short(steps)
+    shown = [*enumerate(head, 1), *enumerate(tail, len(head) + left_out + 1)]
+    width_from = max(len(step.sender) for _, step in shown)
+    width_to = max(len(step.receiver) for _, step in shown)
     lines = [
         f"{number:4d}  {step.sender:>{width_from}} -> {step.receiver:<{width_to}}  {step.text}"
         if step.sender != step.receiver
         else f"{number:4d}  {step.sender:>{width_from}}    {'':<{width_to}}  {step.text}"
-        for number, step in enumerate(steps, 1)
+        for number, step in shown
     ]
+    if left_out:
+        lines.insert(len(head), f"      {_gap(left_out)}")
     indent = min(width_from + width_to + 12, LINE_CHARS_MAX // 2)
     return "\n".join(line if len(line) <= LINE_CHARS_MAX else _wrapped(line, indent) for line in lines)
 
 
 def as_mermaid(steps: Sequence[Step]) -> str:
-    """Return the steps as a Mermaid sequence diagram."""
-    names = dict.fromkeys(name for step in steps for name in (step.sender, step.receiver))
+    """Return the steps as a Mermaid sequence diagram. Of a long story it has the beginning and the end."""
+    head, left_out, tail = _in_short(steps)
+    names = dict.fromkeys(name for step in (*head, *tail) for name in (step.sender, step.receiver))
     identifiers = {name: f"p{index}" for index, name in enumerate(names)}
     lines = ["sequenceDiagram"]
     lines += [f"    participant {identifier} as {name}" for name, identifier in identifiers.items()]
-    for step in steps:
-        text = step.text.replace(";", ",").replace("#", "").replace("\n", " ")
-        sender, receiver = identifiers[step.sender], identifiers[step.receiver]
-        if sender == receiver:
-            lines.append(f"    Note over {sender}: {text}")
-        else:
-            arrow = "-->>" if isinstance(step.what, Answer) else "->>"
-            lines.append(f"    {sender}{arrow}{receiver}: {text}")
+    lines += [_arrow(step, identifiers) for step in head]
+    if left_out:
+        everybody = ",".join(dict.fromkeys(("p0", f"p{len(names) - 1}")))
+        lines.append(f"    Note over {everybody}: {_gap(left_out)}")
+    lines += [_arrow(step, identifiers) for step in tail]
     return "\n".join(lines)
+
+
+def _arrow(step: Step, identifiers: Mapping[str, str]) -> str:
+    text = step.text.replace(";", ",").replace("#", "").replace("\n", " ")
+    sender, receiver = identifiers[step.sender], identifiers[step.receiver]
+    if sender == receiver:
+        return f"    Note over {sender}: {text}"
+    arrow = "-->>" if isinstance(step.what, Answer) else "->>"
+    return f"    {sender}{arrow}{receiver}: {text}"
+
+
+def _in_short(steps: Sequence[Step]) -> tuple[Sequence[Step], int, Sequence[Step]]:
+    """Return the first steps, how many are left out, and the last ones."""
+    if len(steps) <= STORY_STEPS_MAX:
+        return steps, 0, ()
+    return steps[:FIRST_STEPS], len(steps) - FIRST_STEPS - LAST_STEPS, steps[-LAST_STEPS:]
+
+
+def _gap(left_out: int) -> str:
+    return f"… {left_out:,} steps left out …"
 
 
 def _wrapped(line: str, indent: int) -> str:

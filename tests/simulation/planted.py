@@ -278,7 +278,7 @@ PLANTED = [
         50,
         # Whoever waits for the part that stays prepared waits for ever; tried again itself, it is prepared twice, which
         # no shard bears.
-        r"BrokenPromise: not at rest after \d+ steps|TransactionAbortedError: .*the store restarted",
+        r"BrokenPromise: the store is not at rest after|TransactionAbortedError: .*the store restarted",
     ),
     PlantedBug(
         "deliver a reply twice",

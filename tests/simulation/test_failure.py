@@ -115,6 +115,7 @@ def test_nobody_needs_pytest_to_fail():
         "import sys\n"
         "from inmem.simulation import SimulationFailure, explore\n"
         "def scenario(sim):\n"
+        "    sim.open(memory=True)\n"
         "    assert sim.seed < 3\n"
         "try:\n"
         "    explore(scenario)\n"
@@ -208,6 +209,10 @@ def test_a_scenario_that_no_test_can_import_is_refused():
             failure.as_test("agents", "a-b")
         with pytest.raises(UsageError, match=r"^module: must be the name of a module, not 'agents\.py/'"):
             failure.as_test("agents.py/", "named")
+        with pytest.raises(UsageError, match=r"^module: must be the name of a module, not 'agents\.class'"):
+            failure.as_test("agents.class", "named")
+        with pytest.raises(UsageError, match=r"^scenario: a test can import a function of a module, not 'lambda'"):
+            failure.as_test("agents", "lambda")
         with pytest.raises(SimulationFailure):
             eval(failure.command, {"replay": replay, "scenario": scenario, "Faults": Faults})
 

@@ -85,6 +85,12 @@ def test_no_seeds_at_all_are_refused(run_pytest, count):
     assert "invalid" in run_pytest("--sim-seeds=many")
 
 
+def test_one_seed_and_many_seeds_are_refused_together(run_pytest):
+    output = run_pytest("--sim-seeds=3", "--sim-seed=4")
+    assert "ERROR: --sim-seed is one seed, --sim-seeds is how many: give one of them" in output
+    assert "passed" not in output
+
+
 def test_a_test_that_asks_for_no_seeds_fails(run_pytest):
     output = run_pytest("-k", "none")
     assert "1 failed" in output

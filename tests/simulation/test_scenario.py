@@ -10,7 +10,7 @@ import pytest
 import inmem
 import inmem.aio
 from inmem import UsageError
-from inmem.simulation import Faults, Simulation, explore, replay, search
+from inmem.simulation import Faults, ScenarioError, Simulation, explore, replay, search
 from inmem.simulation.hypothesis_choices import hypothesis_test
 from tests.simulation.test_exploration import increment, racy, sound
 
@@ -37,6 +37,19 @@ async def asynchronous_generator(sim):
     yield
 
 
+def factory(agent):
+    def scenario(sim):
+        sim.open(memory=True)
+        agent(sim)
+
+    return scenario
+
+
+def answers(sim):
+    db = sim.open(memory=True)
+    return db.events.len("run") == 1
+
+
 @pytest.mark.parametrize(
     "look",
     [
@@ -44,8 +57,9 @@ async def asynchronous_generator(sim):
         search,
         lambda scenario: replay(scenario, choices=[]),
         lambda scenario: Simulation(0).check(scenario),
+        lambda scenario: hypothesis_test(scenario)(),
     ],
-    ids=["explore", "search", "replay", "check"],
+    ids=["explore", "search", "replay", "check", "hypothesis"],
 )
 class TestScenariosThatWouldTestNothing:
     def test_clients_that_are_never_run(self, look):
@@ -59,6 +73,18 @@ class TestScenariosThatWouldTestNothing:
     def test_functions_that_do_not_run_when_they_are_called(self, look, scenario, kind):
         with pytest.raises(UsageError, match=f"the scenario has returned an? {kind}, of which nothing has run"):
             look(scenario)
+
+    def test_functions_that_make_scenarios(self, look):
+        with pytest.raises(UsageError, match=r"has returned a function, of which nothing has run: .* call it"):
+            look(factory)
+
+    def test_answers_that_nobody_would_look_at(self, look):
+        with pytest.raises(UsageError, match="the scenario has returned False: a scenario returns None, and asserts"):
+            look(answers)
+
+    def test_functions_that_use_nothing_of_the_simulation(self, look):
+        with pytest.raises(UsageError, match=r"ended without a sim\.open\(\), a sim\.spawn\(\) or an actor"):
+            look(lambda sim: None)
 
     def test_clients_that_do_not_run_when_they_are_called(self, look):
         async def client():
@@ -160,6 +186,46 @@ def test_seeds_that_are_none_are_refused(seed):
         replay(sound, seed=seed, choices=[])
     with pytest.raises(UsageError, match=r"^first_seed: must be an int, not "):
         explore(sound, first_seed=seed)
+
+
+def in_a_client(call):
+    def scenario(sim):
+        sim.spawn(call, sim)
+        sim.run()
+
+    return scenario
+
+
+@pytest.mark.parametrize("seconds", [-1, "x", None, True, float("nan"), float("inf"), 10**400])
+def test_times_that_cannot_pass_are_refused(seconds):
+    with pytest.raises(UsageError, match=r"^seconds: must be a number from 0 to 1e\+09, not ") as caught:
+        explore(in_a_client(lambda sim: sim.sleep(seconds)))
+    assert type(caught.value) is ScenarioError
+
+
+def test_what_no_story_could_show_is_refused():
+    with pytest.raises(UsageError, match=r"^text: must be a str, not 5"):
+        explore(in_a_client(lambda sim: sim.note(5)))
+    with pytest.raises(UsageError, match=r"^name: must be a str, not 5"):
+        explore(lambda sim: sim.spawn(racy, name=5))
+    with pytest.raises(UsageError, match=r"^restart: must be a bool, not 'x'"):
+        explore(lambda sim: sim.spawn(racy, restart="x"))
+
+
+def test_a_pause_where_nobody_could_run_is_refused():
+    with pytest.raises(UsageError, match=r"^sim\.pause\(\) is for clients"):
+        explore(lambda sim: sim.pause())
+
+
+def test_a_store_has_the_limits_that_it_was_opened_with():
+    def scenario(sim):
+        db = sim.open(limits=inmem.Limits(value_bytes_max=10))
+        with pytest.raises(inmem.InvalidValueError):
+            db.put("run", "k", "a value of more than ten bytes")
+
+    explore(scenario, seeds=1)
+    with pytest.raises(UsageError, match=r"^limits: must be an inmem\.Limits"):
+        Simulation(0).open(limits=5)
 
 
 @pytest.mark.parametrize("choices", [None, 1, "01", [0.0], [-1], [True], {0, 1}])

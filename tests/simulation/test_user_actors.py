@@ -124,6 +124,11 @@ def test_agents_die_with_the_process_and_can_be_started_again():
     explore(scenario, seeds=100, faults=Faults.crashes())
 
 
+def clerks_at_work(sim):
+    two_clerks(sim)
+    sim.run()
+
+
 def test_real_actors_elsewhere_in_the_process_are_left_alone():
     class Bystander(pykka.ThreadingActor):
         use_daemon_thread = True
@@ -133,7 +138,7 @@ def test_real_actors_elsewhere_in_the_process_are_left_alone():
 
     ref = Bystander.start()
     try:
-        Simulation(3, Faults.crashes()).check(lambda sim: (two_clerks(sim), sim.run()))
+        Simulation(3, Faults.crashes()).check(clerks_at_work)
         assert ref.ask("still here", timeout=30) == "still here"
         with inmem.open(":memory:") as db:
             db.put("run", "k", 1)

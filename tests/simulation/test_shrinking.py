@@ -1,0 +1,98 @@
+"""How much is done to make a failing run smaller, and how the smallest one is written down."""
+
+import pytest
+
+from inmem.simulation import Faults, SimulationFailure, explore, replay, search
+from inmem.simulation.shrinking import NEAR_STEPS_MAX, SHRINK_STEPS_MAX
+from tests.simulation.test_exploration import racy
+
+
+def found(scenario, faults=None, seeds=300):
+    with pytest.raises(SimulationFailure) as caught:
+        explore(scenario, seeds=seeds, faults=faults)
+    return caught.value
+
+
+def dies(sim):
+    db = sim.open("db")
+    sim.spawn(db.put, "run", "k", 1, name="Ada")
+    sim.run()
+    assert db.get("run", "k") == 1
+
+
+def race_after(sim, puts):
+    db = sim.open("db")
+
+    def client():
+        for number in range(puts):
+            db.put("run", "k", number)
+            sim.sleep(1)
+        value = db.get("run", "count") or 0
+        db.put("run", "count", value + 1)
+
+    sim.spawn(client, name="Ada")
+    sim.spawn(client, name="Ben")
+    sim.run()
+    assert db.get("run", "count") == 2
+
+
+def race(sim):
+    race_after(sim, 0)
+
+
+def test_a_failure_that_needs_no_faults_is_shown_without():
+    failure = found(race, Faults.everything())
+    assert failure.faults == Faults()
+    assert "faults" not in failure.command
+    assert len(failure.story) <= 8
+    with pytest.raises(SimulationFailure):
+        eval(failure.command, {"replay": replay, "race": race})
+
+
+def test_a_failure_that_needs_faults_is_shown_with_them():
+    failure = found(dies, Faults.crashes())
+    assert failure.faults == Faults.crashes()
+    assert failure.command.endswith("faults=Faults.crashes())")
+    with pytest.raises(SimulationFailure):
+        eval(failure.command, {"replay": replay, "dies": dies, "Faults": Faults})
+
+
+@pytest.mark.unmeasured
+def test_the_work_is_bounded_by_steps_and_not_by_runs():
+    sims = []
+
+    def scenario(sim):
+        sims.append(sim)
+        race_after(sim, 30)
+
+    failure = found(scenario)
+    at_last = next(index for index, sim in enumerate(sims) if sim.seed == failure.seed)
+    assert sum(len(sim.steps) for sim in sims[at_last:]) < SHRINK_STEPS_MAX + NEAR_STEPS_MAX + 10_000
+
+
+@pytest.mark.parametrize("zeros", [3, 177])
+@pytest.mark.parametrize("faults", [Faults(), Faults(crash=True), Faults.everything()])
+def test_a_regression_test_has_lines_that_a_formatter_leaves_as_they_are(zeros, faults):
+    failure = found(racy)
+    failure.choices = [0] * zeros + [1, 1, 0, 0, 1] + [2] * 45
+    failure.faults = faults
+    source = failure.as_test("tests.simulation.test_exploration")
+    assert max(map(len, source.splitlines())) <= 88
+    assert ("[0] * 177" in source) == (zeros == 177)
+    assert ("import Faults, replay" in source) == (faults != Faults())
+    given = {}
+    namespace = {}
+    exec(source, namespace)
+    namespace["replay"] = lambda scenario, **arguments: given.update(arguments)
+    namespace[f"test_racy_seed_{failure.seed}"]()
+    assert given.pop("faults", Faults()) == faults
+    assert given == {"seed": failure.seed, "choices": failure.choices}
+
+
+def test_only_what_was_made_smaller_is_called_the_smallest():
+    with pytest.raises(SimulationFailure, match="To replay the smallest run that was found:"):
+        search(racy, deviations_max=2)
+    failure = found(racy)
+    assert "To replay the smallest run that was found:" in str(failure)
+    with pytest.raises(SimulationFailure, match=r"found by this replay\. To replay the run:"):
+        replay(racy, seed=failure.seed, choices=failure.choices)
