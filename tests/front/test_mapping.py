@@ -109,6 +109,24 @@ def test_what_cannot_be_a_key_is_an_error_everywhere(mapping):
             operation()
 
 
+def test_it_is_merged_and_copied_as_a_dict_is(mapping):
+    mapping |= {"b": 1, "a": [2]}
+    assert mapping == {"a": [2], "b": 1}
+    assert list(reversed(mapping)) == ["b", "a"]
+    for merged, expected in (
+        (mapping | {"b": 3}, {"a": [2], "b": 3}),
+        ({"b": 3, "c": 4} | mapping, {"a": [2], "b": 1, "c": 4}),
+        (mapping | mapping, {"a": [2], "b": 1}),
+        (mapping.copy(), {"a": [2], "b": 1}),
+    ):
+        assert (type(merged), merged) == (dict, expected)
+    mapping |= [("c", 5)]
+    assert mapping.copy() == {"a": [2], "b": 1, "c": 5}
+    for operation in (lambda: mapping | [("d", 6)], lambda: 5 | mapping):
+        with pytest.raises(TypeError):
+            operation()
+
+
 def test_an_item_is_popped_by_one_only(mapping):
     tasks = {f"task-{number:02}": number for number in range(40)}
     mapping.update(tasks)
