@@ -93,7 +93,9 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
             try:
                 found.put_into(db)
             except RunExistsError as error:
-                way_on = f"; import it into another database, or first: inmem delete {shlex.join((database, error.name))}"
+                way_on = (
+                    f"; import it into another database, or first: inmem delete {shlex.join((database, error.name))}"
+                )
                 given.refuse(error, f"{file}: ", way_on)
                 continue
             except UsageError as error:

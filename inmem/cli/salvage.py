@@ -80,15 +80,15 @@ def _told(report: SalvageReport) -> Table:
         shown.add_row(Text("lost", "bold red"), _commits(report.missing) + but)
     for file in report.files:
         for lost in file.lost:
-            place = f"{file.name}, byte {lost.offset:,}: {size(lost.size)}, {lost.reason}"
+            place = f"{file.name}, byte {lost.offset}: {size(lost.size)}, {lost.reason}"
             shown.add_row(Text("damaged", "red"), printable(place))
     for torn in report.torn:
-        place = f"{torn.name}, byte {torn.offset:,}: {size(torn.size)}, {torn.reason}"
+        place = f"{torn.name}, byte {torn.offset}: {size(torn.size)}, {torn.reason}"
         shown.add_row(Text("torn", "yellow"), printable(place))
     for run_id, chain in report.broken_chains:
-        shown.add_row(Text("broken", "red"), printable(f"the events of {run_id}: {chain.error}"))
+        shown.add_row(Text("broken", "red"), printable(f"{run_id!r}: {chain.error}"))
     for (run_id, parent_id), found in Counter((run_id, parent_id) for run_id, _, parent_id in report.orphans).items():
-        told = f"{counted(found, 'trace')} of {run_id}, now without a parent: {parent_id!r} is lost"
+        told = f"{counted(found, 'trace')} of {run_id!r}, now without a parent: {parent_id!r} is lost"
         shown.add_row(Text("orphaned", "yellow"), printable(told))
     if report.indices_repaired:
         shown.add_row(Text("repaired", "yellow"), f"{report.indices_repaired:,} index tables")

@@ -691,6 +691,10 @@ def test_whoever_is_lost_is_told_where_help_is(run):
     assert run("nonsense").stderr == "inmem: error: No such command 'nonsense'. Try: inmem --help\n"
     assert run("stats").stderr.endswith(" Try: inmem --help\n")
     # Releases of click differ in the quotes around names.
+    assert run("--json", "runs", "db").stderr == (
+        "inmem: error: No such option of inmem itself: '--json' stands behind the command\n"
+    )
+    assert run("runs", "").stderr.endswith(": the name is empty; a database is a folder\n")
     assert run("runs", "db", "--jso").stderr.replace("'", "").endswith("Did you mean --json? Try: inmem runs --help\n")
     assert run("events", "db", "run", "--li").stderr.endswith("?) Try: inmem events --help\n")
 
@@ -892,7 +896,7 @@ def test_traces_whose_parent_is_lost_are_told_of_wherever_they_would_be_missing(
     named = [{"run_id": "r", "trace_id": name, "parent_id": "p"} for name in ("c0", "c1")]
 
     told = run("salvage", tmp_path / "db", "--into", tmp_path / "saved", "--beyond-damage").stdout
-    assert "orphaned  2 traces of r, now without a parent: 'p' is lost" in told
+    assert "orphaned  2 traces of 'r', now without a parent: 'p' is lost" in told
     facts = json.loads(run("salvage", tmp_path / "db", "--into", tmp_path / "more", "--beyond-damage", "--json").stdout)
     assert facts["orphans"] == named
     assert [(each["id"], each["depth"]) for each in run_json("trace", tmp_path / "saved", "r")] == [

@@ -185,11 +185,8 @@ def test_a_file_that_is_refused_does_not_keep_the_others_from_being_imported(run
 def test_traces_that_were_exported_alone_are_said_to_be_that(run, recorded, tmp_path):
     run("export", recorded, "lamp", "--format", "otlp", "--out", tmp_path / "lamp.json")
     told = run("import", tmp_path / "lamp.json", "--into", tmp_path / "db")
-    assert (told.exit_code, told.stderr) == (
-        2,
-        f"inmem: error: {tmp_path / 'lamp.json'}: not a run that inmem has exported, but traces as OTLP JSON, "
-        "which is not enough of a run to import\n",
-    )
+    why = "not a run that inmem has exported, but traces as OTLP JSON, which is not enough of a run to import"
+    assert (told.exit_code, told.stderr) == (2, f"inmem: error: {tmp_path / 'lamp.json'}: {why}\n")
 
 
 def test_a_database_that_cannot_be_written_ends_an_import_at_once(run, storm, tmp_path):
