@@ -95,6 +95,9 @@ class RunOperations:
         self._txn = txn
         self._index = RunEntries(txn)
 
+    def __repr__(self) -> str:
+        return f"<RunOperations of transaction {self._txn.id}>"
+
     def create_run(
         self,
         run_id: str | UUID | None = None,
