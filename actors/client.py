@@ -292,6 +292,13 @@ class Client(NonCopyable):
         return self._unusable is None
 
     @property
+    def state(self) -> str:
+        """What sets a handle apart from one that is open and may write, as it stands in its repr."""
+        if not self.is_open:
+            return ", closed"
+        return ", read-only" if self.directory.is_read_only else ""
+
+    @property
     def is_disowned(self) -> bool:
         """Whether this is a forked child's copy of its parent's connection."""
         return self._unusable is ForkedProcessError

@@ -31,6 +31,7 @@ class Directory:
         supervisor, coordinator, writer: refs of those actors.
         mailboxes: every mailbox's ref by name.
         routes: request class → ref of the actor that handles it.
+        is_read_only: whether the database was opened to look at it beside its owner.
         view_files: opens the database's files as they are now, to be read beside the actors; None if there are none.
     """
 
@@ -45,4 +46,5 @@ class Directory:
     writer: MailboxRef
     mailboxes: Mapping[str, MailboxRef]
     routes: Mapping[type, MailboxRef]
+    is_read_only: bool = False
     view_files: Callable[[], AbstractContextManager[Folder]] | None = None

@@ -22,7 +22,10 @@ from inmem.engine.errors import DatabaseLockedError, DatabaseNotFoundError, Stor
 
 LOCK_NAME = "LOCK"
 NO_LOCK = f"the folder has no file {LOCK_NAME}, which every database has"
-_OPEN_HERE = "that is this very process: share the handle that it has open, between threads too, or close it first"
+_OPEN_HERE = (
+    "that is this very process: share the handle that it has open, between threads too, or close it first; "
+    "one that was dropped without close() keeps its lock until the process ends"
+)
 _SOMEBODY = "a process that holds the folder, though not its LOCK file"
 
 

@@ -174,6 +174,8 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         self.actor_stopped = threading.Event()
         self.mailbox: Final = mailbox
         """The address this ref points at."""
+        self.database: str | None = None
+        """The path of the database whose supervisor it is, for people."""
         self._dispatcher = mailbox.dispatcher
 
     def follow(self, actor: StoreActor) -> None:
@@ -182,7 +184,8 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         self.actor_class = type(actor)
 
     def __str__(self) -> str:
-        return f"{self.mailbox.name} ({self.actor_urn})"
+        of = "" if self.database is None else f" of {self.database!r}"
+        return f"{self.mailbox.name}{of} ({self.actor_urn})"
 
     def tell(self, message: Any) -> None:
         """Send a message and do not wait.

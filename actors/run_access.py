@@ -40,6 +40,9 @@ class RunAccess(NonCopyable):
         self._traces: TraceOperations | None = None
         self._runs: RunOperations | None = None
 
+    def __repr__(self) -> str:
+        return f"<inmem.RunAccess to run {self.run_id!r} of {self._client.directory.path!r}>"
+
     @property
     def kv(self) -> KVOperations:
         """The run's KVStore."""

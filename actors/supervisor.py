@@ -308,7 +308,7 @@ class Supervisor(StoreActor):
         if self._options.in_memory:
             return Recovered.nothing(shards), None
         disk = self._core.disk = self._open_disk()
-        self._directory = replace(self._directory, view_files=disk.view)
+        self._directory = replace(self._directory, view_files=disk.view, is_read_only=self._options.read_only)
         try:
             with paused_collection():
                 if not self._options.read_only:

@@ -141,6 +141,7 @@ def _make_supervisor(
     options: Options, dispatcher: Dispatcher, clock: Clock, entropy: Entropy, open_disk: Callable[[], Disk]
 ) -> MailboxRef:
     mailbox = Mailbox("supervisor", dispatcher, limits=options.limits)
+    mailbox.ref.database = options.path
     accept_values_up_to(options.limits.value_bytes_max)
     mailbox.attach(Supervisor(mailbox, options, clock, entropy, open_disk))
     # Only the supervisor is registered: stopping it stops the others in the right order, and a broadcast to all

@@ -190,8 +190,10 @@ class RunNotFoundError(NotFoundError):
 
     noun = "run"
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, *, holds_data: bool = False) -> None:
         super().__init__(run_id)
+        if holds_data:
+            self.args = (f"run {run_id!r} is not registered, though it holds data: register it with create_run first",)
         self.run_id = run_id
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from inmem.engine.errors import InvalidKeyError, InvariantError
 from inmem.engine.limits import INT_MAX, RUN_ID_CHARS_MAX, USER_KEY_BYTES_MAX
-from inmem.engine.shown import type_name
+from inmem.engine.shown import shown, type_name
 
 if TYPE_CHECKING:
     from typing import Self
@@ -97,7 +97,7 @@ def event_key(sequence: int) -> bytes:
     if type(sequence) is not int:
         raise InvalidKeyError("sequence", f"must be an int, not {type_name(sequence)}")
     if not 0 <= sequence <= INT_MAX:
-        raise InvalidKeyError("sequence", "must be in [0, 2^63 - 1]")
+        raise InvalidKeyError("sequence", f"must be in [0, 2^63 - 1], not {shown(sequence)}")
     return sequence.to_bytes(_EVENT_KEY_BYTES, "big")
 
 

@@ -34,16 +34,16 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if type(self.max_retries) is not int or self.max_retries < 0:
-            raise UsageError(f"max_retries must be a whole number, and not negative: {shown(self.max_retries)}")
+            raise UsageError(f"max_retries: must be an int of at least 0, not {shown(self.max_retries)}")
         for name in ("base_delay", "max_delay", "jitter"):
             value: object = getattr(self, name)
             if type(value) is not int and type(value) is not float:
-                raise UsageError(f"{name} must be a number: {shown(value)}")
+                raise UsageError(f"{name}: must be a number, not {shown(value)}")
         if not 0 <= self.base_delay <= self.max_delay < inf:
-            delays = f"{shown(self.base_delay)}, {shown(self.max_delay)}"
-            raise UsageError(f"0 <= base_delay <= max_delay < inf must hold: {delays}")
+            delays = f"{shown(self.base_delay)} and {shown(self.max_delay)}"
+            raise UsageError(f"base_delay, max_delay: must be 0 <= base_delay <= max_delay < inf, not {delays}")
         if not 0 <= self.jitter <= 1:
-            raise UsageError(f"jitter must be between 0 and 1: {shown(self.jitter)}")
+            raise UsageError(f"jitter: must be between 0 and 1, not {shown(self.jitter)}")
 
     def delay_s(self, attempt: int, uniform: float) -> float:
         """Return the pause after attempt number `attempt`, given a random number in [0, 1)."""

@@ -67,6 +67,7 @@ class Salvaged:
         taken_beyond: commits behind the damage that are in it.
         left_out: commits behind the damage that can be read and are not in it.
         missing: commits that there were and that cannot be read.
+        parts_of: damaged checkpoints of which there are parts in it, with what some of the missing commits wrote.
         files: what became of each file, by name.
         torn: the end of an interrupted write, which nobody was promised.
     """
@@ -78,6 +79,7 @@ class Salvaged:
     taken_beyond: tuple[Range, ...]
     left_out: tuple[Range, ...]
     missing: tuple[Range, ...]
+    parts_of: tuple[str, ...]
     files: tuple[SalvagedFile, ...]
     torn: tuple[TornFile, ...]
 
@@ -119,6 +121,7 @@ class _Salvager:
         self._sizes: dict[str, int] = {}
         self._commits: dict[str, int] = {}
         self._torn: list[TornFile] = []
+        self._parts_of: list[str] = []
         self._last_version = 0
         self._skipped: list[Range] = []
         self._is_doubtful = False
@@ -158,6 +161,7 @@ class _Salvager:
             beyond if beyond_damage else (),
             () if beyond_damage else beyond,
             missing,
+            tuple(self._parts_of),
             tuple(files),
             tuple(self._torn),
         )
@@ -380,6 +384,8 @@ class _Salvager:
             lost = self._lost[name] = []
             for part in reader.readable_parts(lambda offset, size, why: lost.append(LostRange(offset, size, why))):
                 recovery.merge(*part)
+                if name not in self._parts_of:
+                    self._parts_of.append(name)
         except (CorruptionError, FormatVersionError):
             # Without its header no checksum in it can be checked; that it is lost has been noted.
             return

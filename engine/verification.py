@@ -31,7 +31,7 @@ class VerifyReport:
         segments: segments in the folder, obsolete ones included.
         checkpoints: checkpoints in the folder, obsolete ones included.
         commits: readable commits in all segments.
-        keys: live keys, expired ones included; 0 if the database cannot be recovered.
+        keys: live entries of all kinds, those of indices and expired ones included; 0 if it cannot be recovered.
         size_bytes: of all segments and checkpoints.
         torn: what interrupted writes left behind.
         problems: the first damaged place of every file, by path.

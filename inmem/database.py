@@ -393,4 +393,4 @@ class Database(NonCopyable):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<inmem.Database {self.path!r}{'' if self._client.is_open else ', closed'}>"
+        return f"<inmem.Database {self.path!r}{self._client.state}>"

@@ -223,7 +223,9 @@ def _read_header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
     except (ValueError, RecursionError):
         record = None
     if not is_object(record) or record.get("format") != FORMAT:
-        raise FormatVersionError(path, "not a run that inmem has exported")
+        is_otlp = is_object(record) and "resourceSpans" in record
+        but = ", but traces as OTLP JSON, which is not enough of a run to import" if is_otlp else ""
+        raise FormatVersionError(path, f"not a run that inmem has exported{but}")
     version: Any = record.get("version")
     # JSON's true and 1.0 are other things than 1, though Python takes them for equal.
     if type(version) is not int or version != VERSION:

@@ -26,6 +26,7 @@ from inmem.engine.keys import Tag
 from inmem.engine.log_folder import TEMPORARY_SUFFIX, checkpoint_name, segment_name
 from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
 from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
+from inmem.engine.reader import Reader
 from inmem.engine.salvage import read_damaged
 from inmem.engine.shown import shown
 from inmem.engine.snapshot import Snapshot
@@ -61,9 +62,12 @@ class SalvageReport:
         taken_beyond: (first, last) version of the commits behind the damage that were taken, on request.
         left_out: of those that could have been.
         missing: of those that are lost. There may have been more behind them, of which no trace is left.
+        parts_of: damaged checkpoints of which parts were taken, on request: what they hold of the missing commits is
+            in the new database.
         runs: in the new database's index of runs.
-        keys: live keys of all kinds, indices included.
+        keys: of all KVStores.
         events: in all chains.
+        entries: live ones of all kinds, those of indices included.
         broken_chains: (run, what is wrong) of chains of events that do not verify.
         orphans: (run, trace, parent) of traces whose parent is lost. They are roots now; nothing else tells of it.
         indices_repaired: index tables that did not agree with their records any more, and were written anew.
@@ -80,9 +84,11 @@ class SalvageReport:
     taken_beyond: tuple[Range, ...]
     left_out: tuple[Range, ...]
     missing: tuple[Range, ...]
+    parts_of: tuple[str, ...]
     runs: int
     keys: int
     events: int
+    entries: int
     broken_chains: tuple[tuple[str, ChainVerification], ...]
     orphans: tuple[Orphan, ...]
     indices_repaired: int
@@ -147,6 +153,7 @@ def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
     chains = verify_chains(snapshot)
     _write(target, recovered, snapshot, saved.last_version)
     tables = list(snapshot.tables())
+    reader = Reader(snapshot, time.time_ns() // 1000)
     return SalvageReport(
         path=source.path,
         into=target.path,
@@ -157,9 +164,11 @@ def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
         taken_beyond=saved.taken_beyond,
         left_out=saved.left_out,
         missing=saved.missing,
+        parts_of=saved.parts_of,
         runs=sum(table.live_count for _, tag, table in tables if tag == Tag.RUN),
-        keys=sum(table.live_count for _, _, table in tables),
+        keys=sum(1 for run, tag, _ in tables if tag == Tag.KV for _ in reader.view(run, tag).scan()),
         events=chains.events,
+        entries=sum(table.live_count for _, _, table in tables),
         broken_chains=chains.broken,
         orphans=tuple(orphans),
         indices_repaired=len(repaired),

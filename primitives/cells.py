@@ -58,6 +58,9 @@ class CellOperations:
         self._now_us = txn.now_us
         self._bytes_max = txn.limits.value_bytes_max
 
+    def __repr__(self) -> str:
+        return f"<CellOperations of run {self._run!r}>"
+
     def init(self, name: str, value: object) -> int:
         """Create the cell and return its version: 1, or where a deleted cell of this name left off, plus 1.
 

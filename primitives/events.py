@@ -78,6 +78,9 @@ class EventOperations:
         self._now_us = txn.now_us
         self._bytes_max = txn.limits.value_bytes_max
 
+    def __repr__(self) -> str:
+        return f"<EventOperations of run {self._run!r}>"
+
     def append(self, event_type: str, payload: object = None) -> Event:
         """Append one event and return it. See `append_many`."""
         checked_type(event_type, "event_type")

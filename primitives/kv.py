@@ -77,6 +77,11 @@ class KVOperations:
         self._now_us = txn.now_us
         self._bytes_max = txn.limits.value_bytes_max
 
+    def __repr__(self) -> str:
+        # Outside of transactions a view does not know whose it is.
+        run = getattr(self._view, "run", None)
+        return "<KVOperations>" if run is None else f"<KVOperations of run {run!r}>"
+
     def get(self, key: str) -> Any:
         """Return a fresh copy of the value, or None if the key is absent or expired. O(value size)."""
         data = self._view.get(user_key(key))

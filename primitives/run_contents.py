@@ -79,6 +79,9 @@ class RunContents:
         self._run = run
         self._bytes_max = txn.limits.value_bytes_max
 
+    def __repr__(self) -> str:
+        return f"<RunContents of run {self._run!r}>"
+
     def is_empty(self) -> bool:
         """Return whether the run is neither registered nor holds anything. O(tombstones)."""
         return all(self._txn.view(self._run, tag).last() is None for tag in _TABLES)

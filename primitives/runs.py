@@ -95,6 +95,9 @@ class RunOperations:
         self._txn = txn
         self._index = RunEntries(txn)
 
+    def __repr__(self) -> str:
+        return f"<RunOperations of transaction {self._txn.id}>"
+
     def create_run(
         self,
         run_id: str | UUID | None = None,
@@ -319,8 +322,13 @@ class RunOperations:
     def _load(self, name: str) -> RunRecord:
         record = self._stored(name)
         if record is None:
-            raise RunNotFoundError(name)
+            raise RunNotFoundError(name, holds_data=self._holds_data(name))
         return record
+
+    def _holds_data(self, name: str) -> bool:
+        # For the words of an error alone, so it is not remembered as a read.
+        tables = (self._txn.snapshot.table(name, tag) for tag in (Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE))
+        return any(table is not None and table.live_count for table in tables)
 
     def _store(self, name: str, old: RunRecord | None, new: RunRecord) -> RunMetadata:
         self._index.store(name, old, new)

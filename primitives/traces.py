@@ -72,6 +72,9 @@ class TraceOperations:
         self._view = txn.view(run, Tag.TRACE)
         self._index = txn.view(run, Tag.TRACE_INDEX)
 
+    def __repr__(self) -> str:
+        return f"<TraceOperations of run {self._run!r}>"
+
     def record(self, kind: Kind | PackedKind) -> Trace:
         """Record a root trace under a fresh id. See `record_with_options`."""
         return self.record_with_options(kind)

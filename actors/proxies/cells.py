@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.actors.messages.cells import CasCell, CellExists, DeleteCell, InitCell, ListCells, ReadCell, SetCell
+from inmem.actors.proxies.proxy import Proxy
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.cells import CellOperations
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Names: TypeAlias = list[str]
 
 
-class StateCell:
+class StateCell(Proxy):
     """A run's named states, changed by compare-and-swap, each with a version of its own.
 
     A cell's version is 1 at first and rises by exactly 1 with every change. It goes on from there when the cell is
@@ -124,13 +125,14 @@ class StateCell:
         return CellOperations(self._client.reader(), normalize_run_id(run))
 
 
-class StateCellFutures:
+class StateCellFutures(Proxy):
     """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order.
 
     All but `transition` and `transition_or_init`: their functions run in the calling thread, not in an actor.
     """
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._send = client.send
 
     def init(self, run: RunId, name: str, value: object) -> pykka.Future[int]:

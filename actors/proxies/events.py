@@ -16,6 +16,7 @@ from inmem.actors.messages.events import (
     TailEvents,
     VerifyEvents,
 )
+from inmem.actors.proxies.proxy import Proxy
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.events import BATCH_SIZE, EventOperations
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from inmem.primitives.events import Event
 
 
-class EventLog:
+class EventLog(Proxy):
     """What happened in a run, in one order, chained by hashes. Nothing changes or removes an event.
 
     Every call is a transaction of its own; reads look at the newest committed state. Any number of callers may append
@@ -155,13 +156,14 @@ class EventLog:
         return EventOperations(self._client.reader(), normalize_run_id(run))
 
 
-class EventLogFutures:
+class EventLogFutures(Proxy):
     """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order.
 
     All but `iter`: an iterator is not an answer that arrives. Ask for ranges instead.
     """
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._send = client.send
 
     def append(self, run: RunId, event_type: str, payload: Any = None) -> pykka.Future[Event]:

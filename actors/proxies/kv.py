@@ -17,6 +17,7 @@ from inmem.actors.messages.kv import (
     PutKey,
 )
 from inmem.actors.proxies.mapping import KVMapping
+from inmem.actors.proxies.proxy import Proxy
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.kv import KVOperations
 
@@ -37,7 +38,7 @@ RUNS_REMEMBERED_MAX = 1024
 """Runs of which a handle remembers how to read them: about 1 MB."""
 
 
-class KVStore:
+class KVStore(Proxy):
     """Named values of a run. Every call is a transaction of its own; reads look at the newest committed state.
 
     A read sees everything whose success was reported before it began. It does not wait for requests that were sent
@@ -135,10 +136,11 @@ class KVStore:
         return KVOperations(self._client.reader(), normalize_run_id(run))
 
 
-class KVStoreFutures:
+class KVStoreFutures(Proxy):
     """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order."""
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._send = client.send
 
     def put(self, run: RunId, key: str, value: object, ttl: float | None = None) -> pykka.Future[int]:

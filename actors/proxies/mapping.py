@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import ItemsView, Iterator, Mapping, MutableMapping, ValuesView
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from inmem.actors.messages.kv import DeleteKey, PutKey
 from inmem.engine.keys import normalize_run_id
@@ -60,6 +60,23 @@ class KVMapping(MutableMapping[str, Any]):
     def __iter__(self) -> Iterator[str]:
         """Iterate over the keys that are there now."""
         return iter(self._read().list())
+
+    def __reversed__(self) -> Iterator[str]:
+        """Iterate over the keys that are there now, the last one first."""
+        return reversed(self._read().list())
+
+    def __or__(self, other: object) -> dict[str, Any]:
+        """Return what is here, and in `other`, which goes before, as a dict: see `copy`."""
+        return {**self.copy(), **other} if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: object) -> dict[str, Any]:
+        """Return what is in `other`, and here, which goes before, as a dict: see `copy`."""
+        return {**other, **self.copy()} if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[misc]  # as of a dict: what `update` takes, and `|` does not
+        """Do `update`, in one commit."""
+        self.update(other)
+        return self
 
     def __len__(self) -> int:
         """Return the number of keys. O(n), as expired keys do not count."""
@@ -131,12 +148,16 @@ class KVMapping(MutableMapping[str, Any]):
 
         self._transact(delete_all)
 
+    def copy(self) -> dict[str, Any]:
+        """Return the keys and values of this moment as a dict of its own, which the store knows nothing of."""
+        return dict(self.pairs())
+
     def pairs(self) -> Iterator[tuple[str, Any]]:
         """Iterate over the (key, value) pairs that are there now."""
         return self._read().scan()
 
     def __repr__(self) -> str:
-        return f"KVMapping({self._run!r})"
+        return f"<inmem.KVMapping of run {self._run!r} of {self._client.directory.path!r}>"
 
     def _read(self) -> KVOperations:
         return KVOperations(self._client.reader(), self._run)

@@ -22,6 +22,7 @@ from inmem.actors.messages.runs import (
     UpdateRunMetadata,
     UpdateRunStatus,
 )
+from inmem.actors.proxies.proxy import Proxy
 from inmem.engine.ids import time_ordered_id
 from inmem.primitives.runs import RunOperations
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from inmem.primitives.runs import RunMetadata, RunStats
 
 
-class RunIndex:
+class RunIndex(Proxy):
     """Which runs there are, how they stand, and who started whom.
 
     It is about runs that were registered with `create_run`; the other primitives neither need nor notice it. Every
@@ -216,7 +217,7 @@ class RunIndex:
         return RunOperations(self._client.reader())
 
 
-class RunIndexFutures:
+class RunIndexFutures(Proxy):
     """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order."""
 
     def __init__(self, client: Client) -> None:

@@ -16,6 +16,7 @@ from inmem.actors.messages.traces import (
     QueryTracesByType,
     RecordTrace,
 )
+from inmem.actors.proxies.proxy import Proxy
 from inmem.engine.keys import normalize_run_id
 from inmem.primitives.traces import Trace, TraceOperations
 
@@ -34,7 +35,7 @@ Ids: TypeAlias = list[str]
 Traces: TypeAlias = list[Trace]
 
 
-class TraceStore:
+class TraceStore(Proxy):
     """The steps of an agent's reasoning, as a forest, found by type, tag, parent and time. Traces are never changed.
 
     Every query returns traces in the order of recording, with `after` only those recorded behind that trace. Every call
@@ -151,10 +152,11 @@ class TraceStore:
         return TraceOperations(self._client.reader(), normalize_run_id(run))
 
 
-class TraceStoreFutures:
+class TraceStoreFutures(Proxy):
     """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order."""
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._send = client.send
 
     def record(self, run: RunId, kind: Kind) -> pykka.Future[Trace]:

@@ -58,7 +58,7 @@ def open(  # noqa: A001  (as in inmem itself)
             limits=limits,
         )
 
-    return Pending("open", lambda: _opened(make))
+    return Pending("open", lambda: _opened(make), path)
 
 
 def connect(ref: pykka.ActorRef[Any] | inmem.Database) -> Pending[Database]:
@@ -71,7 +71,7 @@ def connect(ref: pykka.ActorRef[Any] | inmem.Database) -> Pending[Database]:
         DatabaseClosedError: the store was closed.
         UsageError: neither a ref of a store nor a handle.
     """
-    return Pending("connect", lambda: _opened(lambda: inmem.connect(ref)))
+    return Pending("connect", lambda: _opened(lambda: inmem.connect(ref)), ref)
 
 
 async def _opened(make: Callable[[], inmem.Database]) -> Database:

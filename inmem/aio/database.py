@@ -125,7 +125,7 @@ class Database(NonCopyable):
             UsageError: when it is awaited or entered again.
             TransactionTimeoutError: then, if the store has not answered in time.
         """
-        return Pending("begin", lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout))
+        return Pending("begin", lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout), self)
 
     @overload
     async def transaction(
@@ -274,7 +274,7 @@ class Database(NonCopyable):
         await self.close()
 
     def __repr__(self) -> str:
-        return f"<inmem.aio.Database {self.path!r}{'' if self._client.is_open else ', closed'}>"
+        return f"<inmem.aio.Database {self.path!r}{self._client.state}>"
 
 
 def _answer(closer: Future[None], error: Exception | None) -> None:

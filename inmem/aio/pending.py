@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from inmem.engine.errors import UsageError
+from inmem.engine.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -36,13 +37,19 @@ class Pending(Generic[ClosingT]):
     Args:
         call: what has returned it, for messages.
         make: makes it.
+        of: what it is made of, for people.
     """
 
-    def __init__(self, call: str, make: Callable[[], Coroutine[Any, Any, ClosingT]]) -> None:
+    _made: ClosingT | None = None
+    _is_used = False
+
+    def __init__(self, call: str, make: Callable[[], Coroutine[Any, Any, ClosingT]], of: object) -> None:
         self._call = call
         self._make = make
-        self._made: ClosingT | None = None
-        self._is_used = False
+        self._of = of
+
+    def __repr__(self) -> str:
+        return f"<inmem.aio: {self._call} of {shown(self._of)}, {'used' if self._is_used else 'to be awaited'}>"
 
     if not TYPE_CHECKING:
         # To type checkers there is no such attribute.

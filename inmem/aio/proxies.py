@@ -21,11 +21,17 @@ BATCH_SIZE: Final = 100
 """Events that `EventLog.iter` decodes before it lets the loop do something else: less than a millisecond."""
 
 
+def _shown(self: Any) -> str:
+    return repr(self.plain).replace("<inmem.", "<inmem.aio.", 1)
+
+
 class KVStore:
     """Named values of a run; see `inmem.KVStore`."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.plain = kv.KVStore(client)
+
+    __repr__ = _shown
 
     put = requested(kv.KVStore.put)
     get = at_once(kv.KVStore.get)
@@ -43,6 +49,8 @@ class EventLog:
 
     def __init__(self, client: AsyncClient) -> None:
         self.plain = events.EventLog(client)
+
+    __repr__ = _shown
 
     append = requested(events.EventLog.append)
     append_many = requested(events.EventLog.append_many)
@@ -69,6 +77,8 @@ class StateCell:
     def __init__(self, client: AsyncClient) -> None:
         self.plain = cells.StateCell(client)
         self._client = client
+
+    __repr__ = _shown
 
     init = requested(cells.StateCell.init)
     read = at_once(cells.StateCell.read)
@@ -98,6 +108,8 @@ class TraceStore:
     def __init__(self, client: AsyncClient) -> None:
         self.plain = traces.TraceStore(client)
 
+    __repr__ = _shown
+
     record = requested(traces.TraceStore.record)
     record_child = requested(traces.TraceStore.record_child)
     record_with_options = requested(traces.TraceStore.record_with_options)
@@ -117,6 +129,8 @@ class RunIndex:
 
     def __init__(self, client: AsyncClient) -> None:
         self.plain = runs.RunIndex(client)
+
+    __repr__ = _shown
 
     create_run = requested(runs.RunIndex.create_run)
     get_run = at_once(runs.RunIndex.get_run)

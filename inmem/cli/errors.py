@@ -146,6 +146,14 @@ def _told(error: click.ClickException) -> str:
     is_lost = isinstance(error, (click.MissingParameter, click.NoSuchOption)) or message.startswith(_NO_SUCH_COMMAND)
     if not is_lost or not isinstance(error, click.UsageError) or error.ctx is None:
         return message
+    if isinstance(error, click.NoSuchOption) and _is_of_a_command(error.option_name, error.ctx.command):
+        return f"No such option of inmem itself: {error.option_name!r} stands behind the command"
     # Where there is a choice, click lists it on lines of their own.
     message = " ".join(message.split())
     return f"{message}{'' if message.endswith(('.', '?', '!', ')')) else '.'} Try: {error.ctx.command_path} --help"
+
+
+def _is_of_a_command(option: str, group: click.Command) -> bool:
+    """Return whether any command of a group has such an option."""
+    commands = group.commands.values() if isinstance(group, click.Group) else ()
+    return any(option in parameter.opts for command in commands for parameter in command.params)

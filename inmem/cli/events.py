@@ -36,6 +36,9 @@ _PAUSE_PER_READING: Final = 4
 _TYPES_MAX: Final = 1000
 """Types of events that the column of a list without an end is made wide enough for."""
 
+_ROOM: Final = ("0" * 6, "", "x" * 12)
+"""What the columns of such a list have room for at least: events to come have higher numbers, and other types."""
+
 _COLUMNS: Final = (
     Column("#", justify="right"),
     Column("TIME (UTC)", "fold"),
@@ -118,11 +121,12 @@ def _beginning(event: Event) -> tuple[str, str, str]:
 
 
 def _widths(txn: Transaction) -> list[tuple[str, ...]]:
-    """Return beginnings of rows that are as wide as those of the events that there are."""
+    """Return beginnings of rows that are as wide as those of the events that there are, or will be for a while."""
     head = txn.events.head()
     if head is None:
-        return []
-    return [(str(head.sequence), moment(head.timestamp), printable(name)) for name in txn.events.types(_TYPES_MAX)]
+        return [_ROOM]
+    here = str(head.sequence), moment(head.timestamp)
+    return [_ROOM, *((*here, printable(name)) for name in txn.events.types(_TYPES_MAX))]
 
 
 def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:

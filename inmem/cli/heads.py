@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from inmem.amounts import counted
 from inmem.engine.errors import UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import INT_MAX
@@ -67,7 +68,9 @@ def compare(txn: Transaction, expected: Iterable[Head]) -> Compared:
         here = txn.on(head.run_id).events
         length = here.len()
         last = here.read(head.events - 1)
-        if last is None:
+        if last is None and txn.on(head.run_id).contents.is_empty():
+            broken.append((head, f"the run is gone, and with it {counted(head.events, 'event')} that are expected"))
+        elif last is None:
             broken.append((head, f"has {length:,} of {head.events:,} events that are expected: its end was cut off"))
         elif last.hash.hex() != head.hash:
             broken.append((head, f"event {head.events - 1:,} is not the one that is expected: it was rewritten"))

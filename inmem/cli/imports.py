@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
@@ -59,10 +60,10 @@ class _Files:
                     continue
                 yield file, found
 
-    def refuse(self, error: InmemError | OSError) -> None:
-        """Tell what is wrong with a file."""
+    def refuse(self, error: InmemError | OSError, before: str = "", behind: str = "") -> None:
+        """Tell what is wrong with a file: what the error says, between what it leaves out."""
         message, code = told(error)
-        say_error(message)
+        say_error(before + message + behind)
         self.code = max(self.code, code)
 
     def end(self) -> None:
@@ -86,12 +87,21 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
     imported: list[dict[str, Any]] = []
     with ExitStack() as at_the_end:
         db: Database | None = None
-        for _, found in given.read("importing"):
+        for file, found in given.read("importing"):
             # Not before one could be read, so that bad files leave no empty database behind.
             db = db or at_the_end.enter_context(inmem.open(database))
             try:
                 found.put_into(db)
-            except (RunFileError, RunExistsError, UsageError) as error:
+            except RunExistsError as error:
+                way_on = (
+                    f"; import it into another database, or first: inmem delete {shlex.join((database, error.name))}"
+                )
+                given.refuse(error, f"{file}: ", way_on)
+                continue
+            except UsageError as error:
+                given.refuse(error, f"{file}: ")
+                continue
+            except RunFileError as error:
                 given.refuse(error)
                 continue
             imported.append(result_to_json(found.export))
@@ -120,7 +130,10 @@ def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
             # What is left to check shows when it is put together: chains, parents, the order of things.
             with inmem.open(":memory:", limits=_NO_LIMITS) as db:
                 found.put_into(db)
-        except (RunFileError, UsageError) as error:
+        except UsageError as error:
+            given.refuse(error, f"{file}: ")
+            continue
+        except RunFileError as error:
             given.refuse(error)
             continue
         sound.append({"file": file} | result_to_json(found.export))

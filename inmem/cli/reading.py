@@ -36,6 +36,8 @@ class _DatabaseType(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse a file, and a database in memory: it would end with the command."""
+        if not value:
+            self.fail("the name is empty; a database is a folder", param, ctx)
         if value == MEMORY:
             self.fail(f"{MEMORY} keeps nothing; a database is a folder", param, ctx)
         if Path(value).is_file():

@@ -62,8 +62,11 @@ def salvage(*, database: str, target: str, beyond_damage: bool, as_json_output: 
 
 def _told(report: SalvageReport) -> Table:
     shown = Table.grid(padding=(0, 2))
-    kept = ", ".join((counted(report.runs, "run"), counted(report.events, "event"), counted(report.keys, "key")))
+    kept = ", ".join((counted(report.runs, "run"), counted(report.keys, "key"), counted(report.events, "event")))
     shown.add_row(Text("kept", "bold green"), f"{kept}; every commit up to version {report.prefix_version:,}")
+    shown.add_row("", f"entries: {report.entries:,} in all, those of indices included")
+    for name in report.parts_of:
+        shown.add_row("", f"parts of {name}: not a state that ever was")
     if report.taken_beyond:
         shown.add_row("", f"{_commits(report.taken_beyond)} behind the damage: not a state that ever was")
     shown.add_row(Text("into", "bold"), printable(f"{report.into}, at version {report.version:,}"))
@@ -73,18 +76,19 @@ def _told(report: SalvageReport) -> Table:
             f"{_commits(report.left_out)}: readable, but behind the damage; --beyond-damage takes them",
         )
     if report.missing:
-        shown.add_row(Text("lost", "bold red"), _commits(report.missing))
+        but = ", but for what those parts hold of them" if report.parts_of else ""
+        shown.add_row(Text("lost", "bold red"), _commits(report.missing) + but)
     for file in report.files:
         for lost in file.lost:
-            place = f"{file.name}, byte {lost.offset:,}: {size(lost.size)}, {lost.reason}"
+            place = f"{file.name}, byte {lost.offset}: {size(lost.size)}, {lost.reason}"
             shown.add_row(Text("damaged", "red"), printable(place))
     for torn in report.torn:
-        place = f"{torn.name}, byte {torn.offset:,}: {size(torn.size)}, {torn.reason}"
+        place = f"{torn.name}, byte {torn.offset}: {size(torn.size)}, {torn.reason}"
         shown.add_row(Text("torn", "yellow"), printable(place))
     for run_id, chain in report.broken_chains:
-        shown.add_row(Text("broken", "red"), printable(f"the events of {run_id}: {chain.error}"))
+        shown.add_row(Text("broken", "red"), printable(f"{run_id!r}: {chain.error}"))
     for (run_id, parent_id), found in Counter((run_id, parent_id) for run_id, _, parent_id in report.orphans).items():
-        told = f"{counted(found, 'trace')} of {run_id}, now without a parent: {parent_id!r} is lost"
+        told = f"{counted(found, 'trace')} of {run_id!r}, now without a parent: {parent_id!r} is lost"
         shown.add_row(Text("orphaned", "yellow"), printable(told))
     if report.indices_repaired:
         shown.add_row(Text("repaired", "yellow"), f"{report.indices_repaired:,} index tables")

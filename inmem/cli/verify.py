@@ -133,7 +133,7 @@ def _add_comparison(shown: Table, compared: Compared | None) -> None:
         found += f", {compared.grown:,} of them with more events behind"
     shown.add_row(Text("heads", "bold"), _styled("damaged" if compared.broken else "ok"), found)
     for head, fault in compared.broken:
-        shown.add_row("", "", printable(f"{head.run_id}: {fault}"))
+        shown.add_row("", "", printable(f"{head.run_id!r}: {fault}"))
 
 
 def _comparison_as_json(compared: Compared) -> dict[str, Any]:

@@ -37,6 +37,9 @@ class Simulate:
         self._seed = seed
         self._seeds = seeds
 
+    def __repr__(self) -> str:
+        return f"<inmem_pytest.Simulate of {self._node_id!r}>"
+
     def __call__(
         self, scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults: Faults | None = None
     ) -> int:

@@ -94,9 +94,10 @@ def _listen(port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((HOST, port))
         listening.listen(_BACKLOG)
-    except OSError:
+    except OSError as error:
         listening.close()
-        raise
+        reason = f"{error.strerror}; take another port, or 0 for a free one"
+        raise OSError(error.errno, reason, f"{HOST}:{port}") from None
     return listening
 
 

@@ -691,6 +691,10 @@ def test_whoever_is_lost_is_told_where_help_is(run):
     assert run("nonsense").stderr == "inmem: error: No such command 'nonsense'. Try: inmem --help\n"
     assert run("stats").stderr.endswith(" Try: inmem --help\n")
     # Releases of click differ in the quotes around names.
+    assert run("--json", "runs", "db").stderr == (
+        "inmem: error: No such option of inmem itself: '--json' stands behind the command\n"
+    )
+    assert run("runs", "").stderr.endswith(": the name is empty; a database is a folder\n")
     assert run("runs", "db", "--jso").stderr.replace("'", "").endswith("Did you mean --json? Try: inmem runs --help\n")
     assert run("events", "db", "run", "--li").stderr.endswith("?) Try: inmem events --help\n")
 
@@ -829,7 +833,7 @@ def test_salvage(run, run_json, recorded, tmp_path):
     told = run("salvage", tmp_path / "db", "--into", tmp_path / "saved")
     assert (told.exit_code, told.stderr) == (1, "")
     first = [line.split()[0] for line in told.stdout.splitlines()]
-    assert first == ["kept", "into", "left", "lost", "damaged"]
+    assert first == ["kept", "entries:", "into", "left", "lost", "damaged"]
     assert "1 commit (version " in told.stdout
     assert "--beyond-damage takes them" in told.stdout
     assert run("verify", tmp_path / "saved").exit_code == 0
@@ -852,7 +856,31 @@ def test_salvage(run, run_json, recorded, tmp_path):
 
     sound = run("salvage", recorded, "--into", tmp_path / "copy")
     assert (sound.exit_code, lines(sound)[-1].split()) == (0, ["lost", "nothing"])
+    counted = run_json("stat", recorded)
+    assert lines(sound)[0].split()[1:7] == ["7", "runs,", f"{counted['keys']}", "keys,", "90", "events;"]
+    assert lines(sound)[1].split()[1] == f"{counted['entries']}"
     assert run_json("verify", tmp_path / "copy")["events"] == 90
+
+
+def test_what_a_damaged_checkpoint_still_holds_is_not_called_lost(run, recorded, tmp_path):
+    shutil.copytree(recorded, tmp_path / "db")
+    assert run("checkpoint", tmp_path / "db").exit_code == 0
+    [checkpoint] = (tmp_path / "db").glob("*.checkpoint")
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+
+    told = run("salvage", tmp_path / "db", "--into", tmp_path / "saved", "--beyond-damage").stdout.splitlines()
+    assert told[2].split() == ["parts", "of", f"{checkpoint.name}:", "not", "a", "state", "that", "ever", "was"]
+    [lost] = [line for line in told if line.startswith("lost")]
+    assert lost.endswith("), but for what those parts hold of them")
+    with inmem.open(tmp_path / "saved") as db:
+        assert db.runs.list_runs()
+
+    # Nothing of it is taken unasked, and then all of it is lost.
+    told = run("salvage", tmp_path / "db", "--into", tmp_path / "proven").stdout.splitlines()
+    [lost] = [line for line in told if line.startswith("lost")]
+    assert lost.endswith(")")
 
 
 def test_traces_whose_parent_is_lost_are_told_of_wherever_they_would_be_missing(run, run_json, tmp_path, monkeypatch):
@@ -868,7 +896,7 @@ def test_traces_whose_parent_is_lost_are_told_of_wherever_they_would_be_missing(
     named = [{"run_id": "r", "trace_id": name, "parent_id": "p"} for name in ("c0", "c1")]
 
     told = run("salvage", tmp_path / "db", "--into", tmp_path / "saved", "--beyond-damage").stdout
-    assert "orphaned  2 traces of r, now without a parent: 'p' is lost" in told
+    assert "orphaned  2 traces of 'r', now without a parent: 'p' is lost" in told
     facts = json.loads(run("salvage", tmp_path / "db", "--into", tmp_path / "more", "--beyond-damage", "--json").stdout)
     assert facts["orphans"] == named
     assert [(each["id"], each["depth"]) for each in run_json("trace", tmp_path / "saved", "r")] == [

@@ -84,6 +84,22 @@ def test_what_another_process_writes_is_followed_until_ctrl_c(follow, tmp_path):
     assert process.returncode == 130
 
 
+def test_what_comes_later_stands_below_the_headings_though_it_is_wider(follow, tmp_path):
+    with inmem.open(tmp_path) as db:
+        db.events.append_many("run", [("asked", at) for at in range(10)])
+        process = follow("--start", 9, "--limit", 2)
+        shown = [process.stdout.readline() for _ in range(2)]
+        db.events.append("run", "tool_call", 10)
+        rest, _ = process.communicate(timeout=FAILSAFE_S)
+
+    header, *rows = *shown, rest
+    for row in rows:
+        assert row[header.index("#")] in "09"
+        assert row[header.index("#") + 1] == row[header.index("TYPE") - 1] == row[header.index("PAYLOAD") - 1] == " "
+    assert rest[header.index("TYPE") :].split() == ["tool_call", "10"]
+    assert rest.index("10\n") == header.index("PAYLOAD")
+
+
 def test_one_type_is_followed_in_lines_of_json_up_to_a_limit(follow, tmp_path):
     with inmem.open(tmp_path) as db:
         db.events.append_many("run", [("wanted", 0), ("other", 1)])

@@ -32,7 +32,8 @@ def test_a_run_travels(run, run_json, recorded, storm, tmp_path):
 
     again = run("import", storm, "--into", tmp_path / "db")
     assert (again.exit_code, again.stdout) == (1, "")
-    assert again.stderr == f"inmem: error: run {imported['run_id']!r} exists already\n"
+    way_on = f"import it into another database, or first: inmem delete {tmp_path / 'db'} {imported['run_id']}"
+    assert again.stderr == f"inmem: error: {storm}: run {imported['run_id']!r} exists already; {way_on}\n"
 
 
 def test_import_in_json(run_json, storm, tmp_path):
@@ -171,13 +172,21 @@ def test_a_file_that_is_refused_does_not_keep_the_others_from_being_imported(run
     [lamp_id, storm_id] = [each["run_id"] for each in run_json("runs", tmp_path / "db")]
     assert told.exit_code == 2
     assert [line.partition(": ")[0] for line in told.stdout.splitlines()] == [storm_id, lamp_id]
-    assert told.stderr.splitlines() == [
+    lines = told.stderr.splitlines()
+    assert [*lines[:-1], lines[-1].partition("; ")[0]] == [
         f"inmem: error: {tmp_path / 'bad'}: not a run that inmem has exported",
         f"inmem: error: {changed}, line 1: was changed, or does not follow the line that is before it",
-        f"inmem: error: run {storm_id!r} exists already",
+        f"inmem: error: {storm}: run {storm_id!r} exists already",
     ]
     assert run("import", tmp_path / "bad", changed, "--into", tmp_path / "none").exit_code == 2
     assert not (tmp_path / "none").exists()
+
+
+def test_traces_that_were_exported_alone_are_said_to_be_that(run, recorded, tmp_path):
+    run("export", recorded, "lamp", "--format", "otlp", "--out", tmp_path / "lamp.json")
+    told = run("import", tmp_path / "lamp.json", "--into", tmp_path / "db")
+    why = "not a run that inmem has exported, but traces as OTLP JSON, which is not enough of a run to import"
+    assert (told.exit_code, told.stderr) == (2, f"inmem: error: {tmp_path / 'lamp.json'}: {why}\n")
 
 
 def test_a_database_that_cannot_be_written_ends_an_import_at_once(run, storm, tmp_path):

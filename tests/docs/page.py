@@ -10,9 +10,10 @@ The fenced blocks of a page, by the word behind the backquotes:
                            A python block without one must print nothing.
     mermaid                Directly behind a python block, it is the same; elsewhere it is only looked at.
     console                Lines that begin with `$ inmem` or `$ python` are run in the same folder and must succeed;
-                           the lines below such a line, if any, are its output. As in a shell, `Killed` at the end of
-                           it means that the process died of SIGKILL; `> file` at the end of the line
-                           keeps its output in that file. Other commands are left to the reader.
+                           the lines below such a line are what its reader sees: its output, then its errors; `...`
+                           stands for anything. As in a shell, `Killed` at the end of them means that the process
+                           died of SIGKILL; `> file` at the end of the line keeps its output in that file. Other
+                           commands are left to the reader.
     text, hexdump          Only looked at; so is a block without a word.
 
     python tests/docs/page.py docs/transactions.md
@@ -156,9 +157,9 @@ def _run_console(block: Block, name: str) -> None:
                 raise PageError(f"{where}: exit code {result.returncode}\n{result.stderr}")
             if target is not None:
                 target.write_text(result.stdout, encoding="utf-8")
-            if expected:
-                printed = f"{result.stdout}Killed\n" if is_killed else result.stdout
-                _compare("\n".join([*expected, ""]), printed, where)
+            printed = ("" if target is not None else result.stdout) + result.stderr
+            printed += "Killed\n" if is_killed else ""
+            _compare("\n".join([*expected, ""]) if expected else "", printed, where)
 
 
 def _compare(expected: str, printed: str, where: str) -> None:

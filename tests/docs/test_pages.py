@@ -44,6 +44,8 @@ def test_the_main_pages_show_something():
         "```py\n1\n```\n",
         "```console\n$ inmem no-such-command\n```\n",
         "```console\n$ python -c 'print(1)'\n2\n```\n",
+        "```console\n$ python -c 'print(1)'\n```\n",
+        "```console\n$ python -c 'import sys; print(1, file=sys.stderr)'\n```\n",
         "```console\n$ python -c 'print(1)'\n1\nKilled\n```\n",
         "```console\n$ python -c 'import os; os.kill(os.getpid(), 9)'\n```\n",
     ],

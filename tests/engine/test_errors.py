@@ -29,6 +29,7 @@ SAMPLES = {
     "TransactionTimeoutError": (0.5,),
     "TransactionClosedError": ("committed",),
     "CommitOutcomeUnknownError": ("ab-1-0", "the log cannot be read"),
+    "RunNotFoundError": ("run",),
     "CorruptionError": ("db/000000000001.wal", 64, "the payload does not match its checksum"),
     "FormatVersionError": ("db", "not a database"),
     "DatabaseLockedError": ("db", "process 1"),

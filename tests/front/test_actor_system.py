@@ -64,7 +64,7 @@ def test_the_ref_is_a_pykka_ref(ref):
     assert ref in pykka.ActorRegistry.get_all()
     assert pykka.ActorRegistry.get_by_urn(ref.actor_urn) is ref
     assert pykka.ActorRegistry.get_by_class_name("Supervisor") == [ref]
-    assert str(ref).startswith("supervisor (urn:uuid:")
+    assert str(ref).startswith("supervisor of '")
 
 
 def test_only_the_supervisor_is_registered(ref):

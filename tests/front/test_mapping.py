@@ -30,7 +30,7 @@ def test_it_is_a_mutable_mapping_over_the_kv_store(db, mapping):
     assert ChainMap({}, mapping)["b"] == 2
     del mapping["a"]
     assert not db.kv.exists("run", "a")
-    assert repr(mapping) == "KVMapping('run')"
+    assert repr(mapping) == "<inmem.KVMapping of run 'run' of ':memory:'>"
 
 
 def test_two_runs_are_two_mappings(db, mapping):
@@ -106,6 +106,24 @@ def test_what_cannot_be_a_key_is_an_error_everywhere(mapping):
         lambda: mapping.__delitem__(5),
     ):
         with pytest.raises(InvalidKeyError):
+            operation()
+
+
+def test_it_is_merged_and_copied_as_a_dict_is(mapping):
+    mapping |= {"b": 1, "a": [2]}
+    assert mapping == {"a": [2], "b": 1}
+    assert list(reversed(mapping)) == ["b", "a"]
+    for merged, expected in (
+        (mapping | {"b": 3}, {"a": [2], "b": 3}),
+        ({"b": 3, "c": 4} | mapping, {"a": [2], "b": 1, "c": 4}),
+        (mapping | mapping, {"a": [2], "b": 1}),
+        (mapping.copy(), {"a": [2], "b": 1}),
+    ):
+        assert (type(merged), merged) == (dict, expected)
+    mapping |= [("c", 5)]
+    assert mapping.copy() == {"a": [2], "b": 1, "c": 5}
+    for operation in (lambda: mapping | [("d", 6)], lambda: 5 | mapping):
+        with pytest.raises(TypeError):
             operation()
 
 

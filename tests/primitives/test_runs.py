@@ -394,6 +394,7 @@ def test_what_is_refused_leaves_nothing_behind(store):
         with pytest.raises(RunNotFoundError) as caught:
             missing("absent")
         assert caught.value.name == "absent"
+        assert str(caught.value) == "there is no run 'absent'"
     assert not txn.has_writes
 
 

@@ -78,8 +78,12 @@ def test_it_stops_while_something_is_being_found_out(db):
 
 def test_a_port_that_is_taken_is_an_error_of_the_caller(tmp_path):
     inmem.open(tmp_path / "db").close()
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        inmem.ui.start(tmp_path / "db", port=taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use; take another port, or 0 for a free one") as caught:
+            inmem.ui.start(tmp_path / "db", port=port)
+    # Where it is put, a command says it before the reason.
+    assert caught.value.filename == f"127.0.0.1:{port}"
     for port in (-1, 65536, "80", True):
         with pytest.raises(inmem.UsageError, match=r"^port: "):
             inmem.ui.start(tmp_path / "db", port=port)

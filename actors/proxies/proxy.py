@@ -1,0 +1,17 @@
+"""What a proxy shows of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inmem.actors.client import Client
+
+
+class Proxy:
+    """A primitive of one database, as a plain object; it is shown with the path of the database."""
+
+    _client: Client
+
+    def __repr__(self) -> str:
+        return f"<inmem.{type(self).__name__} of {self._client.directory.path!r}>"
