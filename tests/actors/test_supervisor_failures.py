@@ -1,5 +1,7 @@
 """What replaces a failed actor may fail itself: it is tried again, and in the end nobody waits for ever."""
 
+import threading
+
 import pytest
 
 import inmem
@@ -13,7 +15,7 @@ from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.supervisor import Supervisor
-from tests.actors.stage import DISPATCHERS, in_threads
+from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
 
 STEPS = {
     "fail": (Coordinator, "_commit", CoreKeeper, "fail"),
@@ -141,8 +143,13 @@ def test_a_group_whose_commit_was_sent_twice_is_carried_out_once(tmp_path, monke
     def fail_over_one(self, message):
         if type(message) is Commit and message.group is not None and message.group[0] == "events":
             letters.append(message.group)
-            if len(letters) in failing:
-                failing.remove(len(letters))
+            number = len(letters)
+            fails = number in failing
+            if fails:
+                failing.remove(number)
+            if number == 2:
+                both_came.set()
+            if fails:
                 raise BrokenError("the coordinator, before it has done anything")
         return handle(self, message)
 
@@ -150,10 +157,14 @@ def test_a_group_whose_commit_was_sent_twice_is_carried_out_once(tmp_path, monke
     monkeypatch.setattr(PrimitiveActor, "commit", commit_and_fail)
     monkeypatch.setattr(Coordinator, "on_receive", fail_over_one)
     failing = []
+    both_came = threading.Event()
     with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability=durability) as db:
         for number, letter in enumerate((1, 2)):
             letters.clear()
+            both_came.clear()
             failing = ["events", letter]
             assert db.events.append("run", "paid", number).sequence == number
+            # The caller may have its answer before.
+            assert both_came.wait(FAILSAFE_S)
             assert not failing
             assert [each.payload for each in db.events.iter("run")] == list(range(number + 1))
