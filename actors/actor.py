@@ -90,6 +90,16 @@ class Owed(Struct, eq=False):
         actor.owed[self] = None
 
 
+def answer_all(waiting: list[Owed], error: BaseException | None) -> None:
+    """Answer those who have waited for one thing, with nothing or an error. Cut short, it leaves the others waiting."""
+    while waiting:
+        if error is None:
+            waiting[0].answer(None)
+        else:
+            waiting[0].refuse(error)
+        del waiting[0]
+
+
 class StoreActor(pykka.Actor):
     """Base of the store's actors. Subclasses write `on_receive`, one `match`.
 
