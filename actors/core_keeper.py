@@ -13,6 +13,7 @@ from inmem.actors.fileless_log_writer import FilelessLogWriter
 from inmem.actors.garbage import paused_collection
 from inmem.actors.log_opening import rewrite_tail
 from inmem.actors.messages.control import Halt
+from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.restart_limit import RestartLimit
 from inmem.actors.settlement import Settlement
 from inmem.engine.errors import (
@@ -207,6 +208,9 @@ class CoreKeeper:
             registry = self._running.coordinator.registry
             self._settlement.judge(known, self.salt, self._published.snapshot.version, registry)
         self.start(recovered, position, refusal=refusal)
+        if refusal is None and self._reaper is not None:
+            # It has not been told of the keys in commits that were in flight.
+            self._reaper.send(FindExpiring(), None)
         self.is_down = False
 
     def _version_after(self, logged_version: int) -> int:

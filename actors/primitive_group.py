@@ -192,7 +192,6 @@ class PrimitiveGroup:
             clock=self._clock,
             entropy=self._entropy,
             generation=self._reapers,
-            reaping=self._reaping,
         )
         self.reaper.ref.tell(Resume(reaper))
         if self._reaping:
