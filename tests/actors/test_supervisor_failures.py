@@ -1,15 +1,18 @@
 """What replaces a failed actor may fail itself: it is tried again, and in the end nobody waits for ever."""
 
+import contextlib
 import threading
+import time
 
 import pytest
 
 import inmem
-from inmem.actors import core, core_keeper
+from inmem.actors import core, core_keeper, primitive_group
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.event_actor import EventActor
 from inmem.actors.kv_actor import KVActor
+from inmem.actors.messages.kv import PutKey
 from inmem.actors.messages.transactions import Commit
 from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_group import PrimitiveGroup
@@ -129,6 +132,107 @@ def test_who_takes_the_place_of_a_stand_in_is_made_again_if_that_fails(dispatche
         in_threads(db.recover)
         assert in_threads(lambda: db.put("run", "k", 2)) == [1]
         assert breaking.left == {"_make": 0}
+
+
+class Crowd:
+    """Puts to one store that come at once, the first few behind a commit in flight or behind nobody at all."""
+
+    def __init__(self, db, keys):
+        self.directory = db._client.directory
+        self.mailbox = self.directory.mailboxes["kv"].mailbox
+        self.futures = {key: self.directory.dispatcher.future() for key in keys}
+
+    def come(self):
+        letters = [(self.mailbox, PutKey("run", key, 1), future) for key, future in self.futures.items()]
+
+        def post():
+            with contextlib.suppress(RecursionError):
+                self.directory.dispatcher.post_all(letters)
+
+        in_threads(post)
+
+    def answers(self):
+        return {
+            key: answer_of(lambda future=future: future.get(timeout=FAILSAFE_S)) for key, future in self.futures.items()
+        }
+
+
+def until(condition):
+    """Wait, in the thread of an actor, for what others will have done; where one thread runs all, they have."""
+    deadline_s = time.monotonic() + FAILSAFE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+
+
+def check_only_the_broken_are_refused(db, crowd, broken):
+    in_threads(lambda: db.put("run", "after", 1))
+    answers = crowd.answers()
+    assert {key for key, answer in answers.items() if isinstance(answer, inmem.TransactionAbortedError)} == broken
+    assert all(type(answer) is int for key, answer in answers.items() if key not in broken)
+    assert set(db.kv.list("run")) == {*answers, "after"} - broken
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_what_waits_for_a_successor_outlives_one_that_is_cut_short_over_the_first_of_it(dispatcher, monkeypatch):
+    failing = {"k0": BrokenError(), "k1": RecursionError("no room")}
+
+    def perform_or_fail(self, txn, message):
+        if message.key in failing:
+            raise failing.pop(message.key)
+        return perform(self, txn, message)
+
+    def replace_when_all_wait(self, failed):
+        if "k1" in failing:
+            until(lambda: len(crowd.mailbox.stash) >= 3)
+        replace(self, failed)
+
+    perform, replace = KVActor.perform, PrimitiveGroup.replace
+    monkeypatch.setattr(KVActor, "perform", perform_or_fail)
+    monkeypatch.setattr(PrimitiveGroup, "replace", replace_when_all_wait)
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        crowd = Crowd(db, ["k0", "k1", "k2", "k3"])
+        crowd.come()
+        check_only_the_broken_are_refused(db, crowd, {"k0", "k1"})
+        assert not failing
+
+
+@pytest.mark.parametrize("at", ["Resume", "GoOn"])
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_what_an_actor_owed_outlives_a_replacement_that_is_cut_short_when_its_successor_is_made(
+    dispatcher, at, monkeypatch
+):
+    failing = {"k1"}
+
+    def perform_or_fail(self, txn, message):
+        if message.key in failing:
+            failing.clear()
+            cutting.append(at)
+            raise BrokenError
+        return perform(self, txn, message)
+
+    def decide_when_all_wait(self, *commit):
+        if failing:
+            until(lambda: len(crowd.mailbox.actor._requests.waiting) >= 3)
+        committed(self, *commit)
+
+    def cut(*fields):
+        if cutting:
+            cutting.clear()
+            raise BrokenError
+        return message_class(*fields)
+
+    cutting = []
+    perform, committed, message_class = KVActor.perform, Coordinator.committed, getattr(primitive_group, at)
+    monkeypatch.setattr(KVActor, "perform", perform_or_fail)
+    monkeypatch.setattr(Coordinator, "committed", decide_when_all_wait)
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        monkeypatch.setattr(primitive_group, at, cut)
+        crowd = Crowd(db, ["k0", "k1", "k2", "k3"])
+        crowd.come()
+        check_only_the_broken_are_refused(db, crowd, {"k1"})
+        assert not failing
+        assert not cutting
 
 
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
