@@ -88,13 +88,13 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
         raise InvalidValueError(where, refusal(kind))
 
     try:
+        data = pack(part)
+    except (RecursionError, UnicodeEncodeError):
+        # To msgspec each level of nesting is a call. msgpack, slower, does with the stack that is left.
         try:
-            data = pack(part)
-        except RecursionError:
-            # To msgspec each level of nesting is a call. msgpack, slower, does with the stack that is left.
             data = _packb(part)
-    except UnicodeEncodeError as error:
-        raise InvalidValueError(place_of(error.object, part, where), "str has a lone surrogate") from None
+        except UnicodeEncodeError as error:
+            raise InvalidValueError(place_of(error.object, part, where), "str has a lone surrogate") from None
     if len(data) > bytes_max:
         raise too_large(where, bytes_max)
     return data
