@@ -85,9 +85,19 @@ class Owed(Struct, eq=False):
         self.refuse(self._actor.why_abandoned(self))
 
     def move_to(self, actor: StoreActor) -> None:
-        """Make another actor the one that owes this. The previous actor clears its own list."""
+        """Make another actor the one that owes this. The previous one keeps its list, and has no say any more."""
         self._actor = actor
         actor.owed[self] = None
+
+
+def answer_all(waiting: list[Owed], error: BaseException | None) -> None:
+    """Answer those who have waited for one thing, with nothing or an error. Cut short, it leaves the others waiting."""
+    while waiting:
+        if error is None:
+            waiting[0].answer(None)
+        else:
+            waiting[0].refuse(error)
+        del waiting[0]
 
 
 class StoreActor(pykka.Actor):
@@ -106,6 +116,8 @@ class StoreActor(pykka.Actor):
         self.owed: dict[Owed, None] = {}
         self._reply_to: ReplyTo | None = None
         self._has_failed = False
+        # Whether it has been put behind its address, which happens once.
+        self.has_begun = False
         # The actors of a core pass on to each other: like `tell`, except that a retired one is not an error. The method
         # is never kept: in a forked child it is replaced, so that the child's copy of the actors reaches nobody.
         self._dispatcher = mailbox.dispatcher

@@ -90,6 +90,7 @@ class Coordinator(StoreActor):
         outcomes: of the newest commits.
         salt: of this opening.
         transaction_id: the highest id given so far.
+        last_drop_version: of the last commit that dropped a run, under whichever core.
         lost_versions: those of the commits that have been published and then lost, by whichever restart: a snapshot of
             one of them shows what is gone. Ascending by their ends.
         refusal: why the store accepts no writes, or None.
@@ -108,6 +109,7 @@ class Coordinator(StoreActor):
         outcomes: Outcomes,
         salt: int,
         transaction_id: int,
+        last_drop_version: int,
         lost_versions: tuple[Range, ...],
         refusal: InmemError | None,
         predecessor: Coordinator | None,
@@ -119,6 +121,7 @@ class Coordinator(StoreActor):
         self._salt = salt
         self.registry: TransactionRegistry = TransactionRegistry() if predecessor is None else predecessor.registry
         self.registry.transaction_id = max(transaction_id, self.registry.transaction_id)
+        self.registry.last_drop_version = last_drop_version
         self.lost_versions = lost_versions
         self.refusal = refusal
         self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, start)
@@ -260,10 +263,7 @@ class Coordinator(StoreActor):
     def committed(self, reply: Owed, request: CommitRequest, version: int) -> None:
         """Step 6."""
         self._outcomes.record(self._salt, request.transaction_id, version)
-        self.registry.end(request.transaction_id)
-        self.registry.commits += 1
-        if request.dropped_runs:
-            self.registry.last_drop_version = version
+        self.registry.note_committed(request, version)
         self._refused_in_a_row = 0
         reply.answer(Committed(version))
         if request.expires and self._reaper is not None:

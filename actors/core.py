@@ -107,9 +107,12 @@ def start_core(
 
     Those of a core that is not whole would go on with the files beside the next one.
     """
+    # Transactions may still run that began before a run was dropped under an earlier core: a checkpoint may have taken
+    # the deletion out of the log.
+    dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
     # A core that commits nothing must not keep alive what others have left behind: a reader goes on to newer snapshots.
     start = published.snapshot if state.refusal is None else Snapshot.empty(len(mailboxes.shards))
-    shards = _make_shards(mailboxes, state, supervisor, published, start, predecessor)
+    shards = _make_shards(mailboxes, state, supervisor, published, start, dropped_up_to)
     writer, helpers = _make_writer(
         mailboxes,
         state,
@@ -130,6 +133,7 @@ def start_core(
         outcomes=state.outcomes,
         salt=state.salt,
         transaction_id=state.transaction_id,
+        last_drop_version=dropped_up_to,
         lost_versions=state.lost_versions,
         refusal=state.refusal,
         predecessor=predecessor,
@@ -153,10 +157,8 @@ def _make_shards(
     supervisor: MailboxRef,
     published: Published,
     start: Snapshot,
-    predecessor: Coordinator | None,
+    dropped_up_to: int,
 ) -> list[ShardActor]:
-    # Transactions may still run that began before a run was dropped under an earlier core.
-    dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
     return [
         ShardActor(
             mailbox,

@@ -5,23 +5,21 @@ The numbered steps are those of `supervisor.py`.
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from inmem.actors.coordinator import outcome_unknown
 from inmem.actors.core import CoreMailboxes, CoreState, start_core
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.fileless_log_writer import FilelessLogWriter
 from inmem.actors.garbage import paused_collection
 from inmem.actors.log_opening import rewrite_tail
 from inmem.actors.messages.control import Halt
-from inmem.actors.messages.transactions import Commit, CommitAborted, Committed, End
+from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.restart_limit import RestartLimit
+from inmem.actors.settlement import Settlement
 from inmem.engine.errors import (
     InmemError,
     ReadOnlyError,
     StoreFailedError,
-    TransactionAbortedError,
 )
 from inmem.engine.outcomes import Outcomes
 from inmem.engine.recovered_state import Recovered
@@ -31,8 +29,6 @@ from inmem.engine.shown import shown_failure
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from inmem.actors.actor import Owed
     from inmem.actors.core import Core
     from inmem.actors.environment import StoreClock
@@ -44,8 +40,6 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Clock, Disk, Entropy
     from inmem.engine.recovery import LogPosition
     from inmem.engine.version_ranges import Range
-
-_Outcomes: TypeAlias = "Mapping[tuple[int, int], int] | None"
 
 log = QuietLogger("inmem.supervisor")
 
@@ -68,6 +62,7 @@ class CoreKeeper:
         number: of the running core, counting up.
         salt: of the running core.
         refusal: why it accepts no writes, or None.
+        is_down: whether it is being halted, for another one to be built.
     """
 
     def __init__(
@@ -97,11 +92,9 @@ class CoreKeeper:
         self._outcomes = Outcomes({}, 0)
         # Incarnations begun: one that could not be completed has had its number.
         self._begun = 0
-        self._is_down = False
+        self.is_down = False
         self._halting: set[str] = set()
-        self._debts: deque[Owed] = deque()
-        # What is known of the commits among them, and the salt that they were made with, until all are settled.
-        self._settlement: tuple[_Outcomes, int] | None = None
+        self._settlement = Settlement()
         self._halted_because = ""
         # Of published commits, for good: who has seen one of them may come with a commit however many restarts later.
         self._lost_versions: list[Range] = []
@@ -157,7 +150,7 @@ class CoreKeeper:
 
     def fail(self, failed: ActorFailed) -> None:
         """Step 1, because one of the core's actors has failed."""
-        if not self._is_down:
+        if not self.is_down:
             self.limit.note_failed(failed)
             self._halt(shown_failure(failed.error), has_failed=failed.name)
 
@@ -167,7 +160,7 @@ class CoreKeeper:
         self._halt("somebody asked for it")
 
     def _halt(self, because: str, *, has_failed: str = "") -> None:
-        if self._is_down or self._running is None:
+        if self.is_down or self._running is None:
             return
         self._halted_because = because
         # Those too that have not been resumed yet: their Halt arrives behind their Resume.
@@ -176,31 +169,26 @@ class CoreKeeper:
         for mailbox in members:
             if mailbox.name != has_failed:
                 mailbox.ref.tell(Halt(self.number))
-        self._is_down = True
+        self.is_down = True
 
-    def note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> bool:
-        """One actor has halted; when it was the last one, rebuild the core and return True.
+    def note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> None:
+        """One actor has halted; when it was the last one, rebuild the core.
 
         Should that fail, it can be called again.
         """
         if core == self.number and name in self._halting:
+            self._settlement.take_over(owed)
             self._halting.discard(name)
-            self._debts.extend(owed)
-        if self._is_down:
+        if self.is_down:
             if self._halting:
-                return False
+                return
             self._rebuild()
-        if self._settlement is None:
-            return False
-        self._settle(*self._settlement)
-        self._settlement = None
-        return True
+        self._settlement.settle(self.refusal, gave_up=self.limit.is_exceeded)
 
     def _rebuild(self) -> None:
         """Steps 2 and 3."""
         if self._running is not None:
             self._running.writer.release()
-        old_salt = self.salt
         logged, position, refusal = self._read_log()
         if logged is not None and refusal is None:
             recovered = logged
@@ -214,11 +202,16 @@ class CoreKeeper:
             "restarted" if refusal is None else "failed",
             version=self._published.snapshot.version,
             because=self._halted_because,
-            in_flight=len(self._debts),
+            in_flight=len(self._settlement),
         )
+        if self._running is not None:
+            registry = self._running.coordinator.registry
+            self._settlement.judge(known, self.salt, self._published.snapshot.version, registry)
         self.start(recovered, position, refusal=refusal)
-        self._is_down = False
-        self._settlement = known, old_salt
+        if refusal is None and self._reaper is not None:
+            # It has not been told of the keys in commits that were in flight.
+            self._reaper.send(FindExpiring(), None)
+        self.is_down = False
 
     def _version_after(self, logged_version: int) -> int:
         """Return the version to go on from with a log that reaches this far. None is given twice, lost or not."""
@@ -281,43 +274,7 @@ class CoreKeeper:
 
     def give_up(self) -> None:
         """The store ends, and this core may not be whole: tell everybody whose answer is still owed."""
-        for owed in self._debts:
-            owed.abandon()
-        self._debts.clear()
-        if self._is_down and self._running is not None:
+        self._settlement.abandon()
+        if self.is_down and self._running is not None:
             self._running.coordinator.abandon()
             self._running.writer.abandon()
-
-    def _settle(self, known: _Outcomes, salt: int) -> None:
-        """Steps 4 and 5."""
-        while self._debts:
-            owed = self._debts[0]
-            if isinstance(owed.message, Commit):
-                self._pay(owed, known, salt)
-            else:
-                self._ask_again(owed)
-            self._debts.popleft()
-
-    def _pay(self, owed: Owed, known: _Outcomes, salt: int) -> None:
-        """Step 4. `known` are the outcomes of all commits that may have happened, None if nobody can tell."""
-        if owed.message.group is not None and self._running is not None:
-            # Whatever it is told: should its commit come once more, it must not be carried out.
-            self._running.coordinator.registry.note_group(*owed.message.group)
-        version = None if known is None else known.get((salt, owed.transaction_id))
-        if version is not None and version <= self._published.snapshot.version:
-            owed.answer(Committed(version))
-        elif owed.transaction_id == 0 or (known is not None and version is None):
-            restarted = TransactionAbortedError("the store restarted before it was committed")
-            owed.answer(CommitAborted(restarted if self.refusal is None else self.refusal))
-        else:
-            reason = "the log cannot be read" if known is None else "the log cannot be made durable"
-            owed.answer(CommitAborted(outcome_unknown(owed, salt, reason)))
-        # Whatever became of it, that transaction does not run any more.
-        self.mailboxes.coordinator.ref.send(End(owed.transaction_id), None)
-
-    def _ask_again(self, owed: Owed) -> None:
-        """Step 5."""
-        if self.limit.is_exceeded and self.refusal is not None:
-            owed.refuse(self.refusal)
-        else:
-            owed.mailbox.ref.send(owed.message, owed.reply_to)

@@ -65,10 +65,7 @@ def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosit
         disk.truncate(torn.name, torn.offset)
     for damaged in position.damaged:
         log.warning("checkpoint_passed_over", error=str(damaged))
-    for name in position.obsolete:
-        disk.remove(name)
-    if position.torn or position.obsolete:
-        disk.sync_names()
+    _remove_obsolete(disk, position)
     if position.segment and not position.is_clean:
         disk.truncate(segment_name(position.segment), position.end)
     return recovered, position
@@ -82,6 +79,8 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
     on it. What the old segment holds behind the mark is then void. The new one keeps the salt of the old one: the
     outcomes of its commits are asked for under it.
 
+    Superfluous files are removed, such as a checkpoint that was being written: nobody may be writing any more.
+
     Args:
         disk: the folder.
         position: the log's end, as `recover` has found it.
@@ -91,6 +90,7 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
         CorruptionError, StorageError, OSError: it could not be made durable.
     """
     _set_torn_creation_aside(disk, position)
+    _remove_obsolete(disk, position)
     if position.segment == 0:
         return position
     # The manifest may not know the segment yet, but recovery has read it.
@@ -124,6 +124,15 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
     file.close()
     log.warning("tail_rewritten", segment=number, commits=len(carried), file=last.name, offset=durable_end)
     return replace(position, segment=number, end=file.size, version=carried[-1].version, torn=())
+
+
+def _remove_obsolete(disk: Disk, position: LogPosition) -> None:
+    if position.obsolete:
+        # The name of what makes them obsolete need not be durable yet.
+        disk.sync_names()
+        for name in position.obsolete:
+            disk.remove(name)
+        disk.sync_names()
 
 
 def _copy(disk: Disk, torn: TornFile, aside: str) -> None:

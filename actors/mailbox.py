@@ -59,6 +59,7 @@ class Mailbox:
 
     __slots__ = (
         "actor",
+        "at_hand",
         "dispatcher",
         "lends_itself",
         "limits",
@@ -88,6 +89,8 @@ class Mailbox:
         self.routes: Mapping[type, MailboxRef] = {}
         self.actor: StoreActor | None = None
         self.stash: list[tuple[Any, ReplyTo | None]] = []
+        # What has waited and is being handled: that is cut short then, and not the `Resume` in which it is.
+        self.at_hand: tuple[Any, ReplyTo | None] | None = None
         self.stopped = False
         self.ref = MailboxRef(self)
 
@@ -104,7 +107,21 @@ class Mailbox:
     def attach(self, actor: StoreActor) -> None:
         """Put an actor behind the address."""
         self.actor = actor
+        actor.has_begun = True
         self.ref.follow(actor)
+
+    def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
+        """Have the actor, if there is one, fail over what was being delivered when somebody was cut short.
+
+        Should this be cut short, it can be called again.
+        """
+        if self.at_hand is not None:
+            if self.stash and self.stash[0] is self.at_hand:
+                del self.stash[0]
+            message, reply_to = self.at_hand
+        if self.actor is not None:
+            self.actor.fail(message, reply_to, error)
+        self.at_hand = None
 
     def suspend(self) -> None:
         """Take the actor away; messages wait from now on."""
@@ -116,12 +133,7 @@ class Mailbox:
         if actor is not None and message.__class__ is not Resume:
             actor.handle(message, reply_to)
         elif message.__class__ is Resume:
-            if actor is not None and actor.owed:
-                raise InvariantError(f"another actor is put behind {self.name} before this one's debts were taken over")
-            self.attach(message.actor)
-            waiting, self.stash = self.stash, []
-            for kept, kept_reply_to in waiting:
-                self.deliver(kept, kept_reply_to)
+            self._resume(message.actor)
         elif message.__class__ is Retire:
             # Nobody has taken the failed actor's place, and nobody will.
             self.retire()
@@ -130,6 +142,21 @@ class Mailbox:
             refuse_dead(self, reply_to)
         else:
             self.stash.append((message, reply_to))
+
+    def _resume(self, successor: StoreActor) -> None:
+        """Put an actor behind the address, and give it what has waited; what it does not come to goes on waiting."""
+        if successor.has_begun:
+            # Told once more, by somebody who was cut short: it may have failed since.
+            return
+        if self.actor is not None and self.actor.owed:
+            raise InvariantError(f"another actor is put behind {self.name} before this one's debts were taken over")
+        self.attach(successor)
+        stash = self.stash
+        while stash and self.actor is not None:
+            at_hand = self.at_hand = stash[0]
+            del stash[0]
+            self.actor.handle(*at_hand)
+            self.at_hand = None
 
     def retire(self) -> None:
         """Let nobody in any more, and tell those who wait."""

@@ -74,6 +74,8 @@ class PrimitiveActor(StoreActor):
         self._requests: RequestGroups[Owed] = RequestGroups(mailbox.name, self, entropy)
         self._draining: Owed | None = None
         self._overloaded = False
+        # Who has taken over all that this one owed.
+        self.successor: PrimitiveActor | None = None
         if predecessor is not None:
             self._take_over(predecessor)
 
@@ -170,5 +172,5 @@ class PrimitiveActor(StoreActor):
             else:
                 requests.append(owed)
         self._requests.take_over(predecessor._requests, requests)
-        # All at once, and at last: should this be cut short, the next successor takes over from the same one.
-        predecessor.owed.clear()
+        # At last: should this be cut short, another successor takes over from the same one.
+        predecessor.successor = self

@@ -101,8 +101,9 @@ class PrimitiveGroup:
     def replace(self, failed: ActorFailed) -> None:
         """Put a successor behind the address of a failed actor.
 
-        A primitive actor's requests pass to the successor. When there have been too many failures, that refuses
-        everything with `StoreFailedError`, or, in place of the reaper, does nothing.
+        A primitive actor's requests pass to the successor, which is the same one if this is cut short and called again.
+        When there have been too many failures, that refuses everything with `StoreFailedError`, or, in place of the
+        reaper, does nothing.
         """
         limit = self.restart_limits[failed.name]
         limit.note_failed(failed)
@@ -121,14 +122,16 @@ class PrimitiveGroup:
         if not isinstance(failed.actor, PrimitiveActor):
             raise InvariantError(f"{failed.name} is not a primitive actor")
         ref = self.mailboxes[failed.name].ref
-        if give_up:
-            log.error("gave_up", actor=failed.name)
-            stand_in = self._make(StandIn, failed.name, failed.actor)
+        successor = failed.actor.successor
+        if successor is None:
+            if give_up:
+                log.error("gave_up", actor=failed.name)
+            actor_class = StandIn if give_up else PRIMITIVE_ACTORS[failed.name]
+            successor = self._make(actor_class, failed.name, failed.actor)
+        if isinstance(successor, StandIn):
             self._stand_ins.add(failed.name)
-            stand_in.refuse_all(_failure_of(failed))
-            ref.tell(Resume(stand_in))
-        else:
-            ref.tell(Resume(self._make(PRIMITIVE_ACTORS[failed.name], failed.name, failed.actor)))
+            successor.refuse_all(_failure_of(failed))
+        ref.tell(Resume(successor))
         if isinstance(failed.message, CommitDecided):
             ref.tell(failed.message)
         ref.tell(GoOn())
@@ -154,7 +157,7 @@ class PrimitiveGroup:
             return False
         name = actor.mailbox.name
         ref = self.mailboxes[name].ref
-        ref.tell(Resume(self._make(PRIMITIVE_ACTORS[name], name, actor)))
+        ref.tell(Resume(actor.successor or self._make(PRIMITIVE_ACTORS[name], name, actor)))
         ref.tell(GoOn())
         return True
 
@@ -192,7 +195,6 @@ class PrimitiveGroup:
             clock=self._clock,
             entropy=self._entropy,
             generation=self._reapers,
-            reaping=self._reaping,
         )
         self.reaper.ref.tell(Resume(reaper))
         if self._reaping:

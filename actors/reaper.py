@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.actor import StoreActor
 from inmem.actors.decision_reply import DecisionReply
 from inmem.actors.mailbox import AsMessage
-from inmem.actors.messages.reaping import CompareDeadlines, Expiring, FindExpiring, OldestRunning, ReapDue
+from inmem.actors.messages.reaping import CompareDeadlines, Expiring, FindExpiring, FindMore, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
 from inmem.engine.deadlines import Deadlines
 from inmem.engine.entry import deadline_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Tag
-from inmem.engine.snapshot import Snapshot
 from inmem.engine.transaction import Transaction
 from inmem.primitives.expiry import reap
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from inmem.actors.published import Published
     from inmem.engine.deadlines import Deadline
     from inmem.engine.ports import Entropy
+    from inmem.engine.snapshot import Snapshot
 
 KEYS_PER_COMMIT_MAX = 1_000
 """Small enough that a reaping commit delays nobody. Half as many after each that has lost, as a commit does when one of
@@ -62,7 +62,6 @@ class Reaper(StoreActor):
         clock: the store's time.
         entropy: for transactions.
         generation: tells this reaper from those that had failed before it, whose last commit may be under way still.
-        reaping: whether it will be told to look through the snapshot.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class Reaper(StoreActor):
         clock: StoreClock,
         entropy: Entropy,
         generation: int,
-        reaping: bool,
     ) -> None:
         super().__init__(mailbox, supervisor)
         self._coordinator = coordinator
@@ -84,8 +82,8 @@ class Reaper(StoreActor):
         self._entropy = entropy
         self._generation = generation
         self._expiring = Deadlines()
-        # Whoever does not reap must not keep the snapshot.
-        self._recovered = _expiring_entries(published.snapshot if reaping else Snapshot.empty(1))
+        # What is left to be looked through for deadlines that nobody has told.
+        self._recovered: Iterator[Deadline] = iter(())
         # More deadlines than this may be those of keys that are long gone: they are compared with the snapshot.
         self._compare_beyond = KEYS_PER_LOOK_MAX
         self._is_comparing = False
@@ -112,6 +110,10 @@ class Reaper(StoreActor):
                 if generation == self._generation:
                     self._note(outcome)
             case FindExpiring():
+                # Whatever is committed later will be told.
+                self._recovered = _expiring_entries(self._published.snapshot)
+                self._look_through_recovered()
+            case FindMore():
                 self._look_through_recovered()
             case CompareDeadlines(after):
                 self._compare(after)
@@ -122,7 +124,7 @@ class Reaper(StoreActor):
         found = list(islice(self._recovered, KEYS_PER_LOOK_MAX))
         self._expiring.note(entry for entry in found if entry[0])
         if len(found) == KEYS_PER_LOOK_MAX:
-            self.ref.tell(FindExpiring())
+            self.ref.tell(FindMore())
         self._wait()
 
     def _compare(self, after: Deadline) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from inmem.actors import interrupts
-from inmem.actors.actor import LATER, STOP, Owed, StoreActor
+from inmem.actors.actor import LATER, STOP, Owed, StoreActor, answer_all
 from inmem.actors.closing import Closing
 from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.directory import Directory
@@ -341,18 +341,14 @@ class Supervisor(StoreActor):
     def _note_halted(self, halted: Halted | ActorFailed) -> None:
         if self._primitives.note_halted(halted.actor):
             return
-        if not self._core.note_halted(halted.name, halted.core, tuple(halted.actor.owed)):
+        self._core.note_halted(halted.name, halted.core, tuple(halted.actor.owed))
+        if self._core.is_down:
             return
         # The core has been rebuilt, or has been given up.
         refusal = self._core.refusal
-        recovering, self._recovering = self._recovering, []
-        if recovering:
+        if self._recovering:
             self._primitives.dismiss_stand_ins()
-        for owed_recovery in recovering:
-            if refusal is None:
-                owed_recovery.answer(None)
-            else:
-                owed_recovery.refuse(refusal)
+            answer_all(self._recovering, refusal)
         if self._closing is not None and self._closing.waits_for_core and self._core.limit.is_exceeded:
             self._finish_closing(refusal)
 
@@ -392,9 +388,4 @@ class Supervisor(StoreActor):
         pykka.ActorRegistry.unregister(self.ref)
         self.retire()
         self.mailbox.dispatcher.shut_down()
-        closers, self._closers = self._closers, []
-        for owed in closers:
-            if error is None:
-                owed.answer(None)
-            else:
-                owed.refuse(error)
+        answer_all(self._closers, error)

@@ -25,7 +25,7 @@ def mailbox_lane(mailbox: Mailbox) -> Lane[tuple[Any, ReplyTo | None]]:
     def fail(delivery: tuple[Any, ReplyTo | None], error: BaseException) -> None:
         """Whatever the exception was meant to end, it is the failure of the actor over that message."""
         if mailbox.actor is not None:
-            mailbox.actor.fail(*delivery, error)
+            mailbox.fail(*delivery, error)
         elif delivery not in mailbox.stash:
             mailbox.deliver(*delivery)
 

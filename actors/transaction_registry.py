@@ -9,6 +9,7 @@ from inmem.engine.conflicts import KIND_NAMES
 
 if TYPE_CHECKING:
     from inmem.engine.conflicts import Conflict
+    from inmem.engine.transaction import CommitRequest
 
 
 class TransactionRegistry:
@@ -67,6 +68,13 @@ class TransactionRegistry:
     def oldest(self) -> tuple[int, int] | None:
         """Return (start version, begin in microseconds) of the oldest running transaction. O(1)."""
         return next(iter(self._active.values()), None)
+
+    def note_committed(self, request: CommitRequest, version: int) -> None:
+        """Take note of a commit, and so of the end of its transaction. O(1)."""
+        self._active.pop(request.transaction_id, None)
+        self.commits += 1
+        if request.dropped_runs:
+            self.last_drop_version = max(version, self.last_drop_version)
 
     def count_refusal(self, conflicts: tuple[Conflict, ...]) -> None:
         """Count a commit that was refused. One commit can meet several kinds of conflict."""

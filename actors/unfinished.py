@@ -49,7 +49,7 @@ class Unfinished:
                 # Nobody supervises the supervisor: it begins with nothing that it has no room for.
                 mailbox.deliver(message, reply_to)
             else:
-                actor.fail(message, reply_to, cause_of(error, traceback))
+                mailbox.fail(message, reply_to, cause_of(error, traceback))
             self.messages.popleft()
         while self.deliveries:
             (lane, delivery), (error, traceback) = self.deliveries[0]

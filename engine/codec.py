@@ -89,11 +89,12 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
 
     try:
         data = pack(part)
-    except UnicodeEncodeError as error:
-        raise InvalidValueError(place_of(error.object, part, where), "str has a lone surrogate") from None
-    except RecursionError:
+    except (RecursionError, UnicodeEncodeError):
         # To msgspec each level of nesting is a call. msgpack, slower, does with the stack that is left.
-        data = _packb(part)
+        try:
+            data = _packb(part)
+        except UnicodeEncodeError as error:
+            raise InvalidValueError(place_of(error.object, part, where), "str has a lone surrogate") from None
     if len(data) > bytes_max:
         raise too_large(where, bytes_max)
     return data

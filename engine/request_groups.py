@@ -222,10 +222,9 @@ class RequestGroups(Generic[PendingT]):
             txn = self._out.begin()
             group = self._perform_group(txn)
             self._group += 1
-            if not group:
-                # The only request was refused, and has its answer.
-                continue
-            if not txn.has_writes:
+            if not group or not txn.has_writes:
+                # What has lost may be refused the next time, or have nothing to write. The next group begins anew.
+                self._attempt = self._aborts = 0
                 self._answer(group, txn.start_version)
                 continue
             try:
@@ -245,6 +244,7 @@ class RequestGroups(Generic[PendingT]):
     def _split(self, group: list[tuple[PendingT, Any]], error: UsageError) -> None:
         """Together they write more than a transaction may: carry them out in smaller groups."""
         if len(group) == 1:
+            self._attempt = self._aborts = 0
             group[0][0].refuse(error)
             return
         self.waiting.extendleft(request for request, _ in reversed(group))

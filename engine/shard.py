@@ -57,7 +57,7 @@ class Shard:
     Args:
         root: the tables to start with.
         forgotten_version: runs may have been deleted up to here without this shard having seen it. A transaction with
-            an earlier snapshot conflicts, whatever it did.
+            an earlier snapshot conflicts, whatever it did in a run.
         first_version: of the state to start with. An earlier snapshot may show what was lost in a restart.
     """
 
@@ -232,7 +232,8 @@ class Shard:
                 yield WriteConflict(Key.run(run), start_version, changed_at)
 
     def _dropped_version(self, run: str) -> int:
-        return self._dropped_at.get(run, self._forgotten_version)
+        # What spans runs, under "", is never dropped.
+        return self._dropped_at.get(run, self._forgotten_version) if run else 0
 
     def _tables(self, run: str) -> Iterator[Table]:
         return (self.root[table_id] for table_id in tables_of(self.root, run))

@@ -18,7 +18,11 @@ class Expiring(Message, frozen=True):
 
 
 class FindExpiring(Message, frozen=True):
-    """Reaper → itself: look through some more of the recovered keys for deadlines."""
+    """To the reaper: look through all keys for deadlines. Of those that are there already, nobody will tell."""
+
+
+class FindMore(Message, frozen=True):
+    """Reaper → itself: go on with that."""
 
 
 class CompareDeadlines(Message, frozen=True):

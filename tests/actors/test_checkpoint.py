@@ -10,8 +10,11 @@ import pytest
 import inmem
 from inmem import Database
 from inmem.actors import log_file
+from inmem.actors.checkpointer import Checkpointer
+from inmem.actors.messages.core import LogFlushed
 from inmem.engine import group_commit
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on, refused
+from tests.actors.test_failpoints import Failpoint
 from tests.actors.workload import Worker, check_no_hole, in_parallel, state_of
 from tests.log_events import SECRET, told
 
@@ -247,6 +250,17 @@ def test_a_checkpoint_that_fails_is_told_and_what_it_leaves(db, disk, events):
     (written,) = told(events, "info", "checkpoint_written")
     (name,) = [name for name in files(disk) if name.endswith(".checkpoint")]
     assert written == {"version": 1, "bytes": len(disk.inner.read(name))}
+
+
+def test_one_that_a_restart_has_cut_short_leaves_no_file(db, disk, monkeypatch):
+    db.put("run", "k", 1)
+    failpoint = Failpoint(monkeypatch, Checkpointer)
+    failpoint.arm(LogFlushed, "before")
+    # Asked for again after the restart.
+    assert db.checkpoint() == 1
+    assert failpoint.fired.is_set()
+    assert ("create", "000000000002.checkpoint.tmp") in disk.history
+    assert files(disk) == {"000000000003.wal", "000000000003.checkpoint"}
 
 
 @pytest.mark.parametrize("operation", ["create", "append", "sync_names", "rename", "remove"])

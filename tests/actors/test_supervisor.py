@@ -133,6 +133,42 @@ def test_what_began_before_a_run_was_deleted_cannot_bring_it_back_after_a_restar
     assert any_db.events.len("doomed") == 0
 
 
+def fail_over_the_next_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the coordinator fail over it once: when it has been published, and before it is answered."""
+    armed = [True]
+
+    def fail_once(self: Coordinator, *commit: Any) -> None:
+        if armed:
+            armed.clear()
+            raise BrokenError
+        committed(self, *commit)
+
+    committed = Coordinator.committed
+    monkeypatch.setattr(Coordinator, "committed", fail_once)
+
+
+def test_a_deletion_answered_after_a_restart_is_remembered_when_the_log_does_not_tell_of_it(any_db, monkeypatch):
+    any_db.begin_run("doomed")
+    blind = any_db.begin("doomed")
+    blind.put("new", 1)
+    fail_over_the_next_commit(monkeypatch)
+    any_db.runs.delete_run("doomed")
+    # Where there is a log, this takes the deletion out of it.
+    any_db.checkpoint()
+    any_db.recover()
+    with pytest.raises(ConflictError):
+        blind.commit()
+    assert any_db.kv.list("doomed") == []
+
+
+def test_a_commit_answered_after_a_restart_counts(any_db, monkeypatch):
+    any_db.put("run", "a", 1)
+    fail_over_the_next_commit(monkeypatch)
+    assert any_db.put("run", "b", 1) == 2
+    assert any_db.stats().commits == 2
+    assert any_db.stats().aborts == 0
+
+
 class Truncated:
     """A database that loses commits while it is open, as the weaker modes may when the machine fails."""
 

@@ -1,30 +1,38 @@
 """What replaces a failed actor may fail itself: it is tried again, and in the end nobody waits for ever."""
 
+import contextlib
+import threading
+import time
+
 import pytest
 
 import inmem
-from inmem.actors import core, core_keeper
+from inmem.actors import core, core_keeper, primitive_group
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.event_actor import EventActor
 from inmem.actors.kv_actor import KVActor
+from inmem.actors.messages.kv import PutKey
 from inmem.actors.messages.transactions import Commit
 from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.restart_limit import RESTARTS_MAX
+from inmem.actors.settlement import Settlement
 from inmem.actors.supervisor import Supervisor
-from tests.actors.stage import DISPATCHERS, in_threads
+from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
 
 STEPS = {
     "fail": (Coordinator, "_commit", CoreKeeper, "fail"),
     "note halted": (Coordinator, "_commit", CoreKeeper, "note_halted"),
+    "take over debts": (Coordinator, "_commit", Settlement, "take_over"),
     "rebuild": (Coordinator, "_commit", CoreKeeper, "_rebuild"),
     "read the log": (Coordinator, "_commit", CoreKeeper, "_read_log"),
     "start": (Coordinator, "_commit", CoreKeeper, "start"),
     "start the actors": (Coordinator, "_commit", core_keeper, "start_core"),
     "make the last actor": (Coordinator, "_commit", core, "Coordinator"),
-    "settle": (Coordinator, "_commit", CoreKeeper, "_settle"),
-    "pay": (Coordinator, "_commit", CoreKeeper, "_pay"),
+    "settle": (Coordinator, "_commit", Settlement, "settle"),
+    "judge": (Coordinator, "_commit", Settlement, "judge"),
+    "pay": (Coordinator, "_commit", Settlement, "_pay"),
     "replace": (Coordinator, "_commit", Supervisor, "_replace"),
     "supervise a halt": (Coordinator, "_commit", Supervisor, "_note_halted"),
     "replace a primitive actor": (KVActor, "perform", PrimitiveGroup, "replace"),
@@ -126,6 +134,125 @@ def test_who_takes_the_place_of_a_stand_in_is_made_again_if_that_fails(dispatche
         assert breaking.left == {"_make": 0}
 
 
+class Crowd:
+    """Puts to one store that come at once, the first few behind a commit in flight or behind nobody at all."""
+
+    def __init__(self, db, keys):
+        self.directory = db._client.directory
+        self.mailbox = self.directory.mailboxes["kv"].mailbox
+        self.futures = {key: self.directory.dispatcher.future() for key in keys}
+
+    def come(self):
+        letters = [(self.mailbox, PutKey("run", key, 1), future) for key, future in self.futures.items()]
+
+        def post():
+            with contextlib.suppress(RecursionError):
+                self.directory.dispatcher.post_all(letters)
+
+        in_threads(post)
+
+    def answers(self):
+        return {
+            key: answer_of(lambda future=future: future.get(timeout=FAILSAFE_S)) for key, future in self.futures.items()
+        }
+
+
+def until(condition):
+    """Wait, in the thread of an actor, for what others will have done; where one thread runs all, they have."""
+    deadline_s = time.monotonic() + FAILSAFE_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+
+
+def check_only_the_broken_are_refused(db, crowd, broken):
+    in_threads(lambda: db.put("run", "after", 1))
+    answers = crowd.answers()
+    assert {key for key, answer in answers.items() if isinstance(answer, inmem.TransactionAbortedError)} == broken
+    assert all(type(answer) is int for key, answer in answers.items() if key not in broken)
+    assert set(db.kv.list("run")) == {*answers, "after"} - broken
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_what_waits_for_a_successor_outlives_one_that_is_cut_short_over_the_first_of_it(dispatcher, monkeypatch):
+    failing = {"k0": BrokenError(), "k1": RecursionError("no room")}
+
+    def perform_or_fail(self, txn, message):
+        if message.key in failing:
+            raise failing.pop(message.key)
+        return perform(self, txn, message)
+
+    def replace_when_all_wait(self, failed):
+        if "k1" in failing:
+            until(lambda: len(crowd.mailbox.stash) >= 3)
+        replace(self, failed)
+
+    perform, replace = KVActor.perform, PrimitiveGroup.replace
+    monkeypatch.setattr(KVActor, "perform", perform_or_fail)
+    monkeypatch.setattr(PrimitiveGroup, "replace", replace_when_all_wait)
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        crowd = Crowd(db, ["k0", "k1", "k2", "k3"])
+        crowd.come()
+        check_only_the_broken_are_refused(db, crowd, {"k0", "k1"})
+        assert not failing
+
+
+@pytest.mark.parametrize("at", ["Resume", "GoOn"])
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_what_an_actor_owed_outlives_a_replacement_that_is_cut_short_when_its_successor_is_made(
+    dispatcher, at, monkeypatch
+):
+    failing = {"k1"}
+
+    def perform_or_fail(self, txn, message):
+        if message.key in failing:
+            failing.clear()
+            cutting.append(at)
+            raise BrokenError
+        return perform(self, txn, message)
+
+    def decide_when_all_wait(self, *commit):
+        if failing:
+            until(lambda: len(crowd.mailbox.actor._requests.waiting) >= 3)
+        committed(self, *commit)
+
+    def cut(*fields):
+        if cutting:
+            cutting.clear()
+            raise BrokenError
+        return message_class(*fields)
+
+    cutting = []
+    perform, committed, message_class = KVActor.perform, Coordinator.committed, getattr(primitive_group, at)
+    monkeypatch.setattr(KVActor, "perform", perform_or_fail)
+    monkeypatch.setattr(Coordinator, "committed", decide_when_all_wait)
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        monkeypatch.setattr(primitive_group, at, cut)
+        crowd = Crowd(db, ["k0", "k1", "k2", "k3"])
+        crowd.come()
+        check_only_the_broken_are_refused(db, crowd, {"k1"})
+        assert not failing
+        assert not cutting
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_recovery_whose_last_step_fails_is_answered_when_that_is_done_again(dispatcher, monkeypatch):
+    failing = [True]
+
+    def fail_once(self):
+        if failing:
+            failing.clear()
+            raise BrokenError
+        dismiss(self)
+
+    dismiss = PrimitiveGroup.dismiss_stand_ins
+    monkeypatch.setattr(PrimitiveGroup, "dismiss_stand_ins", fail_once)
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        in_threads(db.recover)
+        assert not failing
+        assert in_threads(lambda: db.put("run", "k", 1)) == [1]
+
+
 @pytest.mark.parametrize("dispatcher", DISPATCHERS)
 @pytest.mark.parametrize("durability", ["always", "interval", "never"])
 def test_a_group_whose_commit_was_sent_twice_is_carried_out_once(tmp_path, monkeypatch, dispatcher, durability):
@@ -134,15 +261,25 @@ def test_a_group_whose_commit_was_sent_twice_is_carried_out_once(tmp_path, monke
 
     def commit_and_fail(self, request, attempt, group):
         commit(self, request, attempt, group)
-        if isinstance(self, EventActor) and "events" in failing:
-            failing.remove("events")
-            raise BrokenError("the events actor, once it has sent its commit")
+        if isinstance(self, EventActor):
+            if "events" in failing:
+                failing.remove("events")
+                raise BrokenError("the events actor, once it has sent its commit")
+            sent_again.set()
 
     def fail_over_one(self, message):
         if type(message) is Commit and message.group is not None and message.group[0] == "events":
             letters.append(message.group)
-            if len(letters) in failing:
-                failing.remove(len(letters))
+            number = len(letters)
+            if number == 1 and dispatcher == "threads":
+                # Otherwise the successor may hear the answer to this one first, and send none.
+                assert sent_again.wait(FAILSAFE_S)
+            fails = number in failing
+            if fails:
+                failing.remove(number)
+            if number == 2:
+                both_came.set()
+            if fails:
                 raise BrokenError("the coordinator, before it has done anything")
         return handle(self, message)
 
@@ -150,10 +287,15 @@ def test_a_group_whose_commit_was_sent_twice_is_carried_out_once(tmp_path, monke
     monkeypatch.setattr(PrimitiveActor, "commit", commit_and_fail)
     monkeypatch.setattr(Coordinator, "on_receive", fail_over_one)
     failing = []
+    sent_again, both_came = threading.Event(), threading.Event()
     with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability=durability) as db:
         for number, letter in enumerate((1, 2)):
             letters.clear()
+            sent_again.clear()
+            both_came.clear()
             failing = ["events", letter]
             assert db.events.append("run", "paid", number).sequence == number
+            # The caller may have its answer before.
+            assert both_came.wait(FAILSAFE_S)
             assert not failing
             assert [each.payload for each in db.events.iter("run")] == list(range(number + 1))

@@ -15,6 +15,7 @@ import pytest
 import inmem
 from inmem.actors import log_file, reaper
 from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.coordinator import Coordinator
 from inmem.actors.messages.reaping import ReapDue
 from inmem.engine.keys import Tag
 from inmem.engine.snapshot import Snapshot
@@ -175,6 +176,23 @@ def test_the_reaper_learns_of_a_deadline_that_is_back_since_commits_were_lost(tm
         db.directory.mailboxes["reaper"].tell(ReapDue())
         db.put("looking", "k", 1)
         assert deadlines_of(db).first_us() == START_US + 1_000_000_000
+
+
+def test_the_reaper_learns_of_a_deadline_whose_commit_was_in_flight_at_a_restart(tmp_path, clock, monkeypatch):
+    armed = [True]
+
+    def fail_once(self, *commit):
+        if armed:
+            armed.clear()
+            raise LookupError("once")
+        committed(self, *commit)
+
+    committed = Coordinator.committed
+    monkeypatch.setattr(Coordinator, "committed", fail_once)
+    with open_on(FaultyDisk(tmp_path / "db"), clock=clock) as db:
+        assert db.put("run", "k", 1, ttl=10) == 1
+        db.put("looking", "k", 1)
+        assert deadlines_of(db).first_us() == START_US + 10_000_000
 
 
 def test_a_run_of_which_everything_has_expired_holds_nothing(opened, clock):

@@ -312,6 +312,22 @@ def test_a_value_is_encoded_even_where_the_stack_is_nearly_used_up():
     assert sink(sys.getrecursionlimit() - frames - 20) == expected
 
 
+def test_what_cannot_be_stored_is_refused_even_where_the_stack_is_nearly_used_up():
+    value = "\ud800"
+    for _ in range(40):
+        value = [value]
+
+    def sink(left):
+        return sink(left - 1) if left else refusal(value)
+
+    frames = 0
+    frame = sys._getframe()
+    while frame is not None:
+        frames += 1
+        frame = frame.f_back
+    assert sink(sys.getrecursionlimit() - frames - 30).endswith("str has a lone surrogate")
+
+
 def test_cycles_are_named():
     own = []
     own.append(own)

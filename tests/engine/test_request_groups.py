@@ -329,6 +329,34 @@ def test_aborts_in_a_row_end_in_a_refusal_and_a_loss_between_starts_anew() -> No
     assert groups.is_idle
 
 
+@pytest.mark.parametrize("end", ["refused", "nothing to write"])
+def test_what_befell_a_group_does_not_count_against_the_next(end: str) -> None:
+    class Changing(Store):
+        has_changed = False
+
+        def perform(self, txn: Transaction, message: tuple[str, int]) -> Any:
+            if self.has_changed and message == ("add", 1):
+                if end == "refused":
+                    raise UsageError("no longer")
+                return 1
+            return super().perform(txn, message)
+
+    store = Changing()
+    groups: RequestGroups[Request] = RequestGroups("test", store, SeededEntropy())
+    first, second = Request(0, ("add", 1)), Request(1, ("fill", 2))
+    groups.append(first)
+    groups.append(second)
+    assert store.in_flight is not None
+    store.has_changed = True
+    (_, attempt, group), store.in_flight = store.in_flight, None
+    assert attempt == 0
+    # Carried out again it is alone in its group: of one that has lost, half comes first.
+    groups.lost(group)
+    assert len(first.answers) == 1
+    assert store.in_flight is not None
+    assert store.in_flight[1] == 0
+
+
 def test_among_commits_that_each_take_one_of_its_keys_a_group_gets_smaller_until_it_gets_through() -> None:
     """Whole, it would lose for ever: whenever it is judged, somebody has just written one of its keys."""
     store = Store()

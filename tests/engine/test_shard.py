@@ -331,6 +331,13 @@ def test_a_shard_rebuilt_from_the_log_refuses_those_who_began_before_it() -> Non
     assert shard.prepare(written(3, 5, b"k")) == Prepared()
 
 
+def test_what_spans_runs_is_not_taken_for_a_deleted_run() -> None:
+    shard = Shard(Map(), forgotten_version=5)
+    write, scan = ((b"\x00k", b"v", 0),), ((b"", None),)
+    part_slice = Slice("", Tag.RUN_ACTIVE, (), (b"\x00k",), (), scan, write)
+    assert shard.prepare(Part(1, 4, (part_slice,), (), judges_drops=True)) == Prepared()
+
+
 def test_a_cas_made_before_its_run_is_dropped_in_the_same_transaction_still_has_to_hold() -> None:
     shard = Shard(Map())
     shard.prepare(written(1, 0, b"k"))
