@@ -152,7 +152,7 @@ class CoreKeeper:
         """Step 1, because one of the core's actors has failed."""
         if not self.is_down:
             self.limit.note_failed(failed)
-            self._halt(shown_failure(failed.error), has_failed=failed.name)
+        self._halt(shown_failure(failed.error), has_failed=failed.name)
 
     def begin_anew(self) -> None:
         """Step 1, because somebody asks for another try."""
@@ -160,16 +160,18 @@ class CoreKeeper:
         self._halt("somebody asked for it")
 
     def _halt(self, because: str, *, has_failed: str = "") -> None:
-        if self.is_down or self._running is None:
+        if self._running is None:
             return
-        self._halted_because = because
         # Those too that have not been resumed yet: their Halt arrives behind their Resume.
         members = self._running.members
-        self._halting = {mailbox.name for mailbox in members}
+        if not self.is_down:
+            self._halted_because = because
+            self._halting = {mailbox.name for mailbox in members}
+            self.is_down = True
+        # Whoever was cut short here comes again: a second Halt is to a halted actor, or to the next one, nothing.
         for mailbox in members:
-            if mailbox.name != has_failed:
+            if mailbox.name in self._halting and mailbox.name != has_failed:
                 mailbox.ref.tell(Halt(self.number))
-        self.is_down = True
 
     def note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> None:
         """One actor has halted; when it was the last one, rebuild the core.

@@ -79,7 +79,7 @@ def test_watchers_are_told_of_each_write_of_a_key_in_a_crowd(db, hold):
     gate = hold(lambda: db.kv.futures.put("run", "busy", 0))
     futures = [db.cells.futures.init("run", "busy", 0), db.runs.futures.create_run("busy")]
     futures += [
-        db.kv.futures.put("run", "lock", "me"), db.kv.futures.delete("run", "lock"), db.kv.futures.put("run", "lock", "you"),
+        db.kv.futures.put("run", "lock", 1), db.kv.futures.delete("run", "lock"), db.kv.futures.put("run", "lock", 2),
         db.cells.futures.set("run", "c", 1), db.cells.futures.set("run", "c", 2), db.cells.futures.delete("run", "c"),
         db.cells.futures.set("run", "c", 3), db.runs.futures.pause_run("run"), db.runs.futures.resume_run("run"),
     ]  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 import inmem
 from inmem.actors import core, core_keeper, primitive_group
+from inmem.actors.actor import StoreActor
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.core_keeper import CoreKeeper
 from inmem.actors.event_actor import EventActor
@@ -96,6 +97,34 @@ def test_a_replacement_that_fails_once_is_tried_again(place, dispatcher, step, m
         assert version == db.version
         assert db.get("run", "before") == 1
         assert db.verify().is_valid
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_a_halt_that_is_cut_short_after_some_have_been_told_is_told_to_the_others(dispatcher, monkeypatch, tmp_path):
+    told = []
+
+    def halt_or_fail(number):
+        told.append(number)
+        if len(told) == 3:
+            # Those who have been told may have halted before this is tried again.
+            until(lambda: dispatcher == "caller" or len(halted) == 2)
+            raise BrokenError
+        return halt_class(number)
+
+    def note_halted(self, *args):
+        halted.append(args)
+        note(self, *args)
+
+    halted = []
+    halt_class, note = core_keeper.Halt, StoreActor._halt
+    monkeypatch.setattr(core_keeper, "Halt", halt_or_fail)
+    monkeypatch.setattr(StoreActor, "_halt", note_halted)
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher) as db:
+        (failed,) = in_threads(lambda: answer_of(db.recover))
+        assert isinstance(failed, inmem.StoreFailedError)
+        assert in_threads(db.recover) == [None]
+        assert in_threads(lambda: db.put("run", "k", 1)) == [1]
+        assert len(told) > 3
 
 
 @pytest.mark.parametrize("step", STEPS)
