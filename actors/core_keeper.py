@@ -149,11 +149,18 @@ class CoreKeeper:
 
     def follow(self, advance: Advance) -> None:
         """Show what the database's owner has committed since: here nothing is, so only readers are concerned."""
+        known_to = self._published.snapshot.version
+        if not advance.goes_on:
+            self._outcomes.forget()
+            known_to = 0
         for (salt, transaction_id), version in advance.outcomes.items():
-            if version > self._published.snapshot.version:
+            if version > known_to:
                 self._outcomes.record(salt, transaction_id, version)
         self._published.snapshot = advance.snapshot
-        self._published.feed.catch_up(advance.retained, advance.snapshot.version)
+        if advance.goes_on:
+            self._published.feed.catch_up(advance.retained, advance.snapshot.version)
+        else:
+            self._published.feed.begin_anew(advance.retained)
 
     def fail(self, failed: ActorFailed) -> None:
         """Step 1, because one of the core's actors has failed."""

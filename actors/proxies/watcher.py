@@ -56,6 +56,7 @@ class Watcher:
 
         Raises:
             WatchLaggedError: the watcher is too far behind; `.version` says where it stands.
+            WatchGapError: a refresh has found another history in the folder.
             ForkedProcessError: this is a forked child.
         """
         client = self._client

@@ -84,6 +84,7 @@ class Watcher:
 
         Raises:
             WatchLaggedError: the watcher is too far behind; `.version` says where it stands.
+            WatchGapError: a refresh has found another history in the folder.
             RuntimeError: another task is at it.
         """
         if self._in_use:
