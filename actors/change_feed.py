@@ -23,7 +23,7 @@ class ChangeFeed:
     """The newest commits of one store, restarts of its core included. The coordinator adds; anybody may read and wait.
 
     Attributes:
-        commits: what is retained. Replaced when there is a gap: then it begins after it; or when the history is another.
+        commits: what is retained. Replaced when there is a gap: then it begins after it; and by another history's.
     """
 
     __slots__ = ("_waiting", "commits")

@@ -53,7 +53,7 @@ class Follower:
         self._shards = shards
         self._bookmark: Bookmark | None = None
         self._snapshot: Snapshot | None = None
-        # (salt, transaction id) and version of the newest commit that was read: there is no such commit in another history.
+        # (salt, transaction id) and version of the newest commit that was read: another history does not have it.
         self._newest: tuple[tuple[int, int], int] | None = None
 
     def open(self) -> Recovered:
