@@ -1,4 +1,4 @@
-"""How much may wait: the one rule by which a request is taken or refused, at the door of a mailbox and behind it.
+"""What may come in, and how much may wait: the rules by which a message is taken or refused at the door of a mailbox.
 
 Senders that do not wait for answers, through futures or `tell`, can be faster than the store. Whatever waits is held
 in memory, so there is a bound on the number of requests and one on their bytes.
@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inmem.engine.errors import OverloadedError
+from pykka import messages as pykka_messages
+
+from inmem.actors.messages.message import Message
+from inmem.engine.errors import OverloadedError, UsageError
 
 if TYPE_CHECKING:
     from inmem.actors.messages.request import Request
@@ -20,6 +23,19 @@ if TYPE_CHECKING:
 
 FEW = 16
 """So few requests are not worth weighing: with values of the default limit they are just what may wait."""
+
+
+def require_message(message: object) -> None:
+    """Return if an actor of the store may be sent it: a message of the store's own, or one of pykka's.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(message, Message) or type(message).__module__ == pykka_messages.__name__:
+        return
+    if isinstance(message, type) and issubclass(message, Message):
+        raise UsageError(f"{message.__name__} is a class: send {message.__name__}(…)")
+    raise UsageError(f"what a store is sent must be a message of inmem.messages, not {type(message).__name__}")
 
 
 def refusal_of(name: str, request: Request, ahead: int, limits: Limits) -> OverloadedError | None:
