@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.engine.codec import decode_value, encode_value
-from inmem.engine.errors import UsageError
+from inmem.engine.errors import InvalidValueError, UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.limits import INT_MAX
 from inmem.engine.shown import shown
@@ -115,7 +115,10 @@ class KVOperations:
         Raises:
             InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
         """
-        data = encode_value(value, "value", self._bytes_max)
+        try:
+            data = encode_value(value, "value", self._bytes_max)
+        except InvalidValueError as error:
+            raise _of_key(key, error) from None
         self._view.put(user_key(key), data, deadline_us(self._now_us, ttl) if ttl is not None else 0)
 
     def delete(self, key: str) -> bool:
@@ -135,7 +138,10 @@ class KVOperations:
         Raises:
             InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
         """
-        data = encode_value(value, "value", self._bytes_max)
+        try:
+            data = encode_value(value, "value", self._bytes_max)
+        except InvalidValueError as error:
+            raise _of_key(key, error) from None
         self._view.cas(user_key(key), checked_version(expected_version), data, deadline_us(self._now_us, ttl))
 
     def wrote(self, key: str) -> bool:
@@ -168,3 +174,8 @@ class KVOperations:
         What the transaction writes meanwhile does not change what the iterator yields.
         """
         return scan_values(self._view, prefix)
+
+
+def _of_key(key: object, error: InvalidValueError) -> InvalidValueError:
+    """Return the error with the key in it: a transaction may write many, in a loop."""
+    return InvalidValueError(f"value of {shown(key)}{error.path.removeprefix('value')}", error.reason)

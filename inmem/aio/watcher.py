@@ -79,6 +79,11 @@ class Watcher:
     def __aiter__(self) -> Self:
         return self
 
+    if not TYPE_CHECKING:
+        # To type checkers it cannot be iterated like that.
+        def __iter__(self) -> Any:
+            raise TypeError("a watcher of inmem.aio takes `async for`, not `for`")
+
     async def __anext__(self) -> Change:
         """Return the next change, and wait for it if need be.
 
