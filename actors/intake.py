@@ -10,12 +10,13 @@ waiting requests the k-th is then no larger than a k-th of the limit, so that al
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pykka import messages as pykka_messages
 
 from inmem.actors.messages.message import Message
 from inmem.engine.errors import OverloadedError, UsageError
+from inmem.engine.shown import type_name
 
 if TYPE_CHECKING:
     from inmem.actors.messages.request import Request
@@ -25,7 +26,7 @@ FEW = 16
 """So few requests are not worth weighing: with values of the default limit they are just what may wait."""
 
 
-def require_message(message: object) -> None:
+def require_message(message: Any) -> None:
     """Return if an actor of the store may be sent it: a message of the store's own, or one of pykka's.
 
     Raises:
@@ -33,9 +34,10 @@ def require_message(message: object) -> None:
     """
     if isinstance(message, Message) or type(message).__module__ == pykka_messages.__name__:
         return
-    if isinstance(message, type) and issubclass(message, Message):
-        raise UsageError(f"{message.__name__} is a class: send {message.__name__}(…)")
-    raise UsageError(f"what a store is sent must be a message of inmem.messages, not {type(message).__name__}")
+    kind: Any = message
+    if isinstance(kind, type) and issubclass(kind, Message):
+        raise UsageError(f"{kind.__name__} is a class: send {kind.__name__}(…)")
+    raise UsageError(f"what a store is sent must be a message of inmem.messages, not {type_name(message)}")
 
 
 def refusal_of(name: str, request: Request, ahead: int, limits: Limits) -> OverloadedError | None:

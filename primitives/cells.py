@@ -164,7 +164,7 @@ class CellOperations:
         outcome: Any = cast("Any", fn(state))
         pair: tuple[Any, ...] = outcome
         if type(outcome) is not tuple or len(pair) != 2:
-            refuse_coroutine(outcome)
+            refuse_coroutine(pair)
             raise UsageError(f"transition: fn must return (new_value, result), not {shown(pair)}")
         new_value, result = pair
         self._store(key, state.version, state.updated_at, encode_value(new_value, "new_value", self._bytes_max))
