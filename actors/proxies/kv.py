@@ -50,7 +50,8 @@ class KVStore:
     def __init__(self, client: Client) -> None:
         self._client = client
         self.futures = KVStoreFutures(client)
-        # Reading one key is what agents do most: a run id is checked once.
+        # Reading one key is what agents do most: a run id is checked, and this method bound, once.
+        self._now_us = client.now_us
         self._runs: dict[RunId, str] = {}
 
     def put(self, run: RunId, key: str, value: object, ttl: float | None = None) -> int:
@@ -74,8 +75,7 @@ class KVStore:
         name = self._runs.get(run) if type(run) is str or type(run) is UUID else None
         if name is None:
             name = self._remember(run)
-        client = self._client
-        return value_of(client.snapshot(), name, key, client.now_us)
+        return value_of(self._client.snapshot(), name, key, self._now_us)
 
     def get_versioned(self, run: RunId, key: str) -> VersionedValue | None:
         """Return the value with its version and deadline, or None if the key is absent or expired."""
