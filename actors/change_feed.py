@@ -23,7 +23,7 @@ class ChangeFeed:
     """The newest commits of one store, restarts of its core included. The coordinator adds; anybody may read and wait.
 
     Attributes:
-        commits: what is retained. Replaced when there is a gap: then it begins after it.
+        commits: what is retained. Replaced when there is a gap: then it begins after it; and by another history's.
     """
 
     __slots__ = ("_waiting", "commits")
@@ -49,11 +49,20 @@ class ChangeFeed:
         """
         if recovered.version < self.commits.version:
             # Something published is lost, as weaker durability modes allow: nobody may go on as if nothing was.
-            self.commits = RetainedCommits(version)
+            lost = RetainedCommits(version)
+            lost.history = self.commits.history
+            self.commits = lost
         elif recovered.since > self.commits.version:
+            recovered.history = self.commits.history
             self.commits = recovered
         else:
             self.commits.add_newer(recovered)
+        self.wake()
+
+    def begin_anew(self, recovered: RetainedCommits) -> None:
+        """Go on with the commits of another history; whoever follows the one so far learns of it."""
+        recovered.history = self.commits.history + 1
+        self.commits = recovered
         self.wake()
 
     def wait(self, reply_to: ReplyTo) -> None:

@@ -36,7 +36,7 @@ from inmem.engine.errors import (
 )
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.noncopyable import NonCopyable
-from inmem.engine.reader import LatestReader, Reader
+from inmem.engine.reader import Reader
 from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
 
 if TYPE_CHECKING:
@@ -134,11 +134,8 @@ class Client(NonCopyable):
         """Return a reader of the newest snapshot."""
         return Reader(self.snapshot(), self._clock.now_us())
 
-    def latest_reader(self) -> LatestReader:
-        """Return a reader of single keys that always looks at the newest snapshot."""
-        return LatestReader(self.snapshot, self._now_us)
-
-    def _now_us(self) -> int:
+    def now_us(self) -> int:
+        """Return the store's time, microseconds since the epoch."""
         return self._clock.now_us()
 
     def ask(self, request: Request) -> Any:

@@ -229,10 +229,6 @@ class Coordinator(StoreActor):
             return outcome_unknown(owed, self._salt, "the store has ended")
         return super().why_abandoned(owed)
 
-    def check(self) -> None:
-        """Raise `InvariantError` unless the coordinator is consistent."""
-        self._pipeline.check()
-
     # What CommitPipeline wants done.
 
     def validate(self, shard: int, part: Part) -> None:

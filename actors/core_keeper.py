@@ -11,11 +11,13 @@ from inmem.actors.core import CoreMailboxes, CoreState, start_core
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.fileless_log_writer import FilelessLogWriter
 from inmem.actors.garbage import paused_collection
+from inmem.actors.log_file import FileDeletedError
 from inmem.actors.log_opening import rewrite_tail
 from inmem.actors.messages.control import Halt
 from inmem.actors.messages.reaping import FindExpiring
 from inmem.actors.restart_limit import RestartLimit
 from inmem.actors.settlement import Settlement
+from inmem.actors.system_calls import storage_error
 from inmem.engine.errors import (
     InmemError,
     ReadOnlyError,
@@ -29,6 +31,8 @@ from inmem.engine.shown import shown_failure
 from inmem.engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from inmem.actors.actor import Owed
     from inmem.actors.core import Core
     from inmem.actors.environment import StoreClock
@@ -96,8 +100,15 @@ class CoreKeeper:
         self._halting: set[str] = set()
         self._settlement = Settlement()
         self._halted_because = ""
+        # Of the log, if that is why.
+        self._deleted_file: FileDeletedError | None = None
         # Of published commits, for good: who has seen one of them may come with a commit however many restarts later.
         self._lost_versions: list[Range] = []
+
+    @property
+    def log_is_deleted(self) -> bool:
+        """Whether the core failed last because somebody has deleted the log: what was committed is in memory alone."""
+        return self._deleted_file is not None
 
     def wire(self, reaper: MailboxRef) -> None:
         """Learn whom the coordinator tells of keys that will expire."""
@@ -142,16 +153,24 @@ class CoreKeeper:
 
     def follow(self, advance: Advance) -> None:
         """Show what the database's owner has committed since: here nothing is, so only readers are concerned."""
+        known_to = self._published.snapshot.version
+        if not advance.goes_on:
+            self._outcomes.forget()
+            known_to = 0
         for (salt, transaction_id), version in advance.outcomes.items():
-            if version > self._published.snapshot.version:
+            if version > known_to:
                 self._outcomes.record(salt, transaction_id, version)
         self._published.snapshot = advance.snapshot
-        self._published.feed.catch_up(advance.retained, advance.snapshot.version)
+        if advance.goes_on:
+            self._published.feed.catch_up(advance.retained, advance.snapshot.version)
+        else:
+            self._published.feed.begin_anew(advance.retained)
 
     def fail(self, failed: ActorFailed) -> None:
         """Step 1, because one of the core's actors has failed."""
         if not self.is_down:
             self.limit.note_failed(failed)
+            self._deleted_file = failed.error if isinstance(failed.error, FileDeletedError) else None
         self._halt(shown_failure(failed.error), has_failed=failed.name)
 
     def begin_anew(self) -> None:
@@ -199,7 +218,11 @@ class CoreKeeper:
         else:
             recovered = self._what_is_published()
         self._published.feed.catch_up(recovered.retained, self._published.snapshot.version)
-        known = logged.outcomes if logged is not None else None if self.disk is not None else recovered.outcomes
+        known: Mapping[tuple[int, int], int] | None = None
+        if logged is not None:
+            known = logged.outcomes
+        elif self.disk is None or self.log_is_deleted:
+            known = recovered.outcomes
         log.warning(
             "restarted" if refusal is None else "failed",
             version=self._published.snapshot.version,
@@ -245,6 +268,9 @@ class CoreKeeper:
         except Exception as error:
             # Whatever it is, callers wait for the end of this.
             log.warning("log_unusable", error=shown_failure(error), exc_info=error)
+            if self._deleted_file is not None and logged is None:
+                # The cause of it, whatever was found in its place; nobody will ever read what was in flight.
+                error = storage_error(self._deleted_file, self.disk.path)
             refusal = refusal or StoreFailedError(str(error) or shown_failure(error))
         return logged, position, refusal
 

@@ -30,12 +30,14 @@ class Advance(NamedTuple):
         time_floor_us: latest timestamp of any commit that was read for it, microseconds since the epoch.
         outcomes: (salt, transaction id) → version of commits that were read for it, in order of their versions.
         retained: the newest of those commits, for watchers.
+        goes_on: whether it holds every commit of the state before; False also when nobody can tell.
     """
 
     snapshot: Snapshot
     time_floor_us: int
     outcomes: dict[tuple[int, int], int]
     retained: RetainedCommits
+    goes_on: bool
 
 
 class Follower:
@@ -51,6 +53,8 @@ class Follower:
         self._shards = shards
         self._bookmark: Bookmark | None = None
         self._snapshot: Snapshot | None = None
+        # (salt, transaction id) and version of the newest commit that was read: another history does not have it.
+        self._newest: tuple[tuple[int, int], int] | None = None
 
     def open(self) -> Recovered:
         """Return the state that the files prove now, read from the beginning. O(bytes).
@@ -84,15 +88,24 @@ class Follower:
                 progress = None
             if progress is not None:
                 self._snapshot, time_floor_us, outcomes, retained, self._bookmark = progress
-                return Advance(self._snapshot, time_floor_us, outcomes, retained)
+                self._newest = _newest_of(outcomes) or self._newest
+                return Advance(self._snapshot, time_floor_us, outcomes, retained, goes_on=True)
+        known, had_nothing = self._newest, self._snapshot is None or self._snapshot.version == 0
         recovered = self.open()
         if self._snapshot is None:
             raise InvariantError("a folder was recovered and has no state")
-        return Advance(self._snapshot, recovered.time_floor_us, recovered.outcomes, recovered.retained)
+        goes_on = had_nothing if known is None else recovered.outcomes.get(known[0]) == known[1]
+        return Advance(self._snapshot, recovered.time_floor_us, recovered.outcomes, recovered.retained, goes_on=goes_on)
 
     def _recover(self) -> Recovered:
         with self._disk.view() as folder:
             recovered, position = recover(folder, self._shards)
             self._bookmark = Bookmark.at(folder, position)
         self._snapshot = Snapshot(recovered.version, recovered.roots)
+        self._newest = _newest_of(recovered.outcomes)
         return recovered
+
+
+def _newest_of(outcomes: dict[tuple[int, int], int]) -> tuple[tuple[int, int], int] | None:
+    """Return the last entry, which is that of the newest commit."""
+    return next(reversed(outcomes.items()), None)

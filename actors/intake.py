@@ -1,4 +1,4 @@
-"""How much may wait: the one rule by which a request is taken or refused, at the door of a mailbox and behind it.
+"""What may come in, and how much may wait: the rules by which a message is taken or refused at the door of a mailbox.
 
 Senders that do not wait for answers, through futures or `tell`, can be faster than the store. Whatever waits is held
 in memory, so there is a bound on the number of requests and one on their bytes.
@@ -10,9 +10,13 @@ waiting requests the k-th is then no larger than a k-th of the limit, so that al
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from inmem.engine.errors import OverloadedError
+from pykka import messages as pykka_messages
+
+from inmem.actors.messages.message import Message
+from inmem.engine.errors import OverloadedError, UsageError
+from inmem.engine.shown import type_name
 
 if TYPE_CHECKING:
     from inmem.actors.messages.request import Request
@@ -20,6 +24,20 @@ if TYPE_CHECKING:
 
 FEW = 16
 """So few requests are not worth weighing: with values of the default limit they are just what may wait."""
+
+
+def require_message(message: Any) -> None:
+    """Return if an actor of the store may be sent it: a message of the store's own, or one of pykka's.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if isinstance(message, Message) or type(message).__module__ == pykka_messages.__name__:
+        return
+    kind: Any = message
+    if isinstance(kind, type) and issubclass(kind, Message):
+        raise UsageError(f"{kind.__name__} is a class: send {kind.__name__}(…)")
+    raise UsageError(f"what a store is sent must be a message of inmem.messages, not {type_name(message)}")
 
 
 def refusal_of(name: str, request: Request, ahead: int, limits: Limits) -> OverloadedError | None:

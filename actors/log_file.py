@@ -7,12 +7,17 @@ again, so that the file holds whole groups only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 from inmem.actors.system_calls import close_descriptor, storage_error
 
 RESERVE_BYTES = 256 * 1024
 """Room that a segment claims ahead: some 1,500 small commits, and little for a database that hardly writes."""
+
+
+class FileDeletedError(OSError):
+    """A file of the log has lost its name while it was written to: what it holds ends with its descriptor."""
 
 
 class LogFile:
@@ -71,12 +76,16 @@ class LogFile:
 
         Raises:
             OSError: it is not known what is durable now; it names the file. Calling again proves nothing.
+            FileDeletedError: whatever is durable, nobody will find it.
         """
         try:
             os.fdatasync(self._descriptor)
+            links = os.fstat(self._descriptor).st_nlink
         except OSError as error:
             error.filename = self._path
             raise
+        if not links:
+            raise FileDeletedError(errno.ENOENT, "was deleted while the database was open", self._path)
 
     def close(self) -> None:
         """Give claimed room back and release the descriptor."""

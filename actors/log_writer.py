@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.actor import LATER, Owed, StoreActor
 from inmem.actors.durable_files import write_manifest
 from inmem.actors.event_log import QuietLogger
+from inmem.actors.log_file import FileDeletedError
 from inmem.actors.messages.core import (
     Append,
     Appended,
@@ -276,6 +277,8 @@ class LogWriter(StoreActor):
             return
         try:
             file.sync()
+        except FileDeletedError as error:
+            raise storage_error(error, "its file") from error
         except OSError as error:
             # A disk that fails is worth an error, even if nobody has lost anything.
             what = storage_error(error, "its file")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 import pykka
 from msgspec import Struct
 
-from inmem.actors.intake import refusal_of
+from inmem.actors.intake import refusal_of, require_message
 from inmem.actors.messages.control import Resume, Retire
 from inmem.actors.messages.request import Request
 from inmem.engine.errors import DatabaseClosedError, InvariantError
@@ -95,9 +95,16 @@ class Mailbox:
         self.ref = MailboxRef(self)
 
     def refusal_at_door(self, message: Any) -> OverloadedError | None:
-        """Return why an outsider's message cannot wait here; None if it can, or if nobody is kept out."""
+        """Return why an outsider's message cannot wait here; None if it can, or if nobody is kept out.
+
+        Raises:
+            UsageError: it is no message that a store takes.
+        """
         limits = self.limits
-        if limits is None or not isinstance(message, Request):
+        if limits is None:
+            return None
+        if not isinstance(message, Request):
+            require_message(message)
             return None
         route = self.routes.get(message.__class__)
         if route is not None and (refusal := route.mailbox.refusal_at_door(message)) is not None:
@@ -220,6 +227,7 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         Raises:
             pykka.ActorDeadError: the actor has been stopped for good.
             OverloadedError: too many requests wait for it.
+            UsageError: it is no message of `inmem.messages`, nor one of pykka's.
         """
         mailbox = self.mailbox
         if mailbox.stopped:
@@ -253,8 +261,11 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         Raises:
             pykka.Timeout: no reply within `timeout` seconds; what was asked for is still being done.
             pykka.ActorDeadError: the actor has been stopped for good.
+            UsageError: it is no message of `inmem.messages`, nor one of pykka's.
         """
         if block and not self.mailbox.stopped:
+            if self.mailbox.limits is not None:
+                require_message(message)
             return self._dispatcher.ask(self.mailbox, message, timeout)
         future: ReplyFuture[Any] = self._dispatcher.future()
         if self.mailbox.stopped:

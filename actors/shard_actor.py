@@ -63,7 +63,3 @@ class ShardActor(StoreActor):
             self._shard.release(message.transaction_id)
         else:
             raise InvariantError(f"a shard cannot handle {type(message).__name__}")
-
-    def check(self) -> None:
-        """Raise `InvariantError` unless the shard is consistent."""
-        self._shard.check()

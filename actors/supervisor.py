@@ -367,9 +367,9 @@ class Supervisor(StoreActor):
         self._closing.begin()
 
     def _lost_on_close(self) -> BaseException | None:
-        """A failed store that had acknowledged before it was durable has to own up."""
-        refusal = self._core.refusal
-        if isinstance(refusal, StoreFailedError) and self._options.durability is not Durability.ALWAYS:
+        """A failed store that had acknowledged before it was durable, or whose log was deleted, has to own up."""
+        refusal, is_safe = self._core.refusal, self._options.durability is Durability.ALWAYS
+        if isinstance(refusal, StoreFailedError) and (not is_safe or self._core.log_is_deleted):
             return None if self._core.disk is None else refusal
         return None
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import threading
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, Final
 
 from inmem.engine.errors import UsageError
 from inmem.engine.retry import RetryPolicy
 from inmem.engine.shown import shown
 from inmem.engine.transaction import Isolation
-from inmem.primitives.arguments import one_of
+from inmem.primitives.arguments import one_of, refuse_coroutine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,9 +58,7 @@ def not_callable(fn: object) -> UsageError:
 
 def refuse_unstarted(fn: Callable[..., Any], result: object) -> None:
     """Raise UsageError if `fn` has made a coroutine or a generator of its body, which has not run yet."""
-    if isinstance(result, CoroutineType):
-        result.close()
-        raise UsageError("fn: must be a plain function; an async one would run after the commit")
+    refuse_coroutine(result)
     refuse_generator(fn, result)
 
 

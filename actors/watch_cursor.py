@@ -28,20 +28,22 @@ class WatchCursor:
         run: only this run; None for all.
         primitive: only this one; None for all.
         version: to begin after.
+        history: of the feed that this version is one of.
 
     Attributes:
         version: everything of interest up to this version has been handed out.
         at_end: whether the last look has come to the end of the feed.
     """
 
-    __slots__ = ("_looked_at", "_pending", "_run", "_tag", "at_end", "version")
+    __slots__ = ("_history", "_looked_at", "_pending", "_run", "_tag", "at_end", "version")
 
-    def __init__(self, run: str | UUID | None, primitive: PrimitiveName | None, version: int) -> None:
+    def __init__(self, run: str | UUID | None, primitive: PrimitiveName | None, version: int, history: int) -> None:
         self._run = None if run is None else normalize_run_id(run)
         self._tag = tag_of(primitive)
         # What is left of the commit `_looked_at`, the next one last.
         self._pending: list[Change] = []
         self._looked_at = version
+        self._history = history
         self.version = version
         self.at_end = False
 
@@ -55,12 +57,14 @@ class WatchCursor:
             WatchGapError: what came after it is not retained, or the store has not come that far.
             UsageError, InvalidKeyError: an argument is not acceptable.
         """
+        # In this order: the snapshot is replaced first, so it is never of an older history than the commits.
+        commits = published.feed.commits
         newest = published.snapshot.version
         version = newest if after_version is None else edge.version(after_version)
-        cursor = cls(run, primitive, version)
+        cursor = cls(run, primitive, version, commits.history)
         if version > newest:
             raise WatchGapError(version, newest, f"the store ends at version {newest}")
-        published.feed.commits.after(version)
+        commits.after(version)
         return cursor
 
     def rewind(self, version: int) -> None:
@@ -73,6 +77,7 @@ class WatchCursor:
 
         Raises:
             WatchLaggedError: what comes next is not retained any more; the cursor stays where it is.
+            WatchGapError: the commits are of another history now; it stays there as well.
         """
         if not self._pending and not self._look(feed):
             return None
@@ -94,7 +99,10 @@ class WatchCursor:
         """Look for the next commit of interest; return whether there was one."""
         self.at_end = False
         for _ in range(COMMITS_PER_LOOK):
-            found = feed.commits.after(self._looked_at)
+            commits = feed.commits
+            if commits.history != self._history:
+                raise WatchGapError(self.version, commits.since, "the files hold another history now, as of a backup")
+            found = commits.after(self._looked_at)
             if found is None:
                 self.at_end = True
                 return False

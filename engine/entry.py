@@ -5,8 +5,8 @@ big-endian, then the value. As a tuple it would be two or three objects, of 96 b
 a million keys would have a million more objects to keep. All other entries are kept as the tuples they are: tombstones,
 what expires, and values for which copying them at each read would cost more than the tuple.
 
-Where it is done for every key read or written (`Table.apply`, `engine/reader.py`, `engine/table_view.py`) the two are
-told apart on the spot, since a call would cost more than all that it did.
+Where it is done for every key read or written (`Table.apply`, `engine/reader.py`, `engine/table_view.py`,
+`primitives/kv.py`) the two are told apart on the spot, since a call would cost more than all that it did.
 """
 
 from __future__ import annotations

@@ -46,6 +46,10 @@ class Tag(IntEnum):
     RUN_ARCHIVED = 0x25
 
 
+TAGS: Final = range(1, 256)
+"""What can tag a table: any byte but 0. A later version may have written tags that this one does not know."""
+
+
 def normalize_run_id(run: str | UUID) -> str:
     """Return the run id as the exact str under which its data is kept.
 

@@ -21,16 +21,13 @@ import msgpack  # type: ignore[import-untyped]
 from msgspec import Raw
 
 from inmem.engine.errors import CorruptionError
+from inmem.engine.keys import TAGS
 from inmem.engine.packing import pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _unpackb: Final = cast("Callable[..., object]", msgpack.unpackb)
-
-
-TAGS: Final = range(1, 256)
-"""What can tag a table in the log, whatever the tags that this version uses."""
 
 
 class TableWrites(NamedTuple):

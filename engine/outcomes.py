@@ -33,6 +33,10 @@ class Outcomes:
         if len(versions) > OUTCOMES_MAX:
             _, self.since = versions.popitem(last=False)
 
+    def forget(self) -> None:
+        """Know of no commit any more: those that were remembered are of another history."""
+        self._versions.clear()
+
     def version_of(self, salt: int, transaction_id: int) -> int | None:
         """Return the version that the transaction committed as, or None if it is not among the remembered. O(1)."""
         return self._versions.get((salt, transaction_id))

@@ -55,7 +55,7 @@ class AppendFile(Protocol):
         ...
 
     def sync(self) -> None:
-        """Make every byte written before the call durable (fdatasync), or raise OSError."""
+        """Make every byte written before the call durable (fdatasync), or raise OSError; also if it was deleted."""
         ...
 
     def close(self) -> None:

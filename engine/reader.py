@@ -6,29 +6,30 @@ remembering what they read.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from inmem.engine.entry import VALUE, version_of
 from inmem.engine.errors import InvariantError
 from inmem.engine.table import Table
-from inmem.engine.table_view import TableView
 from inmem.engine.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from inmem.engine.entry import Entry
     from inmem.engine.snapshot import Snapshot
+    from inmem.engine.view import View
 
 
-class ReadView(TableView):
-    """One table of a snapshot, for reading only: the primitives' reads work on it as on a view of a transaction."""
+class ReadView:
+    """One table of a snapshot, for reading only: the primitives' reads work on it as on a view of a transaction.
+
+    Whoever reads outside of a transaction has no method that writes; here all of those are refused.
+    """
 
     __slots__ = ("_reader", "_shown")
 
     def __init__(self, reader: Reader, table: Table | None) -> None:
-        # None of the fields of TableView: only writes need them, and the reads that are replaced here. Nobody writes
-        # through a reader, as whoever reads outside of a transaction has no method for it.
         self._reader = reader
         self._shown = Table.EMPTY if table is None else table
 
@@ -81,6 +82,12 @@ class ReadView(TableView):
         """Return False: nothing is written here."""
         return False
 
+    def put(self, *_: object) -> NoReturn:
+        """Raise InvariantError, as all that would write."""
+        raise InvariantError("a reader was asked to write")
+
+    delete = cas = remove_expired = put
+
 
 class _NoEntropy:
     """Of a transaction that records nothing, and so never needs an id."""
@@ -105,51 +112,6 @@ class Reader(Transaction):
     def __init__(self, snapshot: Snapshot, now_us: int) -> None:
         super().__init__(0, snapshot, now_us, _NoEntropy())
 
-    def view(self, run: str, tag: int) -> TableView:
+    def view(self, run: str, tag: int) -> View:
         """Return a view of one table. O(1)."""
         return ReadView(self, self.snapshot.table(run, tag))
-
-
-class LatestView(TableView):
-    """One table as it is at the moment of each call. For single keys: two calls may see two states."""
-
-    __slots__ = ("_latest", "_now")
-
-    def __init__(self, run: str, tag: int, latest: Callable[[], Snapshot], now: Callable[[], int]) -> None:
-        self.run = run
-        self.tag = tag
-        self._latest = latest
-        self._now = now
-
-    def get(self, key: bytes) -> bytes | None:
-        """Return the live value of `key`, or None. O(1)."""
-        table = self._latest().table(self.run, self.tag)
-        if table is None:
-            return None
-        stored = table.entries.get(key)
-        if stored is None:
-            return None
-        if isinstance(stored, bytes):
-            return stored[VALUE]
-        _, value, expires_at = stored
-        return None if expires_at and expires_at <= self._now() else value
-
-
-class LatestReader(Reader):
-    """A reader that never grows old, for reads of single keys outside any transaction.
-
-    Args:
-        latest: returns the newest snapshot.
-        now: returns the time; asked only when an entry has a deadline.
-    """
-
-    __slots__ = ("_latest", "_now")
-
-    def __init__(self, latest: Callable[[], Snapshot], now: Callable[[], int]) -> None:
-        super().__init__(latest(), 0)
-        self._latest = latest
-        self._now = now
-
-    def view(self, run: str, tag: int) -> TableView:
-        """Return a view of one table. O(1)."""
-        return LatestView(run, tag, self._latest, self._now)

@@ -27,11 +27,13 @@ class RetainedCommits:
     Attributes:
         since: every commit after this version is here.
         version: of the newest commit.
+        history: which one these commits belong to: a window of another has other commits under the same versions.
     """
 
-    __slots__ = ("_oldest", "_records", "_size_bytes", "since", "version")
+    __slots__ = ("_oldest", "_records", "_size_bytes", "history", "since", "version")
 
     def __init__(self, version: int) -> None:
+        self.history = 0
         self.since = version
         self.version = version
         self._records: dict[int, bytes] = {}

@@ -132,11 +132,6 @@ class Shard:
                 root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(part_slice.writes, version))
         self.root = root
 
-    @property
-    def prepared_count(self) -> int:
-        """How many transactions are prepared and undecided."""
-        return len(self._prepared)
-
     def check(self) -> None:
         """Raise `InvariantError` unless the reservations are exactly those of the prepared parts. O(tables + keys)."""
         reserved = [part for part in self._prepared.values() if part is not self._unreserved]

@@ -8,8 +8,7 @@ from immutables import Map
 from msgspec import Struct
 
 from inmem.engine.errors import InvariantError
-from inmem.engine.keys import shard_of
-from inmem.engine.log_records import TAGS
+from inmem.engine.keys import TAGS, shard_of
 from inmem.engine.table import Table
 
 if TYPE_CHECKING:

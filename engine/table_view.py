@@ -38,7 +38,7 @@ class Undo(Struct, frozen=True):
 
 
 class TableView:
-    """A table under one transaction. Reads never wait; writes stay here until the transaction commits.
+    """A table under one transaction: a `View`. Reads never wait; writes stay here until the transaction commits.
 
     Obtained from `Transaction.view`; every method raises `TransactionClosedError` once that transaction has ended.
 

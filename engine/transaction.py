@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from inmem.engine.log_records import PlainOperation
     from inmem.engine.ports import Entropy
     from inmem.engine.snapshot import Snapshot
+    from inmem.engine.view import View
 
 
 class Isolation(StrEnum):
@@ -170,7 +171,7 @@ class Transaction(NonCopyable):
         self._views: dict[tuple[str, int], TableView] = {}
         self._dropped: dict[str, None] = {}
 
-    def view(self, run: str, tag: int) -> TableView:
+    def view(self, run: str, tag: int) -> View:
         """Return this transaction's view of one table of `run`; the same object every time. O(1)."""
         table_id = (run, tag)
         view = self._views.get(table_id)

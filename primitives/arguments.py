@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inmem.engine.errors import UsageError
@@ -31,6 +32,13 @@ def several(where: str, items: Iterable[T], refusal: Callable[[str, str], UsageE
         return iter(items)
     except TypeError:
         raise refusal(where, f"must be iterable, not {type_name(items)}") from None
+
+
+def refuse_coroutine(result: object) -> None:
+    """Raise UsageError if the caller's function has made a coroutine of its body, which has not run yet."""
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise UsageError("fn: must be a plain function; an async one would run after the commit")
 
 
 def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "") -> str:

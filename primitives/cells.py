@@ -16,7 +16,7 @@ from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundE
 from inmem.engine.keys import Key, Tag, user_key
 from inmem.engine.packing import pack
 from inmem.engine.shown import shown
-from inmem.primitives.arguments import checked_version
+from inmem.primitives.arguments import checked_version, refuse_coroutine
 from inmem.primitives.cell_record import CellRecord, unpack_cell
 from inmem.primitives.paging import at_most, scan_names
 
@@ -167,6 +167,7 @@ class CellOperations:
         outcome: Any = cast("Any", fn(state))
         pair: tuple[Any, ...] = outcome
         if type(outcome) is not tuple or len(pair) != 2:
+            refuse_coroutine(pair)
             raise UsageError(f"transition: fn must return (new_value, result), not {shown(pair)}")
         new_value, result = pair
         self._store(key, state.version, state.updated_at, encode_value(new_value, "new_value", self._bytes_max))

@@ -14,12 +14,12 @@ from inmem.engine.shown import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inmem.engine.table_view import TableView
+    from inmem.engine.view import View
 
 T = TypeVar("T")
 
 
-def scan_names(view: TableView, prefix: str | None, after: str | None = None) -> Iterator[tuple[str, bytes]]:
+def scan_names(view: View, prefix: str | None, after: str | None = None) -> Iterator[tuple[str, bytes]]:
     """Yield (name, encoded value) of the live entries whose name starts with `prefix`, in order of UTF-8 bytes.
 
     Args:
@@ -33,12 +33,12 @@ def scan_names(view: TableView, prefix: str | None, after: str | None = None) ->
     return _named(_live(view, prefix, after))
 
 
-def scan_values(view: TableView, prefix: str | None, after: str | None = None) -> Iterator[tuple[str, Any]]:
+def scan_values(view: View, prefix: str | None, after: str | None = None) -> Iterator[tuple[str, Any]]:
     """Yield (name, value) as `scan_names` does: for those who want the value itself, in one step less."""
     return _decoded(_live(view, prefix, after))
 
 
-def _live(view: TableView, prefix: str | None, after: str | None) -> Iterator[tuple[bytes, bytes]]:
+def _live(view: View, prefix: str | None, after: str | None) -> Iterator[tuple[bytes, bytes]]:
     start = b"" if prefix is None else user_key(prefix, where="prefix")
     end = prefix_end(start)
     if after is not None:

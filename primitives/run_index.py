@@ -22,8 +22,8 @@ from inmem.primitives.run_status import STATUS_TAGS, RunStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inmem.engine.table_view import TableView
     from inmem.engine.transaction import Transaction
+    from inmem.engine.view import View
     from inmem.primitives.run_record import RunRecord
 
 NAMESPACE: Final = ""
@@ -36,7 +36,7 @@ _BY_PARENT: Final = b"\x02"
 class EntryRange(NamedTuple):
     """The entries of one table that start with a prefix."""
 
-    view: TableView
+    view: View
     prefix: bytes
 
     def suffixes(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Iterator[bytes]:
@@ -116,7 +116,7 @@ class RunEntries:
         statuses = [status for status in RunStatus if include_archived or status is not RunStatus.ARCHIVED]
         return map(run_id_of, union(map(self.of_status, statuses), low, high, reverse=newest_first))
 
-    def entries_of(self, name: str, record: RunRecord) -> dict[tuple[TableView, bytes], None]:
+    def entries_of(self, name: str, record: RunRecord) -> dict[tuple[View, bytes], None]:
         """Return the entries that a run must have, and no others, as (table, key)."""
         return dict.fromkeys((self._txn.view(NAMESPACE, tag), key) for tag, key in index_keys(name, record))
 
@@ -126,7 +126,7 @@ class RunEntries:
         update_entries({} if old is None else self.entries_of(name, old), self.entries_of(name, new))
 
 
-def update_entries(old: dict[tuple[TableView, bytes], None], new: dict[tuple[TableView, bytes], None]) -> None:
+def update_entries(old: dict[tuple[View, bytes], None], new: dict[tuple[View, bytes], None]) -> None:
     """Remove the entries that are only in `old` and add those that are only in `new`."""
     for view, key in old:
         if (view, key) not in new:

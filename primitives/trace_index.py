@@ -14,7 +14,7 @@ from inmem.primitives.index_key import POSITION_BYTES, name_component
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inmem.engine.table_view import TableView
+    from inmem.engine.view import View
 
 ALL: Final = b"\x01"
 ROOTS: Final = b"\x02"
@@ -47,7 +47,7 @@ def entries_of(
     return [ALL + suffix, family + suffix, of_type(trace_type) + suffix, *[of_tag(tag) + suffix for tag in tags]]
 
 
-def trace_ids(index: TableView, prefix: bytes, low: bytes = b"", high: bytes | None = None) -> Iterator[bytes]:
+def trace_ids(index: View, prefix: bytes, low: bytes = b"", high: bytes | None = None) -> Iterator[bytes]:
     """Yield the ids under `prefix`, in the order of recording, with positions in [low, high)."""
     start = len(prefix) + POSITION_BYTES
     end = prefix_end(prefix) if high is None else prefix + high

@@ -59,7 +59,7 @@ class WatchEnded(Message, frozen=True):
     version: int
     """Everything of interest up to this version has been told."""
     error: InmemError
-    """Why: DatabaseClosedError after a close, WatchGapError when too much had to be skipped, StoreFailedError."""
+    """Why: DatabaseClosedError after a close, WatchGapError when something would be skipped, StoreFailedError."""
 
 
 class FeedGrown(Message, frozen=True):

@@ -19,7 +19,7 @@ from inmem.actors.messages.kv import (
 from inmem.actors.proxies.mapping import KVMapping
 from inmem.actors.proxies.proxy import Proxy
 from inmem.engine.keys import normalize_run_id
-from inmem.primitives.kv import KVOperations
+from inmem.primitives.kv import KVOperations, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,7 @@ Items: TypeAlias = list[tuple[str, Any]]
 RunId: TypeAlias = "str | UUID"
 
 RUNS_REMEMBERED_MAX = 1024
-"""Runs of which a handle remembers how to read them: about 1 MB."""
+"""Run ids that a handle remembers to have checked: about 0.3 MB."""
 
 
 class KVStore(Proxy):
@@ -51,8 +51,9 @@ class KVStore(Proxy):
     def __init__(self, client: Client) -> None:
         self._client = client
         self.futures = KVStoreFutures(client)
-        # Reading one key is what agents do most: the way to a run's table is looked up once.
-        self._latest: dict[RunId, KVOperations] = {}
+        # Reading one key is what agents do most: a run id is checked, and this method bound, once.
+        self._now_us = client.now_us
+        self._runs: dict[RunId, str] = {}
 
     def put(self, run: RunId, key: str, value: object, ttl: float | None = None) -> int:
         """Set a key durably (see `durability`) and return the commit version. Never fails by conflict.
@@ -72,10 +73,10 @@ class KVStore(Proxy):
     def get(self, run: RunId, key: str) -> Any:
         """Return a fresh copy of the value, or None if the key is absent or expired. O(value size), no message."""
         # A str of another kind is equal to the one that is remembered, and no run id all the same.
-        latest = self._latest.get(run) if type(run) is str or type(run) is UUID else None
-        if latest is None:
-            latest = self._remember(run)
-        return latest.get(key)
+        name = self._runs.get(run) if type(run) is str or type(run) is UUID else None
+        if name is None:
+            name = self._remember(run)
+        return value_of(self._client.snapshot(), name, key, self._now_us)
 
     def get_versioned(self, run: RunId, key: str) -> VersionedValue | None:
         """Return the value with its version and deadline, or None if the key is absent or expired."""
@@ -126,11 +127,11 @@ class KVStore(Proxy):
         """Return the run's KVStore in the form of a dict. Nothing is read before it is asked for."""
         return KVMapping(self._client, run)
 
-    def _remember(self, run: RunId) -> KVOperations:
-        if len(self._latest) >= RUNS_REMEMBERED_MAX:
-            self._latest.clear()
-        latest = self._latest[run] = KVOperations(self._client.latest_reader(), normalize_run_id(run))
-        return latest
+    def _remember(self, run: RunId) -> str:
+        if len(self._runs) >= RUNS_REMEMBERED_MAX:
+            self._runs.clear()
+        name = self._runs[run] = normalize_run_id(run)
+        return name
 
     def _read(self, run: RunId) -> KVOperations:
         return KVOperations(self._client.reader(), normalize_run_id(run))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.transaction_arguments import checked_timeout
 from inmem.actors.watch_cursor import WatchCursor
+from inmem.engine.errors import UsageError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,7 +23,8 @@ class Watcher:
 
     Iterating waits for the next change. The iteration ends when the store has been closed and everything before that
     was handed out, when `close` was called, or when no change has come for as long as the timeout says; after a timeout
-    it can be taken up again where it ended. For one thread at a time; `close` may be called from any.
+    it can be taken up again where it ended. For one thread at a time: another one is refused meanwhile, as each may
+    have a watcher of its own. `close` may be called from any.
 
     Attributes:
         version: everything of interest up to this version has been handed out: where to begin again, in this process
@@ -42,6 +44,7 @@ class Watcher:
         self._timeout_s = checked_timeout(timeout)
         self._cursor = WatchCursor.open(client.published, run, primitive, after_version)
         self._closed = False
+        self._in_use = False
 
     @property
     def version(self) -> int:
@@ -56,8 +59,20 @@ class Watcher:
 
         Raises:
             WatchLaggedError: the watcher is too far behind; `.version` says where it stands.
+            WatchGapError: a refresh has found another history in the folder.
             ForkedProcessError: this is a forked child.
+            UsageError: another thread is at it.
         """
+        if self._in_use:
+            # The two would move one cursor, and a change would go to whoever looks first.
+            raise UsageError("this watcher is being iterated by another thread: each needs a watcher of its own")
+        try:
+            self._in_use = True
+            return self._next()
+        finally:
+            self._in_use = False
+
+    def _next(self) -> Change:
         client = self._client
         cursor = self._cursor
         deadline_s = None if self._timeout_s is None else client.monotonic_s() + self._timeout_s

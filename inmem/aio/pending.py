@@ -58,6 +58,12 @@ class Pending(Generic[ClosingT]):
             call = self.__dict__.get("_call", "this")
             raise AttributeError(f"`await` what {call} returns, or use it with `async with`: only that has {name!r}")
 
+        def __enter__(self) -> Any:
+            raise TypeError(f"what {self._call} returns takes `async with`, not `with`")
+
+        def __exit__(self, *exc: object) -> None:
+            """Never reached; without it, Python would miss this one instead."""
+
     def __await__(self) -> Generator[Any, Any, ClosingT]:
         return self._make_once().__await__()
 

@@ -79,11 +79,17 @@ class Watcher:
     def __aiter__(self) -> Self:
         return self
 
+    if not TYPE_CHECKING:
+        # To type checkers it cannot be iterated like that.
+        def __iter__(self) -> Any:
+            raise TypeError("a watcher of inmem.aio takes `async for`, not `for`")
+
     async def __anext__(self) -> Change:
         """Return the next change, and wait for it if need be.
 
         Raises:
             WatchLaggedError: the watcher is too far behind; `.version` says where it stands.
+            WatchGapError: a refresh has found another history in the folder.
             RuntimeError: another task is at it.
         """
         if self._in_use:

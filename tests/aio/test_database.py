@@ -173,6 +173,23 @@ def test_errors_are_those_of_the_plain_operations():
     asyncio.run(main())
 
 
+def test_what_takes_async_with_or_async_for_says_so():
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            for call, pending in (("open", inmem.aio.open(":memory:")), ("begin", db.begin("run"))):
+                with pytest.raises(TypeError, match=f"what {call} returns takes `async with`, not `with`"), pending:
+                    pass
+            with pytest.raises(TypeError, match="takes `async for`, not `for`"):
+                list(db.watch())
+            with pytest.raises(inmem.UsageError, match="fn: must be a plain function"):
+                await db.cells.transition_or_init("run", "cell", 1, book_slowly)
+
+    async def book_slowly(state):
+        return state.value, None
+
+    asyncio.run(main())
+
+
 def test_a_transaction_of_a_plain_and_of_an_async_function():
     def book(txn: inmem.BaseTransaction) -> str:
         txn.kv.put("seat", "12A")

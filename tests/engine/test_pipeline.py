@@ -255,7 +255,7 @@ class House:
         assert not self.pipeline._waiters
         for shard in self.shards:
             shard.check()
-            assert shard.prepared_count == 0, "a reservation was left behind"
+            assert not shard._prepared, "a reservation was left behind"
         assert all(len(client.answers) == 1 for client in self.clients)
         assert self.published.version == len(self.log)
         for version, (transaction_id, _) in enumerate(self.log, 1):

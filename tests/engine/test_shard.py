@@ -228,7 +228,7 @@ class ShardMachine(RuleBasedStateMachine):
     @invariant()
     def is_what_the_history_says(self) -> None:
         self.shard.check()
-        assert self.shard.prepared_count == len(self.prepared)
+        assert len(self.shard._prepared) == len(self.prepared)
         tables = {table_id: dict(table.range()) for table_id, table in self.shard.root.items()}
         assert tables == self.oracle.tables()
 

@@ -12,6 +12,7 @@ import inmem
 from inmem import messages
 from inmem.actors.folder_disk import FolderDisk
 from inmem.engine.recovery import recover
+from tests.log_events import told
 
 FAILSAFE_S = 30.0
 
@@ -110,11 +111,20 @@ def test_a_request_that_fails_goes_back_to_who_asked(ref):
 
 
 @pytest.mark.parametrize("message", ["a str", None, 7, {"command": "put"}, object(), ("PutKey", "run", "k", 1)])
-def test_an_unknown_message_is_refused(ref, message):
-    with pytest.raises(inmem.UsageError, match=f"does not handle {type(message).__name__}"):
-        ref.ask(message)
-    ref.tell(message)
+def test_what_is_no_message_is_refused_at_the_call(ref, message, events):
+    for send in (ref.ask, ref.tell, lambda message: ref.ask(message, block=False)):
+        with pytest.raises(
+            inmem.UsageError, match=rf"must be a message of inmem\.messages, not {type(message).__name__}"
+        ):
+            send(message)
     assert ref.ask(messages.PutKey("run", "k", 1)) == 1
+    assert told(events, "error", "supervisor_error") == []
+
+
+def test_the_class_of_a_message_is_refused_at_the_call(ref):
+    for send in (ref.ask, ref.tell, lambda message: ref.ask(message, block=False)):
+        with pytest.raises(inmem.UsageError, match=r"CountEvents is a class: send CountEvents\(…\)"):
+            send(messages.CountEvents)
 
 
 def test_messages_are_immutable(ref):

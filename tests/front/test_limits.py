@@ -32,12 +32,14 @@ def small(path):
 
 TOO_LARGE = "x" * SMALL
 WRITES = {
-    "value": [
+    "value of 'k'": [
         lambda db: db.put("run", "k", TOO_LARGE),
         lambda db: db.cas("run", "k", 0, TOO_LARGE),
         lambda db: db.kv.futures.put("run", "k", TOO_LARGE).get(timeout=FAILSAFE_S),
         lambda db: db.transaction("run", lambda txn: txn.put("k", TOO_LARGE)),
         lambda db: db.transaction("run", lambda txn: txn.kv.cas("k", 0, TOO_LARGE)),
+    ],
+    "value": [
         lambda db: db.cells.init("run", "new", TOO_LARGE),
         lambda db: db.cells.cas("run", "cell", 1, TOO_LARGE),
         lambda db: db.cells.set("run", "cell", [TOO_LARGE]),

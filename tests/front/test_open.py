@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -20,6 +22,7 @@ from inmem.actors.messages.control import Close
 from inmem.actors.messages.core import Checkpoint
 from inmem.engine import recovery_progress
 from inmem.engine.frame_reader import WINDOW_BYTES
+from inmem.engine.log_folder import segment_name
 from inmem.messages import PutKey
 from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.workload import in_parallel
@@ -1179,3 +1182,35 @@ def test_a_folder_that_is_moved_while_its_database_is_open(tmp_path):
         assert (other.get("run", "place"), other.get("run", "k")) == ("new", None)
     with inmem.open(tmp_path / "moved") as db:
         assert (db.get("run", "place"), db.get("run", "k")) == ("moved", 1)
+
+
+@pytest.mark.parametrize("gone", ["folder", "segment"])
+@pytest.mark.parametrize("durability", ["always", "interval", "never"])
+def test_a_log_that_is_deleted_while_its_database_is_open(tmp_path, durability, gone):
+    """What is written to it ends with the process: nobody is told that it is durable."""
+    db = inmem.open(tmp_path / "db", durability=durability, sync_interval=FAILSAFE_S)
+    db.put("run", "k", 1)
+    if gone == "folder":
+        shutil.rmtree(tmp_path / "db")
+    else:
+        (tmp_path / "db" / segment_name(1)).unlink()
+    deleted = re.escape(f"{tmp_path / 'db' / segment_name(1)}: was deleted while the database was open")
+    if durability != "always":
+        assert db.put("run", "l", 1) == 2, "this acknowledgement does not say that it is durable"
+        with pytest.raises(inmem.StoreFailedError, match=deleted):
+            db.flush()
+    for write in (lambda: db.put("run", "l", 2), db.flush, lambda: db.events.append("run", "type"), db.recover):
+        with pytest.raises(inmem.StoreFailedError, match=deleted):
+            write()
+    assert db.get("run", "k") == 1
+    with pytest.raises(inmem.StorageError, match=deleted):
+        db.close()
+    db.close()
+
+
+def test_a_close_does_not_vouch_for_a_log_that_was_deleted(tmp_path):
+    db = inmem.open(tmp_path / "db")
+    db.put("run", "k", 1)
+    shutil.rmtree(tmp_path / "db")
+    with pytest.raises(inmem.StorageError, match=r"\.wal: was deleted while the database was open"):
+        db.close()

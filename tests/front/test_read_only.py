@@ -171,6 +171,61 @@ def test_a_refresh_where_the_database_was_replaced_or_removed(both, path, tmp_pa
     assert (reader.refresh(), reader.get("run", "k")) == (1, 1)
 
 
+@pytest.mark.parametrize("looks", ["at the backup", "when more was written"])
+def test_a_watcher_learns_that_the_folder_is_of_a_backup(path, tmp_path, looks):
+    """Versions are given a second time then: going on from one of them would skip what has it now."""
+    with inmem.open(path) as owner:
+        owner.put("run", "k", 1)
+    shutil.copytree(path, tmp_path / "backup")
+    with inmem.open(path) as owner:
+        salt = owner._client.directory.supervisor.mailbox.actor._core.salt
+        txn = owner.begin("run")
+        txn.put("k", 2)
+        txn.commit()
+        lost = str(CommitToken(salt, txn.id, txn.start_version))
+        owner.put("run", "k", 3)
+    with inmem.open(path, read_only=True) as reader:
+        at_end, behind = reader.watch(timeout=0), reader.watch(after_version=1, timeout=0)
+        assert next(behind).version == 2
+        assert reader.outcome(lost) == "committed"
+        shutil.rmtree(path)
+        shutil.copytree(tmp_path / "backup", path)
+        if looks == "at the backup":
+            assert reader.refresh() == 1
+        else:
+            with inmem.open(path) as owner:
+                for number in range(4):
+                    owner.put("run", "k", 10 + number)
+            assert reader.refresh() == 5
+        for watcher, version in ((at_end, 3), (behind, 2)):
+            for _ in range(2):
+                with pytest.raises(inmem.WatchGapError, match="another history") as caught:
+                    next(watcher)
+                assert caught.value.version == watcher.version == version
+        with pytest.raises(inmem.ReadOnlyError):
+            reader.outcome(lost)
+        watcher = reader.watch(after_version=1, timeout=0)
+        told = [(change.version, change.value) for change in watcher]
+        assert told == ([] if looks == "at the backup" else [(2, 10), (3, 11), (4, 12), (5, 13)])
+        with inmem.open(path) as owner:
+            version = owner.put("run", "k", "new")
+        reader.refresh()
+        assert [(change.version, change.value) for change in watcher] == [(version, "new")]
+
+
+@pytest.mark.parametrize("commits", [0, 1])
+def test_a_watcher_goes_on_where_the_log_was_read_anew(both, commits):
+    """A checkpoint has removed what was read last; the commits are those that they were."""
+    owner, reader = both
+    watcher = reader.watch(timeout=0)
+    for number in range(3):
+        owner.checkpoint()
+        for _ in range(commits):
+            owner.put("run", "k", number)
+        reader.refresh()
+        assert [change.value for change in watcher] == [number] * commits
+
+
 def test_a_connected_handle_refreshes_its_store(path):
     with inmem.open(path) as owner:
         owner.put("run", "k", 1)

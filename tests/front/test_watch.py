@@ -237,6 +237,24 @@ def test_a_waiting_watcher_is_woken(db):
     assert not feed._waiting, "nothing of it is left behind"
 
 
+def test_a_second_thread_is_refused_while_one_waits(db):
+    watcher = db.watch(timeout=FAILSAFE_S)
+    feed = db._client.published.feed
+
+    def look():
+        until_somebody_waits(feed)
+        try:
+            with pytest.raises(UsageError, match="each needs a watcher of its own"):
+                next(watcher)
+        finally:
+            db.put("run", "k", 1)
+
+    change, _ = in_threads(lambda: next(watcher), look)
+    assert change.key == "k"
+    db.put("run", "l", 1)
+    assert next(watcher).key == "l"
+
+
 def test_whoever_is_woken_reads_that_version_or_a_later_one(tmp_path, dispatcher):
     with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability="never") as db:
         bell = Bell(db)

@@ -160,6 +160,16 @@ def test_a_transition_must_return_a_pair(store, outcome):
     assert not txn.has_writes
 
 
+def test_an_async_function_is_no_transition(store):
+    async def fn(state):
+        return state.value, None
+
+    txn = store.begin()
+    with pytest.raises(UsageError, match="fn: must be a plain function; an async one would run after the commit"):
+        store.cells(txn=txn).transition("cell", fn)
+    assert not txn.has_writes
+
+
 def test_a_failing_transition_changes_nothing(store):
     def fail(state):
         raise KeyError(state.version)

@@ -281,5 +281,9 @@ def test_arguments_are_refused_by_name(store):
             kv.list(limit=limit)
     with pytest.raises(UsageError, match=r"^keys: "):
         kv.get_many("abc")
-    with pytest.raises(InvalidValueError, match=r'^value\["a"\]\[0\]: set cannot be stored'):
-        kv.put("k", {"a": [set()]})
+    for put in (kv.put, lambda key, value: kv.cas(key, 0, value)):
+        with pytest.raises(InvalidValueError, match=r"""^value of 'k'\["a"\]\[0\]: set cannot be stored""") as caught:
+            put("k", {"a": [set()]})
+        assert caught.value.path == """value of 'k'["a"][0]"""
+        with pytest.raises(InvalidValueError, match=r"^value of \{1\}: set cannot be stored"):
+            put({1}, set())
