@@ -112,7 +112,7 @@ class EventLog:
         Complexity: O(log n) per batch plus O(1) per event.
         """
         events = EventOperations(self._client.reader(), normalize_run_id(run))
-        return events.iter(start, batch_size=batch_size)
+        return self._client.while_mine(events.iter(start, batch_size=batch_size))
 
     def read_by_type(
         self, run: RunId, event_type: str, limit: int | None = None, after: int | None = None
