@@ -29,6 +29,7 @@ TEMPORARY_SUFFIX: Final = ".tmp"
 
 SEGMENT_SUFFIX: Final = ".wal"
 _CHECKPOINT_SUFFIX: Final = ".checkpoint"
+_TORN_INFIX: Final = ".torn-"
 _NUMBER_DIGITS: Final = 12
 
 
@@ -44,16 +45,17 @@ def checkpoint_name(number: int) -> str:
 
 def torn_name(name: str, offset: int) -> str:
     """Return the name under which what was cut from the file `name` at `offset` is kept."""
-    return f"{name}.torn-{offset}"
+    return f"{name}{_TORN_INFIX}{offset}"
 
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
-    """What the names in a folder say: numbers of segments and checkpoints, ascending, and temporary files."""
+    """What the names in a folder say: numbers of segments and checkpoints, ascending; temporary files, and torn ends kept aside."""
 
     segments: tuple[int, ...]
     checkpoints: tuple[int, ...]
     temporary: tuple[str, ...]
+    torn: tuple[str, ...]
 
     @classmethod
     def of(cls, names: Sequence[str]) -> FolderContents:
@@ -62,6 +64,7 @@ class FolderContents:
             tuple(_numbers(names, SEGMENT_SUFFIX)),
             tuple(_numbers(names, _CHECKPOINT_SUFFIX)),
             tuple(sorted(name for name in names if _is_temporary(name))),
+            tuple(sorted(name for name in names if _is_torn(name))),
         )
 
 
@@ -71,6 +74,12 @@ def _is_temporary(name: str) -> bool:
     return stem != name and (
         stem == MANIFEST_NAME or bool(_numbers([stem], SEGMENT_SUFFIX) or _numbers([stem], _CHECKPOINT_SUFFIX))
     )
+
+
+def _is_torn(name: str) -> bool:
+    """Whether what was cut from a segment has this name."""
+    segment, infix, offset = name.partition(_TORN_INFIX)
+    return bool(infix and offset.isascii() and offset.isdigit() and _numbers([segment], SEGMENT_SUFFIX))
 
 
 def _numbers(names: Sequence[str], suffix: str) -> list[int]:

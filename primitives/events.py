@@ -105,7 +105,10 @@ class EventOperations:
 
     def read_range(self, start: int, end: int) -> Events:
         """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event."""
-        return [event_of(sequence_of(key), data) for key, data in self._view.scan(bounded_event_key(start), bounded_event_key(end))]
+        return [
+            event_of(sequence_of(key), data)
+            for key, data in self._view.scan(bounded_event_key(start), bounded_event_key(end))
+        ]
 
     def head(self) -> Event | None:
         """Return the last event, or None if there is none. An append by somebody else meanwhile is a conflict."""
