@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 TEMPORARY_SUFFIX: Final = ".tmp"
 
+FIRST_SEGMENT: Final = 1
+
 SEGMENT_SUFFIX: Final = ".wal"
 _CHECKPOINT_SUFFIX: Final = ".checkpoint"
 _TORN_INFIX: Final = ".torn-"
@@ -50,7 +52,7 @@ def torn_name(name: str, offset: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
-    """What the names in a folder say: numbers of segments and checkpoints, ascending; temporary files, and torn ends kept aside."""
+    """What the names in a folder say: numbers of segments and checkpoints, ascending; other names, sorted."""
 
     segments: tuple[int, ...]
     checkpoints: tuple[int, ...]
@@ -66,6 +68,20 @@ class FolderContents:
             tuple(sorted(name for name in names if _is_temporary(name))),
             tuple(sorted(name for name in names if _is_torn(name))),
         )
+
+    def what_is_missing(self, number: int) -> tuple[str, str]:
+        """Return which file is missing, and why it must have been there, where segment `number` should be and is not.
+
+        Where the log begins later and there is no checkpoint, nothing tells which of the two has been lost.
+        """
+        first = self.segments[0] if self.segments else 0
+        if number >= first or self.checkpoints:
+            return segment_name(number), "the segment is missing"
+        before = "segment 1" if first == FIRST_SEGMENT + 1 else f"the segments before {first}"
+        reason = (
+            f"the file is missing: the log begins at segment {first}, which takes either this checkpoint or {before}"
+        )
+        return checkpoint_name(first), reason
 
 
 def _is_temporary(name: str) -> bool:

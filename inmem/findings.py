@@ -40,7 +40,7 @@ def findings_of_files(files: VerifyReport) -> Iterator[Finding]:
     for torn in files.torn:
         yield Finding("", "torn", (f"{torn.name}, byte {torn.offset}: {torn.size} bytes, {torn.reason}",))
     for aside in files.kept_aside:
-        told = f"{aside.name}, {aside.size} bytes: cut off at an opening, as an interrupted write had left them"
+        told = f"{aside.name}, {aside.size} bytes: what an interrupted write had left, cut off at an opening"
         yield Finding("", "aside", (told,))
 
 

@@ -60,7 +60,9 @@ class SalvageReport:
         commits: taken from the log, on top of the checkpoint if there was one.
         taken_beyond: (first, last) version of the commits behind the damage that were taken, on request.
         left_out: of those that could have been.
-        missing: of those that are lost. There may have been more behind them, of which no trace is left.
+        missing: of those whose records are lost. There may have been more behind them, of which no trace is left.
+        kept_in_part: of the missing ones, those of which a damaged checkpoint has still given some entries: with
+            `beyond_damage` what can be read of it is taken, and nothing tells which of its commits that leaves out.
         runs: in the new database's index of runs.
         keys: live keys of all kinds, indices included.
         events: in all chains.
@@ -80,6 +82,7 @@ class SalvageReport:
     taken_beyond: tuple[Range, ...]
     left_out: tuple[Range, ...]
     missing: tuple[Range, ...]
+    kept_in_part: tuple[Range, ...]
     runs: int
     keys: int
     events: int
@@ -157,6 +160,7 @@ def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
         taken_beyond=saved.taken_beyond,
         left_out=saved.left_out,
         missing=saved.missing,
+        kept_in_part=saved.kept_in_part,
         runs=sum(table.live_count for _, tag, table in tables if tag == Tag.RUN),
         keys=sum(table.live_count for _, _, table in tables),
         events=chains.events,

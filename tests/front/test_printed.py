@@ -42,7 +42,7 @@ def test_everything_that_is_wrong_has_a_line():
         "files    damaged  2 segments, 1 checkpoint, 1 commit in the log, 1.5 kB",
         f"         {problem}",
         "         torn  000000000002.wal, byte 99: 12 bytes, no frame",
-        "         aside  000000000001.wal.torn-70, 5 bytes: cut off at an opening, as an interrupted write had left them",
+        "         aside  000000000001.wal.torn-70, 5 bytes: what an interrupted write had left, cut off at an opening",
         "chains   damaged  2 events in 1 chain",
         r"         'run\n1': event 1: the hash is wrong",
         f"         'run': index {Tag.EVENT_INDEX:#x} does not agree with its records",
