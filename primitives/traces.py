@@ -62,6 +62,7 @@ class TraceOperations:
     traces keep their times, and stand among the others by them.
     Where a query takes `after`, a trace's id, it returns only traces recorded behind that one: the last of one page
     begins the next. It need not be among the results; one that does not exist raises TraceNotFoundError.
+    `limit` is an int: at most so many.
     """
 
     __slots__ = ("_index", "_run", "_txn", "_view")

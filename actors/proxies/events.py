@@ -36,8 +36,10 @@ class EventLog:
     Every call is a transaction of its own; reads look at the newest committed state. Any number of callers may append
     to one run at once: all succeed, in one total order.
 
+    Errors that any call may raise are named at `Database`.
+
     Attributes:
-        futures: the same operations, each returning a `pykka.Future`.
+        futures: the same operations but `iter`, which reads as it goes, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:
@@ -70,11 +72,19 @@ class EventLog:
         return appended
 
     def read(self, run: RunId, sequence: int) -> Event | None:
-        """Return the event, or None if there are not that many yet. O(1)."""
+        """Return the event, or None if there are not that many yet. O(1).
+
+        Raises:
+            InvalidKeyError: the run is no id, or `sequence` is not an int of at least 0.
+        """
         return self._read(run).read(sequence)
 
     def read_range(self, run: RunId, start: int, end: int) -> list[Event]:
-        """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event."""
+        """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event.
+
+        Raises:
+            InvalidKeyError: the run is no id, or a bound is not an int of at least 0.
+        """
         return self._read(run).read_range(start, end)
 
     def head(self, run: RunId) -> Event | None:
@@ -125,6 +135,9 @@ class EventLog:
             limit: at most so many.
             after: only events with a greater sequence: the last of one page begins the next.
 
+        Raises:
+            InvalidKeyError, UsageError: an argument is not acceptable.
+
         Complexity: O(log n) plus O(1) per event returned, whatever lies between.
         """
         return self._read(run).read_by_type(event_type, limit, after)
@@ -136,6 +149,9 @@ class EventLog:
             run: id of the run.
             limit: at most so many.
             after: only types greater than this one: the last of one page begins the next.
+
+        Raises:
+            InvalidKeyError, UsageError: an argument is not acceptable.
 
         Complexity: O(log n) per type returned, however many events have it.
         """

@@ -23,7 +23,7 @@ from inmem.cli.output import printable
 from inmem.cli.streams import drop_unwritten, prepare_streams, takes_what_is_written
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 FINE: Final = 0
 NO: Final = 1
@@ -134,7 +134,7 @@ class Application(click.Group):
 
 
 @contextmanager
-def _unread_is_no_answer() -> Iterator[None]:
+def _unread_is_no_answer() -> Generator[None]:
     """End with the code that says that nobody read the output; click itself would exit with 1, which means "no"."""
     try:
         yield
