@@ -18,7 +18,7 @@ from inmem.engine.keys import Key, Tag, normalize_run_id, sequence_of
 from inmem.engine.shown import type_name
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.cells import CellOperations
-from inmem.primitives.events import EventOperations
+from inmem.primitives.events import EventOperations, bounded_event_key
 from inmem.primitives.kv import KVOperations, VersionedValue
 from inmem.primitives.traces import TraceOperations
 
@@ -220,7 +220,10 @@ class BaseTransaction(RunAccess):
             case Tag.KV:
                 return self._kv_of(key).get(key.user_key.decode())
             case Tag.EVENT:
-                return EventOperations(self._engine, key.run_id).read(sequence_of(key.user_key))
+                sequence = sequence_of(key.user_key)
+                if key.user_key != bounded_event_key(sequence):
+                    raise InvalidKeyError("key", f"{key} is that of no event: there is no such sequence")
+                return EventOperations(self._engine, key.run_id).read(sequence)
             case Tag.STATE:
                 return CellOperations(self._engine, key.run_id).read(key.user_key.decode())
             case Tag.TRACE:
