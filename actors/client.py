@@ -40,7 +40,7 @@ from inmem.engine.reader import Reader
 from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
     from inmem.actors.directory import Directory
@@ -129,6 +129,17 @@ class Client(NonCopyable):
         """Have this client's watchers end, once they have handed out what there is."""
         self._watching_ended = True
         self._published.feed.wake()
+
+    def while_mine(self, items: Iterator[T]) -> Iterator[T]:
+        """Yield what is read as it is asked for, in this process.
+
+        Raises:
+            ForkedProcessError: this is a forked child, and the iterator was made before the fork.
+        """
+        for item in items:
+            if self._unusable is ForkedProcessError:
+                raise ForkedProcessError
+            yield item
 
     def reader(self) -> Reader:
         """Return a reader of the newest snapshot."""

@@ -18,7 +18,7 @@ from inmem.engine.keys import Key, Tag, normalize_run_id, sequence_of
 from inmem.engine.shown import type_name
 from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.cells import CellOperations
-from inmem.primitives.events import EventOperations
+from inmem.primitives.events import EventOperations, bounded_event_key
 from inmem.primitives.kv import KVOperations, VersionedValue
 from inmem.primitives.traces import TraceOperations
 
@@ -43,6 +43,9 @@ class BaseTransaction(RunAccess):
 
     Reads come from the snapshot of its beginning; writes are kept until the commit. Annotate with this type a function
     that is to work with both `Database.transaction` and that of `inmem.aio`. Not for sharing among threads.
+
+    Every read and write raises TransactionClosedError once it has ended, DatabaseClosedError once the store is closed,
+    and InvalidKeyError, InvalidValueError or UsageError for an argument that is not acceptable, changing nothing.
 
     Attributes:
         run_id: the run that plain keys and the accessors mean.
@@ -81,7 +84,7 @@ class BaseTransaction(RunAccess):
         return self._engine.status
 
     def on(self, run: str | UUID) -> RunAccess:
-        """Return the accessors of another run, in this same transaction and commit."""
+        """Return the accessors of another run, in this same transaction and commit. O(1)."""
         self._client.require_store()
         self._require_active()
         return RunAccess(self._client, self._engine, normalize_run_id(run))
@@ -101,7 +104,10 @@ class BaseTransaction(RunAccess):
         return self._read(_as_key(key))
 
     def get_versioned(self, key: str | Key) -> VersionedValue | None:
-        """Return what is under `key` with the version that `cas` has to expect, or None."""
+        """Return what is under `key` with the version that `cas` has to expect, or None.
+
+        Of a key that was written here, that is the committed version underneath, 0 if there has never been one.
+        """
         if type(key) is str:
             return self.kv.get_versioned(key)
         checked = _as_key(key)
@@ -114,7 +120,7 @@ class BaseTransaction(RunAccess):
         return VersionedValue(value, version, None)
 
     def put(self, key: str | Key, value: object, ttl: float | None = None) -> None:
-        """Set a KVStore key to a copy of `value`, to expire after `ttl` seconds if given."""
+        """Set a KVStore key to a copy of `value`, to expire `ttl` seconds after the transaction's start if given."""
         if type(key) is str:
             kv = self._kv
             if kv is None:
@@ -134,7 +140,10 @@ class BaseTransaction(RunAccess):
         return self._kv_of(checked).delete(checked.user_key.decode())
 
     def cas(self, key: str | Key, expected_version: int, value: object, ttl: float | None = None) -> None:
-        """Set a KVStore key, provided that at commit it has `expected_version`; 0 means "has never existed"."""
+        """Set a KVStore key, provided that at commit it has `expected_version`; 0 means "has never existed".
+
+        Whether it has shows at the commit only, as a CasConflict; until then it reads as set.
+        """
         if type(key) is str:
             self.kv.cas(key, expected_version, value, ttl)
         else:
@@ -142,9 +151,12 @@ class BaseTransaction(RunAccess):
             self._kv_of(checked).cas(checked.user_key.decode(), expected_version, value, ttl)
 
     def scan(self, prefix: str | Key = "") -> Iterator[tuple[Any, Any]]:
-        """Iterate over (key, value) in key order, own writes included.
+        """Iterate over (key, value) in key order, with the writes that were made here before the call.
 
         A str prefix yields str keys of this run's KVStore, a `Key.kv` prefix yields `Key`s of that Key's run.
+
+        Raises:
+            InvalidKeyError: it is neither: what is not in a KVStore is listed through its own primitive.
         """
         if type(prefix) is str:
             return self.kv.scan(prefix)
@@ -163,7 +175,7 @@ class BaseTransaction(RunAccess):
         self._lease.end()
 
     def require_time(self) -> None:
-        """Go on only if there is time left for the commit.
+        """Go on only if there is time left for the commit. For the package itself; programs do not need it.
 
         Raises:
             TransactionTimeoutError: no time is left; the transaction is aborted.
@@ -174,7 +186,7 @@ class BaseTransaction(RunAccess):
             raise TransactionTimeoutError(limit.timeout_s)
 
     def abort_unless_ended(self) -> None:
-        """Give everything up that has not been committed or given up already."""
+        """Give everything up that has not been committed or given up. For the package itself; programs use `abort`."""
         if self._engine.status is _ACTIVE:
             self.abort()
 
@@ -208,7 +220,10 @@ class BaseTransaction(RunAccess):
             case Tag.KV:
                 return self._kv_of(key).get(key.user_key.decode())
             case Tag.EVENT:
-                return EventOperations(self._engine, key.run_id).read(sequence_of(key.user_key))
+                sequence = sequence_of(key.user_key)
+                if key.user_key != bounded_event_key(sequence):
+                    raise InvalidKeyError("key", f"{key} is that of no event: there is no such sequence")
+                return EventOperations(self._engine, key.run_id).read(sequence)
             case Tag.STATE:
                 return CellOperations(self._engine, key.run_id).read(key.user_key.decode())
             case Tag.TRACE:

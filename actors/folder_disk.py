@@ -48,7 +48,7 @@ class FolderDisk:
     def __init__(self, path: str, *, create: bool = True, read_only: bool = False) -> None:
         self._path = path
         self._lock = FolderLock(path)
-        mode = self._guard(lambda: mode_of(path))
+        mode = self._read(lambda: mode_of(path))
         if mode is None:
             if not create or read_only:
                 raise DatabaseNotFoundError(path)
@@ -68,7 +68,7 @@ class FolderDisk:
     def names(self) -> list[str]:
         """Return the names in the folder, sorted."""
         self._lock.require_place()
-        return sorted(self._guard(lambda: os.listdir(self._path)))
+        return sorted(self._read(lambda: os.listdir(self._path)))
 
     def read(self, name: str) -> bytes:
         """Return the whole content of a file that is known to be small."""
@@ -86,7 +86,7 @@ class FolderDisk:
             StorageError: they cannot be opened.
         """
         self._require_database()
-        return self._guard(lambda: FolderView(self._path))
+        return self._read(lambda: FolderView(self._path))
 
     def open(self, name: str) -> PiecewiseFile:
         """Open a file to read it in pieces.
@@ -95,7 +95,7 @@ class FolderDisk:
             StorageError: it is no regular file, or the operating system refuses.
         """
         path = self._join(name)
-        return PiecewiseFile(path, self._guard(lambda: open_to_read(path)))
+        return PiecewiseFile(path, self._read(lambda: open_to_read(path)))
 
     def create(self, name: str) -> LogFile:
         """Create a file that must not exist yet."""
@@ -144,6 +144,9 @@ class FolderDisk:
             raise InvariantError(f"{name!r} is not a plain file name")
         self._lock.require_place()
         return os.path.join(self._path, name)
+
+    def _read(self, operation: Callable[[], T]) -> T:
+        return guarded(operation, self._path, reads=True)
 
     def _guard(self, operation: Callable[[], T]) -> T:
         return guarded(operation, self._path)

@@ -53,7 +53,7 @@ class FolderLock:
             ReadOnlyError, StorageError: the operating system refuses.
         """
         path = os.path.join(self._path, LOCK_NAME)
-        if not create and guarded(lambda: mode_of(path), self._path) is None:
+        if not create and guarded(lambda: mode_of(path), self._path, reads=True) is None:
             raise DatabaseNotFoundError(self._path, NO_LOCK)
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
         self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
@@ -95,7 +95,7 @@ class FolderLock:
         folder = self._folder
         if folder < 0:
             return
-        locked, found = guarded(lambda: (os.fstat(folder), os.stat(self._path)), self._path)
+        locked, found = guarded(lambda: (os.fstat(folder), os.stat(self._path)), self._path, reads=True)
         if not os.path.samestat(locked, found):
             raise StorageError(f"{self._path}: the folder was moved or replaced while the database was open")
 
@@ -136,7 +136,7 @@ class FolderLock:
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
-            self._folder = guarded(lambda: os.open(self._path, flags), self._path)
+            self._folder = guarded(lambda: os.open(self._path, flags), self._path, reads=True)
         except StorageError:
             # Nobody gets this object, so nobody else would let go of the LOCK file.
             self.abandon()

@@ -72,7 +72,8 @@ class PiecewiseFile:
 class FolderView:
     """The segments, checkpoints and manifest of a folder, all opened at one moment. A context manager.
 
-    A checkpoint may come and take segments away while somebody reads: what was opened stays readable.
+    A checkpoint may come and take segments away while somebody reads: what was opened stays readable. Torn ends that
+    were kept aside, of which there may be many, are opened when they are asked for: the store leaves them alone.
 
     Args:
         path: the folder.
@@ -85,13 +86,16 @@ class FolderView:
     def __init__(self, path: str) -> None:
         self._path = path
         self._descriptors: dict[str, int] = {}
+        self._torn: tuple[str, ...] = ()
         for _ in range(VIEW_ATTEMPTS):
-            names = _names_of_data(path)
+            names = _names_of_data(os.listdir(path))
             try:
                 # The manifest sorts behind the numbers and is wanted first: it may name no segment that is not here.
                 for name in reversed(names):
                     self._descriptors[name] = open_to_read(os.path.join(path, name))
-                if _names_of_data(path) == names:
+                listed = os.listdir(path)
+                if _names_of_data(listed) == names:
+                    self._torn = FolderContents.of(listed).torn
                     return
             except FileNotFoundError as error:
                 # Removed since it was listed, or a link that leads nowhere and will not go away.
@@ -110,8 +114,8 @@ class FolderView:
         return self._path
 
     def names(self) -> list[str]:
-        """Return the names of the files that were opened, sorted."""
-        return sorted(self._descriptors)
+        """Return the names of the files that can be opened, sorted."""
+        return sorted((*self._descriptors, *self._torn))
 
     def read(self, name: str) -> bytes:
         """Return the content of a small file, as far as it has been written by now.
@@ -133,6 +137,8 @@ class FolderView:
         """
         path = f"{self._path}/{name}"
         try:
+            if name in self._torn:
+                return PiecewiseFile(path, open_to_read(path))
             return PiecewiseFile(path, os.dup(self._descriptors[name]))
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror}") from error
@@ -151,8 +157,7 @@ class FolderView:
         self.close()
 
 
-def _names_of_data(path: str) -> list[str]:
-    names = os.listdir(path)
+def _names_of_data(names: list[str]) -> list[str]:
     contents = FolderContents.of(names)
     manifest = [MANIFEST_NAME] if MANIFEST_NAME in names else []
     return [*map(checkpoint_name, contents.checkpoints), *map(segment_name, contents.segments), *manifest]

@@ -85,6 +85,6 @@ class RunAccess(NonCopyable):
 
     @property
     def contents(self) -> RunContents:
-        """All that the run holds, item by item; `Database.export_run` and `import_run` are made of it."""
+        """All that the run holds, item by item, for other parts of the package, as export; programs do not need it."""
         self._client.require_store()
         return RunContents(self._engine, self.run_id)

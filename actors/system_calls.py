@@ -21,11 +21,16 @@ FOLDER_MODE = 0o700
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def guarded(operation: Callable[[], T], path: str) -> T:
+def guarded(operation: Callable[[], T], path: str, *, reads: bool = False) -> T:
     """Return what `operation` returns, called again for as long as it is interrupted.
 
+    Args:
+        operation: some calls of the operating system.
+        path: for messages, if the system names no file.
+        reads: it changes nothing, so that a right that is missing is not that to write.
+
     Raises:
-        StorageError: it was refused; the message names the file, or `path` if the system names none.
+        StorageError: it was refused.
     """
     while True:
         try:
@@ -34,15 +39,15 @@ def guarded(operation: Callable[[], T], path: str) -> T:
             # Python itself repeats most calls, but not those that take or list names.
             continue
         except OSError as error:
-            raise storage_error(error, path) from error
+            raise storage_error(error, path, reads=reads) from error
 
 
-def storage_error(error: OSError, path: str) -> StorageError:
-    """Return the error of ours that stands for an operating system's refusal."""
+def storage_error(error: OSError, path: str, *, reads: bool = False) -> StorageError:
+    """Return the error of ours that stands for an operating system's refusal of a write, or, if so told, of a read."""
     text = f"{error.filename or path}: {error.strerror}"
     if error.errno in _FULL:
         return DiskFullError(text)
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+    if not reads and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return ReadOnlyError(text)
     return StorageError(text)
 
@@ -108,7 +113,7 @@ def absolute(path: str) -> str:
     Raises:
         StorageError: the path is relative, and the working directory was removed.
     """
-    return path if os.path.isabs(path) else os.path.join(guarded(os.getcwd, path), path)
+    return path if os.path.isabs(path) else os.path.join(guarded(os.getcwd, path, reads=True), path)
 
 
 def mode_of(path: str) -> int | None:

@@ -51,7 +51,10 @@ class UsageError(InmemError, ValueError):
 
 
 class InvalidKeyError(UsageError):
-    """A key, run id, name or tag is not of the accepted form; `argument` says which was meant, as in ``run id``."""
+    """A key, run id, name or tag is not of the accepted form.
+
+    `argument` says which was meant, as in ``run id``, and `reason` what is wrong with it.
+    """
 
     def __init__(self, argument: str, reason: str) -> None:
         super().__init__(f"{argument}: {reason}")
@@ -60,7 +63,7 @@ class InvalidKeyError(UsageError):
 
 
 class InvalidValueError(UsageError):
-    """A value cannot be stored; `path` names the place inside it, as in ``payload["items"][3]``."""
+    """A value cannot be stored; `path` names the place inside it, as in ``payload["items"][3]``, `reason` says why."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -134,7 +137,7 @@ class RetriesExhaustedError(ConflictError):
 
 
 class TransactionAbortedError(TransactionError):
-    """The store aborted the transaction for a reason of its own, such as a restart; nothing of it was committed."""
+    """The store aborted the transaction for a `reason` of its own, such as a restart; nothing of it was committed."""
 
     retryable = True
 
@@ -144,7 +147,7 @@ class TransactionAbortedError(TransactionError):
 
 
 class TransactionTimeoutError(TransactionError):
-    """The time allowed for the transaction ran out; nothing of it was committed."""
+    """The time allowed for the transaction, `timeout_s` seconds, ran out; nothing of it was committed."""
 
     retryable = True
 
@@ -162,7 +165,10 @@ class TransactionClosedError(TransactionError):
 
 
 class CommitOutcomeUnknownError(TransactionError):
-    """The store could not tell whether the commit became durable; ``db.outcome(token)`` tells after reopening."""
+    """The store could not tell whether the commit became durable, for `reason`.
+
+    ``db.outcome(token)`` with its `token` tells after reopening.
+    """
 
     def __init__(self, token: str, reason: str) -> None:
         super().__init__(f"it is not known whether the commit became durable ({reason}); token {token}")
@@ -247,7 +253,7 @@ class StorageError(InmemError):
 
 
 class CorruptionError(StorageError):
-    """Acknowledged data is damaged at byte `offset` of `path`. The files were left as they are."""
+    """Acknowledged data is damaged at byte `offset` of `path`, as `reason` says. The files were left as they are."""
 
     def __init__(self, path: str, offset: int, reason: str) -> None:
         super().__init__(f"{path}, byte {offset}: {reason}")
@@ -257,7 +263,7 @@ class CorruptionError(StorageError):
 
 
 class RunFileError(StorageError):
-    """Line `line` of the exported run in the file `path` is not as it was written. Nothing was imported."""
+    """Line `line` of the exported run in the file `path` is not as it was written (`reason`). Nothing was imported."""
 
     def __init__(self, path: str, line: int, reason: str) -> None:
         super().__init__(f"{path}, line {line}: {reason}")
@@ -267,7 +273,7 @@ class RunFileError(StorageError):
 
 
 class FormatVersionError(StorageError):
-    """The file is not one of ours, or was written by a newer version of this package."""
+    """The file `path` is not one of ours, or was written by a newer version of this package; `reason` says which."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -284,7 +290,7 @@ class UnfinishedSalvageError(StorageError):
 
 
 class DatabaseLockedError(StorageError):
-    """Another opener owns the database; `owner` describes it as far as it is known."""
+    """Another opener owns the database at `path`; `owner` describes it as far as it is known."""
 
     def __init__(self, path: str, owner: str, advice: str = "read_only=True reads beside it") -> None:
         super().__init__(f"{path} is in use by {owner}; {advice}")
@@ -338,7 +344,10 @@ class DatabaseClosedError(InmemError):
 
 
 class OverloadedError(InmemError):
-    """The request was not accepted: as much waits as may. `limit` says how much, `unit` of what: requests or bytes."""
+    """The request was not accepted: as much waits for the actor `mailbox` as may.
+
+    `limit` says how much that is, `unit` of what: requests or bytes.
+    """
 
     retryable = True
 
@@ -352,7 +361,7 @@ class OverloadedError(InmemError):
 class WatchGapError(InmemError):
     """A watcher asked for what came after `version`, and not all of it is there: look at the whole state, then go on.
 
-    Every change after version `since` can still be had.
+    Every change after version `since` can still be had; `reason` says why none before.
     """
 
     def __init__(self, version: int, since: int, reason: str) -> None:
@@ -363,7 +372,7 @@ class WatchGapError(InmemError):
 
 
 class WatchLaggedError(WatchGapError):
-    """A watcher is too far behind: the store keeps the newest changes only. `version` is where it stands."""
+    """A watcher is too far behind: the store keeps the changes after `since` only. `version` is where it stands."""
 
     def __init__(self, version: int, since: int) -> None:
         super().__init__(version, since, f"only those after version {since} are kept")

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 TEMPORARY_SUFFIX: Final = ".tmp"
 
+FIRST_SEGMENT: Final = 1
+
 SEGMENT_SUFFIX: Final = ".wal"
 _CHECKPOINT_SUFFIX: Final = ".checkpoint"
+_TORN_INFIX: Final = ".torn-"
 _NUMBER_DIGITS: Final = 12
 
 
@@ -44,16 +47,17 @@ def checkpoint_name(number: int) -> str:
 
 def torn_name(name: str, offset: int) -> str:
     """Return the name under which what was cut from the file `name` at `offset` is kept."""
-    return f"{name}.torn-{offset}"
+    return f"{name}{_TORN_INFIX}{offset}"
 
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
-    """What the names in a folder say: numbers of segments and checkpoints, ascending, and temporary files."""
+    """What the names in a folder say: numbers of segments and checkpoints, ascending; other names, sorted."""
 
     segments: tuple[int, ...]
     checkpoints: tuple[int, ...]
     temporary: tuple[str, ...]
+    torn: tuple[str, ...]
 
     @classmethod
     def of(cls, names: Sequence[str]) -> FolderContents:
@@ -62,7 +66,22 @@ class FolderContents:
             tuple(_numbers(names, SEGMENT_SUFFIX)),
             tuple(_numbers(names, _CHECKPOINT_SUFFIX)),
             tuple(sorted(name for name in names if _is_temporary(name))),
+            tuple(sorted(name for name in names if _is_torn(name))),
         )
+
+    def what_is_missing(self, number: int) -> tuple[str, str]:
+        """Return which file is missing, and why it must have been there, where segment `number` should be and is not.
+
+        Where the log begins later and there is no checkpoint, nothing tells which of the two has been lost.
+        """
+        first = self.segments[0] if self.segments else 0
+        if number >= first or self.checkpoints:
+            return segment_name(number), "the segment is missing"
+        before = "segment 1" if first == FIRST_SEGMENT + 1 else f"the segments before {first}"
+        reason = (
+            f"the file is missing: the log begins at segment {first}, which takes either this checkpoint or {before}"
+        )
+        return checkpoint_name(first), reason
 
 
 def _is_temporary(name: str) -> bool:
@@ -71,6 +90,12 @@ def _is_temporary(name: str) -> bool:
     return stem != name and (
         stem == MANIFEST_NAME or bool(_numbers([stem], SEGMENT_SUFFIX) or _numbers([stem], _CHECKPOINT_SUFFIX))
     )
+
+
+def _is_torn(name: str) -> bool:
+    """Whether what was cut from a segment has this name."""
+    segment, infix, offset = name.partition(_TORN_INFIX)
+    return bool(infix and offset.isascii() and offset.isdigit() and _numbers([segment], SEGMENT_SUFFIX))
 
 
 def _numbers(names: Sequence[str], suffix: str) -> list[int]:

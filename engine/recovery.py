@@ -154,7 +154,8 @@ def _segments_from(
     """Return the numbers of all segments from `first` on, without a gap.
 
     Raises:
-        CorruptionError: one is missing; if that is because of a damaged checkpoint, the damage.
+        CorruptionError: one is missing, or the checkpoint with which the log begins; if that is because of a damaged
+            checkpoint, the damage.
     """
     numbers = [number for number in contents.segments if number >= first]
     # Every checkpoint was written after the segment it is named for, the manifest after the one it names.
@@ -164,7 +165,8 @@ def _segments_from(
         if damaged:
             raise damaged[0]
         missing = next((want for want, have in enumerate(numbers, start=first) if want != have), first + len(numbers))
-        raise CorruptionError(path_of(disk, segment_name(missing)), 0, "the segment is missing")
+        name, reason = contents.what_is_missing(missing)
+        raise CorruptionError(path_of(disk, name), 0, reason)
     return numbers
 
 

@@ -12,14 +12,14 @@ Nothing here writes. Memory is bounded as in recovery, but for one number per co
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from inmem.engine.checkpoint_format import CheckpointReader
 from inmem.engine.errors import CorruptionError, FormatVersionError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.frame_reader import intact_frame_headers, is_blank, read_frames
-from inmem.engine.log_folder import FolderContents, checkpoint_name, open_segment, path_of, segment_name
+from inmem.engine.log_folder import FIRST_SEGMENT, FolderContents, checkpoint_name, open_segment, path_of, segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from inmem.engine.log_records import decode_commit
 from inmem.engine.manifest import MANIFEST_NAME, known_end, read_manifest
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from inmem.engine.manifest import Manifest
     from inmem.engine.ports import Folder
     from inmem.engine.recovered_state import Recovered
-
-_FIRST_SEGMENT: Final = 1
 
 
 class LostRange(NamedTuple):
@@ -138,6 +136,7 @@ class _Salvager:
             self._fold_on(recovery, stop)
             prefix_version = recovery.version
             readable = {version: number for version, number in readable.items() if version > prefix_version}
+        merged_version = 0
         if stop is not None and beyond_damage:
             for number in damaged:
                 self._merge_checkpoint(recovery, number, prefix_version)
@@ -244,7 +243,7 @@ class _Salvager:
         """Fold in the log up to the first damage; return where that is, or None if there is none."""
         checkpoint_version = version = recovery.version
         last = 0
-        number = chosen or _FIRST_SEGMENT
+        number = chosen or FIRST_SEGMENT
         newest = max((0, *self._contents.segments, *self._contents.checkpoints))
         newest = max(newest, 0 if self._manifest is None else self._manifest.segment)
         torn_names = {torn.name for torn in self._torn}
@@ -254,8 +253,7 @@ class _Salvager:
             if header is None:
                 if name in torn_names:
                     return None
-                if name not in self._sizes:
-                    self._lose(name, 0, 0, "the segment is missing")
+                self._miss(number)
                 return _Stop(number, 0, version)
             path = path_of(self._disk, name)
             file = self._disk.open(name)
@@ -285,6 +283,14 @@ class _Salvager:
             reason = f"the log ends at version {version}, the checkpoint has {checkpoint_version}"
             self._lose(segment_name(last or chosen), self._sizes.get(segment_name(last), 0), 0, reason)
         return None
+
+    def _miss(self, number: int) -> None:
+        """Note what is missing where the log breaks off, unless the segment is there and its damage has been noted."""
+        # What came before a checkpoint was removed on purpose, also if that is damaged now.
+        wanted = max(number, min(self._contents.checkpoints, default=0))
+        if segment_name(wanted) not in self._sizes:
+            name, reason = self._contents.what_is_missing(wanted)
+            self._lose(name, 0, 0, reason)
 
     def _fold_on(self, recovery: Recovery, stop: _Stop) -> None:
         """Fold in the commits behind the damage for as long as their numbers prove that none is missing."""

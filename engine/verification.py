@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.checkpoint_format import CheckpointReader
 from inmem.engine.errors import CorruptionError
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from inmem.engine.recovery import TornFile
 
 
+class KeptAside(NamedTuple):
+    """A file that holds the torn end of a segment, with its size in bytes."""
+
+    name: str
+    size: int
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
     """What a full reading of a database found.
@@ -33,7 +40,8 @@ class VerifyReport:
         commits: readable commits in all segments.
         keys: live entries of all kinds, those of indices and expired ones included; 0 if it cannot be recovered.
         size_bytes: of all segments and checkpoints.
-        torn: what interrupted writes left behind.
+        torn: what interrupted writes left behind, to be cut off by the next owner.
+        kept_aside: what earlier openings have cut off like that, as (name, size in bytes); it may be deleted.
         problems: the first damaged place of every file, by path.
     """
 
@@ -45,6 +53,7 @@ class VerifyReport:
     keys: int
     size_bytes: int
     torn: tuple[TornFile, ...]
+    kept_aside: tuple[KeptAside, ...]
     problems: tuple[CorruptionError, ...]
 
 
@@ -59,6 +68,8 @@ def verify(disk: Folder) -> VerifyReport:
     scan = _Scan(disk)
     scan.read_manifest()
     contents = FolderContents.of(disk.names())
+    # First, as they may be deleted at any time.
+    kept_aside = tuple(KeptAside(name, _size_of(disk, name)) for name in contents.torn)
     for number in contents.checkpoints:
         scan.read_checkpoint(number)
     # Backwards, because each segment says how much of the one before it counts.
@@ -82,8 +93,15 @@ def verify(disk: Folder) -> VerifyReport:
         keys,
         scan.size_bytes,
         torn,
+        kept_aside,
         tuple(problems[path] for path in sorted(problems)),
     )
+
+
+def _size_of(disk: Folder, name: str) -> int:
+    file = disk.open(name)
+    file.close()
+    return file.size
 
 
 class _Scan:

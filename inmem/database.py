@@ -47,7 +47,9 @@ class Database(NonCopyable):
     """A handle on a running store. Use it from any thread; it stays good when the actors behind it are replaced.
 
     Made by `inmem.open`, which also starts the store and whose `close` stops it, or by `inmem.connect`, whose
-    `close` only lets go of this handle.
+    `close` only lets go of this handle. Once it is closed, all but `close` and `path` raise DatabaseClosedError, in
+    a forked child ForkedProcessError. Whatever writes may raise ReadOnlyError, DiskFullError, StoreFailedError,
+    CommitOutcomeUnknownError and, of many requests, OverloadedError: see docs/errors.md.
 
     Attributes:
         kv: the KVStore.
@@ -77,7 +79,7 @@ class Database(NonCopyable):
         return self.kv.get(run, key)
 
     def get_versioned(self, run: str | UUID, key: str) -> VersionedValue | None:
-        """Return the newest committed value with its version and deadline, or None."""
+        """Return the newest committed value with its version and deadline, or None. See `db.kv.get_versioned`."""
         return self.kv.get_versioned(run, key)
 
     def delete(self, run: str | UUID, key: str) -> bool:
@@ -113,8 +115,8 @@ class Database(NonCopyable):
         Args:
             run: what plain keys and accessors of the transaction mean.
             isolation: "snapshot", or "serializable" to have scans validated as well.
-            timeout: seconds from now, for the store to answer and until `commit` refuses. 0 waits for the store as None
-                does, and begins a transaction that can only look.
+            timeout: seconds from now, for the store to answer and until `commit` refuses writes: a transaction without
+                any commits later, too. 0 waits for the store as None does, and begins one that can only look.
 
         Raises:
             InvalidKeyError, UsageError: an argument is not acceptable.
@@ -141,7 +143,7 @@ class Database(NonCopyable):
             fn: takes the transaction. What it raises aborts the transaction and is passed on, never retried.
             isolation: "snapshot" or "serializable".
             retry: how often and after what pauses.
-            timeout: seconds for all attempts together.
+            timeout: seconds for all attempts together, also of a transaction without writes; 0 is over at once.
 
         Raises:
             RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
@@ -212,9 +214,7 @@ class Database(NonCopyable):
 
     @property
     def directory(self) -> Directory:
-        """The actors of the running store, for the package's own parts, such as `inmem.aio` and the simulation.
-
-        Programs do not need it, and it may change with any version.
+        """The actors of the running store, for other parts of the package. Programs do not need it; it may change.
 
         Raises:
             DatabaseClosedError: this handle was closed.
@@ -306,7 +306,11 @@ class Database(NonCopyable):
         return sorted(holding)
 
     def verify(self) -> Verification:
-        """Read every file and record, check every table, chain and parent. O(everything), while commits go on."""
+        """Read every file and record, check every table, chain and parent. O(everything), while commits go on.
+
+        Raises:
+            StorageError: a file cannot be read, or is of a format that is not known here. Damage is told, not raised.
+        """
         return verify_store(self._client)
 
     def export_run(

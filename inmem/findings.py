@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from inmem.engine.verification import VerifyReport
     from inmem.verification import Verification
 
-Verdict = Literal["ok", "damaged", "torn", "unknown", ""]
+Verdict = Literal["ok", "damaged", "torn", "aside", "unknown", ""]
 
 
 class Finding(NamedTuple):
@@ -39,6 +39,9 @@ def findings_of_files(files: VerifyReport) -> Iterator[Finding]:
         yield Finding("", "", (str(problem),))
     for torn in files.torn:
         yield Finding("", "torn", (f"{torn.name}, byte {torn.offset}: {torn.size} bytes, {torn.reason}",))
+    for aside in files.kept_aside:
+        told = f"{aside.name}, {aside.size} bytes: what an interrupted write had left, cut off at an opening"
+        yield Finding("", "aside", (told,))
 
 
 def findings_of_state(found: Verification) -> Iterator[Finding]:

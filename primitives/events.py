@@ -103,12 +103,15 @@ class EventOperations:
 
     def read(self, sequence: int) -> Event | None:
         """Return the event, or None if there are not that many yet. O(1)."""
-        data = self._view.get(event_key(sequence))
+        data = self._view.get(bounded_event_key(sequence))
         return None if data is None else event_of(sequence, data)
 
     def read_range(self, start: int, end: int) -> Events:
         """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event."""
-        return [event_of(sequence_of(key), data) for key, data in self._view.scan(event_key(start), event_key(end))]
+        return [
+            event_of(sequence_of(key), data)
+            for key, data in self._view.scan(bounded_event_key(start), bounded_event_key(end))
+        ]
 
     def head(self) -> Event | None:
         """Return the last event, or None if there is none. An append by somebody else meanwhile is a conflict."""
@@ -143,7 +146,7 @@ class EventOperations:
         """
         if type(batch_size) is not int or batch_size < 1:
             raise UsageError(f"batch_size: must be an int of at least 1, not {shown(batch_size)}")
-        event_key(start)
+        bounded_event_key(start)
         end = self.len()
         return self._iterate(start, end, batch_size)
 
@@ -158,7 +161,7 @@ class EventOperations:
         Complexity: O(log n) plus O(1) per event returned, whatever lies between.
         """
         prefix = name_component(checked_type(event_type, "event_type"))
-        start = prefix if after is None else prefix + event_key(after) + b"\x00"
+        start = prefix if after is None else prefix + bounded_event_key(after) + b"\x00"
         entries = self._index.scan(start, prefix_end(prefix))
         return at_most((self._indexed(key) for key, _ in entries), limit)
 
@@ -260,6 +263,15 @@ def event_of(sequence: int, data: bytes) -> Event:
 def index_key(event_type: str, key: bytes) -> bytes:
     """Return the entry by which the event under `key` is found by its type."""
     return name_component(event_type) + key
+
+
+def bounded_event_key(sequence: int) -> bytes:
+    """Return the key of the event with this sequence, or of the last that there could ever be if it is beyond that.
+
+    Raises:
+        InvalidKeyError: not exactly an int, or negative.
+    """
+    return event_key(min(sequence, INT_MAX) if type(sequence) is int else sequence)
 
 
 def checked_type(event_type: str, where: str = "event_type") -> str:

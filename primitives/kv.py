@@ -40,7 +40,8 @@ class VersionedValue:
 
     Attributes:
         value: a fresh copy of what was stored.
-        version: of the commit that stored it, and what `cas` has to expect.
+        version: of the commit that stored it, and what `cas` has to expect. Of a key that the transaction itself has
+            written: that of the committed value underneath, 0 if there has never been one.
         expires_at: microseconds since the epoch, or None.
     """
 

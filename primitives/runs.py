@@ -286,7 +286,10 @@ class RunOperations:
         return self.query_runs(parent=normalize_run_id(run_id), include_archived=include_archived, limit=limit)
 
     def get_stats(self) -> RunStats:
-        """Return the number of runs by status. O(index entries written in this transaction)."""
+        """Return the number of runs by status. O(index entries written in this transaction).
+
+        No single run counts as read: only a serializable transaction conflicts with changes of these numbers.
+        """
         counts = {status: self._index.count(status) for status in RunStatus}
         return RunStats(sum(counts.values()), **{f"{status.lower()}_runs": count for status, count in counts.items()})
 

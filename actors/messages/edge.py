@@ -12,12 +12,12 @@ import pykka
 
 from inmem.engine.codec import Encoded, encode_value
 from inmem.engine.errors import UsageError
-from inmem.engine.keys import event_key, user_key
+from inmem.engine.keys import sequence_of, user_key
 from inmem.engine.limits import VALUE_BYTES_MAX
 from inmem.engine.shown import type_name
 from inmem.primitives.arguments import checked_version, several
 from inmem.primitives.change import tag_of
-from inmem.primitives.events import encoded_events
+from inmem.primitives.events import bounded_event_key, encoded_events
 from inmem.primitives.index_key import time_bound
 from inmem.primitives.kv import deadline_us
 from inmem.primitives.labels import encoded_metadata, encoded_new_metadata
@@ -126,9 +126,8 @@ def ttl_s(argument: float | None) -> float | None:
 
 
 def sequence(argument: int) -> int:
-    """Return the sequence of an event."""
-    event_key(argument)
-    return argument
+    """Return the sequence of an event, or the last that there could ever be if it is beyond that."""
+    return sequence_of(bounded_event_key(argument))
 
 
 def events(argument: Iterable[tuple[str, object]]) -> tuple[tuple[str, Encoded], ...]:

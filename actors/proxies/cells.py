@@ -27,10 +27,12 @@ class StateCell(Proxy):
 
     A cell's version is 1 at first and rises by exactly 1 with every change. It goes on from there when the cell is
     deleted and made anew, so a compare-and-swap can never succeed against another cell of the same name. Every call
-    is a transaction of its own; reads look at the newest committed state.
+    is a transaction of its own; reads look at the newest committed state. Errors that any call may raise are named at
+    `Database`; an argument that is not acceptable raises InvalidKeyError, InvalidValueError or UsageError.
 
     Attributes:
-        futures: the same operations, each returning a `pykka.Future`.
+        futures: the same operations, each returning a `pykka.Future`; but not `transition` and `transition_or_init`,
+            which run a function of the caller's.
     """
 
     def __init__(self, client: Client) -> None:

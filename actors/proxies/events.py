@@ -37,8 +37,10 @@ class EventLog(Proxy):
     Every call is a transaction of its own; reads look at the newest committed state. Any number of callers may append
     to one run at once: all succeed, in one total order.
 
+    Errors that any call may raise are named at `Database`.
+
     Attributes:
-        futures: the same operations, each returning a `pykka.Future`.
+        futures: the same operations but `iter`, which reads as it goes, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:
@@ -71,11 +73,19 @@ class EventLog(Proxy):
         return appended
 
     def read(self, run: RunId, sequence: int) -> Event | None:
-        """Return the event, or None if there are not that many yet. O(1)."""
+        """Return the event, or None if there are not that many yet. O(1).
+
+        Raises:
+            InvalidKeyError: the run is no id, or `sequence` is not an int of at least 0.
+        """
         return self._read(run).read(sequence)
 
     def read_range(self, run: RunId, start: int, end: int) -> list[Event]:
-        """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event."""
+        """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event.
+
+        Raises:
+            InvalidKeyError: the run is no id, or a bound is not an int of at least 0.
+        """
         return self._read(run).read_range(start, end)
 
     def head(self, run: RunId) -> Event | None:
@@ -113,7 +123,7 @@ class EventLog(Proxy):
         Complexity: O(log n) per batch plus O(1) per event.
         """
         events = EventOperations(self._client.reader(), normalize_run_id(run))
-        return events.iter(start, batch_size=batch_size)
+        return self._client.while_mine(events.iter(start, batch_size=batch_size))
 
     def read_by_type(
         self, run: RunId, event_type: str, limit: int | None = None, after: int | None = None
@@ -126,6 +136,9 @@ class EventLog(Proxy):
             limit: at most so many.
             after: only events with a greater sequence: the last of one page begins the next.
 
+        Raises:
+            InvalidKeyError, UsageError: an argument is not acceptable.
+
         Complexity: O(log n) plus O(1) per event returned, whatever lies between.
         """
         return self._read(run).read_by_type(event_type, limit, after)
@@ -137,6 +150,9 @@ class EventLog(Proxy):
             run: id of the run.
             limit: at most so many.
             after: only types greater than this one: the last of one page begins the next.
+
+        Raises:
+            InvalidKeyError, UsageError: an argument is not acceptable.
 
         Complexity: O(log n) per type returned, however many events have it.
         """

@@ -44,8 +44,10 @@ class KVStore(Proxy):
     A read sees everything whose success was reported before it began. It does not wait for requests that were sent
     through `futures` and have not been answered: ask for those with a future too.
 
+    Errors that any call may raise are named at `Database`.
+
     Attributes:
-        futures: the same operations, each returning a `pykka.Future`.
+        futures: the same operations but `mapping`, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:
@@ -62,7 +64,7 @@ class KVStore(Proxy):
             run: id of the run.
             key: any str of at most 1024 bytes of UTF-8.
             value: None, bool, int, float, str, bytes, list, dict; copied.
-            ttl: seconds until the key expires; None means never.
+            ttl: seconds until the key expires, counted from the start of the transaction; None means never.
 
         Raises:
             InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
@@ -71,7 +73,11 @@ class KVStore(Proxy):
         return version
 
     def get(self, run: RunId, key: str) -> Any:
-        """Return a fresh copy of the value, or None if the key is absent or expired. O(value size), no message."""
+        """Return a fresh copy of the value, or None if the key is absent or expired. O(value size), no message.
+
+        Raises:
+            InvalidKeyError: run or key is not acceptable; so it is for every other read.
+        """
         # A str of another kind is equal to the one that is remembered, and no run id all the same.
         name = self._runs.get(run) if type(run) is str or type(run) is UUID else None
         if name is None:
@@ -79,15 +85,19 @@ class KVStore(Proxy):
         return value_of(self._client.snapshot(), name, key, self._now_us)
 
     def get_versioned(self, run: RunId, key: str) -> VersionedValue | None:
-        """Return the value with its version and deadline, or None if the key is absent or expired."""
+        """Return the value with its version and deadline, or None if the key is absent or expired. O(value size)."""
         return self._read(run).get_versioned(key)
 
     def get_many(self, run: RunId, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values of those `keys` that exist, all from one snapshot."""
+        """Return the values of those `keys` that exist, in the order asked for, all from one snapshot.
+
+        Raises:
+            InvalidKeyError, UsageError: one of them could not be a key, or they are not iterable.
+        """
         return self._read(run).get_many(keys)
 
     def exists(self, run: RunId, key: str) -> bool:
-        """Return whether the key is there and not expired."""
+        """Return whether the key is there and not expired. O(1)."""
         return self._read(run).exists(key)
 
     def list(self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Names:
@@ -99,6 +109,9 @@ class KVStore(Proxy):
             limit: at most so many.
             after: only keys greater than this one: the last key of one page begins the next.
 
+        Raises:
+            InvalidKeyError, UsageError: an argument is not acceptable.
+
         Complexity: O(log n) plus O(1) per key returned, and per deleted or expired key passed.
         """
         return self._read(run).list(prefix, limit, after)
@@ -106,19 +119,31 @@ class KVStore(Proxy):
     def list_with_values(
         self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None
     ) -> Items:
-        """Return (key, value) pairs; arguments and order are those of `list`."""
+        """Return (key, value) pairs; arguments, order, errors and cost are those of `list`."""
         return self._read(run).list_with_values(prefix, limit, after)
 
     def delete(self, run: RunId, key: str) -> bool:
-        """Delete a key and return whether it existed."""
+        """Delete a key and return whether it existed. Never fails by conflict; what is absent is not written.
+
+        Raises:
+            InvalidKeyError: run or key is not acceptable.
+        """
         existed: bool = self._client.ask(DeleteKey(run, key))
         return existed
 
     def cas(self, run: RunId, key: str, expected_version: int, value: object, ttl: float | None = None) -> int:
         """Set a key that has `expected_version`, 0 meaning "has never existed"; return the commit version.
 
+        Args:
+            run: id of the run.
+            key: as for `put`, like `value` and `ttl`.
+            expected_version: of `VersionedValue.version`. A deleted or expired key has a version too.
+            value: the new one.
+            ttl: of the new one.
+
         Raises:
             CasConflictError: it has another version; `.expected` and `.actual` tell.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
         """
         version: int = self._client.ask(CasKey(run, key, expected_version, value, ttl))
         return version
@@ -138,7 +163,10 @@ class KVStore(Proxy):
 
 
 class KVStoreFutures(Proxy):
-    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order."""
+    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order.
+
+    All but `mapping`, which asks for nothing.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -154,7 +154,7 @@ class KVMapping(MutableMapping[str, Any]):
 
     def pairs(self) -> Iterator[tuple[str, Any]]:
         """Iterate over the (key, value) pairs that are there now."""
-        return self._read().scan()
+        return self._client.while_mine(self._read().scan())
 
     def __repr__(self) -> str:
         return f"<inmem.KVMapping of run {self._run!r} of {self._client.directory.path!r}>"

@@ -44,6 +44,7 @@ class RunIndex(Proxy):
     It is about runs that were registered with `create_run`; the other primitives neither need nor notice it. Every
     call is a transaction of its own; reads look at the newest committed state. Whatever changes a run returns what is
     known of it then, and concurrent changes of one run all take effect, one after the other.
+    Errors that any call may raise are named at `Database`; what is no run id raises InvalidKeyError.
 
     Attributes:
         futures: the same operations, each returning a `pykka.Future`.
@@ -100,7 +101,11 @@ class RunIndex(Proxy):
         return self._change(CompleteRun(run_id))
 
     def fail_run(self, run_id: RunId, error: str) -> RunMetadata:
-        """Move the run to Failed and keep `error`, the reason. See `update_status`."""
+        """Move the run to Failed and keep `error`, the reason. See `update_status`.
+
+        Raises:
+            InvalidValueError: `error` is not a str that can be stored.
+        """
         return self._change(FailRun(run_id, error))
 
     def cancel_run(self, run_id: RunId) -> RunMetadata:
@@ -196,7 +201,15 @@ class RunIndex(Proxy):
         )
 
     def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> list[str]:
-        """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run."""
+        """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run.
+
+        Args:
+            include_archived: list these as well.
+            limit: at most so many.
+
+        Raises:
+            UsageError: `limit` is not an int of at least 0.
+        """
         return self._read().list_runs(include_archived=include_archived, limit=limit)
 
     def get_child_runs(

@@ -38,8 +38,10 @@ Traces: TypeAlias = list[Trace]
 class TraceStore(Proxy):
     """The steps of an agent's reasoning, as a forest, found by type, tag, parent and time. Traces are never changed.
 
-    Every query returns traces in the order of recording, with `after` only those recorded behind that trace. Every call
-    is a transaction of its own; reads look at the newest committed state.
+    Every query returns traces in the order of recording: with `limit`, an int, at most so many; with `after`, a trace's
+    id, only those recorded behind that one, which raises TraceNotFoundError if there is none. Every call is a
+    transaction of its own; reads look at the newest committed state. Errors that any call may raise are named at
+    `Database`; an argument that is not acceptable raises InvalidKeyError, InvalidValueError or UsageError.
 
     Attributes:
         futures: the same operations, each returning a `pykka.Future`.
@@ -113,11 +115,16 @@ class TraceStore(Proxy):
 
         Raises:
             UsageError: there is no such type.
+            TraceNotFoundError: the run has no trace `after`.
         """
         return self._read(run).query_by_type(trace_type, limit, after)
 
     def query_by_tag(self, run: RunId, tag: str, limit: int | None = None, after: str | None = None) -> Traces:
-        """Return the traces that have exactly this tag. O(log n) plus O(1) per trace returned."""
+        """Return the traces that have exactly this tag. O(log n) plus O(1) per trace returned.
+
+        Raises:
+            TraceNotFoundError: the run has no trace `after`.
+        """
         return self._read(run).query_by_tag(tag, limit, after)
 
     def query_by_time(self, run: RunId, start: int, end: int, limit: int | None = None) -> Traces:
@@ -125,7 +132,11 @@ class TraceStore(Proxy):
         return self._read(run).query_by_time(start, end, limit)
 
     def get_children(self, run: RunId, trace_id: str, limit: int | None = None, after: str | None = None) -> Traces:
-        """Return the traces directly below this one; none if it does not exist. O(log n) plus O(1) per child."""
+        """Return the traces directly below this one; none if it does not exist. O(log n) plus O(1) per child.
+
+        Raises:
+            TraceNotFoundError: the run has no trace `after`.
+        """
         return self._read(run).get_children(trace_id, limit, after)
 
     def get_tree(self, run: RunId, trace_id: str) -> TraceTree:
@@ -137,7 +148,11 @@ class TraceStore(Proxy):
         return self._read(run).get_tree(trace_id)
 
     def roots(self, run: RunId, limit: int | None = None, after: str | None = None) -> Traces:
-        """Return the traces that have no parent. O(log n) plus O(1) per trace returned."""
+        """Return the traces that have no parent. O(log n) plus O(1) per trace returned.
+
+        Raises:
+            TraceNotFoundError: the run has no trace `after`.
+        """
         return self._read(run).roots(limit, after)
 
     def list(self, run: RunId, limit: int | None = None) -> Ids:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
@@ -22,6 +22,9 @@ from inmem import (
 from inmem.cli.output import printable
 from inmem.cli.streams import drop_unwritten, prepare_streams, takes_what_is_written
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 FINE: Final = 0
 NO: Final = 1
 """The answer is no: something is damaged, was not found or could not be done."""
@@ -29,6 +32,8 @@ WRONG_USAGE: Final = 2
 """What was asked makes no sense, as where a database or an exported run is expected and something else is named."""
 INTERRUPTED: Final = 130
 """What shells report of a command that Ctrl-C ended."""
+UNREAD: Final = 141
+"""What shells report of a command that SIGPIPE ended: whoever read the output has seen enough."""
 
 _WHEN_LOCKED: Final = "try again when it is closed there; commands that only read need not wait"
 
@@ -94,6 +99,16 @@ class Application(click.Group):
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the command line, which may show a help."""
+        with _unread_is_no_answer():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        with _unread_is_no_answer():
+            return super().invoke(ctx)
+
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run a command and exit: 0 fine, 1 the answer is no, 2 wrong usage."""
         extra |= {"standalone_mode": False, "prog_name": "inmem"}
@@ -110,13 +125,21 @@ class Application(click.Group):
         except click.Abort:
             return INTERRUPTED
         except BrokenPipeError:
-            # Whoever read the output has seen enough.
-            return NO
+            return UNREAD
         except (click.ClickException, InmemError, OSError) as error:
             message, exit_code = told(error)
             say_error(as_typed(message))
             return exit_code
         return code if type(code) is int else FINE
+
+
+@contextmanager
+def _unread_is_no_answer() -> Generator[None]:
+    """End with the code that says that nobody read the output; click itself would exit with 1, which means "no"."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(UNREAD) from None
 
 
 def told(error: click.ClickException | InmemError | OSError) -> tuple[str, int]:

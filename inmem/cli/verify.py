@@ -31,6 +31,7 @@ VERDICT_STYLES: Final[dict[Verdict, str]] = {
     "ok": "green",
     "damaged": "bold red",
     "torn": "yellow",
+    "aside": "yellow",
     "unknown": "red",
     "": "",
 }
@@ -162,8 +163,9 @@ def _verification_as_json(report: Verification | None, files: VerifyReport | Non
     facts: dict[str, Any] = {"is_valid": is_valid, "version": None if report is None else report.version}
     if files is not None:
         torn = [torn._asdict() for torn in files.torn]
+        aside = [aside._asdict() for aside in files.kept_aside]
         found = {field.name: getattr(files, field.name) for field in fields(files)}
-        facts["files"] = found | {"torn": torn, "problems": problems}
+        facts["files"] = found | {"torn": torn, "kept_aside": aside, "problems": problems}
     facts["problems"] = problems
     if report is not None:
         broken = [{"run_id": run_id} | result_to_json(chain) for run_id, chain in report.broken_chains]

@@ -811,6 +811,15 @@ def test_verify_names_a_torn_tail_and_changes_nothing(run, run_json, recorded, t
     assert f"torn  {last.name}, byte {end}: 4 bytes" in run("verify", tmp_path / "db").stdout
     assert last.stat().st_size == end + 4
 
+    inmem.open(tmp_path / "db").close()
+    facts = run_json("verify", tmp_path / "db")
+    assert (facts["is_valid"], facts["files"]["torn"]) == (True, [])
+    assert facts["files"]["kept_aside"] == [{"name": f"{last.name}.torn-{end}", "size": 4}]
+    assert (
+        f"aside  {last.name}.torn-{end}, 4 bytes: what an interrupted write had left"
+        in run("verify", tmp_path / "db").stdout
+    )
+
 
 def test_salvage_of_what_is_no_database_is_wrong_usage(run, tmp_path):
     (tmp_path / "junk").mkdir()

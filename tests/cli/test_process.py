@@ -53,7 +53,18 @@ def test_a_reader_that_has_seen_enough_is_no_error(environment, tmp_path, line_c
         os.close(reading)
         _, stderr = process.communicate()
 
-    assert (process.returncode, stderr) == (1, b"")
+    assert (process.returncode, stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("command", [("--help",), ("runs", "--help")])
+def test_nor_is_one_of_a_help(environment, command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen([*INMEM, *command], env=environment, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(writing)
+        _, stderr = process.communicate()
+
+    assert (process.returncode, stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
@@ -67,7 +78,7 @@ def test_a_reader_of_a_long_list_may_stop_at_any_line(environment, tmp_path, opt
         process.stdout = None
         _, stderr = process.communicate()
 
-    assert (process.returncode, stderr) == (1, b"")
+    assert (process.returncode, stderr) == (141, b"")
 
 
 def redirected(command, redirection, environment):

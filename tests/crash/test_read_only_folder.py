@@ -138,6 +138,22 @@ def test_no_right_to_write(folder, what: str, mode: int, opened: Callable[[Path]
     assert contents(path) == before
 
 
+@pytest.mark.parametrize("what", ["folder", "segment"])
+def test_no_right_to_read(folder, what: str):
+    """That the database can only be opened for reading would be the wrong thing to say."""
+    path = folder / "db"
+    leave_unclosed(path)
+    hidden = path if what == "folder" else path / "000000000001.wal"
+    for file in (path, *path.iterdir()):
+        file.chmod(0 if file == hidden else 0o755)
+    try:
+        with without_rights(), pytest.raises(inmem.StorageError, match="Permission denied") as refused:
+            inmem.open(path, read_only=True)
+        assert type(refused.value) is inmem.StorageError
+    finally:
+        hidden.chmod(0o755)
+
+
 def test_a_folder_that_becomes_read_only_while_the_store_runs(folder):
     """Commits go on in the segment that is open; a checkpoint is refused by name, and possible again afterwards."""
     path = folder / "db"

@@ -23,7 +23,7 @@ def test_every_name_is_taken_for_what_it_is():
     assert names[2] == "000000000002.checkpoint"
     assert names[7] == "000000000009.wal.torn-4711"
     temporary = ("000000000002.checkpoint.tmp", "000000000003.wal.tmp", "MANIFEST.tmp")
-    assert FolderContents.of(names) == FolderContents((2, 10), (2,), temporary)
+    assert FolderContents.of(names) == FolderContents((2, 10), (2,), temporary, (names[7],))
 
 
 def test_other_names_are_not_ours():
@@ -43,4 +43,4 @@ def test_other_names_are_not_ours():
         "000000000001.wal.torn-5.tmp",
         "MANIFEST.TMP",
     ]
-    assert FolderContents.of(names) == FolderContents((), (), ())
+    assert FolderContents.of(names) == FolderContents((), (), (), ())

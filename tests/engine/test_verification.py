@@ -1,7 +1,7 @@
 import pytest
 
 from inmem.engine.errors import FormatVersionError
-from inmem.engine.log_folder import checkpoint_name, segment_name
+from inmem.engine.log_folder import checkpoint_name, segment_name, torn_name
 from inmem.engine.log_records import DropRun
 from inmem.engine.verification import verify
 from tests.engine.log_builder import LogBuilder, put
@@ -43,6 +43,16 @@ def test_a_torn_tail_is_no_problem():
     report = verify(disk)
     assert report.is_valid
     assert [torn.size for torn in report.torn] == [4, 3]
+
+
+def test_what_was_kept_aside_is_told_and_no_problem():
+    disk = database()
+    disk.files[torn_name(segment_name(3), 299)] = bytearray(b"torn")
+    disk.files[torn_name(segment_name(3), 0)] = bytearray()
+    report = verify(disk)
+    assert report.is_valid
+    assert report.kept_aside == (("000000000003.wal.torn-0", 0), ("000000000003.wal.torn-299", 4))
+    assert report.torn == ()
 
 
 def test_the_first_bad_byte_of_every_file_is_named():

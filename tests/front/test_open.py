@@ -707,6 +707,10 @@ warnings.simplefilter("ignore")
 ref = inmem.spawn(sys.argv[1], dispatcher=sys.argv[2])
 db = inmem.connect(ref)
 db.put("run", "k", 1)
+db.events.append_many("run", [("e", 1), ("e", 2)])
+events = db.events.iter("run")
+next(events)
+items = iter(db.kv.mapping("run").items())
 txn = db.begin("run")
 txn.put("k", 2)
 spare = db.begin("run")
@@ -749,6 +753,8 @@ if child == 0:
         lambda: accessor.kv.get("k"),
         lambda: txn.commit(),
         lambda: unused.commit(),
+        lambda: next(events),
+        lambda: next(items),
         lambda: ref.ask(PutKey("run", "k", 3)),
         lambda: ref.tell(PutKey("run", "k", 3)),
         lambda: inmem.connect(ref),
@@ -760,7 +766,7 @@ if child == 0:
         except inmem.ForkedProcessError:
             pass
     # What had been answered before can still be read, and ends are the parent's business.
-    if answered.get() != 2:
+    if answered.get() != 3:
         code = 4
     try:
         with spare:
@@ -787,13 +793,14 @@ if child == 0:
 if sys.argv[3] == "exit":
     assert os.waitpid(child, 0)[1] == 0
 may_sync.set()
-assert sorted([pending.get(), behind.get()]) == [3, 4]
+assert sorted([pending.get(), behind.get()]) == [4, 5]
+assert next(events).payload == 2
 db.put("run", "after", 1)
 assert db.get("run", "k") == 1
-assert db.version == 5
+assert db.version == 6
 assert spare.get("k") == 1
 txn.commit()
-assert db.version == 6
+assert db.version == 7
 ref.stop()
 with inmem.open(sys.argv[1]) as again:
     assert again.get("run", "after") == 1
@@ -821,7 +828,7 @@ def test_a_forked_child_is_refused_and_the_owner_unharmed(path, dispatcher, chil
         assert process.wait(FAILSAFE_S) == 0
         assert process.stderr.read() == ""
     with inmem.open(path) as db:
-        assert (db.get("run", "k"), db.get("run", "after"), db.version) == (2, 1, 6)
+        assert (db.get("run", "k"), db.get("run", "after"), db.version) == (2, 1, 7)
     if child == "exit":
         with inmem.open(f"{path}-left-open") as db:
             assert db.get("run", "k") == 5

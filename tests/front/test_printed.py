@@ -7,7 +7,7 @@ import inmem
 from inmem.engine.errors import CorruptionError
 from inmem.engine.keys import Tag
 from inmem.engine.recovery import TornFile
-from inmem.engine.verification import VerifyReport
+from inmem.engine.verification import KeptAside, VerifyReport
 from inmem.primitives.event_chain import ChainVerification
 from inmem.primitives.orphans import Orphan
 from inmem.primitives.unreadable import UnreadableRecord
@@ -32,7 +32,7 @@ def test_a_database_in_memory_has_no_files_to_tell_of():
 def test_everything_that_is_wrong_has_a_line():
     problem = CorruptionError("db/000000000001.wal", 64, "the payload does not match its checksum")
     torn = TornFile("000000000002.wal", 99, 12, "no frame")
-    files = VerifyReport(False, 0, 2, 1, 1, 0, 1_500, (torn,), (problem,))
+    files = VerifyReport(False, 0, 2, 1, 1, 0, 1_500, (torn,), (KeptAside("000000000001.wal.torn-70", 5),), (problem,))
     broken = ("run\n1", ChainVerification(False, 2, 1, "event 1: the hash is wrong"))
     unreadable = UnreadableRecord("run", Tag.STATE, b"c", "no map")
     indices = (("run", Tag.EVENT_INDEX), ("", Tag.RUN_ACTIVE))
@@ -42,6 +42,7 @@ def test_everything_that_is_wrong_has_a_line():
         "files    damaged  2 segments, 1 checkpoint, 1 commit in the log, 1.5 kB",
         f"         {problem}",
         "         torn  000000000002.wal, byte 99: 12 bytes, no frame",
+        "         aside  000000000001.wal.torn-70, 5 bytes: what an interrupted write had left, cut off at an opening",
         "chains   damaged  2 events in 1 chain",
         r"         'run\n1': event 1: the hash is wrong",
         f"         'run': index {Tag.EVENT_INDEX:#x} does not agree with its records",

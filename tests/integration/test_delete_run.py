@@ -176,6 +176,7 @@ TOUCHES = {
     "record_child": lambda on: on.traces.record_child("t0", ToolCall("late", {})),
     "tree": lambda on: on.traces.get_tree("t0"),
     "traces_by_tag": lambda on: on.traces.query_by_tag("x"),
+    "count_of_traces": lambda on: on.traces.count(),
     "get_run": lambda on: on.runs.get_run("doomed"),
     "status": lambda on: on.runs.complete_run("doomed"),
     "tags": lambda on: on.runs.add_tags("doomed", ["late"]),
@@ -191,7 +192,6 @@ TOUCHES_OF_RANGES = {
     "no_events_of_that_type": lambda on: on.events.read_by_type("never"),
     "no_such_cells": lambda on: on.cells.list("absent"),
     "no_children": lambda on: on.traces.get_children("t0"),
-    "count_of_traces": lambda on: on.traces.count(),
     "run_stats": lambda on: on.runs.get_stats(),
 }
 """What depends on no single entry, so that only serializable transactions remember it."""

@@ -166,7 +166,7 @@ def test_arguments_are_refused_by_name(store):
             events.append(event_type, 1)
         with pytest.raises(InvalidKeyError, match=r"^event_type: "):
             events.read_by_type(event_type)
-    for sequence in (-1, True, 1.0, "1", 2**63):
+    for sequence in (-1, True, 1.0, "1"):
         with pytest.raises(InvalidKeyError, match=r"^sequence: "):
             events.read(sequence)
         with pytest.raises(InvalidKeyError, match=r"^sequence: "):
@@ -177,6 +177,15 @@ def test_arguments_are_refused_by_name(store):
     for batch_size in (0, True, 1.0):
         with pytest.raises(UsageError, match=r"^batch_size: "):
             events.iter(batch_size=batch_size)
+
+
+def test_beyond_the_greatest_sequence_there_are_no_events(store):
+    [event] = append(store, ("x", 0))
+    events = store.events()
+    for beyond in (2**63 - 1, 2**63, 2**70):
+        assert events.read(beyond) is None
+        assert (events.read_range(0, beyond), events.read_range(beyond, beyond)) == ([event], [])
+        assert (list(events.iter(beyond)), events.read_by_type("x", after=beyond)) == ([], [])
 
 
 def test_iterating_yields_the_events_there_were_when_it_began(store):
