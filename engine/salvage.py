@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
-from inmem.engine.checkpoint_format import CheckpointReader
+from inmem.engine.checkpoint_format import CheckpointReader, readable_parts
+from inmem.engine.entry import version_of
 from inmem.engine.errors import CorruptionError, FormatVersionError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.frame_reader import intact_frame_headers, is_blank, read_frames
@@ -373,15 +374,18 @@ class _Salvager:
         """Take over what can be read of a damaged checkpoint that is newer than what is proven."""
         name = checkpoint_name(number)
         file = self._disk.open(name)
+        lost: list[LostRange] = []
+        parts = readable_parts(
+            file, path_of(self._disk, name), lambda offset, size, why: lost.append(LostRange(offset, size, why))
+        )
         try:
-            reader = CheckpointReader(file, path_of(self._disk, name))
-            if reader.header.version <= prefix_version:
-                return
-            lost = self._lost[name] = []
-            for part in reader.readable_parts(lambda offset, size, why: lost.append(LostRange(offset, size, why))):
-                recovery.merge(*part)
+            for run, tag, entries in parts:
+                # An older entry is in the proven state, or what is proven has removed it.
+                recovery.merge(run, tag, [entry for entry in entries if version_of(entry[1]) > prefix_version])
         except (CorruptionError, FormatVersionError):
-            # Without its header no checksum in it can be checked; that it is lost has been noted.
+            # That it is lost has been noted.
             return
         finally:
             file.close()
+        self._lost[name] = lost
+        self._see(recovery.version)
