@@ -13,10 +13,11 @@ import click
 from inmem.cli.counts import count_type, limit_option
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import one_line, print_json_line, print_json_list, printable, width_option
+from inmem.cli.output import one_line, print_json_line, print_json_list, width_option
 from inmem.cli.reading import database_argument, json_option, open_for_reading, resolve_run, run_argument
 from inmem.cli.tables import Column, RowWriter, show_rows
 from inmem.json_values import result_to_json
+from inmem.shown_name import plain_name
 from inmem.times import moment
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _row(event: Event) -> tuple[str, ...]:
 
 
 def _beginning(event: Event) -> tuple[str, str, str]:
-    return str(event.sequence), moment(event.timestamp), printable(event.event_type)
+    return str(event.sequence), moment(event.timestamp), plain_name(event.event_type)
 
 
 def _widths(txn: Transaction) -> list[tuple[str, ...]]:
@@ -122,7 +123,7 @@ def _widths(txn: Transaction) -> list[tuple[str, ...]]:
     head = txn.events.head()
     if head is None:
         return []
-    return [(str(head.sequence), moment(head.timestamp), printable(name)) for name in txn.events.types(_TYPES_MAX)]
+    return [(str(head.sequence), moment(head.timestamp), plain_name(name)) for name in txn.events.types(_TYPES_MAX)]
 
 
 def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:

@@ -10,10 +10,11 @@ from rich.tree import Tree
 
 from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from inmem.cli.examples import example
-from inmem.cli.output import one_line, print_json, printable, show, width_option
+from inmem.cli.output import one_line, print_json, show, width_option
 from inmem.cli.reading import database_argument, json_option, reading_run, run_argument
 from inmem.json_values import result_to_json
 from inmem.primitives.orphans import whole_forest
+from inmem.shown_name import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,7 @@ def walk_traces(txn: Transaction) -> Iterable[tuple[int, Trace]]:
 
 def draw(run_id: str, traces: Iterable[tuple[int, Trace]]) -> Tree:
     """Return the drawing of a run's traces, each on one line."""
-    top = Tree(Text(printable(run_id), "bold"), guide_style="dim")
+    top = Tree(Text(plain_name(run_id), "bold"), guide_style="dim")
     path = [top]
     for depth, found in traces:
         del path[depth + 1 :]
@@ -67,7 +68,7 @@ def _label(found: Trace) -> Text:
     label = Text(no_wrap=True, overflow="ellipsis")
     match found.kind:
         case ToolCall(tool_name, arguments, result, duration_ms):
-            label.append(printable(tool_name), "bold blue")
+            label.append(plain_name(tool_name), "bold blue")
             label.append(f"({'' if arguments is None else one_line(arguments, _ARGUMENTS_CHARS_MAX)})")
             if duration_ms is not None:
                 label.append(f"  {_duration(duration_ms)}", "magenta")
@@ -86,7 +87,7 @@ def _label(found: Trace) -> Text:
             if reasoning is not None:
                 label.append(f"  because: {one_line(reasoning)}", "dim")
         case Query(query_type, query, results_count):
-            label.append(f"query {printable(query_type)} ", "bold blue")
+            label.append(f"query {plain_name(query_type)} ", "bold blue")
             label.append(one_line(query))
             if results_count is not None:
                 label.append(f"  → {results_count}", "dim")
@@ -94,15 +95,15 @@ def _label(found: Trace) -> Text:
             label.append("thought ", "bold green")
             label.append(one_line(content))
         case ErrorTrace(error_type, message, recoverable):
-            label.append(f"✗ {printable(error_type)}: {one_line(message)}", "bold red")
+            label.append(f"✗ {plain_name(error_type)}: {one_line(message)}", "bold red")
             if not recoverable:
                 label.append("  (not recoverable)", "red")
         case Custom(name, data):
-            label.append(printable(name), "bold cyan")
+            label.append(plain_name(name), "bold cyan")
             if data is not None:
                 label.append(f" {one_line(data)}")
     if found.tags:
-        label.append("  " + " ".join(f"#{printable(tag)}" for tag in found.tags), "dim")
+        label.append("  " + " ".join(f"#{plain_name(tag)}" for tag in found.tags), "dim")
     return label
 
 

@@ -22,6 +22,7 @@ from inmem.cli.errors import Application
 from inmem.engine.verification import VerifyReport
 from inmem.json_values import from_json
 from inmem.recorder import RecordSummary
+from inmem.shown_name import plain_name
 from tests.engine.log_builder import LogBuilder, put
 from tests.recorder.transcripts import OWN, user, write_runs
 
@@ -131,6 +132,27 @@ def test_a_terminal_shows_names_errors_and_tags_of_runs_whole(run, recorded, on_
     assert below[0] == "  ERROR          no fuel after hours: nobody with a key answered"
     assert below[2] == "  TAGS           chat-runs task-fuel-after-hours agent-tilda"
     assert sum("  ERROR  " in line for line in shown) == 1
+
+
+def test_names_that_differ_in_what_cannot_be_seen_look_different(run, run_json, tmp_path):
+    names = ["pay", "pay ", " pay", "p  ay", "pay\u3164", "pay\u2800", "p\u034fay", "pay\ufe0f", "pay\xa0", '"pay"']
+    with inmem.open(tmp_path / "db") as db:
+        for name in names:
+            db.runs.create_run(name, tags=[name])
+            db.put("held", name, 1)
+            db.events.append("held", name)
+            db.cells.init("held", name, 1)
+            db.traces.record("held", inmem.Custom(name, None))
+    escaped = {
+        "pay", '"pay "', '" pay"', '"p  ay"', '"pay\\u3164"', '"pay\\u2800"', '"p\\u034fay"', '"pay\\ufe0f"',
+        '"pay\\xa0"', '"\\"pay\\""',
+    }  # fmt: skip
+    assert set(lines(run("get", tmp_path / "db", "held"))) == escaped
+    assert [line[4:] for line in lines(run("trace", tmp_path / "db", "held"))[1:]] == [*map(plain_name, names)]
+    for command in ("runs", "cells", "events"):
+        shown = run(command, tmp_path / "db", *(["held"] if command != "runs" else [])).stdout
+        assert all(each in shown for each in escaped)
+    assert [found["run_id"] for found in run_json("runs", tmp_path / "db")] == names
 
 
 def test_runs_in_json(run_json, odd):
@@ -418,7 +440,7 @@ def test_get(run, run_json, odd):
     found = run_json("get", odd, "run-1", "nan")
     assert found["value"] == [{"$float": "nan"}, {"$float": "-inf"}, 1.5, None, True]
     assert (found["run_id"], found["key"], found["expires_at"]) == ("run-1", "nan", None)
-    assert lines(run("get", odd, "run-1")) == ["bytes", "key\\x07", "lines", "nan"]
+    assert lines(run("get", odd, "run-1")) == ["bytes", '"key\\x07"', "lines", "nan"]
     assert run_json("get", odd, "run-1") == ["bytes", "key\x07", "lines", "nan"]
 
 

@@ -77,7 +77,7 @@ def test_what_another_process_writes_is_followed_until_ctrl_c(follow, tmp_path):
             db.events.append("run", "later\x1b", {"at": at})
             db.checkpoint()
             row = process.stdout.readline().split(maxsplit=4)
-            assert (row[0], row[3], row[4]) == (str(at), "later\\x1b", f'{{"at": {at}}}\n')
+            assert (row[0], row[3], row[4]) == (str(at), '"later\\x1b"', f'{{"at": {at}}}\n')
 
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=FAILSAFE_S) == ("", "\n")
