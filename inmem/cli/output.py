@@ -20,6 +20,7 @@ from inmem.json_values import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from rich.console import RenderableType
 
@@ -125,7 +126,7 @@ def _json(value: Any, indent: int | None = None) -> str:
     return text
 
 
-def _takes_any_character(stream: IO[str]) -> bool:
+def _takes_any_character(stream: TextIO) -> bool:
     # What has no encoding holds text.
     return not stream.encoding or codecs.lookup(stream.encoding).name == "utf-8"
 
