@@ -84,6 +84,17 @@ def test_what_another_process_writes_is_followed_until_ctrl_c(follow, tmp_path):
     assert process.returncode == 130
 
 
+def test_following_ends_when_nobody_reads_any_more(follow, tmp_path):
+    """Though nothing comes that would have to be written."""
+    with inmem.open(tmp_path) as db:
+        db.events.append("run", "first")
+    process = follow("--last", 0)
+    assert process.stdout.readline().split()[0] == "#"
+    process.stdout.close()
+    assert process.wait(timeout=FAILSAFE_S) == 1
+    assert process.stderr.read() == ""
+
+
 def test_one_type_is_followed_in_lines_of_json_up_to_a_limit(follow, tmp_path):
     with inmem.open(tmp_path) as db:
         db.events.append_many("run", [("wanted", 0), ("other", 1)])
