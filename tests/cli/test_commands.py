@@ -421,6 +421,37 @@ def test_traces_of_every_kind(run, run_json, odd):
     assert (found[3]["tags"], found[3]["metadata"]) == (["t"], {"m": {"$bytes": "eA=="}})
 
 
+def test_a_chain_of_traces_is_drawn_in_lines_of_bounded_length(run, tmp_path, on_terminal):
+    def think(txn):
+        parent = None
+        for at in range(3000):
+            parent = txn.traces.record_with_options(inmem.Thought(str(at)), parent_id=parent).id
+        txn.traces.record(inmem.Thought("beside"))
+
+    with inmem.open(tmp_path, durability="never") as db:
+        db.transaction("deep", think)
+    top, *drawn = lines(run("trace", tmp_path, "deep"))
+    assert (top, drawn[0], drawn[1], drawn[-1]) == (
+        "deep", "├── thought 0", "│   └── thought 1", "└── thought beside"
+    )  # fmt: skip
+    before = "│   " + " " * 60
+    assert drawn[16:18] == [f"{before}└── thought 16", f"{before}└── level 17  thought 17"]
+    assert max(map(len, drawn)) < 100
+    on_terminal(40)
+    drawn = lines(run("trace", tmp_path, "deep"))
+    assert drawn[3000] == "│                   └── level 2999  tho…"
+
+
+def test_where_lines_cannot_be_drawn_the_tree_is_ascii(odd):
+    environment = {**os.environ, "PYTHONPATH": FOUND_IN, "PYTHONIOENCODING": "latin-1"}
+    result = subprocess.run(
+        [sys.executable, "-m", "inmem", "trace", str(odd), "run-1"], env=environment, capture_output=True, check=True
+    )
+    assert [line[:8].decode() for line in result.stdout.splitlines()] == [
+        "run-1", "+-- thou", "|   +-- ", "|   `-- ", "+-- note", "`-- slow"
+    ]  # fmt: skip
+
+
 def test_a_run_without_traces(run, run_json, odd):
     assert lines(run("trace", odd, "run-10")) == ["run-10"]
     assert run_json("trace", odd, "run-10") == []
