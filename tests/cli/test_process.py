@@ -97,6 +97,19 @@ def test_output_that_cannot_be_written_is_one_line(environment, tmp_path, comman
         assert db.verify().is_valid
 
 
+@pytest.mark.parametrize("command", [("get", "run", "k"), ("events", "run"), ("export", "run")])
+def test_long_output_that_cannot_be_written_is_one_line_too(environment, tmp_path, command):
+    """What is longer than the buffer is not kept to be tried once more."""
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "k", "x" * 100_000)
+        db.events.append("run", "e", "x" * 100_000)
+    name, *more = command
+
+    told = redirected([name, tmp_path / "db", *more], ">/dev/full", environment)
+
+    assert told == (1, "inmem: error: the standard output: No space left on device\n")
+
+
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
 def test_a_command_that_prints_nothing_needs_no_output(environment, tmp_path, redirection):
     with inmem.open(tmp_path / "db") as db:
