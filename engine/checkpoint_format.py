@@ -29,9 +29,10 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeAlias
 from zlib import crc32
 
+from inmem.engine.crc_seed import seed_of
 from inmem.engine.entry import VALUE, packed_version, stored_entry
-from inmem.engine.errors import CorruptionError, InvariantError
-from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header
+from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
+from inmem.engine.file_header import HEADER_BYTES, decode_header, encode_header, header_checksum_holds
 from inmem.engine.limits import FRAME_BYTES_MAX
 from inmem.engine.log_records import check_table_id, unpack_untrusted
 from inmem.engine.packing import pack
@@ -55,6 +56,8 @@ BLOCK_BYTES_MAX: Final = BLOCK_BYTES + FRAME_BYTES_MAX
 _ENTRIES: Final = 1
 _OUTCOMES: Final = 2
 _END: Final = 3
+
+_UINT64_MAX: Final = 2**64 - 1
 
 _BLOCK_FACTS = Struct("<BxxxI")
 _BLOCK_HEADER = Struct("<BxxxII")
@@ -195,7 +198,7 @@ class CheckpointReader:
         blocks = 0
         while True:
             offset = self.offset
-            kind, header, payload = self._block_at(offset, seed)
+            kind, header, payload = _block_at(self._file, self._path, offset, seed)
             if kind == _END:
                 self._check_end(offset, payload, blocks, checksum)
                 return
@@ -222,52 +225,6 @@ class CheckpointReader:
             self.offset = offset + len(header) + len(payload)
             blocks += 1
 
-    def readable_parts(
-        self, lose: Callable[[int, int, str], None]
-    ) -> Iterator[tuple[str, int, list[tuple[bytes, StoredEntry]]]]:
-        """Yield what can be read of a damaged checkpoint, for salvage; call `lose(offset, size, reason)` for the rest.
-
-        Every part has a checksum of its own, but nothing proves that there are no more of them.
-        """
-        seed = crc32(self._header_bytes)
-        offset = HEADER_BYTES
-        size = self._file.size
-        while offset < size:
-            try:
-                kind, header, payload = self._block_at(offset, seed)
-            except CorruptionError as error:
-                # Where the next block begins is what a damaged header says, if it says anything possible.
-                end = min(size, offset + _BLOCK_HEADER.size)
-                if end - offset == _BLOCK_HEADER.size:
-                    _, length, _ = _BLOCK_HEADER.unpack(self._file.read_at(offset, _BLOCK_HEADER.size))
-                    end = min(end + length, size)
-                lose(offset, end - offset, error.reason)
-                offset = end
-                continue
-            if kind == _END:
-                return
-            try:
-                if kind == _ENTRIES:
-                    yield _decode_entries(payload, self.header.version)
-            except (ValueError, TypeError) as error:
-                lose(offset, len(header) + len(payload), f"the block cannot be read: {error}")
-            offset += len(header) + len(payload)
-
-    def _block_at(self, offset: int, seed: int) -> tuple[int, bytes, bytes]:
-        """Return (kind, header, payload) of the block at `offset`."""
-        file = self._file
-        payload_at = offset + _BLOCK_HEADER.size
-        if payload_at > file.size:
-            raise CorruptionError(self._path, offset, "the checkpoint ends without an END block")
-        header = file.read_at(offset, _BLOCK_HEADER.size)
-        kind, length, checksum = _BLOCK_HEADER.unpack(header)
-        if payload_at + length > file.size or length > BLOCK_BYTES_MAX:
-            raise CorruptionError(self._path, offset, "the block is longer than it can be")
-        payload = file.read_at(payload_at, length)
-        if crc32(payload, crc32(header[: _BLOCK_FACTS.size], seed)) != checksum:
-            raise CorruptionError(self._path, offset, "the block does not match its checksum")
-        return kind, header, payload
-
     def _check_end(self, offset: int, payload: bytes, blocks: int, checksum: int) -> None:
         if payload != _END_PAYLOAD.pack(blocks, self.entry_count, checksum):
             raise CorruptionError(self._path, offset, "the END block does not match the blocks before it")
@@ -281,6 +238,91 @@ class CheckpointReader:
             if type(salt) is not int or type(transaction_id) is not int or type(version) is not int:
                 raise ValueError("a field of an outcome has a wrong type")
             self.outcomes[salt, transaction_id] = version
+
+
+def readable_parts(
+    file: ReadFile, path: str, lose: Callable[[int, int, str], None]
+) -> Iterator[tuple[str, int, list[tuple[bytes, StoredEntry]]]]:
+    """Yield what can be read of a damaged checkpoint, for salvage; call `lose(offset, size, reason)` for the rest.
+
+    Every part has a checksum of its own, but nothing proves that there are no more of them. What the checksums begin
+    with is that of the header, or, where the header is damaged, what two blocks that follow each other agree on.
+
+    Raises:
+        CorruptionError, FormatVersionError: nothing can be read, as the header is damaged and no two blocks agree, or
+            it is a file of another kind.
+    """
+    header_bytes = file.read_at(0, min(file.size, HEADER_BYTES))
+    seed: int | None
+    try:
+        newest = CheckpointHeader.decode(header_bytes, path).version
+        seed = crc32(header_bytes)
+    except (CorruptionError, FormatVersionError) as error:
+        newest = _UINT64_MAX
+        is_other = len(header_bytes) < HEADER_BYTES or header_checksum_holds(header_bytes)
+        seed = None if is_other else _seed_of_blocks(file, path)
+        if seed is None:
+            raise
+        lose(0, HEADER_BYTES, error.reason)
+    offset = HEADER_BYTES
+    size = file.size
+    while offset < size:
+        try:
+            kind, header, payload = _block_at(file, path, offset, seed)
+        except CorruptionError as error:
+            # Where the next block begins is what a damaged header says, if it says anything possible.
+            end = min(size, offset + _BLOCK_HEADER.size)
+            if end - offset == _BLOCK_HEADER.size:
+                _, length, _ = _BLOCK_HEADER.unpack(file.read_at(offset, _BLOCK_HEADER.size))
+                end = min(end + length, size)
+            lose(offset, end - offset, error.reason)
+            offset = end
+            continue
+        if kind == _END:
+            return
+        try:
+            if kind == _ENTRIES:
+                yield _decode_entries(payload, newest)
+        except (ValueError, TypeError) as error:
+            lose(offset, len(header) + len(payload), f"the block cannot be read: {error}")
+        offset += len(header) + len(payload)
+
+
+def _seed_of_blocks(file: ReadFile, path: str) -> int | None:
+    """Return what the checksums of two blocks that follow each other both begin with, None if no two agree."""
+    offset = HEADER_BYTES
+    before: int | None = None
+    while offset + _BLOCK_HEADER.size <= file.size:
+        try:
+            _, header, payload, checksum = _unchecked_block_at(file, path, offset)
+        except CorruptionError:
+            return None
+        seed = seed_of(header[: _BLOCK_FACTS.size] + payload, checksum)
+        if seed == before:
+            return seed
+        before = seed
+        offset += len(header) + len(payload)
+    return None
+
+
+def _block_at(file: ReadFile, path: str, offset: int, seed: int) -> tuple[int, bytes, bytes]:
+    """Return (kind, header, payload) of the block at `offset`."""
+    kind, header, payload, checksum = _unchecked_block_at(file, path, offset)
+    if crc32(payload, crc32(header[: _BLOCK_FACTS.size], seed)) != checksum:
+        raise CorruptionError(path, offset, "the block does not match its checksum")
+    return kind, header, payload
+
+
+def _unchecked_block_at(file: ReadFile, path: str, offset: int) -> tuple[int, bytes, bytes, int]:
+    """Return (kind, header, payload, checksum) of what stands at `offset`, if its length is possible."""
+    payload_at = offset + _BLOCK_HEADER.size
+    if payload_at > file.size:
+        raise CorruptionError(path, offset, "the checkpoint ends without an END block")
+    header = file.read_at(offset, _BLOCK_HEADER.size)
+    kind, length, checksum = _BLOCK_HEADER.unpack(header)
+    if payload_at + length > file.size or length > BLOCK_BYTES_MAX:
+        raise CorruptionError(path, offset, "the block is longer than it can be")
+    return kind, header, file.read_at(payload_at, length), checksum
 
 
 def _decode_entries(payload: bytes, newest: int) -> tuple[str, int, list[tuple[bytes, StoredEntry]]]:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from inmem.engine.checkpoint_format import CheckpointReader
+from inmem.engine.checkpoint_format import CheckpointReader, readable_parts
+from inmem.engine.entry import version_of
 from inmem.engine.errors import CorruptionError, FormatVersionError
 from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.frame_reader import intact_frame_headers, is_blank, read_frames
@@ -66,6 +67,7 @@ class Salvaged:
         left_out: commits behind the damage that can be read and are not in it.
         missing: commits that there were and that cannot be read.
         parts_of: damaged checkpoints of which there are parts in it, with what some of the missing commits wrote.
+        parts_left_out: damaged checkpoints of which there could have been.
         files: what became of each file, by name.
         torn: the end of an interrupted write, which nobody was promised.
     """
@@ -78,6 +80,7 @@ class Salvaged:
     left_out: tuple[Range, ...]
     missing: tuple[Range, ...]
     parts_of: tuple[str, ...]
+    parts_left_out: tuple[str, ...]
     files: tuple[SalvagedFile, ...]
     torn: tuple[TornFile, ...]
 
@@ -119,7 +122,6 @@ class _Salvager:
         self._sizes: dict[str, int] = {}
         self._commits: dict[str, int] = {}
         self._torn: list[TornFile] = []
-        self._parts_of: list[str] = []
         self._last_version = 0
         self._skipped: list[Range] = []
         self._is_doubtful = False
@@ -136,10 +138,11 @@ class _Salvager:
             self._fold_on(recovery, stop)
             prefix_version = recovery.version
             readable = {version: number for version, number in readable.items() if version > prefix_version}
-        merged_version = 0
+        parts: tuple[str, ...] = ()
+        if stop is not None:
+            into = recovery if beyond_damage else None
+            parts = tuple(name for number in damaged if (name := self._parts_of(number, prefix_version, into)))
         if stop is not None and beyond_damage:
-            for number in damaged:
-                self._merge_checkpoint(recovery, number, prefix_version)
             for salt, version, record, name in self._readable_commits(stop, prefix_version, readable):
                 recovery.apply_late(version, record, salt)
                 self._commits[name] = self._commits.get(name, 0) + 1
@@ -160,7 +163,8 @@ class _Salvager:
             beyond if beyond_damage else (),
             () if beyond_damage else beyond,
             missing,
-            tuple(self._parts_of),
+            parts if beyond_damage else (),
+            () if beyond_damage else parts,
             tuple(files),
             tuple(self._torn),
         )
@@ -379,21 +383,32 @@ class _Salvager:
         finally:
             file.close()
 
-    def _merge_checkpoint(self, recovery: Recovery, number: int, prefix_version: int) -> None:
-        """Take over what can be read of a damaged checkpoint that is newer than what is proven."""
+    def _parts_of(self, number: int, prefix_version: int, into: Recovery | None) -> str | None:
+        """Return the name of a damaged checkpoint of which parts can be read that are newer than what is proven.
+
+        They are taken over, if there is something to take them `into`.
+        """
         name = checkpoint_name(number)
         file = self._disk.open(name)
+        lost: list[LostRange] = []
+        parts = readable_parts(
+            file, path_of(self._disk, name), lambda offset, size, why: lost.append(LostRange(offset, size, why))
+        )
+        found = None
         try:
-            reader = CheckpointReader(file, path_of(self._disk, name))
-            if reader.header.version <= prefix_version:
-                return
-            lost = self._lost[name] = []
-            for part in reader.readable_parts(lambda offset, size, why: lost.append(LostRange(offset, size, why))):
-                recovery.merge(*part)
-                if name not in self._parts_of:
-                    self._parts_of.append(name)
+            for run, tag, entries in parts:
+                # An older entry is in the proven state, or what is proven has removed it.
+                newer = [entry for entry in entries if version_of(entry[1]) > prefix_version]
+                if newer:
+                    found = name
+                    if into is not None:
+                        into.merge(run, tag, newer)
         except (CorruptionError, FormatVersionError):
-            # Without its header no checksum in it can be checked; that it is lost has been noted.
-            return
+            # That it is lost has been noted.
+            return None
         finally:
             file.close()
+        if into is not None:
+            self._lost[name] = lost
+            self._see(into.version)
+        return found

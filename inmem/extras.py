@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+
+UI_PACKAGES: Final = ("jinja2", "markupsafe", "starlette", "uvicorn")
+"""What comes with the extra ui: the command line says in its own words that it is missing."""
 
 
 @contextmanager

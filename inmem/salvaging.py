@@ -64,6 +64,7 @@ class SalvageReport:
         missing: of those that are lost. There may have been more behind them, of which no trace is left.
         parts_of: damaged checkpoints of which parts were taken, on request: what they hold of the missing commits is
             in the new database.
+        parts_left_out: damaged checkpoints of which parts could have been taken.
         runs: in the new database's index of runs.
         keys: of all KVStores.
         events: in all chains.
@@ -85,6 +86,7 @@ class SalvageReport:
     left_out: tuple[Range, ...]
     missing: tuple[Range, ...]
     parts_of: tuple[str, ...]
+    parts_left_out: tuple[str, ...]
     runs: int
     keys: int
     events: int
@@ -165,6 +167,7 @@ def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
         left_out=saved.left_out,
         missing=saved.missing,
         parts_of=saved.parts_of,
+        parts_left_out=saved.parts_left_out,
         runs=sum(table.live_count for _, tag, table in tables if tag == Tag.RUN),
         keys=sum(1 for run, tag, _ in tables if tag == Tag.KV for _ in reader.view(run, tag).scan()),
         events=chains.events,

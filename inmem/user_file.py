@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import contextmanager, nullcontext
 from io import RawIOBase, TextIOBase
 from pathlib import Path
@@ -58,19 +59,28 @@ def opened_for_writing(file: File) -> Generator[BinaryIO]:
 def _opened_at(target: str) -> Generator[BinaryIO]:
     # A symbolic link stays one: what it leads to is what is written.
     path = Path(os.path.realpath(target))
-    if path.exists() and not path.is_file():
+    try:
+        older = path.stat()
+    except FileNotFoundError:
+        older = None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, target) from None
+    if older is not None and not stat.S_ISREG(older.st_mode):
         # A pipe or a device cannot be replaced by a file that is whole.
         with path.open("wb") as opened:
             yield opened
         return
-    # Beside it, so that giving it its name is one step; for its owner only, as the database is.
-    hidden = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    # Beside it, so that giving it its name is one step. Without its name, which may be as long as a name can be.
+    hidden = path.with_name(f".inmem-{os.urandom(8).hex()}")
     try:
         descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
         raise OSError(error.errno, error.strerror, target) from None
     try:
         with os.fdopen(descriptor, "wb") as opened:
+            if older is not None:
+                # Who may read it has been decided. A new one is for its owner only, as the database is.
+                os.fchmod(descriptor, stat.S_IMODE(older.st_mode))
             yield opened
             opened.flush()
             os.fsync(descriptor)

@@ -76,6 +76,22 @@ def verify_folder(path: str) -> VerifyReport:
         return verify_files(folder)
 
 
+class CheckedState(NamedTuple):
+    """What checking a state has found; the fields are those of `Verification`."""
+
+    chains: int
+    events: int
+    broken_chains: tuple[tuple[str, ChainVerification], ...]
+    wrong_indices: tuple[TableId, ...]
+    unreadable: tuple[UnreadableRecord, ...]
+    orphans: tuple[Orphan, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing is wrong."""
+        return not (self.broken_chains or self.wrong_indices or self.unreadable or self.orphans)
+
+
 class CheckedChains(NamedTuple):
     """What checking every chain of events has found: how many there are, their events, and which are broken."""
 
@@ -99,19 +115,29 @@ def verify_chains(snapshot: Snapshot) -> CheckedChains:
     return CheckedChains(chains, events, tuple(broken))
 
 
+def verify_state(snapshot: Snapshot) -> CheckedState:
+    """Check all that a state has to hold to. O(everything).
+
+    Raises:
+        InvariantError: a structure in memory contradicts itself.
+    """
+    snapshot.check()
+    return CheckedState(
+        *verify_chains(snapshot),
+        tuple(wrong_indices(snapshot)),
+        tuple(unreadable_records(snapshot)),
+        tuple(orphans(snapshot)),
+    )
+
+
 def verify_store(client: Client) -> Verification:
     """Check the newest snapshot, and the store's files if there are any. O(everything), while commits go on."""
     snapshot = client.snapshot()
-    snapshot.check()
-    checked = verify_chains(snapshot)
-    wrong = tuple(wrong_indices(snapshot))
-    unreadable = tuple(unreadable_records(snapshot))
-    severed = tuple(orphans(snapshot))
+    state = verify_state(snapshot)
     files: VerifyReport | None = None
     view_files = client.directory.view_files
     if view_files is not None:
         with view_files() as folder:
             files = verify_files(folder)
     problems = () if files is None else files.problems
-    is_valid = not (problems or checked.broken or wrong or unreadable or severed)
-    return Verification(is_valid, snapshot.version, files, problems, *checked, wrong, unreadable, severed)
+    return Verification(state.is_valid and not problems, snapshot.version, files, problems, *state)

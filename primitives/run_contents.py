@@ -17,11 +17,13 @@ from inmem.engine.limits import INT_MAX
 from inmem.engine.packing import pack
 from inmem.primitives import trace_index
 from inmem.primitives.cell_record import CellRecord, unpack_cell
+from inmem.primitives.cells import CellOperations
 from inmem.primitives.event_chain import fault_of
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH
 from inmem.primitives.event_record import EventRecord
 from inmem.primitives.events import Event, EventOperations, checked_type, index_key
 from inmem.primitives.index_key import PRESENT, position_of
+from inmem.primitives.kv import KVOperations
 from inmem.primitives.labels import checked_tags, encoded_metadata
 from inmem.primitives.orphans import require_all
 from inmem.primitives.run_index import RunEntries
@@ -82,8 +84,21 @@ class RunContents:
     def __repr__(self) -> str:
         return f"<RunContents of run {self._run!r}>"
 
+    def holds_data(self) -> bool:
+        """Return whether the run holds anything that can be read, registered or not. O(log n)."""
+        txn, run = self._txn, self._run
+        return bool(
+            EventOperations(txn, run).len()
+            or TraceOperations(txn, run).count()
+            or CellOperations(txn, run).list(limit=1)
+            or KVOperations(txn, run).list(limit=1)
+        )
+
     def is_empty(self) -> bool:
-        """Return whether the run is neither registered nor holds anything. O(tombstones)."""
+        """Return whether nothing would be left of the run that an import had to respect. O(tombstones).
+
+        It is not registered and holds nothing, not even a deleted cell, whose next life goes on counting.
+        """
         return all(self._txn.view(self._run, tag).last() is None for tag in _TABLES)
 
     def counts(self) -> dict[str, int]:

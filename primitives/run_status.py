@@ -81,9 +81,3 @@ def check_transition(run_id: str, old: RunStatus, new: RunStatus) -> None:
     """
     if new not in TRANSITIONS[old]:
         raise InvalidStatusTransitionError(old, new, run_id)
-
-
-def transition_diagram() -> str:
-    """Return the table as text, one line per status, as the documentation shows it."""
-    width = max(map(len, RunStatus))
-    return "\n".join(f"{old:<{width}} ──▶ {', '.join(new) or 'nothing'}" for old, new in TRANSITIONS.items())

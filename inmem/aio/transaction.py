@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.client_transaction import BaseTransaction
@@ -10,7 +11,6 @@ from inmem.engine.errors import CommitOutcomeUnknownError
 from inmem.engine.transaction import TransactionStatus
 
 if TYPE_CHECKING:
-    import asyncio
     from types import TracebackType
     from typing import Self
 
@@ -50,7 +50,8 @@ class Transaction(BaseTransaction):
         """Commit, and return the version: the new one, or the start version when nothing was written.
 
         When this ends, the transaction has ended: a cancellation withdraws the commit if it has not gone to the log,
-        waits for its true outcome otherwise, and goes on then. `status` tells which it was.
+        waits for its true outcome otherwise, and goes on then. `status` tells which it was. A coroutine that is dropped
+        before its end, as when its loop is closed, ends nothing: `status` stays `validating`, committed or not.
 
         Raises:
             Exception: the same errors as those of `inmem.Transaction.commit`.
@@ -71,7 +72,9 @@ class Transaction(BaseTransaction):
         except CommitOutcomeUnknownError as error:
             # Neither committed nor aborted: it stays what it is, validating.
             raise error if cancelled is None else cancelled from error
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:
+            # Whatever else ends this, such as the GeneratorExit of a coroutine that is dropped, may have left a commit
+            # under way: that stays validating, too.
             if outcome is None:
                 # The coordinator may not have heard of it.
                 self._lease.end()

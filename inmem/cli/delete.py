@@ -12,9 +12,10 @@ import inmem
 from inmem.amounts import counted
 from inmem.cli.errors import NO, NoError
 from inmem.cli.examples import example
-from inmem.cli.output import is_terminal, print_json, printable
+from inmem.cli.output import is_terminal, print_json
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, json_option, open_for_reading, whole_runs_argument
+from inmem.shown_name import plain_name
 
 if TYPE_CHECKING:
     from inmem import Transaction
@@ -37,7 +38,7 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
     if not yes:
         with open_for_reading(database) as db, db.begin("delete") as txn:
             for run_id in runs:
-                click.echo(f"{printable(run_id)}: {_contents(txn, database, run_id)}", err=True)
+                click.echo(f"{plain_name(run_id)}: {_contents(txn, database, run_id)}", err=True)
         if not click.confirm(f"Delete {counted(len(runs), 'run')}?", err=True):
             raise click.exceptions.Exit(NO)
     with progress("deleting"), inmem.open(database, create=False) as db:
@@ -45,7 +46,7 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
     if as_json_output:
         print_json([*runs])
     else:
-        click.echo("\n".join([f"{printable(run_id)}: deleted" for run_id in runs]))
+        click.echo("\n".join([f"{plain_name(run_id)}: deleted" for run_id in runs]))
 
 
 def _contents(txn: Transaction, database: str, run_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -37,6 +38,8 @@ UNREAD: Final = 141
 
 _WHEN_LOCKED: Final = "try again when it is closed there; commands that only read need not wait"
 
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _NO_SUCH_COMMAND: Final = "No such command "
 """How click begins; only its newer releases have a class for it."""
@@ -158,7 +161,8 @@ def told(error: click.ClickException | InmemError | OSError) -> tuple[str, int]:
             return str(error), NO
         case _:
             where = error.filename
-            if where is None and not takes_what_is_written(sys.stdout):
+            # A database and a file that is exported to are named. Of a long text, nothing is left that could be tried.
+            if where is None and (error.errno in _FULL or not takes_what_is_written(sys.stdout)):
                 where = "the standard output"
             return str(error) if where is None else f"{where}: {error.strerror}", NO
 

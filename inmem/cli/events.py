@@ -13,10 +13,13 @@ import click
 from inmem.cli.counts import count_type, limit_option
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import one_line, print_json_line, print_json_list, printable, width_option
+from inmem.cli.output import one_line, print_json_line, print_json_list, width_option
 from inmem.cli.reading import database_argument, json_option, open_for_reading, resolve_run, run_argument
+from inmem.cli.streams import rest_while_read
 from inmem.cli.tables import Column, RowWriter, show_rows
 from inmem.json_values import result_to_json
+from inmem.looking_pace import rest_s
+from inmem.shown_name import plain_name
 from inmem.times import moment
 
 if TYPE_CHECKING:
@@ -27,11 +30,8 @@ if TYPE_CHECKING:
 _EVENTS_HELD: Final = 100
 """Read at a time: enough to make finding them cheap, few enough to hold whatever they carry."""
 
-_PAUSE_S_MIN: Final = 0.2
+_REST_S_MIN: Final = 0.2
 """No more often than that does --follow look whether there is something new."""
-
-_PAUSE_PER_READING: Final = 4
-"""It rests so many times as long as the last look took, so that a large database does not keep it busy."""
 
 _TYPES_MAX: Final = 1000
 """Types of events that the column of a list without an end is made wide enough for."""
@@ -117,7 +117,7 @@ def _row(event: Event) -> tuple[str, ...]:
 
 
 def _beginning(event: Event) -> tuple[str, str, str]:
-    return str(event.sequence), moment(event.timestamp), printable(event.event_type)
+    return str(event.sequence), moment(event.timestamp), plain_name(event.event_type)
 
 
 def _widths(txn: Transaction) -> list[tuple[str, ...]]:
@@ -126,7 +126,7 @@ def _widths(txn: Transaction) -> list[tuple[str, ...]]:
     if head is None:
         return [_ROOM]
     here = str(head.sequence), moment(head.timestamp)
-    return [_ROOM, *((*here, printable(name)) for name in txn.events.types(_TYPES_MAX))]
+    return [_ROOM, *((*here, plain_name(name)) for name in txn.events.types(_TYPES_MAX))]
 
 
 def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
@@ -158,7 +158,11 @@ def _first_of_last(txn: Transaction, event_type: str | None, count: int) -> int:
 
 
 def _followed(db: Database, run_id: str, event_type: str | None, start: int) -> Iterator[Event | None]:
-    """Yield the events from `start` on as they come, and None whenever there are no more yet."""
+    """Yield the events from `start` on as they come, and None whenever there are no more yet.
+
+    Raises:
+        BrokenPipeError: nobody reads the output any more.
+    """
     head: Event | None = None
     while True:
         looked_at_s = time.monotonic()
@@ -169,7 +173,7 @@ def _followed(db: Database, run_id: str, event_type: str | None, start: int) -> 
             head = txn.events.head()
         start = max(start, 0 if head is None else head.sequence + 1)
         yield None
-        time.sleep(max(_PAUSE_S_MIN, _PAUSE_PER_READING * (time.monotonic() - looked_at_s)))
+        rest_while_read(rest_s(time.monotonic() - looked_at_s, _REST_S_MIN))
         db.refresh()
 
 

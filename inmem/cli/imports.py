@@ -34,7 +34,8 @@ _files_argument = click.argument(
     metavar="FILE...",
     nargs=-1,
     required=True,
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str),
+    # Whether it is there is for the reader to say, of one file at a time.
+    type=click.Path(allow_dash=True, path_type=str),
 )
 
 

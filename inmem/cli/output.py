@@ -6,6 +6,7 @@ no form for.
 
 from __future__ import annotations
 
+import codecs
 import json
 import shutil
 import sys
@@ -19,6 +20,7 @@ from inmem.json_values import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import TextIO
 
     from rich.console import RenderableType
 
@@ -98,7 +100,7 @@ def print_json(value: Any) -> None:
 
 def print_json_line(value: Any) -> None:
     """Write something that JSON can hold as one line, which the output may hold back."""
-    sys.stdout.write(_visible(json.dumps(value, ensure_ascii=False, allow_nan=False)) + "\n")
+    sys.stdout.write(_json(value) + "\n")
 
 
 def print_json_list(items: Iterable[Any]) -> None:
@@ -112,14 +114,21 @@ def print_json_list(items: Iterable[Any]) -> None:
 
 
 def _document(value: Any) -> str:
-    return _visible(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+    return _json(value, indent=2)
 
 
-def _visible(text: str) -> str:
+def _json(value: Any, indent: int | None = None) -> str:
+    # In any encoding but UTF-8 the stream would write a character that it does not have as an escape of Python's.
+    text = json.dumps(value, ensure_ascii=not _takes_any_character(sys.stdout), indent=indent, allow_nan=False)
     if not text.replace("\n", "").isprintable():
         # What is not to be seen stands within strings, where JSON has an escape for it.
         text = "".join([char if char == "\n" or _is_visible(char) else json.dumps(char)[1:-1] for char in text])
     return text
+
+
+def _takes_any_character(stream: TextIO) -> bool:
+    # What has no encoding holds text.
+    return not stream.encoding or codecs.lookup(stream.encoding).name == "utf-8"
 
 
 def as_text(value: Any) -> str:

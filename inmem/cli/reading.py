@@ -16,6 +16,7 @@ from inmem.actors.options import MEMORY
 from inmem.cli.errors import NoError, as_typed, typed_paths
 from inmem.cli.output import printable
 from inmem.cli.progress import progress
+from inmem.shown_name import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -125,7 +126,7 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
         return found[0]
     if not found:
         raise NoError(f"there is no run {name!r}. Try: inmem runs {shlex.quote(as_typed(db.path))}")
-    names = ", ".join(found[:_NAMES_SHOWN_MAX]) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
+    names = ", ".join(map(plain_name, found[:_NAMES_SHOWN_MAX])) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
     raise click.UsageError(f"{len(found)} runs begin with {name!r}: {names}")
 
 

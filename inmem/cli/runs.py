@@ -25,6 +25,7 @@ from inmem.cli.reading import (
 )
 from inmem.cli.tables import Column, table
 from inmem.json_values import result_to_json
+from inmem.shown_name import plain_name
 from inmem.times import moment
 from inmem.user_file import write_whole
 
@@ -112,7 +113,7 @@ def _list_unregistered(database: str, limit: int | None, *, as_json_output: bool
         print_json([{"run_id": run_id, "events": events} for run_id, events in rows])
     else:
         columns = (Column("RUN", "fold"), Column("EVENTS", justify="right"))
-        show(table(columns, [(printable(run_id), f"{events:,}") for run_id, events in rows]))
+        show(table(columns, [(plain_name(run_id), f"{events:,}") for run_id, events in rows]))
 
 
 def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> RenderableType:
@@ -127,12 +128,12 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
     )
     rows = [
         (
-            printable(run.run_id),
+            plain_name(run.run_id),
             Text(run.status, STATUS_STYLES[run.status]),
             f"{events:,}",
             one_line(run.error or ""),
             moment(run.created_at)[:19],
-            one_line(" ".join(run.tags)),
+            one_line(" ".join(map(plain_name, run.tags))),
         )
         for run, events in found
     ]
@@ -159,7 +160,8 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
         Column("VALUE", "cut"),
     )
     rows = [
-        (printable(name), str(state.version), moment(state.updated_at), one_line(state.value)) for name, state in states
+        (plain_name(name), str(state.version), moment(state.updated_at), one_line(state.value))
+        for name, state in states
     ]
     show(table(columns, rows))
 
@@ -194,7 +196,7 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
         if as_json_output:
             print_json(keys)
         elif keys:
-            click.echo("\n".join(map(printable, keys)))
+            click.echo("\n".join(map(plain_name, keys)))
         return
     if found is None:
         where = f"{shlex.quote(database)} {shlex.quote(run_id)}"

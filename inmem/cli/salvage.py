@@ -75,6 +75,8 @@ def _told(report: SalvageReport) -> Table:
             Text("left out", "bold yellow"),
             f"{_commits(report.left_out)}: readable, but behind the damage; --beyond-damage takes them",
         )
+    for name in report.parts_left_out:
+        shown.add_row(Text("left out", "bold yellow"), f"parts of {name}: readable; --beyond-damage takes them")
     if report.missing:
         but = ", but for what those parts hold of them" if report.parts_of else ""
         shown.add_row(Text("lost", "bold red"), _commits(report.missing) + but)

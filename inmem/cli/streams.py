@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -37,6 +40,25 @@ def takes_what_is_written(stream: TextIO) -> bool:
     except OSError:
         return False
     return True
+
+
+def rest_while_read(seconds: float) -> None:
+    """Wait, unless nobody is left to read the standard output.
+
+    Raises:
+        BrokenPipeError: its pipe has no reader any more, or its terminal is gone.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:
+        # No file, as where a program has replaced it.
+        time.sleep(seconds)
+        return
+    poll = select.poll()
+    # Errors are told of though nothing is asked for.
+    poll.register(descriptor, 0)
+    if poll.poll(seconds * 1000):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def drop_unwritten() -> None:

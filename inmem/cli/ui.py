@@ -12,6 +12,7 @@ import click
 
 from inmem.cli.errors import WRONG_USAGE, say_error
 from inmem.cli.reading import database_argument
+from inmem.extras import UI_PACKAGES
 
 
 @click.command(epilog="Example: inmem ui demo/harbour.db --open")
@@ -29,7 +30,7 @@ def ui(*, database: str, port: int, opens_browser: bool) -> None:
     try:
         from inmem.ui import serve  # noqa: PLC0415  an extra of its own: without it this is the place to say so
     except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] not in ("jinja2", "markupsafe", "starlette", "uvicorn"):
+        if str(error.name).partition(".")[0] not in UI_PACKAGES:
             raise
         say_error("the explorer needs jinja2, starlette and uvicorn: pip install '.[cli,ui]' in a clone of inmem")
         raise click.exceptions.Exit(WRONG_USAGE) from None

@@ -8,6 +8,7 @@ from shutil import copytree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -145,7 +146,7 @@ class _Story:
             shown = next(run.run_id for run, _ in runs if run.run_id.startswith(_SHOWN_RUN))
         with inmem.open(self._database, create=False, read_only=True) as db, db.begin(shown) as txn:
             self._say("What the night watch did about the storm, and why, as `inmem trace` draws it:")
-            self._show(draw(shown, walk_traces(txn)))
+            self._show(Group(*draw(shown, walk_traces(txn))))
 
     def _compare(self, number: str) -> None:
         self._heading(number, "Is anything lost, or there twice?")

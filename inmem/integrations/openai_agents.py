@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import inmem
 from inmem.aio.offload import run_in_thread
 from inmem.extras import needing
 from inmem.integrations.work import Bindable, Work, register
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from agents.items import TResponseInputItem
     from agents.memory import SessionSettings
-
-    import inmem
 
 T = TypeVar("T")
 
@@ -44,7 +43,7 @@ class InmemSession(Bindable):
         session_settings: `limit` is what `get_items` takes by default. A dict of them does as well.
 
     Raises:
-        UsageError: `db` is not an `inmem.Database`.
+        UsageError: `db` is not an `inmem.Database`; from a method, if the cell holds what is no number of items.
         TypeError: `session_settings` is neither, or is refused by the SDK.
 
     Attributes:
@@ -109,7 +108,12 @@ class _Items:
         self._kv = run.kv
         self._cells = run.cells
         state = run.cells.read(NAME)
-        self._count: int = 0 if state is None else state.value
+        count: object = 0 if state is None else state.value
+        if type(count) is not int or count < 0:
+            raise inmem.UsageError(
+                f"session_id: the cell {NAME!r} of run {session_id!r} holds something else than a number of items"
+            )
+        self._count = count
 
     def latest(self, limit: int | None) -> list[Any]:
         start = 0 if limit is None or limit < 0 else max(0, self._count - limit)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from inmem import InmemError, InvalidKeyError, Key, UsageError
 from inmem.extras import needing
 from inmem.handle import plain_handle
+from inmem.otlp.fitting import storable
 from inmem.otlp.recording import WAITING_RUN, Placement, Recording, Waiting
-from inmem.otlp.storable import storable, storable_attributes, storable_text, storable_time
+from inmem.otlp.storable import storable_attributes, storable_text, storable_time
 
 with needing("otel", "opentelemetry"):
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult

@@ -47,6 +47,11 @@ OTHER_ERROR: Final = "_OTHER"
 _DATABASE: Final = ("db.system.name", "db.system")
 _DATABASE_QUERY: Final = ("db.query.text", "db.statement")
 _ROWS: Final = "db.response.returned_rows"
+DECIDING: Final = (
+    RUN_ID, CONVERSATION_ID, OPERATION, TOOL_NAME, DATA_SOURCE, MEMORY_STORE, *_DATABASE, ERROR_TYPE,
+)  # fmt: skip
+"""What decides the run of a span and the kind of its step."""
+
 # Tuples, as what is looked for in them may be of any type, and so without a hash.
 _SPEAKING: Final = ("chat", "generate_content", "text_completion", "plan")
 _TEXT_PARTS: Final = ("text", "reasoning")

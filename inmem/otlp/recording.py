@@ -19,8 +19,8 @@ from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import USER_KEY_BYTES_MAX
 from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
+from inmem.otlp.fitting import stored
 from inmem.otlp.spans import ERROR_OF, METADATA_KEY, SpanRecord, local_parent_of
-from inmem.otlp.storable import stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -252,12 +252,18 @@ class Recording:
             else:
                 below.setdefault(parent_id, []).append((span, key))
         found: list[Placement] = []
-        for top, top_key in tops:
+        done: set[int] = set()
+        # At the last, what goes round in a circle is left: its earliest span is taken for the top.
+        for top, top_key in [*tops, *spans] if is_last else tops:
+            if id(top) in done:
+                continue
+            done.add(id(top))
             try:
                 run = self._run_of(top) or self._run_above(top) or self._home_of(top)
                 run = run or self._run_from_below(top, below)
             except UsageError as error:
                 self.refused[top["span_id"]] = error
+                done |= {id(span) for span in _all_below(top, below)}
                 continue
             pending = [Placement(top, local_parent_of(top), run, top_key)]
             for placement in pending:
@@ -265,6 +271,9 @@ class Recording:
                 self._remember(top["trace_id"], placement.run_id)
                 span_id, run_id = placement.span["span_id"], placement.run_id
                 for child, key in below.pop(span_id, []):
+                    if id(child) in done:
+                        continue
+                    done.add(id(child))
                     own_run = self._run_of(child) or run_id
                     # A trace has its parent in its own run; the span in its metadata still names the other one.
                     pending.append(Placement(child, span_id if own_run == run_id else None, own_run, key))
@@ -275,13 +284,7 @@ class Recording:
 
     def _run_from_below(self, top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | None]]]) -> str:
         """Return the one run that the spans below name, as below a web server's, or the default."""
-        named: set[str] = set()
-        pending = [top["span_id"]]
-        for span_id in pending:
-            for child, _ in below.get(span_id, []):
-                run = self._run_of(child)
-                named |= set() if run is None else {run}
-                pending.append(child["span_id"])
+        named = {run for span in _all_below(top, below) if (run := self._run_of(span)) is not None}
         return named.pop() if len(named) == 1 else normalize_run_id(self._default_run(top))
 
     def _record(self, span: SpanRecord, parent_id: str | None, run_id: str) -> None:
@@ -337,6 +340,19 @@ class Recording:
             self._free = range(unused.start, key + 1), rest
         else:
             self._free = range(key, key + 1), self._free
+
+
+def _all_below(top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | None]]]) -> list[SpanRecord]:
+    """Return the spans below one, each once, though they may go round in a circle."""
+    found: list[SpanRecord] = []
+    pending, seen = [top["span_id"]], {top["span_id"]}
+    for span_id in pending:
+        children = [child for child, _ in below.get(span_id, [])]
+        found += children
+        more = {child["span_id"]: None for child in children if child["span_id"] not in seen}
+        pending += more
+        seen |= more.keys()
+    return found
 
 
 def _is_span(value: Any) -> bool:

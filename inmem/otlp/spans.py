@@ -81,7 +81,7 @@ class SpanRecord(TypedDict, total=False):
     scope: ScopeRecord
     resource: ScopeRecord
     refused: str
-    """Why attributes, events and links could not be kept."""
+    """Why some of the attributes, events and links, or more, could not be kept."""
 
 
 def span_of(value: object) -> SpanRecord | None:

@@ -1,58 +1,14 @@
-"""Making spans storable: what an application puts into them is not bound by what a store can hold."""
+"""Making what is in spans storable: what an application puts into them is not bound by what a store can hold."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, cast
 
 from inmem.engine.codec import encode_value
 from inmem.engine.errors import InvalidValueError
 from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_DEPTH_MAX
-from inmem.otlp.spans import METADATA_KEY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from inmem.otlp.spans import SpanRecord
-
-T = TypeVar("T")
-
-_CONTENTS: Final = ("attributes", "events", "links")
-_PLACE: Final = frozenset(
-    {"trace_id", "span_id", "parent_span_id", "is_parent_remote", "kind", "start_time_unix_nano", "end_time_unix_nano"}
-)
-
-_TEXT_CHARS_MAX: Final = 100
-"""Of a name and of a reason where little can be kept: enough to recognize them, and a few hundred bytes at most."""
-
-
-def storable(record: dict[str, Any]) -> SpanRecord:
-    """Return a span's record, without what the application put into it if that is too large or nested too deeply."""
-
-    def checked(form: SpanRecord) -> SpanRecord:
-        # As it will lie in the metadata of its trace, which is one level deeper than it is itself.
-        encode_value({METADATA_KEY: form}, "metadata")
-        return form
-
-    return stored(cast("SpanRecord", record), checked)
-
-
-def stored(span: SpanRecord, store: Callable[[SpanRecord], T]) -> T:
-    """Return what `store` makes of a span, or of as much of it as can be stored; what is less says why.
-
-    Raises:
-        InvalidValueError: not even the name and the times can be stored, under limits of less than a kilobyte.
-    """
-    try:
-        return store(span)
-    except InvalidValueError as error:
-        refusal = error
-    less = {name: value for name, value in span.items() if name not in _CONTENTS} | {"refused": str(refusal)}
-    try:
-        return store(cast("SpanRecord", less))
-    except InvalidValueError:
-        return store(_outline(span, refusal.reason))
 
 
 def is_storable(value: object) -> bool:
@@ -88,14 +44,6 @@ def storable_time(time: object) -> int:
     if isinstance(time, float) and math.isfinite(time):
         time = int(time)
     return min(max(0, int(time)), INT_MAX) if isinstance(time, int) else 0
-
-
-def _outline(span: SpanRecord, reason: str) -> SpanRecord:
-    """Return no more of a span than where and when it was, and how it ended."""
-    kept = {name: value for name, value in span.items() if name in _PLACE}
-    kept |= {"name": span["name"][:_TEXT_CHARS_MAX], "refused": reason[:_TEXT_CHARS_MAX]}
-    code = span.get("status", {}).get("code")
-    return cast("SpanRecord", kept if code is None else kept | {"status": {"code": code}})
 
 
 def _mapping(values: Mapping[str, Any], depth: int) -> dict[str, Any]:

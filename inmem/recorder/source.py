@@ -118,6 +118,8 @@ def _from_object(index: int, record: dict[str, Any], source: str, place: Place) 
     reward = place.optional_number(record, "reward")
     if error is None and reward is not None and not reward > 0:
         error = f"the task was not solved: reward {reward:g}"
+    elif error is not None:
+        place.encoded({"error": error})
     return _conversation("chat-runs", index, record, messages, source, place, error)
 
 

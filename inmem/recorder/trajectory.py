@@ -39,10 +39,19 @@ def read_trajectory(record: dict[str, Any], place: Place) -> Iterator[Message]:
 
 
 def exit_error(record: dict[str, Any], place: Place) -> str | None:
-    """Return why the agent failed, or None if it submitted a result or nothing is known."""
+    """Return why the agent failed, or None if it submitted a result or nothing is known.
+
+    Raises:
+        TranscriptError: it is none that can be stored.
+    """
     info = place.optional(record, "info", OBJECT) or {}
-    status = place.at("info").optional(info, "exit_status", str)
-    return None if status is None or status.startswith("submitted") else f"exit status: {status}"
+    here = place.at("info")
+    status = here.optional(info, "exit_status", str)
+    if status is None or status.startswith("submitted"):
+        return None
+    error = f"exit status: {status}"
+    here.encoded({"exit_status": error})
+    return error
 
 
 def _prompts(history: list[object], place: Place) -> Iterator[Message]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inmem.engine.errors import InmemError
-from inmem.primitives.indices import wrong_indices
-from inmem.primitives.orphans import orphans
-from inmem.primitives.unreadable import unreadable_records
 from inmem.simulation.promises import BrokenPromise
-from inmem.verification import verify_chains
+from inmem.verification import verify_state
 
 if TYPE_CHECKING:
     from inmem.engine.snapshot import Snapshot
@@ -22,14 +19,12 @@ def check_store(snapshot: Snapshot) -> None:
         BrokenPromise: something does not hold.
     """
     try:
-        snapshot.check()
-        found = [f"run {run!r}: {chain.error}" for run, chain in verify_chains(snapshot).broken]
+        state = verify_state(snapshot)
     except InmemError as error:
         raise BrokenPromise(str(error)) from error
-    found += [f"run {run!r}: index table {tag} does not agree with the records" for run, tag in wrong_indices(snapshot)]
-    found += [f"run {run!r}: {key!r} of table {tag}: {why}" for run, tag, key, why in unreadable_records(snapshot)]
-    found += [
-        f"run {run!r}: the parent {parent!r} of trace {trace!r} is lost" for run, trace, parent in orphans(snapshot)
-    ]
+    found = [f"run {run!r}: {chain.error}" for run, chain in state.broken_chains]
+    found += [f"run {run!r}: index table {tag} does not agree with the records" for run, tag in state.wrong_indices]
+    found += [f"run {run!r}: {key!r} of table {tag}: {why}" for run, tag, key, why in state.unreadable]
+    found += [f"run {run!r}: the parent {parent!r} of trace {trace!r} is lost" for run, trace, parent in state.orphans]
     if found:
         raise BrokenPromise("; ".join(found))

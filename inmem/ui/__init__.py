@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inmem.extras import needing
+from inmem.extras import UI_PACKAGES, needing
 
-with needing("ui", "jinja2", "markupsafe", "starlette", "uvicorn"):
+with needing("ui", *UI_PACKAGES):
     from inmem.ui.server import Explorer
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from inmem.ui.desk import link
 
 if TYPE_CHECKING:
     from inmem import RunMetadata, Transaction
-    from inmem.actors.run_access import RunAccess
 
 _LASTING = (RunStatus.ACTIVE, RunStatus.PAUSED)
 
@@ -60,11 +59,6 @@ class RunFacts:
         return link("events", run=self.run_id)
 
 
-def holds_data(run: RunAccess) -> bool:
-    """Return whether a run holds anything, registered or not. O(log n)."""
-    return bool(run.events.len() or run.traces.count() or run.cells.list(limit=1) or run.kv.list(limit=1))
-
-
 def facts_of(txn: Transaction) -> RunFacts:
     """Return the facts of the transaction's run.
 
@@ -72,6 +66,6 @@ def facts_of(txn: Transaction) -> RunFacts:
         RunNotFoundError: it is not registered and holds nothing.
     """
     known = txn.runs.get_run(txn.run_id)
-    if known is None and not holds_data(txn):
+    if known is None and not txn.contents.holds_data():
         raise RunNotFoundError(txn.run_id)
     return RunFacts.of(txn, txn.run_id, known)

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 
 from inmem import RunNotFoundError, RunStatus, UsageError
 from inmem.ui.desk import link
-from inmem.ui.run_facts import RunFacts, holds_data
+from inmem.ui.run_facts import RunFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,7 +183,7 @@ def _matches(run: RunMetadata, text: str | None) -> bool:
 def _named(txn: Transaction, text: str) -> str | None:
     """Return the text if it is the id of a run, registered or not: then there is no need to search for it."""
     try:
-        is_run = txn.runs.get_run(text) is not None or holds_data(txn.on(text))
+        is_run = txn.runs.get_run(text) is not None or txn.on(text).contents.holds_data()
     except UsageError:
         return None
     return text if is_run else None

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Final
 import inmem
 from inmem import InmemError
 from inmem.handle import plain_handle
+from inmem.looking_pace import rest_s
 
 if TYPE_CHECKING:
     from inmem import Database
 
-_PAUSE_S_MIN: Final = 0.5
+_REST_S_MIN: Final = 0.5
 """No more often than that does the explorer look whether another process has written."""
-
-_PAUSE_PER_READING: Final = 4
-"""It rests so many times as long as the last reading took, so that a large database does not keep it busy."""
 
 
 class Source:
@@ -88,5 +86,5 @@ class Source:
             self.trouble = trouble
             ended_s = time.monotonic()
             with self._lock:
-                self._not_before_s = ended_s + max(_PAUSE_S_MIN, _PAUSE_PER_READING * (ended_s - started_s))
+                self._not_before_s = ended_s + rest_s(ended_s - started_s, _REST_S_MIN)
                 self._refreshing = None

@@ -6,11 +6,7 @@ seen, or that would move what stands around it, is shown as its escape. That cov
 turn the direction of writing, spaces of no width, and whatever else invisible.py names. In values, the selector that
 makes an emoji of the symbol before it stays: its escape would be all that is seen.
 
-Names are told apart by what cannot be seen in them. One that is shown as it is holds only what can be: characters with
-a mark of their own, and single plain spaces between them. Any other, and one that begins with a quote, is shown as a
-Python string in quotes, in which every space but the plain one is an escape. So no two names look alike by what cannot
-be seen in them. Names that are seen to be the same may still differ: a letter with its accent can be one character or
-two, and some letters of different scripts have one shape.
+How names are told apart is a rule of its own: shown_name.py.
 
     preview     one line, cut after some characters
     pretty      nested lists as HTML, cut after some characters
@@ -20,16 +16,18 @@ two, and some letters of different scripts have one shape.
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup, escape
 
+from inmem import shown_name
+from inmem.invisible import is_seen
 from inmem.json_values import is_list, is_marked, is_object, to_json
-from inmem.ui.invisible import is_seen
+from inmem.shown_name import SUSPECT, escape_of, in_quotes, is_plain, shows_in_name
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Iterator
 
 PREVIEW_CHARS_MAX: Final = 240
@@ -55,13 +53,6 @@ _OF_TEXT: Final = f"\n\t\u200c\u200d\ufe0e{_EMOJI_FORM}"
 
 _SYMBOLS: Final = ("So", "Sm")
 
-# What may need an escape: everything but printable ASCII. Most text never gets past this.
-_SUSPECT: Final = re.compile(r"[^ -~]")
-_TO_QUOTE: Final = re.compile(r'^[ "]|  | $|^$')
-"""Spaces that a browser would not show, nothing at all, and what would look like quotes of ours."""
-
-_QUOTED_ASCII: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})
-
 
 def visible(text: str, *, lines: bool = False) -> Markup:
     """Return the text with every character that is not to be seen as a marked escape. O(len(text)).
@@ -81,15 +72,14 @@ def name(text: str, chars_max: int | None = None) -> Markup:
         chars_max: it is cut to so many characters.
     """
     cut = _cut(text, chars_max)
-    if _is_plain(cut):
+    if is_plain(cut):
         return escape(cut)
-    return Markup('<span class="quoted">{}</span>').format(_marked(_in_quotes(cut), _shows_in_name))
+    return Markup('<span class="quoted">{}</span>').format(_marked(in_quotes(cut), shows_in_name))
 
 
 def plain_name(text: str, chars_max: int | None = None) -> str:
     """Return what `name` shows, for places that take no markup: titles and options."""
-    cut = _cut(text, chars_max)
-    return cut if _is_plain(cut) else _escaped(_in_quotes(cut), _shows_in_name)
+    return shown_name.plain_name(_cut(text, chars_max))
 
 
 def one_line(text: str, chars_max: int) -> Markup:
@@ -135,15 +125,6 @@ def _cut(text: str, chars_max: int | None) -> str:
     return text if chars_max is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…"
 
 
-def _is_plain(name: str) -> bool:
-    """Return whether a name can be seen as it is, so that no other looks like it."""
-    return not _TO_QUOTE.search(name) and all(map(_shows_in_name, _SUSPECT.finditer(name)))
-
-
-def _shows_in_name(match: re.Match[str]) -> bool:
-    return is_seen(match[0])
-
-
 def _shows_in_value(match: re.Match[str]) -> bool:
     char, start = match[0], match.start()
     if char == _EMOJI_FORM and start:
@@ -161,28 +142,15 @@ def _marked(text: str, shows: Callable[[re.Match[str]], bool]) -> Markup:
     """Return the text with every character that is not one to show as a marked escape."""
 
     def marked(match: re.Match[str]) -> str:
-        return match[0] if shows(match) else f'<span class="esc">{_escape_of(match[0])}</span>'
+        return match[0] if shows(match) else f'<span class="esc">{escape_of(match[0])}</span>'
 
-    return Markup(_SUSPECT.sub(marked, str(escape(text))))  # noqa: S704  escaped before anything is marked
-
-
-def _escaped(text: str, shows: Callable[[re.Match[str]], bool]) -> str:
-    return _SUSPECT.sub(lambda match: match[0] if shows(match) else _escape_of(match[0]), text)
-
-
-def _escape_of(char: str) -> str:
-    return char.encode("unicode_escape").decode()
-
-
-def _in_quotes(text: str) -> str:
-    """Return the text as a Python string literal, but for what is not to be seen in it."""
-    return f'"{text.translate(_QUOTED_ASCII)}"'
+    return Markup(SUSPECT.sub(marked, str(escape(text))))  # noqa: S704  escaped before anything is marked
 
 
 def _quoted(text: str) -> str:
     """Return the text as a JSON string."""
     written = json.dumps(text, ensure_ascii=False)
-    return _SUSPECT.sub(lambda match: match[0] if _shows_in_value(match) else json.dumps(match[0])[1:-1], written)
+    return SUSPECT.sub(lambda match: match[0] if _shows_in_value(match) else json.dumps(match[0])[1:-1], written)
 
 
 def _scalar(value: Any, chars_max: int | None) -> str:

@@ -276,6 +276,28 @@ def test_what_changes_nothing_is_not_waited_for(disk):
     asyncio.run(main())
 
 
+def test_of_a_commit_that_is_dropped_nobody_says_that_it_was_aborted(disk):
+    async def main():
+        async with store_on(disk) as db:
+            gate = disk.gate("sync")
+            txn = await db.begin("run")
+            txn.put("k", 1)
+            commit = txn.commit()
+            commit.send(None)
+            await happens(gate.arrived)
+            commit.close()
+            assert txn.status is TransactionStatus.VALIDATING
+            gate.open()
+            await db.put("run", "next", 1)
+            assert await db.get("run", "k") == 1
+            with pytest.raises(inmem.TransactionClosedError):
+                await txn.commit()
+            del txn, commit
+            await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
 def test_an_unknown_outcome_stays_unknown_and_says_so(disk):
     """The disk fails for good in the middle of a commit: whoever is cancelled then can still ask by the token."""
 

@@ -22,6 +22,7 @@ from inmem.cli.errors import Application
 from inmem.engine.verification import VerifyReport
 from inmem.json_values import from_json
 from inmem.recorder import RecordSummary
+from inmem.shown_name import plain_name
 from tests.engine.log_builder import LogBuilder, put
 from tests.recorder.transcripts import OWN, user, write_runs
 
@@ -131,6 +132,27 @@ def test_a_terminal_shows_names_errors_and_tags_of_runs_whole(run, recorded, on_
     assert below[0] == "  ERROR          no fuel after hours: nobody with a key answered"
     assert below[2] == "  TAGS           chat-runs task-fuel-after-hours agent-tilda"
     assert sum("  ERROR  " in line for line in shown) == 1
+
+
+def test_names_that_differ_in_what_cannot_be_seen_look_different(run, run_json, tmp_path):
+    names = ["pay", "pay ", " pay", "p  ay", "pay\u3164", "pay\u2800", "p\u034fay", "pay\ufe0f", "pay\xa0", '"pay"']
+    with inmem.open(tmp_path / "db") as db:
+        for name in names:
+            db.runs.create_run(name, tags=[name])
+            db.put("held", name, 1)
+            db.events.append("held", name)
+            db.cells.init("held", name, 1)
+            db.traces.record("held", inmem.Custom(name, None))
+    escaped = {
+        "pay", '"pay "', '" pay"', '"p  ay"', '"pay\\u3164"', '"pay\\u2800"', '"p\\u034fay"', '"pay\\ufe0f"',
+        '"pay\\xa0"', '"\\"pay\\""',
+    }  # fmt: skip
+    assert set(lines(run("get", tmp_path / "db", "held"))) == escaped
+    assert [line[4:] for line in lines(run("trace", tmp_path / "db", "held"))[1:]] == [*map(plain_name, names)]
+    for command in ("runs", "cells", "events"):
+        shown = run(command, tmp_path / "db", *(["held"] if command != "runs" else [])).stdout
+        assert all(each in shown for each in escaped)
+    assert [found["run_id"] for found in run_json("runs", tmp_path / "db")] == names
 
 
 def test_runs_in_json(run_json, odd):
@@ -399,6 +421,37 @@ def test_traces_of_every_kind(run, run_json, odd):
     assert (found[3]["tags"], found[3]["metadata"]) == (["t"], {"m": {"$bytes": "eA=="}})
 
 
+def test_a_chain_of_traces_is_drawn_in_lines_of_bounded_length(run, tmp_path, on_terminal):
+    def think(txn):
+        parent = None
+        for at in range(3000):
+            parent = txn.traces.record_with_options(inmem.Thought(str(at)), parent_id=parent).id
+        txn.traces.record(inmem.Thought("beside"))
+
+    with inmem.open(tmp_path, durability="never") as db:
+        db.transaction("deep", think)
+    top, *drawn = lines(run("trace", tmp_path, "deep"))
+    assert (top, drawn[0], drawn[1], drawn[-1]) == (
+        "deep", "├── thought 0", "│   └── thought 1", "└── thought beside"
+    )  # fmt: skip
+    before = "│   " + " " * 60
+    assert drawn[16:18] == [f"{before}└── thought 16", f"{before}└── level 17  thought 17"]
+    assert max(map(len, drawn)) < 100
+    on_terminal(40)
+    drawn = lines(run("trace", tmp_path, "deep"))
+    assert drawn[3000] == "│                   └── level 2999  tho…"
+
+
+def test_where_lines_cannot_be_drawn_the_tree_is_ascii(odd):
+    environment = {**os.environ, "PYTHONPATH": FOUND_IN, "PYTHONIOENCODING": "latin-1"}
+    result = subprocess.run(
+        [sys.executable, "-m", "inmem", "trace", str(odd), "run-1"], env=environment, capture_output=True, check=True
+    )
+    assert [line[:8].decode() for line in result.stdout.splitlines()] == [
+        "run-1", "+-- thou", "|   +-- ", "|   `-- ", "+-- note", "`-- slow"
+    ]  # fmt: skip
+
+
 def test_a_run_without_traces(run, run_json, odd):
     assert lines(run("trace", odd, "run-10")) == ["run-10"]
     assert run_json("trace", odd, "run-10") == []
@@ -418,7 +471,7 @@ def test_get(run, run_json, odd):
     found = run_json("get", odd, "run-1", "nan")
     assert found["value"] == [{"$float": "nan"}, {"$float": "-inf"}, 1.5, None, True]
     assert (found["run_id"], found["key"], found["expires_at"]) == ("run-1", "nan", None)
-    assert lines(run("get", odd, "run-1")) == ["bytes", "key\\x07", "lines", "nan"]
+    assert lines(run("get", odd, "run-1")) == ["bytes", '"key\\x07"', "lines", "nan"]
     assert run_json("get", odd, "run-1") == ["bytes", "key\x07", "lines", "nan"]
 
 

@@ -77,7 +77,7 @@ def test_what_another_process_writes_is_followed_until_ctrl_c(follow, tmp_path):
             db.events.append("run", "later\x1b", {"at": at})
             db.checkpoint()
             row = process.stdout.readline().split(maxsplit=4)
-            assert (row[0], row[3], row[4]) == (str(at), "later\\x1b", f'{{"at": {at}}}\n')
+            assert (row[0], row[3], row[4]) == (str(at), '"later\\x1b"', f'{{"at": {at}}}\n')
 
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=FAILSAFE_S) == ("", "\n")
@@ -98,6 +98,17 @@ def test_what_comes_later_stands_below_the_headings_though_it_is_wider(follow, t
         assert row[header.index("#") + 1] == row[header.index("TYPE") - 1] == row[header.index("PAYLOAD") - 1] == " "
     assert rest[header.index("TYPE") :].split() == ["tool_call", "10"]
     assert rest.index("10\n") == header.index("PAYLOAD")
+
+
+def test_following_ends_when_nobody_reads_any_more(follow, tmp_path):
+    """Though nothing comes that would have to be written."""
+    with inmem.open(tmp_path) as db:
+        db.events.append("run", "first")
+    process = follow("--last", 0)
+    assert process.stdout.readline().split()[0] == "#"
+    process.stdout.close()
+    assert process.wait(timeout=FAILSAFE_S) == 141
+    assert process.stderr.read() == ""
 
 
 def test_one_type_is_followed_in_lines_of_json_up_to_a_limit(follow, tmp_path):

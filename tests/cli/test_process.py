@@ -1,5 +1,6 @@
 """The command as a process of its own: pipes, terminals, signals, missing extras."""
 
+import json
 import os
 import pty
 import re
@@ -107,6 +108,19 @@ def test_output_that_cannot_be_written_is_one_line(environment, tmp_path, comman
         assert db.verify().is_valid
 
 
+@pytest.mark.parametrize("command", [("get", "run", "k"), ("events", "run"), ("export", "run")])
+def test_long_output_that_cannot_be_written_is_one_line_too(environment, tmp_path, command):
+    """What is longer than the buffer is not kept to be tried once more."""
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run", "k", "x" * 100_000)
+        db.events.append("run", "e", "x" * 100_000)
+    name, *more = command
+
+    told = redirected([name, tmp_path / "db", *more], ">/dev/full", environment)
+
+    assert told == (1, "inmem: error: the standard output: No space left on device\n")
+
+
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
 def test_a_command_that_prints_nothing_needs_no_output(environment, tmp_path, redirection):
     with inmem.open(tmp_path / "db") as db:
@@ -137,6 +151,24 @@ def test_what_the_encoding_does_not_have_is_no_error(environment, odd, encoding)
         assert result.returncode == 0
         assert result.stderr in ("", f"1 run that was never registered: inmem runs {odd} --unregistered\n")
         assert result.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+@pytest.mark.parametrize("command", [("cells", "cells"), ("events", "events", "--follow", "--limit", "1")])
+def test_json_is_json_in_every_encoding(environment, tmp_path, encoding, command):
+    value = "é🎉日本\x80"
+    with inmem.open(tmp_path / "db") as db:
+        db.cells.init("cells", "c", value)
+        db.events.append("events", "e", value)
+    name, run_id, *options = command
+    result = run(
+        *INMEM, name, tmp_path / "db", run_id, "--json", *options,
+        environment={**environment, "PYTHONIOENCODING": encoding}, encoding=encoding,
+    )  # fmt: skip
+    assert result.stderr == ""
+    found = json.loads(result.stdout)
+    assert (found[0]["value"] if name == "cells" else found["payload"]) == value
+    assert ("🎉" in result.stdout) == (encoding == "utf-8")
 
 
 def test_without_its_libraries_the_command_says_what_it_needs(environment):

@@ -79,6 +79,20 @@ def test_traces_as_otlp(run, run_json, recorded, tmp_path):
     assert len(scope["spans"]) == len(run_json("trace", recorded, "night-watch/0000")) == 17
 
 
+def test_a_file_that_is_missing_keeps_no_other_from_being_read(run, recorded, tmp_path):
+    run("export", recorded, "lamp", "--out", tmp_path / "lamp")
+    (tmp_path / "folder").mkdir()
+    files = [tmp_path / "none", tmp_path / "folder", tmp_path / "lamp"]
+    for command in (["import", *files, "--into", tmp_path / "db"], ["verify-export", *files]):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines() == [
+            f"inmem: error: {tmp_path / 'none'}: No such file or directory",
+            f"inmem: error: {tmp_path / 'folder'}: Is a directory",
+        ]
+        assert "lamp-controller/0000" in result.stdout
+
+
 def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
     (tmp_path / "bad").write_text("bad\n")
 
@@ -89,7 +103,7 @@ def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
 
     into = ("--into", tmp_path / "db")
     assert refused(2, "import", tmp_path / "bad", *into) == f"{tmp_path / 'bad'}: not a run that inmem has exported"
-    assert "does not exist" in refused(2, "import", tmp_path / "none", *into)
+    assert refused(1, "import", tmp_path / "none", *into) == f"{tmp_path / 'none'}: No such file or directory"
     assert refused(1, "export", recorded, "nobody") == f"there is no run 'nobody'. Try: inmem runs {recorded}"
     missing = tmp_path / "missing" / "file"
     assert refused(1, "export", recorded, "lamp", "--out", missing) == f"{missing}: No such file or directory"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inmem.engine.errors import UnfinishedSalvageError
-from inmem.engine.file_header import HEADER_BYTES
+from inmem.engine.file_header import HEADER_BYTES, encode_header
 from inmem.engine.log_folder import checkpoint_name, segment_name
 from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log_records import DropRun
@@ -19,6 +19,7 @@ from tests.engine.memory_disk import MemoryDisk
 
 OLD, NEW = checkpoint_name(3), checkpoint_name(5)
 BLOCK_HEADER_BYTES = 12
+CHECKPOINT_END_BYTES = BLOCK_HEADER_BYTES + 20
 SALT_AT = 24
 """In the header of a segment."""
 VALUE = b"v" * 30
@@ -173,9 +174,11 @@ def check_altered_checkpoint(sound, at, found, more, *, keep):
     assert lost_places(found) == {NEW: [lost]}
     assert (commits_taken(found), commits_taken(more)) == ({}, {segment_name(5): 4})
     first, *others = lost_places(more)[NEW]
-    if start <= at < start + 4 or start + 8 <= at:
-        if at >= HEADER_BYTES:
-            assert (first, others) == ((start, end - start), [])
+    if at < HEADER_BYTES:
+        assert (first, others) == ((0, HEADER_BYTES), [])
+        assert tables_of(more.recovered) == STATES[8]
+    elif start <= at < start + 4 or start + 8 <= at:
+        assert (first, others) == ((start, end - start), [])
     else:
         # Where the next block begins is not known then.
         assert first[0] <= at < first[0] + first[1]
@@ -288,13 +291,50 @@ def test_of_a_damaged_checkpoint_alone_what_can_be_read_is_taken_on_request():
     assert [file.name for file in found.files if file.lost] == [NEW]
     more = check(disk, beyond_damage=True)
     assert tables_of(more.recovered) == STATES[8]
-    assert (found.parts_of, more.missing, more.parts_of) == ((), ((1, 4),), (NEW,))
+    assert (found.missing, found.parts_of, found.parts_left_out) == (((1, 4),), (), (NEW,))
+    assert (more.missing, more.parts_of, more.parts_left_out) == (((1, 4),), (NEW,), ())
     # Of the block of run-1, which holds the tombstone of a, nothing can be read.
     at = disk.files[NEW].index(b"run-1")
     disk.files[NEW][at] ^= 1
     more = check(disk, beyond_damage=True)
     assert tables_of(more.recovered) == {table: entries for table, entries in STATES[8].items() if table[0] != "run-1"}
     assert next(file.lost for file in more.files if file.name == NEW)[0].offset == 64
+
+
+@pytest.mark.parametrize("damage", [b"\0" * HEADER_BYTES, b"INMEMCKP" + b"\xff" * 56])
+def test_without_its_header_a_checkpoint_is_read_if_two_blocks_agree_on_what_it_was(damage):
+    disk = database(keep=False, closed=True)
+    disk.files[NEW][:HEADER_BYTES] = damage
+    more = check(disk, beyond_damage=True)
+    assert tables_of(more.recovered) == STATES[8]
+    assert [lost[:2] for lost in next(file.lost for file in more.files if file.name == NEW)] == [(0, HEADER_BYTES)]
+    disk.files[NEW][disk.files[NEW].index(b"run-2")] ^= 1
+    more = check(disk, beyond_damage=True)
+    # The outcomes and the end agree.
+    assert tables_of(more.recovered) == {table: STATES[8][table] for table in STATES[8] if table[0] != "run-2"}
+    disk.files[NEW][-CHECKPOINT_END_BYTES - 1] ^= 1
+    more = check(disk, beyond_damage=True)
+    assert {table[0] for table in tables_of(more.recovered)} == {"run-4"}
+    assert [lost.size for lost in next(file.lost for file in more.files if file.name == NEW)] == [len(disk.files[NEW])]
+
+
+def test_an_old_checkpoint_without_its_header_brings_nothing_back_that_is_proven_gone():
+    disk = database(keep=True, closed=True)
+    # The checkpoint has run-2 as it was before it was dropped; the log says so whole, up to its last commit.
+    for name in (OLD, NEW):
+        disk.files[name][30] ^= 1
+    end = len(disk.files[segment_name(5)]) - FRAME_HEADER_BYTES - 1
+    disk.files[segment_name(5)][end] ^= 1
+    more = check(disk, beyond_damage=True)
+    assert not more.is_whole
+    assert tables_of(more.recovered) == STATES[more.recovered.version]
+
+
+def test_a_checkpoint_of_a_later_format_is_not_read():
+    disk = database(keep=False, closed=True)
+    disk.files[NEW][:HEADER_BYTES] = encode_header(b"INMEMCKP", 2, (0,) * 6)
+    more = check(disk, beyond_damage=True)
+    assert {table[0] for table in tables_of(more.recovered)} == {"run-4"}
 
 
 def test_what_was_torn_is_no_loss():

@@ -694,7 +694,6 @@ def test_a_child_that_seems_older_than_its_parent(db, other):
 def test_a_file_appears_whole(db, tmp_path):
     fill(db)
     path = tmp_path / "run.jsonl"
-    path.write_text("an older one")
 
     told = db.export_run("run", path)
 

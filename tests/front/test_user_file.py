@@ -1,5 +1,6 @@
 """A file of the user's: whole under its name or not there, durable, and written to wherever its path leads."""
 
+import errno
 import io
 import os
 import stat
@@ -18,15 +19,48 @@ def write(target, data=b"all of it"):
 
 def test_it_appears_when_it_is_whole_for_its_owner_only(tmp_path):
     path = tmp_path / "file"
+    with opened_for_writing(path) as file:
+        file.write(b"half")
+        file.flush()
+        assert not path.exists()
+        file.write(b" and half")
+    assert path.read_text() == "half and half"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o660, 0o400])
+def test_an_older_one_is_replaced_when_it_is_whole_and_keeps_its_mode(tmp_path, mode):
+    path = tmp_path / "file"
     path.write_text("an older one")
+    path.chmod(mode)
     with opened_for_writing(path) as file:
         file.write(b"half")
         file.flush()
         assert path.read_text() == "an older one"
         file.write(b" and half")
     assert path.read_text() == "half and half"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path):
+    path = tmp_path / ("n" * os.pathconf(tmp_path, "PC_NAME_MAX"))
+    for _ in range(2):
+        write(path)
+    assert path.read_bytes() == b"all of it"
+    with pytest.raises(OSError, match="too long") as caught:
+        write(tmp_path / f"{path.name}n")
+    assert caught.value.errno == errno.ENAMETOOLONG
+
+
+def test_links_that_go_round_in_a_circle_stay(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.symlink_to(other)
+    other.symlink_to(one)
+    with pytest.raises(OSError, match="symbolic links") as caught:
+        write(one)
+    assert (caught.value.errno, caught.value.filename) == (errno.ELOOP, str(one))
+    assert (one.is_symlink(), other.is_symlink()) == (True, True)
 
 
 def test_of_one_that_was_not_written_to_its_end_nothing_is_left(tmp_path):

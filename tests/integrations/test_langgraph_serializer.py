@@ -1,6 +1,7 @@
 """Stored bytes are data: whatever they say, nothing is imported or called that was not allowed beforehand."""
 
 import enum
+import inspect
 import sys
 from collections import deque
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ pytest.importorskip("langgraph.checkpoint", reason="the extra langgraph is not i
 import ormsgpack
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.serde import jsonplus
 from langgraph.types import Send
 from pydantic import BaseModel
 
@@ -250,3 +252,14 @@ def test_langgraph_may_add_to_the_types():
         assert saver.serde.loads_typed(saver.serde.dumps_typed(value)) == value
         with pytest.raises(inmem.InvalidValueError, match="Model"):
             saver.serde.dumps_typed(Model(n=1))
+
+
+def test_the_private_parts_of_langgraph_that_are_built_upon_are_as_they_were():
+    """Its function is built again with ours in the place of the one that it calls: so it must call it by that name."""
+    function = jsonplus._msgpack_default
+    assert "_msgpack_enc" in function.__code__.co_names
+    assert callable(jsonplus._msgpack_enc)
+    # Only the code and the globals are taken over.
+    assert (function.__code__.co_freevars, function.__defaults__, function.__kwdefaults__) == ((), None, None)
+    assert inspect.signature(function).parameters.keys() == {"obj"}
+    assert isinstance(jsonplus._option, int)

@@ -248,3 +248,13 @@ def test_a_bound_session_is_part_of_the_transaction(db):
         take_back(txn)
     assert numbers_of(asyncio.run(session.get_items())) == [1]
     assert db.events.head("talk").payload == {"role": "user", "content": "2"}
+
+
+@pytest.mark.parametrize("held", ["three", -1, None, 1.0, True])
+def test_a_cell_of_its_name_that_holds_something_else_is_told_of(db, held):
+    db.cells.init("s", "openai-agents", held)
+    session = InmemSession("s", db)
+    for work in (session.get_items(), session.add_items(items_of(1)), session.pop_item(), session.clear_session()):
+        with pytest.raises(inmem.UsageError, match="the cell 'openai-agents' of run 's' holds something else"):
+            asyncio.run(work)
+    assert db.cells.read("s", "openai-agents").value == held

@@ -26,9 +26,10 @@ from opentelemetry import trace as otel
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanContext
 
 from inmem.integrations.opentelemetry import InmemSpanExporter, span_record
 from tests.actors.stage import FAILSAFE_S
@@ -575,11 +576,71 @@ class TestHostile:
             deep = [deep]
         telemetry.tracer.start_span("deep", attributes={"gen_ai.operation.name": "execute_tool", "d": deep}).end()
         telemetry.tracer.start_span("large", attributes={"l": "x" * (17 * 2**20)}).end()
-        for trace in db.traces.roots("opentelemetry"):
-            kept = trace.metadata["otel"]
-            assert ("attributes" in kept, isinstance(trace.kind, Custom)) == (False, True)
-            assert "larger than" in kept["refused"] or "nested deeper" in kept["refused"]
+        deep, large = db.traces.roots("opentelemetry")
+        assert deep.kind == ToolCall("deep", duration_ms=deep.kind.duration_ms)
+        assert deep.metadata["otel"]["attributes"] == {"gen_ai.operation.name": "execute_tool"}
+        assert "nested deeper" in deep.metadata["otel"]["refused"]
+        assert (large.kind, "attributes" in large.metadata["otel"]) == (Custom("large"), False)
+        assert "larger than" in large.metadata["otel"]["refused"]
         assert len(by_span(parsed(run_to_otlp(db, "opentelemetry")))) == 2
+
+    def test_what_is_too_large_leaves_the_span_in_its_run_and_of_its_kind(self):
+        call = {"inmem.run_id": "job", "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "read"}
+        with inmem.open(":memory:", limits=inmem.Limits(value_bytes_max=5000)) as db:
+            telemetry = Telemetry(db)
+            with telemetry.tracer.start_as_current_span("agent", attributes={"inmem.run_id": "job"}) as root:
+                large = {**call, "small": 1, "gen_ai.tool.call.result": "y" * 6000, "less": "z" * 100}
+                span = telemetry.tracer.start_span("below", attributes=large)
+                span.add_event("small event")
+                span.add_event("large event", {"text": "x" * 5500})
+                span.end()
+            # So much of it that hardly anything is left.
+            telemetry.tracer.start_span("alone", attributes={**call, "x" * 20_000: 1}, links=[]).end()
+            crowd = {**call, **{f"a{at}": "x" * 1000 for at in range(6)}}
+            telemetry.tracer.start_span("crowd", attributes=crowd).end()
+            described = Telemetry(db, resource={"inmem.run_id": "of a resource", "large": "x" * 6000})
+            described.tracer.start_span("resource").end()
+            described.provider.shutdown()
+
+            assert db.runs.list_runs() == ["job", "of a resource"]
+            below, alone, crowded = db.traces.query_by_type("job", "ToolCall")
+            assert {trace.kind.tool_name for trace in (below, alone, crowded)} == {"read"}
+            assert trees(db, "job")[span_id(span)] == span_id(root)
+            kept = below.metadata["otel"]
+            assert kept["attributes"] == {**call, "small": 1, "less": "z" * 100}
+            assert [event["name"] for event in kept["events"]] == ["small event"]
+            assert "larger than 5000 bytes" in kept["refused"]
+            assert alone.metadata["otel"]["attributes"] == call
+            assert len(crowded.metadata["otel"]["attributes"]) == len(call) + 4
+            telemetry.provider.shutdown()
+
+    def test_spans_in_a_circle_are_recorded_at_the_last(self, db):
+        exporter = InmemSpanExporter(db)
+
+        def span(own, parent, start):
+            context = SpanContext(8, own, is_remote=False)
+            above = SpanContext(8, parent, is_remote=False)
+            return ReadableSpan(str(own), context, parent=above, start_time=start, end_time=9)
+
+        circles = [span(1, 1, 1), span(2, 3, 3), span(3, 2, 2), span(4, 3, 4)]
+        assert exporter.export(circles) is SpanExportResult.SUCCESS
+        assert len(db.kv.list(WAITING_RUN)) == 4
+        exporter.shutdown()
+        assert db.kv.list(WAITING_RUN) == []
+        assert {int(own): above and int(above) for own, above in trees(db, "opentelemetry").items()} == {
+            1: None, 3: None, 2: 3, 4: 3
+        }  # fmt: skip
+
+    def test_below_a_top_whose_run_is_refused_nothing_is_taken_for_a_circle(self, db):
+        telemetry = Telemetry(db, run=lambda _span: "")
+        root = telemetry.tracer.start_span("root")
+        context = otel.set_span_in_context(root)
+        parent = telemetry.tracer.start_span("parent", context)
+        telemetry.tracer.start_span("child", otel.set_span_in_context(parent)).end()
+        parent.end()
+        telemetry.provider.shutdown()
+        assert len(db.kv.list(WAITING_RUN)) == 2
+        assert db.runs.list_runs() == []
 
     @pytest.mark.parametrize(
         ("text", "kept"),

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from inmem.engine.errors import InvalidStatusTransitionError, UsageError
-from inmem.primitives.run_status import FINISHED, STATUS_TAGS, TRANSITIONS, RunStatus, status_of, transition_diagram
+from inmem.primitives.run_status import FINISHED, STATUS_TAGS, TRANSITIONS, RunStatus, status_of
 from tests.primitives.store import Store
 
 A, C, F, X, P, Z = (
@@ -73,14 +73,8 @@ def test_a_status_may_be_given_by_name():
         status_of("pausing")
 
 
-def test_the_diagram_shows_the_table():
-    assert transition_diagram().splitlines()[1:3] == [
-        "Paused    ──▶ Active, Cancelled, Archived",
-        "Completed ──▶ Archived",
-    ]
-    assert transition_diagram().splitlines()[-1] == "Archived  ──▶ nothing"
-
-
-def test_the_documentation_shows_the_diagram():
+def test_the_documentation_shows_the_table():
     page = Path(__file__).parents[2] / "docs" / "primitives" / "runs.md"
-    assert transition_diagram() in page.read_text(encoding="utf-8")
+    width = max(map(len, RunStatus))
+    diagram = "\n".join(f"{old:<{width}} ──▶ {', '.join(new) or 'nothing'}" for old, new in TRANSITIONS.items())
+    assert diagram in page.read_text(encoding="utf-8")

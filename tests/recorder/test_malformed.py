@@ -54,6 +54,8 @@ def error_of(path, content):
         ('{"trajectory": [{"execution_time": -1}]}', 'trajectory[0]: "execution_time" must be at least 0'),
         ('{"trajectory": [], "history": [{"role": "cook"}]}', 'history[0]: "role" must be one of'),
         ('{"trajectory": [], "history": [{}]}', 'history[0]: "role" is missing'),
+        ('[{"messages": [], "error": "\\ud800"}]', 'item 0["error"]: str has a lone surrogate'),
+        ('{"trajectory": [], "info": {"exit_status": "\\ud800"}}', 'info["exit_status"]: str has a lone surrogate'),
         ('{"trajectory": [], "info": {"exit_status": 5}}', 'info: "exit_status" must be a string, not a number'),
     ],
 )

@@ -13,8 +13,8 @@ pytest.importorskip("starlette", reason="the explorer is an extra")
 pytest.importorskip("httpx2", reason="starlette's test client needs it")
 
 from inmem.engine.codec import decode_value, encode_value
+from inmem.invisible import is_seen
 from inmem.json_values import from_json
-from inmem.ui.invisible import is_seen
 from inmem.ui.values import literal, name, one_line, plain_name, pretty, preview, visible
 from tests.ui.site import Page
 

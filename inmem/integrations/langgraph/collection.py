@@ -60,8 +60,7 @@ def delete(thread: ThreadCheckpoints) -> None:
         return
     if thread.txn.runs.get_child_runs(thread.thread_id, include_archived=True, limit=1):
         return
-    run = thread.txn.on(thread.thread_id)
-    if not (run.kv.list(limit=1) or run.events.len() or run.cells.list(limit=1) or run.traces.list(limit=1)):
+    if not thread.txn.on(thread.thread_id).contents.holds_data():
         thread.txn.runs.delete_run(thread.thread_id)
 
 

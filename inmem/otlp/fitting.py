@@ -1,0 +1,127 @@
+"""Spans made to fit: of one that is too large or too deep for the store, as much is kept as can be.
+
+What decides its run and what kind of step it was goes last: without it, a span would be found where nobody looks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+
+from inmem.engine.codec import encode_value
+from inmem.engine.errors import InvalidValueError
+from inmem.otlp.conventions import DECIDING
+from inmem.otlp.spans import METADATA_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from inmem.otlp.spans import SpanRecord
+
+T = TypeVar("T")
+
+_Piece: TypeAlias = "tuple[str, str | int]"
+"""An attribute by its name, an event or a link by its position."""
+
+_LISTS: Final = ("events", "links")
+_PLACE: Final = frozenset(
+    {"trace_id", "span_id", "parent_span_id", "is_parent_remote", "kind", "start_time_unix_nano", "end_time_unix_nano"}
+)
+
+_TEXT_CHARS_MAX: Final = 100
+"""Of a name and of a reason where little can be kept: enough to recognize them, and a few hundred bytes at most."""
+
+
+def storable(record: dict[str, Any]) -> SpanRecord:
+    """Return a span's record, or as much of it as can be stored."""
+
+    def checked(form: SpanRecord) -> SpanRecord:
+        # As it will lie in the metadata of its trace, which is one level deeper than it is itself.
+        encode_value({METADATA_KEY: form}, "metadata")
+        return form
+
+    return stored(cast("SpanRecord", record), checked)
+
+
+def stored(span: SpanRecord, store: Callable[[SpanRecord], T]) -> T:
+    """Return what `store` makes of a span, or of as much of it as can be stored; what is less says why.
+
+    Attributes, events and links go first, the largest before the others, twice as many each time.
+
+    Raises:
+        InvalidValueError: not even the name and the times can be stored, under limits of less than a kilobyte.
+
+    Complexity: O(size · log(attributes, events and links)).
+    """
+    try:
+        return store(span)
+    except InvalidValueError as error:
+        refusal = error
+    for form in _smaller(span, refusal):
+        try:
+            return store(form)
+        except InvalidValueError:
+            continue
+    return store(_outline(span, refusal.reason, ()))
+
+
+def _smaller(span: SpanRecord, refusal: InvalidValueError) -> Iterator[SpanRecord]:
+    """Yield less and less of a span."""
+    others, deciding = _pieces(span)
+    pieces = others + deciding
+    powers = {1 << exponent for exponent in range(len(pieces).bit_length())}
+    for count in sorted(powers | {len(others), len(pieces)}):
+        yield cast("SpanRecord", _without(span, frozenset(pieces[:count])) | {"refused": str(refusal)})
+    yield _outline(span, refusal.reason, DECIDING)
+
+
+def _pieces(span: SpanRecord) -> tuple[list[_Piece], list[_Piece]]:
+    """Return what can be left out one by one, the largest first; and that of it which decides what the span is."""
+    sizes: dict[_Piece, float] = {
+        ("attributes", name): _size(part) for name, part in span.get("attributes", {}).items()
+    }
+    for name in _LISTS:
+        sizes |= {(name, at): _size(part) for at, part in enumerate(cast("list[Any]", span.get(name, [])))}
+    found: list[_Piece] = sorted(sizes, key=sizes.__getitem__, reverse=True)
+    return [each for each in found if each[1] not in DECIDING], [each for each in found if each[1] in DECIDING]
+
+
+def _size(value: object) -> float:
+    try:
+        return len(encode_value(value))
+    except InvalidValueError:
+        return math.inf
+
+
+def _without(span: SpanRecord, pieces: frozenset[_Piece]) -> dict[str, Any]:
+    kept: dict[str, Any] = {**span}
+    if "attributes" in kept:
+        kept["attributes"] = {
+            name: part for name, part in kept["attributes"].items() if ("attributes", name) not in pieces
+        }
+    for name in _LISTS:
+        if name in kept:
+            kept[name] = [part for at, part in enumerate(kept[name]) if (name, at) not in pieces]
+    return {name: part for name, part in kept.items() if part or name not in ("attributes", *_LISTS)}
+
+
+def _outline(span: SpanRecord, reason: str, deciding: Iterable[str]) -> SpanRecord:
+    """Return no more of a span than where and when it was, how it ended, and what decides what it is, if short."""
+    kept: dict[str, Any] = {name: value for name, value in span.items() if name in _PLACE}
+    kept |= {"name": span["name"][:_TEXT_CHARS_MAX], "refused": reason[:_TEXT_CHARS_MAX]}
+    code = span.get("status", {}).get("code")
+    if code is not None:
+        kept["status"] = {"code": code}
+    described: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("attributes", span.get("attributes", {})),
+        ("resource", span.get("resource", {}).get("attributes", {})),
+    )
+    for place, attributes in described:
+        short = {
+            name: attributes[name]
+            for name in deciding
+            if isinstance(attributes.get(name), str) and len(attributes[name]) <= _TEXT_CHARS_MAX
+        }
+        if short:
+            kept[place] = short if place == "attributes" else {"attributes": short}
+    return cast("SpanRecord", kept)
