@@ -1,18 +1,23 @@
 """What replaces a failed actor may fail itself: it is tried again, and in the end nobody waits for ever."""
 
+import contextlib
+
 import pytest
 
 import inmem
 from inmem.actors import core, core_keeper
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.core_keeper import CoreKeeper
+from inmem.actors.decision_reply import DecisionReply
 from inmem.actors.event_actor import EventActor
 from inmem.actors.kv_actor import KVActor
+from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.transactions import Commit
 from inmem.actors.primitive_actor import PrimitiveActor
 from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.supervisor import Supervisor
+from inmem.actors.transaction_registry import TransactionRegistry
 from tests.actors.stage import DISPATCHERS, in_threads
 
 STEPS = {
@@ -157,3 +162,50 @@ def test_a_group_whose_commit_was_sent_twice_is_carried_out_once(tmp_path, monke
             assert db.events.append("run", "paid", number).sequence == number
             assert not failing
             assert [each.payload for each in db.events.iter("run")] == list(range(number + 1))
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize(
+    ("owner", "name", "when"),
+    [
+        (DecisionReply, "set_exception", "before"),
+        (DecisionReply, "set_exception", "after"),
+        (TransactionRegistry, "note_group", "after"),
+        (Mailbox, "suspend", "after"),
+    ],
+)
+def test_a_group_is_answered_once_wherever_the_coordinators_failure_over_it_is_cut_short(
+    monkeypatch, dispatcher, owner, name, when
+):
+    """Its answer is neither lost, as nobody would ask for it again, nor is it told that nothing came of a commit."""
+
+    def no_room_for(self, message):
+        if type(message) is Commit and message.group is not None and failing == ["handle", "fail"]:
+            failing.remove("handle")
+            raise RecursionError("before the coordinator has done anything")
+        return handle(self, message)
+
+    def cut_short(*args):
+        if failing != ["fail"] or (owner is Mailbox and args[0].name != "coordinator"):
+            return original(*args)
+        if when == "after":
+            original(*args)
+        failing.remove("fail")
+        raise RecursionError("in the middle of failing")
+
+    def tell(work):
+        # Whoever runs an actor that has no room is told so as well.
+        with contextlib.suppress(RecursionError, inmem.TransactionAbortedError):
+            work()
+
+    handle, original = Coordinator.on_receive, getattr(owner, name)
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        failing = ["handle", "fail"]
+        monkeypatch.setattr(Coordinator, "on_receive", no_room_for)
+        monkeypatch.setattr(owner, name, cut_short)
+        in_threads(lambda: tell(lambda: db.events.append("run", "paid", "once")))
+        # Whoever makes up for it is cut short as well.
+        in_threads(lambda: tell(lambda: db.transaction("run", lambda txn: txn.put("k", 1))))
+        assert in_threads(lambda: db.events.append("run", "paid", "after").sequence) == [1]
+        assert not failing
+        assert [each.payload for each in db.events.iter("run")] == ["once", "after"]
