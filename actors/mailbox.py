@@ -116,7 +116,8 @@ class Mailbox:
         if actor is not None and message.__class__ is not Resume:
             actor.handle(message, reply_to)
         elif message.__class__ is Resume:
-            if actor is not None and actor.owed:
+            # One that is behind it already has been cut short over this very message.
+            if actor is not None and actor is not message.actor and actor.owed:
                 raise InvariantError(f"another actor is put behind {self.name} before this one's debts were taken over")
             self.attach(message.actor)
             waiting, self.stash = self.stash, []
