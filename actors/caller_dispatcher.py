@@ -320,7 +320,7 @@ class CallerDispatcher:
                     unfinished.deliveries.append((borrowed, (error, error.__traceback__)))
                 unfinished.is_any = True
                 try:
-                    start_new_thread(self._deputy.put, (None,))
+                    start_new_thread(self._deputy.take_over, ())
                 except RuntimeError:
                     # The system has no thread left. Of those who wait, some can run the queue themselves.
                     for waiter in list(self._waiters):
@@ -359,7 +359,7 @@ class CallerDispatcher:
             self._run(None, None)
         except RecursionError:
             # Perhaps there was no room to call it, and whoever ran the queue has stopped for this thread.
-            start_new_thread(self._deputy.put, (None,))
+            start_new_thread(self._deputy.take_over, ())
             raise
 
     def _deputized(self) -> bool:

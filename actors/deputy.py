@@ -38,6 +38,13 @@ class Deputy:
         """Have it run the queue; given a future, for whoever waits for that: it waits for a turn, and sets it."""
         self._lane.put(relieved)
 
+    def take_over(self) -> None:
+        """Like `put`, in a thread that was made to call this: if no other can be started, that one runs the queue."""
+        try:
+            self._lane.put(None)
+        except RuntimeError:
+            self._relieve(patiently=False)
+
     def end(self) -> None:
         """End the thread, and do not wait for that: it may be waiting itself, for whoever calls this."""
         self._lane.end()
