@@ -19,6 +19,7 @@ from inmem.actors.actor import LATER
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.courier import Courier
 from inmem.actors.lane import Lane
+from inmem.actors.lease import Lease
 from inmem.actors.log_disk import LogDisk
 from inmem.actors.log_file import LogFile
 from inmem.actors.log_writer import LogWriter
@@ -252,6 +253,13 @@ def test_an_actor_that_is_put_in_place_again_is_the_same_one(dispatcher):
     assert not owed.done
     actor.owed.clear()
     stage.close()
+
+
+@pytest.mark.parametrize("made", [Lease, LogFile])
+def test_what_was_not_made_to_the_end_is_disposed_of_in_silence(made):
+    """Its thread was struck, or had no room left on its stack."""
+    del_it = made.__new__(made)
+    del del_it
 
 
 def test_timers_go_on_after_a_strike_while_they_wait():
