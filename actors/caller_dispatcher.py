@@ -313,19 +313,18 @@ class CallerDispatcher:
                     return
             except BaseException as error:
                 # Most likely this thread has no room left on its stack. So no function of Python's is called here;
-                # those of C work where `popleft` did. The deputy has a stack of its own, and goes on.
+                # those of C work where `popleft` did. Whoever waits has a stack of its own, and wakes to mend it.
                 if at_hand is not None:
                     unfinished.messages.append((at_hand, (error, error.__traceback__)))
                 if borrowed is not None:
                     unfinished.deliveries.append((borrowed, (error, error.__traceback__)))
                 unfinished.is_any = True
-                try:
+                for waiter in list(self._waiters):
+                    if waiter.baton is not None and waiter.baton.locked():
+                        waiter.baton.release()
+                # Some wait who never run the queue: then the deputy does. Unless the system has no thread left.
+                if type(error) is not RuntimeError:
                     start_new_thread(self._deputy.take_over, ())
-                except RuntimeError:
-                    # The system has no thread left. Of those who wait, some can run the queue themselves.
-                    for waiter in list(self._waiters):
-                        if waiter.baton is not None and waiter.baton.locked():
-                            waiter.baton.release()
                 raise
 
     def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:

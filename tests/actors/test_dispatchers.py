@@ -800,7 +800,7 @@ def test_when_the_system_has_no_thread_left_those_who_can_run_the_queue_do(calle
     monkeypatch.setattr(caller_dispatcher, "start_new_thread", refused)
 
     def runs():
-        with pytest.raises(RecursionError):
+        with pytest.raises(RuntimeError):
             ref.ask(raising)
 
     def waits():
@@ -859,3 +859,27 @@ def test_who_has_no_room_to_take_over_leaves_nobody_behind(caller_stage, monkeyp
     with pytest.raises(RecursionError):
         caller_stage.dispatcher._relieve(patiently=True)
     assert heard.wait(FAILSAFE_S)
+
+
+def test_where_no_deputy_can_be_started_the_thread_that_was_to_ask_it_runs_the_queue(
+    caller_stage, no_room, monkeypatch
+):
+    raising, handling = no_room
+    ref = caller_stage.start()
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    def runs():
+        with pytest.raises(RecursionError):
+            ref.ask(raising)
+
+    def leaves_it_to_others():
+        assert handling.wait(FAILSAFE_S)
+        # Both threads are there.
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        future = ref.ask("hears", block=False)
+        assert future.block(FAILSAFE_S)
+        return future.get()
+
+    assert in_threads(runs, leaves_it_to_others)[1] == "hears"
