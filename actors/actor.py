@@ -187,10 +187,7 @@ class StoreActor(pykka.Actor):
         """
         is_its_own = not interrupts.keep_back(error)
         if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
-            refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {shown_failure(error)}")
-            # It may have been answered just before the handler failed, or just before this was cut short.
-            with contextlib.suppress(queue.Full):
-                reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))
+            self.tell_failed(reply_to, error)
         if self.supervisor is None:
             raise error
         if not self._has_failed:
@@ -198,6 +195,13 @@ class StoreActor(pykka.Actor):
             self.supervisor.send(failed, None)
             self._has_failed = True
         self.mailbox.suspend()
+
+    def tell_failed(self, reply_to: ReplyTo, error: BaseException) -> None:
+        """Answer a request over which this actor has failed, unless it has an answer."""
+        refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {shown_failure(error)}")
+        # It may have been answered just before the handler failed, or just before `fail` was cut short.
+        with contextlib.suppress(queue.Full):
+            reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))
 
     def why_abandoned(self, owed: Owed) -> InmemError:  # noqa: ARG002  (whatever was asked)
         """Return what to tell somebody whose answer this actor still owes when the store ends."""

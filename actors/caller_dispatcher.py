@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import threading
 import time
-from _thread import get_ident
+from _thread import get_ident, start_new_thread
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
 from inmem.actors import interrupts
+from inmem.actors.deputy import Deputy
 from inmem.actors.future import ReplyFuture
-from inmem.actors.lane import Lane
 from inmem.actors.reentrancy import handler_threads, require_outside
 from inmem.actors.threads_dispatcher import mailbox_lane
 from inmem.actors.timers import Timers
@@ -74,9 +74,7 @@ class CallerDispatcher:
         self._waiters: OrderedDict[ReplyFuture[Any], None] = OrderedDict()
         self._unfinished = Unfinished()
         self._lanes: dict[Mailbox, DeliveryLane] = {}
-        # Given a future, it takes part in the work for whoever waits for that.
-        self._deputy: Lane[ReplyFuture[None] | None] = Lane("inmem-deputy", self._run_for, self._run_for_again)
-        self._deputy_ident = 0
+        self._deputy = Deputy(self._relieve)
         self._timers = Timers()
         self._turns = Turns()
         # Counted roughly: threads may overwrite each other's counts.
@@ -239,7 +237,6 @@ class CallerDispatcher:
     def shut_down(self) -> None:
         """Stop the timers and the deputy."""
         self._timers.stop()
-        # Not waited for: it may be waiting itself, for the thread that closes the store to stop running the queue.
         self._deputy.end()
 
     def _lane(self, mailbox: Mailbox) -> DeliveryLane:
@@ -312,6 +309,8 @@ class CallerDispatcher:
                     lane, delivery = borrowed
                     lane.handle_borrowed(delivery)
                     self._turns.rested()
+                if leaving and self._hand_over(until):
+                    return
             except BaseException as error:
                 # Most likely this thread has no room left on its stack. So no function of Python's is called here;
                 # those of C work where `popleft` did. Whoever waits has a stack of its own, and wakes to mend it.
@@ -323,9 +322,10 @@ class CallerDispatcher:
                 for waiter in list(self._waiters):
                     if waiter.baton is not None and waiter.baton.locked():
                         waiter.baton.release()
+                # Some wait who never run the queue: then the deputy does. Unless the system has no thread left.
+                if type(error) is not RuntimeError:
+                    start_new_thread(self._deputy.take_over, ())
                 raise
-            if leaving and self._hand_over(until):
-                return
 
     def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:
         """Return what was sent to an actor that lends itself, if this thread shall do it; its lane is then reserved."""
@@ -354,7 +354,12 @@ class CallerDispatcher:
         finally:
             self._relieving.release()
         self._running.release()
-        self._run(None, None)
+        try:
+            self._run(None, None)
+        except RecursionError:
+            # Perhaps there was no room to call it, and whoever ran the queue has stopped for this thread.
+            start_new_thread(self._deputy.take_over, ())
+            raise
 
     def _deputized(self) -> bool:
         """Leave the queue to the deputy, from a thread in which any line may be the last one; return whether it is."""
@@ -364,18 +369,8 @@ class CallerDispatcher:
         return False
 
     def _deputize(self) -> None:
-        if self._queue and (not self._running.locked() or self._tired not in {0, self._deputy_ident}):
+        if self._queue and (not self._running.locked() or self._tired not in {0, self._deputy.ident}):
             self._deputy.put(None)
-
-    def _run_for(self, relieved: ReplyFuture[None] | None) -> None:
-        self._deputy_ident = get_ident()
-        self._relieve(patiently=relieved is not None)
-        if relieved is not None and not relieved.done:
-            relieved.set()
-
-    def _run_for_again(self, relieved: ReplyFuture[None] | None, _error: BaseException) -> None:
-        # Somebody who meant to end the deputy has struck it before it was through.
-        self._deputy.put(relieved)
 
     @interrupts.uninterrupted
     def _leave(self, future: ReplyFuture[Any]) -> None:

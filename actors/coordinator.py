@@ -218,9 +218,12 @@ class Coordinator(StoreActor):
         if group is not None and reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             if self.registry.knows_group(*group):
                 reply_to.set(CommitRepeated())
-                reply_to = None
             else:
+                # Told first: cut short in between, this is called again, and to be told once more changes nothing. And
+                # noted before the mailbox is suspended: from then on it keeps the letter for this actor's successor.
+                self.tell_failed(reply_to, error)
                 self.registry.note_group(*group)
+            reply_to = None
         super().fail(message, reply_to, error)
 
     def why_abandoned(self, owed: Owed) -> InmemError:

@@ -40,6 +40,8 @@ class FolderLock:
         self._path = path
         self._file = -1
         self._folder = -1
+        # Before anything is opened: another thread may fork in the middle of it.
+        _held.add(self)
 
     def own(self, *, create: bool) -> None:
         """Become the owner.
@@ -75,7 +77,6 @@ class FolderLock:
             # A note for people. A disk too full for it must not keep anybody from opening the database.
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, _this_process().encode(), 0)
-        _held.add(self)
 
     def keep_owners_away(self) -> None:
         """Let nobody become the owner, without changing anything in the folder.

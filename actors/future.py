@@ -136,6 +136,8 @@ class ReplyFuture(pykka.Future[T]):
             queue.Full: there is a reply already.
         """
         if self.value is not _UNSET or self._get_hook is not None:
+            # Whoever has set it may have been cut short before waking anybody, and tries again.
+            self.nudge()
             raise queue.Full
         self.value = value
         self.done = True
@@ -150,6 +152,8 @@ class ReplyFuture(pykka.Future[T]):
             queue.Full: there is a reply already.
         """
         if self.value is not _UNSET or self._get_hook is not None:
+            # Whoever has set it may have been cut short before waking anybody, and tries again.
+            self.nudge()
             raise queue.Full
         info: Any = exc_info or sys.exc_info()
         error_type, error, traceback = info

@@ -28,7 +28,7 @@ class Lane(Generic[ItemT]):
         name: of the thread.
         handle: must not raise.
         fail: given the item that an exception from outside has cut short, or struck just before or after, and the
-            exception.
+            exception. Called again if it is cut short itself.
     """
 
     def __init__(
@@ -135,11 +135,13 @@ class Lane(Generic[ItemT]):
         self._drain()
 
     def _cut_short(self, error: BaseException) -> None:
-        item, self._current = self._current, None
+        item = self._current
         # Otherwise it struck between two items.
         if item is not None and self._queue and self._queue[0] is item:
+            self._fail(item[0], error)
+            # Should the next one strike before this, it is for the same item.
             self._queue.popleft()
-            self._fail(*item, error)
+        self._current = None
 
     def _drain(self) -> None:
         with contextlib.suppress(IndexError):

@@ -58,6 +58,7 @@ class Lease(SettledLease):
 
     @interrupts.uninterrupted
     def __del__(self) -> None:
-        # Python would swallow a KeyboardInterrupt here.
-        if self._coordinator is not None:
+        # Python would swallow a KeyboardInterrupt here. One that was not made to the end has no field: its thread was
+        # struck, or had no room left.
+        if getattr(self, "_coordinator", None) is not None:
             self.end()

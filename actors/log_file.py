@@ -30,9 +30,12 @@ class LogFile:
             have to record a new size, which halves its cost on ext4. Until the file is closed its end is zeros then.
     """
 
+    # Of one that was not made to the end: somebody has struck the thread.
+    _descriptor = -1
+
     def __init__(self, path: str, descriptor: int, reserve_bytes: int = 0) -> None:
-        self._path = path
         self._descriptor = descriptor
+        self._path = path
         self._owner = os.getpid()
         self._size = 0
         self._reserve_bytes = reserve_bytes

@@ -152,12 +152,13 @@ class Mailbox:
 
     def _resume(self, successor: StoreActor) -> None:
         """Put an actor behind the address, and give it what has waited; what it does not come to goes on waiting."""
-        if successor.has_begun:
-            # Told once more, by somebody who was cut short: it may have failed since.
-            return
-        if self.actor is not None and self.actor.owed:
-            raise InvariantError(f"another actor is put behind {self.name} before this one's debts were taken over")
-        self.attach(successor)
+        if self.actor is not successor:
+            if successor.has_begun:
+                # Told once more, by somebody who was cut short: it has failed since.
+                return
+            if self.actor is not None and self.actor.owed:
+                raise InvariantError(f"another actor is put behind {self.name} before this one's debts were taken over")
+            self.attach(successor)
         stash = self.stash
         while stash and self.actor is not None:
             at_hand = self.at_hand = stash[0]

@@ -23,6 +23,7 @@ from inmem.actors.messages.transactions import (
     Drained,
     RetryDue,
 )
+from inmem.actors.stack_room import NoRoomError
 from inmem.engine.errors import DatabaseClosedError, InvariantError, OverloadedError
 from inmem.engine.limits import DEFAULT_LIMITS
 from inmem.engine.request_groups import RequestGroups
@@ -30,7 +31,7 @@ from inmem.engine.transaction import RequestTransaction
 
 if TYPE_CHECKING:
     from inmem.actors.environment import StoreClock
-    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.actors.mailbox import Mailbox, MailboxRef, ReplyTo
     from inmem.actors.published import Published
     from inmem.engine.limits import Limits
     from inmem.engine.ports import Entropy
@@ -108,6 +109,12 @@ class PrimitiveActor(StoreActor):
             # Whoever told instead of asking gets no answer, and must not bring the actor down either.
             self._let_in(owed)
         return LATER
+
+    def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
+        """Stop handling messages. A request that was in hand is not to blame if the stack was full."""
+        if isinstance(error, NoRoomError):
+            self._requests.absolve()
+        super().fail(message, reply_to, error)
 
     # What RequestGroups wants done.
 

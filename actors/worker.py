@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from inmem.actors.reentrancy import own_threads
 from inmem.actors.threads import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+LEVELS: Final = 8
+"""A thread outlives one exception in the moment in which it goes on after another. Whoever raises one after the other
+until a thread is dead may well hit that moment twice in a row, but not so often."""
 
 
 class Worker:
@@ -82,18 +86,24 @@ class Worker:
             return
         self.thread = threading.current_thread()
         own_threads.add(threading.get_ident())
+        self._go_on(LEVELS)
+        # Most likely they hold what holds this: now nothing of it has to wait for the collector.
+        del self._work, self._cut_short
+        own_threads.discard(threading.get_ident())
+
+    def _go_on(self, levels: int) -> None:
         while True:
             try:
-                if self._error is not None:
-                    self._pass_on_error()
-                self._work()
+                if levels:
+                    self._go_on(levels - 1)
+                else:
+                    if self._error is not None:
+                        self._pass_on_error()
+                    self._work()
             except BaseException as error:  # noqa: BLE001  (raised in this thread by somebody who meant to end it)
-                # No more than this is done here, where the next one would end the thread.
+                # No more than this is done here: the next one is caught one level above.
                 self._error = error
             else:
-                # Most likely they hold what holds this: now nothing of it has to wait for the collector.
-                del self._work, self._cut_short
-                own_threads.discard(threading.get_ident())
                 return
 
     def _pass_on_error(self) -> None:

@@ -189,6 +189,10 @@ class RequestGroups(Generic[PendingT]):
         elif self._sealed is not None:
             self._out.commit(self._sealed, self._attempt, self._group)
 
+    def absolve(self) -> None:
+        """This has stopped for want of room to run in, not over a request: the successor carries out that one too."""
+        self._broken = None
+
     def refuse_all(self, refusal: InmemError) -> None:
         """Refuse what waits, and from now on whatever comes. A group in flight is answered as its commit goes."""
         self._refusal = refusal

@@ -130,7 +130,12 @@ class Port:
         self._arrived.append((answer, value, error))
         if not self._is_woken:
             self._is_woken = True
-            call_soon(self.loop, self._hand_out)
+            try:
+                call_soon(self.loop, self._hand_out)
+            except BaseException:
+                # Otherwise nobody would ever wake the loop again.
+                self._is_woken = False
+                raise
 
     def _hand_out(self) -> None:
         # Before looking: whoever adds an answer from now on wakes the loop again.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import inmem
+from inmem.actors.kv_actor import KVActor
 from inmem.engine.shard import Shard
 from tests.actors.stage import in_threads
 
@@ -197,3 +198,30 @@ def test_those_who_wait_are_not_left_behind_by_who_ran_the_queue_for_them(tmp_pa
             stored = db.get("run", f"k{number}")
             assert step == -1 or stored >= step
         assert db.put("run", "k", 1) == db.version
+
+
+def test_a_request_that_was_in_hand_when_its_runners_stack_was_full_is_carried_out_by_the_next(monkeypatch):
+    """It may be anybody's. One over which the actor has failed by itself is refused."""
+    perform = KVActor.perform
+    faults: list[Exception] = []
+
+    def failing(self, txn, message):
+        if faults:
+            raise faults.pop()
+        return perform(self, txn, message)
+
+    def runs() -> None:
+        with pytest.raises(RecursionError):
+            db.put("run", "k", 1)
+
+    monkeypatch.setattr(KVActor, "perform", failing)
+    with inmem.open(":memory:") as db:
+        faults.append(RecursionError("injected"))
+        in_threads(runs)
+        in_threads(lambda: db.put("run", "after", 1))
+        assert db.get("run", "k") == 1
+        faults.append(ValueError("injected"))
+        with pytest.raises(inmem.TransactionAbortedError):
+            in_threads(lambda: db.put("run", "refused", 1))
+        in_threads(lambda: db.put("run", "after", 2))
+        assert db.get("run", "refused") is None

@@ -736,3 +736,150 @@ def test_a_mailbox_that_is_stopped_while_its_lane_is_made_keeps_none(monkeypatch
     assert not lane._worker.thread.is_alive()
     pykka.ActorRegistry.unregister(ref)
     stage.close()
+
+
+@pytest.fixture
+def no_room(caller_stage):
+    """A message over which its actor has no room left, the first time, once something else waits in the queue."""
+    handling = threading.Event()
+    times = []
+
+    def raising(actor):
+        if not times:
+            times.append("first")
+            handling.set()
+            while not caller_stage.dispatcher.backlog(actor.mailbox):
+                time.sleep(0.001)
+            raise RecursionError
+
+    return raising, handling
+
+
+def test_who_lets_others_run_the_queue_is_answered_when_one_of_them_has_no_room(caller_stage, no_room):
+    """As the main thread does with a signal handler of its own, and everybody who awaits."""
+    raising, handling = no_room
+    ref = caller_stage.start()
+
+    def runs():
+        with pytest.raises(RecursionError):
+            ref.ask(raising)
+
+    def leaves_it_to_others():
+        assert handling.wait(FAILSAFE_S)
+        future = ref.ask("hears", block=False)
+        assert future.block(FAILSAFE_S)
+        return future.get()
+
+    assert in_threads(runs, leaves_it_to_others)[1] == "hears"
+
+
+def test_the_main_thread_with_a_signal_handler_of_its_own_is_answered_when_another_has_no_room(
+    caller_stage, no_room, monkeypatch
+):
+    raising, handling = no_room
+    ref = caller_stage.start()
+    monkeypatch.setattr(interrupts, "is_exposed", lambda: threading.current_thread() is threading.main_thread())
+
+    def runs():
+        with pytest.raises(RecursionError):
+            ref.ask(raising)
+
+    runner = threading.Thread(target=runs)
+    runner.start()
+    assert handling.wait(FAILSAFE_S)
+    assert ref.ask("hears", timeout=FAILSAFE_S) == "hears"
+    runner.join(FAILSAFE_S)
+
+
+def test_when_the_system_has_no_thread_left_those_who_can_run_the_queue_do(caller_stage, no_room, monkeypatch):
+    def refused(*_):
+        raise RuntimeError("can't start new thread")
+
+    raising, handling = no_room
+    ref = caller_stage.start()
+    monkeypatch.setattr(caller_dispatcher, "start_new_thread", refused)
+
+    def runs():
+        with pytest.raises(RuntimeError):
+            ref.ask(raising)
+
+    def waits():
+        assert handling.wait(FAILSAFE_S)
+        return ref.ask("hears", timeout=FAILSAFE_S)
+
+    assert in_threads(runs, waits)[1] == "hears"
+
+
+def test_who_has_no_room_to_hand_over_leaves_nobody_behind(caller_stage, monkeypatch):
+    hand_over = CallerDispatcher._hand_over
+    ref = caller_stage.start()
+    handling = threading.Event()
+    times = []
+
+    def none_at_first(self, own):
+        if not times:
+            times.append("first")
+            raise RecursionError
+        return hand_over(self, own)
+
+    def hold(_):
+        handling.set()
+        while not caller_stage.dispatcher._waiters:
+            time.sleep(0.001)
+
+    def runs():
+        with pytest.raises(RecursionError):
+            ref.ask(hold)
+
+    def waits():
+        assert handling.wait(FAILSAFE_S)
+        future = ref.ask("hears", block=False)
+        return future.get(timeout=FAILSAFE_S)
+
+    monkeypatch.setattr(CallerDispatcher, "_hand_over", none_at_first)
+    assert in_threads(runs, waits)[1] == "hears"
+    assert times
+
+
+def test_who_has_no_room_to_take_over_leaves_nobody_behind(caller_stage, monkeypatch):
+    run = CallerDispatcher._run
+    ref = caller_stage.start()
+    heard = threading.Event()
+    times = []
+
+    def none_at_first(self, until, deadline_s):
+        if not times:
+            times.append("first")
+            raise RecursionError
+        run(self, until, deadline_s)
+
+    # As whoever ran the queue has left it to this thread.
+    caller_stage.dispatcher.pass_on(ref.mailbox, lambda _: heard.set())
+    monkeypatch.setattr(CallerDispatcher, "_run", none_at_first)
+    with pytest.raises(RecursionError):
+        caller_stage.dispatcher._relieve(patiently=True)
+    assert heard.wait(FAILSAFE_S)
+
+
+def test_where_no_deputy_can_be_started_the_thread_that_was_to_ask_it_runs_the_queue(
+    caller_stage, no_room, monkeypatch
+):
+    raising, handling = no_room
+    ref = caller_stage.start()
+
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    def runs():
+        with pytest.raises(RecursionError):
+            ref.ask(raising)
+
+    def leaves_it_to_others():
+        assert handling.wait(FAILSAFE_S)
+        # Both threads are there.
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        future = ref.ask("hears", block=False)
+        assert future.block(FAILSAFE_S)
+        return future.get()
+
+    assert in_threads(runs, leaves_it_to_others)[1] == "hears"

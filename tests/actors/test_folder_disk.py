@@ -9,6 +9,7 @@ import pytest
 
 import inmem
 from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.folder_lock import FolderLock
 from inmem.actors.log_file import LogFile
 from inmem.engine.shown import shown_failure
 from tests.actors.faulty_disk import FaultyDisk, disk_full, open_on
@@ -172,6 +173,42 @@ def test_a_forked_child_leaves_the_file_as_long_as_its_parent_has_made_it(folder
     segment.close()
     os.close(may_close)
     os.close(has_written)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_child_forked_in_the_middle_of_an_opening_does_not_keep_the_lock(tmp_path, monkeypatch, read_only):
+    """By another thread, for a program of its own: it may live on when this process is gone."""
+    FolderDisk(str(tmp_path / "db")).close()
+    lock_folder = FolderLock._lock_folder
+    may_end, end = os.pipe()
+    is_there, there = os.pipe()
+    children = []
+
+    def fork_once_it_is_locked(self, kind):
+        lock_folder(self, kind)
+        child = os.fork()
+        if child == 0:
+            os.write(there, b".")
+            os.read(may_end, 1)
+            os._exit(0)
+        os.read(is_there, 1)
+        children.append(child)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderLock, "_lock_folder", fork_once_it_is_locked)
+        disk = FolderDisk(str(tmp_path / "db"), read_only=read_only)
+        if read_only:
+            disk.keep_owners_away()
+    # As the end of this process would.
+    disk._lock.abandon()
+    try:
+        FolderDisk(str(tmp_path / "db")).close()
+    finally:
+        os.write(end, b".")
+        (child,) = children
+        assert os.waitpid(child, 0)[1] == 0
+        for descriptor in (may_end, end, is_there, there):
+            os.close(descriptor)
 
 
 @pytest.mark.parametrize("call", ["close", "flock"])

@@ -146,3 +146,32 @@ def test_a_thread_that_gave_up_takes_no_wake_up_with_it():
 
         in_threads(give_up, give_up)
         assert in_threads(future.get, lambda future=future: future.set("value")) == ["value", None]
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda f: f.set("value"), lambda f: f.set_exception((ValueError, ValueError(), None))]
+)
+def test_who_was_cut_short_before_waking_anybody_wakes_them_on_trying_again(monkeypatch, answer):
+    future = ReplyFuture()
+    waits = threading.Thread(target=lambda: future.block(None))
+    nudge = ReplyFuture.nudge
+    struck = []
+
+    def struck_once(self):
+        if not struck:
+            struck.append(self)
+            raise RecursionError
+        nudge(self)
+
+    monkeypatch.setattr(ReplyFuture, "nudge", struck_once)
+    future.arm()
+    waits.start()
+    with pytest.raises(RecursionError):
+        answer(future)
+    # It may have begun to wait before the answer was there.
+    assert future.baton.locked()
+    with pytest.raises(queue.Full):
+        answer(future)
+    waits.join(FAILSAFE_S)
+    assert not waits.is_alive()
+    assert not future.baton.locked()

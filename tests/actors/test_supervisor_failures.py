@@ -11,8 +11,10 @@ from inmem.actors import core, core_keeper, primitive_group
 from inmem.actors.actor import StoreActor
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.core_keeper import CoreKeeper
+from inmem.actors.decision_reply import DecisionReply
 from inmem.actors.event_actor import EventActor
 from inmem.actors.kv_actor import KVActor
+from inmem.actors.mailbox import Mailbox
 from inmem.actors.messages.kv import PutKey
 from inmem.actors.messages.transactions import Commit
 from inmem.actors.primitive_actor import PrimitiveActor
@@ -20,6 +22,7 @@ from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.settlement import Settlement
 from inmem.actors.supervisor import Supervisor
+from inmem.actors.transaction_registry import TransactionRegistry
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
 
 STEPS = {
@@ -222,7 +225,8 @@ def test_what_waits_for_a_successor_outlives_one_that_is_cut_short_over_the_firs
     with inmem.open(":memory:", dispatcher=dispatcher) as db:
         crowd = Crowd(db, ["k0", "k1", "k2", "k3"])
         crowd.come()
-        check_only_the_broken_are_refused(db, crowd, {"k0", "k1"})
+        # Of who is cut short for want of room on a caller's stack nobody says that the request was to blame.
+        check_only_the_broken_are_refused(db, crowd, {"k0"} if dispatcher == "caller" else {"k0", "k1"})
         assert not failing
 
 
@@ -328,3 +332,50 @@ def test_a_group_whose_commit_was_sent_twice_is_carried_out_once(tmp_path, monke
             assert both_came.wait(FAILSAFE_S)
             assert not failing
             assert [each.payload for each in db.events.iter("run")] == list(range(number + 1))
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize(
+    ("owner", "name", "when"),
+    [
+        (DecisionReply, "set_exception", "before"),
+        (DecisionReply, "set_exception", "after"),
+        (TransactionRegistry, "note_group", "after"),
+        (Mailbox, "suspend", "after"),
+    ],
+)
+def test_a_group_is_answered_once_wherever_the_coordinators_failure_over_it_is_cut_short(
+    monkeypatch, dispatcher, owner, name, when
+):
+    """Its answer is neither lost, as nobody would ask for it again, nor is it told that nothing came of a commit."""
+
+    def no_room_for(self, message):
+        if type(message) is Commit and message.group is not None and failing == ["handle", "fail"]:
+            failing.remove("handle")
+            raise RecursionError("before the coordinator has done anything")
+        return handle(self, message)
+
+    def cut_short(*args):
+        if failing != ["fail"] or (owner is Mailbox and args[0].name != "coordinator"):
+            return original(*args)
+        if when == "after":
+            original(*args)
+        failing.remove("fail")
+        raise RecursionError("in the middle of failing")
+
+    def tell(work):
+        # Whoever runs an actor that has no room is told so as well.
+        with contextlib.suppress(RecursionError, inmem.TransactionAbortedError):
+            work()
+
+    handle, original = Coordinator.on_receive, getattr(owner, name)
+    with inmem.open(":memory:", dispatcher=dispatcher) as db:
+        failing = ["handle", "fail"]
+        monkeypatch.setattr(Coordinator, "on_receive", no_room_for)
+        monkeypatch.setattr(owner, name, cut_short)
+        in_threads(lambda: tell(lambda: db.events.append("run", "paid", "once")))
+        # Whoever makes up for it is cut short as well.
+        in_threads(lambda: tell(lambda: db.transaction("run", lambda txn: txn.put("k", 1))))
+        assert in_threads(lambda: db.events.append("run", "paid", "after").sequence) == [1]
+        assert not failing
+        assert [each.payload for each in db.events.iter("run")] == ["once", "after"]

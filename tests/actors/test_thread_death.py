@@ -14,12 +14,16 @@ import pytest
 import inmem
 import inmem.aio
 from inmem.actors import interrupts, restart_limit
+from inmem.actors import worker as worker_module
+from inmem.actors.actor import LATER
 from inmem.actors.coordinator import Coordinator
 from inmem.actors.courier import Courier
+from inmem.actors.lane import Lane
+from inmem.actors.lease import Lease
 from inmem.actors.log_disk import LogDisk
 from inmem.actors.log_file import LogFile
 from inmem.actors.log_writer import LogWriter
-from inmem.actors.messages.control import ActorFailed
+from inmem.actors.messages.control import ActorFailed, Resume
 from inmem.actors.primitive_group import PRIMITIVE_ACTORS
 from inmem.actors.shard_actor import ShardActor
 from inmem.actors.supervisor import Supervisor
@@ -216,6 +220,48 @@ def test_a_thread_that_is_struck_while_it_waits_handles_the_next_message():
     assert not threads_of("waits")
 
 
+def test_what_a_strike_cuts_short_is_failed_over_until_that_has_been_done():
+    """The next one may strike while the actor fails over the first."""
+    failed, done = [], threading.Event()
+
+    def handle(_):
+        raise ThreadDeath
+
+    def fail(item, error):
+        failed.append((item, type(error)))
+        if len(failed) < 3:
+            raise ThreadDeath
+        done.set()
+
+    lane = Lane("inmem-struck", handle, fail)
+    lane.put("cut short")
+    assert done.wait(FAILSAFE_S)
+    lane.close()
+    assert failed == [("cut short", ThreadDeath)] * 3
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_an_actor_that_is_put_in_place_again_is_the_same_one(dispatcher):
+    """Whoever puts it there may be cut short in the middle, and does so again; by then it may owe something."""
+    stage = Stage(DISPATCHERS[dispatcher]())
+    ref = stage.start()
+    actor = ref.mailbox.actor
+    owed = ref.ask(lambda actor: actor.owe("something") and LATER, block=False)
+    ref.tell(Resume(actor))
+    assert ref.ask("goes on", timeout=FAILSAFE_S) == "goes on"
+    assert ref.mailbox.actor is actor
+    assert not owed.done
+    actor.owed.clear()
+    stage.close()
+
+
+@pytest.mark.parametrize("made", [Lease, LogFile])
+def test_what_was_not_made_to_the_end_is_disposed_of_in_silence(made):
+    """Its thread was struck, or had no room left on its stack."""
+    del_it = made.__new__(made)
+    del del_it
+
+
 def test_timers_go_on_after_a_strike_while_they_wait():
     timers = Timers()
     for _ in range(50):
@@ -230,6 +276,38 @@ def test_timers_go_on_after_a_strike_while_they_wait():
     timers.stop()
     thread.join(FAILSAFE_S)
     assert not thread.is_alive()
+
+
+def test_a_thread_that_is_struck_again_before_it_has_dealt_with_the_first_goes_on():
+    """As by a library that strikes until the thread is dead."""
+    works, told_of, struck_again = [], [], []
+
+    def work():
+        works.append(threading.current_thread())
+        if len(works) == 1:
+            raise ThreadDeath
+
+    def strike_again(frame, event, _):
+        """Where the thread goes on once the first one has been noted."""
+        code = frame.f_code
+        if code.co_filename != worker_module.__file__ or "_error" not in code.co_names:
+            return strike_again if event == "call" else None
+        if event == "line" and not struck_again and frame.f_locals["self"]._error is not None:
+            struck_again.append(frame.f_lineno)
+            raise ThreadDeath
+        return strike_again
+
+    worker = StoreThread("inmem-struck", work, told_of.append)
+    threading.settrace(strike_again)
+    try:
+        worker.start()
+    finally:
+        threading.settrace(None)
+    worker.join()
+    assert struck_again
+    assert len(works) == 2
+    assert len(set(works)) == 1
+    assert [type(error) for error in told_of] == [ThreadDeath]
 
 
 def test_what_a_strike_cuts_short_in_the_thread_of_the_timers_is_called_again(events):

@@ -1,12 +1,15 @@
 """The thread of an event loop runs no actor, does not use the disk, and waits for no lock of the store's."""
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
 
 import inmem
 import inmem.aio
+from inmem.aio import port
+from tests.actors.stage import DISPATCHERS, FAILSAFE_S
 from tests.aio.rig import WatchedDisk, store_on, witness
 
 KEYS = 60
@@ -128,5 +131,31 @@ def test_letting_go_of_a_transaction_in_the_loop_sends_nothing_from_there(tmp_pa
 
     async def begin(db):
         return await db.begin("run")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_an_answer_that_could_not_wake_the_loop_keeps_no_other_from_waking_it(monkeypatch, dispatcher):
+    """The store's thread had no room left on its stack, or was struck."""
+    call_soon = port.call_soon
+    left = ["once"]
+
+    def no_room_once(loop, function):
+        if left:
+            left.clear()
+            raise RecursionError
+        call_soon(loop, function)
+
+    async def main():
+        async with inmem.aio.open(":memory:", dispatcher=dispatcher) as db:
+            await db.put("run", "k", 0)
+            monkeypatch.setattr(port, "call_soon", no_room_once)
+            # It has committed, and may be answered later, or with the failure of the actor whose answer it was.
+            with contextlib.suppress(inmem.TransactionAbortedError, inmem.CommitOutcomeUnknownError):
+                await asyncio.wait_for(db.put("run", "k", 1), FAILSAFE_S)
+            assert not left
+            await asyncio.wait_for(db.put("run", "k", 2), FAILSAFE_S)
+            assert await asyncio.wait_for(db.get("run", "k"), FAILSAFE_S) == 2
 
     asyncio.run(main())
