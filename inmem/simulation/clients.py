@@ -62,6 +62,7 @@ class SimulatedClient:
         name: unique in the run.
         function: what it does.
         daemon: whether the run may end while it still waits, as an actor may for its next message.
+        ready: whether it may begin; otherwise it has to be woken.
 
     Attributes:
         ready: whether it can go on when it is given the turn.
@@ -72,10 +73,10 @@ class SimulatedClient:
         is_lost: its thread does not come back: it is left alone, and whatever it asks for later is refused.
     """
 
-    def __init__(self, name: str, function: Callable[[], Any], *, daemon: bool = False) -> None:
+    def __init__(self, name: str, function: Callable[[], Any], *, daemon: bool = False, ready: bool = True) -> None:
         self.name = name
         self.daemon = daemon
-        self.ready = True
+        self.ready = ready
         self.done = False
         self.error: BaseException | None = None
         self.waits_for = ""
