@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from _thread import LockType, allocate_lock
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inmem.simulation import stalls
@@ -147,7 +148,8 @@ class SimulatedClient:
         __tracebackhide__ = True
         self.thread = threading.get_ident()
         try:
-            self._function()
+            # The thread may have run another client before. What that one has set is not for this one.
+            Context().run(self._function)
         except ClientKilled:
             self._killed = True
         except BaseException as error:  # noqa: BLE001  (kept for the scheduler, which raises it)

@@ -30,6 +30,7 @@ from inmem.simulation.scenario import (
     require_int,
     require_nothing,
     require_ran,
+    require_scenario,
     require_seconds,
     require_text,
 )
@@ -252,6 +253,11 @@ class Simulation:
         return list(self._chooser.made)
 
     @property
+    def client_error(self) -> BaseException | None:
+        """The last error of a client that has ended a call of the scenario's, such as its `run`."""
+        return self._scheduler.client_error
+
+    @property
     def outsiders(self) -> frozenset[str]:
         """The names of all clients and users' actors."""
         return frozenset(self._scheduler.outsiders)
@@ -273,7 +279,7 @@ class Simulation:
             Exception: whatever the scenario, its clients or the checkers found.
         """
         __tracebackhide__ = True
-        require_function("scenario", scenario)
+        require_scenario(scenario)
         if self._is_used:
             # Its stores, its clock and its choices are those of the run that is over: nothing would happen any more.
             raise ScenarioError("a Simulation is one run: make another one for the next")
