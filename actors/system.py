@@ -43,16 +43,25 @@ before_start: list[Callable[[], None]] = []
 """Called before a store is started on this machine: where a simulation refuses."""
 
 
+def require_may_start() -> None:
+    """Refuse in a thread that takes part in a simulation to start a store on this machine.
+
+    Raises:
+        UsageError: it does.
+    """
+    for refuse in before_start:
+        refuse()
+
+
 def start_store(options: Options) -> MailboxRef:
     """Start a store on this machine's clock, disk and threads; return its supervisor's ref.
 
     Raises:
         StorageError: the database could not be opened; nothing is left running. So it is with any other exception,
             such as one that a signal handler has raised meanwhile.
-        UsageError: a simulation is running.
+        UsageError: as `require_may_start`.
     """
-    for refuse in before_start:
-        refuse()
+    require_may_start()
     if not options.in_memory:
         # The program may change its working directory; the database stays where it is.
         options = replace(options, path=absolute(options.path))

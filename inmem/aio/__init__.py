@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import inmem
+from inmem.actors.system import require_may_start
 from inmem.aio.database import Database
 from inmem.aio.offload import begun_or_nothing, to_the_end
 from inmem.aio.pending import Pending
@@ -45,6 +46,8 @@ def open(  # noqa: A001  (as in inmem itself)
     Arguments and errors are those of `inmem.open`. Recovery runs in a thread. If the await is cancelled, the database
     is not opened, or closed again before the cancellation goes on.
     """
+    # Here and not only in the thread, which takes part in nothing.
+    require_may_start()
 
     def make() -> inmem.Database:
         return inmem.open(

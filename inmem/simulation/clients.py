@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from _thread import LockType, allocate_lock
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from inmem.simulation import stalls
@@ -62,6 +63,7 @@ class SimulatedClient:
         name: unique in the run.
         function: what it does.
         daemon: whether the run may end while it still waits, as an actor may for its next message.
+        ready: whether it may begin; otherwise it has to be woken.
 
     Attributes:
         ready: whether it can go on when it is given the turn.
@@ -72,10 +74,10 @@ class SimulatedClient:
         is_lost: its thread does not come back: it is left alone, and whatever it asks for later is refused.
     """
 
-    def __init__(self, name: str, function: Callable[[], Any], *, daemon: bool = False) -> None:
+    def __init__(self, name: str, function: Callable[[], Any], *, daemon: bool = False, ready: bool = True) -> None:
         self.name = name
         self.daemon = daemon
-        self.ready = True
+        self.ready = ready
         self.done = False
         self.error: BaseException | None = None
         self.waits_for = ""
@@ -146,7 +148,8 @@ class SimulatedClient:
         __tracebackhide__ = True
         self.thread = threading.get_ident()
         try:
-            self._function()
+            # The thread may have run another client before. What that one has set is not for this one.
+            Context().run(self._function)
         except ClientKilled:
             self._killed = True
         except BaseException as error:  # noqa: BLE001  (kept for the scheduler, which raises it)

@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
 from inmem.simulation.failure import FailingRun, Repetition, SimulationFailure, is_failure
 from inmem.simulation.faults import NO_FAULTS, allowed_faults
-from inmem.simulation.scenario import ScenarioError, require_choices, require_count, require_int
+from inmem.simulation.scenario import (
+    MUST_NOT_DEPEND,
+    NOT_DETERMINISTIC,
+    ScenarioError,
+    require_choices,
+    require_count,
+    require_int,
+)
 from inmem.simulation.scheduler import STEPS_MAX
 from inmem.simulation.shrinking import Shrinker, steps_worth
 from inmem.simulation.simulation import Simulation
-from inmem.simulation.systematic import SystematicSearch
+from inmem.simulation.systematic import PathChooser, SystematicSearch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +86,8 @@ def search(
 
     Raises:
         SimulationFailure: a schedule made it fail.
-        UsageError: as for `explore`.
+        UsageError: as for `explore`; or the scenario is not deterministic: of such a one nobody can say which schedules
+            there are. For that the first one is run once more at the end.
     """
     __tracebackhide__ = True
     require_count("runs_max", runs_max, 1)
@@ -87,10 +95,27 @@ def search(
         require_count("deviations_max", deviations_max, 0)
     allowed = allowed_faults(faults)
     systematic = SystematicSearch(runs_max, deviations_max)
-    while (chooser := systematic.next_chooser()) is not None:
-        run = attempt(scenario, chooser, 0, allowed)
+
+    def steps_of(chooser: PathChooser, found_by: str) -> int:
+        __tracebackhide__ = True
+        run, steps = _attempt(scenario, chooser, 0, allowed, STEPS_MAX)
         if run is not None:
-            raise _report(scenario, f"systematic search, run {systematic.runs}", 0, allowed, run)
+            raise _report(scenario, found_by, 0, allowed, run)
+        if chooser.is_astray:
+            raise _other_course(found_by)
+        return steps
+
+    first: list[tuple[int, int]] = []
+    first_steps = 0
+    while (chooser := systematic.next_chooser()) is not None:
+        steps = steps_of(chooser, f"systematic search, run {systematic.runs}")
+        if systematic.runs == 1:
+            first, first_steps = list(chooser.path), steps
+    found_by = "systematic search, run 1 once more"
+    again = PathChooser(list(first))
+    steps = steps_of(again, found_by)
+    if (again.path, steps) != (first, first_steps):
+        raise _other_course(found_by)
     return Searched(systematic.runs, systematic.complete)
 
 
@@ -130,7 +155,7 @@ def _attempt(
     try:
         simulation.check(scenario)
     except BaseException as error:
-        if not is_failure(error):
+        if not is_failure(error, is_of_client=simulation.client_error is error):
             raise
         run = FailingRun(simulation.choices, simulation.steps, simulation.outsiders, error)
         return run, len(simulation.steps)
@@ -181,6 +206,12 @@ def _require_scenario(run: FailingRun, found_by: str) -> None:
     if isinstance(run.cause, ScenarioError):
         run.cause.add_note(f"found by {found_by}")
         raise run.cause
+
+
+def _other_course(found_by: str) -> ScenarioError:
+    error = ScenarioError(f"{NOT_DETERMINISTIC}, so the search cannot say what it has tried. {MUST_NOT_DEPEND}")
+    error.add_note(f"found by {found_by}")
+    return error
 
 
 def _name(scenario: Scenario) -> str:

@@ -14,23 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from inmem.engine.errors import UsageError
 from inmem.simulation.endless import Endless
 from inmem.simulation.faults import NO_FAULTS
+from inmem.simulation.frames import PYTEST, is_theirs, line_of, package_of
 from inmem.simulation.promises import BrokenPromise
-from inmem.simulation.stalls import line_of
+from inmem.simulation.scenario import MUST_NOT_DEPEND, NOT_DETERMINISTIC
 from inmem.simulation.trace import as_mermaid, as_text, in_words, story, without_start_up
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from types import FrameType
 
     from inmem.simulation.faults import Faults
     from inmem.simulation.trace import Step
-
-_PYTEST: Final = "_pytest"
-"""The package that raises pytest's own failures: of all `pytest.raises` in the same line."""
-
-_NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka", _PYTEST}
-"""Packages whose frames say less about what broke than the frame that called them."""
-
 
 TEST_LINE_CHARS_MAX: Final = 88
 """Of a regression test: what formatters make of a file unless they are told otherwise."""
@@ -42,10 +35,11 @@ ZEROS_MIN: Final = 10
 """So many in a row are counted and not listed."""
 
 
-def is_failure(error: BaseException) -> bool:
+def is_failure(error: BaseException, *, is_of_client: bool) -> bool:
     """Whether what a scenario has raised is a finding, and not a request to stop, skip or expect a failure.
 
-    Those of pytest are no subclasses of Exception, but for the one that is to end the session.
+    Those of pytest are no subclasses of Exception, but for the one that is to end the session. A client that exits or
+    is cancelled has failed; the scenario itself runs in a thread that others may want to stop.
     """
     # Who can have raised them has imported it.
     pytest = sys.modules.get("pytest")
@@ -57,7 +51,7 @@ def is_failure(error: BaseException) -> bool:
     unittest = sys.modules.get("unittest")
     if unittest is not None and isinstance(error, unittest.SkipTest):
         return False
-    return isinstance(error, Exception)
+    return isinstance(error, Exception) or (is_of_client and not isinstance(error, KeyboardInterrupt))
 
 
 class FailingRun:
@@ -105,7 +99,7 @@ class FailingRun:
         """The type of what was raised and the place: two runs of the same kind fail for the same reason."""
         file, line = "", 0
         for frame, number in traceback.walk_tb(self.cause.__traceback__):
-            if _package_of(frame) != _PYTEST:
+            if package_of(frame) != PYTEST:
                 file, line = frame.f_code.co_filename, number
         return type(self.cause), file, line
 
@@ -118,7 +112,7 @@ class FailingRun:
         """``file:line, in function: source`` of the innermost frame of the scenario, "" if there is none."""
         found = ""
         for frame, line in traceback.walk_tb(self.cause.__traceback__):
-            if _package_of(frame) not in _NOT_THEIRS:
+            if is_theirs(frame):
                 found = line_of(frame, line)
         return found
 
@@ -135,10 +129,8 @@ class Repetition:
 
     def __str__(self) -> str:
         return (
-            "The scenario is not deterministic: run once more with the same choices it took another course and "
-            f"{self._ended}, so this run cannot be replayed or made smaller. It must not depend on the clock, on "
-            "random numbers but those of random.Random(sim.seed), on fresh ids (inmem.new_run_id, uuid), on the order "
-            "of a set, or on what an earlier run has left behind, such as a global variable. What happened:"
+            f"{NOT_DETERMINISTIC} and {self._ended}, so this run cannot be replayed or made smaller. {MUST_NOT_DEPEND} "
+            "What happened:"
         )
 
 
@@ -254,10 +246,6 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
 
 def _is_name(word: str) -> bool:
     return word.isidentifier() and not keyword.iskeyword(word)
-
-
-def _package_of(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 def _said(error: BaseException) -> str:

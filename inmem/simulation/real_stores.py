@@ -30,7 +30,8 @@ def no_real_stores(scheduler: Scheduler) -> Generator[None]:
     """
 
     def refuse_start() -> None:
-        scheduler.refuse("in a simulation, open with sim.open(name): what inmem.open opens is not simulated")
+        if scheduler.is_calling():
+            scheduler.refuse("in a simulation, open with sim.open(name): what inmem.open opens is not simulated")
 
     def require_simulated(dispatcher: Dispatcher) -> None:
         if scheduler.is_calling() and not (isinstance(dispatcher, StoreDispatcher) and dispatcher.is_of(scheduler)):

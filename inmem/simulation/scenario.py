@@ -12,6 +12,15 @@ SECONDS_MAX = 1e9
 """A sleep of thirty years: whoever wants a longer one has taken another unit for seconds."""
 
 
+NOT_DETERMINISTIC = "The scenario is not deterministic: run once more with the same choices it took another course"
+
+MUST_NOT_DEPEND = (
+    "It must not depend on the clock, on random numbers but those of random.Random(sim.seed), on fresh ids "
+    "(inmem.new_run_id, uuid), on the order of a set, or on what an earlier run has left behind, such as a global "
+    "variable or a thread's local data."
+)
+
+
 class ScenarioError(UsageError):
     """The scenario, not the store, is at fault: it cannot be run as it is written."""
 
@@ -66,6 +75,27 @@ def require_function(name: str, value: Any) -> None:
     """
     if not callable(value):
         raise ScenarioError(f"{name}: must be a function, not {value!r:.80}")
+
+
+def require_scenario(value: Any) -> None:
+    """Refuse what cannot be called with a `Simulation`.
+
+    Raises:
+        ScenarioError: it cannot.
+    """
+    require_function("scenario", value)
+    try:
+        signature = inspect.signature(value)
+    except (ValueError, TypeError):
+        # Python does not tell, as of some functions that are written in C.
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        name = getattr(value, "__qualname__", repr(value))
+        raise ScenarioError(
+            f"a scenario takes one argument, the Simulation: {name:.80} takes {signature!s:.80}"
+        ) from None
 
 
 def require_int(name: str, value: Any) -> None:

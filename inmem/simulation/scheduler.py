@@ -90,6 +90,8 @@ class Scheduler:
         thread: that of the scenario, in which actors run too.
         refused: the first thing that the scenario has done outside of the simulation. Whoever did it was told, perhaps
             in a thread where nobody hears of it.
+        client_error: the last that came out of a step.
+        unheard: the first error of a client that came out of a call of the scenario's on something else.
     """
 
     def __init__(self, chooser: Chooser, steps_max: int = STEPS_MAX) -> None:
@@ -104,6 +106,8 @@ class Scheduler:
         self.calm = False
         self.thread = threading.get_ident()
         self.refused: ScenarioError | None = None
+        self.client_error: BaseException | None = None
+        self.unheard: BaseException | None = None
         # Only pairs with something on its way are here, in the order in which their first message was sent.
         self._queues: dict[tuple[str, str], deque[tuple[Carrier, Any, Any, ReplyTo | None]]] = {}
         self._timers: SortedKeyList[Timer, tuple[int, int]] = SortedKeyList(key=lambda timer: timer[:2])
@@ -241,7 +245,14 @@ class Scheduler:
             Endless: as `step`.
         """
         while not done() and not self.crashed:
-            if not self.step():
+            try:
+                can_go_on = self.step()
+            except BaseException as error:
+                # Whoever has called may expect such an error of what was called.
+                if self.unheard is None and error is self.client_error:
+                    self.unheard = error
+                raise
+            if not can_go_on:
                 raise BrokenPromise(f"everything has come to rest, and what {MAIN} waits for has not happened")
 
     def run(self) -> None:
@@ -281,6 +292,7 @@ class Scheduler:
             client = ready[choice - messages]
             self._give_turn(client)
             if client.error is not None:
+                self.client_error = client.error
                 raise client.error
         else:
             self._fire()

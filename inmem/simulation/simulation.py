@@ -30,6 +30,7 @@ from inmem.simulation.scenario import (
     require_int,
     require_nothing,
     require_ran,
+    require_scenario,
     require_seconds,
     require_text,
 )
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 
 RECOVERIES_MAX = 20
 """So many times in a row a store may fail to open because of injected faults."""
+
+_running = threading.Lock()
+"""What is replaced while a simulation runs, such as pykka's actors, is there once in a process."""
 
 
 class Simulation:
@@ -90,10 +94,10 @@ class Simulation:
         self._stores: dict[str, SimulatedStore] = {}
         self._restarting: list[tuple[str, Callable[[], Any]]] = []
         self._names: dict[str, int] = {}
-        self._not_run: list[str] = []
+        self._not_run: list[SimulatedClient] = []
         self._has_run = False
         self._is_used = False
-        self._actors = UserActors(self._scheduler, self.start_client)
+        self._actors = UserActors(self._scheduler, self._start_loop)
 
     # For scenarios.
 
@@ -154,11 +158,13 @@ class Simulation:
 
         def call() -> None:
             __tracebackhide__ = True
-            require_ran(f"the client {client}", function(*args))
+            require_ran(f"the client {named}", function(*args))
 
-        client = self.start_client(base, call, daemon=False)
+        # Before the next run the scenario may have to wait for the store, and nobody is to disturb that.
+        client = self._new_client(base, call, daemon=False, ready=self._injector.active)
+        named = client.name
         if restart:
-            self._restarting.append((client, call))
+            self._restarting.append((named, call))
         if not self._injector.active:
             self._not_run.append(client)
 
@@ -178,6 +184,8 @@ class Simulation:
         if self._scheduler.whose_turn() is not None:
             self._scheduler.refuse("sim.run() is for the scenario: a client that called it would wait for itself")
         self._injector.active = True
+        for client in self._not_run:
+            client.wake()
         self._not_run.clear()
         self._has_run = True
         try:
@@ -188,6 +196,7 @@ class Simulation:
         finally:
             self._injector.active = False
         self._scheduler.require_all_simulated()
+        self._require_all_heard()
         stuck = self._scheduler.stuck()
         if stuck:
             waiting = ", ".join(f"{client.name} waits for {client.waits_for}" for client in stuck)
@@ -244,6 +253,11 @@ class Simulation:
         return list(self._chooser.made)
 
     @property
+    def client_error(self) -> BaseException | None:
+        """The last error of a client that has ended a call of the scenario's, such as its `run`."""
+        return self._scheduler.client_error
+
+    @property
     def outsiders(self) -> frozenset[str]:
         """The names of all clients and users' actors."""
         return frozenset(self._scheduler.outsiders)
@@ -261,14 +275,27 @@ class Simulation:
         Raises:
             UsageError: it is no plain function, has returned something, has opened and spawned nothing, has spawned
                 clients without a `run` after that, has used a store outside of the simulation, or waits for what a
-                simulation cannot give; or there was a run before.
+                simulation cannot give; there was a run before; or another simulation runs in this process.
             Exception: whatever the scenario, its clients or the checkers found.
         """
         __tracebackhide__ = True
-        require_function("scenario", scenario)
+        require_scenario(scenario)
         if self._is_used:
             # Its stores, its clock and its choices are those of the run that is over: nothing would happen any more.
             raise ScenarioError("a Simulation is one run: make another one for the next")
+        if not _running.acquire(blocking=False):
+            raise ScenarioError(
+                "another simulation is running: a process runs one at a time, so a scenario explores no other one, and "
+                "threads explore one after the other; processes do so side by side"
+            )
+        try:
+            self._check(scenario)
+        finally:
+            _running.release()
+
+    def _check(self, scenario: Callable[[Simulation], Any]) -> None:
+        """As `check`, which nobody else runs meanwhile."""
+        __tracebackhide__ = True
         self._is_used = True
         self._scheduler.thread = threading.get_ident()
         # A collection would run finalizers at a moment of its own choosing, and theirs send messages.
@@ -281,6 +308,7 @@ class Simulation:
                     require_ran("the scenario", returned)
                     require_nothing(returned)
                     self._scheduler.require_all_simulated()
+                    self._require_all_heard()
                     self._require_all_run()
                 except Exception:
                     # Whatever has gone wrong after that may have gone wrong because of that.
@@ -294,17 +322,27 @@ class Simulation:
             if was_enabled:
                 gc.enable()
 
-    def start_client(self, base: str, function: Callable[[], Any], *, daemon: bool = True) -> str:
-        """Start a client and return its name. The run does not wait for daemons, such as the loops of actors."""
+    def _new_client(self, base: str, function: Callable[[], Any], *, daemon: bool, ready: bool) -> SimulatedClient:
         self._names[base] = count = self._names.get(base, 0) + 1
         name = base if count == 1 else f"{base}-{count}"
+        client = SimulatedClient(name, function, daemon=daemon, ready=ready)
         self._scheduler.outsiders.add(name)
-        self._scheduler.clients.append(SimulatedClient(name, function, daemon=daemon))
-        return name
+        self._scheduler.clients.append(client)
+        return client
+
+    def _start_loop(self, base: str, function: Callable[[], Any]) -> str:
+        """Start the loop of an actor, for which the run does not wait, and return its name."""
+        return self._new_client(base, function, daemon=True, ready=True).name
+
+    def _require_all_heard(self) -> None:
+        """Raise what a client has raised out of a call of the scenario's, which may have swallowed it."""
+        __tracebackhide__ = True
+        if self._scheduler.unheard is not None:
+            raise self._scheduler.unheard
 
     def _require_all_run(self) -> None:
         if self._not_run:
-            names = ", ".join(self._not_run)
+            names = ", ".join(client.name for client in self._not_run)
             raise ScenarioError(f"the scenario has ended without a sim.run() after it had spawned {names}")
         busy = self._actors.busy(has_run=self._has_run)
         if busy:

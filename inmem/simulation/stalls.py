@@ -8,10 +8,11 @@ That it waits shows in its stack: the same one, in every place, for so long that
 
 from __future__ import annotations
 
-import linecache
 import sys
 import traceback
 from typing import TYPE_CHECKING, Final
+
+from inmem.simulation.frames import is_theirs, line_of, package_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -25,9 +26,6 @@ that was stopped for an hour has been looked at once."""
 
 STACK_FRAMES_MAX: Final = 12
 """Of a stack that is shown."""
-
-_NOT_THEIRS: Final = frozenset(["inmem", "pykka", "threading"])
-"""Packages whose frames say less about where a client is than the frame that called them."""
 
 _DEBUGGERS: Final = frozenset(["bdb", "pdb", "pydevd", "_pydevd_bundle", "debugpy"])
 """Whose prompt a client may wait at for as long as it takes."""
@@ -49,7 +47,7 @@ class StallWatch:
         """Look once more; return whether the thread has been seen in the same place too often."""
         frames = _frames_of(self._thread)
         seen = [(id(frame.f_code), frame.f_lasti) for frame in frames]
-        is_still = seen == self._seen and not any(_package_of(frame) in _DEBUGGERS for frame in frames)
+        is_still = seen == self._seen and not any(package_of(frame) in _DEBUGGERS for frame in frames)
         self._still = self._still + 1 if is_still else 0
         self._seen = seen
         return self._still >= STILL_LOOKS_MAX
@@ -60,7 +58,7 @@ def stack_of(thread: int) -> str:
 
     Of a thread that goes on meanwhile: where it was.
     """
-    theirs = [frame for frame in _frames_of(thread) if _package_of(frame) not in _NOT_THEIRS][:STACK_FRAMES_MAX]
+    theirs = [frame for frame in _frames_of(thread) if is_theirs(frame)][:STACK_FRAMES_MAX]
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(theirs))
     return "".join(summary.format()).rstrip()
 
@@ -68,16 +66,9 @@ def stack_of(thread: int) -> str:
 def place_of(thread: int) -> str:
     """Return the line of the client's own code where a thread is, as `line_of`, "" if it has not begun."""
     for frame in _frames_of(thread):
-        if _package_of(frame) not in _NOT_THEIRS:
+        if is_theirs(frame):
             return line_of(frame, frame.f_lineno)
     return ""
-
-
-def line_of(frame: FrameType, line: int) -> str:
-    """Return ``file:line, in function: source``."""
-    code = frame.f_code
-    source = linecache.getline(code.co_filename, line, frame.f_globals).strip()
-    return f"{code.co_filename}:{line}, in {code.co_name}" + (f": {source}" if source else "")
 
 
 def _frames_of(thread: int) -> list[FrameType]:
@@ -88,7 +79,3 @@ def _frames_of(thread: int) -> list[FrameType]:
         frames.append(frame)
         frame = frame.f_back
     return frames
-
-
-def _package_of(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

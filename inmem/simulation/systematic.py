@@ -55,20 +55,35 @@ class SystematicSearch:
 
 
 class PathChooser:
-    """Follows a path of (choice, alternatives) and extends it by first alternatives."""
+    """Follows a path of (choice, alternatives) and extends it by first alternatives.
+
+    Attributes:
+        path: as far as it goes.
+    """
 
     def __init__(self, path: list[tuple[int, int]]) -> None:
-        self._path = path
+        self.path = path
+        self._given = len(path)
+        self._has_strayed = False
         self.made: list[int] = []
+
+    @property
+    def is_astray(self) -> bool:
+        """Whether the run was not the one that the path is of: there were other alternatives, or fewer choices."""
+        return self._has_strayed or len(self.made) < self._given
 
     def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
         """Return the next choice of the path."""
         if count == 1:
             return 0
         position = len(self.made)
-        if position == len(self._path):
-            self._path.append((0, count))
-        choice = self._path[position][0]
+        if position == len(self.path):
+            self.path.append((0, count))
+        choice, alternatives = self.path[position]
+        if alternatives != count:
+            # Whoever has asked cannot be told: it may be the handler of an actor.
+            self._has_strayed = True
+            choice = min(choice, count - 1)
         self.made.append(choice)
         return choice
 

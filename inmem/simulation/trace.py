@@ -69,10 +69,15 @@ class Step(NamedTuple):
     @property
     def text(self) -> str:
         """What it was, in one line, without anything that differs from one process to the next."""
-        return self.what if type(self.what) is str else describe(self.what)
+        return printable(self.what if type(self.what) is str else describe(self.what))
 
     def __str__(self) -> str:
         return f"{self.sender} -> {self.receiver}: {self.text}"
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, with escapes in place of whatever a terminal would not show."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def describe(message: Any) -> str:
@@ -132,14 +137,15 @@ def as_text(steps: Sequence[Step], *, whole: bool = True) -> str:
     if not steps:
         return "(nothing happened)"
     head, left_out, tail = (steps, 0, ()) if whole else _in_short(steps)
-    shown = [*enumerate(head, 1), *enumerate(tail, len(head) + left_out + 1)]
-    width_from = max(len(step.sender) for _, step in shown)
-    width_to = max(len(step.receiver) for _, step in shown)
+    numbered = [*enumerate(head, 1), *enumerate(tail, len(head) + left_out + 1)]
+    shown = [(number, printable(step.sender), printable(step.receiver), step.text) for number, step in numbered]
+    width_from = max(len(sender) for _, sender, _, _ in shown)
+    width_to = max(len(receiver) for _, _, receiver, _ in shown)
     lines = [
-        f"{number:4d}  {step.sender:>{width_from}} -> {step.receiver:<{width_to}}  {step.text}"
-        if step.sender != step.receiver
-        else f"{number:4d}  {step.sender:>{width_from}}    {'':<{width_to}}  {step.text}"
-        for number, step in shown
+        f"{number:4d}  {sender:>{width_from}} -> {receiver:<{width_to}}  {text}"
+        if sender != receiver
+        else f"{number:4d}  {sender:>{width_from}}    {'':<{width_to}}  {text}"
+        for number, sender, receiver, text in shown
     ]
     if left_out:
         lines.insert(len(head), f"      {_gap(left_out)}")
@@ -153,7 +159,7 @@ def as_mermaid(steps: Sequence[Step]) -> str:
     names = dict.fromkeys(name for step in (*head, *tail) for name in (step.sender, step.receiver))
     identifiers = {name: f"p{index}" for index, name in enumerate(names)}
     lines = ["sequenceDiagram"]
-    lines += [f"    participant {identifier} as {name}" for name, identifier in identifiers.items()]
+    lines += [f"    participant {identifier} as {_in_mermaid(name)}" for name, identifier in identifiers.items()]
     lines += [_arrow(step, identifiers) for step in head]
     if left_out:
         everybody = ",".join(dict.fromkeys(("p0", f"p{len(names) - 1}")))
@@ -163,12 +169,17 @@ def as_mermaid(steps: Sequence[Step]) -> str:
 
 
 def _arrow(step: Step, identifiers: Mapping[str, str]) -> str:
-    text = step.text.replace(";", ",").replace("#", "").replace("\n", " ")
+    text = _in_mermaid(step.text)
     sender, receiver = identifiers[step.sender], identifiers[step.receiver]
     if sender == receiver:
         return f"    Note over {sender}: {text}"
     arrow = "-->>" if isinstance(step.what, Answer) else "->>"
     return f"    {sender}{arrow}{receiver}: {text}"
+
+
+def _in_mermaid(text: str) -> str:
+    """Return a text without what means something to Mermaid."""
+    return printable(text).replace(";", ",").replace("#", "")
 
 
 def _in_short(steps: Sequence[Step]) -> tuple[Sequence[Step], int, Sequence[Step]]:
@@ -280,5 +291,4 @@ def _cut(shown: str, room: int = SHOWN_CHARS_MAX) -> str:
 
 
 def _short(value: Any, room: int = SHOWN_CHARS_MAX) -> str:
-    shown = str(value) if isinstance(value, str) and not value.isprintable() else repr(value)
-    return _cut(shown, room)
+    return _cut(repr(value), room)

@@ -2,7 +2,7 @@
 
 pykka foresees new kinds of actors: an inbox, a future and a loop are all that an actor needs from its runtime. During a
 simulation `pykka.ThreadingActor` gets those of the simulation, so that agents need not be changed to be tested; and
-the registry holds the actors of the simulation only.
+the registry holds the actors of the simulation only. So it is for whoever takes part; other threads go on as ever.
 """
 
 # pyright: reportPrivateUsage=false
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     from inmem.simulation.clients import SimulatedClient
     from inmem.simulation.scheduler import Scheduler
+
+
+_RUNTIME = ("_create_actor_inbox", "_create_future", "_start_actor_loop")
+"""What pykka asks a kind of actors for."""
 
 
 class SimulatedInbox:
@@ -90,12 +94,12 @@ class UserActors:
 
     Args:
         scheduler: of the run.
-        start_client: starts a client under a base name and returns its own.
+        start_loop: starts the loop of an actor under a base name and returns its own.
     """
 
-    def __init__(self, scheduler: Scheduler, start_client: Callable[[str, Callable[[], Any]], str]) -> None:
+    def __init__(self, scheduler: Scheduler, start_loop: Callable[[str, Callable[[], Any]], str]) -> None:
         self._scheduler = scheduler
-        self._start_client = start_client
+        self._start_loop = start_loop
         self._inboxes: dict[str, SimulatedInbox] = {}
 
     def busy(self, *, has_run: bool) -> list[str]:
@@ -114,37 +118,53 @@ class UserActors:
 
     @contextlib.contextmanager
     def simulated(self) -> Generator[None]:
-        """Within this context, `pykka.ThreadingActor` and its subclasses run inside the simulation."""
+        """Within this context, `pykka.ThreadingActor` and its subclasses run inside the simulation.
+
+        Those that a thread starts which takes no part in it do not.
+        """
+        kind: Any = pykka.ThreadingActor
+        registry: Any = pykka.ActorRegistry
+        create_inbox, create_future, start_loop = (getattr(kind, name) for name in _RUNTIME)
+        is_calling = self._scheduler.is_calling
 
         def start(actor: pykka.ThreadingActor) -> None:
             # A function and no bound method, or it would not be called with the actor.
-            self._start(actor)
+            if is_calling():
+                self._start(actor)
+            else:
+                start_loop(actor)
 
-        kind: Any = pykka.ThreadingActor
-        registry: Any = pykka.ActorRegistry
-        replacements: dict[str, Any] = {
-            "_create_actor_inbox": staticmethod(lambda: SimulatedInbox(self._scheduler)),
-            "_create_future": staticmethod(lambda: SimulatedFuture(self._scheduler)),
-            "_start_actor_loop": start,
-        }
-        replaced = {name: kind.__dict__[name] for name in replacements}
-        others = registry._actor_refs  # noqa: SLF001
-        registry._actor_refs = []  # noqa: SLF001
-        for name, replacement in replacements.items():
-            setattr(kind, name, replacement)
-        try:
+        inbox = staticmethod(lambda: SimulatedInbox(self._scheduler) if is_calling() else create_inbox())
+        future = staticmethod(lambda: SimulatedFuture(self._scheduler) if is_calling() else create_future())
+        refs = _RefsByThread(registry._actor_refs, is_calling)  # noqa: SLF001
+        replacements = [
+            *((kind, name, replacement) for name, replacement in zip(_RUNTIME, (inbox, future, start), strict=True)),
+            (registry, "_actor_refs", refs),
+        ]
+        with contextlib.ExitStack() as undone:
+            for owner, name, replacement in replacements:
+                undone.callback(setattr, owner, name, vars(owner)[name])
+                setattr(owner, name, replacement)
             yield
-        finally:
-            for name, original in replaced.items():
-                setattr(kind, name, original)
-            registry._actor_refs = others  # noqa: SLF001
 
     def _start(self, actor: pykka.ThreadingActor) -> None:
         inbox: Any = actor.actor_inbox
-        inbox.name = self._start_client(type(actor).__name__, _WatchedLoop(actor).run)
+        inbox.name = self._start_loop(type(actor).__name__, _WatchedLoop(actor).run)
         self._inboxes[inbox.name] = inbox
         if type(actor).on_start is not pykka.Actor.on_start:
             inbox.starts_with_work()
+
+
+class _RefsByThread:
+    """In place of the registry's list: the simulation's for whoever takes part in it, the real one for others."""
+
+    def __init__(self, others: list[Any], is_calling: Callable[[], bool]) -> None:
+        self._simulated: list[Any] = []
+        self._others = others
+        self._is_calling = is_calling
+
+    def __get__(self, instance: object, owner: type) -> list[Any]:
+        return self._simulated if self._is_calling() else self._others
 
 
 class _WatchedLoop:

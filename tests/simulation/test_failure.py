@@ -56,6 +56,31 @@ def test_a_failure_of_pytests_is_one_of_the_scenario(scenario, said, source):
         replay(scenario, choices=failure.choices)
 
 
+HOSTILE = "\x1b[2J\x07\nforged; #1 -> x"
+
+
+def test_what_a_terminal_would_obey_is_shown_as_escapes():
+    def scenario(sim):
+        db = sim.open(memory=True)
+
+        def client():
+            db.put("run", "k", HOSTILE)
+            sim.note(HOSTILE)
+            raise AssertionError
+
+        sim.spawn(client, name=HOSTILE)
+        sim.run()
+
+    with pytest.raises(SimulationFailure) as caught:
+        explore(scenario, seeds=1)
+    failure = caught.value
+    for text in (str(failure), failure.as_text(), failure.as_mermaid()):
+        assert all(line.isprintable() for line in text.split("\n"))
+        assert not any(line.startswith("forged") for line in text.split("\n"))
+        assert text.count(r"\x1b[2J\x07\nforged") >= 3
+    assert not [line for line in failure.as_mermaid().split("\n") if ";" in line or "#" in line]
+
+
 def test_shrinking_tells_one_expectation_from_another():
     """All failures of pytest's are raised in one and the same line, which is none of the scenario's."""
     found = []
@@ -88,8 +113,6 @@ def test_shrinking_tells_one_expectation_from_another():
         (pytest.xfail.Exception, lambda: pytest.xfail("known")),
         (unittest.SkipTest, None),
         (KeyboardInterrupt, None),
-        (SystemExit, None),
-        (GeneratorExit, None),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

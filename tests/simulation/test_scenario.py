@@ -82,6 +82,11 @@ class TestScenariosThatWouldTestNothing:
         with pytest.raises(UsageError, match="the scenario has returned False: a scenario returns None, and asserts"):
             look(answers)
 
+    @pytest.mark.parametrize("scenario", [lambda: None, lambda sim, db: None])
+    def test_functions_that_do_not_take_a_simulation(self, look, scenario):
+        with pytest.raises(UsageError, match=r"^a scenario takes one argument, the Simulation: [\w.<>]+ takes \("):
+            look(scenario)
+
     def test_functions_that_use_nothing_of_the_simulation(self, look):
         with pytest.raises(UsageError, match=r"ended without a sim\.open\(\), a sim\.spawn\(\) or an actor"):
             look(lambda sim: None)
