@@ -8,6 +8,7 @@ import pytest
 import inmem
 from inmem import messages
 from inmem.actors.messages import edge
+from inmem.actors.messages.control import Resume
 from inmem.engine import limits as constants
 from inmem.engine import transaction
 from tests.actors.faulty_disk import FaultyDisk, open_on
@@ -281,6 +282,12 @@ def test_told_requests_past_the_limit_are_dropped_and_the_actor_lives(flooded):
     assert mailbox.actor is actor
 
 
+def bring_back(actor):
+    """Put an actor behind its address again that was taken away; whom it was taken away for would be another one."""
+    actor.has_begun = False
+    actor.ref.send(Resume(actor), None)
+
+
 @pytest.mark.parametrize("dispatcher", ["caller", "threads"])
 def test_what_is_passed_on_is_refused_where_it_comes_in(dispatcher):
     """The supervisor, whose ref actors are given, passes requests on without delay: they pile up behind it."""
@@ -303,7 +310,7 @@ def test_what_is_passed_on_is_refused_where_it_comes_in(dispatcher):
             supervisor.ask(messages.PutKey("run", "k", 50), block=False).get(timeout=FAILSAFE_S)
         # What goes elsewhere is let in.
         supervisor.ask(messages.AppendEvent("run", "type"), timeout=FAILSAFE_S)
-        mailbox.ref.send(inmem.actors.messages.control.Resume(actor), None)
+        bring_back(actor)
         assert mailbox.ref.ask(messages.GetKey("run", "k"), timeout=FAILSAFE_S) == 49
 
 
@@ -325,7 +332,7 @@ def test_the_door_is_closed_while_nobody_is_behind_it(dispatcher):
                 refused += 1
             futures.append(db.kv.futures.put("run", "k", number))
         assert 20 <= refused <= 80
-        mailbox.ref.send(inmem.actors.messages.control.Resume(actor), None)
+        bring_back(actor)
         values, errors = settled(futures)
         assert len(values) + 80 - refused <= 50 + 2
         assert len(errors) == 80 - len(values)

@@ -17,6 +17,7 @@ pytest.importorskip("uvicorn", reason="the explorer is an extra")
 
 import inmem
 import inmem.ui
+from inmem import looking_pace
 from inmem.ui import source as source_module
 
 
@@ -133,8 +134,8 @@ def test_readers_and_writers_do_not_disturb_each_other(db):
 
 
 def test_commits_of_another_process_are_shown_soon(tmp_path, monkeypatch):
-    monkeypatch.setattr(source_module, "_PAUSE_S_MIN", 0)
-    monkeypatch.setattr(source_module, "_PAUSE_PER_READING", 0)
+    monkeypatch.setattr(source_module, "_REST_S_MIN", 0)
+    monkeypatch.setattr(looking_pace, "_RESTS_PER_LOOK", 0)
     with inmem.open(tmp_path / "db", durability="never") as owner:
         owner.events.append("run", "e", "first")
         with inmem.ui.start(tmp_path / "db") as explorer:
@@ -153,8 +154,8 @@ def test_commits_of_another_process_are_shown_soon(tmp_path, monkeypatch):
 
 
 def test_what_was_read_stays_good_when_the_folder_cannot_be_read_any_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(source_module, "_PAUSE_S_MIN", 0)
-    monkeypatch.setattr(source_module, "_PAUSE_PER_READING", 0)
+    monkeypatch.setattr(source_module, "_REST_S_MIN", 0)
+    monkeypatch.setattr(looking_pace, "_RESTS_PER_LOOK", 0)
     with inmem.open(tmp_path / "db") as owner:
         owner.events.append("run", "e", "first")
         source = source_module.Source(tmp_path / "db")
@@ -178,8 +179,8 @@ def test_what_was_read_stays_good_when_the_folder_cannot_be_read_any_more(tmp_pa
 
 @pytest.mark.parametrize("name", ["db", "d\u202eb"])
 def test_the_explorer_says_why_it_reads_nothing_new(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(source_module, "_PAUSE_S_MIN", 0)
-    monkeypatch.setattr(source_module, "_PAUSE_PER_READING", 0)
+    monkeypatch.setattr(source_module, "_REST_S_MIN", 0)
+    monkeypatch.setattr(looking_pace, "_RESTS_PER_LOOK", 0)
     path, away = tmp_path / name, tmp_path / "away"
     with inmem.open(path) as owner:
         owner.put("run", "k", 1)
