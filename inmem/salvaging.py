@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Disk
     from inmem.engine.recovered_state import Recovered
     from inmem.engine.recovery import TornFile
-    from inmem.engine.salvage import SalvagedFile
+    from inmem.engine.salvaged import SalvagedFile
     from inmem.engine.version_ranges import Range
     from inmem.primitives.event_chain import ChainVerification
     from inmem.primitives.orphans import Orphan
