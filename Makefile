@@ -53,7 +53,7 @@ coverage: .venv/.dev
 coverage-report: .venv/.dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=90.01
-	$(BIN)/coverage report --include='engine/*,primitives/*' --fail-under=95.01
+	$(BIN)/coverage report --include='engine/**/*,primitives/**/*' --fail-under=95.01
 
 check: format-check lint types pyright imports
 

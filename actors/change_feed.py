@@ -15,8 +15,8 @@ from inmem.engine.retained_commits import RetainedCommits
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inmem.actors.mailbox import ReplyTo
-    from inmem.engine.pipeline import InFlight
+    from inmem.actors.dispatch.mailbox import ReplyTo
+    from inmem.engine.commits.pipeline import InFlight
 
 
 class ChangeFeed:

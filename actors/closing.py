@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.mailbox import AsMessage
+from inmem.actors.dispatch.mailbox import AsMessage
 from inmem.actors.messages.control import CloseStepFailed, NotDrained, PrimitiveDrained
 from inmem.actors.messages.core import CloseLog
 from inmem.actors.messages.transactions import Drain
@@ -20,7 +20,7 @@ from inmem.actors.messages.transactions import Drain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef
 
 
 class Closing:

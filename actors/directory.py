@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from inmem.actors.dispatcher import Dispatcher
+    from inmem.actors.dispatch.dispatcher import Dispatcher
+    from inmem.actors.dispatch.mailbox import MailboxRef
     from inmem.actors.environment import StoreClock
-    from inmem.actors.mailbox import MailboxRef
     from inmem.actors.published import Published
     from inmem.engine.limits import Limits
     from inmem.engine.ports import Entropy, Folder

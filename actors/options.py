@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from inmem.engine.errors import UsageError
-from inmem.engine.group_commit import Durability, DurabilityName
 from inmem.engine.limits import DEFAULT_LIMITS, Limits
+from inmem.engine.log.group_commit import Durability, DurabilityName
 from inmem.engine.shown import shown
 from inmem.primitives.arguments import one_of
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from inmem.actors.change_feed import ChangeFeed
 
 if TYPE_CHECKING:
-    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.tables.snapshot import Snapshot
 
 
 class Published:

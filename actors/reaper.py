@@ -10,27 +10,27 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.actor import StoreActor
-from inmem.actors.decision_reply import DecisionReply
-from inmem.actors.mailbox import AsMessage
+from inmem.actors.dispatch.actor import StoreActor
+from inmem.actors.dispatch.decision_reply import DecisionReply
+from inmem.actors.dispatch.mailbox import AsMessage
 from inmem.actors.messages.reaping import CompareDeadlines, Expiring, FindExpiring, FindMore, OldestRunning, ReapDue
 from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
-from inmem.engine.deadlines import Deadlines
-from inmem.engine.entry import deadline_of
+from inmem.engine.commits.transaction import Transaction
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Tag
-from inmem.engine.transaction import Transaction
+from inmem.engine.tables.deadlines import Deadlines
+from inmem.engine.tables.entry import deadline_of
 from inmem.primitives.expiry import reap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef
     from inmem.actors.environment import StoreClock
-    from inmem.actors.mailbox import Mailbox, MailboxRef
     from inmem.actors.published import Published
-    from inmem.engine.deadlines import Deadline
     from inmem.engine.ports import Entropy
-    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.tables.deadlines import Deadline
+    from inmem.engine.tables.snapshot import Snapshot
 
 KEYS_PER_COMMIT_MAX = 1_000
 """Small enough that a reaping commit delays nobody. Half as many after each that has lost, as a commit does when one of

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import Begin, CancelCommit, Commit, End, ReadOutcome, ReadStats
-from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
+from inmem.actors.requests.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.watch_actor import WatchActor
 
 if TYPE_CHECKING:
-    from inmem.actors.core import CoreMailboxes
-    from inmem.actors.mailbox import MailboxRef
-    from inmem.actors.primitive_group import PrimitiveGroup
+    from inmem.actors.core.core import CoreMailboxes
+    from inmem.actors.dispatch.mailbox import MailboxRef
+    from inmem.actors.requests.primitive_group import PrimitiveGroup
 
 
 def routes_of(core: CoreMailboxes, primitives: PrimitiveGroup) -> dict[type, MailboxRef]:

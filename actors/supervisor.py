@@ -23,16 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from inmem.actors import interrupts
-from inmem.actors.actor import LATER, STOP, Owed, StoreActor, answer_all
 from inmem.actors.closing import Closing
-from inmem.actors.core_keeper import CoreKeeper
+from inmem.actors.core.core_keeper import CoreKeeper
 from inmem.actors.directory import Directory
+from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch.actor import LATER, STOP, Owed, StoreActor, answer_all
+from inmem.actors.dispatch.stack_room import has_room
 from inmem.actors.environment import StoreClock
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.follower import Follower
+from inmem.actors.files.follower import Follower
+from inmem.actors.files.log_opening import open_log
+from inmem.actors.files.system_calls import storage_error
 from inmem.actors.garbage import Freeze, paused_collection
-from inmem.actors.log_opening import open_log
 from inmem.actors.messages.control import (
     ActorFailed,
     Close,
@@ -48,12 +50,10 @@ from inmem.actors.messages.control import (
 )
 from inmem.actors.messages.core import LogClosed
 from inmem.actors.messages.transactions import Drained
-from inmem.actors.primitive_group import PrimitiveGroup
 from inmem.actors.published import Published
+from inmem.actors.requests.primitive_group import PrimitiveGroup
 from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.routes import routes_of
-from inmem.actors.stack_room import has_room
-from inmem.actors.system_calls import storage_error
 from inmem.engine.errors import (
     InmemError,
     InvariantError,
@@ -62,18 +62,18 @@ from inmem.engine.errors import (
     StoreFailedError,
     UsageError,
 )
-from inmem.engine.group_commit import Durability
-from inmem.engine.recovered_state import Recovered
+from inmem.engine.log.group_commit import Durability
+from inmem.engine.log.recovered_state import Recovered
 from inmem.engine.shown import shown_failure
-from inmem.engine.snapshot import Snapshot
+from inmem.engine.tables.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.mailbox import Mailbox, ReplyTo
+    from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
     from inmem.actors.options import Options
+    from inmem.engine.log.recovery import LogPosition
     from inmem.engine.ports import Clock, Disk, Entropy
-    from inmem.engine.recovery import LogPosition
 
 FREEZE_KEYS_MIN = 50_000
 """A store recovered with more keys than this is taken out of the garbage collector's sight."""

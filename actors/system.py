@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pykka
 
-from inmem.actors import interrupts
-from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.mailbox import Mailbox
+from inmem.actors.dispatch.threads import start_thread
+from inmem.actors.dispatch.threads_dispatcher import ThreadsDispatcher
 from inmem.actors.environment import SystemClock, SystemEntropy
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.folder_disk import FolderDisk
-from inmem.actors.mailbox import Mailbox
+from inmem.actors.files.folder_disk import FolderDisk
+from inmem.actors.files.system_calls import absolute
 from inmem.actors.messages.control import Close, Open
 from inmem.actors.messages.edge import accept_values_up_to
 from inmem.actors.supervisor import Supervisor
-from inmem.actors.system_calls import absolute
-from inmem.actors.threads import start_thread
-from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.engine.errors import ForkedProcessError, StorageError
 from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.dispatcher import Dispatcher
-    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.dispatch.dispatcher import Dispatcher
+    from inmem.actors.dispatch.mailbox import MailboxRef
     from inmem.actors.options import Options
     from inmem.engine.ports import Clock, Disk, Entropy
 

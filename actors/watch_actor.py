@@ -13,9 +13,9 @@ import pykka
 from pykka._envelope import Envelope  # the only way to send a message whose answer is not waited for
 from pykka.messages import ProxyGetAttr
 
-from inmem.actors.actor import StoreActor
+from inmem.actors.dispatch.actor import StoreActor
+from inmem.actors.dispatch.mailbox import AsMessage
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.mailbox import AsMessage
 from inmem.actors.messages.watching import Changed, FeedGrown, LookOn, Taken, Unwatch, Watch, WatchEnded
 from inmem.actors.watch_cursor import WatchCursor
 from inmem.engine.errors import DatabaseClosedError, InvariantError, WatchGapError
@@ -23,7 +23,7 @@ from inmem.engine.errors import DatabaseClosedError, InvariantError, WatchGapErr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.mailbox import Mailbox, MailboxRef
+    from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef
     from inmem.actors.published import Published
     from inmem.engine.errors import InmemError
 

@@ -10,11 +10,11 @@ import inmem
 from benchmarks.contender import RUN, Doing, Inmem, increments, key_name, one_counter
 from benchmarks.measure import Figure, Result, Settings, Subject, Target, contest, rate, timed
 from benchmarks.peers import BareFile, CrowdedFile, DiskCache, Lmdb, Sqlite, Zodb
-from inmem.engine.entry import stored_entry
-from inmem.engine.part import Part, Slice
-from inmem.engine.shard import Prepared, Shard
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
+from inmem.engine.commits.part import Part, Slice
+from inmem.engine.commits.shard import Prepared, Shard
+from inmem.engine.tables.entry import stored_entry
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from inmem.engine.shown import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from inmem.engine.conflicts import Conflict
+    from inmem.engine.commits.conflicts import Conflict
 
 
 class InmemError(Exception):

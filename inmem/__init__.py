@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from inmem import messages
-from inmem.actors.client_transaction import BaseTransaction
-from inmem.actors.client_transaction import ClientTransaction as Transaction
+from inmem.actors.client.client_transaction import BaseTransaction
+from inmem.actors.client.client_transaction import ClientTransaction as Transaction
+from inmem.actors.dispatch.mailbox import MailboxRef
 from inmem.actors.environment import SystemEntropy
-from inmem.actors.mailbox import MailboxRef
 from inmem.actors.messages.control import Connect
 from inmem.actors.options import DispatcherName, Options
 from inmem.actors.proxies.cells import StateCell
@@ -24,7 +24,9 @@ from inmem.actors.proxies.traces import TraceStore
 from inmem.actors.proxies.watcher import Watcher
 from inmem.actors.system import give_back, start_store
 from inmem.database import Database
-from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.commits.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.commits.retry import RetryPolicy
+from inmem.engine.commits.transaction import Isolation, IsolationName, TransactionStatus
 from inmem.engine.errors import (
     CasConflictError,
     CellExistsError,
@@ -64,13 +66,11 @@ from inmem.engine.errors import (
     WatchGapError,
     WatchLaggedError,
 )
-from inmem.engine.group_commit import DurabilityName
 from inmem.engine.ids import time_ordered_id
 from inmem.engine.keys import Key
 from inmem.engine.limits import DEFAULT_LIMITS, Limits
-from inmem.engine.retry import RetryPolicy
+from inmem.engine.log.group_commit import DurabilityName
 from inmem.engine.shown import shown
-from inmem.engine.transaction import Isolation, IsolationName, TransactionStatus
 from inmem.primitives.cells import State
 from inmem.primitives.change import Change, ChangeKind, PrimitiveName
 from inmem.primitives.event_chain import ChainVerification

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from inmem.actors import interrupts
+from inmem.actors.dispatch import interrupts
 
 _INTERRUPTED: Final = 130
 """`inmem.cli.errors.INTERRUPTED`, which may not be loaded yet."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from inmem.actors.client import Client
+from inmem.actors.client.client import Client
+from inmem.actors.client.transaction_arguments import DEFAULT_RETRY
 from inmem.actors.messages.control import Recover, Refresh
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadOutcome, ReadStats
@@ -14,12 +15,11 @@ from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
 from inmem.actors.proxies.watcher import Watcher
-from inmem.actors.transaction_arguments import DEFAULT_RETRY
-from inmem.engine.commit_token import CommitToken
+from inmem.engine.commits.commit_token import CommitToken
+from inmem.engine.commits.transaction import TransactionStatus
 from inmem.engine.errors import RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
 from inmem.engine.noncopyable import NonCopyable
-from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.run_contents import RunContents
 from inmem.run_file import RunExport, read_run, write_run
 from inmem.stats import Stats, stats_of
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Self
     from uuid import UUID
 
-    from inmem.actors.client_transaction import ClientTransaction
+    from inmem.actors.client.client_transaction import ClientTransaction
     from inmem.actors.directory import Directory
     from inmem.actors.messages.transactions import CoordinatorStats
-    from inmem.engine.retry import RetryPolicy
-    from inmem.engine.transaction import IsolationName
+    from inmem.engine.commits.retry import RetryPolicy
+    from inmem.engine.commits.transaction import IsolationName
     from inmem.primitives.change import PrimitiveName
     from inmem.primitives.kv import VersionedValue
 

@@ -10,7 +10,7 @@ from inmem.engine.keys import Tag
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inmem.engine.verification import VerifyReport
+    from inmem.engine.log.verification import VerifyReport
     from inmem.verification import Verification
 
 Verdict = Literal["ok", "damaged", "torn", "aside", "unknown", ""]

@@ -12,34 +12,34 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inmem.actors.durable_files import write_manifest, write_new
 from inmem.actors.environment import SystemEntropy
-from inmem.actors.folder_disk import FolderDisk
-from inmem.actors.folder_lock import LOCK_NAME
+from inmem.actors.files.durable_files import write_manifest, write_new
+from inmem.actors.files.folder_disk import FolderDisk
+from inmem.actors.files.folder_lock import LOCK_NAME
+from inmem.actors.files.system_calls import absolute, storage_error
 from inmem.actors.garbage import paused_collection
 from inmem.actors.options import MEMORY, checked_path
-from inmem.actors.system_calls import absolute, storage_error
-from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
+from inmem.engine.commits.reader import Reader
 from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageError, UnfinishedSalvageError, UsageError
-from inmem.engine.file_header import HEADER_BYTES
 from inmem.engine.keys import Tag
-from inmem.engine.log_folder import TEMPORARY_SUFFIX, checkpoint_name, segment_name
-from inmem.engine.log_format import FrameKind, SegmentHeader, encode_frame
-from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
-from inmem.engine.reader import Reader
-from inmem.engine.salvage import read_damaged
+from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
+from inmem.engine.log.file_header import HEADER_BYTES
+from inmem.engine.log.log_folder import TEMPORARY_SUFFIX, checkpoint_name, segment_name
+from inmem.engine.log.log_format import FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
+from inmem.engine.log.salvage import read_damaged
+from inmem.engine.log.verification import verify as verify_files
 from inmem.engine.shown import shown
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.verification import verify as verify_files
+from inmem.engine.tables.snapshot import Snapshot
 from inmem.primitives.indices import with_true_indices
 from inmem.primitives.orphans import with_orphans_as_roots
 from inmem.verification import verify_chains
 
 if TYPE_CHECKING:
+    from inmem.engine.log.recovered_state import Recovered
+    from inmem.engine.log.recovery import TornFile
+    from inmem.engine.log.salvaged import SalvagedFile
     from inmem.engine.ports import Disk
-    from inmem.engine.recovered_state import Recovered
-    from inmem.engine.recovery import TornFile
-    from inmem.engine.salvaged import SalvagedFile
     from inmem.engine.version_ranges import Range
     from inmem.primitives.event_chain import ChainVerification
     from inmem.primitives.orphans import Orphan

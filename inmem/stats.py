@@ -10,7 +10,7 @@ from inmem.amounts import counted, in_columns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
     from inmem.actors.messages.transactions import CoordinatorStats
 
 

@@ -1,6 +1,6 @@
 """A file that the user names by its path or has opened, to read it or to write it whole.
 
-Why not with actors/durable_files.py, which also writes, syncs, renames and syncs the folder: that works through a
+Why not with actors/files/durable_files.py, which also writes, syncs, renames and syncs the folder: that works through a
 `Disk`, in a folder that the store owns, has locked and may list, with names of its own, and refusals are StorageErrors.
 Here the folder is somebody else's. Nothing in it is locked or listed, the temporary name is one that nobody else has, a
 link is followed, a pipe is written to as it is, and the caller gets the operating system's own error.
@@ -16,8 +16,8 @@ from io import RawIOBase, TextIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
+from inmem.actors.files.system_calls import FILE_MODE, sync_folder
 from inmem.actors.options import checked_path
-from inmem.actors.system_calls import FILE_MODE, sync_folder
 from inmem.engine.errors import UsageError
 from inmem.engine.shown import shown
 

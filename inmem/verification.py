@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.files.folder_disk import FolderDisk
 from inmem.amounts import in_columns
+from inmem.engine.commits.reader import Reader
 from inmem.engine.keys import Tag
-from inmem.engine.reader import Reader
-from inmem.engine.verification import verify as verify_files
+from inmem.engine.log.verification import verify as verify_files
 from inmem.findings import findings_of_files, findings_of_state
 from inmem.primitives.events import EventOperations
 from inmem.primitives.indices import wrong_indices
@@ -17,10 +17,10 @@ from inmem.primitives.orphans import orphans
 from inmem.primitives.unreadable import unreadable_records
 
 if TYPE_CHECKING:
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
     from inmem.engine.errors import CorruptionError
-    from inmem.engine.snapshot import Snapshot, TableId
-    from inmem.engine.verification import VerifyReport
+    from inmem.engine.log.verification import VerifyReport
+    from inmem.engine.tables.snapshot import Snapshot, TableId
     from inmem.primitives.event_chain import ChainVerification
     from inmem.primitives.orphans import Orphan
     from inmem.primitives.unreadable import UnreadableRecord

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from inmem.engine.codec import decode_value, encode_value
-from inmem.engine.conflicts import CasConflict
+from inmem.engine.commits.conflicts import CasConflict
 from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
 from inmem.engine.keys import Key, Tag, user_key
 from inmem.engine.packing import pack
@@ -23,7 +23,7 @@ from inmem.primitives.paging import at_most, scan_names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.engine.transaction import Transaction
+    from inmem.engine.commits.transaction import Transaction
 
 # Inside the class, the name `list` is the method.
 Names: TypeAlias = list[str]

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from inmem.engine.codec import decode_value
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Tag, sequence_of
-from inmem.engine.log_records import DropRun, decode_commit
+from inmem.engine.log.log_records import DropRun, decode_commit
 from inmem.primitives.arguments import one_of
 from inmem.primitives.cell_record import unpack_cell
 from inmem.primitives.cells import state_of

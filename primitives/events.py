@@ -30,7 +30,7 @@ from inmem.primitives.paging import at_most
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from inmem.engine.transaction import Transaction
+    from inmem.engine.commits.transaction import Transaction
 
 BATCH_SIZE = 1000
 """Events read ahead by `iter`: enough to make the start of a range cheap, few enough to hold."""

@@ -14,7 +14,7 @@ from inmem.engine.keys import Tag
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from inmem.engine.transaction import Transaction
+    from inmem.engine.commits.transaction import Transaction
 
 
 def reap(txn: Transaction, run: str, keys: Iterable[bytes], before_us: int) -> int:

@@ -17,7 +17,7 @@ from inmem.engine.errors import UsageError
 from inmem.engine.shown import type_name
 
 if TYPE_CHECKING:
-    from inmem.engine.transaction import Transaction
+    from inmem.engine.commits.transaction import Transaction
 
 POSITION_BYTES: Final = 28
 Position: TypeAlias = Annotated[bytes, Meta(min_length=POSITION_BYTES, max_length=POSITION_BYTES)]

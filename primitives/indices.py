@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from inmem.engine.codec import MalformedValueError
 from inmem.engine.keys import Tag
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from inmem.primitives import events, trace_index
 from inmem.primitives.event_record import unpack_event
 from inmem.primitives.index_key import PRESENT
@@ -23,8 +23,8 @@ from inmem.primitives.trace_record import unpack_trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inmem.engine.entry import Entry
-    from inmem.engine.snapshot import TableId
+    from inmem.engine.tables.entry import Entry
+    from inmem.engine.tables.snapshot import TableId
 
 INDEX_TAGS: Final = frozenset({Tag.EVENT_INDEX, Tag.TRACE_INDEX, Tag.RUN_INDEX, *STATUS_TAGS.values()})
 """Tables that hold nothing but index entries."""

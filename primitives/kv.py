@@ -12,19 +12,19 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.engine.codec import decode_value, encode_value
-from inmem.engine.entry import VALUE
 from inmem.engine.errors import InvalidValueError, UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.limits import INT_MAX
 from inmem.engine.shown import shown
+from inmem.engine.tables.entry import VALUE
 from inmem.primitives.arguments import checked_version, several
 from inmem.primitives.paging import at_most, scan_names, scan_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from inmem.engine.snapshot import Snapshot
-    from inmem.engine.transaction import Transaction
+    from inmem.engine.commits.transaction import Transaction
+    from inmem.engine.tables.snapshot import Snapshot
 
 _KV: Final = int(Tag.KV)
 _name_of: Final = itemgetter(0)

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from inmem.engine.codec import MalformedValueError
-from inmem.engine.entry import stored_entry
 from inmem.engine.errors import StorageError
 from inmem.engine.keys import Tag
 from inmem.engine.packing import pack
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
+from inmem.engine.tables.entry import stored_entry
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from inmem.primitives.trace_record import unpack_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from inmem.engine.entry import StoredEntry
+    from inmem.engine.tables.entry import StoredEntry
     from inmem.primitives.trace_tree import TraceTree
     from inmem.primitives.traces import TraceOperations
 

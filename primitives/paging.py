@@ -14,7 +14,7 @@ from inmem.engine.shown import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inmem.engine.view import View
+    from inmem.engine.commits.view import View
 
 T = TypeVar("T")
 

@@ -37,7 +37,7 @@ from inmem.primitives.traces import Trace, TraceOperations
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inmem.engine.transaction import Transaction
+    from inmem.engine.commits.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from inmem.primitives.run_status import STATUS_TAGS, RunStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inmem.engine.transaction import Transaction
-    from inmem.engine.view import View
+    from inmem.engine.commits.transaction import Transaction
+    from inmem.engine.commits.view import View
     from inmem.primitives.run_record import RunRecord
 
 NAMESPACE: Final = ""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
-    from inmem.engine.transaction import Transaction
+    from inmem.engine.commits.transaction import Transaction
     from inmem.primitives.run_status import RunStatusName
 
 

@@ -14,7 +14,7 @@ from inmem.primitives.index_key import POSITION_BYTES, name_component
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inmem.engine.view import View
+    from inmem.engine.commits.view import View
 
 ALL: Final = b"\x01"
 ROOTS: Final = b"\x02"

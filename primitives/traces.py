@@ -24,7 +24,7 @@ from inmem.primitives.trace_tree import TraceTree, build_tree
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from inmem.engine.transaction import Transaction
+    from inmem.engine.commits.transaction import Transaction
 
 # Inside the class, the name `list` is the method.
 Ids: TypeAlias = list[str]

@@ -18,7 +18,7 @@ from inmem.primitives.traces import trace_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.tables.snapshot import Snapshot
 
 
 class UnreadableRecord(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
-    from inmem.actors.actor import StoreActor
+    from inmem.actors.dispatch.actor import StoreActor
 
 
 class Connect(Message, frozen=True):

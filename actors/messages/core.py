@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
+    from inmem.engine.commits.part import Part
+    from inmem.engine.commits.shard import Verdict
     from inmem.engine.errors import StorageError
-    from inmem.engine.log_format import SegmentHeader
-    from inmem.engine.part import Part
+    from inmem.engine.log.log_format import SegmentHeader
     from inmem.engine.ports import AppendFile
-    from inmem.engine.shard import Verdict
-    from inmem.engine.snapshot import Root, Snapshot
+    from inmem.engine.tables.snapshot import Root, Snapshot
 
 
 class Validate(Message, frozen=True):

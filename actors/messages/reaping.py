@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
-    from inmem.engine.deadlines import Deadline
+    from inmem.engine.tables.deadlines import Deadline
 
 
 class Expiring(Message, frozen=True):

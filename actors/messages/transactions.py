@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from inmem.actors.messages.message import Message
 
 if TYPE_CHECKING:
-    from inmem.actors.lease import Lease
-    from inmem.engine.conflicts import Conflict
+    from inmem.actors.core.lease import Lease
+    from inmem.engine.commits.conflicts import Conflict
+    from inmem.engine.commits.transaction import CommitRequest
     from inmem.engine.errors import InmemError
-    from inmem.engine.snapshot import Snapshot
-    from inmem.engine.transaction import CommitRequest
+    from inmem.engine.tables.snapshot import Snapshot
 
 
 class Begin(Message, frozen=True):

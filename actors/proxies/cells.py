@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pykka
 
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
     from inmem.actors.proxies.kv import RunId
     from inmem.primitives.cells import State
 

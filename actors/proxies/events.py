@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pykka
 
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
     from inmem.actors.proxies.kv import RunId
     from inmem.primitives.event_chain import ChainVerification
     from inmem.primitives.events import Event

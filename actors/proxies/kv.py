@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pykka
 
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
     from inmem.primitives.kv import VersionedValue
 
 # Inside the classes, the name `list` is the method.

@@ -12,7 +12,7 @@ from inmem.primitives.kv import KVOperations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
     from inmem.actors.proxies.kv import RunId
     from inmem.primitives.kv import VersionedValue
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
 
 
 class Proxy:

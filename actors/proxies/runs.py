@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import pykka
 
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
     from inmem.actors.messages.request import Request
     from inmem.actors.proxies.kv import RunId
     from inmem.primitives.run_status import RunStatusName

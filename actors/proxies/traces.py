@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import pykka
 
-    from inmem.actors.client import Client
+    from inmem.actors.client.client import Client
     from inmem.actors.proxies.kv import RunId
     from inmem.primitives.trace_kinds import Kind
     from inmem.primitives.trace_tree import TraceTree

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inmem.actors.transaction_arguments import checked_timeout
+from inmem.actors.client.transaction_arguments import checked_timeout
 from inmem.actors.watch_cursor import WatchCursor
 from inmem.engine.errors import UsageError
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from inmem.actors.client import Client
-    from inmem.actors.future import ReplyFuture
+    from inmem.actors.client.client import Client
+    from inmem.actors.dispatch.future import ReplyFuture
     from inmem.actors.proxies.kv import RunId
     from inmem.primitives.change import Change, PrimitiveName
 

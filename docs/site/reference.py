@@ -56,7 +56,7 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
         [
             "inmem.Transaction",
             "inmem.BaseTransaction",
-            "inmem.actors.run_access.RunAccess",
+            "inmem.actors.client.run_access.RunAccess",
             "inmem.Key",
             "inmem.Isolation",
             "inmem.IsolationName",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pykka
 
     from inmem.actors.options import DispatcherName
-    from inmem.engine.group_commit import DurabilityName
+    from inmem.engine.log.group_commit import DurabilityName
 
 
 def open(  # noqa: A001  (as in inmem itself)

@@ -10,34 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from inmem.actors.client import BEGIN, Client
-from inmem.actors.courier import Courier
-from inmem.actors.messages.transactions import Begun, CancelCommit, Commit
-from inmem.actors.transaction_arguments import (
+from inmem.actors.client.client import BEGIN, Client
+from inmem.actors.client.courier import Courier
+from inmem.actors.client.transaction_arguments import (
     DEFAULT_RETRY,
     checked_isolation,
     checked_retry,
     not_callable,
     refuse_generator,
 )
+from inmem.actors.messages.transactions import Begun, CancelCommit, Commit
 from inmem.aio.port import Port
 from inmem.aio.transaction import Transaction
-from inmem.engine.attempts import Attempts
+from inmem.engine.commits.attempts import Attempts
+from inmem.engine.commits.transaction import Transaction as EngineTransaction
+from inmem.engine.commits.transaction import TransactionStatus
 from inmem.engine.errors import ConflictError, TransactionAbortedError, TransactionTimeoutError, UsageError
 from inmem.engine.keys import normalize_run_id
-from inmem.engine.transaction import Transaction as EngineTransaction
-from inmem.engine.transaction import TransactionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
     from inmem.actors.directory import Directory
-    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.dispatch.mailbox import MailboxRef
     from inmem.actors.messages.request import Request
-    from inmem.engine.attempts import Failure, TimeLimit
-    from inmem.engine.retry import RetryPolicy
-    from inmem.engine.transaction import CommitRequest, Isolation, IsolationName
+    from inmem.engine.commits.attempts import Failure, TimeLimit
+    from inmem.engine.commits.retry import RetryPolicy
+    from inmem.engine.commits.transaction import CommitRequest, Isolation, IsolationName
 
 
 class AsyncClient(Client):

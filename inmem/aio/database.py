@@ -7,9 +7,9 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from inmem.actors.client.transaction_arguments import DEFAULT_RETRY
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadStats
-from inmem.actors.transaction_arguments import DEFAULT_RETRY
 from inmem.aio.client import AsyncClient
 from inmem.aio.method import in_thread
 from inmem.aio.offload import finish_in_thread, look_in_thread
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from inmem.actors.messages.transactions import CoordinatorStats
     from inmem.aio.transaction import Transaction
-    from inmem.engine.retry import RetryPolicy
-    from inmem.engine.transaction import IsolationName
+    from inmem.engine.commits.retry import RetryPolicy
+    from inmem.engine.commits.transaction import IsolationName
     from inmem.primitives.change import PrimitiveName
     from inmem.primitives.kv import VersionedValue
     from inmem.stats import Stats

@@ -10,14 +10,14 @@ import asyncio
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final
 
-from inmem.actors.courier import as_answer
+from inmem.actors.client.courier import as_answer
 from inmem.engine.errors import OverloadedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.courier import Courier
-    from inmem.actors.mailbox import MailboxRef
+    from inmem.actors.client.courier import Courier
+    from inmem.actors.dispatch.mailbox import MailboxRef
 
 REQUESTS_UNDER_WAY_MAX: Final = 1_024
 """Requests of one loop that are with the store at a time. Further ones wait in the loop, first come, first served."""

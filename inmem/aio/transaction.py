@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.client_transaction import BaseTransaction
-from inmem.actors.commit_outcome import committed_version
+from inmem.actors.client.client_transaction import BaseTransaction
+from inmem.actors.client.commit_outcome import committed_version
+from inmem.engine.commits.transaction import TransactionStatus
 from inmem.engine.errors import CommitOutcomeUnknownError
-from inmem.engine.transaction import TransactionStatus
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from inmem.actors.lease import Lease
+    from inmem.actors.core.lease import Lease
     from inmem.aio.client import AsyncClient
-    from inmem.engine.attempts import TimeLimit
-    from inmem.engine.transaction import Transaction as EngineTransaction
+    from inmem.engine.commits.attempts import TimeLimit
+    from inmem.engine.commits.transaction import Transaction as EngineTransaction
 
 
 class Transaction(BaseTransaction):

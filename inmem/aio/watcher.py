@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from inmem.actors.transaction_arguments import checked_timeout
+from inmem.actors.client.transaction_arguments import checked_timeout
 from inmem.actors.watch_cursor import WatchCursor
 from inmem.aio.port import call_soon
 

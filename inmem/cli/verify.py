@@ -24,7 +24,7 @@ from inmem.verification import verify_folder
 
 if TYPE_CHECKING:
     from inmem import Database
-    from inmem.engine.verification import VerifyReport
+    from inmem.engine.log.verification import VerifyReport
 
 
 VERDICT_STYLES: Final[dict[Verdict, str]] = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Self
 
-    from inmem.engine.transaction import IsolationName
+    from inmem.engine.commits.transaction import IsolationName
 
 T = TypeVar("T")
 

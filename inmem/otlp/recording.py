@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from inmem import Transaction
-    from inmem.actors.run_access import RunAccess
+    from inmem.actors.client.run_access import RunAccess
 
 WAITING_RUN: Final = "opentelemetry.waiting"
 """Not registered, so no list of runs shows it; `inmem get DB opentelemetry.waiting` does."""

@@ -14,9 +14,9 @@ from inmem.simulation.trace import describe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from inmem.actors.dispatcher import Letter
-    from inmem.actors.future import ReplyFuture
-    from inmem.actors.mailbox import Mailbox, ReplyTo
+    from inmem.actors.dispatch.dispatcher import Letter
+    from inmem.actors.dispatch.future import ReplyFuture
+    from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
     from inmem.simulation.scheduler import Scheduler
 
 
@@ -58,7 +58,7 @@ class Question:
 
 
 class StoreDispatcher:
-    """Implements `inmem.actors.dispatcher.Dispatcher` on a scheduler.
+    """Implements `inmem.actors.dispatch.dispatcher.Dispatcher` on a scheduler.
 
     Args:
         scheduler: decides.

@@ -9,7 +9,7 @@ from inmem.actors.published import Published
 
 if TYPE_CHECKING:
     from inmem.actors.change_feed import ChangeFeed
-    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.tables.snapshot import Snapshot
     from inmem.simulation.faults import FaultInjector
     from inmem.simulation.scheduler import Scheduler
 

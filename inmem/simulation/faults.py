@@ -9,7 +9,7 @@ from inmem.engine.errors import UsageError
 from inmem.simulation.trace import DISK, WORLD
 
 if TYPE_CHECKING:
-    from inmem.actors.mailbox import Mailbox, ReplyTo
+    from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
     from inmem.simulation.choices import Chooser
     from inmem.simulation.scheduler import Scheduler
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.future import ReplyFuture
+from inmem.actors.dispatch.future import ReplyFuture
 from inmem.actors.messages.transactions import Begun
 from inmem.simulation.clients import current
 from inmem.simulation.trace import MAIN, Answer, Words, describe

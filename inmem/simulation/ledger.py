@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.coordinator import Coordinator
+from inmem.actors.core.coordinator import Coordinator
 from inmem.actors.messages.control import Resume
 from inmem.actors.messages.core import Append, Appended, AppendRefused
 from inmem.actors.messages.transactions import Committed
-from inmem.engine.log_records import DropRun, TableWrites, decode_commit
-from inmem.engine.recovered_state import Recovery
+from inmem.engine.log.log_records import DropRun, TableWrites, decode_commit
+from inmem.engine.log.recovered_state import Recovery
 from inmem.simulation.promises import BrokenPromise
 
 if TYPE_CHECKING:
     from inmem.actors.published import Published
-    from inmem.engine.log_records import CommitRecord
-    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.log.log_records import CommitRecord
+    from inmem.engine.tables.snapshot import Snapshot
 
     State = dict[tuple[str, int, bytes], tuple[int, bytes | None, int]]
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.client import Client
-from inmem.actors.mailbox import MailboxRef
+from inmem.actors.client.client import Client
+from inmem.actors.dispatch.mailbox import MailboxRef
 from inmem.actors.system import before_start
 from inmem.simulation.dispatcher import StoreDispatcher
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from inmem.actors.dispatcher import Dispatcher
+    from inmem.actors.dispatch.dispatcher import Dispatcher
     from inmem.simulation.scheduler import Scheduler
 
 

@@ -25,8 +25,8 @@ from inmem.simulation.trace import MAIN, TIMER, Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.future import ReplyFuture
-    from inmem.actors.mailbox import ReplyTo
+    from inmem.actors.dispatch.future import ReplyFuture
+    from inmem.actors.dispatch.mailbox import ReplyTo
     from inmem.simulation.choices import Chooser
     from inmem.simulation.clients import SimulatedClient
     from inmem.simulation.trace import Answer

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inmem.database import Database
-    from inmem.engine.group_commit import DurabilityName
     from inmem.engine.limits import Limits
+    from inmem.engine.log.group_commit import DurabilityName
     from inmem.simulation.choices import Chooser
     from inmem.simulation.faults import Faults
     from inmem.simulation.trace import Step

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from inmem.actors.client import clients_of
+from inmem.actors.client.client import clients_of
 from inmem.actors.messages.control import Connect
 from inmem.actors.system import start_supervisor
 from inmem.database import Database
-from inmem.engine.group_commit import Durability
+from inmem.engine.log.group_commit import Durability
 from inmem.simulation.environment import PausingPublished
 from inmem.simulation.ledger import CommitLedger
 from inmem.simulation.promises import BrokenPromise

@@ -9,7 +9,7 @@ from inmem.simulation.promises import BrokenPromise
 from inmem.verification import verify_state
 
 if TYPE_CHECKING:
-    from inmem.engine.snapshot import Snapshot
+    from inmem.engine.tables.snapshot import Snapshot
 
 
 def check_store(snapshot: Snapshot) -> None:

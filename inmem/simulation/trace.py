@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inmem.actors.messages.control import Connect, Open, Resume
 from inmem.engine.codec import Encoded, decode_value
+from inmem.engine.commits.transaction import CommitRequest
 from inmem.engine.keys import Key, Tag
-from inmem.engine.transaction import CommitRequest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.files.folder_disk import FolderDisk
 from inmem.engine.codec import decode_value
-from inmem.engine.history import read_change, read_history
 from inmem.engine.keys import Tag, user_key
+from inmem.engine.log.history import read_change, read_history
 from inmem.primitives.cells import state_of
 from inmem.ui.values import pretty
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from inmem.engine.history import KeyChange
+    from inmem.engine.log.history import KeyChange
     from inmem.ui.jobs import Progress
 
 CHANGES_MAX: Final = 500

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.threads_dispatcher import ThreadsDispatcher
 from inmem.actors.environment import SystemClock, SystemEntropy
-from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.files.folder_disk import FolderDisk
 from inmem.actors.messages.control import Connect
 from inmem.actors.options import Options
 from inmem.actors.system import start_supervisor
-from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from inmem.database import Database
 from inmem.engine.errors import DiskFullError, StorageError
 from inmem.engine.ports import AppendFile, Clock, Disk, Folder, ReadFile

@@ -6,10 +6,10 @@ from typing import Any
 
 import pykka
 
-from inmem.actors.actor import StoreActor
-from inmem.actors.caller_dispatcher import CallerDispatcher
-from inmem.actors.mailbox import Mailbox, MailboxRef
-from inmem.actors.threads_dispatcher import ThreadsDispatcher
+from inmem.actors.dispatch.actor import StoreActor
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef
+from inmem.actors.dispatch.threads_dispatcher import ThreadsDispatcher
 
 FAILSAFE_S = 30.0
 """Nothing in these tests takes this long, unless it hangs."""

@@ -9,10 +9,10 @@ import pytest
 
 import inmem
 from inmem import Database
-from inmem.actors import log_file
-from inmem.actors.checkpointer import Checkpointer
+from inmem.actors.core.checkpointer import Checkpointer
+from inmem.actors.files import log_file
 from inmem.actors.messages.core import LogFlushed
-from inmem.engine import group_commit
+from inmem.engine.log import group_commit
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on, refused
 from tests.actors.test_failpoints import Failpoint
 from tests.actors.workload import Worker, check_no_hole, in_parallel, state_of

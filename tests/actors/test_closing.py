@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from inmem.actors.actor import Owed
+from inmem.actors.dispatch.actor import Owed
 from inmem.actors.messages.transactions import Commit, Drain
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import inmem
-from inmem.actors.kv_actor import KVActor
-from inmem.engine.shard import Shard
+from inmem.actors.requests.kv_actor import KVActor
+from inmem.engine.commits.shard import Shard
 from tests.actors.stage import in_threads
 
 if TYPE_CHECKING:

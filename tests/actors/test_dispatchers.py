@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pykka
 import pytest
 
-from inmem.actors import caller_dispatcher, interrupts, threads_dispatcher, timers
-from inmem.actors.actor import LATER
-from inmem.actors.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
-from inmem.actors.future import ReplyFuture
-from inmem.actors.threads_dispatcher import mailbox_lane
+from inmem.actors.dispatch import caller_dispatcher, interrupts, threads_dispatcher, timers
+from inmem.actors.dispatch.actor import LATER
+from inmem.actors.dispatch.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
+from inmem.actors.dispatch.future import ReplyFuture
+from inmem.actors.dispatch.threads_dispatcher import mailbox_lane
 from inmem.messages import PutKey
 from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage, in_threads

@@ -16,12 +16,13 @@ import pytest
 import inmem
 from inmem import Database, InmemError, RetryPolicy, StoreFailedError, messages
 from inmem.actors import reaper, restart_limit
-from inmem.actors.actor import StoreActor
-from inmem.actors.checkpointer import Checkpointer
-from inmem.actors.coordinator import Coordinator
-from inmem.actors.fileless_log_writer import FilelessLogWriter
-from inmem.actors.log_disk import LogDisk
-from inmem.actors.log_writer import LogWriter
+from inmem.actors.core.checkpointer import Checkpointer
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.core.fileless_log_writer import FilelessLogWriter
+from inmem.actors.core.log_disk import LogDisk
+from inmem.actors.core.log_writer import LogWriter
+from inmem.actors.core.shard_actor import ShardActor
+from inmem.actors.dispatch.actor import StoreActor
 from inmem.actors.messages import core
 from inmem.actors.messages.control import GoOn
 from inmem.actors.messages.reaping import CompareDeadlines, Expiring, FindExpiring, FindMore, OldestRunning, ReapDue
@@ -39,13 +40,12 @@ from inmem.actors.messages.transactions import (
     RetryDue,
 )
 from inmem.actors.messages.watching import FeedGrown, LookOn, Taken, Unwatch, Watch
-from inmem.actors.primitive_actor import PrimitiveActor
-from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
-from inmem.actors.shard_actor import ShardActor
-from inmem.actors.stand_in import StandIn
+from inmem.actors.requests.primitive_actor import PrimitiveActor
+from inmem.actors.requests.primitive_actors import PRIMITIVE_ACTORS
+from inmem.actors.requests.stand_in import StandIn
 from inmem.actors.supervisor import Supervisor
 from inmem.actors.watch_actor import WatchActor
-from inmem.engine import request_groups
+from inmem.engine.commits import request_groups
 from inmem.engine.keys import Tag, shard_of
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem.actors.folder_disk import FolderDisk
-from inmem.actors.folder_lock import FolderLock
-from inmem.actors.log_file import LogFile
+from inmem.actors.files.folder_disk import FolderDisk
+from inmem.actors.files.folder_lock import FolderLock
+from inmem.actors.files.log_file import LogFile
 from inmem.engine.shown import shown_failure
 from tests.actors.faulty_disk import FaultyDisk, disk_full, open_on
 from tests.actors.workload import in_parallel
@@ -221,10 +221,10 @@ def test_letting_go_of_the_files_cannot_fail(tmp_path, monkeypatch, call, dispat
     with monkeypatch.context() as patch:
         if call == "close":
             patch.setattr(
-                "inmem.actors.folder_disk.os.close", lambda descriptor: (descriptors.append(descriptor), fail())
+                "inmem.actors.files.folder_disk.os.close", lambda descriptor: (descriptors.append(descriptor), fail())
             )
         else:
-            patch.setattr("inmem.actors.folder_lock.fcntl.flock", fail)
+            patch.setattr("inmem.actors.files.folder_lock.fcntl.flock", fail)
         in_parallel(db.close)
     for descriptor in descriptors:
         os.close(descriptor)
@@ -259,7 +259,7 @@ def test_a_folder_that_cannot_be_looked_at_is_not_taken_for_something_else(tmp_p
     path = str(tmp_path / "db")
     FolderDisk(path).close()
     with monkeypatch.context() as patch:
-        patch.setattr("inmem.actors.folder_disk.os.stat", fail)
+        patch.setattr("inmem.actors.files.folder_disk.os.stat", fail)
         with pytest.raises(inmem.StorageError, match="injected") as refused:
             FolderDisk(path, create=create)
     assert type(refused.value) is inmem.StorageError
@@ -281,7 +281,7 @@ def test_an_interrupted_call_is_made_again(tmp_path, monkeypatch, numbers):
         return call
 
     for name in calls:
-        monkeypatch.setattr(f"inmem.actors.folder_disk.os.{name}", interrupting(name))
+        monkeypatch.setattr(f"inmem.actors.files.folder_disk.os.{name}", interrupting(name))
     folder = FolderDisk(str(tmp_path / "db"))
     folder.create("a").close()
     folder.rename("a", "b")

@@ -6,7 +6,7 @@ import threading
 import pykka
 import pytest
 
-from inmem.actors.future import ReplyFuture
+from inmem.actors.dispatch.future import ReplyFuture
 from tests.actors.stage import FAILSAFE_S, in_threads
 
 

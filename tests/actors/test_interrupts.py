@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import inmem
-from inmem.actors import caller_dispatcher, future, interrupts
+from inmem.actors.dispatch import caller_dispatcher, future, interrupts
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
 
 

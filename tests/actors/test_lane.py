@@ -3,7 +3,7 @@
 import threading
 import weakref
 
-from inmem.actors.lane import Lane
+from inmem.actors.dispatch.lane import Lane
 from tests.actors.stage import FAILSAFE_S
 
 

@@ -4,9 +4,9 @@ import pykka
 import pytest
 
 import inmem
-from inmem.actors import interrupts
-from inmem.actors.caller_dispatcher import CallerDispatcher
-from inmem.actors.mailbox import AsMessage, Mailbox
+from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import Resume
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Performer, Stage
 

@@ -7,10 +7,11 @@ import pykka
 import pytest
 
 import inmem
-from inmem.actors import interrupts, supervisor, system
-from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors import supervisor, system
+from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.threads_dispatcher import ThreadsDispatcher
 from inmem.actors.messages.control import Connect, Open
-from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from tests.actors.faulty_disk import FAILSAFE_S
 from tests.log_events import told
 

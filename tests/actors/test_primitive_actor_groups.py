@@ -8,7 +8,7 @@ import pytest
 
 import inmem
 from inmem import CellExistsError, Database, DiskFullError, Event, InmemError, OverloadedError, messages
-from inmem.engine import request_groups
+from inmem.engine.commits import request_groups
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, Gate, disk_full, open_on
 from tests.actors.workload import in_parallel, until
 from tests.log_events import SECRET, told

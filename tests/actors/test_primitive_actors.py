@@ -7,7 +7,7 @@ import pytest
 
 import inmem
 from inmem import messages
-from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
 from inmem.actors.environment import SystemEntropy
 from inmem.actors.options import Options
 from inmem.actors.system import start_supervisor

@@ -10,10 +10,10 @@ import pytest
 import structlog
 
 import inmem
-from inmem.actors import future, worker
-from inmem.actors.caller_dispatcher import CallerDispatcher
-from inmem.actors.lane import Lane
-from inmem.actors.timers import Timers
+from inmem.actors.dispatch import future, worker
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.lane import Lane
+from inmem.actors.dispatch.timers import Timers
 from inmem.messages import PutKey
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
 

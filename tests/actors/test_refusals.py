@@ -6,7 +6,7 @@ import weakref
 import pytest
 
 import inmem
-from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
+from inmem.actors.requests.primitive_actors import PRIMITIVE_ACTORS
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on
 
 

@@ -13,15 +13,15 @@ from rich.pretty import pretty_repr
 from inmem import messages
 from inmem.actors.messages import cells, events, kv, runs, traces
 from inmem.actors.messages.request import Request
-from inmem.actors.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.proxies.cells import StateCell
 from inmem.actors.proxies.events import EventLog
 from inmem.actors.proxies.kv import KVStore
 from inmem.actors.proxies.runs import RunIndex
 from inmem.actors.proxies.traces import TraceStore
+from inmem.actors.requests.primitive_actors import PRIMITIVE_ACTORS
 from inmem.engine.codec import decode_value
+from inmem.engine.commits.request_groups import Postpone
 from inmem.engine.errors import InmemError, InvalidValueError, InvariantError, UsageError
-from inmem.engine.request_groups import Postpone
 from inmem.primitives.run_status import RunStatus
 from inmem.primitives.trace_kinds import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from tests.arguments import ACCEPTED

@@ -3,10 +3,10 @@
 import pytest
 
 import inmem
-from inmem.actors.kv_actor import KVActor
+from inmem.actors.core.shard_actor import ShardActor
+from inmem.actors.dispatch.stack_room import NoRoomError
+from inmem.actors.requests.kv_actor import KVActor
 from inmem.actors.restart_limit import RESTART_WINDOW_S, RESTARTS_MAX, RestartLimit
-from inmem.actors.shard_actor import ShardActor
-from inmem.actors.stack_room import NoRoomError
 
 
 class Clock:

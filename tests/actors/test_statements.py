@@ -16,8 +16,11 @@ import pytest
 
 import inmem
 from inmem import Database
-from inmem.actors import coordinator, log_disk, log_writer, primitive_actor, shard_actor
-from inmem.engine import group_commit, outcomes, pipeline, request_groups, shard
+from inmem.actors.core import coordinator, log_disk, log_writer, shard_actor
+from inmem.actors.requests import primitive_actor
+from inmem.engine import outcomes
+from inmem.engine.commits import pipeline, request_groups, shard
+from inmem.engine.log import group_commit
 from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.workload import Worker, in_parallel, state_of
 

@@ -17,13 +17,13 @@ from inmem import (
     TransactionAbortedError,
 )
 from inmem.actors import restart_limit
-from inmem.actors.coordinator import Coordinator
-from inmem.actors.fileless_log_writer import FilelessLogWriter
-from inmem.actors.log_writer import LogWriter
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.core.fileless_log_writer import FilelessLogWriter
+from inmem.actors.core.log_writer import LogWriter
 from inmem.actors.messages.core import Append, Flush
 from inmem.actors.messages.transactions import ReadStats
 from inmem.actors.proxies.kv import KVStore
-from inmem.engine.commit_token import CommitToken
+from inmem.engine.commits.commit_token import CommitToken
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, io_error, open_on, refused
 from tests.actors.test_failpoints import BrokenError, Failpoint
 from tests.actors.workload import Worker, in_parallel, state_of

@@ -7,22 +7,23 @@ import time
 import pytest
 
 import inmem
-from inmem.actors import core, core_keeper, primitive_group
-from inmem.actors.actor import StoreActor
-from inmem.actors.coordinator import Coordinator
-from inmem.actors.core_keeper import CoreKeeper
-from inmem.actors.decision_reply import DecisionReply
-from inmem.actors.event_actor import EventActor
-from inmem.actors.kv_actor import KVActor
-from inmem.actors.mailbox import Mailbox
+from inmem.actors.core import core, core_keeper
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.core.core_keeper import CoreKeeper
+from inmem.actors.core.settlement import Settlement
+from inmem.actors.core.transaction_registry import TransactionRegistry
+from inmem.actors.dispatch.actor import StoreActor
+from inmem.actors.dispatch.decision_reply import DecisionReply
+from inmem.actors.dispatch.mailbox import Mailbox
 from inmem.actors.messages.kv import PutKey
 from inmem.actors.messages.transactions import Commit
-from inmem.actors.primitive_actor import PrimitiveActor
-from inmem.actors.primitive_group import PrimitiveGroup
+from inmem.actors.requests import primitive_group
+from inmem.actors.requests.event_actor import EventActor
+from inmem.actors.requests.kv_actor import KVActor
+from inmem.actors.requests.primitive_actor import PrimitiveActor
+from inmem.actors.requests.primitive_group import PrimitiveGroup
 from inmem.actors.restart_limit import RESTARTS_MAX
-from inmem.actors.settlement import Settlement
 from inmem.actors.supervisor import Supervisor
-from inmem.actors.transaction_registry import TransactionRegistry
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
 
 STEPS = {

@@ -5,9 +5,9 @@ What a power failure takes is bounded by that (docs/durability.md), so it is the
 
 import pytest
 
-from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.threads_dispatcher import ThreadsDispatcher
 from inmem.actors.messages.core import SyncDue
-from inmem.actors.threads_dispatcher import ThreadsDispatcher
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 
 

@@ -13,22 +13,23 @@ import pytest
 
 import inmem
 import inmem.aio
-from inmem.actors import interrupts, restart_limit
-from inmem.actors import worker as worker_module
-from inmem.actors.actor import LATER
-from inmem.actors.coordinator import Coordinator
-from inmem.actors.courier import Courier
-from inmem.actors.lane import Lane
-from inmem.actors.lease import Lease
-from inmem.actors.log_disk import LogDisk
-from inmem.actors.log_file import LogFile
-from inmem.actors.log_writer import LogWriter
+from inmem.actors import restart_limit
+from inmem.actors.client.courier import Courier
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.core.lease import Lease
+from inmem.actors.core.log_disk import LogDisk
+from inmem.actors.core.log_writer import LogWriter
+from inmem.actors.core.shard_actor import ShardActor
+from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch import worker as worker_module
+from inmem.actors.dispatch.actor import LATER
+from inmem.actors.dispatch.lane import Lane
+from inmem.actors.dispatch.timers import Timers
+from inmem.actors.dispatch.worker import Worker as StoreThread
+from inmem.actors.files.log_file import LogFile
 from inmem.actors.messages.control import ActorFailed, Resume
-from inmem.actors.primitive_group import PRIMITIVE_ACTORS
-from inmem.actors.shard_actor import ShardActor
+from inmem.actors.requests.primitive_group import PRIMITIVE_ACTORS
 from inmem.actors.supervisor import Supervisor
-from inmem.actors.timers import Timers
-from inmem.actors.worker import Worker as StoreThread
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 from tests.actors.stage import DISPATCHERS, Stage
 from tests.actors.workload import Worker, in_parallel, state_of

@@ -13,12 +13,13 @@ from itertools import islice
 import pytest
 
 import inmem
-from inmem.actors import log_file, reaper
-from inmem.actors.caller_dispatcher import CallerDispatcher
-from inmem.actors.coordinator import Coordinator
+from inmem.actors import reaper
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.files import log_file
 from inmem.actors.messages.reaping import ReapDue
 from inmem.engine.keys import Tag
-from inmem.engine.snapshot import Snapshot
+from inmem.engine.tables.snapshot import Snapshot
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on
 
 HOUR_US = 3_600_000_000

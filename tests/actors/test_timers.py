@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from inmem.actors.timers import Timers
+from inmem.actors.dispatch.timers import Timers
 from tests.actors.faulty_disk import FAILSAFE_S
 from tests.actors.workload import in_parallel
 from tests.log_events import raised, told

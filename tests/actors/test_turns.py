@@ -8,9 +8,9 @@ from itertools import count
 import pytest
 
 import inmem
-from inmem.actors import turns
-from inmem.actors.caller_dispatcher import LOOK_EVERY
-from inmem.actors.turns import PAUSE_S, SHARED_FOR_S, SHARED_TURN_S, TURN_S, Turns
+from inmem.actors.dispatch import turns
+from inmem.actors.dispatch.caller_dispatcher import LOOK_EVERY
+from inmem.actors.dispatch.turns import PAUSE_S, SHARED_FOR_S, SHARED_TURN_S, TURN_S, Turns
 
 
 class World:

@@ -6,7 +6,7 @@ from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 
 import inmem.aio
-from inmem.actors.actor import StoreActor
+from inmem.actors.dispatch.actor import StoreActor
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 
 

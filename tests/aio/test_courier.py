@@ -10,7 +10,7 @@ import pytest
 
 import inmem
 import inmem.aio
-from inmem.actors.courier import Courier
+from inmem.actors.client.courier import Courier
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
 
 

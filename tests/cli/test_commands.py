@@ -16,10 +16,10 @@ import click
 import pytest
 
 import inmem
-from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.files.folder_disk import FolderDisk
 from inmem.cli.app import app
 from inmem.cli.errors import Application
-from inmem.engine.verification import VerifyReport
+from inmem.engine.log.verification import VerifyReport
 from inmem.json_values import from_json
 from inmem.recorder import RecordSummary
 from inmem.shown_name import plain_name

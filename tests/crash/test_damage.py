@@ -12,9 +12,9 @@ import pytest
 
 import inmem
 from inmem import CorruptionError
-from inmem.actors import log_file
-from inmem.engine.log_folder import segment_name
-from inmem.engine.log_format import FRAME_HEADER_BYTES
+from inmem.actors.files import log_file
+from inmem.engine.log.log_folder import segment_name
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES
 from tests.integration.five import everything
 
 LAST = segment_name(4)

@@ -10,8 +10,8 @@ import pytest
 
 import inmem
 from inmem import StorageError, StoreFailedError
-from inmem.actors.log_writer import LogWriter
-from inmem.engine import group_commit
+from inmem.actors.core.log_writer import LogWriter
+from inmem.engine.log import group_commit
 from tests.actors.workload import Worker, state_of
 from tests.log_events import told
 

@@ -14,7 +14,7 @@ import pytest
 
 import inmem
 from inmem import Database, DiskFullError, StorageError
-from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.files.folder_disk import FolderDisk
 from tests.actors.faulty_disk import FaultyDisk, disk_full, open_on
 from tests.actors.workload import Worker, in_parallel, state_of
 
@@ -86,7 +86,7 @@ def test_no_room_for_the_first_segment(disk, operation):
 
 @pytest.mark.parametrize("operation", ["create", "append"])
 def test_no_room_for_the_next_segment(disk, operation, monkeypatch):
-    from inmem.engine import group_commit
+    from inmem.engine.log import group_commit
 
     db = open_on(disk)
     db.put("run", "k", 1)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem.engine import group_commit
-from inmem.engine.log_folder import segment_name
+from inmem.engine.log import group_commit
+from inmem.engine.log.log_folder import segment_name
 from tests.actors.faulty_disk import FaultyDisk, open_on
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import inmem
 from inmem import CommitOutcomeUnknownError, Database, StoreFailedError, TransactionAbortedError, TransactionClosedError
-from inmem.engine.frame_reader import read_frames
-from inmem.engine.log_format import FrameKind, SegmentHeader
+from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.log_format import FrameKind, SegmentHeader
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, io_error, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of
 from tests.engine.memory_disk import BytesFile

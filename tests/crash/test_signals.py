@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem.actors.folder_disk import FolderDisk
-from inmem.engine.recovery import recover
+from inmem.actors.files.folder_disk import FolderDisk
+from inmem.engine.log.recovery import recover
 from tests.actors.workload import numbers_of
 from tests.crash.acknowledged import check, live
 from tests.crash.committer import TERMINATED
@@ -259,7 +259,7 @@ def test_a_handler_that_writes_to_the_store_gets_its_answer_and_harms_nobody(tmp
 ONE_CANNOT_CLOSE = """
 import sys
 import inmem
-from inmem.actors.log_file import LogFile
+from inmem.actors.files.log_file import LogFile
 
 folder, count, bad = sys.argv[1], int(sys.argv[2]), set(sys.argv[3:])
 stores = [inmem.open(f"{folder}/{number}", durability="never") for number in range(count)]

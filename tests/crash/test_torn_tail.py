@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem.actors import log_file
-from inmem.engine.frame_reader import read_frames
-from inmem.engine.log_folder import segment_name
-from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
+from inmem.actors.files import log_file
+from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.log_folder import segment_name
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from tests.actors.workload import numbers_of, piece
 from tests.engine.memory_disk import BytesFile
 

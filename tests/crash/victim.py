@@ -9,7 +9,7 @@ import ctypes
 import os
 
 import inmem
-from inmem.engine import group_commit
+from inmem.engine.log import group_commit
 from tests.actors.workload import numbers_of, piece
 
 PR_SET_PTRACER = 0x59616D61

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from inmem.actors import supervisor
-from inmem.engine import pipeline
+from inmem.engine.commits import pipeline
 from tests.docs.page import blocks_of
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from inmem.actors import options
-from inmem.actors.log_writer import SLOW_SYNC_S
+from inmem.actors.core.log_writer import SLOW_SYNC_S
 from inmem.aio.port import REQUESTS_UNDER_WAY_MAX, REQUESTS_WAITING_MAX
 from inmem.cli.progress import PATIENCE_S
 from inmem.engine import limits
-from inmem.engine.checkpoint_format import BLOCK_BYTES
-from inmem.engine.group_commit import SEGMENT_BYTES_MAX, SEGMENTS_MAX
+from inmem.engine.commits.request_groups import GROUP_REQUESTS_MAX
+from inmem.engine.log.checkpoint_format import BLOCK_BYTES
+from inmem.engine.log.group_commit import SEGMENT_BYTES_MAX, SEGMENTS_MAX
+from inmem.engine.log.recovery_progress import PROGRESS_BYTES
 from inmem.engine.outcomes import OUTCOMES_MAX
-from inmem.engine.recovery_progress import PROGRESS_BYTES
-from inmem.engine.request_groups import GROUP_REQUESTS_MAX
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")

@@ -1,14 +1,14 @@
 """Writes databases by the rules of docs/log-format.md, with every number chosen by the test."""
 
-from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
-from inmem.engine.log_folder import checkpoint_name, segment_name, torn_name
-from inmem.engine.log_format import SEGMENT_FORMAT, FrameKind, SegmentHeader, encode_frame
-from inmem.engine.log_records import CommitRecord, DropRun, TableWrites, encode_commit
-from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState
+from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
+from inmem.engine.log.log_folder import checkpoint_name, segment_name, torn_name
+from inmem.engine.log.log_format import SEGMENT_FORMAT, FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log.log_records import CommitRecord, DropRun, TableWrites, encode_commit
+from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, ManifestState
+from inmem.engine.log.recovered_state import Recovered
+from inmem.engine.log.recovery import recover
 from inmem.engine.ports import Disk
-from inmem.engine.recovered_state import Recovered
-from inmem.engine.recovery import recover
-from inmem.engine.snapshot import Snapshot
+from inmem.engine.tables.snapshot import Snapshot
 
 NOW_US = 1_700_000_000_000_000
 

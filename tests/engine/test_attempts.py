@@ -2,11 +2,11 @@
 
 import pytest
 
-from inmem.engine.attempts import Attempts, TimeLimit
-from inmem.engine.conflicts import ReadConflict
+from inmem.engine.commits.attempts import Attempts, TimeLimit
+from inmem.engine.commits.conflicts import ReadConflict
+from inmem.engine.commits.retry import RetryPolicy
 from inmem.engine.errors import ConflictError, RetriesExhaustedError, TransactionAbortedError
 from inmem.engine.keys import Key
-from inmem.engine.retry import RetryPolicy
 
 CONFLICT = ConflictError([ReadConflict(Key.kv("run", "k"), 1, 2)])
 STEADY = RetryPolicy(max_retries=3, base_delay=1, max_delay=100, jitter=0)

@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from immutables import Map
 
-from inmem.engine import checkpoint_format
-from inmem.engine.checkpoint_format import CheckpointHeader, CheckpointReader, encode_checkpoint
-from inmem.engine.entry import entry_of
 from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
 from inmem.engine.keys import shard_of
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
+from inmem.engine.log import checkpoint_format
+from inmem.engine.log.checkpoint_format import CheckpointHeader, CheckpointReader, encode_checkpoint
+from inmem.engine.tables.entry import entry_of
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from tests.engine.memory_disk import BytesFile
 
 UINT64 = st.integers(0, 2**64 - 1)

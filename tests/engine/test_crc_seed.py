@@ -3,7 +3,7 @@ from zlib import crc32
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inmem.engine.crc_seed import seed_of
+from inmem.engine.log.crc_seed import seed_of
 
 CHECKSUMS = st.integers(0, 2**32 - 1)
 

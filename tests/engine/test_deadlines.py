@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from immutables import Map
 
-from inmem.engine.deadlines import Deadlines
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Tag
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
+from inmem.engine.tables.deadlines import Deadlines
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 
 TIMES = st.integers(1, 20)
 KEYS = st.tuples(st.sampled_from(["r", "s"]), st.sampled_from([b"", b"a", b"b"]))

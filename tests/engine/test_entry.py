@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inmem.engine.entry import (
+from inmem.engine.tables.entry import (
     PACKED_VALUE_BYTES_MAX,
     VALUE,
     Entry,

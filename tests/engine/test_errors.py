@@ -7,9 +7,9 @@ import pickle
 import pytest
 
 import inmem
-from inmem.actors.mailbox import StoppedError
+from inmem.actors.dispatch.mailbox import StoppedError
 from inmem.engine import errors
-from inmem.engine.conflicts import CasConflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.commits.conflicts import CasConflict, ReadConflict, ScanConflict, WriteConflict
 from inmem.engine.keys import Key
 
 KEY = Key.kv("run", "k")

@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from inmem.engine import group_commit as group_commit_module
 from inmem.engine.errors import DiskFullError, InvariantError, StorageError
-from inmem.engine.frame_reader import read_frames
-from inmem.engine.group_commit import RETRIES_PER_SEGMENT, SEGMENTS_MAX, Durability, GroupCommit
-from inmem.engine.log_format import FRAME_HEADER_BYTES, SegmentHeader
+from inmem.engine.log import group_commit as group_commit_module
+from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.group_commit import RETRIES_PER_SEGMENT, SEGMENTS_MAX, Durability, GroupCommit
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES, SegmentHeader
 from tests.engine.memory_disk import BytesFile
 
 GROUP_BYTES = 150

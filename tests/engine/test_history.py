@@ -1,9 +1,9 @@
 import pytest
 
 from inmem.engine.errors import CorruptionError
-from inmem.engine.history import KeyChange, read_change, read_history
-from inmem.engine.log_folder import segment_name
-from inmem.engine.log_records import DropRun
+from inmem.engine.log.history import KeyChange, read_change, read_history
+from inmem.engine.log.log_folder import segment_name
+from inmem.engine.log.log_records import DropRun
 from tests.engine.log_builder import LogBuilder, put
 from tests.engine.memory_disk import MemoryDisk
 

@@ -6,13 +6,13 @@ T1 and T2 overlap and T1 commits first unless said. Each row is named by its ano
 import pytest
 from immutables import Map
 
-from inmem.engine.conflicts import CasConflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.commits.conflicts import CasConflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.commits.part import Part
+from inmem.engine.commits.shard import Blocked, Prepared, Refused, Shard
+from inmem.engine.commits.table_view import TableView
+from inmem.engine.commits.transaction import Isolation, Transaction
 from inmem.engine.keys import Key, Tag, prefix_end
-from inmem.engine.part import Part
-from inmem.engine.shard import Blocked, Prepared, Refused, Shard
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table_view import TableView
-from inmem.engine.transaction import Isolation, Transaction
+from inmem.engine.tables.snapshot import Snapshot
 from tests.engine.seeded_entropy import SeededEntropy
 
 RUN = "run"

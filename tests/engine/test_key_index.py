@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from inmem.engine.errors import InvariantError
-from inmem.engine.key_index import Branch, KeyIndex
+from inmem.engine.tables.key_index import Branch, KeyIndex
 
 
 class TinyIndex(KeyIndex, frozen=True, eq=False):

@@ -8,10 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from inmem.engine import key_order
 from inmem.engine.errors import InvariantError
-from inmem.engine.key_index import KeyIndex
-from inmem.engine.key_order import KeyOrder
+from inmem.engine.tables import key_order
+from inmem.engine.tables.key_index import KeyIndex
+from inmem.engine.tables.key_order import KeyOrder
 from tests.engine.test_key_index import TinyIndex, model_range
 
 KEYS = st.binary(max_size=2)

@@ -1,4 +1,4 @@
-from inmem.engine.log_folder import FolderContents, checkpoint_name, segment_name, torn_name
+from inmem.engine.log.log_folder import FolderContents, checkpoint_name, segment_name, torn_name
 
 
 def test_names_sort_as_their_numbers():

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inmem.engine import frame_reader, log_format
 from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
-from inmem.engine.frame_reader import read_frames
-from inmem.engine.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader, encode_frame
-from inmem.engine.log_records import DropRun
+from inmem.engine.log import frame_reader, log_format
+from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log.log_records import DropRun
 from tests.engine.log_builder import LogBuilder, put
 from tests.engine.memory_disk import BytesFile, MemoryDisk
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from inmem.engine.errors import CorruptionError
 from inmem.engine.limits import INT_MAX
-from inmem.engine.log_records import (
+from inmem.engine.log.log_records import (
     COMMIT_HEAD_BYTES_MAX,
     CommitRecord,
     DropRun,

@@ -15,16 +15,16 @@ import pytest
 from immutables import Map
 from msgspec.structs import replace
 
-from inmem.engine.conflicts import Conflict, WriteConflict
-from inmem.engine.entry import version_of
+from inmem.engine.commits.conflicts import Conflict, WriteConflict
+from inmem.engine.commits.part import Part, Slice
+from inmem.engine.commits.pipeline import Batch, CommitPipeline, InFlight
+from inmem.engine.commits.shard import Prepared, Refused, Shard, Verdict
+from inmem.engine.commits.transaction import CommitRequest, Isolation, Transaction
 from inmem.engine.errors import DiskFullError, InvariantError, TransactionTimeoutError
 from inmem.engine.keys import Key, Tag, prefix_end, shard_of
-from inmem.engine.log_records import DropRun, decode_commit, encode_operations
-from inmem.engine.part import Part, Slice
-from inmem.engine.pipeline import Batch, CommitPipeline, InFlight
-from inmem.engine.shard import Prepared, Refused, Shard, Verdict
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.transaction import CommitRequest, Isolation, Transaction
+from inmem.engine.log.log_records import DropRun, decode_commit, encode_operations
+from inmem.engine.tables.entry import version_of
+from inmem.engine.tables.snapshot import Snapshot
 from tests.engine.seeded_entropy import SeededEntropy
 
 SEEDS = 200

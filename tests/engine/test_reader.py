@@ -2,10 +2,10 @@
 
 import pytest
 
+from inmem.engine.commits.reader import Reader
+from inmem.engine.commits.view import View
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Tag
-from inmem.engine.reader import Reader
-from inmem.engine.view import View
 from inmem.primitives.kv import value_of
 from tests.primitives.store import Store
 

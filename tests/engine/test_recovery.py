@@ -6,8 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from immutables import Map
 
-from inmem.engine import recovered_state, recovery_progress
-from inmem.engine.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.errors import (
     CorruptionError,
     FormatVersionError,
@@ -15,17 +13,19 @@ from inmem.engine.errors import (
     StorageError,
     UnfinishedSalvageError,
 )
-from inmem.engine.file_header import HEADER_BYTES, encode_header
-from inmem.engine.frame_reader import WINDOW_BYTES
 from inmem.engine.keys import shard_of
-from inmem.engine.log_folder import checkpoint_name, segment_name
-from inmem.engine.log_format import SEGMENT_FORMATS, FrameKind, SegmentHeader, encode_frame
-from inmem.engine.log_records import CommitRecord, DropRun, TableWrites
-from inmem.engine.manifest import MANIFEST_NAME, Manifest
-from inmem.engine.recovered_state import Recovery
-from inmem.engine.recovery import TornFile, recover
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
+from inmem.engine.log import recovered_state, recovery_progress
+from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
+from inmem.engine.log.file_header import HEADER_BYTES, encode_header
+from inmem.engine.log.frame_reader import WINDOW_BYTES
+from inmem.engine.log.log_folder import checkpoint_name, segment_name
+from inmem.engine.log.log_format import SEGMENT_FORMATS, FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log.log_records import CommitRecord, DropRun, TableWrites
+from inmem.engine.log.manifest import MANIFEST_NAME, Manifest
+from inmem.engine.log.recovered_state import Recovery
+from inmem.engine.log.recovery import TornFile, recover
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of
 from tests.engine.memory_disk import CountedDisk, MemoryDisk
 from tests.golden import make

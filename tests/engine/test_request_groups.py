@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from immutables import Map
 
-from inmem.engine import request_groups as request_groups_module
+from inmem.engine.commits import request_groups as request_groups_module
+from inmem.engine.commits.request_groups import COMMIT_VERSION, Postpone, RequestGroups
+from inmem.engine.commits.table_view import TableView
+from inmem.engine.commits.transaction import CommitRequest, Transaction
 from inmem.engine.errors import DiskFullError, InvariantError, TransactionAbortedError, UsageError
 from inmem.engine.keys import Tag, event_key, sequence_of
 from inmem.engine.limits import Limits
-from inmem.engine.request_groups import COMMIT_VERSION, Postpone, RequestGroups
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
-from inmem.engine.table_view import TableView
-from inmem.engine.transaction import CommitRequest, Transaction
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from tests.engine.seeded_entropy import SeededEntropy
 
 LIMITS = Limits(transaction_bytes_max=60)

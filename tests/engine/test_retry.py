@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inmem.engine.commits.retry import RetryPolicy
 from inmem.engine.errors import UsageError
-from inmem.engine.retry import RetryPolicy
 
 ATTEMPTS = st.integers(0, 5_000)
 DELAYS = st.floats(0, 1e6)

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from immutables import Map
 
-from inmem.engine import shard as shard_module
-from inmem.engine.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
-from inmem.engine.entry import Entry, stored_entry, version_of
+from inmem.engine.commits import shard as shard_module
+from inmem.engine.commits.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.commits.part import Part, Slice
+from inmem.engine.commits.shard import Blocked, Prepared, Refused, Shard, Verdict
+from inmem.engine.commits.transaction import CommitRequest, Isolation, RequestTransaction, Transaction
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag
-from inmem.engine.log_records import CommitRecord, DropRun, TableWrites
-from inmem.engine.part import Part, Slice
-from inmem.engine.recovered_state import Recovery
-from inmem.engine.shard import Blocked, Prepared, Refused, Shard, Verdict
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
-from inmem.engine.transaction import CommitRequest, Isolation, RequestTransaction, Transaction
+from inmem.engine.log.log_records import CommitRecord, DropRun, TableWrites
+from inmem.engine.log.recovered_state import Recovery
+from inmem.engine.tables.entry import Entry, stored_entry, version_of
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from tests.engine.seeded_entropy import SeededEntropy
 
 REMEMBERED_RUNS = 2

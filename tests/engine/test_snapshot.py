@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from immutables import Map
 
-from inmem.engine.entry import Entry
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag, shard_of
-from inmem.engine.snapshot import Root, Snapshot, TableId
-from inmem.engine.table import Table
+from inmem.engine.tables.entry import Entry
+from inmem.engine.tables.snapshot import Root, Snapshot, TableId
+from inmem.engine.tables.table import Table
 
 RUNS = st.sampled_from(["", "a", "a\0", "b", "ab", "\uffff", "\U0001f600", "run-7"])
 TAGS = st.sampled_from([Tag.KV, Tag.EVENT, Tag.STATE])

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from immutables import Map
 
-from inmem.engine.entry import Entry
+from inmem.engine.commits.part import Write
 from inmem.engine.errors import InvariantError
-from inmem.engine.key_index import KeyIndex
-from inmem.engine.key_order import KeyOrder
-from inmem.engine.part import Write
-from inmem.engine.table import Table
+from inmem.engine.tables.entry import Entry
+from inmem.engine.tables.key_index import KeyIndex
+from inmem.engine.tables.key_order import KeyOrder
+from inmem.engine.tables.table import Table
 
 
 class TinyIndex(KeyIndex, frozen=True, eq=False):

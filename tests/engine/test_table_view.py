@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from immutables import Map
 
-from inmem.engine.entry import Entry, stored_entry, version_of
+from inmem.engine.commits.part import Slice
+from inmem.engine.commits.table_view import TableView
+from inmem.engine.commits.transaction import Isolation, Transaction, TransactionStatus
 from inmem.engine.errors import TransactionClosedError
 from inmem.engine.keys import Tag
-from inmem.engine.part import Slice
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
-from inmem.engine.table_view import TableView
-from inmem.engine.transaction import Isolation, Transaction, TransactionStatus
+from inmem.engine.tables.entry import Entry, stored_entry, version_of
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from tests.engine.seeded_entropy import SeededEntropy
 
 NOW_US = 100

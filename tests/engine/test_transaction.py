@@ -4,15 +4,15 @@ import pytest
 from immutables import Map
 from msgspec.structs import replace
 
-from inmem.engine import transaction
+from inmem.engine.commits import transaction
+from inmem.engine.commits.part import Slice
+from inmem.engine.commits.transaction import TRANSITIONS, CommitRequest, Isolation, Transaction, TransactionStatus
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.keys import Tag
 from inmem.engine.limits import DEFAULT_LIMITS, INT_MAX, Limits
-from inmem.engine.log_records import encode_operations
-from inmem.engine.part import Slice
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
-from inmem.engine.transaction import TRANSITIONS, CommitRequest, Isolation, Transaction, TransactionStatus
+from inmem.engine.log.log_records import encode_operations
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from tests.engine.seeded_entropy import SeededEntropy
 
 ACTIVE, VALIDATING, COMMITTED, ABORTED = TransactionStatus

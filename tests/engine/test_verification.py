@@ -1,9 +1,9 @@
 import pytest
 
 from inmem.engine.errors import FormatVersionError
-from inmem.engine.log_folder import checkpoint_name, segment_name, torn_name
-from inmem.engine.log_records import DropRun
-from inmem.engine.verification import verify
+from inmem.engine.log.log_folder import checkpoint_name, segment_name, torn_name
+from inmem.engine.log.log_records import DropRun
+from inmem.engine.log.verification import verify
 from tests.engine.log_builder import LogBuilder, put
 from tests.engine.memory_disk import MemoryDisk
 

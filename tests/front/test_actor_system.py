@@ -10,8 +10,8 @@ import pytest
 
 import inmem
 from inmem import messages
-from inmem.actors.folder_disk import FolderDisk
-from inmem.engine.recovery import recover
+from inmem.actors.files.folder_disk import FolderDisk
+from inmem.engine.log.recovery import recover
 from tests.log_events import told
 
 FAILSAFE_S = 30.0

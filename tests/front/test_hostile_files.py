@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.files.folder_disk import FolderDisk
 from inmem.engine.keys import Tag, event_key
-from inmem.engine.log_format import FrameKind, encode_frame
-from inmem.engine.log_records import TableWrites
+from inmem.engine.log.log_format import FrameKind, encode_frame
+from inmem.engine.log.log_records import TableWrites
 from inmem.engine.packing import pack
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from tests.engine.log_builder import LogBuilder, put

@@ -10,7 +10,7 @@ from inmem import messages
 from inmem.actors.messages import edge
 from inmem.actors.messages.control import Resume
 from inmem.engine import limits as constants
-from inmem.engine import transaction
+from inmem.engine.commits import transaction
 from tests.actors.faulty_disk import FaultyDisk, open_on
 
 FAILSAFE_S = 60

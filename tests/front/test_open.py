@@ -17,12 +17,12 @@ import structlog
 
 import inmem
 from inmem.actors.environment import SystemClock
-from inmem.actors.log_file import LogFile
+from inmem.actors.files.log_file import LogFile
 from inmem.actors.messages.control import Close
 from inmem.actors.messages.core import Checkpoint
-from inmem.engine import recovery_progress
-from inmem.engine.frame_reader import WINDOW_BYTES
-from inmem.engine.log_folder import segment_name
+from inmem.engine.log import recovery_progress
+from inmem.engine.log.frame_reader import WINDOW_BYTES
+from inmem.engine.log.log_folder import segment_name
 from inmem.messages import PutKey
 from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.workload import in_parallel
@@ -837,7 +837,7 @@ def test_a_forked_child_is_refused_and_the_owner_unharmed(path, dispatcher, chil
 FORK_IN_HANDLER = """
 import os, sys, warnings
 import inmem
-from inmem.actors.coordinator import Coordinator
+from inmem.actors.core.coordinator import Coordinator
 
 warnings.simplefilter("ignore")
 db = inmem.open(sys.argv[1])

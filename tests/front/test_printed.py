@@ -6,8 +6,8 @@ import sys
 import inmem
 from inmem.engine.errors import CorruptionError
 from inmem.engine.keys import Tag
-from inmem.engine.recovery import TornFile
-from inmem.engine.verification import KeptAside, VerifyReport
+from inmem.engine.log.recovery import TornFile
+from inmem.engine.log.verification import KeptAside, VerifyReport
 from inmem.primitives.event_chain import ChainVerification
 from inmem.primitives.orphans import Orphan
 from inmem.primitives.unreadable import UnreadableRecord

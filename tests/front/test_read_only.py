@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import inmem
-from inmem.actors import log_file
-from inmem.engine.commit_token import CommitToken
-from inmem.engine.log_folder import segment_name
-from inmem.engine.log_format import FRAME_HEADER_BYTES
+from inmem.actors.files import log_file
+from inmem.engine.commits.commit_token import CommitToken
+from inmem.engine.log.log_folder import segment_name
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES
 from tests.log_events import told
 
 ROOT = Path(__file__).parents[2]

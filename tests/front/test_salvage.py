@@ -8,8 +8,8 @@ import pytest
 
 import inmem
 from inmem import Thought
-from inmem.actors.folder_disk import FolderDisk
-from inmem.engine.log_folder import segment_name
+from inmem.actors.files.folder_disk import FolderDisk
+from inmem.engine.log.log_folder import segment_name
 from inmem.salvaging import _copy
 from tests.integration.five import everything
 

@@ -25,7 +25,7 @@ from inmem import (
     TransactionTimeoutError,
     WriteConflict,
 )
-from inmem.engine.commit_token import CommitToken
+from inmem.engine.commits.commit_token import CommitToken
 from tests.actors.stage import in_threads
 
 FAILSAFE_S = 60.0

@@ -9,10 +9,10 @@ import pytest
 import inmem
 from inmem import ChangeKind, UsageError, WatchGapError, WatchLaggedError
 from inmem.actors import restart_limit
-from inmem.actors.coordinator import Coordinator
-from inmem.actors.log_writer import LogWriter
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.core.log_writer import LogWriter
+from inmem.actors.core.shard_actor import ShardActor
 from inmem.actors.messages.core import Append, Applied, Validate
-from inmem.actors.shard_actor import ShardActor
 from inmem.engine import retained_commits
 from tests.actors.stage import FAILSAFE_S, in_threads
 from tests.actors.test_failpoints import Failpoint

@@ -12,23 +12,23 @@ from zlib import crc32
 from immutables import Map
 
 from inmem.actors.environment import SystemClock
-from inmem.actors.log_opening import open_log
-from inmem.engine.checkpoint_format import CHECKPOINT_FORMAT, CHECKPOINT_MAGIC, CheckpointHeader
+from inmem.actors.files.log_opening import open_log
 from inmem.engine.codec import MalformedValueError, decode_value, encode_value
+from inmem.engine.commits.reader import Reader
 from inmem.engine.errors import CorruptionError, FormatVersionError
-from inmem.engine.file_header import HEADER_BYTES
-from inmem.engine.following import Bookmark, read_on
 from inmem.engine.keys import Tag, event_key
-from inmem.engine.log_folder import checkpoint_name, segment_name
-from inmem.engine.log_format import FRAME_HEADER_BYTES, SEGMENT_FORMAT, SEGMENT_MAGIC, SegmentHeader
-from inmem.engine.log_records import unpack_untrusted
-from inmem.engine.manifest import MANIFEST_NAME, Manifest, ManifestState
-from inmem.engine.reader import Reader
-from inmem.engine.recovered_state import Recovered
-from inmem.engine.recovery import recover
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
-from inmem.engine.verification import verify
+from inmem.engine.log.checkpoint_format import CHECKPOINT_FORMAT, CHECKPOINT_MAGIC, CheckpointHeader
+from inmem.engine.log.file_header import HEADER_BYTES
+from inmem.engine.log.following import Bookmark, read_on
+from inmem.engine.log.log_folder import checkpoint_name, segment_name
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES, SEGMENT_FORMAT, SEGMENT_MAGIC, SegmentHeader
+from inmem.engine.log.log_records import unpack_untrusted
+from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, ManifestState
+from inmem.engine.log.recovered_state import Recovered
+from inmem.engine.log.recovery import recover
+from inmem.engine.log.verification import verify
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from inmem.primitives.cells import CellOperations
 from inmem.primitives.events import EventOperations
 from inmem.primitives.kv import KVOperations

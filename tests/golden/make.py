@@ -10,9 +10,9 @@ import itertools
 import json
 from pathlib import Path
 
-from inmem.engine.log_format import SEGMENT_FORMATS
-from inmem.engine.log_records import DropRun, TableWrites
-from inmem.engine.recovery import recover
+from inmem.engine.log.log_format import SEGMENT_FORMATS
+from inmem.engine.log.log_records import DropRun, TableWrites
+from inmem.engine.log.recovery import recover
 from tests.engine.log_builder import LogBuilder, put, tables_of
 from tests.engine.memory_disk import MemoryDisk
 

@@ -9,8 +9,8 @@ from types import FrameType
 from typing import Any
 
 import inmem
-from inmem.actors.actor import StoreActor
-from inmem.actors.turns import Turns
+from inmem.actors.dispatch.actor import StoreActor
+from inmem.actors.dispatch.turns import Turns
 
 
 def calls_of(work: Callable[[], object]) -> int:

@@ -6,8 +6,8 @@ The bounds are what was counted when they were set, plus about a tenth: raise on
 import pytest
 
 import inmem
-from inmem.engine.key_index import KeyIndex
-from inmem.engine.key_order import WAITING_MAX
+from inmem.engine.tables.key_index import KeyIndex
+from inmem.engine.tables.key_order import WAITING_MAX
 from tests.guards.counting import calls_by_name, calls_of, store_of
 
 SMALL, LARGE = 1000, 20_000

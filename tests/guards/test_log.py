@@ -6,12 +6,12 @@ import threading
 import pytest
 
 import inmem
-from inmem.actors.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
 from inmem.actors.environment import SystemClock, SystemEntropy
-from inmem.actors.folder_disk import FolderDisk
+from inmem.actors.files.folder_disk import FolderDisk
 from inmem.actors.options import Options
 from inmem.actors.system import start_supervisor
-from inmem.engine.log_format import FRAME_HEADER_BYTES
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES
 from tests.actors.workload import until
 
 COMMITS = 64

@@ -17,7 +17,7 @@ from inmem import (
     ToolCall,
     WriteConflict,
 )
-from inmem.actors import log_file
+from inmem.actors.files import log_file
 from tests.actors.stage import FAILSAFE_S, in_threads
 from tests.integration.five import (
     Content,

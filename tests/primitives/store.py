@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 from immutables import Map
 
-from inmem.engine.conflicts import Conflict
+from inmem.engine.commits.conflicts import Conflict
+from inmem.engine.commits.part import Part
+from inmem.engine.commits.shard import Refused, Shard
+from inmem.engine.commits.transaction import Isolation, Transaction
 from inmem.engine.errors import ConflictError
-from inmem.engine.part import Part
-from inmem.engine.shard import Refused, Shard
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
-from inmem.engine.transaction import Isolation, Transaction
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from inmem.primitives.cells import CellOperations
 from inmem.primitives.events import EventOperations
 from inmem.primitives.kv import KVOperations

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from inmem.engine.codec import Encoded, encode_value
-from inmem.engine.conflicts import ReadConflict, WriteConflict
+from inmem.engine.commits.conflicts import ReadConflict, WriteConflict
 from inmem.engine.errors import InvalidKeyError, InvalidValueError, InvariantError, UsageError
 from inmem.engine.keys import Key, Tag, event_key
 from inmem.primitives.event_chain import ChainVerification

@@ -1,9 +1,9 @@
 import pytest
 
-from inmem.engine.conflicts import ReadConflict
+from inmem.engine.commits.conflicts import ReadConflict
+from inmem.engine.commits.transaction import TransactionStatus
 from inmem.engine.errors import TransactionClosedError
 from inmem.engine.keys import Key, Tag
-from inmem.engine.transaction import TransactionStatus
 from inmem.primitives.expiry import reap
 from tests.primitives.store import Store
 

@@ -6,8 +6,8 @@ from immutables import Map
 import inmem
 from inmem import Thought
 from inmem.engine.keys import Tag
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from inmem.primitives.indices import INDEX_TAGS, true_indices, with_true_indices, wrong_indices
 
 

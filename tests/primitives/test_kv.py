@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from inmem.engine.codec import Encoded, encode_value
-from inmem.engine.conflicts import CasConflict, ReadConflict, WriteConflict
+from inmem.engine.commits.conflicts import CasConflict, ReadConflict, WriteConflict
+from inmem.engine.commits.transaction import Isolation
 from inmem.engine.errors import InvalidKeyError, InvalidValueError, UsageError
 from inmem.engine.keys import Key
 from inmem.engine.limits import INT_MAX
-from inmem.engine.transaction import Isolation
 from inmem.primitives.kv import KVOperations, VersionedValue
 from tests.primitives.machine import TransactionMachine, by_bytes, limits, names, values
 from tests.primitives.store import Store

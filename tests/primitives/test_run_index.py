@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inmem.engine.commits.transaction import Isolation
 from inmem.engine.keys import Tag
-from inmem.engine.transaction import Isolation
 from inmem.primitives.run_index import EntryRange, intersection, union
 from tests.primitives.store import Store
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from inmem.engine.conflicts import CasConflict, ReadConflict
+from inmem.engine.commits.conflicts import CasConflict, ReadConflict
 from inmem.engine.errors import (
     InvalidKeyError,
     InvalidStatusTransitionError,

@@ -12,22 +12,23 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from inmem.actors import core, log_disk, supervisor
-from inmem.actors.actor import Owed
-from inmem.actors.coordinator import Coordinator
-from inmem.actors.log_writer import LogWriter
+from inmem.actors import supervisor
+from inmem.actors.core import core, log_disk
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.core.log_writer import LogWriter
+from inmem.actors.core.shard_actor import ShardActor
+from inmem.actors.dispatch.actor import Owed
 from inmem.actors.reaper import Reaper
-from inmem.actors.shard_actor import ShardActor
-from inmem.engine.group_commit import GroupCommit
+from inmem.engine.commits.pipeline import CommitPipeline
+from inmem.engine.commits.shard import Shard
+from inmem.engine.commits.table_view import TableView
 from inmem.engine.keys import Tag
-from inmem.engine.log_folder import segment_name
+from inmem.engine.log.group_commit import GroupCommit
+from inmem.engine.log.log_folder import segment_name
+from inmem.engine.log.recovery import recover
 from inmem.engine.packing import pack
-from inmem.engine.pipeline import CommitPipeline
-from inmem.engine.recovery import recover
-from inmem.engine.shard import Shard
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
-from inmem.engine.table_view import TableView
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from inmem.primitives.event_record import unpack_event
 from inmem.primitives.events import EventOperations
 from inmem.simulation import Faults

@@ -8,10 +8,10 @@ import contextlib
 import pytest
 
 import inmem
-from inmem.actors.follower import Follower
-from inmem.engine import group_commit
-from inmem.engine.recovery import recover
-from inmem.engine.snapshot import Snapshot
+from inmem.actors.files.follower import Follower
+from inmem.engine.log import group_commit
+from inmem.engine.log.recovery import recover
+from inmem.engine.tables.snapshot import Snapshot
 from inmem.simulation import Faults, explore
 
 LOOKS = 12

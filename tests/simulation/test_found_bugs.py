@@ -3,9 +3,9 @@
 import contextlib
 
 import inmem
-from inmem.actors import core
-from inmem.actors.coordinator import Coordinator
-from inmem.actors.kv_actor import KVActor
+from inmem.actors.core import core
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.requests.kv_actor import KVActor
 from inmem.simulation import Faults, explore
 from tests.simulation.linearizability import CellModel, Operation, check_linearizable
 

@@ -10,8 +10,8 @@ import pytest
 import inmem
 import inmem.aio
 from inmem import UsageError
-from inmem.actors.client import Client
-from inmem.actors.mailbox import MailboxRef
+from inmem.actors.client.client import Client
+from inmem.actors.dispatch.mailbox import MailboxRef
 from inmem.simulation import Simulation, explore, search
 from tests.simulation.test_exploration import sound
 from tests.simulation.test_scenario import put, with_a_loop

@@ -7,7 +7,7 @@ import pykka
 import pytest
 
 import inmem
-from inmem.engine import group_commit
+from inmem.engine.log import group_commit
 from inmem.simulation import Faults, Simulation, explore
 from inmem.simulation.trace import Answer
 from tests.simulation.workload import Workload

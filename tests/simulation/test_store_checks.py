@@ -4,8 +4,8 @@ import pytest
 
 import inmem
 from inmem.engine.keys import Tag
-from inmem.engine.snapshot import Snapshot
-from inmem.engine.table import Table
+from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 from inmem.primitives.indices import INDEX_TAGS
 from inmem.simulation.promises import BrokenPromise
 from inmem.simulation.store_checks import check_store

@@ -15,7 +15,7 @@ from inmem import Decision, ErrorTrace, Thought, ToolCall
 from inmem.actors.proxies.events import EventLog
 from inmem.engine.keys import Tag, event_key
 from inmem.engine.packing import pack
-from inmem.engine.snapshot import Snapshot
+from inmem.engine.tables.snapshot import Snapshot
 from inmem.primitives.event_record import unpack_event
 from inmem.ui import state_page
 from inmem.ui.desk import Desk, Look

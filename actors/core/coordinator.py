@@ -1,0 +1,383 @@
+"""The transaction coordinator: gives out ids and snapshots, and takes every commit through the protocol.
+
+The protocol itself, with its numbered steps and what a crash leaves at each, is `engine/commits/pipeline.py`; this
+actor turns its decisions into messages. It also keeps the list of running transactions, and counts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from inmem.actors.core.lease import Lease
+from inmem.actors.core.transaction_registry import TransactionRegistry
+from inmem.actors.dispatch.actor import LATER, Owed, StoreActor
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.messages.core import (
+    Append,
+    Appended,
+    AppendRefused,
+    Applied,
+    Apply,
+    Release,
+    SegmentRotated,
+    Validate,
+    Validated,
+    WriteCheckpoint,
+)
+from inmem.actors.messages.reaping import Expiring
+from inmem.actors.messages.transactions import (
+    Begin,
+    Begun,
+    CancelCommit,
+    Commit,
+    CommitAborted,
+    CommitRefused,
+    CommitRepeated,
+    Committed,
+    CoordinatorStats,
+    Drain,
+    Drained,
+    End,
+    ReadOldest,
+    ReadOutcome,
+    ReadStats,
+)
+from inmem.engine.commits.commit_token import CommitToken
+from inmem.engine.commits.pipeline import CommitPipeline
+from inmem.engine.errors import (
+    CommitOutcomeUnknownError,
+    DatabaseClosedError,
+    InmemError,
+    InvariantError,
+    ReadOnlyError,
+    StoreFailedError,
+    TransactionAbortedError,
+    TransactionTimeoutError,
+)
+from inmem.engine.keys import Tag
+from inmem.engine.shown import shown_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef, ReplyTo
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.published import Published
+    from inmem.engine.commits.conflicts import Conflict
+    from inmem.engine.commits.part import Part
+    from inmem.engine.commits.pipeline import InFlight
+    from inmem.engine.commits.transaction import CommitRequest
+    from inmem.engine.outcomes import Outcomes
+    from inmem.engine.tables.snapshot import Snapshot
+    from inmem.engine.version_ranges import Range
+
+STORM_REFUSALS = 100
+"""So many refused commits in a row, with not one success between, are logged as a conflict storm."""
+
+log = QuietLogger("inmem.commit")
+
+
+class Coordinator(StoreActor):
+    """Begin, commit, end. Also the `Outbox` of its `CommitPipeline`.
+
+    Args:
+        mailbox: its address.
+        supervisor: told of failures.
+        core: the core it belongs to.
+        published: where new snapshots are made visible.
+        start: the published snapshot, to commit on top of; an empty one where nothing will be committed.
+        clock: the store's time.
+        outcomes: of the newest commits.
+        salt: of this opening.
+        transaction_id: the highest id given so far.
+        last_drop_version: of the last commit that dropped a run, under whichever core.
+        lost_versions: those of the commits that have been published and then lost, by whichever restart: a snapshot of
+            one of them shows what is gone. Ascending by their ends.
+        refusal: why the store accepts no writes, or None.
+        predecessor: of an earlier core; its registry of transactions is taken over.
+    """
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        supervisor: MailboxRef,
+        core: int,
+        *,
+        published: Published,
+        start: Snapshot,
+        clock: StoreClock,
+        outcomes: Outcomes,
+        salt: int,
+        transaction_id: int,
+        last_drop_version: int,
+        lost_versions: tuple[Range, ...],
+        refusal: InmemError | None,
+        predecessor: Coordinator | None,
+    ) -> None:
+        super().__init__(mailbox, supervisor, core)
+        self._published = published
+        self._clock = clock
+        self._outcomes = outcomes
+        self._salt = salt
+        self.registry: TransactionRegistry = TransactionRegistry() if predecessor is None else predecessor.registry
+        self.registry.transaction_id = max(transaction_id, self.registry.transaction_id)
+        self.registry.last_drop_version = last_drop_version
+        self.lost_versions = lost_versions
+        self.refusal = refusal
+        self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, start)
+        self._shards: Sequence[Mailbox] = ()
+        self._writer: Mailbox | None = None
+        self._checkpointer: MailboxRef | None = None
+        self._reaper: MailboxRef | None = None
+        self._draining: Owed | None = None
+        self._checkpoint: SegmentRotated | None = None
+        self._refused_in_a_row = 0
+
+    @property
+    def published(self) -> Snapshot:
+        """The newest snapshot that this coordinator has published, or started from."""
+        return self._pipeline.published
+
+    def wire(
+        self,
+        shards: Sequence[MailboxRef],
+        writer: MailboxRef | None,
+        checkpointer: MailboxRef | None,
+        reaper: MailboxRef | None,
+    ) -> None:
+        """Learn whom to talk to, before the first message."""
+        self._reaper = reaper
+        # Mailboxes of those that every commit is sent to, refs of the others.
+        self._shards = [shard.mailbox for shard in shards]
+        self._writer = None if writer is None else writer.mailbox
+        self._checkpointer = checkpointer
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message."""
+        # The four of every commit are told by their exact type, which costs a third of what a pattern does.
+        kind = message.__class__
+        if kind is Validated:
+            self._pipeline.verdict(message.transaction_id, message.shard, message.verdict)
+            if self._draining is not None:
+                self._continue_draining()
+            return None
+        if kind is Appended:
+            self.registry.log_groups[len(message.transaction_ids)] += 1
+            self._pipeline.appended(message.first_version, message.transaction_ids)
+            return None
+        if kind is Applied:
+            self._pipeline.applied(message.shard, message.batch_version, message.root)
+            if self._draining is not None:
+                self._continue_draining()
+            return None
+        if kind is Commit:
+            group = message.group
+            if group is not None and self.registry.knows_group(*group):
+                return CommitRepeated()
+            # In this order: a group that is known has its answer, or is owed it.
+            owed = self.owe(message)
+            if group is not None:
+                self.registry.note_group(*group)
+            return self._commit(message.request, message.attempt, owed)
+        match message:
+            case Begin():
+                return self._begin()
+            case End(transaction_id):
+                self.registry.end(transaction_id)
+            case AppendRefused(_, transaction_ids, error):
+                self._pipeline.append_refused(transaction_ids, error)
+                self._continue_draining()
+            case CancelCommit(transaction_id, timeout_s):
+                self._pipeline.cancel(transaction_id, TransactionTimeoutError(timeout_s))
+                self._continue_draining()
+            case SegmentRotated():
+                self._checkpoint = message
+                self._continue_checkpoint()
+            case ReadOutcome(salt, transaction_id):
+                return self._outcome(salt, transaction_id)
+            case ReadStats():
+                return self._stats()
+            case ReadOldest():
+                oldest = self.registry.oldest()
+                return self._clock.now_us() if oldest is None else oldest[1]
+            case Drain():
+                self._draining = self.owe(message)
+                self._continue_draining()
+                return LATER
+            case _:
+                raise InvariantError(f"the coordinator cannot handle {type(message).__name__}")
+        return None
+
+    def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
+        """Stop handling messages. Of a group's commit that was sent twice, one is answered and the other void.
+
+        Told that it is aborted, the group is carried out again, under another number: then the other letter, which may
+        be under way already or still come, must not commit it as well.
+        """
+        group = message.group if isinstance(message, Commit) else None
+        if group is not None and reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
+            if self.registry.knows_group(*group):
+                reply_to.set(CommitRepeated())
+            else:
+                # Told first: cut short in between, this is called again, and to be told once more changes nothing. And
+                # noted before the mailbox is suspended: from then on it keeps the letter for this actor's successor.
+                self.tell_failed(reply_to, error)
+                self.registry.note_group(*group)
+            reply_to = None
+        super().fail(message, reply_to, error)
+
+    def why_abandoned(self, owed: Owed) -> InmemError:
+        """Return what to tell somebody whose answer this actor still owes when the store ends."""
+        if isinstance(owed.message, Commit) and owed.transaction_id:
+            return outcome_unknown(owed, self._salt, "the store has ended")
+        return super().why_abandoned(owed)
+
+    # What CommitPipeline wants done.
+
+    def validate(self, shard: int, part: Part) -> None:
+        """Step 1."""
+        self._dispatcher.pass_on(self._shards[shard], Validate(self.core, part))
+
+    def release(self, shard: int, transaction_id: int) -> None:
+        """Step 2."""
+        self._dispatcher.pass_on(self._shards[shard], Release(self.core, transaction_id))
+
+    def append(self, transaction_id: int, record: bytes) -> None:
+        """Step 3."""
+        if self._writer is None:
+            raise InvariantError("a commit reached the log of a store that has none")
+        self._dispatcher.pass_on(self._writer, Append(self.core, transaction_id, record))
+
+    def apply(self, shard: int, batch_version: int, commits: tuple[tuple[int, int], ...]) -> None:
+        """Step 4."""
+        self._dispatcher.pass_on(self._shards[shard], Apply(self.core, batch_version, commits))
+
+    def publish(self, snapshot: Snapshot, commits: Sequence[tuple[InFlight[Owed], int]]) -> None:
+        """Step 5."""
+        self._published.snapshot = snapshot
+        self._published.feed.extend(commits)
+        if self._checkpoint is not None:
+            self._continue_checkpoint()
+
+    def committed(self, reply: Owed, request: CommitRequest, version: int) -> None:
+        """Step 6."""
+        self._outcomes.record(self._salt, request.transaction_id, version)
+        self.registry.note_committed(request, version)
+        self._refused_in_a_row = 0
+        reply.answer(Committed(version))
+        if request.expires and self._reaper is not None:
+            expiring = [
+                (expires_at, part_slice.run, key)
+                for part_slice in request.slices
+                if part_slice.tag == Tag.KV
+                for key, _, expires_at in part_slice.writes
+                if expires_at
+            ]
+            if expiring:
+                self._reaper.send(Expiring(tuple(expiring)), None)
+
+    def refused(self, reply: Owed, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
+        """Tell a client why it lost."""
+        self.registry.end(request.transaction_id)
+        self.registry.count_refusal(conflicts)
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row == STORM_REFUSALS:
+            log.warning("conflict_storm", refused_in_a_row=STORM_REFUSALS, latest=[str(c) for c in conflicts[:3]])
+            self._refused_in_a_row = 0
+        reply.answer(CommitRefused(conflicts))
+
+    def aborted(self, reply: Owed, request: CommitRequest, error: Exception) -> None:
+        """Tell a client that its commit came to nothing."""
+        self.registry.end(request.transaction_id)
+        self.registry.aborts += 1
+        if not isinstance(error, InmemError):
+            raise InvariantError(f"a commit was aborted with {shown_failure(error)}") from error
+        reply.answer(CommitAborted(error))
+
+    def _begin(self) -> Begun:
+        # Beside another owner, this is newer than what went through the pipeline.
+        snapshot = self._published.snapshot
+        now_us = self._clock.now_us()
+        transaction_id = self.registry.begin(snapshot.version, now_us)
+        return Begun(transaction_id, snapshot, now_us, Lease(self.mailbox.ref, transaction_id))
+
+    def _commit(self, request: CommitRequest, attempt: int, owed: Owed) -> Any:
+        if request.transaction_id == 0:
+            request = request.with_id(self.registry.next_id())
+        owed.transaction_id = request.transaction_id
+        self.registry.retries += attempt > 0
+        refusal = self._why_not(request)
+        if refusal is not None:
+            self.aborted(owed, request, refusal)
+        else:
+            self._pipeline.commit(request, owed)
+        return LATER
+
+    def _outcome(self, salt: int, transaction_id: int) -> tuple[int | None, int]:
+        version = self._outcomes.version_of(salt, transaction_id)
+        if version is None and isinstance(self.refusal, StoreFailedError):
+            # What the log holds is not known before it has been read again.
+            raise self.refusal.anew()
+        if version is None and isinstance(self.refusal, ReadOnlyError):
+            raise ReadOnlyError("what a reader has not seen committed may still commit: ask where it can be written to")
+        return version, self._outcomes.since
+
+    def _why_not(self, request: CommitRequest) -> InmemError | None:
+        if self._draining is not None:
+            return DatabaseClosedError()
+        if self.refusal is not None:
+            return self.refusal
+        lost = self.lost_versions
+        if (
+            lost
+            and request.start_version <= lost[-1][1]
+            and any(first <= request.start_version <= last for first, last in lost)
+        ):
+            return TransactionAbortedError("it began before a restart that lost part of what it had seen")
+        return None
+
+    def _continue_checkpoint(self) -> None:
+        rotated = self._checkpoint
+        snapshot = self._pipeline.published
+        if rotated is None or self._checkpointer is None or snapshot.version < rotated.base_version:
+            return
+        self._checkpoint = None
+        outcomes = tuple(self._outcomes.up_to(snapshot.version).items())
+        self._checkpointer.tell(
+            WriteCheckpoint(
+                self.core,
+                snapshot,
+                rotated.number,
+                self.registry.transaction_id,
+                self._clock.floor_us,
+                outcomes,
+                self._outcomes.since,
+            )
+        )
+
+    def _continue_draining(self) -> None:
+        """Tell the supervisor once nothing is in flight: between two messages, when whoever has to be is answered."""
+        if self._draining is not None and self._pipeline.in_flight == 0:
+            self._draining.answer(Drained())
+
+    def _stats(self) -> CoordinatorStats:
+        registry = self.registry
+        oldest = registry.oldest()
+        return CoordinatorStats(
+            commits=registry.commits,
+            aborts=registry.aborts,
+            refused=registry.refused,
+            conflicts=tuple(sorted(registry.conflicts.items())),
+            retries=registry.retries,
+            in_flight=self._pipeline.in_flight,
+            active_transactions=registry.active_count,
+            oldest_start_version=None if oldest is None else oldest[0],
+            oldest_age_s=0.0 if oldest is None else (self._clock.now_us() - oldest[1]) / 1e6,
+            groups=tuple(sorted(registry.log_groups.items())),
+        )
+
+
+def outcome_unknown(owed: Owed, salt: int, reason: str) -> CommitOutcomeUnknownError:
+    """Return the answer to a commit of which nobody can tell whether the log holds it; the salt is its core's."""
+    token = CommitToken(salt, owed.transaction_id, owed.message.request.start_version)
+    return CommitOutcomeUnknownError(str(token), reason)

@@ -1,0 +1,209 @@
+"""Building the core: coordinator, shards, log writer and their helpers, all from one recovered state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from inmem.actors.core.checkpointer import Checkpointer
+from inmem.actors.core.coordinator import Coordinator
+from inmem.actors.core.fileless_log_writer import FilelessLogWriter
+from inmem.actors.core.log_disk import LogDisk
+from inmem.actors.core.log_writer import LogWriter
+from inmem.actors.core.shard_actor import ShardActor
+from inmem.actors.dispatch.mailbox import Mailbox
+from inmem.actors.messages.control import Resume
+from inmem.engine.tables.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem.actors.dispatch.actor import StoreActor
+    from inmem.actors.dispatch.dispatcher import Dispatcher
+    from inmem.actors.dispatch.mailbox import MailboxRef
+    from inmem.actors.environment import StoreClock
+    from inmem.actors.options import Options
+    from inmem.actors.published import Published
+    from inmem.engine.errors import InmemError
+    from inmem.engine.log.recovery import LogPosition
+    from inmem.engine.outcomes import Outcomes
+    from inmem.engine.ports import Clock, Disk
+    from inmem.engine.version_ranges import Range
+
+
+@dataclass(frozen=True, slots=True)
+class CoreMailboxes:
+    """The addresses of the core. They stay while the actors behind them are replaced."""
+
+    coordinator: Mailbox
+    shards: tuple[Mailbox, ...]
+    writer: Mailbox
+    disk: Mailbox
+    checkpointer: Mailbox
+
+    @classmethod
+    def create(cls, dispatcher: Dispatcher, shards: int) -> CoreMailboxes:
+        """Return fresh addresses; what is sent to them waits for the first core."""
+        return cls(
+            Mailbox("coordinator", dispatcher),
+            tuple(Mailbox(f"shard-{index}", dispatcher) for index in range(shards)),
+            Mailbox("log-writer", dispatcher),
+            Mailbox("log-disk", dispatcher, own_thread=True, lends_itself=True),
+            Mailbox("checkpointer", dispatcher, own_thread=True),
+        )
+
+    def __iter__(self) -> Iterator[Mailbox]:
+        return iter((*self.shards, self.disk, self.checkpointer, self.writer, self.coordinator))
+
+
+@dataclass(frozen=True, slots=True)
+class CoreState:
+    """What a core starts from.
+
+    Attributes:
+        number: of the core, counting up.
+        salt: of the opening.
+        transaction_id: the highest given so far.
+        outcomes: of the newest commits.
+        position: the log's end; None without a log.
+        last_drop_version: of the last recovered commit that dropped a run.
+        lost_versions: see `Coordinator`.
+        refusal: why there will be no writes, or None.
+    """
+
+    number: int
+    salt: int
+    transaction_id: int
+    outcomes: Outcomes
+    position: LogPosition | None
+    last_drop_version: int
+    lost_versions: tuple[Range, ...]
+    refusal: InmemError | None
+
+
+class Core(NamedTuple):
+    """A running core, as far as the supervisor has to know it."""
+
+    coordinator: Coordinator
+    writer: LogWriter | FilelessLogWriter
+    members: tuple[Mailbox, ...]
+    """The addresses that have an actor behind them."""
+
+
+def start_core(
+    mailboxes: CoreMailboxes,
+    state: CoreState,
+    *,
+    supervisor: MailboxRef,
+    options: Options,
+    published: Published,
+    clock: StoreClock,
+    system_clock: Clock,
+    disk: Disk | None,
+    reaper: MailboxRef | None,
+    predecessor: Coordinator | None,
+) -> Core:
+    """Put new actors behind the addresses of the core; if one of them cannot be made, none.
+
+    Those of a core that is not whole would go on with the files beside the next one.
+    """
+    # Transactions may still run that began before a run was dropped under an earlier core: a checkpoint may have taken
+    # the deletion out of the log.
+    dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
+    # A core that commits nothing must not keep alive what others have left behind: a reader goes on to newer snapshots.
+    start = published.snapshot if state.refusal is None else Snapshot.empty(len(mailboxes.shards))
+    shards = _make_shards(mailboxes, state, supervisor, published, start, dropped_up_to)
+    writer, helpers = _make_writer(
+        mailboxes,
+        state,
+        supervisor=supervisor,
+        options=options,
+        version=published.snapshot.version,
+        clock=clock,
+        system_clock=system_clock,
+        disk=disk,
+    )
+    coordinator = Coordinator(
+        mailboxes.coordinator,
+        supervisor,
+        state.number,
+        published=published,
+        start=start,
+        clock=clock,
+        outcomes=state.outcomes,
+        salt=state.salt,
+        transaction_id=state.transaction_id,
+        last_drop_version=dropped_up_to,
+        lost_versions=state.lost_versions,
+        refusal=state.refusal,
+        predecessor=predecessor,
+    )
+    coordinator.wire(
+        [mailbox.ref for mailbox in mailboxes.shards],
+        mailboxes.writer.ref,
+        mailboxes.checkpointer.ref if helpers else None,
+        reaper,
+    )
+    # The shards come first and the coordinator last: what has piled up in its mailbox makes it talk to them at once.
+    actors: tuple[StoreActor, ...] = (*shards, *helpers, writer, coordinator)
+    for actor in actors:
+        actor.ref.tell(Resume(actor))
+    return Core(coordinator, writer, tuple(actor.mailbox for actor in actors))
+
+
+def _make_shards(
+    mailboxes: CoreMailboxes,
+    state: CoreState,
+    supervisor: MailboxRef,
+    published: Published,
+    start: Snapshot,
+    dropped_up_to: int,
+) -> list[ShardActor]:
+    return [
+        ShardActor(
+            mailbox,
+            supervisor,
+            state.number,
+            index,
+            root,
+            forgotten_version=dropped_up_to,
+            first_version=published.snapshot.version,
+            coordinator=mailboxes.coordinator.ref,
+        )
+        for index, (mailbox, root) in enumerate(zip(mailboxes.shards, start.roots, strict=True))
+    ]
+
+
+def _make_writer(
+    mailboxes: CoreMailboxes,
+    state: CoreState,
+    *,
+    supervisor: MailboxRef,
+    options: Options,
+    version: int,
+    clock: StoreClock,
+    system_clock: Clock,
+    disk: Disk | None,
+) -> tuple[LogWriter | FilelessLogWriter, tuple[StoreActor, ...]]:
+    """Return the log writer, and those whom it needs where there are files to write to."""
+    number = state.number
+    coordinator = mailboxes.coordinator.ref
+    if disk is None or state.position is None or state.refusal is not None:
+        return FilelessLogWriter(mailboxes.writer, supervisor, number, coordinator, version, state.refusal), ()
+    writer = LogWriter(
+        mailboxes.writer,
+        supervisor,
+        number,
+        coordinator=coordinator,
+        log_disk=mailboxes.disk.ref,
+        disk=disk,
+        clock=clock,
+        durability=options.durability,
+        sync_interval_s=options.sync_interval,
+        salt=state.salt,
+        position=state.position,
+        version=version,
+    )
+    log_disk = LogDisk(mailboxes.disk, supervisor, number, disk, system_clock, writer.ref)
+    checkpointer = Checkpointer(mailboxes.checkpointer, supervisor, number, disk, clock, writer.ref)
+    return writer, (log_disk, checkpointer)

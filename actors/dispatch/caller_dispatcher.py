@@ -1,0 +1,392 @@
+"""The default dispatcher: whoever waits for a reply runs the actors meanwhile.
+
+All mailboxes share one run queue. A thread that posts a message runs the queue, unless another thread is doing so;
+then that one will get to the message, and the first thread just waits for its reply. One thread at a time runs actors,
+so handing a message over costs no thread switch: that is what makes thousands of commits a second possible.
+
+Actors that may block have a thread of their own; what they send comes back through the same queue. If such an actor
+lends itself, and a thread waits for its work while nobody else waits for anything, then that thread does the work: a
+commit of the only client reaches the disk without a change of threads. Meanwhile the queue is free for others.
+
+The main thread runs actors only while no signal handler of the program's own could strike in the middle of a message;
+otherwise a deputy, a thread of the dispatcher's own, runs the queue for it.
+
+Two things are worth knowing when reading `_run`. Nobody stays trapped running other people's work: a thread whose own
+reply is there, or whose time is up, hands over to one that still waits, or else lets the next thread that posts take
+over. And no message is ever left behind: whoever finds the lock taken has already queued its message, and whoever lets
+the lock go either has a successor or looks at the queue once more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from _thread import get_ident, start_new_thread
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any, Final
+
+from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch.deputy import Deputy
+from inmem.actors.dispatch.future import ReplyFuture
+from inmem.actors.dispatch.reentrancy import handler_threads, require_outside
+from inmem.actors.dispatch.threads_dispatcher import mailbox_lane
+from inmem.actors.dispatch.timers import Timers
+from inmem.actors.dispatch.turns import Turns
+from inmem.actors.dispatch.unfinished import Unfinished
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from inmem.actors.dispatch.dispatcher import Letter
+    from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
+    from inmem.actors.dispatch.unfinished import Delivery, DeliveryLane
+
+TELLER_MESSAGES_MAX = 64
+"""How many messages a thread that waits for nothing runs before it wants to be relieved."""
+
+QUEUE_MESSAGES_MAX = 10_000
+"""Messages in the run queue beyond which whoever posts another one takes part in the work: memory stays bounded."""
+
+LOOK_EVERY = 16
+"""Replies between two looks at the clock, some 0.3 ms: each look costs a hundredth of a commit."""
+
+_NOTHING: Final[ReplyFuture[None]] = ReplyFuture()
+"""What a thread waits for that wants to stop running the queue as soon as somebody else can."""
+_NOTHING.set()
+
+
+class CallerDispatcher:
+    """One run queue, run by the threads that wait for its results."""
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[Mailbox, Any, ReplyTo | None]] = deque()
+        self._running = threading.Lock()
+        self._relieving = threading.Lock()
+        # `_runner`: ident of the thread that runs the queue; `_tired`: the same, once it wants to be relieved; else 0.
+        self._runner = 0
+        self._tired = 0
+        # Idents of the threads that run it, or are about to take or give back the lock: whatever strikes one of them
+        # there, a signal handler or a finalizer, must not wait for its own thread.
+        self._entered: set[int] = set()
+        # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
+        self._lent: list[tuple[DeliveryLane, Delivery]] = []
+        # In the order in which they began to wait. Each call of an OrderedDict's is one step to other threads.
+        self._waiters: OrderedDict[ReplyFuture[Any], None] = OrderedDict()
+        self._unfinished = Unfinished()
+        self._lanes: dict[Mailbox, DeliveryLane] = {}
+        self._deputy = Deputy(self._relieve)
+        self._timers = Timers()
+        self._turns = Turns()
+        # Counted roughly: threads may overwrite each other's counts.
+        self._asked = 0
+
+    def future(self) -> ReplyFuture[Any]:
+        """Return an empty future; waiting for it runs the queue."""
+        return ReplyFuture(self)
+
+    def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
+        """Queue a message, and run the queue unless somebody is at it."""
+        if mailbox.own_thread:
+            if mailbox.lends_itself and self._runner == get_ident():
+                self._lent.append((self._lane(mailbox), (message, reply_to)))
+                return
+            self._lane(mailbox).put((message, reply_to))
+            if interrupts.pending:
+                interrupts.raise_pending()
+            return
+        self._queue.append((mailbox, message, reply_to))
+        if get_ident() in self._entered:
+            # A handler has sent it: its own thread comes to it next.
+            return
+        if not self._running.locked():
+            if not self._deputized():
+                self._run(None, None)
+                self._asked += 1
+                if not self._asked % LOOK_EVERY and get_ident() not in handler_threads:
+                    self._turns.look()
+        elif self._tired:
+            if not self._deputized():
+                self._relieve(patiently=False)
+        elif len(self._queue) > QUEUE_MESSAGES_MAX:
+            if interrupts.is_exposed():
+                # This thread must never hold the lock: another that finds it taken would leave its message to this one.
+                relieved: ReplyFuture[None] = ReplyFuture()
+                self._deputy.put(relieved)
+                relieved.block(None)
+            else:
+                self._relieve(patiently=True)
+        else:
+            return
+        if interrupts.pending:
+            interrupts.raise_pending()
+
+    def pass_on(self, mailbox: Mailbox, message: Any) -> None:
+        """Queue a message: the thread that runs the handler comes to it next."""
+        self._queue.append((mailbox, message, None))
+
+    def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
+        """Queue a message, run the queue until its reply is there, unless somebody is at it, and return the reply."""
+        future: ReplyFuture[Any] = ReplyFuture(self)
+        if mailbox.own_thread:
+            self._lane(mailbox).put((message, future))
+            return future.get(timeout=timeout_s)
+        self._queue.append((mailbox, message, future))
+        # `_deputized` written out, as every commit comes through here.
+        if interrupts.is_exposed():
+            self._deputize()
+            return future.get(timeout=timeout_s)
+        if timeout_s is not None:
+            # It runs the queue as well, and looks at the clock.
+            return future.get(timeout=timeout_s)
+        self._run(future, None)
+        if interrupts.pending:
+            interrupts.raise_pending()
+        self._asked += 1
+        # Without a reply this thread is about to wait, or is in the middle of a handler and must not.
+        if not self._asked % LOOK_EVERY and future.done:
+            self._turns.look()
+        # `get` written out, for the same reason.
+        if future.done and future.error is None:
+            return future.value
+        return future.get()
+
+    def post_all(self, letters: Iterable[Letter]) -> None:
+        """Queue several messages, and only then see to it that they are run."""
+        last: Letter | None = None
+        for letter in letters:
+            if letter[0].own_thread:
+                self.post(*letter)
+                continue
+            if last is not None:
+                self._queue.append(last)
+            last = letter
+        if last is not None:
+            self.post(*last)
+
+    def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:  # noqa: ARG002
+        """Queue a message later, from the timer thread."""
+        self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
+
+    def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Run the queue; when there is nothing to run, or somebody else runs it, block.
+
+        Raises:
+            UsageError: in a thread that is running an actor, which would wait for itself.
+        """
+        if not future.done:
+            require_outside(runs_queue=get_ident() in self._entered)
+        if self._deputized():
+            future.block(timeout_s)
+            return
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        future.arm()
+        try:
+            while True:
+                self._waiters[future] = None
+                self._run(future, deadline_s)
+                if interrupts.pending:
+                    interrupts.raise_pending()
+                if future.done:
+                    return
+                remaining_s = None if deadline_s is None else deadline_s - time.monotonic()
+                if remaining_s is not None and remaining_s <= 0:
+                    return
+                if future.block(remaining_s):
+                    return
+        finally:
+            # One call, so that no second Ctrl-C comes in between.
+            self._leave(future)
+
+    def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Block until the reply is there."""
+        future.block(timeout_s)
+        if interrupts.pending:
+            interrupts.raise_pending()
+
+    def sleep(self, delay_s: float) -> None:
+        """Pause the calling thread, and let it go on at a moment at which nobody runs the queue.
+
+        Who tries a transaction again has the queue to itself then. Otherwise a thread that never blocks would win
+        against it time after time: it has the interpreter, and most of the time the queue as well.
+        """
+        time.sleep(delay_s)
+        if not interrupts.is_exposed():
+            self._relieve(patiently=True)
+            if interrupts.pending:
+                interrupts.raise_pending()
+
+    def depth(self, mailbox: Mailbox) -> int:
+        """Count the messages waiting for this mailbox."""
+        lane = self._lanes.get(mailbox)
+        if lane is not None:
+            return lane.depth() + len(mailbox.stash)
+        # A copy, as others post meanwhile. No tuple: making one may run the garbage collector, and so a finalizer that
+        # posts.
+        return sum(1 for entry in self._queue.copy() if entry[0] is mailbox) + len(mailbox.stash)
+
+    def backlog(self, mailbox: Mailbox) -> int:
+        """Count the messages in the queue, whomever they are for: they all come first."""
+        return len(self._queue) + len(mailbox.stash)
+
+    def close(self, mailbox: Mailbox) -> None:
+        """End the thread of a retired mailbox that had one."""
+        lane = self._lanes.pop(mailbox, None)
+        if lane is not None:
+            lane.close()
+
+    def shut_down(self) -> None:
+        """Stop the timers and the deputy."""
+        self._timers.stop()
+        self._deputy.end()
+
+    def _lane(self, mailbox: Mailbox) -> DeliveryLane:
+        lane = self._lanes.get(mailbox)
+        return lane if lane is not None else self._lanes.setdefault(mailbox, mailbox_lane(mailbox))
+
+    @interrupts.uninterrupted
+    def _run(  # noqa: PLR0915  (one loop, and a call for each of its parts would cost more than they do)
+        self, until: ReplyFuture[Any] | None, deadline_s: float | None
+    ) -> None:
+        """Run the queue until it is empty, or until somebody else does so once `until` is done or time is up."""
+        ident = get_ident()
+        entered = self._entered
+        if ident in entered:
+            return
+        queue = self._queue
+        popleft = queue.popleft
+        running = self._running
+        lent = self._lent
+        unfinished = self._unfinished
+        budget = TELLER_MESSAGES_MAX
+        while queue or unfinished.is_any:
+            entered.add(ident)
+            if not running.acquire(False):
+                entered.discard(ident)
+                return
+            leaving = False
+            at_hand = borrowed = None
+            try:
+                try:
+                    self._runner = ident
+                    if unfinished.is_any:
+                        unfinished.make_up()
+                    while queue:
+                        mailbox, message, reply_to = at_hand = popleft()
+                        actor = mailbox.actor
+                        if actor is not None:
+                            actor.handle(message, reply_to)
+                        else:
+                            mailbox.deliver(message, reply_to)
+                        at_hand = None
+                        if lent and queue:
+                            self._pass_on_lent()
+                        if until is not None:
+                            if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
+                                continue
+                        elif budget:
+                            budget -= 1
+                            continue
+                        if not queue:
+                            # Nobody is needed: whoever posts the next message runs it.
+                            break
+                        if self._relieving.locked():
+                            return
+                        if self._waiters:
+                            leaving = True
+                            break
+                        self._tired = ident
+                    if lent and deadline_s is None and not leaving:
+                        borrowed = self._borrow(until)
+                finally:
+                    try:
+                        if lent:
+                            self._pass_on_lent()
+                    finally:
+                        self._runner = self._tired = 0
+                        running.release()
+                        entered.discard(ident)
+                if borrowed is not None:
+                    lane, delivery = borrowed
+                    lane.handle_borrowed(delivery)
+                    self._turns.rested()
+                if leaving and self._hand_over(until):
+                    return
+            except BaseException as error:
+                # Most likely this thread has no room left on its stack. So no function of Python's is called here;
+                # those of C work where `popleft` did. Whoever waits has a stack of its own, and wakes to mend it.
+                if at_hand is not None:
+                    unfinished.messages.append((at_hand, (error, error.__traceback__)))
+                if borrowed is not None:
+                    unfinished.deliveries.append((borrowed, (error, error.__traceback__)))
+                unfinished.is_any = True
+                for waiter in list(self._waiters):
+                    if waiter.baton is not None and waiter.baton.locked():
+                        waiter.baton.release()
+                # Some wait who never run the queue: then the deputy does. Unless the system has no thread left.
+                if type(error) is not RuntimeError:
+                    start_new_thread(self._deputy.take_over, ())
+                raise
+
+    def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:
+        """Return what was sent to an actor that lends itself, if this thread shall do it; its lane is then reserved."""
+        if until is None or until.done or self._waiters or len(self._lent) > 1:
+            return None
+        lane, _ = self._lent[0]
+        return self._lent.pop() if lane.borrow() else None
+
+    def _pass_on_lent(self) -> None:
+        while self._lent:
+            lane, delivery = self._lent[0]
+            lane.put(delivery)
+            del self._lent[0]
+
+    @interrupts.uninterrupted
+    def _relieve(self, *, patiently: bool) -> None:
+        """Take over from the thread that runs the queue, as soon as it has nothing to wait for any more.
+
+        Args:
+            patiently: when somebody is about to take over already, wait for a turn instead of leaving it to them.
+        """
+        if not self._relieving.acquire(patiently):
+            return
+        try:
+            self._running.acquire()
+        finally:
+            self._relieving.release()
+        self._running.release()
+        try:
+            self._run(None, None)
+        except RecursionError:
+            # Perhaps there was no room to call it, and whoever ran the queue has stopped for this thread.
+            start_new_thread(self._deputy.take_over, ())
+            raise
+
+    def _deputized(self) -> bool:
+        """Leave the queue to the deputy, from a thread in which any line may be the last one; return whether it is."""
+        if interrupts.is_exposed():
+            self._deputize()
+            return True
+        return False
+
+    def _deputize(self) -> None:
+        if self._queue and (not self._running.locked() or self._tired not in {0, self._deputy.ident}):
+            self._deputy.put(None)
+
+    @interrupts.uninterrupted
+    def _leave(self, future: ReplyFuture[Any]) -> None:
+        """Wait no more; and in case this thread has just been chosen to go on running the queue, do."""
+        self._waiters.pop(future, None)
+        if self._queue:
+            self._run(_NOTHING, None)
+
+    def _hand_over(self, own: ReplyFuture[Any] | None) -> bool:
+        """Wake a thread that still waits, to run the queue from here on; return whether there was one."""
+        while self._waiters:
+            try:
+                waiter, _ = self._waiters.popitem(last=False)
+            except KeyError:
+                return False
+            if waiter is not own and not waiter.done:
+                waiter.nudge()
+                return True
+        return False

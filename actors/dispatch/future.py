@@ -1,0 +1,170 @@
+"""The future behind every `ask`: pykka's contract, without a condition variable for each reply."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from _thread import LockType, allocate_lock
+from typing import Any, Final, Protocol, TypeVar
+
+import pykka
+
+from inmem.actors.dispatch import interrupts
+
+T = TypeVar("T")
+
+
+class Waiting(Protocol):
+    """How a thread waits for a reply; each dispatcher has its own way."""
+
+    def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
+        """Return when `future` is done or after `timeout_s` seconds, whichever comes first."""
+        ...
+
+
+class _Unset:
+    """Nothing has been set yet."""
+
+
+_UNSET: Final = _Unset()
+
+_arming: Final = threading.RLock()
+"""Held while a future gets its baton: two threads that begin to wait for it must share one. In the middle of that, a
+signal handler or a finalizer may run in the same thread, and wait for a future of its own."""
+os.register_at_fork(before=_arming.acquire, after_in_parent=_arming.release, after_in_child=_arming.release)
+
+
+class ReplyFuture(pykka.Future[T]):
+    """A reply that is there or will be. Set once, read as often as wanted, by any thread.
+
+    Args:
+        waiting: the dispatcher that will deliver the reply; without one, a waiting thread simply blocks.
+    """
+
+    __slots__ = ("_waiting", "baton", "done", "error", "value")
+
+    # pykka.Future's own fields, for all that never get a hook: one future is made for every message that is asked.
+    _get_hook = None
+    _get_hook_result: Any = None
+
+    def __init__(self, waiting: Waiting | None = None) -> None:
+        self._waiting = waiting
+        self.value: Any = _UNSET
+        """The reply, once it is there."""
+        self.error: Any = None
+        """The `exc_info` triple of the exception that is the reply, if it is one."""
+        self.baton: LockType | None = None
+        """Locked by threads that block here, or are going to; releasing it wakes one of them."""
+        self.done = False
+        """Whether `get` would return, or raise, at once."""
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """Return the reply, or raise the exception that is the reply.
+
+        Args:
+            timeout: seconds to wait; None waits for as long as it takes.
+
+        Raises:
+            pykka.Timeout: there was no reply in time. What was asked for is still being done.
+        """
+        if self._get_hook is not None:
+            if self.value is _UNSET:
+                self.value = self._get_hook(timeout)
+                self.done = True
+            return self.value  # type: ignore[no-any-return]
+        if self.value is _UNSET:
+            if self._waiting is not None:
+                self._waiting.wait(self, timeout)
+            else:
+                self.block(timeout)
+            if interrupts.pending:
+                interrupts.raise_pending()
+            if self.value is _UNSET:
+                raise pykka.Timeout(f"{timeout} seconds")
+        if self.error is not None:
+            _, error, traceback = self.error
+            raise error.with_traceback(traceback)
+        return self.value  # type: ignore[no-any-return]
+
+    @interrupts.uninterrupted
+    def arm(self) -> None:
+        """See to it that a `nudge` from now on is not lost: the next `block`, if there is one, returns at once."""
+        with _arming:
+            if self.baton is None:
+                baton = allocate_lock()
+                baton.acquire()
+                self.baton = baton
+
+    def block(self, timeout_s: float | None) -> bool:
+        """Block this thread until somebody sets the reply or calls `nudge`, or until `timeout_s` have passed.
+
+        Returns whether there is a reply.
+        """
+        if self.baton is None:
+            self.arm()
+        # What has struck up to here is noted, and nobody would look at the note while this thread blocks. What strikes
+        # from here on is raised.
+        if interrupts.pending:
+            interrupts.raise_pending()
+        # The order matters: whoever sets the value looks for the baton afterwards, so one of us sees the other.
+        if self.value is _UNSET and self.baton is not None:
+            try:
+                self.baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
+            finally:
+                if self.value is not _UNSET:
+                    # Several threads may wait for one reply; each wakes the next.
+                    self.nudge()
+        return self.done
+
+    @interrupts.uninterrupted
+    def nudge(self) -> None:
+        """Wake a thread that blocks on this future, if one does, without a reply."""
+        baton = self.baton
+        if baton is not None and baton.locked():
+            try:
+                baton.release()
+            except RuntimeError:
+                # Somebody else released it between the check and the call: a thread is awake, which is the aim.
+                return
+
+    def set(self, value: T | None = None) -> None:
+        """Make `value` the reply.
+
+        Raises:
+            queue.Full: there is a reply already.
+        """
+        if self.value is not _UNSET or self._get_hook is not None:
+            # Whoever has set it may have been cut short before waking anybody, and tries again.
+            self.nudge()
+            raise queue.Full
+        self.value = value
+        self.done = True
+        # Whoever gets a baton from here on looks for the value before blocking.
+        if self.baton is not None:
+            self.nudge()
+
+    def set_exception(self, exc_info: Any = None) -> None:
+        """Make an exception the reply: an `exc_info` triple, or by default the exception being handled.
+
+        Raises:
+            queue.Full: there is a reply already.
+        """
+        if self.value is not _UNSET or self._get_hook is not None:
+            # Whoever has set it may have been cut short before waking anybody, and tries again.
+            self.nudge()
+            raise queue.Full
+        info: Any = exc_info or sys.exc_info()
+        error_type, error, traceback = info
+        self.error = (error_type, error_type() if error is None else error, traceback)
+        self.value = None
+        self.done = True
+        if self.baton is not None:
+            self.nudge()
+
+    def set_get_hook(self, func: Any) -> None:
+        """Have `func`, given the timeout, supply the value when it is first asked for."""
+        if self.value is not _UNSET:
+            raise queue.Full
+        self._get_hook = func

@@ -1,0 +1,196 @@
+"""Ctrl-C waits until the actors are between two messages.
+
+Under the `caller` dispatcher the main thread runs handlers itself, and Python raises KeyboardInterrupt between any two
+bytecodes of the main thread. A handler cut short would leave its actor half-changed. So, as trio does, a SIGINT handler
+looks at the interrupted stack: inside a function marked `uninterrupted` it only takes a note, and whoever called that
+function acts on the note with `raise_pending`; anywhere else KeyboardInterrupt is raised as ever.
+
+The handler is installed when a store is opened from the main thread while Python's own is in place, and never
+replaces anybody else's. A handler of the program's own may raise whatever it likes, wherever it likes, so while there
+is one the main thread is exposed, and runs no actor at all: see `is_exposed`.
+
+A program may say that its first Ctrl-C ends it, as the command line does: see `end_program_at_first`.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]  (typeshed has none)
+import inspect
+import os
+import signal
+import sys
+import threading
+import time
+from _thread import get_ident
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from inmem.actors.dispatch.reentrancy import own_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType
+
+FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
+
+# Those whose handlers programs use to raise something. Looking at each costs time in every commit.
+_SIGNALS = tuple(
+    int(getattr(signal, name))
+    for name in (
+        "SIGINT", "SIGTERM", "SIGALRM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGPIPE", "SIGVTALRM",
+        "SIGPROF", "SIGXCPU", "SIGCONT", "SIGWINCH",
+    )
+    if hasattr(signal, name)
+)  # fmt: skip
+# The wrapper `signal.getsignal` costs ten times what it wraps.
+_handler_of: Callable[[int], Any] = _signal.getsignal  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+_PROTECTED: set[CodeType] = set()
+
+IMPATIENT_AFTER_S: Final = 1.0
+"""A Ctrl-C that comes so long after the first is meant; those before are the same one twice. `timeout -s INT` sends it
+to the process and to its group, and a key that is held repeats it."""
+
+_STRIKES_AGAIN_AFTER_S: Final = 0.001
+
+pending: dict[int, tuple[threading.Thread, BaseException]] = {}
+"""What was kept back, by ident of the thread that it is for, and that thread. When it is not empty, whoever called an
+uninterrupted function, once that has returned, calls `raise_pending`."""
+
+
+def uninterrupted(function: FunctionT) -> FunctionT:
+    """Keep KeyboardInterrupt out of `function` and of everything that it calls."""
+    _PROTECTED.add(function.__code__)
+    return function
+
+
+def raise_pending() -> None:
+    """Raise what was kept back for this thread, outside uninterrupted functions; inside them do nothing."""
+    ident = get_ident()
+    if ident in pending and not _is_protected(inspect.currentframe()):
+        thread, error = pending.pop(ident)
+        # Another one had the ident if that was to end, and did before it could be told.
+        if thread is threading.current_thread():
+            raise error
+
+
+def keep_back(error: BaseException) -> bool:
+    """Keep an exception that must end the thread, and not just a handler, until `raise_pending`.
+
+    Ctrl-C is one, and what other threads raise in this one, such as SystemExit. The first is kept; return whether this
+    is it. A thread of the store's own is nobody's to end.
+    """
+    ident = get_ident()
+    if isinstance(error, Exception) or ident in own_threads:
+        return False
+    thread = threading.current_thread()
+    kept = pending.get(ident)
+    if kept is not None and kept[0] is thread:
+        return False
+    pending[ident] = thread, error
+    return True
+
+
+def install() -> None:
+    """Take over SIGINT, if this is the main thread and nobody but Python itself has it."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _on_sigint)
+
+
+def end_program_at_first(exit_code: int) -> None:
+    """From now on, the first Ctrl-C ends the program, and no other keeps it from stopping what it has started.
+
+    One that comes more than `IMPATIENT_AFTER_S` later ends the process at once, with `exit_code` and as `kill -9` does:
+    what is acknowledged stays, and nothing else is waited for.
+    """
+    global _exit_code  # noqa: PLW0603  (there is one program)
+    _exit_code = exit_code
+    sys.unraisablehook = _strike_again_if_lost
+
+
+def ignore_those_after_the_first() -> None:
+    """At the end of a program that the first has ended: the interpreter takes handlers away before it is gone."""
+    if _first_at is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+_exit_code: int | None = None
+_first_at: float | None = None
+
+
+def _strike_again_if_lost(unraisable: sys.UnraisableHookArgs) -> None:
+    """Raise once more what Python drops, as whatever strikes while it disposes of an object: there is no second one."""
+    global _first_at  # noqa: PLW0603  (there is one program)
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    _first_at = None
+    # When this thread is out of here, where it would be lost again. At the end of the interpreter there is nothing to
+    # interrupt any more, and no thread can be started.
+    with suppress(RuntimeError):
+        # A signal, as the main thread may be waiting for the system by then: for an answer, say.
+        again = threading.Timer(_STRIKES_AGAIN_AFTER_S, signal.pthread_kill, (_main_ident, signal.SIGINT))
+        again.daemon = True
+        again.start()
+
+
+def _is_first() -> bool:
+    """Return whether the program is to be told of this Ctrl-C; one that is not may end the process."""
+    global _first_at  # noqa: PLW0603  (there is one program)
+    if _exit_code is None:
+        return True
+    now = time.monotonic()
+    if _first_at is None:
+        _first_at = now
+        return True
+    if now - _first_at > IMPATIENT_AFTER_S:
+        os._exit(_exit_code)
+    return False
+
+
+def is_exposed() -> bool:
+    """Return whether a signal handler that is not ours could raise an exception in the calling thread.
+
+    Python runs signal handlers in the main thread only. Costs a tenth of a microsecond elsewhere, a third of one there.
+    """
+    global _seen, _seen_exposed  # noqa: PLW0603  (what was found last time, most often still true)
+    if get_ident() != _main_ident:
+        return False
+    handlers = [*map(_handler_of, _SIGNALS)]
+    if handlers != _seen:
+        _seen_exposed = any(callable(handler) and handler is not _on_sigint for handler in handlers)
+        _seen = handlers
+    return _seen_exposed
+
+
+_seen: list[Any] = []
+_seen_exposed = False
+_main_ident = threading.main_thread().ident
+
+
+def _note_main_thread() -> None:
+    global _main_ident  # noqa: PLW0603  (whichever thread has forked is the child's main thread)
+    _main_ident = get_ident()
+
+
+os.register_at_fork(after_in_child=_note_main_thread)
+
+
+def _on_sigint(signum: int, frame: FrameType | None) -> None:
+    if not _is_first():
+        return
+    if _is_protected(frame):
+        pending[get_ident()] = threading.current_thread(), KeyboardInterrupt()
+        return
+    pending.pop(get_ident(), None)
+    signal.default_int_handler(signum, frame)
+
+
+def _is_protected(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code in _PROTECTED:
+            return True
+        frame = frame.f_back
+    return False

@@ -1,0 +1,194 @@
+"""Who owns a database's folder: one process, by a lock on its LOCK file and by another on the folder itself."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import weakref
+
+from inmem.actors.files.system_calls import (
+    FILE_MODE,
+    close_descriptor,
+    guarded,
+    mode_of,
+    open_to_read,
+    require_regular,
+    storage_error,
+    sync_folder,
+)
+from inmem.engine.errors import DatabaseLockedError, DatabaseNotFoundError, StorageError
+
+LOCK_NAME = "LOCK"
+NO_LOCK = f"the folder has no file {LOCK_NAME}, which every database has"
+_OPEN_HERE = (
+    "that is this very process: share the handle that it has open, between threads too, or close it first; "
+    "one that was dropped without close() keeps its lock until the process ends"
+)
+_SOMEBODY = "a process that holds the folder, though not its LOCK file"
+
+
+class FolderLock:
+    """This process's locks on one folder; it begins with none.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file = -1
+        self._folder = -1
+        # Before anything is opened: another thread may fork in the middle of it.
+        _held.add(self)
+
+    def own(self, *, create: bool) -> None:
+        """Become the owner.
+
+        Args:
+            create: whether to make the LOCK file when it is missing.
+
+        Raises:
+            DatabaseNotFoundError: it is missing and must not be made.
+            DatabaseLockedError: somebody else is the owner.
+            ReadOnlyError, StorageError: the operating system refuses.
+        """
+        path = os.path.join(self._path, LOCK_NAME)
+        if not create and guarded(lambda: mode_of(path), self._path, reads=True) is None:
+            raise DatabaseNotFoundError(self._path, NO_LOCK)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+        self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
+        try:
+            require_regular(path, self._file)
+        except StorageError:
+            self.abandon()
+            raise
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            refusal = self._refusal(self._file)
+            self.abandon()
+            if error.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                raise refusal from None
+            raise storage_error(error, self._path) from error
+        self._lock_folder(fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):
+            # A note for people. A disk too full for it must not keep anybody from opening the database.
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, _this_process().encode(), 0)
+
+    def keep_owners_away(self) -> None:
+        """Let nobody become the owner, without changing anything in the folder.
+
+        Raises:
+            DatabaseLockedError: somebody is.
+        """
+        self._lock_folder(fcntl.LOCK_SH)
+
+    def require_place(self) -> None:
+        """See to it that the path still leads to the folder that is locked.
+
+        Raises:
+            StorageError: it was moved away or replaced; what is there now may belong to somebody else.
+        """
+        # Looked at once: another thread may let go of it meanwhile.
+        folder = self._folder
+        if folder < 0:
+            return
+        locked, found = guarded(lambda: (os.fstat(folder), os.stat(self._path)), self._path, reads=True)
+        if not os.path.samestat(locked, found):
+            raise StorageError(f"{self._path}: the folder was moved or replaced while the database was open")
+
+    def sync_folder(self) -> None:
+        """Make the names in the folder durable. While it is locked, that takes no further descriptor.
+
+        Raises:
+            OSError: the operating system refuses.
+        """
+        folder = self._folder
+        if folder < 0:
+            sync_folder(self._path)
+        else:
+            os.fsync(folder)
+
+    def release(self) -> None:
+        """Give up the locks. The LOCK file stays: unlinking it would let two owners lock different files."""
+        for descriptor in (self._file, self._folder):
+            if descriptor >= 0:
+                # Closing the descriptor would not be enough: a forked child may hold a copy of it. Should unlocking
+                # fail, closing is all that is left to do.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close this process's copies of the locks, without unlocking what another process owns."""
+        locks = self._file, self._folder
+        self._file = self._folder = -1
+        for descriptor in locks:
+            if descriptor >= 0:
+                close_descriptor(descriptor)
+
+    def _lock_folder(self, kind: int) -> None:
+        """Lock the folder itself as well: LOCK can be deleted while it is held, and then anybody could lock a new one.
+
+        File systems that lock no folders, such as NFS, are left with LOCK alone.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            self._folder = guarded(lambda: os.open(self._path, flags), self._path, reads=True)
+        except StorageError:
+            # Nobody gets this object, so nobody else would let go of the LOCK file.
+            self.abandon()
+            raise
+        try:
+            fcntl.flock(self._folder, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Whoever has got the LOCK file, as an owner to be, knows that nobody else holds that.
+            refusal = DatabaseLockedError(self._path, _SOMEBODY) if self._file >= 0 else self._refusal_by_holder()
+            self.abandon()
+            raise refusal from None
+        except OSError:
+            descriptor, self._folder = self._folder, -1
+            close_descriptor(descriptor)
+
+    def _refusal_by_holder(self) -> DatabaseLockedError:
+        """Return the error that names whoever holds the folder, and the LOCK file unless that was deleted."""
+        descriptor = -1
+        try:
+            descriptor = open_to_read(os.path.join(self._path, LOCK_NAME))
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._refusal(descriptor)
+        except (OSError, StorageError):
+            # It was deleted, is not for us to read, or no file. Then it names nobody, as one that nobody holds.
+            pass
+        finally:
+            if descriptor >= 0:
+                close_descriptor(descriptor)
+        return DatabaseLockedError(self._path, _SOMEBODY)
+
+    def _refusal(self, descriptor: int) -> DatabaseLockedError:
+        """Return the error that names whoever holds the LOCK file, by the note in it."""
+        owner = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
+        if owner == _this_process():
+            return DatabaseLockedError(self._path, owner, _OPEN_HERE)
+        return DatabaseLockedError(self._path, owner)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()}"
+
+
+_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # The parent stays the owner; should it die, its lock must not live on in the child.
+    for lock in tuple(_held):
+        lock.abandon()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,163 @@
+"""A database's folder as it stood at one moment, for reading it while its owner goes on writing."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from inmem.actors.files.system_calls import close_descriptor, open_to_read
+from inmem.engine.errors import StorageError
+from inmem.engine.log.log_folder import FolderContents, checkpoint_name, segment_name
+from inmem.engine.log.manifest import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+VIEW_ATTEMPTS = 1_000
+"""How often the folder is listed anew because it changed between two looks. Opening its files takes far less time than
+any checkpoint, so that one change is rare and two in a row are rarer."""
+
+
+class PiecewiseFile:
+    """One file that is only read. See `inmem.engine.ports.ReadFile` for the contract.
+
+    Args:
+        path: for messages.
+        descriptor: is this object's from now on.
+    """
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self._size = os.fstat(descriptor).st_size
+
+    @property
+    def size(self) -> int:
+        """Bytes in it when it was opened."""
+        return self._size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `offset` on.
+
+        A writer cuts off room that it had claimed ahead and a tail that did not count. To a reader that had seen them
+        they are blank room; if bytes that count are missing, their checksums tell.
+
+        Raises:
+            StorageError: the operating system refused.
+        """
+        try:
+            data = os.pread(self._descriptor, size, offset)
+            while len(data) < size:
+                # One call returns at most two gigabytes.
+                more = os.pread(self._descriptor, size - len(data), offset + len(data))
+                if not more:
+                    return data.ljust(size, b"\x00")
+                data += more
+        except OSError as error:
+            raise StorageError(f"{self._path}: {error.strerror}") from error
+        return data
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            close_descriptor(descriptor)
+
+    def __del__(self) -> None:
+        # A reader that was given up half-way does not come to its end.
+        self.close()
+
+
+class FolderView:
+    """The segments, checkpoints and manifest of a folder, all opened at one moment. A context manager.
+
+    A checkpoint may come and take segments away while somebody reads: what was opened stays readable. Torn ends that
+    were kept aside, of which there may be many, are opened when they are asked for: the store leaves them alone.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        OSError: it cannot be read.
+        StorageError: it never stood still, or one of the files is no regular file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptors: dict[str, int] = {}
+        self._torn: tuple[str, ...] = ()
+        for _ in range(VIEW_ATTEMPTS):
+            names = _names_of_data(os.listdir(path))
+            try:
+                # The manifest sorts behind the numbers and is wanted first: it may name no segment that is not here.
+                for name in reversed(names):
+                    self._descriptors[name] = open_to_read(os.path.join(path, name))
+                listed = os.listdir(path)
+                if _names_of_data(listed) == names:
+                    self._torn = FolderContents.of(listed).torn
+                    return
+            except FileNotFoundError as error:
+                # Removed since it was listed, or a link that leads nowhere and will not go away.
+                if os.path.islink(error.filename):
+                    self.close()
+                    raise
+            except BaseException:
+                self.close()
+                raise
+            self.close()
+        raise StorageError(f"{path}: its files change faster than they can be opened")
+
+    @property
+    def path(self) -> str:
+        """The folder's path, as it was given."""
+        return self._path
+
+    def names(self) -> list[str]:
+        """Return the names of the files that can be opened, sorted."""
+        return sorted((*self._descriptors, *self._torn))
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a small file, as far as it has been written by now.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        file = self.open(name)
+        try:
+            return file.read_at(0, file.size)
+        finally:
+            file.close()
+
+    def open(self, name: str) -> PiecewiseFile:
+        """Return a file as far as it has been written by now, to be read in pieces.
+
+        Raises:
+            StorageError: it cannot be read.
+        """
+        path = f"{self._path}/{name}"
+        try:
+            if name in self._torn:
+                return PiecewiseFile(path, open_to_read(path))
+            return PiecewiseFile(path, os.dup(self._descriptors[name]))
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._descriptors:
+            close_descriptor(self._descriptors.popitem()[1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _names_of_data(names: list[str]) -> list[str]:
+    contents = FolderContents.of(names)
+    manifest = [MANIFEST_NAME] if MANIFEST_NAME in names else []
+    return [*map(checkpoint_name, contents.checkpoints), *map(segment_name, contents.segments), *manifest]

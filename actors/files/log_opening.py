@@ -1,0 +1,154 @@
+"""Making a database's files ready to be continued: at the start of a process, and after a failure inside one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from inmem.actors.event_log import QuietLogger
+from inmem.actors.files.durable_files import create_segment, write_file, write_new
+from inmem.engine.log.file_header import HEADER_BYTES
+from inmem.engine.log.frame_reader import WINDOW_BYTES, read_frames
+from inmem.engine.log.log_folder import open_segment, path_of, segment_name, torn_name
+from inmem.engine.log.log_format import FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log.recovery import recover
+
+if TYPE_CHECKING:
+    from inmem.engine.log.recovered_state import Recovered
+    from inmem.engine.log.recovery import LogPosition, TornFile
+    from inmem.engine.log.recovery_progress import RecoveryProgress
+    from inmem.engine.ports import Clock, Disk
+
+log = QuietLogger("inmem.recovery")
+
+
+def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosition]:
+    """Recover a database that nobody has open, and tidy up behind whoever had it last.
+
+    What an interrupted write left is kept aside under a name of its own and cut off; superfluous files are removed;
+    the last segment is made durable, since the next one will vouch for it, and gives back the room that it had claimed
+    ahead. Interrupted anywhere, it can be done again.
+
+    Args:
+        disk: the folder.
+        shards: how many roots to split the state into.
+        clock: for the speed that the log tells of.
+
+    Raises:
+        CorruptionError, FormatVersionError: the files were left untouched.
+        StorageError: the operating system refused.
+    """
+    started_s = clock.monotonic_s()
+
+    def tell(progress: RecoveryProgress) -> None:
+        elapsed_s = max(clock.monotonic_s() - started_s, 1e-6)
+        log.info(
+            "recovering",
+            path=disk.path,
+            bytes_read=progress.bytes_read,
+            bytes_total=progress.bytes_total,
+            commits=progress.commits,
+            commits_per_s=round(progress.commits / elapsed_s),
+        )
+
+    recovered, position = recover(disk, shards, tell)
+    _set_torn_creation_aside(disk, position)
+    for torn in position.torn:
+        log.warning("torn_tail", file=torn.name, offset=torn.offset, bytes=torn.size, reason=torn.reason)
+        if torn.offset == 0:
+            continue
+        aside = torn_name(torn.name, torn.offset)
+        if aside in disk.names():
+            disk.remove(aside)
+        _copy(disk, torn, aside)
+        disk.sync_names()
+        disk.truncate(torn.name, torn.offset)
+    for damaged in position.damaged:
+        log.warning("checkpoint_passed_over", error=str(damaged))
+    _remove_obsolete(disk, position)
+    if position.segment and not position.is_clean:
+        disk.truncate(segment_name(position.segment), position.end)
+    return recovered, position
+
+
+def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
+    """Make durable what was recovered after a failure inside this process; return where the log goes on.
+
+    After a failed sync, bytes that can be read need not be on the disk, and syncing them again proves nothing. So
+    everything behind the last mark known to be durable is written once more, to a new segment, before anybody relies
+    on it. What the old segment holds behind the mark is then void. The new one keeps the salt of the old one: the
+    outcomes of its commits are asked for under it.
+
+    Superfluous files are removed, such as a checkpoint that was being written: nobody may be writing any more.
+
+    Args:
+        disk: the folder.
+        position: the log's end, as `recover` has found it.
+        now_us: microseconds since the epoch.
+
+    Raises:
+        CorruptionError, StorageError, OSError: it could not be made durable.
+    """
+    _set_torn_creation_aside(disk, position)
+    _remove_obsolete(disk, position)
+    if position.segment == 0:
+        return position
+    # The manifest may not know the segment yet, but recovery has read it.
+    last = open_segment(disk, position.segment, is_last=False)
+    if last.header is None:
+        return position
+    path = path_of(disk, last.name)
+    try:
+        reader = read_frames(last.file, last.header, path, position.end)
+        for _ in reader:
+            pass
+        durable_end = max(reader.synced, HEADER_BYTES)
+        # Read once more, so that no more is held than what has to be written.
+        again = read_frames(last.file, last.header, path, position.end)
+        carried = [frame for frame in again if frame.offset >= durable_end and frame.kind == FrameKind.COMMIT]
+    finally:
+        last.file.close()
+    if reader.end == HEADER_BYTES:
+        # Its creation may have failed, and so may its removal: then not even the header is known to be durable.
+        write_file(disk, last.name, last.header.encode())
+    if not carried:
+        # Behind the mark there can be marks, which need not be durable: they must not be counted.
+        return replace(position, end=durable_end)
+    number = position.segment + 1
+    base_version = carried[0].version - 1
+    header = SegmentHeader(number, last.header.salt, base_version, durable_end, base_version, now_us)
+    copies = [
+        encode_frame(FrameKind.COMMIT, frame.version, HEADER_BYTES, frame.payload, header.seed) for frame in carried
+    ]
+    file = create_segment(disk, header, b"".join(copies))
+    file.close()
+    log.warning("tail_rewritten", segment=number, commits=len(carried), file=last.name, offset=durable_end)
+    return replace(position, segment=number, end=file.size, version=carried[-1].version, torn=())
+
+
+def _remove_obsolete(disk: Disk, position: LogPosition) -> None:
+    if position.obsolete:
+        # The name of what makes them obsolete need not be durable yet.
+        disk.sync_names()
+        for name in position.obsolete:
+            disk.remove(name)
+        disk.sync_names()
+
+
+def _copy(disk: Disk, torn: TornFile, aside: str) -> None:
+    """Copy what was torn, which may be long, to a file of its own; durable but for its name."""
+    source = disk.open(torn.name)
+    end = torn.offset + torn.size
+    starts = range(torn.offset, end, WINDOW_BYTES)
+    try:
+        write_new(disk, aside, (source.read_at(at, min(WINDOW_BYTES, end - at)) for at in starts))
+    finally:
+        source.close()
+
+
+def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:
+    """Make the name of a segment whose creation was interrupted free for the next one."""
+    for torn in position.torn:
+        if torn.offset == 0:
+            disk.rename(torn.name, torn_name(torn.name, 0))
+            disk.sync_names()

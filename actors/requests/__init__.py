@@ -1,0 +1,1 @@
+"""One actor per primitive, which makes commits of single requests."""

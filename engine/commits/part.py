@@ -1,0 +1,43 @@
+"""What a transaction did, as validation, the tables and the log need it: one table's slice, one shard's part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from inmem.engine.tables.entry import StoredEntry
+
+Write: TypeAlias = tuple[bytes, bytes | None, int]
+"""(key, encoded value or None to leave a tombstone, expiry in microseconds or 0 for never)."""
+
+
+class Slice(Struct, frozen=True):
+    """What one transaction did to one table, as validation and the log need it. Immutable."""
+
+    run: str
+    tag: int
+    reads: tuple[tuple[bytes, StoredEntry | None], ...]
+    """Keys read from the snapshot with the entry seen, of which only the version counts; None for a key that had never
+    existed."""
+    judged: tuple[bytes, ...]
+    """Keys under the first-committer-wins rule: put or deleted, as opposed to compare-and-swapped."""
+    expected: tuple[tuple[bytes, int, bool], ...]
+    """Compare-and-swapped keys, the version each must have, and whether this transaction had dropped the run before:
+    then nothing is there, whatever others have committed."""
+    scans: tuple[tuple[bytes, bytes | None], ...]
+    """Scanned ranges [start, end); empty unless the transaction is serializable."""
+    writes: tuple[Write, ...]
+
+
+class Part(Struct, frozen=True):
+    """What one transaction did on one shard. Immutable."""
+
+    transaction_id: int
+    start_version: int
+    slices: tuple[Slice, ...]
+    dropped_runs: tuple[str, ...]
+    """Runs deleted whole. They vanish before the writes of `slices` take effect."""
+    judges_drops: bool
+    """Whether the deleted runs must be as they were in the snapshot: see `Transaction`."""

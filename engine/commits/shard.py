@@ -1,0 +1,282 @@
+"""One storage shard: its applied tables, and the writes it has promised to apply.
+
+A shard answers three questions in a fixed order for each transaction: may it commit (`prepare`), what does the store
+look like once it has (`apply`), or never mind (`release`). Between `prepare` and one of the other two the
+transaction's writes are *prepared*: not visible to anybody, yet nobody may commit against them.
+
+A shard owns whole runs (`keys.shard_of`). It does no I/O and knows no other shard.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from inmem.engine.commits.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
+from inmem.engine.errors import InvariantError
+from inmem.engine.keys import Key, Tag
+from inmem.engine.tables.entry import version_of
+from inmem.engine.tables.snapshot import tables_of, without_run
+from inmem.engine.tables.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inmem.engine.commits.part import Part, Slice
+    from inmem.engine.tables.snapshot import Root
+
+DROPPED_RUNS_MAX = 10_000
+"""How many deleted runs a shard remembers by name. Transactions older than the oldest remembered one conflict."""
+
+
+class Prepared(Struct, frozen=True):
+    """The part may commit, and its writes are reserved until `apply` or `release`."""
+
+
+class Refused(Struct, frozen=True):
+    """The part must not commit: every conflict it has on this shard."""
+
+    conflicts: tuple[Conflict, ...]
+
+
+class Blocked(Struct, frozen=True):
+    """The answer depends on transactions that are prepared and not yet decided: ask again when they are."""
+
+    transaction_ids: frozenset[int]
+
+
+Verdict = Prepared | Refused | Blocked
+
+PREPARED = Prepared()
+
+
+class Shard:
+    """The tables of the runs that fall to one shard, as of some version, and what is prepared on top.
+
+    Args:
+        root: the tables to start with.
+        forgotten_version: runs may have been deleted up to here without this shard having seen it. A transaction with
+            an earlier snapshot conflicts, whatever it did in a run.
+        first_version: of the state to start with. An earlier snapshot may show what was lost in a restart.
+    """
+
+    __slots__ = (
+        "_dropped_at",
+        "_first_version",
+        "_forgotten_version",
+        "_prepared",
+        "_prepared_drops",
+        "_prepared_keys",
+        "_unreserved",
+        "root",
+    )
+
+    def __init__(self, root: Root, forgotten_version: int = 0, first_version: int = 0) -> None:
+        self.root = root
+        self._prepared: dict[int, Part] = {}
+        # The part that was prepared last. What it writes is reserved by key only when another one is judged, which for
+        # a commit without company is never.
+        self._unreserved: Part | None = None
+        self._prepared_keys: dict[tuple[str, int, bytes], int] = {}
+        self._prepared_drops: dict[str, int] = {}
+        # Deleted runs leave no tombstones behind, so a transaction that began before the deletion is recognised here.
+        self._dropped_at: dict[str, int] = {}
+        self._forgotten_version = forgotten_version
+        self._first_version = first_version
+
+    def prepare(self, part: Part) -> Verdict:
+        """Judge a part against applied and prepared writes; when nothing stands against it, reserve its writes.
+
+        All conflicts are collected. When the part touches what a prepared transaction writes, the answer is
+        `Blocked`, whatever else was found: once that transaction is decided, asking again gives the whole truth.
+
+        Complexity: O(its tables) if nothing is prepared, nobody has committed to them since the snapshot, and the part
+        neither compares nor drops anything. Otherwise O(keys read, written and expected), plus the keys in those
+        scanned ranges whose tables have changed. While anything is prepared, also O(all prepared keys) for each scanned
+        range and each dropped run. The keys that a part writes are reserved when the next one is judged, if it is still
+        prepared then: O(keys written), once.
+        """
+        if part.transaction_id in self._prepared:
+            raise InvariantError(f"transaction {part.transaction_id} is prepared already")
+        if self._prepared:
+            if self._unreserved is not None:
+                self._reserve(self._unreserved)
+                self._unreserved = None
+            blockers = frozenset(self._blockers(part))
+            if blockers:
+                return Blocked(blockers)
+        if not self._is_unchanged(part):
+            conflicts = tuple(self._conflicts(part))
+            if conflicts:
+                return Refused(conflicts)
+        self._prepared[part.transaction_id] = part
+        self._unreserved = part
+        return PREPARED
+
+    def release(self, transaction_id: int) -> None:
+        """Give up what `prepare` reserved; nothing of the transaction remains. A no-op if nothing is reserved."""
+        self._take(transaction_id)
+
+    def apply(self, transaction_id: int, version: int) -> None:
+        """Make a prepared part the newest state of this shard, at `version`."""
+        part = self._take(transaction_id)
+        if part is None:
+            raise InvariantError(f"transaction {transaction_id} is applied without having been prepared")
+        root = self.root
+        for run in part.dropped_runs:
+            root = self._without(root, run, version)
+        for part_slice in part.slices:
+            if part_slice.writes:
+                table_id = (part_slice.run, part_slice.tag)
+                root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(part_slice.writes, version))
+        self.root = root
+
+    def check(self) -> None:
+        """Raise `InvariantError` unless the reservations are exactly those of the prepared parts. O(tables + keys)."""
+        reserved = [part for part in self._prepared.values() if part is not self._unreserved]
+        keys = {
+            (part_slice.run, part_slice.tag, write[0]): part.transaction_id
+            for part in reserved
+            for part_slice in part.slices
+            for write in part_slice.writes
+        }
+        drops = {run: part.transaction_id for part in reserved for run in part.dropped_runs}
+        if keys != self._prepared_keys or drops != self._prepared_drops:
+            raise InvariantError("the reserved keys are not those of the prepared transactions")
+        for table in self.root.values():
+            table.check()
+
+    def _blockers(self, part: Part) -> Iterator[int]:
+        prepared_keys = self._prepared_keys
+        prepared_drops = self._prepared_drops
+        for part_slice in part.slices:
+            run, tag = part_slice.run, part_slice.tag
+            if run in prepared_drops:
+                yield prepared_drops[run]
+            for keyed in (part_slice.reads, part_slice.expected, part_slice.writes):
+                for item in keyed:
+                    blocker = prepared_keys.get((run, tag, item[0]))
+                    if blocker is not None:
+                        yield blocker
+            for start, end in part_slice.scans:
+                for (other_run, other_tag, key), blocker in prepared_keys.items():
+                    if other_run == run and other_tag == tag and start <= key and (end is None or key < end):
+                        yield blocker
+        for run in part.dropped_runs:
+            if run in prepared_drops:
+                yield prepared_drops[run]
+            for (other_run, _, _), blocker in prepared_keys.items():
+                if other_run == run:
+                    yield blocker
+
+    def _is_unchanged(self, part: Part) -> bool:
+        """Whether nothing can stand against the part.
+
+        None of its tables is newer than its snapshot, none of its runs was dropped, and it neither compares nor drops.
+        """
+        start_version = part.start_version
+        if start_version < self._first_version or part.dropped_runs:
+            return False
+        root = self.root
+        may_be_dropped = self._dropped_at or self._forgotten_version
+        for part_slice in part.slices:
+            table = root.get((part_slice.run, part_slice.tag))
+            if part_slice.expected or (table is not None and table.last_version > start_version):
+                return False
+            if may_be_dropped and self._dropped_version(part_slice.run) > start_version:
+                return False
+        return True
+
+    def _conflicts(self, part: Part) -> Iterator[Conflict]:
+        start_version = part.start_version
+        root = self.root
+        for part_slice in part.slices:
+            run, tag = part_slice.run, part_slice.tag
+            if self._dropped_at or self._forgotten_version:
+                dropped_at = self._dropped_version(run)
+                if dropped_at > start_version:
+                    yield from _conflicts_with_drop(part_slice, start_version, dropped_at)
+                    continue
+            table = root.get((run, tag), Table.EMPTY)
+            entries = table.entries
+            for key, seen in part_slice.reads:
+                stored = entries.get(key)
+                # An entry is the same object while nobody writes the key. After a restart of the core it is another,
+                # of the same version.
+                if stored is not seen and version_of(stored) != version_of(seen):
+                    yield ReadConflict(Key(run, Tag(tag), key), version_of(seen), version_of(stored))
+            if table.last_version > start_version:
+                for key in part_slice.judged:
+                    current = version_of(entries.get(key))
+                    if current > start_version:
+                        yield WriteConflict(Key(run, Tag(tag), key), start_version, current)
+            for key, expected_version, after_drop in part_slice.expected:
+                current = 0 if after_drop else version_of(entries.get(key))
+                if current != expected_version:
+                    yield CasConflict(Key(run, Tag(tag), key), expected_version, current)
+            for start, end in part_slice.scans:
+                changed = table.changed_since(start, end, start_version)
+                if changed is not None:
+                    prefix, found = Key(run, Tag(tag), start), Key(run, Tag(tag), changed)
+                    yield ScanConflict(prefix, end, start_version, found, version_of(entries[changed]))
+        for run in part.dropped_runs if part.judges_drops else ():
+            changed_at = max((table.last_version for table in self._tables(run)), default=0)
+            changed_at = max(changed_at, self._dropped_version(run))
+            if changed_at > start_version:
+                yield WriteConflict(Key.run(run), start_version, changed_at)
+
+    def _dropped_version(self, run: str) -> int:
+        # What spans runs, under "", is never dropped.
+        return self._dropped_at.get(run, self._forgotten_version) if run else 0
+
+    def _tables(self, run: str) -> Iterator[Table]:
+        return (self.root[table_id] for table_id in tables_of(self.root, run))
+
+    def _without(self, root: Root, run: str, version: int) -> Root:
+        root = without_run(root, run)
+        self._dropped_at.pop(run, None)
+        self._dropped_at[run] = version
+        if len(self._dropped_at) > DROPPED_RUNS_MAX:
+            oldest = next(iter(self._dropped_at))
+            self._forgotten_version = self._dropped_at.pop(oldest)
+        return root
+
+    def _take(self, transaction_id: int) -> Part | None:
+        """Remove a part from the prepared ones, with its reservations, and return it; None if it was not prepared."""
+        part = self._prepared.pop(transaction_id, None)
+        if part is self._unreserved:
+            self._unreserved = None
+        elif part is not None:
+            self._unreserve(part)
+        return part
+
+    def _reserve(self, part: Part) -> None:
+        transaction_id = part.transaction_id
+        for run in part.dropped_runs:
+            self._prepared_drops[run] = transaction_id
+        for part_slice in part.slices:
+            run, tag = part_slice.run, part_slice.tag
+            for key, _, _ in part_slice.writes:
+                self._prepared_keys[run, tag, key] = transaction_id
+
+    def _unreserve(self, part: Part) -> None:
+        for run in part.dropped_runs:
+            del self._prepared_drops[run]
+        for part_slice in part.slices:
+            run, tag = part_slice.run, part_slice.tag
+            for key, _, _ in part_slice.writes:
+                del self._prepared_keys[run, tag, key]
+
+
+def _conflicts_with_drop(part_slice: Slice, start_version: int, dropped_at: int) -> Iterator[Conflict]:
+    """Everything done in a run that was deleted after the snapshot conflicts, reads of absent keys included."""
+    run, tag = part_slice.run, Tag(part_slice.tag)
+    for key, seen in part_slice.reads:
+        yield ReadConflict(Key(run, tag, key), version_of(seen), dropped_at)
+    for key in part_slice.judged:
+        yield WriteConflict(Key(run, tag, key), start_version, dropped_at)
+    for key, expected_version, _ in part_slice.expected:
+        yield CasConflict(Key(run, tag, key), expected_version, dropped_at)
+    for start, end in part_slice.scans:
+        yield ScanConflict(Key(run, tag, start), end, start_version, Key.run(run), dropped_at)

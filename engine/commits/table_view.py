@@ -1,0 +1,391 @@
+"""One table as one transaction sees it: the snapshot below, the transaction's own writes above, and what it read.
+
+The view is where the rules of reading and buffering live (docs/transactions.md): reads come from the snapshot, own
+writes win, per key the last operation in program order wins. It works on encoded bytes; callers encode values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from sortedcontainers import SortedList
+
+from inmem.engine.commits.part import Slice
+from inmem.engine.errors import TransactionClosedError
+from inmem.engine.tables.entry import VALUE, entry_of
+from inmem.engine.tables.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from inmem.engine.commits.part import Write
+    from inmem.engine.commits.scope import Scope
+    from inmem.engine.tables.entry import Entry, StoredEntry
+
+
+class Undo(Struct, frozen=True):
+    """How to take one buffered write back."""
+
+    view: TableView
+    key: bytes
+    write: Write | None
+    """What was buffered before it, if anything."""
+    was_swapped: bool
+    """Whether that was a compare-and-swap and nothing else."""
+    expectation: tuple[int, bool] | None
+    """What the write added to the expectations, if anything."""
+
+
+class TableView:
+    """A table under one transaction: a `View`. Reads never wait; writes stay here until the transaction commits.
+
+    Obtained from `Transaction.view`; every method raises `TransactionClosedError` once that transaction has ended.
+
+    Attributes:
+        run: whose table it is.
+        tag: which of the run's tables.
+        writes: what is buffered, by key. To others only to look at.
+        has_deadlines: whether a write has, or has had, a deadline.
+    """
+
+    __slots__ = (
+        "_dropped",
+        "_expected",
+        "_order",
+        "_reads",
+        "_scans",
+        "_scope",
+        "_swapped",
+        "_table",
+        "has_deadlines",
+        "run",
+        "tag",
+        "writes",
+    )
+
+    def __init__(self, scope: Scope, run: str, tag: int, table: Table | None) -> None:
+        self._scope = scope
+        self.run = run
+        self.tag = tag
+        self._table = Table.EMPTY if table is None else table
+        # The entries seen, None for a key that had never existed: their versions hardly ever have to be looked at.
+        self._reads: dict[bytes, StoredEntry | None] = {}
+        self.writes: dict[bytes, Write] = {}
+        # The written keys that were only compared and swapped, which the first-committer-wins rule leaves alone.
+        self._swapped: dict[bytes, None] = {}
+        # By key, in the order in which they came: (version, whether the run had been dropped here before).
+        self._expected: dict[bytes, tuple[tuple[int, bool], ...]] = {}
+        self._scans: dict[tuple[bytes, bytes | None], None] = {}
+        # Once the run has been dropped here, what is read no longer comes from the snapshot, and is not remembered.
+        self._dropped = False
+        self.has_deadlines = False
+        # The written keys in order, built by the first operation that needs the order and kept up from then on.
+        self._order: SortedList[bytes] | None = None
+
+    def require_active(self) -> None:
+        """Raise TransactionClosedError if the transaction has ended."""
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the live value of `key`, or None. O(1)."""
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        if self.writes:
+            own = self.writes.get(key)
+            if own is not None:
+                _, value, expires_at = own
+                return None if expires_at and expires_at <= self._scope.now_us else value
+        stored = self._table.entries.get(key)
+        if stored is None:
+            if not self._dropped:
+                self._reads[key] = None
+            return None
+        self._reads[key] = stored
+        if isinstance(stored, bytes):
+            return stored[VALUE]
+        _, value, expires_at = stored
+        return None if expires_at and expires_at <= self._scope.now_us else value
+
+    def get_entry(self, key: bytes) -> Entry | None:
+        """Return (version, value, expires_at_us) of a live key, or None. O(1).
+
+        The version of a key written in this transaction is the committed version underneath: the one that a
+        compare-and-swap has to expect.
+        """
+        value = self.get(key)
+        if value is None:
+            return None
+        version, _, expires_at = self._committed(key)
+        own = self.writes.get(key)
+        if own is not None:
+            self._remember(key)
+            expires_at = own[2]
+        return (version, value, expires_at)
+
+    def version(self, key: bytes) -> int:
+        """Return the committed version of `key`, a tombstone's included; 0 if it has never existed. O(1)."""
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        self._remember(key)
+        return self._committed(key)[0]
+
+    def wrote(self, key: bytes) -> bool:
+        """Return whether this transaction has buffered a write or deletion of `key`. O(1)."""
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        return key in self.writes
+
+    def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
+        """Buffer a write; it becomes visible to others when the transaction commits. O(1)."""
+        scope = self._scope
+        if (
+            scope.ended_as is None
+            and scope.undo_log is None
+            and self._order is None
+            and not self._swapped
+            and not expires_at_us
+        ):
+            self.writes[key] = (key, value, 0)
+        else:
+            self._buffer((key, value, expires_at_us))
+
+    def delete(self, key: bytes) -> bool:
+        """Buffer the deletion of a live key; return whether there was one. O(1)."""
+        if self.get(key) is None:
+            return False
+        if self._committed(key)[1] is None and key not in self._expected:
+            # Only this transaction's own write made the key live: taking that back leaves nothing to commit,
+            # provided that the key still is not live then. Not so with a compare-and-swap, which had to succeed: were
+            # nothing left to commit, nobody would look.
+            self._remember(key)
+            self._unbuffer(key)
+        else:
+            self._buffer((key, None, 0))
+        return True
+
+    def remove_expired(self, key: bytes, before_us: int) -> bool:
+        """Buffer a tombstone for a committed entry whose deadline is not after `before_us`; return whether it was one.
+
+        For the reaper: to everybody else an expired key is absent already, and deleting what is absent writes
+        nothing. A key that this transaction has written is left alone. O(1).
+        """
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        _, value, expires_at = self._committed(key)
+        if value is None or not 0 < expires_at <= before_us or key in self.writes:
+            return False
+        self._remember(key)
+        self._buffer((key, None, 0))
+        return True
+
+    def cas(self, key: bytes, expected_version: int, value: bytes, expires_at_us: int = 0) -> None:
+        """Buffer a write that commits only if `key` then still has `expected_version` (0: has never existed). O(1)."""
+        expectation = (expected_version, self._dropped)
+        # Earlier expectations stand beside this one: a write that is written over is still one that had to succeed.
+        earlier = self._expected.get(key, ())
+        is_new = expectation not in earlier
+        self._buffer((key, value, expires_at_us), expectation if is_new else None, swaps=True)
+        if is_new:
+            self._expected[key] = (*earlier, expectation)
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the live (key, value) pairs of [start, end) in key order, own writes merged in.
+
+        Every key yielded is remembered as read; a serializable transaction remembers the range as well. Writes
+        made while the iterator is open do not change what it yields. O(1) per key.
+        """
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        if self._scope.track_scans and not self._dropped:
+            self._scans[start, end] = None
+        own: list[Write] = []
+        if self.writes:
+            keys = self._ordered().irange(start, end, inclusive=(True, False), reverse=reverse)
+            own = [self.writes[key] for key in keys]
+        return self._merge(self._table, own, start, end, reverse=reverse)
+
+    def last(self) -> tuple[bytes, bytes] | None:
+        """Return the last live (key, value) of the table, own writes included, or None. Amortised O(log n)."""
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        found = self._last_own() if self.writes else self._last_committed()
+        if found is None:
+            writes = self.writes
+            own = (writes[key] for key in reversed(self._ordered())) if writes else ()
+            found = next(self._merge(self._table, own, b"", None, reverse=True), None)
+        if self._scope.track_scans and not self._dropped:
+            self._scans[b"" if found is None else found[0], None] = None
+        return found
+
+    def count(self) -> int:
+        """Return the number of keys that are not deleted, own writes included. O(own writes)."""
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        if self._scope.track_scans and not self._dropped:
+            self._scans[b"", None] = None
+        live = self._table.live_count
+        for key, value, _ in self.writes.values():
+            live += (value is not None) - (self._committed(key)[1] is not None)
+        return live
+
+    def _last_own(self) -> tuple[bytes, bytes] | None:
+        """Return the last own write if it is live and no key of the table follows it: so it is with a log."""
+        key = self._ordered()[-1]
+        _, value, expires_at = self.writes[key]
+        if value is None or (expires_at and expires_at <= self._scope.now_us):
+            return None
+        last = self._table.keys.last()
+        return (key, value) if last is None or last <= key else None
+
+    def _last_committed(self) -> tuple[bytes, bytes] | None:
+        """Return the last pair of the table if it is live; nothing has been written here. So it is with a log."""
+        table = self._table
+        key = table.keys.last()
+        if key is None:
+            return None
+        stored = table.entries[key]
+        _, value, expires_at = entry_of(stored)
+        if value is None or (expires_at and expires_at <= self._scope.now_us):
+            return None
+        if not self._dropped:
+            self._reads[key] = stored
+        return key, value
+
+    def _committed(self, key: bytes) -> Entry:
+        return self._table.get(key) or (0, None, 0)
+
+    def _remember(self, key: bytes) -> None:
+        if not self._dropped:
+            self._reads[key] = self._table.entries.get(key)
+
+    def _merge(
+        self, table: Table, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        scope = self._scope
+        if scope.ended_as is not None:
+            raise TransactionClosedError(scope.ended_as)
+        now_us = scope.now_us
+        reads = self._reads
+        own_writes = iter(own)
+        mine = next(own_writes, None)
+        for key, stored in table.stored_range(start, end, reverse=reverse):
+            while mine is not None and (mine[0] > key if reverse else mine[0] < key):
+                if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
+                    yield mine[0], mine[1]
+                    if scope.ended_as is not None:
+                        raise TransactionClosedError(scope.ended_as)
+                mine = next(own_writes, None)
+            if mine is not None and mine[0] == key:
+                continue
+            if isinstance(stored, bytes):
+                reads[key] = stored
+                yield key, stored[VALUE]
+            else:
+                _, value, expires_at = stored
+                if value is None or (expires_at and expires_at <= now_us):
+                    continue
+                reads[key] = stored
+                yield key, value
+            if scope.ended_as is not None:
+                raise TransactionClosedError(scope.ended_as)
+        while mine is not None:
+            if mine[1] is not None and not (mine[2] and mine[2] <= now_us):
+                yield mine[0], mine[1]
+                if scope.ended_as is not None:
+                    raise TransactionClosedError(scope.ended_as)
+            mine = next(own_writes, None)
+
+    def _ordered(self) -> SortedList[bytes]:
+        if self._order is None:
+            self._order = SortedList(self.writes)
+        return self._order
+
+    def _buffer(self, write: Write, expectation: tuple[int, bool] | None = None, *, swaps: bool = False) -> None:
+        if self._scope.ended_as is not None:
+            raise TransactionClosedError(self._scope.ended_as)
+        key = write[0]
+        if write[2]:
+            self.has_deadlines = True
+        self._note_undo(key, expectation)
+        if key not in self.writes:
+            if self._order is not None:
+                self._order.add(key)
+            if swaps:
+                self._swapped[key] = None
+        elif not swaps:
+            self._swapped.pop(key, None)
+        self.writes[key] = write
+
+    def _unbuffer(self, key: bytes) -> None:
+        self._note_undo(key)
+        del self.writes[key]
+        self._swapped.pop(key, None)
+        if self._order is not None:
+            self._order.remove(key)
+
+    def _note_undo(self, key: bytes, expectation: tuple[int, bool] | None = None) -> None:
+        if self._scope.undo_log is not None:
+            self._scope.undo_log.append(Undo(self, key, self.writes.get(key), key in self._swapped, expectation))
+
+    def undo(self, undo: Undo) -> None:
+        """Take back the latest write that `undo` describes. For the transaction only."""
+        key = undo.key
+        if undo.write is None:
+            if self.writes.pop(key, None) is not None and self._order is not None:
+                self._order.remove(key)
+        else:
+            if self._order is not None and key not in self.writes:
+                self._order.add(key)
+            self.writes[key] = undo.write
+        if undo.was_swapped:
+            self._swapped[key] = None
+        else:
+            self._swapped.pop(key, None)
+        if undo.expectation is not None:
+            # It was the newest of the key's.
+            earlier = self._expected.pop(key)[:-1]
+            if earlier:
+                self._expected[key] = earlier
+
+    def copy(self) -> TableView:
+        """Return the view as it stands, for `restore`."""
+        twin = TableView(self._scope, self.run, self.tag, self._table)
+        twin.restore(self)
+        return twin
+
+    def restore(self, earlier: TableView) -> None:
+        """Become again what `copy` returned; what was read since stays remembered."""
+        self._table = earlier._table
+        self._dropped = earlier._dropped
+        self.writes = dict(earlier.writes)
+        self._swapped = dict(earlier._swapped)
+        self._expected = dict(earlier._expected)
+        self._order = None
+
+    def attach(self, table: Table | None) -> None:
+        """Show `table` again, after the drop that had hidden it was taken back."""
+        self._table = Table.EMPTY if table is None else table
+        self._dropped = False
+
+    def forget(self) -> None:
+        """Become the view of an empty table: the run was dropped. What was read and expected before must still hold."""
+        self._table = Table.EMPTY
+        self._dropped = True
+        self.writes = {}
+        self._swapped = {}
+        self._order = None
+
+    def slice(self) -> Slice:
+        """Return what was done here, as an immutable value. O(reads + writes)."""
+        swapped = self._swapped
+        judged = tuple(self.writes) if not swapped else tuple([key for key in self.writes if key not in swapped])
+        expected = self._expectations() if self._expected else ()
+        reads, writes = tuple(self._reads.items()), tuple(self.writes.values())
+        return Slice(self.run, self.tag, reads, judged, expected, tuple(self._scans), writes)
+
+    def _expectations(self) -> tuple[tuple[bytes, int, bool], ...]:
+        return tuple([(key, *each) for key, of_key in self._expected.items() for each in of_key])

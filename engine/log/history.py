@@ -1,0 +1,179 @@
+"""What became of one key, commit by commit, as far back as the log is kept.
+
+Tables hold the newest entry of a key and nothing older. The segments behind the last checkpoint, and whatever earlier
+ones have not been removed yet, still say what each commit wrote; reading them is the only way to see a key's past.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.log_folder import FolderContents, linked_segments
+from inmem.engine.log.log_format import FrameKind
+from inmem.engine.log.log_records import TableWrites, decode_commit
+from inmem.engine.log.manifest import read_manifest
+from inmem.engine.log.recovery import end_of_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
+
+    from inmem.engine.log.log_folder import SegmentFile
+    from inmem.engine.log.log_format import SegmentHeader
+    from inmem.engine.log.log_records import CommitRecord
+    from inmem.engine.ports import Folder
+
+    Progress: TypeAlias = Callable[[int, int], object]
+
+K = TypeVar("K")
+
+
+def _tell_nobody(_done: int, _total: int) -> None:
+    """Nobody asks how far the reading has come."""
+
+
+class KeyChange(NamedTuple):
+    """What one commit did to the key.
+
+    Attributes:
+        version: of the commit.
+        timestamp_us: when its transaction began, microseconds since the epoch; a later commit may have an earlier one.
+        value: in the codec's encoding; None if the commit deleted the key, or the whole run.
+        expires_at_us: the deadline it set, microseconds since the epoch; 0 for none.
+    """
+
+    version: int
+    timestamp_us: int
+    value: bytes | None
+    expires_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHistory(Generic[K]):
+    """The changes of one key that the log still holds.
+
+    Attributes:
+        changes: what was kept of the newest of them, in commit order.
+        omitted: how many older ones the log holds beside.
+        kept_since: every change after this version is among them or counted as omitted; 0 if the log is whole.
+    """
+
+    changes: tuple[K, ...]
+    omitted: int
+    kept_since: int
+
+
+def read_history(
+    disk: Folder,
+    run: str,
+    tag: int,
+    key: bytes,
+    limit: int,
+    keep: Callable[[KeyChange], K],
+    on_progress: Progress = _tell_nobody,
+) -> KeyHistory[K]:
+    """Return the newest changes of a key that the log holds. Changes nothing.
+
+    Args:
+        disk: the folder.
+        run: whose key.
+        tag: of its table.
+        key: in its table.
+        limit: at most so many changes.
+        keep: called with each change when it is read, returns what to keep of it: values may be large.
+        on_progress: called before each segment with the number of segments read and their total; what it raises ends
+            the reading.
+
+    Raises:
+        CorruptionError: something that counts is damaged or missing.
+        FormatVersionError: a file is not ours, or of a newer format.
+
+    Complexity: O(bytes of the log) in time, at the speed of checksums where commits do not name the run; in memory a
+    window, or the longest commit, and `limit` times what is kept.
+    """
+    changes: deque[K] = deque(maxlen=limit)
+    found = 0
+    kept_since: int | None = None
+    is_live = False
+    for part in _parts(disk, run, on_progress):
+        if kept_since is None:
+            kept_since = part.after
+            # Whether the key was there before the kept log begins is not known.
+            is_live = kept_since > 0
+        for version, record in part.commits:
+            for change in list(_changes(version, record, run, tag, key, is_live=is_live)):
+                changes.append(keep(change))
+                found += 1
+                is_live = change.value is not None
+    return KeyHistory(tuple(changes), found - len(changes), kept_since or 0)
+
+
+def read_change(disk: Folder, run: str, tag: int, key: bytes, version: int) -> KeyChange | None:
+    """Return what the commit of that version gave to a key, or None if it gave nothing, or the log does not hold it.
+
+    Raises:
+        CorruptionError, FormatVersionError: as `read_history`.
+
+    Complexity: O(bytes of one segment) in time, in memory a window or the longest commit.
+    """
+    given: KeyChange | None = None
+    for part in _parts(disk, run, _tell_nobody):
+        if part.after < version and (part.until is None or version <= part.until):
+            for committed, record in part.commits:
+                if committed == version:
+                    for change in _changes(version, record, run, tag, key, is_live=False):
+                        given = change if change.value is not None else given
+    return given
+
+
+class _Part(NamedTuple):
+    """One segment: its commits that may concern a run, read while one asks for them."""
+
+    after: int
+    """All of them are of versions after this one,"""
+    until: int | None
+    """and up to this one, as far as a next segment says."""
+    commits: Iterator[tuple[int, CommitRecord]]
+
+
+def _parts(disk: Folder, run: str, on_progress: Progress) -> Iterator[_Part]:
+    manifest = read_manifest(disk)
+    numbers = FolderContents.of(disk.names()).segments
+    proven = 0 if manifest is None else manifest.segment
+    for at, (segment, following) in enumerate(linked_segments(disk, numbers, proven)):
+        on_progress(at, len(numbers))
+        header = segment.header
+        if header is not None:
+            after = None if following is None else following.header
+            until = None if after is None else after.base_version
+            valid_end = end_of_segment(disk, segment, following, manifest)
+            yield _Part(header.base_version, until, _commits(segment, header, valid_end, run))
+
+
+def _commits(
+    segment: SegmentFile, header: SegmentHeader, valid_end: int | None, run: str
+) -> Iterator[tuple[int, CommitRecord]]:
+    # A commit that concerns the run has these bytes in its record, wherever they stand.
+    named = run.encode()
+    for frame in read_frames(segment.file, header, segment.path, valid_end):
+        if frame.kind == FrameKind.COMMIT and named in frame.payload:
+            yield frame.version, decode_commit(frame.payload, segment.path, frame.offset)
+
+
+def _changes(
+    version: int, record: CommitRecord, run: str, tag: int, key: bytes, *, is_live: bool
+) -> Iterator[KeyChange]:
+    for operation in record.operations:
+        if operation.run != run:
+            continue
+        if not isinstance(operation, TableWrites):
+            # Of a key that was not there, dropping the run says nothing.
+            if is_live:
+                yield KeyChange(version, record.timestamp_us, None, 0)
+        elif operation.tag == tag:
+            for written, value, expires_at_us in operation.writes:
+                if written == key:
+                    yield KeyChange(version, record.timestamp_us, value, expires_at_us)

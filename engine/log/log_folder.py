@@ -1,0 +1,172 @@
+"""The names in a database's folder, and which of its segments follow which.
+
+    LOCK                                  held by the owner, never removed
+    MANIFEST                              which segment the log has reached, and whether it was closed
+    000000000001.wal                      segments, numbered from 1 without gaps
+    000000000003.checkpoint               checkpoints, numbered by the first segment to be replayed on top
+    000000000003.checkpoint.tmp           a file that was not finished, of any of the three kinds above
+    000000000002.wal.torn-4711            a torn tail that was kept aside, with the offset it began at
+
+Names of any other form are not ours, `notes.tmp` included: they are neither read nor removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from inmem.engine.errors import CorruptionError
+from inmem.engine.log.file_header import HEADER_BYTES
+from inmem.engine.log.log_format import SegmentHeader
+from inmem.engine.log.manifest import MANIFEST_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from inmem.engine.ports import Folder, ReadFile
+
+TEMPORARY_SUFFIX: Final = ".tmp"
+
+FIRST_SEGMENT: Final = 1
+
+SEGMENT_SUFFIX: Final = ".wal"
+_CHECKPOINT_SUFFIX: Final = ".checkpoint"
+_TORN_INFIX: Final = ".torn-"
+_NUMBER_DIGITS: Final = 12
+
+
+def segment_name(number: int) -> str:
+    """Return the file name of a segment; names sort as their numbers do."""
+    return f"{number:0{_NUMBER_DIGITS}d}{SEGMENT_SUFFIX}"
+
+
+def checkpoint_name(number: int) -> str:
+    """Return the file name of the checkpoint that needs the segments from `number` on."""
+    return f"{number:0{_NUMBER_DIGITS}d}{_CHECKPOINT_SUFFIX}"
+
+
+def torn_name(name: str, offset: int) -> str:
+    """Return the name under which what was cut from the file `name` at `offset` is kept."""
+    return f"{name}{_TORN_INFIX}{offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContents:
+    """What the names in a folder say: numbers of segments and checkpoints, ascending; other names, sorted."""
+
+    segments: tuple[int, ...]
+    checkpoints: tuple[int, ...]
+    temporary: tuple[str, ...]
+    torn: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> FolderContents:
+        """Return what `names`, in any order, stand for."""
+        return cls(
+            tuple(_numbers(names, SEGMENT_SUFFIX)),
+            tuple(_numbers(names, _CHECKPOINT_SUFFIX)),
+            tuple(sorted(name for name in names if _is_temporary(name))),
+            tuple(sorted(name for name in names if _is_torn(name))),
+        )
+
+    def what_is_missing(self, number: int) -> tuple[str, str]:
+        """Return which file is missing, and why it must have been there, where segment `number` should be and is not.
+
+        Where the log begins later and there is no checkpoint, nothing tells which of the two has been lost.
+        """
+        first = self.segments[0] if self.segments else 0
+        if number >= first or self.checkpoints:
+            return segment_name(number), "the segment is missing"
+        before = "segment 1" if first == FIRST_SEGMENT + 1 else f"the segments before {first}"
+        reason = (
+            f"the file is missing: the log begins at segment {first}, which takes either this checkpoint or {before}"
+        )
+        return checkpoint_name(first), reason
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether a file of the store's that was not finished has this name."""
+    stem = name.removesuffix(TEMPORARY_SUFFIX)
+    return stem != name and (
+        stem == MANIFEST_NAME or bool(_numbers([stem], SEGMENT_SUFFIX) or _numbers([stem], _CHECKPOINT_SUFFIX))
+    )
+
+
+def _is_torn(name: str) -> bool:
+    """Whether what was cut from a segment has this name."""
+    segment, infix, offset = name.partition(_TORN_INFIX)
+    return bool(infix and offset.isascii() and offset.isdigit() and _numbers([segment], SEGMENT_SUFFIX))
+
+
+def _numbers(names: Sequence[str], suffix: str) -> list[int]:
+    stems = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+    return sorted(
+        int(stem) for stem in stems if len(stem) == _NUMBER_DIGITS and stem.isascii() and stem.isdigit() and int(stem)
+    )
+
+
+class SegmentFile(NamedTuple):
+    """One segment, open; its header is None if its creation was interrupted, as only the last one's can be."""
+
+    number: int
+    name: str
+    path: str
+    header: SegmentHeader | None
+    file: ReadFile
+
+
+def path_of(disk: Folder, name: str) -> str:
+    """Return what to call the file in messages."""
+    return f"{disk.path}/{name}"
+
+
+def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
+    """Return a segment with its header decoded, and its file open.
+
+    Args:
+        disk: the folder.
+        number: of the segment.
+        is_last: nothing proves that its header was durable once.
+
+    Raises:
+        FormatVersionError: not a segment, or one of a newer format.
+        CorruptionError: the header is damaged or belongs to another number.
+    """
+    name = segment_name(number)
+    path = path_of(disk, name)
+    file = disk.open(name)
+    try:
+        header = SegmentHeader.decode(file.read_at(0, min(file.size, HEADER_BYTES + 1)), path, is_last=is_last)
+        if header is not None and header.number != number:
+            raise CorruptionError(path, 16, f"the header says that this is segment {header.number}")
+    except BaseException:
+        file.close()
+        raise
+    return SegmentFile(number, name, path, header, file)
+
+
+def linked_segments(
+    disk: Folder, numbers: Sequence[int], proven: int
+) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
+    """Yield each segment together with the one after it, opening every file once and holding two open at a time.
+
+    Args:
+        disk: the folder.
+        numbers: consecutive, ending with the last segment there is.
+        proven: up to this number, segments are known to have been created durably.
+
+    Raises:
+        FormatVersionError, CorruptionError: as `open_segment`.
+    """
+    opened: list[SegmentFile] = []
+    try:
+        for position, number in enumerate(numbers):
+            opened.extend(
+                open_segment(disk, near, is_last=near == numbers[-1] and near > proven)
+                for near in numbers[position + len(opened) : position + 2]
+            )
+            yield opened[0], opened[1] if number != numbers[-1] else None
+            opened.pop(0).file.close()
+    finally:
+        for segment in opened:
+            segment.file.close()

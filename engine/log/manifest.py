@@ -1,0 +1,114 @@
+"""The MANIFEST: which segment the log has reached, so that a file that is gone is missed.
+
+One file header of 64 bytes (see file_header) and nothing behind it:
+
+     0  8  magic b"INMEMMAN"
+     8  2  format, 1
+    10  2  header size, 64
+    12  4  CRC-32 of all other bytes
+    16  8  state: 1 OPEN, 2 CLOSED, 3 UNFINISHED
+    24  8  number of the newest segment
+    32  8  salt of that segment
+    40  8  end: bytes of it that count, in the state CLOSED; else 0
+    48  8  version: the last one if CLOSED, else that segment's base version
+    56  8  written at, microseconds
+
+It is replaced as a whole, by a rename, whenever a segment has been created and before the first frame is written to
+it, and after a clean close. So a segment up to that number which is not there, or is shorter than a close has left
+it, has been lost. A database whose MANIFEST is UNFINISHED was being written by a salvage that did not come to its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from inmem.engine.errors import CorruptionError, UnfinishedSalvageError
+from inmem.engine.log.file_header import HEADER_BYTES, decode_header, encode_header
+
+if TYPE_CHECKING:
+    from inmem.engine.log.log_format import SegmentHeader
+    from inmem.engine.ports import Folder
+
+MANIFEST_NAME: Final = "MANIFEST"
+MANIFEST_MAGIC: Final = b"INMEMMAN"
+MANIFEST_FORMAT: Final = 1
+
+
+class ManifestState(IntEnum):
+    """How the last writer left the database."""
+
+    OPEN = 1
+    CLOSED = 2
+    UNFINISHED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the file says; see the module."""
+
+    state: int
+    segment: int
+    salt: int
+    end: int
+    version: int
+    written_at_us: int
+
+    def encode(self) -> bytes:
+        """Return the 64 bytes of the file."""
+        return encode_header(MANIFEST_MAGIC, MANIFEST_FORMAT, astuple(self))
+
+    @classmethod
+    def decode(cls, data: bytes, path: str) -> Manifest:
+        """Return what the file `data` says.
+
+        Raises:
+            FormatVersionError: not a manifest, or one of a newer format.
+            CorruptionError: it is damaged.
+        """
+        _, facts = decode_header(data, path, MANIFEST_MAGIC, (MANIFEST_FORMAT,))
+        manifest = cls(*facts)
+        if len(data) != HEADER_BYTES:
+            raise CorruptionError(path, HEADER_BYTES, "something follows the manifest")
+        if manifest.state not in tuple(ManifestState):
+            raise CorruptionError(path, 16, f"there is no state {manifest.state}")
+        return manifest
+
+    def check_names(self, header: SegmentHeader, path: str) -> None:
+        """Raise CorruptionError if the segment has the number that is named here, and is another one."""
+        if self.segment == header.number and self.salt != header.salt:
+            raise CorruptionError(path, 24, "this is not the segment that the manifest names")
+
+
+def known_end(number: int, following: SegmentHeader | None, manifest: Manifest | None) -> int | None:
+    """Return at which byte a segment ends, or None if nothing says so: it is then the one that was being written.
+
+    Args:
+        number: of the segment.
+        following: header of the next segment, if there is one.
+        manifest: of the folder, if it has one.
+    """
+    if following is not None:
+        return following.previous_end
+    if manifest is None or manifest.segment != number or manifest.state != ManifestState.CLOSED:
+        return None
+    return manifest.end
+
+
+def read_manifest(disk: Folder) -> Manifest | None:
+    """Return the folder's manifest, or None if it has none, as before format 2 of the segments.
+
+    Whoever reads beside the owner must list the folder afterwards: then no segment that is named here is missed.
+
+    Raises:
+        UnfinishedSalvageError: it says that the database is not whole.
+        FormatVersionError, CorruptionError: as `Manifest.decode`.
+    """
+    if MANIFEST_NAME not in disk.names():
+        return None
+    path = f"{disk.path}/{MANIFEST_NAME}"
+    manifest = Manifest.decode(disk.read(MANIFEST_NAME), path)
+    if manifest.state == ManifestState.UNFINISHED:
+        raise UnfinishedSalvageError(disk.path)
+    return manifest

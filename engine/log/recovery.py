@@ -1,0 +1,259 @@
+"""From the files of a database to its state: the newest good checkpoint, and every commit after it in log order.
+
+`recover` drives the fold of engine/log/recovered_state.py over a folder and says where the log has to be continued.
+Nothing here writes: what is to be cut or removed is reported to the caller. Files are read in pieces, never whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from inmem.engine.errors import CorruptionError
+from inmem.engine.log.checkpoint_format import CheckpointReader
+from inmem.engine.log.file_header import HEADER_BYTES
+from inmem.engine.log.frame_reader import is_blank, read_frames
+from inmem.engine.log.log_folder import FolderContents, checkpoint_name, linked_segments, path_of, segment_name
+from inmem.engine.log.log_format import FrameKind
+from inmem.engine.log.log_records import decode_commit
+from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, known_end, read_manifest
+from inmem.engine.log.recovered_state import Recovery
+from inmem.engine.log.recovery_progress import Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inmem.engine.log.log_folder import SegmentFile
+    from inmem.engine.log.log_format import SegmentHeader
+    from inmem.engine.log.recovered_state import Recovered
+    from inmem.engine.log.recovery_progress import RecoveryProgress
+    from inmem.engine.ports import Folder
+
+
+_COMMIT: Final = int(FrameKind.COMMIT)
+
+
+class TornFile(NamedTuple):
+    """What an interrupted write left behind in the file `name`: `size` bytes from `offset` on.
+
+    The caller keeps them aside under `torn_name(name, offset)` before it goes on: it cuts the file at `offset`, and
+    renames the whole file where that is 0.
+    """
+
+    name: str
+    offset: int
+    size: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """Where the log ends, and what is to be done before it is continued in segment `segment + 1`.
+
+    Attributes:
+        segment: number of the last segment that counts, 0 if there is none.
+        end: bytes of it that count: `previous_end` of the next one.
+        version: the last one: `previous_version` of the next segment.
+        last_frame: where the last frame before `end` begins, 0 if the segment has none.
+        is_clean: the last frame is a CLOSE and nothing lies behind it, or there is no log at all.
+        torn: at most a torn tail of the last segment, then a segment whose creation was interrupted.
+        damaged: checkpoints that were passed over in favour of an older one.
+        obsolete: names of files that are not needed any more, in the order in which to remove them.
+        segments: how many there are since the newest good checkpoint.
+    """
+
+    segment: int
+    end: int
+    version: int
+    last_frame: int
+    is_clean: bool
+    torn: tuple[TornFile, ...]
+    damaged: tuple[CorruptionError, ...]
+    obsolete: tuple[str, ...]
+    segments: int
+
+
+def recover(
+    disk: Folder, shards: int, tell: Callable[[RecoveryProgress], None] | None = None
+) -> tuple[Recovered, LogPosition]:
+    """Return the state that the files prove, and where the log is to be continued. Changes nothing.
+
+    Args:
+        disk: the folder.
+        shards: how many roots to split the state into.
+        tell: called every PROGRESS_BYTES.
+
+    Raises:
+        CorruptionError: something that counted is damaged or missing.
+        FormatVersionError: a file is not ours, or of a newer format.
+        UnfinishedSalvageError: the database is half of what a salvage was going to write.
+
+    Complexity: O(bytes) in time; in memory the state, and a few windows or the longest commit.
+    """
+    # Before the names and the segments: what it says of them is then no newer than what is read.
+    manifest = read_manifest(disk)
+    contents = FolderContents.of(disk.names())
+    meter = Meter(0 if tell is None else _size_of(disk, contents), tell)
+    recovery, chosen, damaged = _load_checkpoint(disk, contents, meter)
+    numbers = _segments_from(disk, contents, chosen or 1, manifest, damaged)
+    position = _replay(disk, numbers, recovery, chosen, manifest, meter)
+    if manifest is not None:
+        # Reads may have seen a later time than the last commit: what had expired for them stays so.
+        recovery.note_time(manifest.written_at_us)
+    obsolete = (
+        *contents.temporary,
+        *(checkpoint_name(number) for number in contents.checkpoints if number < chosen),
+        *(segment_name(number) for number in contents.segments if number < chosen),
+    )
+    recovered = recovery.result(shards)
+    return recovered, LogPosition(*position, damaged=tuple(damaged), obsolete=obsolete, segments=len(numbers))
+
+
+def _size_of(disk: Folder, contents: FolderContents) -> int:
+    """Return the bytes of the files that recovery will read if none is damaged."""
+    newest = contents.checkpoints[-1:]
+    first = newest[0] if newest else 1
+    total = 0
+    for name in (*map(checkpoint_name, newest), *(segment_name(n) for n in contents.segments if n >= first)):
+        file = disk.open(name)
+        total += file.size
+        file.close()
+    return total
+
+
+def _load_checkpoint(
+    disk: Folder, contents: FolderContents, meter: Meter
+) -> tuple[Recovery, int, list[CorruptionError]]:
+    """Return a fold that begins with the newest good checkpoint, that one's number or 0, and what was passed over."""
+    damaged: list[CorruptionError] = []
+    for number in reversed(contents.checkpoints):
+        name = checkpoint_name(number)
+        path = path_of(disk, name)
+        recovery = Recovery()
+        file = disk.open(name)
+        try:
+            checkpoint = CheckpointReader(file, path)
+            if checkpoint.header.first_segment != number:
+                raise CorruptionError(
+                    path, 16, f"the header says that this is checkpoint {checkpoint.header.first_segment}"
+                )
+            recovery.load_checkpoint(checkpoint, meter)
+        except CorruptionError as error:
+            damaged.append(error)
+            continue
+        finally:
+            file.close()
+        meter.next_file(file.size)
+        return recovery, number, damaged
+    return Recovery(), 0, damaged
+
+
+def _segments_from(
+    disk: Folder, contents: FolderContents, first: int, manifest: Manifest | None, damaged: list[CorruptionError]
+) -> list[int]:
+    """Return the numbers of all segments from `first` on, without a gap.
+
+    Raises:
+        CorruptionError: one is missing, or the checkpoint with which the log begins; if that is because of a damaged
+            checkpoint, the damage.
+    """
+    numbers = [number for number in contents.segments if number >= first]
+    # Every checkpoint was written after the segment it is named for, the manifest after the one it names.
+    known = (0 if manifest is None else manifest.segment, *contents.checkpoints)
+    last = max([*numbers, *known], default=0)
+    if last and len(numbers) != last - first + 1:
+        if damaged:
+            raise damaged[0]
+        missing = next((want for want, have in enumerate(numbers, start=first) if want != have), first + len(numbers))
+        name, reason = contents.what_is_missing(missing)
+        raise CorruptionError(path_of(disk, name), 0, reason)
+    return numbers
+
+
+def _replay(
+    disk: Folder, numbers: list[int], recovery: Recovery, chosen: int, manifest: Manifest | None, meter: Meter
+) -> tuple[int, int, int, int, bool, tuple[TornFile, ...]]:
+    """Fold in all commits of the segments `numbers`; return the first six fields of a LogPosition."""
+    checkpoint_version = recovery.version
+    last = end = version = last_frame = 0
+    path = ""
+    is_clean = True
+    torn: list[TornFile] = []
+    for segment, following in linked_segments(disk, numbers, 0 if manifest is None else manifest.segment):
+        header = segment.header
+        if header is None:
+            torn.append(TornFile(segment.name, 0, segment.file.size, "its creation was interrupted"))
+            continue
+        path = segment.path
+        check_link(header, path, last, version if last else checkpoint_version, chosen)
+        valid_end = end_of_segment(disk, segment, following, manifest)
+        frames = read_frames(segment.file, header, path, valid_end)
+        salt = header.salt
+        for frame in frames:
+            if frame.kind == _COMMIT and frame.version > checkpoint_version:
+                recovery.apply(frame.version, decode_commit(frame.payload, path, frame.offset), salt)
+                recovery.retained.add(frame.version, frame.payload)
+            if frame.offset >= meter.due_at:
+                meter.tell(frame.offset, recovery.commits)
+        meter.next_file(segment.file.size)
+        if frames.torn is not None:
+            torn.append(TornFile(segment.name, *frames.torn))
+        elif (
+            # Where nothing says where the segment ends, its writer may have gone on since.
+            valid_end is not None
+            and (following is None or following.header is None)
+            and not is_blank(segment.file, frames.end)
+        ):
+            size = segment.file.size - frames.end
+            torn.append(TornFile(segment.name, frames.end, size, "it follows the end of a database that was closed"))
+        last, end, version, is_clean = header.number, frames.end, frames.version, frames.is_closed
+        last_frame = frames.last
+    if chosen and last == 0:
+        raise CorruptionError(path_of(disk, segment_name(chosen)), 0, "the header is damaged")
+    if version < checkpoint_version:
+        raise CorruptionError(path, end, f"the log ends at version {version}, the checkpoint has {checkpoint_version}")
+    recovery.version = version
+    return last, end, version, last_frame, is_clean and not torn, tuple(torn)
+
+
+def end_of_segment(
+    disk: Folder, segment: SegmentFile, following: SegmentFile | None, manifest: Manifest | None
+) -> int | None:
+    """Return where the segment is known to end, by the next one or by the manifest, or None.
+
+    Raises:
+        CorruptionError: the manifest is missing, or names another segment of this number.
+    """
+    header = segment.header
+    if header is None:
+        return None
+    if manifest is None and header.format > 1 and segment.file.size > HEADER_BYTES:
+        # It was written before the first frame was.
+        raise CorruptionError(path_of(disk, MANIFEST_NAME), 0, "the manifest is missing")
+    if manifest is not None:
+        manifest.check_names(header, segment.path)
+    return known_end(header.number, None if following is None else following.header, manifest)
+
+
+def check_link(header: SegmentHeader, path: str, last: int, version: int, chosen: int) -> None:
+    """Raise CorruptionError unless the segment continues what was read before it.
+
+    Args:
+        header: of the segment.
+        path: of the segment.
+        last: number of the segment before, 0 if none was read.
+        version: last version of that segment, or of the checkpoint.
+        chosen: number of the checkpoint, or 0.
+    """
+    if last:
+        if header.previous_version != version:
+            raise CorruptionError(
+                path, 48, f"it follows version {header.previous_version}, the segment before ends at {version}"
+            )
+    elif chosen:
+        if header.previous_version > version:
+            raise CorruptionError(
+                path, 48, f"it follows version {header.previous_version}, the checkpoint ends at {version}"
+            )
+    elif header.previous_version or header.previous_end:
+        raise CorruptionError(path, 40, "the first segment says that another one came before it")

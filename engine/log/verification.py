@@ -1,0 +1,160 @@
+"""Reading a whole database to say whether it is sound, and if not, where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from inmem.engine.errors import CorruptionError
+from inmem.engine.log.checkpoint_format import CheckpointReader
+from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.log_folder import FolderContents, checkpoint_name, open_segment, path_of
+from inmem.engine.log.log_format import FrameKind
+from inmem.engine.log.log_records import decode_commit
+from inmem.engine.log.manifest import known_end, read_manifest
+from inmem.engine.log.recovery import recover
+
+if TYPE_CHECKING:
+    from inmem.engine.log.log_format import SegmentHeader
+    from inmem.engine.log.manifest import Manifest
+    from inmem.engine.log.recovery import TornFile
+    from inmem.engine.ports import Folder
+
+
+class KeptAside(NamedTuple):
+    """A file that holds the torn end of a segment, with its size in bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What a full reading of a database found.
+
+    Attributes:
+        is_valid: there are no problems; a torn tail is none.
+        version: of the last commit, 0 if the database cannot be recovered.
+        segments: segments in the folder, obsolete ones included.
+        checkpoints: checkpoints in the folder, obsolete ones included.
+        commits: readable commits in all segments.
+        keys: live entries of all kinds, those of indices and expired ones included; 0 if it cannot be recovered.
+        size_bytes: of all segments and checkpoints.
+        torn: what interrupted writes left behind, to be cut off by the next owner.
+        kept_aside: what earlier openings have cut off like that, as (name, size in bytes); it may be deleted.
+        problems: the first damaged place of every file, by path.
+    """
+
+    is_valid: bool
+    version: int
+    segments: int
+    checkpoints: int
+    commits: int
+    keys: int
+    size_bytes: int
+    torn: tuple[TornFile, ...]
+    kept_aside: tuple[KeptAside, ...]
+    problems: tuple[CorruptionError, ...]
+
+
+def verify(disk: Folder) -> VerifyReport:
+    """Read every byte of every segment and checkpoint and report what is damaged. Changes nothing.
+
+    Raises:
+        FormatVersionError: a file is not ours, or of a newer format.
+
+    Complexity: O(bytes) in time, reading every needed file twice; in memory as `recover`.
+    """
+    scan = _Scan(disk)
+    scan.read_manifest()
+    contents = FolderContents.of(disk.names())
+    # First, as they may be deleted at any time.
+    kept_aside = tuple(KeptAside(name, _size_of(disk, name)) for name in contents.torn)
+    for number in contents.checkpoints:
+        scan.read_checkpoint(number)
+    # Backwards, because each segment says how much of the one before it counts.
+    for number in reversed(contents.segments):
+        scan.read_segment(number, is_last=number == contents.segments[-1])
+    problems = {error.path: error for error in scan.problems}
+    version = keys = 0
+    torn: tuple[TornFile, ...] = ()
+    try:
+        recovered, position = recover(disk, 1)
+    except CorruptionError as error:
+        problems.setdefault(error.path, error)
+    else:
+        version, keys, torn = recovered.version, recovered.keys, position.torn
+    return VerifyReport(
+        not problems,
+        version,
+        len(contents.segments),
+        len(contents.checkpoints),
+        scan.commits,
+        keys,
+        scan.size_bytes,
+        torn,
+        kept_aside,
+        tuple(problems[path] for path in sorted(problems)),
+    )
+
+
+def _size_of(disk: Folder, name: str) -> int:
+    file = disk.open(name)
+    file.close()
+    return file.size
+
+
+class _Scan:
+    """Reads files one by one and goes on behind a damaged one."""
+
+    def __init__(self, disk: Folder) -> None:
+        self.problems: list[CorruptionError] = []
+        self.commits = 0
+        self.size_bytes = 0
+        self._disk = disk
+        self._manifest: Manifest | None = None
+        self._following: SegmentHeader | None = None
+
+    def read_manifest(self) -> None:
+        try:
+            self._manifest = read_manifest(self._disk)
+        except CorruptionError as error:
+            self.problems.append(error)
+
+    def read_checkpoint(self, number: int) -> None:
+        name = checkpoint_name(number)
+        file = self._disk.open(name)
+        self.size_bytes += file.size
+        try:
+            for _ in CheckpointReader(file, path_of(self._disk, name)):
+                pass
+        except CorruptionError as error:
+            self.problems.append(error)
+        finally:
+            file.close()
+
+    def read_segment(self, number: int, *, is_last: bool) -> None:
+        following, self._following = self._following, None
+        manifest = self._manifest
+        proven = 0 if manifest is None else manifest.segment
+        try:
+            segment = open_segment(self._disk, number, is_last=is_last and number > proven)
+        except CorruptionError as error:
+            self.problems.append(error)
+            return
+        self.size_bytes += segment.file.size
+        header = segment.header
+        try:
+            if header is None:
+                return
+            self._following = header
+            is_next = following is not None and following.number == number + 1
+            valid_end = known_end(number, following if is_next else None, manifest)
+            for frame in read_frames(segment.file, header, segment.path, valid_end):
+                if frame.kind == FrameKind.COMMIT:
+                    decode_commit(frame.payload, segment.path, frame.offset)
+                    self.commits += 1
+        except CorruptionError as error:
+            self.problems.append(error)
+        finally:
+            segment.file.close()

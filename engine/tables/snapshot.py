@@ -1,0 +1,77 @@
+"""The whole database at one version, as an immutable value that is read without asking anybody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from immutables import Map
+from msgspec import Struct
+
+from inmem.engine.errors import InvariantError
+from inmem.engine.keys import TAGS, shard_of
+from inmem.engine.tables.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TableId: TypeAlias = tuple[str, int]
+"""(run id, type tag)."""
+
+Root: TypeAlias = Map[TableId, Table]
+"""The tables of one shard."""
+
+
+def tables_of(root: Root, run: str) -> list[TableId]:
+    """Return what names the run's tables in the root, those included that this version does not know. O(tags)."""
+    return [table_id for tag in TAGS if (table_id := (run, tag)) in root]
+
+
+def without_run(root: Root, run: str) -> Root:
+    """Return the root without any table of the run. O(tags)."""
+    for table_id in tables_of(root, run):
+        root = root.delete(table_id)
+    return root
+
+
+class Snapshot(Struct, frozen=True, eq=False):
+    """Every commit up to `version` and nothing later. O(1) to create: it refers to the roots.
+
+    Attributes:
+        version: the newest commit it holds.
+        roots: one root per shard; a run's tables are all in the root that `shard_of` names.
+    """
+
+    version: int
+    roots: tuple[Root, ...]
+
+    @classmethod
+    def empty(cls, shards: int) -> Snapshot:
+        """Return the snapshot of a database that nothing was ever written to."""
+        nothing: Root = Map()
+        return cls(0, (nothing,) * shards)
+
+    def table(self, run: str, tag: int) -> Table | None:
+        """Return the run's table of that tag, or None if nothing was ever written to it. O(1)."""
+        roots = self.roots
+        root = roots[0] if len(roots) == 1 else roots[shard_of(run, len(roots))]
+        return root.get((run, tag))
+
+    def tables(self) -> Iterator[tuple[str, int, Table]]:
+        """Iterate over (run, tag, table) in key order. O(t log t) for t tables."""
+        # UTF-8 keeps the order of code points, so run ids sort as text as their encoded keys do.
+        tables = {table_id: table for root in self.roots for table_id, table in root.items()}
+        for run, tag in sorted(tables):
+            yield run, tag, tables[run, tag]
+
+    def check(self) -> None:
+        """Raise InvariantError unless each table is sound, in its shard and not too new. O(n)."""
+        if not self.roots:
+            raise InvariantError("a snapshot without shards")
+        for shard, root in enumerate(self.roots):
+            for (run, tag), table in root.items():
+                table.check()
+                home = shard_of(run, len(self.roots))
+                if home != shard:
+                    raise InvariantError(f"table ({run!r}, {tag}) of shard {home} is in {shard}")
+                if table.last_version > self.version:
+                    raise InvariantError(f"table ({run!r}, {tag}) is at {table.last_version}, past {self.version}")

@@ -1,0 +1,157 @@
+"""One run's keys of one type, as an immutable value: a persistent map and an ordered index.
+
+Applying a commit gives a new table that shares nearly everything with the old one, so a snapshot is
+just a reference.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar
+
+from immutables import Map
+from msgspec import Struct
+
+from inmem.engine.errors import InvariantError
+from inmem.engine.tables.entry import Entry, StoredEntry, entry_of, is_live, stored_entry, version_of
+from inmem.engine.tables.key_index import KeyIndex
+from inmem.engine.tables.key_order import KeyOrder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from inmem.engine.commits.part import Write
+
+
+class Table(Struct, frozen=True, eq=False):
+    """An immutable ordered map from key to Entry, tombstones included; the caller judges expiry.
+
+    Attributes:
+        entries: every key ever written and its entry, as `engine/tables/entry.py` keeps it.
+        keys: the same keys in order.
+        live_count: how many entries are not tombstones, expired ones included.
+        last_version: version of the newest entry, 0 if there is none.
+    """
+
+    entries: Map[bytes, StoredEntry]
+    keys: KeyOrder
+    live_count: int
+    last_version: int
+
+    EMPTY: ClassVar[Table]
+
+    @classmethod
+    def build(cls, entries: Mapping[bytes, StoredEntry]) -> Table:
+        """Return the table that holds exactly `entries`, packed or not. O(n log n), O(n) if in key order."""
+        values = entries.values()
+        return cls(
+            Map(entries),
+            KeyOrder.of(KeyIndex.from_sorted(sorted(entries))),
+            sum(map(is_live, values)),
+            max(map(version_of, values), default=0),
+        )
+
+    def get(self, key: bytes) -> Entry | None:
+        """Return the key's entry, maybe a tombstone, or None if it was never written. O(1)."""
+        stored = self.entries.get(key)
+        return None if stored is None else entry_of(stored)
+
+    def apply(self, writes: Sequence[Write], version: int) -> Table:
+        """Return the table after a commit of `version` that made `writes`; per key the last wins.
+
+        Complexity: O(1) per existing key, and for new keys that of `KeyOrder.add`.
+
+        Raises:
+            InvariantError: `version` is below one that the table holds already.
+        """
+        if version < self.last_version:
+            raise InvariantError(f"version {version} applied after {self.last_version}")
+        if not writes:
+            return self
+        entries = self.entries
+        live_count = self.live_count
+        if len(writes) == 1:
+            key, value, expires_at_us = writes[0]
+            previous = entries.get(key)
+            keys = self.keys.add((key,)) if previous is None else self.keys
+            if previous is not None and (isinstance(previous, bytes) or previous[1] is not None):
+                live_count -= 1
+            if value is not None:
+                live_count += 1
+            return Table(entries.set(key, stored_entry(version, value, expires_at_us)), keys, live_count, version)
+        created: list[bytes] = []
+        mutation = entries.mutate()
+        for key, value, expires_at_us in writes:
+            previous = mutation.get(key)
+            if previous is None:
+                created.append(key)
+            elif isinstance(previous, bytes) or previous[1] is not None:
+                live_count -= 1
+            if value is not None:
+                live_count += 1
+            mutation[key] = stored_entry(version, value, expires_at_us)
+        keys = self.keys
+        if created:
+            created.sort()
+            keys = keys.add(created)
+        return Table(mutation.finish(), keys, live_count, version)
+
+    def range(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, Entry]]:
+        """Iterate over (key, entry) of [start, end) in key order, tombstones included.
+
+        Args:
+            start: first key of the range.
+            end: first key after it; None means no upper bound.
+            reverse: from the greatest key down.
+
+        Complexity: O(log n) to begin, O(1) per key.
+        """
+        return ((key, entry_of(stored)) for key, stored in self.stored_range(start, end, reverse=reverse))
+
+    def stored_range(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, StoredEntry]]:
+        """Like `range`, but yields the entries as they are kept, for callers that cannot afford to unpack each one."""
+        stored_of = self.entries.__getitem__
+        return chain.from_iterable(
+            zip(chunk, map(stored_of, chunk), strict=True) for chunk in self.keys.chunks(start, end, reverse=reverse)
+        )
+
+    def changed_since(self, start: bytes, end: bytes | None, version: int) -> bytes | None:
+        """Return the first key of [start, end) whose entry is newer than `version`, or None.
+
+        Complexity: O(1) if the whole table is no newer, else O(log n + keys in the range).
+        """
+        if self.last_version > version:
+            for key, stored in self.stored_range(start, end):
+                if version_of(stored) > version:
+                    return key
+        return None
+
+    def check(self) -> None:
+        """Raise InvariantError unless index, entries and counters agree. O(n)."""
+        self.keys.check()
+        if len(self.keys) != len(self.entries):
+            raise InvariantError(f"{len(self.keys)} keys for {len(self.entries)} entries")
+        live_count = last_version = 0
+        for key in self.keys.range():
+            stored = self.entries.get(key)
+            if stored is None:
+                raise InvariantError(f"key {key!r} has no entry")
+            if type(stored) is not bytes and type(stored) is not tuple:
+                raise InvariantError(f"the entry of {key!r} is neither bytes nor a tuple")
+            entry = entry_of(stored)
+            version, value, expires_at_us = entry
+            if version < 1 or expires_at_us < 0 or not (value is None or type(value) is bytes):
+                raise InvariantError(f"the entry of {key!r} is malformed: {entry!r}")
+            live_count += value is not None
+            last_version = max(last_version, version)
+        if live_count != self.live_count:
+            raise InvariantError(f"{live_count} live keys counted as {self.live_count}")
+        if last_version != self.last_version:
+            raise InvariantError(f"newest entry {last_version}, recorded {self.last_version}")
+
+
+Table.EMPTY = Table(Map(), KeyOrder.of(KeyIndex.empty()), 0, 0)
