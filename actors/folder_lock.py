@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 import weakref
 
 from inmem.actors.system_calls import (
@@ -24,6 +25,11 @@ LOCK_NAME = "LOCK"
 NO_LOCK = f"the folder has no file {LOCK_NAME}, which every database has"
 _OPEN_HERE = "that is this very process: share the handle that it has open, between threads too, or close it first"
 _SOMEBODY = "a process that holds the folder, though not its LOCK file"
+
+_opening = threading.RLock()
+"""Held while a descriptor is being opened: a child forked by another thread before it is noted would keep it open, and
+so the lock. The thread that holds it may fork in the middle of that, in a signal handler for example."""
+os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
 
 
 class FolderLock:
@@ -55,7 +61,8 @@ class FolderLock:
         if not create and guarded(lambda: mode_of(path), self._path) is None:
             raise DatabaseNotFoundError(self._path, NO_LOCK)
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-        self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
+        with _opening:
+            self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
         try:
             require_regular(path, self._file)
         except StorageError:
@@ -134,7 +141,8 @@ class FolderLock:
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
-            self._folder = guarded(lambda: os.open(self._path, flags), self._path)
+            with _opening:
+                self._folder = guarded(lambda: os.open(self._path, flags), self._path)
         except StorageError:
             # Nobody gets this object, so nobody else would let go of the LOCK file.
             self.abandon()
