@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 import weakref
 
 from inmem.actors.files.system_calls import (
@@ -27,6 +28,11 @@ _OPEN_HERE = (
     "one that was dropped without close() keeps its lock until the process ends"
 )
 _SOMEBODY = "a process that holds the folder, though not its LOCK file"
+
+_opening = threading.RLock()
+"""Held while a descriptor is being opened: a child forked by another thread before it is noted would keep it open, and
+so the lock. The thread that holds it may fork in the middle of that, in a signal handler for example."""
+os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
 
 
 class FolderLock:
@@ -58,7 +64,8 @@ class FolderLock:
         if not create and guarded(lambda: mode_of(path), self._path, reads=True) is None:
             raise DatabaseNotFoundError(self._path, NO_LOCK)
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-        self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
+        with _opening:
+            self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
         try:
             require_regular(path, self._file)
         except StorageError:
@@ -137,7 +144,8 @@ class FolderLock:
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
-            self._folder = guarded(lambda: os.open(self._path, flags), self._path, reads=True)
+            with _opening:
+                self._folder = guarded(lambda: os.open(self._path, flags), self._path, reads=True)
         except StorageError:
             # Nobody gets this object, so nobody else would let go of the LOCK file.
             self.abandon()

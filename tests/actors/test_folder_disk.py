@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from inmem.actors.files.folder_disk import FolderDisk
 from inmem.actors.files.folder_lock import FolderLock
 from inmem.actors.files.log_file import LogFile
 from inmem.engine.shown import shown_failure
-from tests.actors.faulty_disk import FaultyDisk, disk_full, open_on
+from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on
 from tests.actors.workload import in_parallel
 from tests.log_events import SECRET, raised, told
 
@@ -175,24 +176,40 @@ def test_a_forked_child_leaves_the_file_as_long_as_its_parent_has_made_it(folder
     os.close(has_written)
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-def test_a_child_forked_in_the_middle_of_an_opening_does_not_keep_the_lock(tmp_path, monkeypatch, read_only):
-    """By another thread, for a program of its own: it may live on when this process is gone."""
-    FolderDisk(str(tmp_path / "db")).close()
-    lock_folder = FolderLock._lock_folder
+@pytest.fixture
+def fork():
+    """Fork a child that says when it is there and stays until the end of the test."""
     may_end, end = os.pipe()
     is_there, there = os.pipe()
     children = []
 
-    def fork_once_it_is_locked(self, kind):
-        lock_folder(self, kind)
+    def fork():
         child = os.fork()
         if child == 0:
             os.write(there, b".")
             os.read(may_end, 1)
             os._exit(0)
-        os.read(is_there, 1)
         children.append(child)
+        os.read(is_there, 1)
+
+    yield fork
+    for child in children:
+        os.write(end, b".")
+        assert os.waitpid(child, 0)[1] == 0
+    assert children
+    for descriptor in (may_end, end, is_there, there):
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_child_forked_in_the_middle_of_an_opening_does_not_keep_the_lock(tmp_path, monkeypatch, fork, read_only):
+    """By another thread, for a program of its own: it may live on when this process is gone."""
+    FolderDisk(str(tmp_path / "db")).close()
+    lock_folder = FolderLock._lock_folder
+
+    def fork_once_it_is_locked(self, kind):
+        lock_folder(self, kind)
+        fork()
 
     with monkeypatch.context() as patch:
         patch.setattr(FolderLock, "_lock_folder", fork_once_it_is_locked)
@@ -201,14 +218,32 @@ def test_a_child_forked_in_the_middle_of_an_opening_does_not_keep_the_lock(tmp_p
             disk.keep_owners_away()
     # As the end of this process would.
     disk._lock.abandon()
-    try:
-        FolderDisk(str(tmp_path / "db")).close()
-    finally:
-        os.write(end, b".")
-        (child,) = children
-        assert os.waitpid(child, 0)[1] == 0
-        for descriptor in (may_end, end, is_there, there):
-            os.close(descriptor)
+    FolderDisk(str(tmp_path / "db")).close()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_child_forked_before_a_descriptor_is_noted_does_not_keep_the_lock(tmp_path, monkeypatch, fork, which):
+    """Of the LOCK file, or of the folder."""
+    FolderDisk(str(tmp_path / "db")).close()
+    os_open = os.open
+    forking = threading.Thread(target=fork)
+    opened = []
+
+    def open_and_let_fork(*args):
+        descriptor = os_open(*args)
+        opened.append(descriptor)
+        if len(opened) == which + 1:
+            forking.start()
+            # Some milliseconds to fork in, which it should not do yet.
+            forking.join(0.05)
+        return descriptor
+
+    with monkeypatch.context() as patch:
+        patch.setattr("inmem.actors.folder_lock.os.open", open_and_let_fork)
+        disk = FolderDisk(str(tmp_path / "db"))
+    forking.join(FAILSAFE_S)
+    disk._lock.abandon()
+    FolderDisk(str(tmp_path / "db")).close()
 
 
 @pytest.mark.parametrize("call", ["close", "flock"])
