@@ -239,7 +239,7 @@ def test_a_child_forked_before_a_descriptor_is_noted_does_not_keep_the_lock(tmp_
         return descriptor
 
     with monkeypatch.context() as patch:
-        patch.setattr("inmem.actors.folder_lock.os.open", open_and_let_fork)
+        patch.setattr("inmem.actors.files.folder_lock.os.open", open_and_let_fork)
         disk = FolderDisk(str(tmp_path / "db"))
     forking.join(FAILSAFE_S)
     disk._lock.abandon()
