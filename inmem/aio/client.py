@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -132,11 +131,27 @@ class AsyncClient(Client):
             # Here, before anybody can drop it: letting go of a lease sends a message.
             return replace(begun, lease=begun.lease.through(coordinator))
 
-        if limit is None or limit.is_nothing:
-            return await self.wait_for(self._coordinator, BEGIN, with_lease)  # type: ignore[no-any-return]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limit.remaining_s(self.monotonic_s())):
-                return await self.wait_for(self._coordinator, BEGIN, with_lease)  # type: ignore[no-any-return]
+        self.require_handle()
+        answer = self.port.ask(self._coordinator, BEGIN, with_lease)
+        # Without any time there may still be a look at what is there.
+        is_limited = limit is not None and not limit.is_nothing
+        try:
+            async with asyncio.timeout(limit.remaining_s(self.monotonic_s()) if limit and is_limited else None) as own:
+                return await answer.future  # type: ignore[no-any-return]
+        except TimeoutError:
+            if limit is None or not own.expired():
+                raise
+            # Not waited for: whoever lets go of its lease ends the transaction.
+            answer.withdraw()
+        except asyncio.CancelledError:
+            if not answer.withdraw():
+                begun = await answer.to_the_end()
+                if begun is not None:
+                    begun.lease.end()
+            raise
+        finally:
+            # The traceback holds this frame, which must not hold what may have been answered.
+            del answer
         raise TransactionTimeoutError(limit.timeout_s)
 
     async def decide(

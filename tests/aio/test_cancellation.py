@@ -161,6 +161,27 @@ def test_a_cancelled_function_aborts_its_transaction_and_lets_go_of_its_snapshot
     asyncio.run(main())
 
 
+def test_of_a_cancelled_begin_no_transaction_is_left(tmp_path):
+    """However far it has come: not sent, with the store, or answered."""
+
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            for turns in [*range(6)] * 20:
+                beginning = asyncio.ensure_future(db._client.begin_transaction("run"))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                beginning.cancel()
+                try:
+                    await beginning
+                except asyncio.CancelledError:
+                    pass
+                else:
+                    beginning.result().abort()
+                await nothing_is_left(db)
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_request_that_waits_for_room_never_happens(disk, monkeypatch):
     monkeypatch.setattr(port, "REQUESTS_UNDER_WAY_MAX", 2)
 

@@ -122,10 +122,11 @@ def test_a_cancellation_while_the_store_is_waited_for_is_no_timeout(disk, clock,
             clock.hold()
             somebody = asyncio.ensure_future(by_begin(db, None))
             await happens(clock.arrived)
+            # It is through when the store has answered, and has ended what that had begun.
+            asyncio.get_running_loop().call_later(2 * SHORT_S, clock.let_go)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(SHORT_S):
                     await write(db, FAILSAFE_S)
-            clock.let_go()
             await somebody
             assert await active_transactions(db) == 0
 
