@@ -154,7 +154,8 @@ PAGES: dict[str, tuple[str, str, list[str]]] = {
     "simulation": (
         "Simulation",
         "[Testing your agents' message order](../simulation.md) tells how to use it.",
-        ["inmem.simulation.*"],
+        # Named, or the page of errors would take it.
+        ["inmem.simulation.*", "inmem.simulation.ScenarioError"],
     ),
     "langgraph": (
         "LangGraph",

@@ -219,16 +219,15 @@ class Transaction(NonCopyable):
 
     def wrote_over(self, mark: int) -> bool:
         """Return whether a write since `mark` replaced, or took back, one from before it. O(writes since)."""
-        undo_log: list[Undo | _Drop] = self._scope.undo_log or []
-        since: set[tuple[TableView, bytes]] = set()
-        for undo in undo_log[mark:]:
+        since: list[Undo | _Drop] = (self._scope.undo_log or [])[mark:]
+        for at, undo in enumerate(since):
             if not isinstance(undo, Undo):
                 if any(view.writes for _, view in undo.views):
                     return True
-            elif (place := (undo.view, undo.key)) not in since:
-                if undo.write is not None:
+            elif undo.write is not None:
+                place = (undo.view, undo.key)
+                if not any(isinstance(own, Undo) and (own.view, own.key) == place for own in since[:at]):
                     return True
-                since.add(place)
         return False
 
     def rollback_to(self, mark: int) -> None:

@@ -135,8 +135,9 @@ class AsyncClient(Client):
         answer = self.port.ask(self._coordinator, BEGIN, with_lease)
         # Without any time there may still be a look at what is there.
         is_limited = limit is not None and not limit.is_nothing
+        own = asyncio.timeout(limit.remaining_s(self.monotonic_s()) if limit and is_limited else None)
         try:
-            async with asyncio.timeout(limit.remaining_s(self.monotonic_s()) if limit and is_limited else None) as own:
+            async with own:
                 return await answer.future  # type: ignore[no-any-return]
         except TimeoutError:
             if limit is None or not own.expired():
