@@ -100,6 +100,8 @@ class CoreKeeper:
         self._halting: set[str] = set()
         self._settlement = Settlement()
         self._halted_because = ""
+        # The salt of the core that is down: a rebuilding that is cut short may have begun the next one already.
+        self._halted_salt = 0
         # Of the log, if that is why.
         self._deleted_file: FileDeletedError | None = None
         # Of published commits, for good: who has seen one of them may come with a commit however many restarts later.
@@ -186,6 +188,7 @@ class CoreKeeper:
         if not self.is_down:
             self._halted_because = because
             self._halting = {mailbox.name for mailbox in members}
+            self._halted_salt = self.salt
             self.is_down = True
         # Whoever was cut short here comes again: a second Halt is to a halted actor, or to the next one, nothing.
         for mailbox in members:
@@ -208,11 +211,16 @@ class CoreKeeper:
 
     def _rebuild(self) -> None:
         """Steps 2 and 3."""
+        if self.salt != self._halted_salt:
+            # All of it has been done, but for this.
+            self.is_down = False
+            return
         if self._running is not None:
             self._running.writer.release()
         logged, position, refusal = self._read_log()
         if logged is not None and refusal is None:
             recovered = logged
+            self._deleted_file = None
             self._published.snapshot = Snapshot(self._version_after(logged.version), recovered.roots)
             self._clock.floor_us = max(self._clock.floor_us, recovered.time_floor_us)
         else:
@@ -231,11 +239,11 @@ class CoreKeeper:
         )
         if self._running is not None:
             registry = self._running.coordinator.registry
-            self._settlement.judge(known, self.salt, self._published.snapshot.version, registry)
-        self.start(recovered, position, refusal=refusal)
+            self._settlement.judge(known, self._halted_salt, self._published.snapshot.version, registry)
         if refusal is None and self._reaper is not None:
             # It has not been told of the keys in commits that were in flight.
             self._reaper.send(FindExpiring(), None)
+        self.start(recovered, position, refusal=refusal)
         self.is_down = False
 
     def _version_after(self, logged_version: int) -> int:
@@ -263,6 +271,10 @@ class CoreKeeper:
         try:
             with paused_collection():
                 logged, position = recover(self.disk, self._options.shards)
+            if self._deleted_file is not None and logged.version < self._published.snapshot.version:
+                # What is there is not what was, as a folder without files is an empty database.
+                logged = position = None
+                raise self._deleted_file
             if refusal is None:
                 position = rewrite_tail(self.disk, position, self._clock.now_us())
         except Exception as error:

@@ -61,6 +61,7 @@ class Mailbox:
         "actor",
         "at_hand",
         "dispatcher",
+        "failed_over",
         "lends_itself",
         "limits",
         "name",
@@ -91,6 +92,8 @@ class Mailbox:
         self.stash: list[tuple[Any, ReplyTo | None]] = []
         # What has waited and is being handled: that is cut short then, and not the `Resume` in which it is.
         self.at_hand: tuple[Any, ReplyTo | None] | None = None
+        # What the actor that was here last has failed over, until there is another one: it is not delivered again.
+        self.failed_over: tuple[Any, ReplyTo | None] | None = None
         self.stopped = False
         self.ref = MailboxRef(self)
 
@@ -113,6 +116,7 @@ class Mailbox:
 
     def attach(self, actor: StoreActor) -> None:
         """Put an actor behind the address."""
+        self.failed_over = None
         self.actor = actor
         actor.has_begun = True
         self.ref.follow(actor)
@@ -127,8 +131,21 @@ class Mailbox:
                 del self.stash[0]
             message, reply_to = self.at_hand
         if self.actor is not None:
+            self.failed_over = message, reply_to
             self.actor.fail(message, reply_to, error)
         self.at_hand = None
+
+    def make_up(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
+        """Have the actor fail over a delivery that was cut short; without one, see that the message waits for the next.
+
+        Should this be cut short, it can be called again: what has been failed over is not for the next one as well.
+        """
+        if self.actor is not None:
+            self.fail(message, reply_to, error)
+            return
+        gone = [*self.stash] if self.failed_over is None else [self.failed_over, *self.stash]
+        if not any(kept is message and kept_reply_to is reply_to for kept, kept_reply_to in gone):
+            self.deliver(message, reply_to)
 
     def suspend(self) -> None:
         """Take the actor away; messages wait from now on."""
@@ -152,6 +169,8 @@ class Mailbox:
 
     def _resume(self, successor: StoreActor) -> None:
         """Put an actor behind the address, and give it what has waited; what it does not come to goes on waiting."""
+        # Whoever was cut short over it has failed over it: it is at nobody's hand any more.
+        self.at_hand = None
         if self.actor is not successor:
             if successor.has_begun:
                 # Told once more, by somebody who was cut short: it has failed since.

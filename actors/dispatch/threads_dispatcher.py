@@ -24,10 +24,7 @@ def mailbox_lane(mailbox: Mailbox) -> Lane[tuple[Any, ReplyTo | None]]:
 
     def fail(delivery: tuple[Any, ReplyTo | None], error: BaseException) -> None:
         """Whatever the exception was meant to end, it is the failure of the actor over that message."""
-        if mailbox.actor is not None:
-            mailbox.fail(*delivery, error)
-        elif delivery not in mailbox.stash:
-            mailbox.deliver(*delivery)
+        mailbox.make_up(*delivery, error)
 
     return Lane(f"inmem-{mailbox.name}", lambda delivery: mailbox.deliver(*delivery), fail)
 

@@ -45,11 +45,11 @@ class Unfinished:
         while self.messages:
             (mailbox, message, reply_to), (error, traceback) = self.messages[0]
             actor = mailbox.actor
-            if actor is None or actor.supervisor is None:
+            if actor is not None and actor.supervisor is None:
                 # Nobody supervises the supervisor: it begins with nothing that it has no room for.
                 mailbox.deliver(message, reply_to)
             else:
-                mailbox.fail(message, reply_to, cause_of(error, traceback))
+                mailbox.make_up(message, reply_to, cause_of(error, traceback))
             self.messages.popleft()
         while self.deliveries:
             (lane, delivery), (error, traceback) = self.deliveries[0]

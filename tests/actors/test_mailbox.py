@@ -5,7 +5,9 @@ import pytest
 
 import inmem
 from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch.actor import StoreActor
 from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
+from inmem.actors.dispatch.future import ReplyFuture
 from inmem.actors.dispatch.mailbox import AsMessage, Mailbox
 from inmem.actors.messages.control import Resume
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Performer, Stage
@@ -72,6 +74,45 @@ def test_nobody_takes_the_place_of_one_who_owes():
     owed.answer("answered")
     mailbox.deliver(Resume(second), None)
     assert mailbox.actor is second
+
+
+class Supervised(StoreActor):
+    """One that is suspended when it fails; its supervisor does nothing about it."""
+
+    def __init__(self, mailbox):
+        super().__init__(mailbox, Mailbox("supervisor", CallerDispatcher()).ref)
+        self.heard = []
+
+    def on_receive(self, message):
+        self.heard.append(message)
+
+
+def test_what_has_been_failed_over_is_not_for_the_successor_as_well():
+    """Whoever makes up for what was cut short may be cut short behind it, and does it again."""
+    mailbox = Mailbox("performer", CallerDispatcher())
+    mailbox.deliver(Resume(Supervised(mailbox)), None)
+    reply = ReplyFuture()
+    for _ in range(2):
+        mailbox.make_up("asked", reply, RuntimeError("struck"))
+    with pytest.raises(inmem.TransactionAbortedError):
+        reply.get(timeout=0)
+    # The same to an actor that has not come to it.
+    for _ in range(2):
+        mailbox.make_up("waits", None, RuntimeError("struck"))
+    successor = Supervised(mailbox)
+    mailbox.deliver(Resume(successor), None)
+    assert successor.heard == ["waits"]
+
+
+def test_who_is_resumed_has_nothing_of_its_predecessor_at_hand():
+    mailbox = Mailbox("performer", CallerDispatcher())
+    # Cut short over it, the predecessor has failed; nobody has come to note that it is at nobody's hand any more.
+    mailbox.at_hand = ("earlier", None)
+    mailbox.deliver(Resume(Supervised(mailbox)), None)
+    reply = ReplyFuture()
+    mailbox.make_up("later", reply, RuntimeError("struck"))
+    with pytest.raises(inmem.TransactionAbortedError):
+        reply.get(timeout=0)
 
 
 def test_retiring_refuses_those_who_wait(stage):

@@ -15,6 +15,7 @@ from inmem.actors.core.transaction_registry import TransactionRegistry
 from inmem.actors.dispatch.actor import StoreActor
 from inmem.actors.dispatch.decision_reply import DecisionReply
 from inmem.actors.dispatch.mailbox import Mailbox
+from inmem.actors.messages.core import Appended
 from inmem.actors.messages.kv import PutKey
 from inmem.actors.messages.transactions import Commit
 from inmem.actors.requests import primitive_group
@@ -129,6 +130,37 @@ def test_a_halt_that_is_cut_short_after_some_have_been_told_is_told_to_the_other
         assert in_threads(db.recover) == [None]
         assert in_threads(lambda: db.put("run", "k", 1)) == [1]
         assert len(told) > 3
+
+
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+def test_what_has_committed_is_not_called_aborted_though_the_next_core_has_begun_when_it_is_judged(
+    dispatcher, monkeypatch, tmp_path
+):
+    """Judged by the salt of the core that is down, whatever of the rebuilding had been done when it was cut short."""
+
+    def fail_over_appended(self, message):
+        if type(message) is Appended and failing:
+            failing.pop()
+            cutting.append(True)
+            raise BrokenError("the log has it")
+        return handle(self, message)
+
+    def start_and_be_cut_short(self, *args, **named):
+        start(self, *args, **named)
+        if cutting:
+            cutting.pop()
+            raise BrokenError("all is done but to note it")
+
+    failing, cutting = [], []
+    handle, start = Coordinator.on_receive, CoreKeeper.start
+    monkeypatch.setattr(Coordinator, "on_receive", fail_over_appended)
+    monkeypatch.setattr(CoreKeeper, "start", start_and_be_cut_short)
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher) as db:
+        failing.append(True)
+        (version,) = in_threads(lambda: db.transaction("run", lambda txn: txn.put("k", 1)) or db.version)
+        assert not failing
+        assert not cutting
+        assert (version, db.get("run", "k"), db.stats().commits) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("step", STEPS)

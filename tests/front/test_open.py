@@ -1191,7 +1191,7 @@ def test_a_folder_that_is_moved_while_its_database_is_open(tmp_path):
         assert (db.get("run", "place"), db.get("run", "k")) == ("moved", 1)
 
 
-@pytest.mark.parametrize("gone", ["folder", "segment"])
+@pytest.mark.parametrize("gone", ["folder", "files", "segment"])
 @pytest.mark.parametrize("durability", ["always", "interval", "never"])
 def test_a_log_that_is_deleted_while_its_database_is_open(tmp_path, durability, gone):
     """What is written to it ends with the process: nobody is told that it is durable."""
@@ -1200,7 +1200,10 @@ def test_a_log_that_is_deleted_while_its_database_is_open(tmp_path, durability, 
     if gone == "folder":
         shutil.rmtree(tmp_path / "db")
     else:
-        (tmp_path / "db" / segment_name(1)).unlink()
+        # Without any files it is the folder of a new database.
+        for file in (tmp_path / "db").iterdir():
+            if gone == "files" or file.name == segment_name(1):
+                file.unlink()
     deleted = re.escape(f"{tmp_path / 'db' / segment_name(1)}: was deleted while the database was open")
     if durability != "always":
         assert db.put("run", "l", 1) == 2, "this acknowledgement does not say that it is durable"
@@ -1212,6 +1215,26 @@ def test_a_log_that_is_deleted_while_its_database_is_open(tmp_path, durability, 
     assert db.get("run", "k") == 1
     with pytest.raises(inmem.StorageError, match=deleted):
         db.close()
+    db.close()
+
+
+def test_why_a_store_has_failed_is_forgotten_when_it_goes_on(tmp_path):
+    """The next failure has a cause of its own."""
+    segment = tmp_path / "db" / segment_name(1)
+    db = inmem.open(tmp_path / "db")
+    db.put("run", "k", "value")
+    shutil.copy(segment, tmp_path / "kept")
+    segment.unlink()
+    with pytest.raises(inmem.StoreFailedError, match="was deleted"):
+        db.put("run", "k", 2)
+    shutil.copy(tmp_path / "kept", segment)
+    db.recover()
+    db.put("run", "k", 3)
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"value")] ^= 1
+    segment.write_bytes(content)
+    with pytest.raises(inmem.StoreFailedError, match="does not match its checksum"):
+        db.recover()
     db.close()
 
 
