@@ -49,14 +49,19 @@ class ChangeFeed:
         """
         if recovered.version < self.commits.version:
             # Something published is lost, as weaker durability modes allow: nobody may go on as if nothing was.
-            lost = RetainedCommits(version)
-            lost.history = self.commits.history
-            self.commits = lost
+            self.skip_to(version)
         elif recovered.since > self.commits.version:
             recovered.history = self.commits.history
             self.commits = recovered
         else:
             self.commits.add_newer(recovered)
+        self.wake()
+
+    def skip_to(self, version: int) -> None:
+        """Go on behind `version`, with nothing before it: whoever has not come that far learns that it lags."""
+        empty = RetainedCommits(version)
+        empty.history = self.commits.history
+        self.commits = empty
         self.wake()
 
     def begin_anew(self, recovered: RetainedCommits) -> None:

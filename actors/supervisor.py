@@ -5,9 +5,10 @@ Its ref is the one address that outsiders need. Requests sent to it are passed o
 When an actor of the core fails (coordinator, shards, log writer, log disk, checkpointer), the whole core is rebuilt:
 
     1  the others are told to halt; each hands over what it owes
-    2  when all have halted, the state is recovered from the log, into a new segment if need be
-    3  new actors are put behind the old addresses and the recovered state is published
-    4  commits that were in flight are answered from what the log proves
+    2  when all have halted, the state is recovered from the log, into a new segment if need be, and published; commits
+       that were in flight are judged by what the log proves
+    3  new actors are put behind the old addresses
+    4  the commits that were in flight are answered
     5  everything else that was owed is asked again
 
 A primitive actor is replaced alone; its requests, the waiting ones and those in flight, pass to its successor. When it

@@ -58,6 +58,10 @@ class AppendFile(Protocol):
         """Make every byte written before the call durable (fdatasync), or raise OSError; also if it was deleted."""
         ...
 
+    def require_name(self) -> None:
+        """Raise OSError if the file has no name any more, also if another has it now. Costs the next sync more."""
+        ...
+
     def close(self) -> None:
         """Release the descriptor; idempotent and without a sync."""
         ...

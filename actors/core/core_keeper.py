@@ -165,6 +165,8 @@ class CoreKeeper:
         self._published.snapshot = advance.snapshot
         if advance.goes_on:
             self._published.feed.catch_up(advance.retained, advance.snapshot.version)
+        elif advance.goes_on is None:
+            self._published.feed.skip_to(advance.snapshot.version)
         else:
             self._published.feed.begin_anew(advance.retained)
 

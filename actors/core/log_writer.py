@@ -256,7 +256,9 @@ class LogWriter(StoreActor):
         """Write the mark of a clean close. Runs when nothing is in flight, so that waiting here delays nobody."""
         try:
             if self._group.unsynced_bytes:
-                self._open_file().sync()
+                file = self._open_file()
+                file.sync()
+                file.require_name()
                 self._group.synced_for_close()
             frame = self._group.close_frame()
             if frame is not None:
@@ -277,6 +279,7 @@ class LogWriter(StoreActor):
             return
         try:
             file.sync()
+            file.require_name()
         except FileDeletedError as error:
             raise storage_error(error, "its file") from error
         except OSError as error:

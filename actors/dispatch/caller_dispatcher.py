@@ -324,7 +324,10 @@ class CallerDispatcher:
                         waiter.baton.release()
                 # Some wait who never run the queue: then the deputy does. Unless the system has no thread left.
                 if type(error) is not RuntimeError:
-                    start_new_thread(self._deputy.take_over, ())
+                    try:  # noqa: SIM105  (a function of Python's)
+                        start_new_thread(self._deputy.take_over, ())
+                    except RuntimeError:
+                        pass
                 raise
 
     def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:
@@ -358,7 +361,10 @@ class CallerDispatcher:
             self._run(None, None)
         except RecursionError:
             # Perhaps there was no room to call it, and whoever ran the queue has stopped for this thread.
-            start_new_thread(self._deputy.take_over, ())
+            try:  # noqa: SIM105  (a function of Python's)
+                start_new_thread(self._deputy.take_over, ())
+            except RuntimeError:
+                pass
             raise
 
     def _deputized(self) -> bool:

@@ -30,14 +30,14 @@ class Advance(NamedTuple):
         time_floor_us: latest timestamp of any commit that was read for it, microseconds since the epoch.
         outcomes: (salt, transaction id) → version of commits that were read for it, in order of their versions.
         retained: the newest of those commits, for watchers.
-        goes_on: whether it holds every commit of the state before; False also when nobody can tell.
+        goes_on: whether it holds every commit of the state before; None when nobody can tell.
     """
 
     snapshot: Snapshot
     time_floor_us: int
     outcomes: dict[tuple[int, int], int]
     retained: RetainedCommits
-    goes_on: bool
+    goes_on: bool | None
 
 
 class Follower:
@@ -90,11 +90,11 @@ class Follower:
                 self._snapshot, time_floor_us, outcomes, retained, self._bookmark = progress
                 self._newest = _newest_of(outcomes) or self._newest
                 return Advance(self._snapshot, time_floor_us, outcomes, retained, goes_on=True)
-        known, had_nothing = self._newest, self._snapshot is None or self._snapshot.version == 0
+        known, version = self._newest, 0 if self._snapshot is None else self._snapshot.version
         recovered = self.open()
         if self._snapshot is None:
             raise InvariantError("a folder was recovered and has no state")
-        goes_on = had_nothing if known is None else recovered.outcomes.get(known[0]) == known[1]
+        goes_on = version == 0 or _goes_on(known, version, recovered)
         return Advance(self._snapshot, recovered.time_floor_us, recovered.outcomes, recovered.retained, goes_on=goes_on)
 
     def _recover(self) -> Recovered:
@@ -104,6 +104,17 @@ class Follower:
         self._snapshot = Snapshot(recovered.version, recovered.roots)
         self._newest = _newest_of(recovered.outcomes)
         return recovered
+
+
+def _goes_on(known: tuple[tuple[int, int], int] | None, version: int, recovered: Recovered) -> bool | None:
+    """Return whether what was recovered holds the newest known commit of the state at `version`; None if unknown."""
+    if known is not None:
+        if recovered.outcomes.get(known[0]) == known[1]:
+            return True
+        if known[1] > recovered.outcomes_since:
+            return False
+    # Its outcome is not remembered. Whoever has followed to an end no earlier than this one could not be told to lag.
+    return None if recovered.version > version else False
 
 
 def _newest_of(outcomes: dict[tuple[int, int], int]) -> tuple[tuple[int, int], int] | None:

@@ -17,7 +17,10 @@ RESERVE_BYTES = 256 * 1024
 
 
 class FileDeletedError(OSError):
-    """A file of the log has lost its name while it was written to: what it holds ends with its descriptor."""
+    """A file of the log has lost its name while it was written to: what it holds ends with its descriptor.
+
+    Each sync sees that nothing has the name any more; that another file has it is seen by a close alone.
+    """
 
 
 class LogFile:
@@ -79,7 +82,8 @@ class LogFile:
 
         Raises:
             OSError: it is not known what is durable now; it names the file. Calling again proves nothing.
-            FileDeletedError: whatever is durable, nobody will find it.
+            FileDeletedError: nothing has its name any more: whatever is durable, nobody will find it. That another file
+                has the name is for `require_name` to see.
         """
         try:
             os.fdatasync(self._descriptor)
@@ -90,7 +94,25 @@ class LogFile:
             error.filename = self._path
             raise
         if is_gone:
-            raise FileDeletedError(errno.ENOENT, "was deleted while the database was open", self._path)
+            raise self._deleted()
+
+    def require_name(self) -> None:
+        """See that the file itself still has a name, whatever has the one that it was made under.
+
+        Raises:
+            FileDeletedError: it has none.
+            OSError: it cannot be looked at; it names the file.
+        """
+        try:
+            is_gone = not os.fstat(self._descriptor).st_nlink
+        except OSError as error:
+            error.filename = self._path
+            raise
+        if is_gone:
+            raise self._deleted()
+
+    def _deleted(self) -> FileDeletedError:
+        return FileDeletedError(errno.ENOENT, "was deleted while the database was open", self._path)
 
     def close(self) -> None:
         """Give claimed room back and release the descriptor."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.files.durable_files import create_segment, write_file, write_new
+from inmem.engine.errors import StorageError
 from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import WINDOW_BYTES, read_frames
 from inmem.engine.log.log_folder import open_segment, path_of, segment_name, torn_name
@@ -65,7 +66,7 @@ def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosit
         disk.truncate(torn.name, torn.offset)
     for damaged in position.damaged:
         log.warning("checkpoint_passed_over", error=str(damaged))
-    _remove_obsolete(disk, position)
+    _remove_obsolete(disk, position, insists=True)
     if position.segment and not position.is_clean:
         disk.truncate(segment_name(position.segment), position.end)
     return recovered, position
@@ -79,7 +80,8 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
     on it. What the old segment holds behind the mark is then void. The new one keeps the salt of the old one: the
     outcomes of its commits are asked for under it.
 
-    Superfluous files are removed, such as a checkpoint that was being written: nobody may be writing any more.
+    Superfluous files are removed if that is possible, such as a checkpoint that was being written: nobody may be
+    writing any more.
 
     Args:
         disk: the folder.
@@ -90,7 +92,7 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
         CorruptionError, StorageError, OSError: it could not be made durable.
     """
     _set_torn_creation_aside(disk, position)
-    _remove_obsolete(disk, position)
+    _remove_obsolete(disk, position, insists=False)
     if position.segment == 0:
         return position
     # The manifest may not know the segment yet, but recovery has read it.
@@ -126,12 +128,19 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
     return replace(position, segment=number, end=file.size, version=carried[-1].version, torn=())
 
 
-def _remove_obsolete(disk: Disk, position: LogPosition) -> None:
+def _remove_obsolete(disk: Disk, position: LogPosition, *, insists: bool) -> None:
     if position.obsolete:
         # The name of what makes them obsolete need not be durable yet.
         disk.sync_names()
         for name in position.obsolete:
-            disk.remove(name)
+            try:
+                disk.remove(name)
+            except StorageError as error:
+                if insists:
+                    raise
+                # No reason to refuse writes. The next ones stay as well: there is an order to it.
+                log.warning("file_not_removed", file=name, error=str(error))
+                break
         disk.sync_names()
 
 

@@ -44,7 +44,8 @@ class Watcher:
         self._timeout_s = checked_timeout(timeout)
         self._cursor = WatchCursor.open(client.published, run, primitive, after_version)
         self._closed = False
-        self._in_use = False
+        # Of the call that is at it, under one key: taking it is one step to other threads.
+        self._claim: dict[str, object] = {}
 
     @property
     def version(self) -> int:
@@ -63,14 +64,16 @@ class Watcher:
             ForkedProcessError: this is a forked child.
             UsageError: another thread is at it.
         """
-        if self._in_use:
-            # The two would move one cursor, and a change would go to whoever looks first.
-            raise UsageError("this watcher is being iterated by another thread: each needs a watcher of its own")
+        own = object()
+        # No lock: Ctrl-C between its acquisition and what follows would leave it taken.
         try:
-            self._in_use = True
+            if self._claim.setdefault("is", own) is not own:
+                # The two would move one cursor, and a change would go to whoever looks first.
+                raise UsageError("this watcher is being iterated by another thread: each needs a watcher of its own")
             return self._next()
         finally:
-            self._in_use = False
+            if self._claim.get("is") is own:
+                self._claim.clear()
 
     def _next(self) -> Change:
         client = self._client

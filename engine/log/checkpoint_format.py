@@ -56,6 +56,7 @@ BLOCK_BYTES_MAX: Final = BLOCK_BYTES + FRAME_BYTES_MAX
 _ENTRIES: Final = 1
 _OUTCOMES: Final = 2
 _END: Final = 3
+_KINDS: Final = frozenset({_ENTRIES, _OUTCOMES, _END})
 
 _UINT64_MAX: Final = 2**64 - 1
 
@@ -283,6 +284,8 @@ def readable_parts(
         try:
             if kind == _ENTRIES:
                 yield _decode_entries(payload, newest)
+            elif kind not in _KINDS:
+                raise ValueError(f"there is no kind {kind}")
         except (ValueError, TypeError) as error:
             lose(offset, len(header) + len(payload), f"the block cannot be read: {error}")
         offset += len(header) + len(payload)
@@ -294,8 +297,11 @@ def _seed_of_blocks(file: ReadFile, path: str) -> int | None:
     before: int | None = None
     while offset + _BLOCK_HEADER.size <= file.size:
         try:
-            _, header, payload, checksum = _unchecked_block_at(file, path, offset)
+            kind, header, payload, checksum = _unchecked_block_at(file, path, offset)
         except CorruptionError:
+            return None
+        if kind not in _KINDS or not payload:
+            # Zeros would agree with each other.
             return None
         seed = seed_of(header[: _BLOCK_FACTS.size] + payload, checksum)
         if seed == before:

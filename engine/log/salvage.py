@@ -366,7 +366,7 @@ class _Salvager:
             return None
         finally:
             file.close()
-        if into is not None:
+        if into is not None and found is not None:
             self._lost[name] = lost
             self._see(into.version)
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from inmem.engine.errors import CorruptionError
+from inmem.engine.errors import CorruptionError, StorageError
 from inmem.engine.log.checkpoint_format import CheckpointReader
 from inmem.engine.log.frame_reader import read_frames
 from inmem.engine.log.log_folder import FolderContents, checkpoint_name, open_segment, path_of
@@ -69,7 +69,7 @@ def verify(disk: Folder) -> VerifyReport:
     scan.read_manifest()
     contents = FolderContents.of(disk.names())
     # First, as they may be deleted at any time.
-    kept_aside = tuple(KeptAside(name, _size_of(disk, name)) for name in contents.torn)
+    kept_aside = tuple(kept for name in contents.torn if (kept := _kept_aside(disk, name)) is not None)
     for number in contents.checkpoints:
         scan.read_checkpoint(number)
     # Backwards, because each segment says how much of the one before it counts.
@@ -98,10 +98,16 @@ def verify(disk: Folder) -> VerifyReport:
     )
 
 
-def _size_of(disk: Folder, name: str) -> int:
-    file = disk.open(name)
+def _kept_aside(disk: Folder, name: str) -> KeptAside | None:
+    """Return what is to be told of the file, None if it has been deleted since it was listed."""
+    try:
+        file = disk.open(name)
+    except StorageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
     file.close()
-    return file.size
+    return KeptAside(name, file.size)
 
 
 class _Scan:

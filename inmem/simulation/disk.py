@@ -87,6 +87,9 @@ class SimulatedFile:
         if not self._content.tainted:
             self._content.synced = len(self._content.data)
 
+    def require_name(self) -> None:
+        """Nothing to look at: nobody else removes names here."""
+
     def close(self) -> None:
         """Nothing to release."""
 

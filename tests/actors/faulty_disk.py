@@ -117,6 +117,9 @@ class FaultyFile:
         self._file.sync()
         self._synced = self._file.size
 
+    def require_name(self) -> None:
+        self._file.require_name()
+
     def close(self) -> None:
         self._file.close()
 

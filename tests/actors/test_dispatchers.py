@@ -800,7 +800,8 @@ def test_when_the_system_has_no_thread_left_those_who_can_run_the_queue_do(calle
     monkeypatch.setattr(caller_dispatcher, "start_new_thread", refused)
 
     def runs():
-        with pytest.raises(RuntimeError):
+        # And not that of the thread that could not be started.
+        with pytest.raises(RecursionError):
             ref.ask(raising)
 
     def waits():
@@ -859,6 +860,20 @@ def test_who_has_no_room_to_take_over_leaves_nobody_behind(caller_stage, monkeyp
     with pytest.raises(RecursionError):
         caller_stage.dispatcher._relieve(patiently=True)
     assert heard.wait(FAILSAFE_S)
+
+
+def test_who_has_no_room_to_take_over_is_told_so_when_the_system_has_no_thread_left_either(caller_stage, monkeypatch):
+    def no_room(*_):
+        raise RecursionError
+
+    def refused(*_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CallerDispatcher, "_run", no_room)
+        patch.setattr(caller_dispatcher, "start_new_thread", refused)
+        with pytest.raises(RecursionError):
+            caller_stage.dispatcher._relieve(patiently=True)
 
 
 def test_where_no_deputy_can_be_started_the_thread_that_was_to_ask_it_runs_the_queue(

@@ -464,6 +464,20 @@ def test_an_opening_that_fails_lets_go_of_the_folder(disk, dispatcher):
         assert again.get("run", "k") == 1
 
 
+def test_a_superfluous_file_that_cannot_be_removed_keeps_nobody_from_writing(db, disk, events):
+    db.put("run", "k", 1)
+    left = Path(disk.path) / "000000000009.checkpoint.tmp"
+    left.write_bytes(b"left behind")
+    disk.fail("remove", refused)
+    db.recover()
+    assert db.put("run", "k", 2) == 2
+    assert [fact["file"] for fact in told(events, "warning", "file_not_removed")] == [left.name]
+    db.close()
+    with inmem.open(disk.path) as again:
+        assert again.get("run", "k") == 2
+    assert not left.exists()
+
+
 def test_whatever_recovery_raises_the_callers_are_answered(db, disk, events):
     db.put("run", "k", SECRET)
     disk.fail("read", lambda: BrokenError("injected"))

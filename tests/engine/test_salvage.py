@@ -1,6 +1,8 @@
 """What is read of a damaged database: whatever was done to the files, a state that it had, and every claim is true."""
 
 import itertools
+from struct import pack
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -316,6 +318,27 @@ def test_without_its_header_a_checkpoint_is_read_if_two_blocks_agree_on_what_it_
     more = check(disk, beyond_damage=True)
     assert {table[0] for table in tables_of(more.recovered)} == {"run-4"}
     assert [lost.size for lost in next(file.lost for file in more.files if file.name == NEW)] == [len(disk.files[NEW])]
+
+
+def test_a_checkpoint_of_zeros_is_lost_as_a_whole():
+    """Its blocks agree with each other: each is of no kind, has no length, and a checksum of nothing."""
+    disk = database(keep=False, closed=True)
+    disk.files[NEW] = bytearray(len(disk.files[NEW]))
+    more = check(disk, beyond_damage=True)
+    assert [lost[:2] for lost in next(file.lost for file in more.files if file.name == NEW)] == [
+        (0, len(disk.files[NEW]))
+    ]
+
+
+def test_a_block_of_no_kind_is_lost_and_no_other():
+    disk = database(keep=False, closed=True)
+    data = disk.files[NEW]
+    seed = crc32(data[:HEADER_BYTES])
+    facts = pack("<BxxxI", 9, 4)
+    data[HEADER_BYTES:HEADER_BYTES] = facts + pack("<I", crc32(b"what", crc32(facts, seed))) + b"what"
+    more = check(disk, beyond_damage=True)
+    assert tables_of(more.recovered) == STATES[8]
+    assert [lost[:2] for lost in next(file.lost for file in more.files if file.name == NEW)] == [(HEADER_BYTES, 16)]
 
 
 def test_an_old_checkpoint_without_its_header_brings_nothing_back_that_is_proven_gone():

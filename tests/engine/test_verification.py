@@ -1,6 +1,7 @@
 import pytest
 
-from inmem.engine.errors import FormatVersionError
+from inmem.actors.files.folder_view import FolderView
+from inmem.engine.errors import FormatVersionError, StorageError
 from inmem.engine.log.log_folder import checkpoint_name, segment_name, torn_name
 from inmem.engine.log.log_records import DropRun
 from inmem.engine.log.verification import verify
@@ -53,6 +54,21 @@ def test_what_was_kept_aside_is_told_and_no_problem():
     assert report.is_valid
     assert report.kept_aside == (("000000000003.wal.torn-0", 0), ("000000000003.wal.torn-299", 4))
     assert report.torn == ()
+
+
+def test_what_was_kept_aside_and_is_deleted_meanwhile_is_left_out(tmp_path):
+    gone, kept = torn_name(segment_name(3), 0), torn_name(segment_name(3), 299)
+    for name, data in (database().content() | {gone: b"", kept: b"torn"}).items():
+        (tmp_path / name).write_bytes(data)
+    with FolderView(str(tmp_path)) as folder:
+        (tmp_path / gone).unlink()
+        report = verify(folder)
+        assert report.is_valid
+        assert report.kept_aside == ((kept, 4),)
+        (tmp_path / kept).unlink()
+        (tmp_path / kept).mkdir()
+        with pytest.raises(StorageError):
+            verify(folder)
 
 
 def test_the_first_bad_byte_of_every_file_is_named():

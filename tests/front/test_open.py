@@ -1238,6 +1238,19 @@ def test_why_a_store_has_failed_is_forgotten_when_it_goes_on(tmp_path):
     db.close()
 
 
+@pytest.mark.parametrize("durability", ["always", "never"])
+def test_a_close_does_not_vouch_for_a_log_whose_name_another_file_has(tmp_path, durability):
+    """As after a tool that writes a copy and renames it: what was committed since is in a file without a name."""
+    path = tmp_path / "db" / segment_name(1)
+    db = inmem.open(tmp_path / "db", durability=durability)
+    db.put("run", "k", 1)
+    shutil.copy(path, tmp_path / "copy")
+    (tmp_path / "copy").rename(path)
+    db.put("run", "k", 2)
+    with pytest.raises(inmem.StorageError, match=re.escape(f"{path}: was deleted while the database was open")):
+        db.close()
+
+
 def test_a_close_does_not_vouch_for_a_log_that_was_deleted(tmp_path):
     db = inmem.open(tmp_path / "db")
     db.put("run", "k", 1)

@@ -13,7 +13,9 @@ import pytest
 
 import inmem
 from inmem.actors.files import log_file
+from inmem.engine import outcomes
 from inmem.engine.commits.commit_token import CommitToken
+from inmem.engine.log import recovered_state
 from inmem.engine.log.log_folder import segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES
 from tests.log_events import told
@@ -224,6 +226,27 @@ def test_a_watcher_goes_on_where_the_log_was_read_anew(both, commits):
             owner.put("run", "k", number)
         reader.refresh()
         assert [change.value for change in watcher] == [number] * commits
+
+
+def test_a_watcher_whose_newest_commit_is_not_remembered_any_more_is_told_that_it_lags(monkeypatch, both):
+    """Nobody can tell whether the files still hold what it was told: another history would be a guess."""
+    monkeypatch.setattr(recovered_state, "OUTCOMES_MAX", 3)
+    monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 3)
+    owner, reader = both
+    watcher = reader.watch(timeout=0)
+    for number in range(9):
+        owner.put("run", "k", number)
+    owner.checkpoint()
+    owner.checkpoint()
+    assert reader.refresh() == 10
+    for _ in range(2):
+        with pytest.raises(inmem.WatchLaggedError):
+            next(watcher)
+    assert watcher.version == 1
+    newer = reader.watch(timeout=0)
+    owner.put("run", "k", "new")
+    reader.refresh()
+    assert [change.value for change in newer] == ["new"]
 
 
 def test_a_connected_handle_refreshes_its_store(path):

@@ -1,6 +1,8 @@
 """`db.watch()`: what is committed, in commit order, without gap or repetition, however it ends."""
 
+import contextlib
 import os
+import sys
 import threading
 from random import Random
 
@@ -13,6 +15,7 @@ from inmem.actors.core.coordinator import Coordinator
 from inmem.actors.core.log_writer import LogWriter
 from inmem.actors.core.shard_actor import ShardActor
 from inmem.actors.messages.core import Append, Applied, Validate
+from inmem.actors.proxies.watcher import Watcher
 from inmem.engine import retained_commits
 from tests.actors.stage import FAILSAFE_S, in_threads
 from tests.actors.test_failpoints import Failpoint
@@ -253,6 +256,58 @@ def test_a_second_thread_is_refused_while_one_waits(db):
     assert change.key == "k"
     db.put("run", "l", 1)
     assert next(watcher).key == "l"
+
+
+def test_of_two_threads_one_is_refused_wherever_in_the_call_the_other_is(db, monkeypatch):
+    inside = most = 0
+
+    def enter(_):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        if threading.current_thread().name == "second":
+            arrived.set()
+            assert ended.wait(FAILSAFE_S)
+        inside -= 1
+        raise StopIteration
+
+    def look():
+        with contextlib.suppress(UsageError):
+            next(watcher, None)
+        arrived.set()
+
+    def traced(frame, event, _):
+        nonlocal seen
+        if event == "line":
+            seen += 1
+            if seen == stop_at:
+                second.start()
+                assert arrived.wait(FAILSAFE_S)
+        return traced
+
+    def first():
+        sys.settrace(lambda frame, *_: traced if frame.f_code is Watcher.__next__.__code__ else None)
+        with contextlib.suppress(UsageError):
+            next(watcher, None)
+        sys.settrace(None)
+        ended.set()
+
+    monkeypatch.setattr(Watcher, "_next", enter)
+    watcher = db.watch(timeout=0)
+    stop_at = 0
+    while True:
+        stop_at += 1
+        seen = 0
+        arrived, ended = threading.Event(), threading.Event()
+        second = threading.Thread(target=look, name="second")
+        thread = threading.Thread(target=first)
+        thread.start()
+        thread.join(FAILSAFE_S)
+        if seen < stop_at:
+            break
+        second.join(FAILSAFE_S)
+        assert most == 1
+    assert stop_at > 3
 
 
 def test_whoever_is_woken_reads_that_version_or_a_later_one(tmp_path, dispatcher):

@@ -43,6 +43,9 @@ class CountingFile:
         assert self._disk.may_sync.wait(30)
         self._file.sync()
 
+    def require_name(self):
+        self._file.require_name()
+
     def close(self):
         self._file.close()
 
