@@ -71,7 +71,7 @@ def test_a_begin_needs_no_task():
                     waits_for = steps.send(None)
                 except StopIteration as end:
                     begun.set_result(end.value)
-                except Exception as error:
+                except RuntimeError as error:
                     begun.set_exception(error)
                 else:
                     waits_for._asyncio_future_blocking = False
