@@ -57,19 +57,20 @@ def opened_for_writing(file: File) -> Generator[BinaryIO]:
 
 
 def _opened_at(target: str) -> Generator[BinaryIO]:
-    # A symbolic link stays one: what it leads to is what is written.
-    path = Path(os.path.realpath(target))
     try:
-        older = path.stat()
+        older = Path(target).stat()
     except FileNotFoundError:
         older = None
     except OSError as error:
         raise OSError(error.errno, error.strerror, target) from None
     if older is not None and not stat.S_ISREG(older.st_mode):
-        # A pipe or a device cannot be replaced by a file that is whole.
-        with path.open("wb") as opened:
+        # A pipe or a device cannot be replaced by a file that is whole. Under the name that was given: /dev/fd/1 leads
+        # to a pipe, but by no other path.
+        with Path(target).open("wb") as opened:
             yield opened
         return
+    # A symbolic link stays one: what it leads to is what is written.
+    path = Path(os.path.realpath(target))
     # Beside it, so that giving it its name is one step. Without its name, which may be as long as a name can be.
     hidden = path.with_name(f".inmem-{os.urandom(8).hex()}")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import nullcontext
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -135,12 +136,13 @@ class AsyncClient(Client):
         answer = self.port.ask(self._coordinator, BEGIN, with_lease)
         # Without any time there may still be a look at what is there.
         is_limited = limit is not None and not limit.is_nothing
-        own = asyncio.timeout(limit.remaining_s(self.monotonic_s()) if limit and is_limited else None)
+        # Only where there is a limit, as it can be entered in a Task only.
+        own = asyncio.timeout(limit.remaining_s(self.monotonic_s())) if limit and is_limited else None
         try:
-            async with own:
+            async with own or nullcontext():
                 return await answer.future  # type: ignore[no-any-return]
         except TimeoutError:
-            if limit is None or not own.expired():
+            if limit is None or own is None or not own.expired():
                 raise
             # Not waited for: whoever lets go of its lease ends the transaction.
             answer.withdraw()

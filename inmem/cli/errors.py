@@ -174,7 +174,8 @@ def _told(error: click.ClickException) -> str:
     if not is_lost or not isinstance(error, click.UsageError) or error.ctx is None:
         return message
     if isinstance(error, click.NoSuchOption) and _is_of_a_command(error.option_name, error.ctx.command):
-        return f"No such option of inmem itself: {error.option_name!r} stands behind the command"
+        option = error.option_name
+        return f"No such option of inmem itself: {option!r}; it goes after the command: inmem COMMAND {option}"
     # Where there is a choice, click lists it on lines of their own.
     message = " ".join(message.split())
     return f"{message}{'' if message.endswith(('.', '?', '!', ')')) else '.'} Try: {error.ctx.command_path} --help"

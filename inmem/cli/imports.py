@@ -11,7 +11,7 @@ import click
 
 import inmem
 from inmem import FormatVersionError, InmemError, Limits, RunExistsError, RunFileError, UsageError
-from inmem.cli.errors import FINE, say_error, told
+from inmem.cli.errors import FINE, WRONG_USAGE, say_error, told
 from inmem.cli.examples import example
 from inmem.cli.output import print_json, printable
 from inmem.cli.reading import into_option, json_option
@@ -19,6 +19,7 @@ from inmem.cli.run_files import STREAM, contents_of, counting_items
 from inmem.engine.limits import GREATEST
 from inmem.json_values import result_to_json
 from inmem.run_file import read_run
+from inmem.shown_name import plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +66,8 @@ class _Files:
         """Tell what is wrong with a file: what the error says, between what it leaves out."""
         message, code = told(error)
         say_error(before + message + behind)
-        self.code = max(self.code, code)
+        # A folder is no exported run, whatever may be in it.
+        self.code = max(self.code, WRONG_USAGE if isinstance(error, IsADirectoryError) else code)
 
     def end(self) -> None:
         """End the command with its exit code."""
@@ -107,7 +109,7 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
                 continue
             imported.append(result_to_json(found.export))
             if not as_json_output:
-                click.echo(f"{printable(found.export.run_id)}: {contents_of(found.export)}")
+                click.echo(f"{plain_name(found.export.run_id)}: {contents_of(found.export)}")
     if as_json_output:
         print_json(imported)
     given.end()
@@ -139,7 +141,7 @@ def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
             continue
         sound.append({"file": file} | result_to_json(found.export))
         if not as_json_output:
-            click.echo(f"{printable(f'{file}: {found.export.run_id}')}: {contents_of(found.export)}")
+            click.echo(f"{printable(file)}: {plain_name(found.export.run_id)}: {contents_of(found.export)}")
             click.echo(f"  digest {found.export.digest}")
     if as_json_output:
         print_json(sound)

@@ -93,7 +93,7 @@ def _told(report: SalvageReport) -> Table:
         told = f"{counted(found, 'trace')} of {run_id!r}, now without a parent: {parent_id!r} is lost"
         shown.add_row(Text("orphaned", "yellow"), printable(told))
     if report.indices_repaired:
-        shown.add_row(Text("repaired", "yellow"), f"{report.indices_repaired:,} index tables")
+        shown.add_row(Text("repaired", "yellow"), counted(report.indices_repaired, "index table"))
     if report.is_complete:
         shown.add_row(Text("lost", "bold"), "nothing")
     return shown

@@ -253,8 +253,11 @@ class Recording:
                 below.setdefault(parent_id, []).append((span, key))
         found: list[Placement] = []
         done: set[int] = set()
-        # At the last, what goes round in a circle is left: its earliest span is taken for the top.
-        for top, top_key in [*tops, *spans] if is_last else tops:
+        if is_last:
+            # What goes round in a circle is left, and what is below: the earliest of the circle is taken for the top.
+            circles = _in_circles([span for span, _ in spans])
+            tops += [each for each in spans if each[0]["span_id"] in circles]
+        for top, top_key in tops:
             if id(top) in done:
                 continue
             done.add(id(top))
@@ -352,6 +355,23 @@ def _all_below(top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | No
         more = {child["span_id"]: None for child in children if child["span_id"] not in seen}
         pending += more
         seen |= more.keys()
+    return found
+
+
+def _in_circles(spans: list[SpanRecord]) -> set[str]:
+    """Return the ids of the spans that are, by way of others, above themselves. O(len(spans))."""
+    above = {span["span_id"]: local_parent_of(span) for span in spans}
+    found: set[str] = set()
+    seen: set[str] = set()
+    for span_id in above:
+        way: list[str] = []
+        here: str | None = span_id
+        while here is not None and here in above and here not in seen:
+            seen.add(here)
+            way.append(here)
+            here = above[here]
+        if here in way:
+            found.update(way[way.index(here) :])
     return found
 
 

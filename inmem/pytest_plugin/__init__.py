@@ -72,8 +72,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse options of which one would be ignored."""
-    if config.getoption("--sim-seed") is not None and config.getoption("--sim-seeds") is not None:
+    """Refuse options that were given together, of which one would be ignored; a seed goes before what is configured."""
+    given = {str(argument).split("=")[0] for argument in config.invocation_params.args}
+    if {"--sim-seed", "--sim-seeds"} <= given:
         raise pytest.UsageError("--sim-seed is one seed, --sim-seeds is how many: give one of them")
 
 

@@ -19,7 +19,7 @@ from inmem.simulation.scenario import (
     require_int,
 )
 from inmem.simulation.scheduler import STEPS_MAX
-from inmem.simulation.shrinking import Shrinker, steps_worth
+from inmem.simulation.shrinking import ENDLESS_STEPS, Shrinker, steps_worth
 from inmem.simulation.simulation import Simulation
 from inmem.simulation.systematic import PathChooser, SystematicSearch
 
@@ -195,8 +195,11 @@ def _made_smaller(scenario: Scenario, seed: int, allowed: Faults, run: FailingRu
 
 def _without_faults(scenario: Scenario, seed: int, run: FailingRun) -> FailingRun | None:
     """Return the smallest of some runs without faults that fail as this one did, if any do."""
-    choosers = [RecordedChooser([]), *(chooser_for(seed + number) for number in range(FAULTLESS_SEEDS))]
-    tried = [_attempt(scenario, chooser, seed, NO_FAULTS, steps_worth(run))[0] for chooser in choosers]
+    # The failing run says little about their length: a crash may have cut it short.
+    steps_max = max(ENDLESS_STEPS, steps_worth(run))
+    choosers = [chooser_for(seed + number) for number in range(FAULTLESS_SEEDS)]
+    tried = [attempt(scenario, RecordedChooser([]), seed, NO_FAULTS)]
+    tried += [_attempt(scenario, chooser, seed, NO_FAULTS, steps_max)[0] for chooser in choosers]
     like = [other for other in tried if other is not None and other.kind == run.kind]
     return min(like, key=lambda other: other.size, default=None)
 

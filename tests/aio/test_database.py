@@ -56,6 +56,36 @@ def test_it_has_the_same_names_with_the_same_arguments(kind):
             assert inspect.iscoroutinefunction(own) == (name not in AT_ONCE or name == "close"), name
 
 
+def test_a_begin_needs_no_task():
+    async def begin(db):
+        return await db.begin("run")
+
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            # As a framework may that takes steps of its own.
+            steps = begin(db)
+            begun = asyncio.get_running_loop().create_future()
+
+            def take_a_step(_=None):
+                try:
+                    waits_for = steps.send(None)
+                except StopIteration as end:
+                    begun.set_result(end.value)
+                except RuntimeError as error:
+                    begun.set_exception(error)
+                else:
+                    waits_for._asyncio_future_blocking = False
+                    waits_for.add_done_callback(take_a_step)
+
+            asyncio.get_running_loop().call_soon(take_a_step)
+            txn = await begun
+            txn.put("k", 1)
+            await txn.commit()
+            assert await db.get("run", "k") == 1
+
+    asyncio.run(main())
+
+
 def test_options_of_open_are_the_same():
     assert inspect.signature(inmem.aio.open).parameters == inspect.signature(inmem.open).parameters
 

@@ -745,7 +745,7 @@ def test_whoever_is_lost_is_told_where_help_is(run):
     assert run("stats").stderr.endswith(" Try: inmem --help\n")
     # Releases of click differ in the quotes around names.
     assert run("--json", "runs", "db").stderr == (
-        "inmem: error: No such option of inmem itself: '--json' stands behind the command\n"
+        "inmem: error: No such option of inmem itself: '--json'; it goes after the command: inmem COMMAND --json\n"
     )
     assert run("runs", "").stderr.endswith(": the name is empty; a database is a folder\n")
     assert run("runs", "db", "--jso").stderr.replace("'", "").endswith("Did you mean --json? Try: inmem runs --help\n")

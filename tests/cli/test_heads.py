@@ -100,6 +100,15 @@ def test_of_what_is_damaged_there_are_no_heads(run, recorded, tmp_path):
     assert "damaged" in told.stderr
 
 
+def test_a_single_event_is_told_of_as_one(run, kept):
+    db, heads = kept
+    with inmem.open(db) as opened:
+        opened.begin_run("loose\n")
+        opened.runs.delete_run("loose\n")
+    found = run("verify", db, "--expect", heads)
+    assert found.stdout.splitlines()[-1].endswith("the run is gone, and with it 1 event that is expected")
+
+
 HASH = "ab" * 32
 
 

@@ -85,7 +85,7 @@ def test_a_file_that_is_missing_keeps_no_other_from_being_read(run, recorded, tm
     files = [tmp_path / "none", tmp_path / "folder", tmp_path / "lamp"]
     for command in (["import", *files, "--into", tmp_path / "db"], ["verify-export", *files]):
         result = run(*command)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.stderr.splitlines() == [
             f"inmem: error: {tmp_path / 'none'}: No such file or directory",
             f"inmem: error: {tmp_path / 'folder'}: Is a directory",
@@ -201,6 +201,21 @@ def test_traces_that_were_exported_alone_are_said_to_be_that(run, recorded, tmp_
     told = run("import", tmp_path / "lamp.json", "--into", tmp_path / "db")
     why = "not a run that inmem has exported, but traces as OTLP JSON, which is not enough of a run to import"
     assert (told.exit_code, told.stderr) == (2, f"inmem: error: {tmp_path / 'lamp.json'}: {why}\n")
+
+
+@pytest.mark.parametrize("arguments", [["import", "--into", "new"], ["verify-export"]])
+def test_a_folder_is_no_exported_run(run, tmp_path, arguments):
+    told = run(*arguments, tmp_path)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr == f"inmem: error: {tmp_path}: Is a directory\n"
+
+
+def test_the_name_of_a_run_is_shown_as_everywhere(run, tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("lamp ", "k", 1)
+        db.export_run("lamp ", tmp_path / "file")
+    assert run("import", tmp_path / "file", "--into", tmp_path / "new").stdout.startswith('"lamp ": 1 key, ')
+    assert run("verify-export", tmp_path / "file").stdout.startswith(f'{tmp_path / "file"}: "lamp ": 1 key, ')
 
 
 def test_a_database_that_cannot_be_written_ends_an_import_at_once(run, storm, tmp_path):

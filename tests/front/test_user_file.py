@@ -120,6 +120,14 @@ def test_a_named_pipe_stays_one(tmp_path):
     assert pipe.is_fifo()
 
 
+def test_a_pipe_is_written_to_by_its_number():
+    reading, writing = os.pipe()
+    write(f"/dev/fd/{writing}")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        assert file.read() == b"all of it"
+
+
 def test_a_file_that_is_given_open_stays_open():
     target = io.BytesIO()
     write(target)

@@ -91,6 +91,12 @@ def test_one_seed_and_many_seeds_are_refused_together(run_pytest):
     assert "passed" not in output
 
 
+def test_a_seed_of_the_command_line_goes_before_a_number_of_seeds_that_is_configured(run_pytest, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--sim-seeds=3")
+    assert "schedules: 3\n" in run_pytest("-k", "sound")
+    assert "schedules: 1\n" in run_pytest("-k", "sound", "--sim-seed=7")
+
+
 def test_a_test_that_asks_for_no_seeds_fails(run_pytest):
     output = run_pytest("-k", "none")
     assert "1 failed" in output

@@ -217,9 +217,21 @@ def test_what_no_story_could_show_is_refused():
         explore(lambda sim: sim.spawn(racy, restart="x"))
 
 
-def test_a_pause_where_nobody_could_run_is_refused():
-    with pytest.raises(UsageError, match=r"^sim\.pause\(\) is for clients"):
-        explore(lambda sim: sim.pause())
+def test_an_agent_that_pauses_may_be_called_by_the_scenario_itself():
+    def scenario(sim):
+        db = sim.open()
+
+        def agent():
+            sim.pause()
+            db.put("run", "k", 1)
+
+        agent()
+        sim.spawn(agent)
+        sim.run()
+        sim.pause()
+        assert db.get("run", "k") == 1
+
+    assert explore(scenario, 5) == 5
 
 
 def test_a_store_has_the_limits_that_it_was_opened_with():

@@ -49,6 +49,27 @@ def test_a_failure_that_needs_no_faults_is_shown_without():
         eval(failure.command, {"replay": replay, "race": race})
 
 
+@pytest.mark.parametrize("expected", [0, 2], ids=["in any order", "by a race"])
+def test_so_it_is_where_a_crash_cuts_a_long_run_short(expected):
+    """A run without faults that takes much longer than the one that failed was taken for one without end."""
+
+    def scenario(sim):
+        db = sim.open("db")
+
+        def client():
+            value = db.get("run", "count") or 0
+            db.put("run", "count", value + 1)
+            for number in range(20):
+                db.put("run", "k", number)
+
+        sim.spawn(client, name="Ada")
+        sim.spawn(client, name="Ben")
+        sim.run()
+        assert db.get("run", "count") == expected
+
+    assert found(scenario, Faults.crashes()).faults == Faults()
+
+
 def test_a_failure_that_needs_faults_is_shown_with_them():
     failure = found(dies, Faults.crashes())
     assert failure.faults == Faults.crashes()
