@@ -118,22 +118,31 @@ def ignore_those_after_the_first() -> None:
 
 _exit_code: int | None = None
 _first_at: float | None = None
+_is_in_hook = False
 
 
 def _strike_again_if_lost(unraisable: sys.UnraisableHookArgs) -> None:
     """Raise once more what Python drops, as whatever strikes while it disposes of an object: there is no second one."""
-    global _first_at  # noqa: PLW0603  (there is one program)
+    global _first_at, _is_in_hook  # noqa: PLW0603  (there is one program)
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return
     _first_at = None
-    # When this thread is out of here, where it would be lost again. At the end of the interpreter there is nothing to
-    # interrupt any more, and no thread can be started.
+    _is_in_hook = True
+    # At the end of the interpreter there is nothing to interrupt any more, and no thread can be started.
     with suppress(RuntimeError):
-        # A signal, as the main thread may be waiting for the system by then: for an answer, say.
-        again = threading.Timer(_STRIKES_AGAIN_AFTER_S, signal.pthread_kill, (_main_ident, signal.SIGINT))
-        again.daemon = True
-        again.start()
+        threading.Thread(target=_strike_again, daemon=True).start()
+    _is_in_hook = False
+
+
+def _strike_again() -> None:
+    """Strike the main thread when it is out of where this would be lost again."""
+    while True:
+        time.sleep(_STRIKES_AGAIN_AFTER_S)
+        if not _is_in_hook:
+            break
+    # A signal, as it may be waiting for the system by then: for an answer, say.
+    signal.pthread_kill(_main_ident, signal.SIGINT)
 
 
 def _is_first() -> bool:

@@ -4,6 +4,7 @@ import itertools
 import signal
 import sys
 import threading
+import time
 
 import pytest
 
@@ -482,5 +483,21 @@ def test_in_a_program_that_the_first_ends_none_is_lost_where_python_drops_what_i
             strike()
 
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012  (it strikes in one or the other)
+        Disposed()
+        threading.Event().wait(FAILSAFE_S)
+
+
+def test_nor_where_the_thread_takes_its_time_to_get_out_of_there(stage, program, monkeypatch):
+    class Disposed:
+        def __del__(self):
+            strike()
+
+    def start_and_be_put_off(thread):
+        start(thread)
+        time.sleep(5 * interrupts._STRIKES_AGAIN_AFTER_S)
+
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start_and_be_put_off)
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  (as above)
         Disposed()
         threading.Event().wait(FAILSAFE_S)
