@@ -176,7 +176,7 @@ def is_exposed() -> bool:
 
 _seen: list[Any] = []
 _seen_exposed = False
-_main_ident = threading.main_thread().ident
+_main_ident = threading.main_thread().ident or 0
 
 
 def _note_main_thread() -> None:
