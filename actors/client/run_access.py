@@ -41,7 +41,7 @@ class RunAccess(NonCopyable):
         self._runs: RunOperations | None = None
 
     def __repr__(self) -> str:
-        return f"<inmem.RunAccess to run {self.run_id!r} of {self._client.directory.path!r}>"
+        return f"<RunAccess to run {self.run_id!r} of {self._client.directory.path!r}>"
 
     @property
     def kv(self) -> KVOperations:

@@ -143,8 +143,8 @@ class Mailbox:
         if self.actor is not None:
             self.fail(message, reply_to, error)
             return
-        gone = [*self.stash] if self.failed_over is None else [self.failed_over, *self.stash]
-        if not any(kept is message and kept_reply_to is reply_to for kept, kept_reply_to in gone):
+        dealt_with = [*self.stash] if self.failed_over is None else [self.failed_over, *self.stash]
+        if not any(each is message and its_reply_to is reply_to for each, its_reply_to in dealt_with):
             self.deliver(message, reply_to)
 
     def suspend(self) -> None:

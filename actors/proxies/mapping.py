@@ -157,7 +157,7 @@ class KVMapping(MutableMapping[str, Any]):
         return self._client.while_mine(self._read().scan())
 
     def __repr__(self) -> str:
-        return f"<inmem.KVMapping of run {self._run!r} of {self._client.directory.path!r}>"
+        return f"<KVMapping of run {self._run!r} of {self._client.directory.path!r}>"
 
     def _read(self) -> KVOperations:
         return KVOperations(self._client.reader(), self._run)

@@ -30,7 +30,7 @@ def test_it_is_a_mutable_mapping_over_the_kv_store(db, mapping):
     assert ChainMap({}, mapping)["b"] == 2
     del mapping["a"]
     assert not db.kv.exists("run", "a")
-    assert repr(mapping) == "<inmem.KVMapping of run 'run' of ':memory:'>"
+    assert repr(mapping) == "<KVMapping of run 'run' of ':memory:'>"
 
 
 def test_two_runs_are_two_mappings(db, mapping):

@@ -19,18 +19,18 @@ def test_handles_and_proxies_name_their_database(tmp_path):
             proxy = getattr(db, name)
             assert repr(proxy) == f"<inmem.{kind} of {path!r}>"
             assert repr(proxy.futures) == f"<inmem.{kind}Futures of {path!r}>"
-        assert repr(db.kv.mapping("r")) == f"<inmem.KVMapping of run 'r' of {path!r}>"
+        assert repr(db.kv.mapping("r")) == f"<KVMapping of run 'r' of {path!r}>"
         with inmem.open(path, read_only=True) as reader:
             assert repr(reader) == f"<inmem.Database {path!r}, read-only>"
         assert repr(reader) == f"<inmem.Database {path!r}, closed>"
     ref.stop()
-    assert repr(db.kv) == f"<inmem.KVStore of {path!r}>"
+    assert repr(db.kv) == f"<KVStore of {path!r}>"
 
 
 def test_what_a_transaction_gives_names_its_run():
     with inmem.open(":memory:") as db, db.begin("r") as txn:
         txn.kv.put("key", "secret")
-        assert repr(txn.on("other")) == "<inmem.RunAccess to run 'other' of ':memory:'>"
+        assert repr(txn.on("other")) == "<RunAccess to run 'other' of ':memory:'>"
         for access, run in ((txn, "r"), (txn.on("other"), "other")):
             for name in ("kv", "events", "cells", "traces"):
                 kind = PRIMITIVES[name].removesuffix("Store").removesuffix("Log").removeprefix("State")
