@@ -14,4 +14,4 @@ class Proxy:
     _client: Client
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self._client.directory.path!r}>"
+        return f"<inmem.{type(self).__name__} of {self._client.directory.path!r}>"

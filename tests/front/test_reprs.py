@@ -24,7 +24,7 @@ def test_handles_and_proxies_name_their_database(tmp_path):
             assert repr(reader) == f"<inmem.Database {path!r}, read-only>"
         assert repr(reader) == f"<inmem.Database {path!r}, closed>"
     ref.stop()
-    assert repr(db.kv) == f"<KVStore of {path!r}>"
+    assert repr(db.kv) == f"<inmem.KVStore of {path!r}>"
 
 
 def test_what_a_transaction_gives_names_its_run():
