@@ -224,7 +224,7 @@ def _expiring_entries(snapshot: Snapshot) -> Iterator[Deadline]:
         for (run, tag), table in root.items():
             yield (0, run, b"")
             if tag == Tag.KV:
-                for key, stored in table.entries.items():
+                for key, stored in table.stored_range():
                     yield (deadline_of(stored), run, key)
 
 

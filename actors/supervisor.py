@@ -35,7 +35,7 @@ from inmem.actors.event_log import QuietLogger
 from inmem.actors.files.follower import Follower
 from inmem.actors.files.log_opening import open_log
 from inmem.actors.files.system_calls import storage_error
-from inmem.actors.garbage import Freeze, paused_collection
+from inmem.actors.garbage import paused_collection
 from inmem.actors.messages.control import (
     ActorFailed,
     Close,
@@ -76,8 +76,6 @@ if TYPE_CHECKING:
     from inmem.engine.log.recovery import LogPosition
     from inmem.engine.ports import Clock, Disk, Entropy
 
-FREEZE_KEYS_MIN = 50_000
-"""A store recovered with more keys than this is taken out of the garbage collector's sight."""
 
 ATTEMPTS_MAX = 2 * RESTARTS_MAX
 """Attempts at one replacement: from the `RESTARTS_MAX`th on it is one for readers only, which asks for less."""
@@ -129,7 +127,6 @@ class Supervisor(StoreActor):
         self._recovering: list[Owed] = []
         self._closers: list[Owed] = []
         self._closing: Closing | None = None
-        self._freeze = Freeze()
         self._attempts = 0
         self._unreplaced: list[StoreActor] = []
         self.has_let_go = False
@@ -251,7 +248,6 @@ class Supervisor(StoreActor):
     def let_go(self) -> None:
         """Stop everybody below and give up the folder, at once: of a store that has not been opened."""
         self.has_let_go = True
-        self._freeze.end()
         mailboxes = (*self._primitives, *self._core.mailboxes)
         for mailbox in mailboxes:
             # Those that run already must not wake those that are stopped.
@@ -283,9 +279,6 @@ class Supervisor(StoreActor):
     def _open(self) -> None:
         started_s = self._system_clock.monotonic_s()
         recovered, position = self._read()
-        if recovered.keys > FREEZE_KEYS_MIN:
-            # A full collection would walk through all of it, for nothing: half a second at a million keys.
-            self._freeze.begin()
         self._published.snapshot = Snapshot(recovered.version, recovered.roots)
         self._published.feed.catch_up(recovered.retained, recovered.version)
         self._clock.floor_us = recovered.time_floor_us
@@ -382,7 +375,6 @@ class Supervisor(StoreActor):
             mailbox.stopped = True
         self._published.is_closed = True
         self._published.feed.wake()
-        self._freeze.end()
         if self._core.disk is not None and gives_up_folder:
             self._core.disk.close()
         log.info("closed", path=self._options.path, version=self._published.snapshot.version, error=repr(error))

@@ -114,7 +114,7 @@ def _validation(settings: Settings) -> Result:
     keys = [key_name(number).encode() for number in range(10_000)]
     table = Table.build(dict.fromkeys(keys, stored_entry(1, b"\x00", 0)))
     changed, before, after, *chosen = random.Random(0).sample(keys, 103)
-    reads = tuple((key, table.entries[key]) for key in chosen)
+    reads = tuple((key, table.stored(key)) for key in chosen)
 
     def part(number: int, start_version: int, written: list[bytes], reads: Any = ()) -> Part:
         writes = tuple((key, b"\x01", 0) for key in written)

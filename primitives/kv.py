@@ -80,7 +80,9 @@ def value_of(snapshot: Snapshot, run: str, key: str, now: Callable[[], int]) -> 
     table = snapshot.table(run, _KV)
     if table is None:
         return None
-    stored = table.entries.get(encoded_key)
+    stored = table.newest.get(encoded_key)
+    if table.past.state is not None:
+        stored = table.as_it_was(encoded_key, stored)
     if stored is None:
         return None
     if isinstance(stored, bytes):

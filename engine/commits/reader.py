@@ -38,7 +38,10 @@ class ReadView:
 
     def get(self, key: bytes) -> bytes | None:
         """Return the live value of `key`, or None. O(1)."""
-        stored = self._shown.entries.get(key)
+        table = self._shown
+        stored = table.newest.get(key)
+        if table.past.state is not None:
+            stored = table.as_it_was(key, stored)
         if stored is None:
             return None
         if isinstance(stored, bytes):
@@ -55,7 +58,7 @@ class ReadView:
 
     def version(self, key: bytes) -> int:
         """Return the version of `key`, a tombstone's included; 0 if it has never existed. O(1)."""
-        return version_of(self._shown.entries.get(key))
+        return version_of(self._shown.stored(key))
 
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False

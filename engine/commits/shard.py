@@ -199,27 +199,28 @@ class Shard:
                     yield from _conflicts_with_drop(part_slice, start_version, dropped_at)
                     continue
             table = root.get((run, tag), Table.EMPTY)
-            entries = table.entries
+            # Nobody makes a newer version meanwhile: that is for this shard to do.
+            stored_of = table.newest.get if table.past.state is None else table.stored
             for key, seen in part_slice.reads:
-                stored = entries.get(key)
+                stored = stored_of(key)
                 # An entry is the same object while nobody writes the key. After a restart of the core it is another,
                 # of the same version.
                 if stored is not seen and version_of(stored) != version_of(seen):
                     yield ReadConflict(Key(run, Tag(tag), key), version_of(seen), version_of(stored))
             if table.last_version > start_version:
                 for key in part_slice.judged:
-                    current = version_of(entries.get(key))
+                    current = version_of(stored_of(key))
                     if current > start_version:
                         yield WriteConflict(Key(run, Tag(tag), key), start_version, current)
             for key, expected_version, after_drop in part_slice.expected:
-                current = 0 if after_drop else version_of(entries.get(key))
+                current = 0 if after_drop else version_of(stored_of(key))
                 if current != expected_version:
                     yield CasConflict(Key(run, Tag(tag), key), expected_version, current)
             for start, end in part_slice.scans:
                 changed = table.changed_since(start, end, start_version)
                 if changed is not None:
                     prefix, found = Key(run, Tag(tag), start), Key(run, Tag(tag), changed)
-                    yield ScanConflict(prefix, end, start_version, found, version_of(entries[changed]))
+                    yield ScanConflict(prefix, end, start_version, found, version_of(stored_of(changed)))
         for run in part.dropped_runs if part.judges_drops else ():
             changed_at = max((table.last_version for table in self._tables(run)), default=0)
             changed_at = max(changed_at, self._dropped_version(run))

@@ -6,7 +6,7 @@ writes win, per key the last operation in program order wins. It works on encode
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct
 from sortedcontainers import SortedList
@@ -97,7 +97,10 @@ class TableView:
             if own is not None:
                 _, value, expires_at = own
                 return None if expires_at and expires_at <= self._scope.now_us else value
-        stored = self._table.entries.get(key)
+        table = self._table
+        stored = table.newest.get(key)
+        if table.past.state is not None:
+            stored = table.as_it_was(key, stored)
         if stored is None:
             if not self._dropped:
                 self._reads[key] = None
@@ -247,7 +250,7 @@ class TableView:
         key = table.keys.last()
         if key is None:
             return None
-        stored = table.entries[key]
+        stored = cast("StoredEntry", table.stored(key))
         _, value, expires_at = entry_of(stored)
         if value is None or (expires_at and expires_at <= self._scope.now_us):
             return None
@@ -260,7 +263,7 @@ class TableView:
 
     def _remember(self, key: bytes) -> None:
         if not self._dropped:
-            self._reads[key] = self._table.entries.get(key)
+            self._reads[key] = self._table.stored(key)
 
     def _merge(
         self, table: Table, own: Iterable[Write], start: bytes, end: bytes | None, *, reverse: bool

@@ -60,7 +60,7 @@ class Deadlines:
         for deadline in deadlines:
             noted_us, run, key = deadline
             table = snapshot.table(run, Tag.KV)
-            stored = None if table is None else table.entries.get(key)
+            stored = None if table is None else table.stored(key)
             time_us = 0 if stored is None or not is_live(stored) else deadline_of(stored)
             if time_us != noted_us:
                 self.forget((deadline,))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Branch(Struct, frozen=True, eq=False):
+class Branch(Struct, frozen=True, eq=False, gc=False):
     """An inner node: its children in key order, and the splits between them.
 
     ``splits[i]`` is above every key of ``children[i]`` and above none of ``children[i + 1]``.
@@ -37,7 +37,7 @@ _Leaf: TypeAlias = tuple[bytes, ...]
 _Node: TypeAlias = _Leaf | Branch
 
 
-class KeyIndex(Struct, frozen=True, eq=False):
+class KeyIndex(Struct, frozen=True, eq=False, gc=False):
     """An immutable sorted set of `bytes` keys; inserting gives a new one and leaves this one alone.
 
     With n keys, an insert copies O(log n) chunks; membership and the ends of a range cost O(log n)

@@ -29,7 +29,7 @@ _Waiting: TypeAlias = "tuple[bytes, _Waiting] | None"
 """The newest key and those before it: adding one shares all the others."""
 
 
-class KeyOrder(Struct, eq=False):
+class KeyOrder(Struct, eq=False, gc=False):
     """An ordered set of keys that only grows, to all appearances immutable: `add` gives a new one."""
 
     # The index, the keys that are not in it, and how many more may wait. Replaced, by whoever wants the order, with the

@@ -6,16 +6,13 @@ just a reference.
 
 from __future__ import annotations
 
-from itertools import chain
-from typing import TYPE_CHECKING, ClassVar
-
-from immutables import Map
-from msgspec import Struct
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.tables.entry import Entry, StoredEntry, entry_of, is_live, stored_entry, version_of
 from inmem.engine.tables.key_index import KeyIndex
 from inmem.engine.tables.key_order import KeyOrder
+from inmem.engine.tables.persistent_map import SPAN, Past, PersistentMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,17 +20,15 @@ if TYPE_CHECKING:
     from inmem.engine.commits.part import Write
 
 
-class Table(Struct, frozen=True, eq=False):
+class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
     """An immutable ordered map from key to Entry, tombstones included; the caller judges expiry.
 
     Attributes:
-        entries: every key ever written and its entry, as `engine/tables/entry.py` keeps it.
-        keys: the same keys in order.
+        keys: every key ever written, in order.
         live_count: how many entries are not tombstones, expired ones included.
         last_version: version of the newest entry, 0 if there is none.
     """
 
-    entries: Map[bytes, StoredEntry]
     keys: KeyOrder
     live_count: int
     last_version: int
@@ -41,11 +36,16 @@ class Table(Struct, frozen=True, eq=False):
     EMPTY: ClassVar[Table]
 
     @classmethod
+    def of(cls, entries: dict[bytes, StoredEntry], keys: KeyOrder, live_count: int, last_version: int) -> Table:
+        """Return the first table of a line of versions. O(1): `entries` are nobody else's from now on."""
+        return cls(entries, Past(0), None, keys, live_count, last_version)
+
+    @classmethod
     def build(cls, entries: Mapping[bytes, StoredEntry]) -> Table:
         """Return the table that holds exactly `entries`, packed or not. O(n log n), O(n) if in key order."""
         values = entries.values()
-        return cls(
-            Map(entries),
+        return cls.of(
+            dict(entries),
             KeyOrder.of(KeyIndex.from_sorted(sorted(entries))),
             sum(map(is_live, values)),
             max(map(version_of, values), default=0),
@@ -53,13 +53,14 @@ class Table(Struct, frozen=True, eq=False):
 
     def get(self, key: bytes) -> Entry | None:
         """Return the key's entry, maybe a tombstone, or None if it was never written. O(1)."""
-        stored = self.entries.get(key)
+        stored = self.stored(key)
         return None if stored is None else entry_of(stored)
 
     def apply(self, writes: Sequence[Write], version: int) -> Table:
         """Return the table after a commit of `version` that made `writes`; per key the last wins.
 
-        Complexity: O(1) per existing key, and for new keys that of `KeyOrder.add`.
+        Complexity: O(1) per existing key, and for new keys that of `KeyOrder.add`. O(n) if this is not the newest
+        version of its line.
 
         Raises:
             InvariantError: `version` is below one that the table holds already.
@@ -68,33 +69,60 @@ class Table(Struct, frozen=True, eq=False):
             raise InvariantError(f"version {version} applied after {self.last_version}")
         if not writes:
             return self
-        entries = self.entries
+        past = self.past
+        if past.state is not None:
+            copy = Table.of(self.as_dict(), self.keys, self.live_count, self.last_version)
+            return copy.apply(writes, version)
+        newest = self.newest
         live_count = self.live_count
+        keys = self.keys
+        # What is larger than a packed entry counts for a whole span.
+        number = past.number + len(writes)
         if len(writes) == 1:
             key, value, expires_at_us = writes[0]
-            previous = entries.get(key)
-            keys = self.keys.add((key,)) if previous is None else self.keys
-            if previous is not None and (isinstance(previous, bytes) or previous[1] is not None):
-                live_count -= 1
-            if value is not None:
-                live_count += 1
-            return Table(entries.set(key, stored_entry(version, value, expires_at_us)), keys, live_count, version)
-        created: list[bytes] = []
-        mutation = entries.mutate()
-        for key, value, expires_at_us in writes:
-            previous = mutation.get(key)
+            previous = newest.get(key)
             if previous is None:
-                created.append(key)
-            elif isinstance(previous, bytes) or previous[1] is not None:
+                keys = keys.add((key,))
+            elif isinstance(previous, bytes):
                 live_count -= 1
+            else:
+                live_count -= previous[1] is not None
+                number += SPAN
             if value is not None:
                 live_count += 1
-            mutation[key] = stored_entry(version, value, expires_at_us)
-        keys = self.keys
-        if created:
-            created.sort()
-            keys = keys.add(created)
-        return Table(mutation.finish(), keys, live_count, version)
+            replaced: dict[bytes, StoredEntry | None] = {key: previous}
+            changes: dict[bytes, StoredEntry] = {key: stored_entry(version, value, expires_at_us)}
+        else:
+            changes = {}
+            replaced = {}
+            created: list[bytes] = []
+            for key, value, expires_at_us in writes:
+                previous = newest.get(key)
+                if key in changes:
+                    live_count -= is_live(changes[key])
+                else:
+                    replaced[key] = previous
+                    if previous is None:
+                        created.append(key)
+                    elif isinstance(previous, bytes):
+                        live_count -= 1
+                    else:
+                        live_count -= previous[1] is not None
+                        number += SPAN
+                if value is not None:
+                    live_count += 1
+                changes[key] = stored_entry(version, value, expires_at_us)
+            if created:
+                created.sort()
+                keys = keys.add(created)
+        span = self.span
+        if span is None or number >= span.number + SPAN:
+            span = self.next_span(number)
+        newer: Past[bytes, StoredEntry] = Past(number)
+        # In this order, as others are reading.
+        past.state = replaced, newer
+        newest.update(changes)
+        return Table(newest, newer, span, keys, live_count, version)
 
     def range(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
@@ -114,10 +142,13 @@ class Table(Struct, frozen=True, eq=False):
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, StoredEntry]]:
         """Like `range`, but yields the entries as they are kept, for callers that cannot afford to unpack each one."""
-        stored_of = self.entries.__getitem__
-        return chain.from_iterable(
-            zip(chunk, map(stored_of, chunk), strict=True) for chunk in self.keys.chunks(start, end, reverse=reverse)
-        )
+        stored_of = self.newest.__getitem__
+        past = self.past
+        for chunk in self.keys.chunks(start, end, reverse=reverse):
+            stored = list(map(stored_of, chunk))
+            if past.state is not None:
+                stored = [cast("StoredEntry", self.as_it_was(*pair)) for pair in zip(chunk, stored, strict=True)]
+            yield from zip(chunk, stored, strict=True)
 
     def changed_since(self, start: bytes, end: bytes | None, version: int) -> bytes | None:
         """Return the first key of [start, end) whose entry is newer than `version`, or None.
@@ -133,11 +164,12 @@ class Table(Struct, frozen=True, eq=False):
     def check(self) -> None:
         """Raise InvariantError unless index, entries and counters agree. O(n)."""
         self.keys.check()
-        if len(self.keys) != len(self.entries):
-            raise InvariantError(f"{len(self.keys)} keys for {len(self.entries)} entries")
+        entries = self.as_dict()
+        if len(self.keys) != len(entries):
+            raise InvariantError(f"{len(self.keys)} keys for {len(entries)} entries")
         live_count = last_version = 0
         for key in self.keys.range():
-            stored = self.entries.get(key)
+            stored = entries.get(key)
             if stored is None:
                 raise InvariantError(f"key {key!r} has no entry")
             if type(stored) is not bytes and type(stored) is not tuple:
@@ -154,4 +186,6 @@ class Table(Struct, frozen=True, eq=False):
             raise InvariantError(f"newest entry {last_version}, recorded {self.last_version}")
 
 
-Table.EMPTY = Table(Map(), KeyOrder.of(KeyIndex.empty()), 0, 0)
+Table.EMPTY = Table.of({}, KeyOrder.of(KeyIndex.empty()), 0, 0)
+# It has been followed from the beginning, so that whoever changes it begins a line of its own.
+Table.EMPTY.past.state = {}, Past(1)

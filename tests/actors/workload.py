@@ -87,7 +87,7 @@ def check_no_hole(db: Database, workers: list[str]) -> None:
 def state_of(db: Database) -> dict[tuple[str, int], list[tuple[bytes, Any]]]:
     """Return everything that is in the store, versions included."""
     snapshot = db._client.snapshot()
-    return {(run, int(tag)): list(table.range()) for run, tag, table in snapshot.tables() if len(table.entries)}
+    return {(run, int(tag)): list(table.range()) for run, tag, table in snapshot.tables() if len(table.keys)}
 
 
 def until(condition: Callable[[], bool], otherwise: str) -> None:

@@ -110,7 +110,7 @@ def wrong_shard() -> Snapshot:
         (Snapshot(0, ()), "without shards"),
         (wrong_shard(), "of shard"),
         (Snapshot(0, (Map({("run", 1): Table.EMPTY.apply([(b"k", b"v", 0)], 1)}),)), "past 0"),
-        (Snapshot(0, (Map({("run", 1): Table(Map(), Table.EMPTY.keys, 1, 0)}),)), "live keys"),
+        (Snapshot(0, (Map({("run", 1): Table.of({}, Table.EMPTY.keys, 1, 0)}),)), "live keys"),
     ],
 )
 def test_check_finds_damage(damaged: Snapshot, complaint: str) -> None:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from immutables import Map
 
 from inmem.engine.commits.part import Write
 from inmem.engine.errors import InvariantError
@@ -38,7 +37,7 @@ class TableMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.version = 0
-        empty = Table(Map(), KeyOrder.of(TinyIndex.empty()), 0, 0)
+        empty = Table.of({}, KeyOrder.of(TinyIndex.empty()), 0, 0)
         self.versions: list[tuple[Table, dict[bytes, Entry]]] = [(empty, {})]
 
     @property
@@ -159,15 +158,15 @@ ONE = KeyOrder.of(KeyIndex.from_sorted([b"a"]))
 @pytest.mark.parametrize(
     ("damaged", "complaint"),
     [
-        (Table(Map(), ONE, 0, 0), "1 keys for 0 entries"),
-        (Table(Map({b"b": (1, b"x", 0)}), ONE, 1, 1), "has no entry"),
-        (Table(Map({b"a": (0, b"x", 0)}), ONE, 1, 0), "malformed"),
-        (Table(Map({b"a": (1, b"x", -1)}), ONE, 1, 1), "malformed"),
-        (Table(Map({b"a": (1, "x", 0)}), ONE, 1, 1), "malformed"),  # type: ignore[arg-type]
-        (Table(Map({b"a": [1, b"x", 0]}), ONE, 1, 1), "neither bytes nor a tuple"),  # type: ignore[arg-type]
-        (Table(Map({b"a": (1, b"x", 0)}), ONE, 0, 1), "live keys counted"),
-        (Table(Map({b"a": (1, None, 0)}), ONE, 1, 1), "live keys counted"),
-        (Table(Map({b"a": (1, b"x", 0)}), ONE, 1, 2), "newest entry 1, recorded 2"),
+        (Table.of({}, ONE, 0, 0), "1 keys for 0 entries"),
+        (Table.of({b"b": (1, b"x", 0)}, ONE, 1, 1), "has no entry"),
+        (Table.of({b"a": (0, b"x", 0)}, ONE, 1, 0), "malformed"),
+        (Table.of({b"a": (1, b"x", -1)}, ONE, 1, 1), "malformed"),
+        (Table.of({b"a": (1, "x", 0)}, ONE, 1, 1), "malformed"),  # type: ignore[arg-type]
+        (Table.of({b"a": [1, b"x", 0]}, ONE, 1, 1), "neither bytes nor a tuple"),  # type: ignore[arg-type]
+        (Table.of({b"a": (1, b"x", 0)}, ONE, 0, 1), "live keys counted"),
+        (Table.of({b"a": (1, None, 0)}, ONE, 1, 1), "live keys counted"),
+        (Table.of({b"a": (1, b"x", 0)}, ONE, 1, 2), "newest entry 1, recorded 2"),
     ],
 )
 def test_check_finds_damage(damaged: Table, complaint: str) -> None:

@@ -1,15 +1,12 @@
 """Nothing that an operation leaves behind waits for the garbage collector: its pauses grow with what it has to find."""
 
 import gc
-import os
 import threading
-import weakref
 
 import pytest
 
 import inmem
 from inmem import Thought
-from inmem.actors import supervisor
 from tests.actors.faulty_disk import FAILSAFE_S
 
 WORK = {
@@ -48,79 +45,44 @@ def test_an_operation_leaves_no_cycle(name):
     assert left == []
 
 
-class Node:
-    """Something of the application's that refers to itself."""
+TABLES = 2_000
+KEYS = 5_000
 
-    def __init__(self):
-        self.itself = self
+
+def seen():
+    """How many objects the collector has to look at, once it has found out which ones it need not."""
+    gc.collect()
+    return len(gc.get_objects())
 
 
 @pytest.fixture
-def nothing_frozen():
-    """What tests/conftest.py has frozen is thawed as long as the test lasts."""
-    gc.unfreeze()
-    yield
-    gc.collect()
-    gc.freeze()
+def large(tmp_path):
+    """A store with many keys in one table, and many tables with one key each."""
+    path = tmp_path / "large"
+    with inmem.open(path, durability="never") as db:
+        with db.begin("one") as txn:
+            for number in range(KEYS):
+                txn.put(f"k{number}", number)
+        for number in range(TABLES):
+            db.put(f"run-{number}", "k", number)
+        db.checkpoint()
+    return path
 
 
-@pytest.fixture
-def two_large_stores(nothing_frozen, tmp_path, monkeypatch):
-    monkeypatch.setattr(supervisor, "FREEZE_KEYS_MIN", 0)
-    paths = tmp_path / "a", tmp_path / "b"
-    for path in paths:
-        with inmem.open(path) as db:
-            db.put("run", "k", 1)
-    return paths
+def test_the_collector_does_not_look_at_what_was_recovered(large):
+    frozen = gc.get_freeze_count()
+    with inmem.open(":memory:"):
+        before = seen()
+    with inmem.open(large) as db:
+        # Some nodes of the map of all tables.
+        assert seen() - before < TABLES
+        assert gc.get_freeze_count() <= frozen
+        assert db.get("one", "k7") == 7
 
 
-def test_what_the_application_drops_is_collected_once_no_large_store_is_open(two_large_stores):
-    nodes = [Node(), Node()]
-    alive = [weakref.ref(node) for node in nodes]
-    first, second = map(inmem.open, two_large_stores)
-    nodes.clear()
-    first.close()
-    gc.collect()
-    assert None not in [ref() for ref in alive]
-    second.close()
-    gc.collect()
-    assert [ref() for ref in alive] == [None, None]
-    assert gc.get_freeze_count() == 0
-
-
-@pytest.mark.parametrize("when", ["before", "meanwhile", "between"])
-def test_what_the_application_has_frozen_itself_stays_frozen(two_large_stores, when):
-    first, second = two_large_stores
-    node = Node()
-    try:
-        if when == "before":
-            gc.freeze()
-        with inmem.open(first):
-            if when != "before":
-                node = Node()
-                gc.freeze()
-            if when == "between":
-                inmem.open(second).close()
-        assert node not in gc.get_objects()
-    finally:
-        gc.unfreeze()
-
-
-def test_a_forked_child_owes_nothing_to_the_stores_of_its_parent(two_large_stores):
-    with inmem.open(two_large_stores[0]):
-        child = os.fork()
-        if child == 0:
-            gc.unfreeze()
-            with inmem.open(two_large_stores[1]):
-                is_frozen = gc.get_freeze_count() > 0
-            os._exit(0 if is_frozen and gc.get_freeze_count() == 0 else 1)
-        assert os.waitpid(child, 0)[1] == 0
-
-
-def test_a_large_store_freezes_nothing_where_garbage_is_collected_by_hand(two_large_stores):
-    gc.disable()
-    try:
-        with inmem.open(two_large_stores[0]):
-            assert gc.get_freeze_count() == 0
-    finally:
-        gc.enable()
+def test_the_collector_does_not_look_at_keys_that_were_written(large):
+    with inmem.open(large) as db:
+        before = seen()
+        for number in range(KEYS):
+            db.put("one", f"k{2 * number}", "written")
+        assert seen() - before < 200

@@ -96,7 +96,7 @@ class Store:
     def tamper(self, run: str, tag: int, key: bytes, value: bytes | None) -> None:
         """Change what is stored behind the primitives' back; None takes the entry away altogether."""
         table = self.shard.root[run, tag]
-        entries = dict(table.entries)
+        entries = table.as_dict()
         entries.pop(key, None)
         if value is not None:
             entries[key] = (self.version, value, 0)

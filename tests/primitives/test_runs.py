@@ -252,10 +252,10 @@ def test_deleting_a_run_removes_everything_of_it_and_of_nobody_else(store):
             store.cells(run, txn).init("cell", 1)
             store.traces(run, txn).record_with_options(Thought("x"), id="id")
     create(store, "child", parent="run")
-    other = [(tag, table.entries) for run, tag, table in store.snapshot.tables() if run == "other"]
+    other = [(tag, table.as_dict()) for run, tag, table in store.snapshot.tables() if run == "other"]
     store.do(lambda txn: store.runs(txn).delete_run("run"))
     assert "run" not in {run for run, _, _ in store.snapshot.tables()}
-    assert [(tag, table.entries) for run, tag, table in store.snapshot.tables() if run == "other"] == other
+    assert [(tag, table.as_dict()) for run, tag, table in store.snapshot.tables() if run == "other"] == other
     assert store.runs().get_run("run") is None
     assert [run.run_id for run in store.runs().query_runs(tags=["t"])] == ["other"]
     assert [run.run_id for run in store.runs().get_child_runs("run")] == ["child"]

@@ -25,7 +25,7 @@ def snapshot():
 def changed(snapshot, run, tag, change):
     """Return the snapshot with one table as `change` makes it of the entries by key; None leaves no table."""
     (root,) = snapshot.roots
-    entries = change(dict(root[run, int(tag)].entries))
+    entries = change(root[run, int(tag)].as_dict())
     table_id = (run, int(tag))
     return Snapshot(
         snapshot.version, (root.delete(table_id) if entries is None else root.set(table_id, Table.build(entries)),)

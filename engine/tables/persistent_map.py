@@ -1,0 +1,161 @@
+"""A mapping of which every version stays as it is, although all of them share one dict.
+
+The dict is that of the newest version. A version that has been followed by another keeps what that one changed, as it
+was before, and knows the next: what it does not have itself has not changed between the two. So the newest version is
+read at the price of a dict, and one that nobody holds any more leaves nothing behind, since versions refer to newer
+ones only. (Baker 1991, "Shallow binding makes functional arrays fast".)
+
+An old version that is held would hold with it all that was ever written after it. So a line of versions is cut into
+spans, and what was changed in spans of which nobody holds a version any more is put together, each key once.
+
+What this saves over a tree whose changed paths are copied: a table of a million keys is one object to Python's garbage
+collector, and one that it does not look into as long as it holds nothing but `bytes`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from weakref import ref
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+SPAN = 64
+"""Changes in a span. More of them cost less, and an old version then holds more of what is gone."""
+
+
+# Nothing here is part of a cycle, as versions refer to newer ones only: so the collector need not know of it.
+class Past(Struct, Generic[K, V], eq=False, gc=False):
+    """What one version has, and later ones have not.
+
+    Attributes:
+        number: how many changes were made up to this version; a large one counts for many.
+        state: what the versions after this one have changed, as it was, None for what was not there; and the past of
+            the first version that it does not tell of. Both in one assignment, as other threads may be reading. None
+            as long as the version is the newest.
+    """
+
+    number: int
+    state: _State[K, V] | None = None
+
+
+if TYPE_CHECKING:
+    _State: TypeAlias = tuple[dict[K, V | None], Past[K, V]]
+
+
+class Span(Struct, Generic[K, V], eq=False, weakref=True):
+    """Some versions in a row, each of which refers to this: it is there as long as somebody holds one of them.
+
+    Attributes:
+        line: that they are in.
+        number: of the first version.
+        last: the past of the last of them, once it is known which that is.
+    """
+
+    line: Line[K, V]
+    number: int
+    last: Past[K, V] | None = None
+
+
+class Line(Struct, Generic[K, V], eq=False, gc=False):
+    """The versions that share one dict, for whoever makes the next one.
+
+    Attributes:
+        spans: those that have ended, oldest first; some may be gone. None until one has.
+        spans_max: so many are kept before it is looked which of them are gone.
+    """
+
+    spans: list[ref[Span[K, V]]] | None = None
+    spans_max: int = 1
+
+    def span_after(self, span: Span[K, V], number: int) -> Span[K, V]:
+        """Return the span that follows `span` and begins with the version of that number. Amortized O(changes)."""
+        following: Span[K, V] = Span(self, number)
+        if self.spans is None:
+            self.spans = []
+        self.spans.append(ref(span))
+        if len(self.spans) > self.spans_max:
+            living = [living for reference in self.spans if (living := reference()) is not None]
+            for earlier, later in pairwise((*living, following)):
+                _join(cast("Past[K, V]", earlier.last), later.number)
+            self.spans = [ref(living) for living in living]
+            self.spans_max = 1 + 2 * len(living)
+        return following
+
+
+def _join(past: Past[K, V], number: int) -> None:
+    """Let a past tell what those between it and the version of that number do: nobody else needs them."""
+    while (state := past.state) is not None and (later := state[1]).number < number:
+        changed = state[0]
+        also_changed, beyond = cast("_State[K, V]", later.state)
+        # Who reads meanwhile, and has not found a key here, goes on to `later` as before, and finds it there.
+        for key, value in also_changed.items():
+            changed.setdefault(key, value)
+        past.state = changed, beyond
+
+
+class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
+    """An immutable mapping to values other than None, for a class that says how the next version is made.
+
+    Any thread may read any version at any time. Versions that follow one another are made by one thread at a time, each
+    from the one before it, whose `past.state` must be None until then.
+
+    Attributes:
+        newest: the dict of the newest version. Who reads it directly has to look at `past` afterwards.
+        past: its `state` is None as long as this is the newest version.
+        span: that the version belongs to; None for the first version until it is followed.
+    """
+
+    newest: dict[K, V]
+    past: Past[K, V]
+    span: Span[K, V] | None
+
+    def stored(self, key: K) -> V | None:
+        """Return the value of the key, or None. O(1), plus O(1) for each newer version that is held by somebody."""
+        value = self.newest.get(key)
+        # In this order: who changes the dict says before that what was there.
+        return value if self.past.state is None else self.as_it_was(key, value)
+
+    def as_it_was(self, key: K, value: V | None) -> V | None:
+        """Return the value of the key in this version, given what the dict had for it a moment ago."""
+        state = self.past.state
+        while state is not None:
+            changed, later = state
+            if key in changed:
+                return changed[key]
+            state = later.state
+        return value
+
+    def as_dict(self) -> dict[K, V]:
+        """Return a copy. O(n)."""
+        content = self.newest.copy()
+        changes: list[dict[K, V | None]] = []
+        state = self.past.state
+        while state is not None:
+            changed, later = state
+            changes.append(changed.copy())
+            state = later.state
+        for changed in reversed(changes):
+            for key, value in changed.items():
+                if value is None:
+                    content.pop(key, None)
+                else:
+                    content[key] = value
+        return content
+
+    def next_span(self, number: int) -> Span[K, V]:
+        """Return the span of the version of that number, which is going to follow this one. Amortized O(changes)."""
+        span = self.span
+        if span is None:
+            line: Line[K, V] = Line()
+            self.span = span = Span(line, 0)
+        if number < span.number + SPAN:
+            return span
+        span.last = self.past
+        return span.line.span_after(span, number)
