@@ -117,15 +117,24 @@ class Simulation:
             durability: as for `inmem.open`.
             shards: as for `inmem.open`.
             limits: as for `inmem.open`.
-            memory: without files, and so without anything that survives a crash.
+            memory: without files, and so without anything that survives a crash, or being closed.
+
+        Raises:
+            UsageError: an option is not acceptable, or the database is open with another one.
         """
+        options = Options.checked(":memory:" if memory else name, durability=durability, shards=shards, limits=limits)
         store = self._stores.get(name)
         if store is None:
-            path = ":memory:" if memory else name
-            options = Options.checked(path, durability=durability, shards=shards, limits=limits)
-            disk = None if options.in_memory else SimulatedDisk(name, self._chooser, self._injector, self._take_time)
+            disk = SimulatedDisk(name, self._chooser, self._injector, self._take_time)
             store = self._stores[name] = SimulatedStore(options, disk, self._scheduler)
-        if not store.is_open:
+        if store.is_open:
+            others = ", ".join(store.other_than(options))
+            if others:
+                self._scheduler.refuse(
+                    f"{name} is open with other options ({others}): give the same, or close it first"
+                )
+        else:
+            store.options = options
             # What a scenario opens before it runs is not what it is about. Every other opening is explored.
             calm = not self._injector.active
             steps = len(self._scheduler.steps)
@@ -237,7 +246,7 @@ class Simulation:
     @property
     def lost(self) -> bool:
         """Whether a store has lost what it had acknowledged, as durability modes other than `always` may."""
-        return any(store.ledger.lost for store in self._stores.values())
+        return any(store.lost for store in self._stores.values())
 
     @property
     def steps(self) -> list[Step]:
