@@ -36,7 +36,7 @@ from inmem.simulation.scenario import (
 )
 from inmem.simulation.scheduler import STEPS_MAX, Scheduler
 from inmem.simulation.store import SimulatedStore
-from inmem.simulation.trace import WORLD
+from inmem.simulation.trace import MAIN, WORLD, is_taken
 from inmem.simulation.user_actors import UserActors
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ class Simulation:
             function: ordinary blocking code that uses handles of this simulation.
             args: for it.
             restart: whether it is started again, from the beginning, after a crash of the process.
-            name: for the trace; by default the function's.
+            name: for the trace; by default the function's. One that is taken, by another client or by an actor of the
+                store as `kv` is, gets a number.
 
         Raises:
             UsageError: it is no function, or an argument is not acceptable.
@@ -329,8 +330,10 @@ class Simulation:
                 gc.enable()
 
     def _new_client(self, base: str, function: Callable[[], Any], *, daemon: bool, ready: bool) -> SimulatedClient:
-        self._names[base] = count = self._names.get(base, 0) + 1
-        name = base if count == 1 else f"{base}-{count}"
+        name = base
+        while is_taken(name) or name in self._scheduler.outsiders:
+            self._names[base] = count = self._names.get(base, 1) + 1
+            name = f"{base}-{count}"
         client = SimulatedClient(name, function, daemon=daemon, ready=ready)
         self._scheduler.outsiders.add(name)
         self._scheduler.clients.append(client)
@@ -354,7 +357,7 @@ class Simulation:
         if busy:
             names = ", ".join(busy)
             raise ScenarioError(f"the scenario has ended without a sim.run() while actors had something to do: {names}")
-        if not (self._stores or self._names):
+        if not (self._stores or self._scheduler.outsiders - {MAIN}):
             raise ScenarioError(
                 "the scenario has ended without a sim.open(), a sim.spawn() or an actor: nothing was run"
             )
