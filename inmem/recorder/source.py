@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inmem.json_values import is_object
+from inmem.recorder.answered_calls import with_calls_found
 from inmem.recorder.chat import read_message
 from inmem.recorder.identity import describe, run_id_for
 from inmem.recorder.json_text import decode_utf8, read_items, read_value, skip_blank
@@ -132,7 +133,7 @@ def _conversation(
     place: Place,
     error: str | None = None,
 ) -> Conversation:
-    messages = tuple(messages)
+    messages = tuple(with_calls_found(messages))
     tags, metadata = describe(record, format_name, place)
     content = source.strip().encode()
     metadata["messages"] = len(messages)
