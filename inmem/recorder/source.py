@@ -115,7 +115,8 @@ def _from_object(index: int, record: dict[str, Any], source: str, place: Place) 
         raise place.error(_NOTHING_KNOWN)
     values: list[object] = place.field(record, name, LIST)
     messages = tuple([read_message(value, place.at(f"{name}[{at}]")) for at, value in enumerate(values)])
-    error = place.optional(record, "error", str)
+    # An empty text is what some write where there was none.
+    error = place.optional(record, "error", str) or None
     reward = place.optional_number(record, "reward")
     if error is None and reward is not None and not reward > 0:
         error = f"the task was not solved: reward {reward:g}"

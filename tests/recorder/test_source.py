@@ -74,6 +74,8 @@ def test_a_conversation_may_have_no_messages(tmp_path):
         ({"reward": 0.0}, "the task was not solved: reward 0"),
         ({"reward": 0}, "the task was not solved: reward 0"),
         ({"error": "the agent gave up", "reward": 1}, "the agent gave up"),
+        ({"error": ""}, None),
+        ({"error": "", "reward": 0}, "the task was not solved: reward 0"),
     ],
 )
 def test_the_outcome_of_a_conversation(tmp_path, more, error):

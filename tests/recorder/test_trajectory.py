@@ -81,6 +81,7 @@ def test_prompts_are_what_the_agent_was_told_before_it_began(read):
         (None, None),
         ({}, None),
         ({"exit_status": None}, None),
+        ({"exit_status": ""}, None),
         ({"exit_status": "submitted"}, None),
         ({"exit_status": "submitted (exit_cost)"}, None),
         ({"exit_status": "exit_cost"}, "exit status: exit_cost"),
