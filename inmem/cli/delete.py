@@ -31,6 +31,8 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
 
     RUN is the whole name of a run here. What is to be deleted is shown, and asked about on a terminal; elsewhere it
     takes --yes. All of them are deleted in one commit, or none. There is no way back but an export.
+
+    A name that begins with a dash goes behind all options and --.
     """
     runs = tuple(dict.fromkeys(runs))
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):

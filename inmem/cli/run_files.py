@@ -61,6 +61,8 @@ def export(*, database: str, run: str | None, out: str | None, folder: Path | No
     Without --out it goes to the standard output. The file holds all of the run in all five primitives as JSON lines,
     and `inmem import` makes the same run of it. With --all, the files are of one moment: no transaction is in some of
     them and not in others.
+
+    A name that begins with a dash goes behind all options and --.
     """
     if (run is None) == (folder is None) or (folder is not None and out is not None):
         raise click.UsageError("name a RUN, or all of them with --all FOLDER, without --out")
