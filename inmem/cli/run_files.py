@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -13,6 +14,7 @@ import click
 
 import inmem
 from inmem.amounts import counted
+from inmem.cli.contents import contents_in_words
 from inmem.cli.examples import example
 from inmem.cli.output import printable
 from inmem.cli.progress import progress
@@ -100,7 +102,10 @@ def _export_all(db: Database, folder: Path, write: _Write) -> str:
 
 
 def _write_run(db: Database, run_id: str, file: str | BinaryIO, on_progress: Callable[[int, int], None]) -> str:
-    return contents_of(db.export_run(run_id, file, on_progress=on_progress))
+    export = db.export_run(run_id, file, on_progress=on_progress)
+    # Of the same moment: the database was opened for reading.
+    with db.begin(run_id) as txn:
+        return contents_of(export, txn.contents.deleted_cells())
 
 
 def _write_otlp(db: Database, run_id: str, file: str | BinaryIO, _on_progress: Callable[[int, int], None]) -> str:
@@ -126,7 +131,6 @@ def _show_nothing(_done: int, _total: int) -> None:
     """How far one of many files is."""
 
 
-def contents_of(export: RunExport) -> str:
+def contents_of(export: RunExport, deleted_cells: int) -> str:
     """Return what a file holds, counted in words."""
-    counts = ("key", export.keys), ("event", export.events), ("cell", export.cells), ("trace", export.traces)
-    return ", ".join(counted(count, noun) for noun, count in counts)
+    return contents_in_words(asdict(export), deleted_cells)
