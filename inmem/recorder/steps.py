@@ -64,7 +64,8 @@ def begin_recording(txn: Transaction, conversation: Conversation) -> int:
     if run.status is not RunStatus.ACTIVE and position < len(conversation.messages):
         raise UsageError(f"the run is {run.status} at message {position} of {len(conversation.messages)}")
     # A recording that was begun when all of them were under one key goes on, too.
-    for call in txn.kv.get(_ALL_PENDING_CALLS) or []:
+    pending: list[dict[str, Any]] = txn.kv.get(_ALL_PENDING_CALLS) or []
+    for call in pending:
         txn.kv.put(PENDING_CALLS + call["trace"], call)
     txn.kv.delete(_ALL_PENDING_CALLS)
     return position
@@ -134,14 +135,15 @@ def _speak(txn: Transaction, position: int, message: Message) -> None:
         txn.traces.record_with_options(Thought(message.text), id=trace_id, parent_id=parent)
         parent = trace_id
     for index, call in enumerate(message.calls):
+        asked_as = _call_id(position, index)
         asked = {
             "id": call.id,
-            "trace": _call_id(position, index),
+            "trace": asked_as,
             "parent": parent,
             "tool_name": call.tool_name,
             "arguments": call.arguments,
         }
-        txn.kv.put(PENDING_CALLS + asked["trace"], asked)
+        txn.kv.put(PENDING_CALLS + asked_as, asked)
 
 
 def _hear_tool(txn: Transaction, trace_id: str, answer: Answer) -> None:
