@@ -24,8 +24,15 @@ _QUOTED_ASCII: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
 def plain_name(name: str) -> str:
     """Return the name as it is shown. O(len(name))."""
-    if is_plain(name):
-        return name
+    return name if is_plain(name) else _quoted(name)
+
+
+def plain_word(name: str) -> str:
+    """Return the name as it is shown beside others: as `plain_name`, and in quotes where it holds a blank."""
+    return name if is_plain(name) and " " not in name else _quoted(name)
+
+
+def _quoted(name: str) -> str:
     return SUSPECT.sub(lambda match: match[0] if shows_in_name(match) else escape_of(match[0]), in_quotes(name))
 
 

@@ -106,6 +106,11 @@ class RunContents:
         tables = zip(("runs", "keys", "events", "cells", "traces"), _TABLES, strict=True)
         return {name: sum(1 for _ in self._txn.view(self._run, tag).scan()) for name, tag in tables}
 
+    def deleted_cells(self) -> int:
+        """Return how many of the cells that `counts` counts are deleted. O(cells)."""
+        view = self._txn.view(self._run, Tag.STATE)
+        return sum(1 for _, data in view.scan() if unpack_cell(data).value is None)
+
     def items(self) -> Iterator[Item]:
         """Yield the run itself if it is registered, then keys, events, cells and traces, parents before children.
 

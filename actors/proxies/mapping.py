@@ -108,7 +108,11 @@ class KVMapping(MutableMapping[str, Any]):
         return self._transact(take)
 
     def popitem(self) -> tuple[str, Any]:
-        """Delete the first key and return it with its value; raise KeyError if there is none."""
+        """Delete the first key and return it with its value; raise KeyError if there is none.
+
+        Complexity: O(1) per expired or deleted key before it, of which each call leaves one more: to empty a mapping in
+        this way is quadratic. `clear`, or a loop over ``list(mapping)``, is not.
+        """
 
         def take(kv: KVOperations) -> tuple[str, Any]:
             for key, value in kv.list_with_values(limit=1):

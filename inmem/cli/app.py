@@ -33,7 +33,7 @@ def app(context: click.Context) -> None:
     """Keep the runs of agents in a transactional store, and look at them.
 
     DB is a database's folder. RUN is the name of a run, or a beginning of it that no other run has. Reading
-    disturbs nobody, not even a process that is writing.
+    disturbs nobody, not even a process that is writing. A name that begins with a dash goes behind all options and --.
 
     Exit codes: 0 fine, 1 the answer is no (damaged, not found), 2 wrong usage.
     """

@@ -10,6 +10,7 @@ import click
 
 import inmem
 from inmem.amounts import counted
+from inmem.cli.contents import contents_in_words
 from inmem.cli.errors import NO, NoError
 from inmem.cli.examples import example
 from inmem.cli.output import is_terminal, print_json
@@ -31,6 +32,8 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
 
     RUN is the whole name of a run here. What is to be deleted is shown, and asked about on a terminal; elsewhere it
     takes --yes. All of them are deleted in one commit, or none. There is no way back but an export.
+
+    A name that begins with a dash goes behind all options and --.
     """
     runs = tuple(dict.fromkeys(runs))
     if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
@@ -51,9 +54,9 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
 
 def _contents(txn: Transaction, database: str, run_id: str) -> str:
     _expect(txn, database, run_id)
-    counts = txn.on(run_id).contents.counts()
+    contents = txn.on(run_id).contents
     registered = txn.runs.get_run(run_id)
-    held = ", ".join(counted(counts[f"{noun}s"], noun) for noun in ("key", "event", "cell", "trace"))
+    held = contents_in_words(contents.counts(), contents.deleted_cells())
     return f"{'unregistered' if registered is None else registered.status}, {held}"
 
 

@@ -72,6 +72,8 @@ def events(
 
     With --follow, those that anybody appends meanwhile are shown, in this or another process; --last 0 shows nothing
     else. With --json each event is then a line of its own.
+
+    A name that begins with a dash goes behind all options and --.
     """
     if last is not None and limit is not None:
         raise click.UsageError("--limit N takes the first of them and --last N the last: name one")
@@ -167,8 +169,7 @@ def _followed(db: Database, run_id: str, event_type: str | None, start: int) -> 
     while True:
         looked_at_s = time.monotonic()
         with db.begin(run_id) as txn:
-            if head is not None:
-                _expect_still_there(txn, head)
+            _expect_still_there(txn, head)
             yield from _events_of(txn, event_type, start)
             head = txn.events.head()
         start = max(start, 0 if head is None else head.sequence + 1)
@@ -177,7 +178,13 @@ def _followed(db: Database, run_id: str, event_type: str | None, start: int) -> 
         db.refresh()
 
 
-def _expect_still_there(txn: Transaction, head: Event) -> None:
+def _expect_still_there(txn: Transaction, head: Event | None) -> None:
+    if head is None:
+        if txn.contents.is_empty():
+            raise NoError(
+                f"run {txn.run_id!r} is not there any more: it was deleted, or its owner could not make it durable"
+            )
+        return
     found = txn.events.read(head.sequence)
     if found is None or found.hash != head.hash:
         raise NoError(

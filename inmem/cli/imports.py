@@ -18,6 +18,7 @@ from inmem.cli.reading import into_option, json_option
 from inmem.cli.run_files import STREAM, contents_of, counting_items
 from inmem.engine.limits import GREATEST
 from inmem.json_values import result_to_json
+from inmem.primitives.run_contents import CellEntry
 from inmem.run_file import read_run
 from inmem.shown_name import plain_name
 
@@ -109,7 +110,7 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
                 continue
             imported.append(result_to_json(found.export))
             if not as_json_output:
-                click.echo(f"{plain_name(found.export.run_id)}: {contents_of(found.export)}")
+                click.echo(_told(found))
     if as_json_output:
         print_json(imported)
     given.end()
@@ -141,8 +142,13 @@ def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
             continue
         sound.append({"file": file} | result_to_json(found.export))
         if not as_json_output:
-            click.echo(f"{printable(file)}: {plain_name(found.export.run_id)}: {contents_of(found.export)}")
+            click.echo(f"{printable(file)}: {_told(found)}")
             click.echo(f"  digest {found.export.digest}")
     if as_json_output:
         print_json(sound)
     given.end()
+
+
+def _told(found: FoundRun) -> str:
+    deleted = sum(isinstance(item, CellEntry) and item.is_deleted for _, item in found.items)
+    return f"{plain_name(found.export.run_id)}: {contents_of(found.export, deleted)}"

@@ -21,6 +21,7 @@ from inmem.cli.examples import example
 from inmem.cli.output import print_json
 from inmem.cli.progress import progress
 from inmem.cli.reading import into_option, json_option
+from inmem.cli.run_files import STREAM
 from inmem.recorder import fault_of, record_files
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ if TYPE_CHECKING:
 
 @click.command(epilog=example("inmem record demo/transcripts/night-watch.jsonl --into demo/night.db"))
 @click.argument(
-    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=str)
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str),
 )
 @into_option
 @click.option(
@@ -64,8 +69,8 @@ def record(
     """Record the conversations of transcripts as runs.
 
     They are recorded as if the agents were having them now. FILE holds chat messages (a JSON list of conversations,
-    or JSON lines) or a coding agent's .traj; its content decides. Every message is one transaction: an event, the
-    traces it belongs to, working memory, a cursor.
+    or JSON lines) or a coding agent's .traj; its content decides. - is the standard input. Every message is one
+    transaction: an event, the traces it belongs to, working memory, a cursor.
 
     Started again after it was killed, at whatever moment, it goes on where each conversation stopped: every message
     is recorded exactly once. What is recorded already is left alone. If a conversation has changed in its file since
@@ -95,7 +100,7 @@ def _require_conversations(files: tuple[str, ...]) -> None:
     faults: list[str] = []
     for path in files:
         # What can be read only once, such as a pipe, is left to the recording.
-        fault = fault_of(path) if Path(path).is_file() else None
+        fault = fault_of(path) if path != STREAM and Path(path).is_file() else None
         if fault is None:
             return
         faults.append(fault)
@@ -108,7 +113,7 @@ def _require_conversations(files: tuple[str, ...]) -> None:
 def _recording(files: tuple[str, ...]) -> Generator[Callable[[RecordProgress], None]]:
     """Show how far the recording is, by the size of what was read."""
     started_at = time.monotonic()
-    total = sum(Path(path).stat().st_size for path in files)
+    total = sum(Path(path).stat().st_size for path in files if path != STREAM)
     with progress("recording") as on_progress:
 
         def show(state: RecordProgress) -> None:

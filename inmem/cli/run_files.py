@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -13,6 +14,7 @@ import click
 
 import inmem
 from inmem.amounts import counted
+from inmem.cli.contents import contents_in_words
 from inmem.cli.examples import example
 from inmem.cli.output import printable
 from inmem.cli.progress import progress
@@ -61,6 +63,8 @@ def export(*, database: str, run: str | None, out: str | None, folder: Path | No
     Without --out it goes to the standard output. The file holds all of the run in all five primitives as JSON lines,
     and `inmem import` makes the same run of it. With --all, the files are of one moment: no transaction is in some of
     them and not in others.
+
+    A name that begins with a dash goes behind all options and --.
     """
     if (run is None) == (folder is None) or (folder is not None and out is not None):
         raise click.UsageError("name a RUN, or all of them with --all FOLDER, without --out")
@@ -98,7 +102,10 @@ def _export_all(db: Database, folder: Path, write: _Write) -> str:
 
 
 def _write_run(db: Database, run_id: str, file: str | BinaryIO, on_progress: Callable[[int, int], None]) -> str:
-    return contents_of(db.export_run(run_id, file, on_progress=on_progress))
+    export = db.export_run(run_id, file, on_progress=on_progress)
+    # Of the same moment: the database was opened for reading.
+    with db.begin(run_id) as txn:
+        return contents_of(export, txn.contents.deleted_cells())
 
 
 def _write_otlp(db: Database, run_id: str, file: str | BinaryIO, _on_progress: Callable[[int, int], None]) -> str:
@@ -124,7 +131,6 @@ def _show_nothing(_done: int, _total: int) -> None:
     """How far one of many files is."""
 
 
-def contents_of(export: RunExport) -> str:
+def contents_of(export: RunExport, deleted_cells: int) -> str:
     """Return what a file holds, counted in words."""
-    counts = ("key", export.keys), ("event", export.events), ("cell", export.cells), ("trace", export.traces)
-    return ", ".join(counted(count, noun) for noun, count in counts)
+    return contents_in_words(asdict(export), deleted_cells)

@@ -25,7 +25,7 @@ from inmem.cli.reading import (
 )
 from inmem.cli.tables import Column, table
 from inmem.json_values import result_to_json
-from inmem.shown_name import plain_name
+from inmem.shown_name import plain_name, plain_word
 from inmem.times import moment
 from inmem.user_file import write_whole
 
@@ -133,7 +133,7 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
             f"{events:,}",
             one_line(run.error or ""),
             moment(run.created_at)[:19],
-            one_line(" ".join(map(plain_name, run.tags))),
+            one_line(" ".join(map(plain_word, run.tags))),
         )
         for run, events in found
     ]
@@ -146,7 +146,10 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
 @width_option
 @json_option
 def cells(*, database: str, run: str, as_json_output: bool) -> None:
-    """List the state cells of RUN with their values."""
+    """List the state cells of RUN with their values.
+
+    A name that begins with a dash goes behind all options and --.
+    """
     with reading_run(database, run) as txn:
         found = [(name, txn.cells.read(name)) for name in txn.cells.list()]
     states = [(name, state) for name, state in found if state is not None]
@@ -177,6 +180,8 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
 
     Text is printed with its lines and tabs, all else that cannot be seen in it as escapes; any other value as JSON.
     With --raw, text is written as UTF-8 and bytes as they are, without a line break at the end.
+
+    A name that begins with a dash goes behind all options and --.
     """
     if raw:
         if key is None or as_json_output:

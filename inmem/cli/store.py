@@ -12,6 +12,7 @@ from rich.text import Text
 
 import inmem
 from inmem.amounts import counted, size
+from inmem.cli.contents import of_them_deleted
 from inmem.cli.examples import example
 from inmem.cli.output import print_json, printable, show
 from inmem.cli.progress import progress
@@ -27,12 +28,13 @@ def stat(*, database: str, as_json_output: bool) -> None:
         with db.begin("stat") as txn:
             runs = asdict(txn.runs.get_stats())
             unregistered = db.unregistered_runs()
-            keys = events = cells = traces = 0
+            keys = events = cells = deleted_cells = traces = 0
             for run_id in (*txn.runs.list_runs(include_archived=True), *unregistered):
                 here = txn.on(run_id)
                 keys += len(here.kv.list())
                 events += here.events.len()
                 cells += len(here.cells.list())
+                deleted_cells += here.contents.deleted_cells()
                 traces += here.traces.count()
         stats = db.stats()
     sizes = _sizes_of_files(database)
@@ -43,7 +45,8 @@ def stat(*, database: str, as_json_output: bool) -> None:
             "unregistered_runs": len(unregistered),
             "keys": keys,
             "events": events,
-            "cells": cells,
+            "cells": cells + deleted_cells,
+            "deleted_cells": deleted_cells,
             "traces": traces,
             "entries": stats.keys,
         }
@@ -60,7 +63,7 @@ def stat(*, database: str, as_json_output: bool) -> None:
         ("runs", f"{total:,}" + (f" ({by_status})" if by_status else "") + beside),
         ("keys", f"{keys:,}"),
         ("events", f"{events:,}"),
-        ("cells", f"{cells:,}"),
+        ("cells", f"{cells + deleted_cells:,}" + of_them_deleted(deleted_cells)),
         ("traces", f"{traces:,}"),
         ("entries", f"{stats.keys:,} in all, those of indices included"),
     ):

@@ -15,7 +15,7 @@ from inmem.cli.output import console, has_width, one_line, print_json, show, wid
 from inmem.cli.reading import database_argument, json_option, reading_run, run_argument
 from inmem.json_values import result_to_json
 from inmem.primitives.orphans import whole_forest
-from inmem.shown_name import plain_name
+from inmem.shown_name import plain_name, plain_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,6 +54,8 @@ def trace(*, database: str, run: str, as_json_output: bool) -> None:
     """Draw the traces of RUN as a tree; errors are marked.
 
     With --json, a list of the traces in the order of the tree, each with its depth.
+
+    A name that begins with a dash goes behind all options and --.
     """
     with reading_run(database, run) as txn:
         traces = list(walk_traces(txn))
@@ -152,7 +154,7 @@ def _label(found: Trace) -> Text:
             if data is not None:
                 label.append(f" {one_line(data)}")
     if found.tags:
-        label.append("  " + " ".join(f"#{plain_name(tag)}" for tag in found.tags), "dim")
+        label.append("  " + " ".join(f"#{plain_word(tag)}" for tag in found.tags), "dim")
     return label
 
 

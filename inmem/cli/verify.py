@@ -58,6 +58,8 @@ def verify(*, database: str, run: str | None, prints_heads: bool, expect: str | 
     that has only grown is as expected.
 
     The exit code is 1 if something is damaged or not as expected, and 2 if DB is no database.
+
+    A name that begins with a dash goes behind all options and --.
     """
     expected = None if expect is None else read_heads(expect)
     report: Verification | None = None

@@ -29,7 +29,7 @@ from inmem.otlp.spans import (
     STATUS_ERROR,
     ScopeRecord,
     SpanRecord,
-    span_of,
+    span_kept_by,
     spans_to_otlp,
 )
 from inmem.primitives.orphans import whole_forest
@@ -74,7 +74,7 @@ def _spans(txn: Transaction, own_resource: ScopeRecord) -> Iterator[tuple[SpanRe
         for _, trace in tree.walk():
             parent = trace.parent_id
             above = None if parent is None else made.get(parent) or told_by.get(parent)
-            span = _span_kept_by(trace)
+            span = span_kept_by(trace)
             if span is not None:
                 inherited: ScopeRecord = {} if above is None else above[1]
                 made[trace.id] = span, span.get("resource", inherited)
@@ -86,12 +86,6 @@ def _spans(txn: Transaction, own_resource: ScopeRecord) -> Iterator[tuple[SpanRe
                 native[trace.id] = trace
         _enclose(native, made)
         yield from made.values()
-
-
-def _span_kept_by(trace: Trace) -> SpanRecord | None:
-    """Return the span that a trace came from, if the exporter recorded it: users may call their metadata `otel` too."""
-    span = span_of(trace.metadata.get(METADATA_KEY))
-    return span if span is not None and span["span_id"] == trace.id and len(trace.metadata) == 1 else None
 
 
 def _is_told_by_the_span_above(trace: Trace) -> bool:

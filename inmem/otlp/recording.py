@@ -20,7 +20,8 @@ from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import USER_KEY_BYTES_MAX
 from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
 from inmem.otlp.fitting import stored
-from inmem.otlp.spans import ERROR_OF, METADATA_KEY, SpanRecord, local_parent_of
+from inmem.otlp.resources import Resources
+from inmem.otlp.spans import ERROR_OF, METADATA_KEY, SpanRecord, is_span, local_parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +76,7 @@ class Waiting:
         for name, span in txn.on(WAITING_RUN).kv.list_with_values():
             key = int(name) if name.isdecimal() and len(name) <= _KEY_DIGITS_MAX else -1
             # Anybody can put something there, which is no reason not to record the rest.
-            if str(key) == name and _is_span(span):
+            if str(key) == name and is_span(span):
                 found.setdefault(span["trace_id"], {})[key] = span["span_id"]
         free: _Free | None = None
         end = _KEYS_MAX
@@ -144,6 +145,7 @@ class Recording:
         self._default_run = default_run
         self._waiting = waiting.keys
         self._free = waiting.free
+        self._resources = Resources()
         self.homes = dict(homes)
         self.refused: dict[str, UsageError] = {}
 
@@ -179,7 +181,7 @@ class Recording:
         spans: list[tuple[SpanRecord, int | None]] = []
         for key in sorted(keys):
             span = self._store.get(str(key))
-            if _is_span(span) and (span["trace_id"], span["span_id"]) == (trace_id, keys[key]):
+            if is_span(span) and (span["trace_id"], span["span_id"]) == (trace_id, keys[key]):
                 spans.append((span, key))
             else:
                 self._release(trace_id, key)
@@ -296,7 +298,8 @@ class Recording:
             return
         if parent_id is not None and here.traces.get(parent_id) is None:
             parent_id = None
-        recorded = stored(span, lambda form: _write(here, form, parent_id))
+        keeps_resource = not self._resources.is_inherited(here, span, parent_id)
+        recorded = stored(span, lambda form: _write(here, form, parent_id, keeps_resource=keeps_resource))
         if here.runs.get_run(run_id) is None:
             here.runs.create_run(run_id, tags=[RUN_TAG])
         for number, error in enumerate(errors_of(recorded)):
@@ -375,21 +378,12 @@ def _in_circles(spans: list[SpanRecord]) -> set[str]:
     return found
 
 
-def _is_span(value: Any) -> bool:
-    """Return whether a value has what is needed of a span to record it. O(1)."""
-    if not isinstance(value, dict):
-        return False
-    texts, times = ("trace_id", "span_id", "name"), ("start_time_unix_nano", "end_time_unix_nano")
-    found = cast("dict[str, Any]", value)
-    return all(isinstance(found.get(text), str) for text in texts) and all(
-        isinstance(found.get(time), int) for time in times
-    )
-
-
-def _write(here: RunAccess, span: SpanRecord, parent_id: str | None) -> SpanRecord:
+def _write(here: RunAccess, span: SpanRecord, parent_id: str | None, *, keeps_resource: bool) -> SpanRecord:
     """Record the trace of a span, or nothing if the span cannot be stored, and return the span."""
-    # One process has one resource: the traces below take it from the one above.
-    kept = {name: value for name, value in span.items() if parent_id is None or name != "resource"}
+    kept = {name: value for name, value in span.items() if name != "resource"}
+    if keeps_resource:
+        # Also if it is empty, or that of the trace above would be taken for it.
+        kept["resource"] = span.get("resource", {})
     operation: Any = span.get("attributes", {}).get(OPERATION)
     tags = [operation] if type(operation) is str and len(operation.encode()) <= USER_KEY_BYTES_MAX else []
     here.traces.record_with_options(

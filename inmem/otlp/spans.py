@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import math
 from base64 import b64encode
-from typing import Annotated, Any, Final, Required, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Final, Required, TypedDict, cast
 
 from msgspec import Meta, ValidationError, convert
+
+if TYPE_CHECKING:
+    from inmem import Trace
 
 METADATA_KEY: Final = "otel"
 ERROR_OF: Final = "error_of"
@@ -92,6 +95,23 @@ def span_of(value: object) -> SpanRecord | None:
         return None
     # Fields that no record has are left out of the converted one.
     return record if record == value else None
+
+
+def is_span(value: Any) -> bool:
+    """Return whether a value has what is needed of a span to record it. O(1)."""
+    if not isinstance(value, dict):
+        return False
+    texts, times = ("trace_id", "span_id", "name"), ("start_time_unix_nano", "end_time_unix_nano")
+    found = cast("dict[str, Any]", value)
+    return all(isinstance(found.get(text), str) for text in texts) and all(
+        isinstance(found.get(time), int) for time in times
+    )
+
+
+def span_kept_by(trace: Trace) -> SpanRecord | None:
+    """Return the span that a trace came from, if the exporter recorded it: users may call their metadata `otel` too."""
+    span = span_of(trace.metadata.get(METADATA_KEY))
+    return span if span is not None and span["span_id"] == trace.id and len(trace.metadata) == 1 else None
 
 
 def local_parent_of(span: SpanRecord) -> str | None:

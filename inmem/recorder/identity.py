@@ -19,19 +19,19 @@ _UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
 _KNOWN_FIELDS = ("task_id", "trial", "reward", "agent", "environment")
 
 
-def run_id_for(path: str, index: int, record: dict[str, Any], content: bytes) -> str:
+def run_id_for(file_name: str, index: int, record: dict[str, Any], content: bytes) -> str:
     """Return the run id of the conversation at `index` of a file, such as ``airline/0007-task-3-trial-0-5f1e2a90``.
 
     The number tells conversations of one file apart, however equal; the digest those of different files with the same
     name. The same conversation has the same id whenever and wherever it is read.
 
     Args:
-        path: of the file; its stem begins the id.
+        file_name: of the file; its stem begins the id.
         index: of the conversation in the file, from 0.
         record: the object that holds the conversation; its task, trial or id become part of the run id.
         content: its bytes in the file.
     """
-    stem = _fit(Path(path).stem, _STEM_CHARS_MAX)
+    stem = _fit(Path(file_name).stem, _STEM_CHARS_MAX)
     label = "".join(f"-{part}" for part in _label_parts(record))[:_LABEL_CHARS_MAX]
     return f"{stem}/{index:04}{label}-{sha256(content).hexdigest()[:_DIGEST_CHARS]}"
 
@@ -50,7 +50,7 @@ def describe(record: dict[str, Any], format_name: str, place: Place) -> tuple[tu
     if type(agent) is str:
         tags.append(f"agent-{_fit(agent, _LABEL_CHARS_MAX)}")
     # A file name may hold bytes that are no text.
-    source = Path(place.path).name.encode(errors="replace").decode()
+    source = place.file_name.encode(errors="replace").decode()
     metadata: dict[str, Any] = {"source": source, "format": format_name}
     known = {name: record[name] for name in _KNOWN_FIELDS if type(record.get(name)) in (int, float, str)}
     place.encoded(known)

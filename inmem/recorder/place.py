@@ -41,18 +41,25 @@ class TranscriptError(InmemError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place in a file: `where` is a line and column, or a path through the JSON, as in ``item 7, traj[3]``."""
+    """A place in a file.
+
+    Attributes:
+        path: as errors name the file.
+        where: a line and column, or a path through the JSON, as in ``item 7, traj[3]``.
+        file_name: as its runs name the file.
+    """
 
     path: str
     where: str = ""
+    file_name: str = ""
 
     def at(self, step: str) -> Place:
         """Return the place one step further in."""
-        return Place(self.path, f"{self.where}, {step}" if self.where else step)
+        return Place(self.path, f"{self.where}, {step}" if self.where else step, self.file_name)
 
     def below(self, step: str) -> Place:
         """Return the place one step further in, written without a gap: ``traj[3]`` + ``.tool_calls[0]``."""
-        return Place(self.path, self.where + step)
+        return Place(self.path, self.where + step, self.file_name)
 
     def error(self, reason: str) -> TranscriptError:
         """Return the error that names this place."""

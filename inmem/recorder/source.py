@@ -17,10 +17,13 @@ Conversations come as they are read. So what is wrong in one of them does not ke
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from inmem.json_values import is_object
+from inmem.recorder.answered_calls import with_calls_found
 from inmem.recorder.chat import read_message
 from inmem.recorder.identity import describe, run_id_for
 from inmem.recorder.json_text import decode_utf8, read_items, read_value, skip_blank
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 
     from inmem.recorder.transcript import Message
 
+STANDARD_INPUT = "-"
+_NAMELESS = "stream"
+"""What a file is called that has no name, or one that says nothing."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MESSAGE_LISTS = ("traj", "messages")
 _NOTHING_KNOWN = 'neither a message with "role", nor a conversation with "messages" or "traj", nor a "trajectory"'
@@ -41,17 +48,22 @@ _NOTHING_KNOWN = 'neither a message with "role", nor a conversation with "messag
 def read_conversations(path: str | Path) -> Iterator[Conversation]:
     """Yield the conversations of a transcript file as they are read. O(file size) in memory.
 
+    The path ``-`` is the standard input. Runs are not named after it, nor after a pipe: what such a file is called may
+    be the number of a descriptor, which is another one each time.
+
     Raises:
         TranscriptError: the file cannot be read, or something in it is not as it should be. The conversations before
             that place have been yielded.
     """
-    place = Place(str(path))
+    is_stdin = path == STANDARD_INPUT
     try:
-        # Unbuffered: it is read whole, in one go.
-        with Path(path).open("rb", buffering=0) as file:
+        # Unbuffered: it is read whole, in one go, and the end of the interpreter need not wait for whoever still reads.
+        with open(0 if is_stdin else path, "rb", buffering=0, closefd=not is_stdin) as file:
+            is_named = not is_stdin and stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             data = file.read().removeprefix(_BYTE_ORDER_MARK)
     except OSError as error:
-        raise place.error(f"cannot be read: {error.strerror}") from None
+        raise Place(str(path)).error(f"cannot be read: {error.strerror}") from None
+    place = Place(str(path), file_name=Path(path).name if is_named else _NAMELESS)
     if not data.strip():
         raise place.error("the file is empty")
     return _conversations(data, place)
@@ -114,7 +126,8 @@ def _from_object(index: int, record: dict[str, Any], source: str, place: Place) 
         raise place.error(_NOTHING_KNOWN)
     values: list[object] = place.field(record, name, LIST)
     messages = tuple([read_message(value, place.at(f"{name}[{at}]")) for at, value in enumerate(values)])
-    error = place.optional(record, "error", str)
+    # An empty text is what some write where there was none.
+    error = place.optional(record, "error", str) or None
     reward = place.optional_number(record, "reward")
     if error is None and reward is not None and not reward > 0:
         error = f"the task was not solved: reward {reward:g}"
@@ -132,12 +145,12 @@ def _conversation(
     place: Place,
     error: str | None = None,
 ) -> Conversation:
-    messages = tuple(messages)
+    messages = tuple(with_calls_found(messages))
     tags, metadata = describe(record, format_name, place)
     content = source.strip().encode()
     metadata["messages"] = len(messages)
     metadata["tool_calls"] = sum(len(message.calls) for message in messages)
-    run_id = run_id_for(place.path, index, record, content)
+    run_id = run_id_for(place.file_name, index, record, content)
     return Conversation(run_id, messages, len(content), tags, metadata, error)
 
 

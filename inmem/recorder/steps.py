@@ -10,7 +10,8 @@ A conversation becomes a run with
 - the cell ``cursor``: how many messages are recorded. Every step moves it on by compare-and-swap, so no message can be
   recorded twice, and a recording goes on exactly where it was interrupted.
 
-A tool call is recorded when its answer arrives, because a trace never changes. Until then it is in ``pending_calls``.
+A tool call is recorded when its answer arrives, because a trace never changes. Until then it is noted under
+a key of its own: what waits is not written again for each answer.
 """
 
 from __future__ import annotations
@@ -35,8 +36,11 @@ REQUEST = "request"
 OPEN_PARENT = "open_parent"
 """Working memory: the trace that the agent's next step belongs under, a decision or the request."""
 
-PENDING_CALLS = "pending_calls"
-"""Working memory: tool calls that have not been answered."""
+PENDING_CALLS = "pending_calls/"
+"""Working memory: what the keys of tool calls that have not been answered begin with; the trace's id is the rest."""
+
+_ALL_PENDING_CALLS = "pending_calls"
+"""Where an earlier version kept them, in one list."""
 
 UNANSWERED = "unanswered"
 """The tag of tool calls that never were."""
@@ -59,6 +63,11 @@ def begin_recording(txn: Transaction, conversation: Conversation) -> int:
     position: int = cursor.value
     if run.status is not RunStatus.ACTIVE and position < len(conversation.messages):
         raise UsageError(f"the run is {run.status} at message {position} of {len(conversation.messages)}")
+    # A recording that was begun when all of them were under one key goes on, too.
+    pending: list[dict[str, Any]] = txn.kv.get(_ALL_PENDING_CALLS) or []
+    for call in pending:
+        txn.kv.put(PENDING_CALLS + call["trace"], call)
+    txn.kv.delete(_ALL_PENDING_CALLS)
     return position
 
 
@@ -71,11 +80,11 @@ def record_message(txn: Transaction, position: int, message: Message) -> None:
     # The cell's first version, 1, is of position 0.
     txn.cells.cas(CURSOR, position + 1, position + 1)
     txn.events.append(message.role, message.payload)
-    trace_id = f"{position:04}"
+    trace_id = _trace_id(position)
     if message.role == "user":
         _hear_user(txn, trace_id, message)
     elif message.role == "assistant":
-        _speak(txn, trace_id, message)
+        _speak(txn, position, message)
     elif message.answer is not None:
         _hear_tool(txn, trace_id, message.answer)
 
@@ -88,14 +97,14 @@ def end_recording(txn: Transaction, conversation: Conversation) -> None:
     run = txn.runs.get_run(conversation.run_id)
     if run is None or run.status is not RunStatus.ACTIVE:
         return
-    for call in _pending(txn):
+    for call in _take_pending(txn):
         txn.traces.record_with_options(
             ToolCall(call["tool_name"], call["arguments"]),
             id=call["trace"],
             parent_id=call["parent"],
             tags=(UNANSWERED,),
         )
-    for key in (PENDING_CALLS, OPEN_PARENT, REQUEST):
+    for key in (OPEN_PARENT, REQUEST):
         txn.kv.delete(key)
     if conversation.error is None:
         txn.runs.complete_run(conversation.run_id)
@@ -110,7 +119,8 @@ def _hear_user(txn: Transaction, trace_id: str, message: Message) -> None:
     txn.kv.put(OPEN_PARENT, trace_id)
 
 
-def _speak(txn: Transaction, trace_id: str, message: Message) -> None:
+def _speak(txn: Transaction, position: int, message: Message) -> None:
+    trace_id = _trace_id(position)
     choice = message.choice
     is_answer = not message.calls and choice is None
     parent = txn.kv.get(REQUEST if is_answer else OPEN_PARENT)
@@ -124,30 +134,27 @@ def _speak(txn: Transaction, trace_id: str, message: Message) -> None:
     elif message.text:
         txn.traces.record_with_options(Thought(message.text), id=trace_id, parent_id=parent)
         parent = trace_id
-    if message.calls:
-        asked = [
-            {
-                "id": call.id,
-                "trace": f"{trace_id}.{index}",
-                "parent": parent,
-                "tool_name": call.tool_name,
-                "arguments": call.arguments,
-            }
-            for index, call in enumerate(message.calls)
-        ]
-        txn.kv.put(PENDING_CALLS, _pending(txn) + asked)
+    for index, call in enumerate(message.calls):
+        asked_as = _call_id(position, index)
+        asked = {
+            "id": call.id,
+            "trace": asked_as,
+            "parent": parent,
+            "tool_name": call.tool_name,
+            "arguments": call.arguments,
+        }
+        txn.kv.put(PENDING_CALLS + asked_as, asked)
 
 
 def _hear_tool(txn: Transaction, trace_id: str, answer: Answer) -> None:
-    pending = _pending(txn)
-    call = next((call for call in pending if answer.call_id in (None, call["id"])), None)
-    if call is None:
+    asked_as = None if answer.call_at is None else _call_id(*answer.call_at)
+    call = None if asked_as is None else txn.kv.get(PENDING_CALLS + asked_as)
+    if asked_as is None or call is None:
         # Transcripts may begin in the middle, or have lost the question.
         txn.traces.record_with_options(Custom("tool", answer.result), id=trace_id, parent_id=txn.kv.get(OPEN_PARENT))
     else:
-        pending.remove(call)
-        txn.kv.put(PENDING_CALLS, pending)
-        trace_id = call["trace"]
+        trace_id = asked_as
+        txn.kv.delete(PENDING_CALLS + trace_id)
         kind = ToolCall(call["tool_name"], call["arguments"], answer.result, answer.duration_ms)
         txn.traces.record_with_options(kind, id=trace_id, parent_id=call["parent"])
     if answer.error is not None:
@@ -156,6 +163,19 @@ def _hear_tool(txn: Transaction, trace_id: str, answer: Answer) -> None:
         txn.traces.record_with_options(error, id=f"{trace_id}.error", parent_id=trace_id)
 
 
-def _pending(txn: Transaction) -> list[dict[str, Any]]:
-    pending: list[dict[str, Any]] = txn.kv.get(PENDING_CALLS) or []
-    return pending
+def _take_pending(txn: Transaction) -> list[dict[str, Any]]:
+    """Take the calls that have not been answered out of the working memory, in the order in which they were asked."""
+    pending: list[dict[str, Any]] = []
+    for key, call in txn.kv.list_with_values(PENDING_CALLS):
+        txn.kv.delete(key)
+        pending.append(call)
+    # As text, "0001.10" is before "0001.2".
+    return sorted(pending, key=lambda call: [int(part) for part in call["trace"].split(".")])
+
+
+def _trace_id(position: int) -> str:
+    return f"{position:04}"
+
+
+def _call_id(position: int, index: int) -> str:
+    return f"{_trace_id(position)}.{index}"

@@ -47,7 +47,7 @@ def exit_error(record: dict[str, Any], place: Place) -> str | None:
     info = place.optional(record, "info", OBJECT) or {}
     here = place.at("info")
     status = here.optional(info, "exit_status", str)
-    if status is None or status.startswith("submitted"):
+    if not status or status.startswith("submitted"):
         return None
     error = f"exit status: {status}"
     here.encoded({"exit_status": error})

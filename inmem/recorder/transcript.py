@@ -29,16 +29,19 @@ class Answer:
     """What a tool's message says.
 
     Attributes:
-        call_id: the call that it answers, or None for the one that has waited longest.
+        call_id: what it says itself of the call that it answers, or None for the one that has waited longest.
         result: a JSON value; a str where the source has text that is not a JSON object or list.
         error: (type, message) if the tool failed.
         duration_ms: how long the tool took, in milliseconds, if the source says so.
+        call_at: the call that it answers: the position of its message, and which of that message's calls it is. None
+            as long as nobody has looked, and where there is no such call.
     """
 
     call_id: str | None
     result: Any
     error: tuple[str, str] | None
     duration_ms: float | None
+    call_at: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

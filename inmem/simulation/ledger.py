@@ -31,18 +31,16 @@ class CommitLedger:
     starts, after a crash of the process or of an actor, the recovered state must be the fold of a prefix of that order,
     and the prefix must reach to the last one told of.
 
-    Args:
-        durable: whether what somebody was told of must survive; in the weaker modes a suffix may be lost.
-
     Attributes:
+        durable: whether what somebody is told of from now on must survive; in the weaker modes a suffix may be lost.
         acked_version: the highest version that somebody was told of.
         published: where the store makes snapshots visible; set when it has started.
         lost: whether a suffix of what somebody was told of has been lost, as the weaker modes may.
         failed: whether the store refuses writes.
     """
 
-    def __init__(self, *, durable: bool) -> None:
-        self._durable = durable
+    def __init__(self) -> None:
+        self.durable = True
         self._core = 0
         # Since the core started: handed to the log, in order.
         self._handed: list[tuple[int, bytes]] = []
@@ -50,6 +48,8 @@ class CommitLedger:
         # Proven by a recovery: version and record.
         self._proven: list[tuple[int, CommitRecord]] = []
         self._version = 0
+        # What was promised to survive, by this opening or an earlier one.
+        self._durable_version = 0
         self.acked_version = 0
         self.published: Published | None = None
         self.lost = False
@@ -79,6 +79,8 @@ class CommitLedger:
             return
         version = value.version
         self.acked_version = max(self.acked_version, version)
+        if self.durable:
+            self._durable_version = self.acked_version
         if self.published is None:
             return
         snapshot = self.published.snapshot
@@ -112,12 +114,10 @@ class CommitLedger:
         # When a suffix was lost inside a living process, versions continue above what had been published.
         lost = coordinator.lost_versions
         reached = lost[-1][0] - 1 if lost and lost[-1][1] == snapshot.version - 1 else snapshot.version
-        if self._durable and reached < self.acked_version:
-            raise BrokenPromise(f"version {self.acked_version} was acknowledged, only {reached} was recovered")
+        if reached < self._durable_version:
+            raise BrokenPromise(f"version {self._durable_version} was acknowledged, only {reached} was recovered")
         if reached < self._version:
             # What was proven once may vanish where durability is weak: it had been read, not synced.
-            if self._durable:
-                raise BrokenPromise(f"version {reached} was recovered after {self._version} had been")
             self._proven = [entry for entry in self._proven if entry[0] <= reached]
             self._handed = []
         elif reached - self._version > len(self._handed):
@@ -130,6 +130,8 @@ class CommitLedger:
         self._handed = []
         self._numbered = 0
         self._version = self.acked_version = snapshot.version
+        if self.durable:
+            self._durable_version = snapshot.version
 
     def _check_order(self, message: Appended) -> None:
         at = message.first_version - self._version - 1

@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 STEPS_MAX = 20_000
 """A run that has not come to rest after so many steps never will: small scenarios take a hundred, large ones 2,000."""
 
-
 IDLE_TIMERS_MAX = 30
 """How often housekeeping may set a timer: a schedule that prefers timers would otherwise never come to the rest."""
-
 
 EARLY_TIMEOUTS = 0.25
 """How many of the timeouts may expire as soon as anything may happen. A call takes a dozen steps: could it come
@@ -46,9 +44,11 @@ before any of them each time, hardly a call would end in time."""
 PATIENCE_STEPS = 200
 """The others expire when nothing else is left to do, or after so many steps of others who go on for ever."""
 
-
 A_REPLY = "a reply"
 """What a client waits for that has asked somebody."""
+
+A_CHANGE = "a change that nobody will make (give its db.watch a timeout=)"
+"""What a watcher waits for, in the words of a run that is over: only without a timeout does it wait then."""
 
 
 class Timer(NamedTuple):
@@ -141,7 +141,7 @@ class Scheduler:
         client = self.whose_turn()
         if isinstance(future, SimulatedFuture):
             future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, "a change", 0 if timeout_s is None else self._patience())
+        self._wait_for(lambda: future.done, timeout_s, A_CHANGE, 0 if timeout_s is None else self._patience())
 
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""
@@ -237,8 +237,8 @@ class Scheduler:
 
     # For the simulation.
 
-    def run_until(self, done: Callable[[], bool]) -> None:
-        """Make steps until `done()`.
+    def run_until(self, done: Callable[[], bool], waits_for: str) -> None:
+        """Make steps until `done()`, which the scenario waits for.
 
         Raises:
             BrokenPromise: it never will be.
@@ -253,7 +253,7 @@ class Scheduler:
                     self.unheard = error
                 raise
             if not can_go_on:
-                raise BrokenPromise(f"everything has come to rest, and what {MAIN} waits for has not happened")
+                raise BrokenPromise(f"everything has come to rest, yet {MAIN} waits for {waits_for}")
 
     def run(self) -> None:
         """Make steps until everything has come to rest."""
@@ -363,7 +363,7 @@ class Scheduler:
             name = MAIN if client is None else client.name
             timer = self.call_later(timeout_s, name, expire, patient_until=patient_until)
         if client is None:
-            self.run_until(lambda: done() or timed_out)
+            self.run_until(lambda: done() or timed_out, waits_for)
         else:
             while not (done() or timed_out):
                 client.pause(waits_for, ready=False)

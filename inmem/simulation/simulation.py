@@ -36,7 +36,7 @@ from inmem.simulation.scenario import (
 )
 from inmem.simulation.scheduler import STEPS_MAX, Scheduler
 from inmem.simulation.store import SimulatedStore
-from inmem.simulation.trace import WORLD
+from inmem.simulation.trace import MAIN, WORLD, is_taken
 from inmem.simulation.user_actors import UserActors
 
 if TYPE_CHECKING:
@@ -117,15 +117,24 @@ class Simulation:
             durability: as for `inmem.open`.
             shards: as for `inmem.open`.
             limits: as for `inmem.open`.
-            memory: without files, and so without anything that survives a crash.
+            memory: without files, and so without anything that survives a crash, or being closed.
+
+        Raises:
+            UsageError: an option is not acceptable, or the database is open with another one.
         """
+        options = Options.checked(":memory:" if memory else name, durability=durability, shards=shards, limits=limits)
         store = self._stores.get(name)
         if store is None:
-            path = ":memory:" if memory else name
-            options = Options.checked(path, durability=durability, shards=shards, limits=limits)
-            disk = None if options.in_memory else SimulatedDisk(name, self._chooser, self._injector, self._take_time)
+            disk = SimulatedDisk(name, self._chooser, self._injector, self._take_time)
             store = self._stores[name] = SimulatedStore(options, disk, self._scheduler)
-        if not store.is_open:
+        if store.is_open:
+            others = ", ".join(store.other_than(options))
+            if others:
+                self._scheduler.refuse(
+                    f"{name} is open with other options ({others}): give the same, or close it first"
+                )
+        else:
+            store.options = options
             # What a scenario opens before it runs is not what it is about. Every other opening is explored.
             calm = not self._injector.active
             steps = len(self._scheduler.steps)
@@ -145,7 +154,8 @@ class Simulation:
             function: ordinary blocking code that uses handles of this simulation.
             args: for it.
             restart: whether it is started again, from the beginning, after a crash of the process.
-            name: for the trace; by default the function's.
+            name: for the trace; by default the function's. One that is taken, by another client or by an actor of the
+                store as `kv` is, gets a number.
 
         Raises:
             UsageError: it is no function, or an argument is not acceptable.
@@ -237,7 +247,7 @@ class Simulation:
     @property
     def lost(self) -> bool:
         """Whether a store has lost what it had acknowledged, as durability modes other than `always` may."""
-        return any(store.ledger.lost for store in self._stores.values())
+        return any(store.lost for store in self._stores.values())
 
     @property
     def steps(self) -> list[Step]:
@@ -320,8 +330,10 @@ class Simulation:
                 gc.enable()
 
     def _new_client(self, base: str, function: Callable[[], Any], *, daemon: bool, ready: bool) -> SimulatedClient:
-        self._names[base] = count = self._names.get(base, 0) + 1
-        name = base if count == 1 else f"{base}-{count}"
+        name = base
+        while is_taken(name) or name in self._scheduler.outsiders:
+            self._names[base] = count = self._names.get(base, 1) + 1
+            name = f"{base}-{count}"
         client = SimulatedClient(name, function, daemon=daemon, ready=ready)
         self._scheduler.outsiders.add(name)
         self._scheduler.clients.append(client)
@@ -345,7 +357,7 @@ class Simulation:
         if busy:
             names = ", ".join(busy)
             raise ScenarioError(f"the scenario has ended without a sim.run() while actors had something to do: {names}")
-        if not (self._stores or self._names):
+        if not (self._stores or self._scheduler.outsiders - {MAIN}):
             raise ScenarioError(
                 "the scenario has ended without a sim.open(), a sim.spawn() or an actor: nothing was run"
             )

@@ -31,22 +31,36 @@ class SimulatedStore:
 
     Args:
         options: how it is opened.
-        disk: None for a database in memory, of which a crash leaves nothing.
+        disk: what is there when it is not opened in memory.
         scheduler: of the run.
+
+    Attributes:
+        options: how it is opened the next time, or was when it is open.
     """
 
-    def __init__(self, options: Options, disk: SimulatedDisk | None, scheduler: Scheduler) -> None:
-        self._options = options
+    def __init__(self, options: Options, disk: SimulatedDisk, scheduler: Scheduler) -> None:
+        self.options = options
+        self.disk = disk
         self._scheduler = scheduler
         self._dispatcher: StoreDispatcher | None = None
-        self.disk = disk
+        self._ledger_of_disk = CommitLedger()
+        self._ledger = self._ledger_of_disk
         self.handle: Database | None = None
-        self.ledger = self._new_ledger()
 
     @property
     def is_open(self) -> bool:
         """Whether somebody has opened it and not closed it."""
         return self.handle is not None and self.handle._client.is_open  # noqa: SLF001
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has lost what it had acknowledged. In memory, nothing is promised over a crash."""
+        return self._ledger_of_disk.lost
+
+    def other_than(self, options: Options) -> list[str]:
+        """Return the names of the options that it was opened with otherwise."""
+        compared = {"durability": "durability", "shards": "shards", "limits": "limits", "memory": "in_memory"}
+        return [name for name, field in compared.items() if getattr(self.options, field) != getattr(options, field)]
 
     def start(self, dispatcher: StoreDispatcher, clock: Clock, entropy: Entropy) -> None:
         """Start the store's actors, behind the handle that there is if it is still good.
@@ -54,14 +68,18 @@ class SimulatedStore:
         Raises:
             InmemError: it could not be opened.
         """
+        in_memory = self.options.in_memory
         self._dispatcher = dispatcher
-        dispatcher.on_message = self.ledger.observe
-        dispatcher.on_answer = self.ledger.answered
-        self.ledger.published = None
+        # In memory it begins empty.
+        self._ledger = ledger = CommitLedger() if in_memory else self._ledger_of_disk
+        ledger.durable = in_memory or self.options.durability is Durability.ALWAYS
+        ledger.published = None
+        dispatcher.on_message = ledger.observe
+        dispatcher.on_answer = ledger.answered
         of_the_dead = clients_of(self.handle.directory) if self.handle is not None and self.is_open else []
-        ref = start_supervisor(self._options, dispatcher, clock, entropy, self._open_disk)
+        ref = start_supervisor(self.options, dispatcher, clock, entropy, self._open_disk)
         directory = ref.ask(Connect())
-        self.ledger.published = directory.published
+        ledger.published = directory.published
         # Whoever connects to the handle looks at the store as the handle does.
         directory = replace(directory, published=PausingPublished(directory.published, self._scheduler))
         if self.handle is None or not self.is_open:
@@ -72,10 +90,7 @@ class SimulatedStore:
     def crash(self) -> None:
         """The process that ran it is dead, and with it whoever waited; the disk loses what it may."""
         self._dispatcher = None
-        if self.disk is None:
-            self.ledger = self._new_ledger()
-        else:
-            self.disk.crash()
+        self.disk.crash()
 
     def check_at_rest(self) -> None:
         """Check everything that must hold when nothing is under way.
@@ -85,15 +100,11 @@ class SimulatedStore:
         """
         if self._dispatcher is not None:
             self._dispatcher.check_answers()
-        if self.is_open and self.ledger.published is not None:
-            self.ledger.check_visible()
-            check_store(self.ledger.published.snapshot)
+        if self.is_open and self._ledger.published is not None:
+            self._ledger.check_visible()
+            check_store(self._ledger.published.snapshot)
 
     def _open_disk(self) -> SimulatedDisk:
-        if self.disk is None:
+        if self.options.in_memory:
             raise BrokenPromise("a database in memory looked for a disk")
         return self.disk
-
-    def _new_ledger(self) -> CommitLedger:
-        durable = self._options.in_memory or self._options.durability is Durability.ALWAYS
-        return CommitLedger(durable=durable)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from inmem.actors.messages.control import Connect, Open, Resume
+from inmem.actors.requests.primitive_actors import PRIMITIVE_ACTORS
 from inmem.engine.codec import Encoded, decode_value
 from inmem.engine.commits.transaction import CommitRequest
 from inmem.engine.keys import Key, Tag
@@ -34,6 +36,13 @@ WORLD = "world"
 DISK = "disk"
 TIMER = "timer"
 MAIN = "main"
+
+_STORES_OWN = re.compile(
+    r"(?:.*/)?(?:supervisor|coordinator|shard-\d+|log-writer|log-disk|checkpointer|reaper|watches"
+    rf"|{'|'.join(PRIMITIVE_ACTORS)})|{WORLD}|{DISK}|{TIMER}",
+    re.DOTALL,
+)
+"""The names of a store's actors, behind that of their database if there are several."""
 
 _START_UP = (Resume, Open, Connect)
 _PLAIN = (bool, int, float, str)
@@ -103,6 +112,11 @@ def describe(message: Any) -> str:
             facts.append(fact)
             room -= len(fact) + 2
     return f"{kind}({', '.join(facts)})"
+
+
+def is_taken(name: str) -> bool:
+    """Return whether a name is that of somebody in every simulation, so that no client can have it."""
+    return _STORES_OWN.fullmatch(name) is not None
 
 
 def story(steps: Sequence[Step], outsiders: Collection[str]) -> list[Step]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from inmem.simulation.scheduler import Scheduler
 
 
+A_MESSAGE = "a message"
+"""What an actor waits for."""
+
 _RUNTIME = ("_create_actor_inbox", "_create_future", "_start_actor_loop")
 """What pykka asks a kind of actors for."""
 
@@ -77,9 +80,9 @@ class SimulatedInbox:
         self._owner = current.client
         while not self._envelopes:
             if self._owner is None:
-                self._scheduler.run_until(lambda: bool(self._envelopes))
+                self._scheduler.run_until(lambda: bool(self._envelopes), A_MESSAGE)
             else:
-                self._owner.pause("a message", ready=False)
+                self._owner.pause(A_MESSAGE, ready=False)
         envelope = self._envelopes.popleft()
         self._handling = _counts(envelope)
         return envelope

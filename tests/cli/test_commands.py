@@ -155,6 +155,18 @@ def test_names_that_differ_in_what_cannot_be_seen_look_different(run, run_json, 
     assert [found["run_id"] for found in run_json("runs", tmp_path / "db")] == names
 
 
+def test_a_tag_with_a_blank_does_not_look_like_two(run, tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        for name, tags in (("one", ["a b"]), ("two", ["a", "b"]), ("three", ["p #q", "r\xa0s"])):
+            db.runs.create_run(name, tags=tags)
+            db.traces.record_with_options("one", inmem.Custom(name), tags=tags)
+
+    shown = lines(run("runs", tmp_path / "db"))
+    assert [line.split("  ")[-1] for line in shown[1:]] == ['"a b"', "a b", '"p #q" "r\\xa0s"']
+    drawn = lines(run("trace", tmp_path / "db", "one"))
+    assert [line.split("  ")[-1] for line in drawn[1:]] == ['#"a b"', "#a #b", '#"p #q" #"r\\xa0s"']
+
+
 def test_runs_in_json(run_json, odd):
     first, second = run_json("runs", odd)
 

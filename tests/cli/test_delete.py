@@ -20,6 +20,8 @@ def database(tmp_path):
             db.begin_run(name)
             db.events.append(name, "e")
         db.put("loose", "k", 1)
+        db.cells.init("loose", "c", 1)
+        db.cells.delete("loose", "c")
     return tmp_path / "db"
 
 
@@ -79,6 +81,6 @@ def test_on_a_terminal_it_shows_what_it_is_and_asks(database, answer, code):
     os.close(end)
     os.close(terminal)
     assert b"trip: Active, 0 keys, 1 event, 0 cells, 0 traces\r\n" in received
-    assert b"loose: unregistered, 1 key, 0 events, 0 cells, 0 traces\r\n" in received
+    assert b"loose: unregistered, 1 key, 0 events, 1 cell (1 of them deleted), 0 traces\r\n" in received
     assert b"Delete 2 runs? [y/N]" in received
     assert len(left(database)) == (2 if code == 0 else 4)

@@ -145,6 +145,21 @@ def test_a_run_that_is_deleted_is_not_followed_any_more(follow, tmp_path, comes_
     )
 
 
+def test_a_run_without_events_that_is_deleted_is_not_followed_any_more(follow, tmp_path):
+    with inmem.open(tmp_path) as db:
+        db.begin_run("run")
+        process = follow()
+        assert process.stdout.readline().split()[0] == "#"
+        with db.begin("run") as txn:
+            txn.runs.delete_run("run")
+        stdout, stderr = process.communicate(timeout=FAILSAFE_S)
+
+    assert (process.returncode, stdout) == (1, "")
+    assert stderr == (
+        "inmem: error: run 'run' is not there any more: it was deleted, or its owner could not make it durable\n"
+    )
+
+
 def test_nothing_is_followed_where_nothing_is_wanted(run, odd):
     shown = run("events", odd, "run-1", "--follow", "--limit", 0)
     assert (shown.exit_code, shown.stderr, len(shown.stdout.splitlines())) == (0, "", 1)

@@ -15,7 +15,7 @@ import pytest
 
 import inmem
 from inmem.demo.recording_process import recorded_in
-from tests.recorder.transcripts import OWN
+from tests.recorder.transcripts import OWN, user
 
 INMEM = (sys.executable, "-m", "inmem")
 
@@ -133,6 +133,24 @@ def test_a_command_that_prints_nothing_needs_no_output(environment, tmp_path, re
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_an_error_that_cannot_be_told_leaves_the_exit_code(environment, tmp_path, redirection):
     assert redirected(["runs", tmp_path / "none"], redirection, environment) == (2, "")
+
+
+def test_the_standard_input_is_recorded_once(environment, tmp_path):
+    content = json.dumps([user("hello")])
+    file = tmp_path / "-"
+    file.write_text("[]")  # a file of that name is another one
+    command = [*INMEM, "record", "-", "--into", "db", "--json"]
+    first, again = [
+        json.loads(run(*command, environment=environment, input=content, cwd=tmp_path).stdout) for _ in range(2)
+    ]
+
+    assert (first["runs"], first["already_recorded"]) == (1, 0)
+    assert (again["runs"], again["already_recorded"]) == (1, 1)
+    with inmem.open(tmp_path / "db", create=False, read_only=True) as db:
+        [run_id] = db.runs.list_runs()
+    assert run_id.startswith("stream/0000-")
+    told = redirected(["record", "-", "--into", tmp_path / "db"], "<&-", environment)
+    assert told == (1, "inmem: error: -: cannot be read: Bad file descriptor\n")
 
 
 def test_input_that_is_closed_is_one_line(environment, tmp_path):

@@ -36,6 +36,25 @@ def test_a_run_travels(run, run_json, recorded, storm, tmp_path):
     assert again.stderr == f"inmem: error: {storm}: run {imported['run_id']!r} exists already; {way_on}\n"
 
 
+def test_deleted_cells_are_counted_in_the_same_way_everywhere(run, run_json, tmp_path):
+    """They go on counting their versions, so they travel with the run."""
+    with inmem.open(tmp_path / "db") as db:
+        for name in ("a", "b", "c"):
+            db.cells.init("run", name, 1)
+        db.cells.delete("run", "a")
+        db.cells.delete("run", "b")
+    held = "0 keys, 0 events, 3 cells (2 of them deleted), 0 traces\n"
+
+    assert "cells    3 (2 of them deleted)" in run("stat", tmp_path / "db").stdout
+    told = run_json("stat", tmp_path / "db")
+    assert (told["cells"], told["deleted_cells"]) == (3, 2)
+    assert [found["name"] for found in run_json("cells", tmp_path / "db", "run")] == ["c"]
+    file = tmp_path / "run.jsonl"
+    assert run("export", tmp_path / "db", "run", "--out", file).stderr == f"{file}: {held}"
+    assert run("verify-export", file).stdout.startswith(f"{file}: run: {held}")
+    assert run("import", file, "--into", tmp_path / "copy").stdout == f"run: {held}"
+
+
 def test_import_in_json(run_json, storm, tmp_path):
     [told] = run_json("import", storm, "--into", tmp_path / "db")
     assert told.keys() == set(inmem.RunExport.__dataclass_fields__)

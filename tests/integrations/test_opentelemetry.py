@@ -1,6 +1,7 @@
 """The exporter under the real SDK, and the way back: what it recorded, as OTLP JSON, is what the SDK itself encodes."""
 
 import base64
+import itertools
 import json
 import math
 import random
@@ -1016,6 +1017,65 @@ def test_own_traces_below_a_span_belong_to_its_trace(db, telemetry):
     assert (own.trace_id, own.parent_span_id) == (agent.trace_id, agent.span_id)
     assert own.end_time_unix_nano == thought.timestamp * 1000
     assert resource == found[agent.span_id][3]
+
+
+RESOURCES = {
+    "mine": Resource({"service.name": "mine", "instance": 1}),
+    "like mine": Resource({"service.name": "mine", "instance": True}),
+    "other": Resource({"service.name": "other"}, schema_url="https://example.org/r"),
+    "none": Resource.get_empty(),
+}
+
+
+class TestResources:
+    """A span comes back with its own resource, whatever resource the span above it has."""
+
+    @staticmethod
+    def trace(telemetry, names, *, late):
+        """End spans one below the other, each of the resource of its name; children before or after their parents."""
+        spans = []
+        for name in names:
+            provider = TracerProvider(resource=RESOURCES[name], shutdown_on_exit=False)
+            provider.add_span_processor(SimpleSpanProcessor(telemetry.exporter))
+            provider.add_span_processor(SimpleSpanProcessor(telemetry.memory))
+            above = otel.set_span_in_context(spans[-1]) if spans else None
+            spans.append(provider.get_tracer("t").start_span(name, above))
+        for span in spans if late else reversed(spans):
+            span.end()
+        return [span_id(span) for span in spans]
+
+    @pytest.mark.parametrize("late", [False, True])
+    @pytest.mark.parametrize("names", list(itertools.product(RESOURCES, repeat=3)), ids="/".join)
+    def test_each_span_comes_back_with_its_own(self, db, telemetry, names, late):
+        ids = self.trace(telemetry, names, late=late)
+        assert by_span(parsed(run_to_otlp(db, "opentelemetry"))) == by_span(encode_spans(telemetry.spans))
+        kept = ["resource" in db.traces.get("opentelemetry", each).metadata["otel"] for each in ids]
+        assert kept == [name != above for above, name in itertools.pairwise(("none", *names))]
+
+    @pytest.mark.parametrize("name", RESOURCES)
+    def test_so_does_one_below_a_trace_of_the_application_s(self, db, telemetry, name):
+        parent = SpanContext(1, 2, is_remote=False, trace_flags=otel.TraceFlags(otel.TraceFlags.SAMPLED))
+        db.traces.record_with_options("c", Thought("hm"), id=otel.format_span_id(parent.span_id))
+        provider = TracerProvider(resource=RESOURCES[name], shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(telemetry.exporter))
+        above = otel.set_span_in_context(otel.NonRecordingSpan(parent))
+        span = provider.get_tracer("t").start_span("s", above, attributes={"gen_ai.conversation.id": "c"})
+        span.end()
+        assert trees(db, "c")[span_id(span)] == otel.format_span_id(parent.span_id)
+        found = by_span(parsed(run_to_otlp(db, "c")))
+        [encoded] = by_span(encode_spans([span])).items()
+        assert found[encoded[0]][3:] == encoded[1][3:]
+
+    def test_what_there_was_no_room_for_is_taken_from_above(self):
+        with inmem.open(":memory:", limits=inmem.Limits(value_bytes_max=1000)) as db:
+            telemetry = Telemetry(db, resource={"service.name": "x" * 500})
+            with telemetry.tracer.start_as_current_span("root"):
+                telemetry.tracer.start_span("n" * 600).end()
+            [root] = db.traces.roots("opentelemetry")
+            [child] = db.traces.get_children("opentelemetry", root.id)
+            assert "refused" in child.metadata["otel"]
+            assert "resource" not in child.metadata["otel"]
+            telemetry.provider.shutdown()
 
 
 def test_a_run_without_traces(db):

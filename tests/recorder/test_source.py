@@ -1,6 +1,8 @@
 """Reading transcript files: what is a conversation in each format, and what its run is called."""
 
+import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,8 @@ def test_a_conversation_may_have_no_messages(tmp_path):
         ({"reward": 0.0}, "the task was not solved: reward 0"),
         ({"reward": 0}, "the task was not solved: reward 0"),
         ({"error": "the agent gave up", "reward": 1}, "the agent gave up"),
+        ({"error": ""}, None),
+        ({"error": "", "reward": 0}, "the task was not solved: reward 0"),
     ],
 )
 def test_the_outcome_of_a_conversation(tmp_path, more, error):
@@ -116,6 +120,25 @@ def test_a_run_id_depends_on_the_content_and_not_on_the_folder(tmp_path):
 
     assert first == same == longer[:3]
     assert len({*first, *longer, *different}) == 5
+
+
+def test_runs_of_a_pipe_are_not_named_after_its_descriptor():
+    def read_from_pipe():
+        read_end, write_end = os.pipe()
+        os.write(write_end, json.dumps(MESSAGES).encode())
+        os.close(write_end)
+        with contextlib.closing(os.fdopen(read_end)):
+            (conversation,) = read_conversations(f"/dev/fd/{read_end}")
+        return read_end, conversation
+
+    first_descriptor, first = read_from_pipe()
+    with Path(os.devnull).open():  # takes the number
+        descriptor, again = read_from_pipe()
+
+    assert descriptor != first_descriptor
+    assert first.run_id == again.run_id
+    assert first.run_id.startswith("stream/0000-")
+    assert first.metadata["source"] == "stream"
 
 
 def test_a_run_id_is_one_whatever_the_names(tmp_path):

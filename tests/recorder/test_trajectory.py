@@ -28,7 +28,7 @@ def test_a_step_is_a_message_of_the_agent_and_one_of_its_tool(read):
     said, heard = conversation.messages
     assert (said.role, said.text, said.calls) == ("assistant", "look", (Call("0", "ls", {"action": "ls -l\n"}),))
     assert decode_value(said.payload.data) == {"thought": "look\n", "action": "ls -l\n"}
-    assert (heard.role, heard.answer) == ("tool", Answer("0", "lamp.py", None, 250.0))
+    assert (heard.role, heard.answer) == ("tool", Answer("0", "lamp.py", None, 250.0, (0, 0)))
     assert decode_value(heard.payload.data) == {"observation": "lamp.py", "execution_time": "0.25", "state": "{}"}
     assert conversation.tags == ("trajectory",)
     assert conversation.metadata["environment"] == "main"
@@ -81,6 +81,7 @@ def test_prompts_are_what_the_agent_was_told_before_it_began(read):
         (None, None),
         ({}, None),
         ({"exit_status": None}, None),
+        ({"exit_status": ""}, None),
         ({"exit_status": "submitted"}, None),
         ({"exit_status": "submitted (exit_cost)"}, None),
         ({"exit_status": "exit_cost"}, "exit status: exit_cost"),

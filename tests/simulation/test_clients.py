@@ -7,7 +7,8 @@ import sys
 import pykka
 import pytest
 
-from inmem.simulation import SimulationFailure, explore
+from inmem.simulation import Faults, Simulation, SimulationFailure, explore
+from inmem.simulation.trace import MAIN, is_taken
 
 who = contextvars.ContextVar("who", default=None)
 
@@ -74,3 +75,38 @@ def test_a_scenario_that_leaves_does_so(error):
 
     with pytest.raises(error):
         explore(scenario, seeds=1)
+
+
+def test_no_two_clients_have_one_name():
+    def scenario(sim):
+        names = ["w", "w", "w-2", "w", "w-2"]
+        for name in names:
+            sim.spawn(sim.pause, name=name)
+        Exits.start()
+        sim.spawn(sim.pause, name="Exits")
+        sim.run()
+        assert len(sim.outsiders - {MAIN}) == len(names) + 2
+        assert {"w", "w-2", "w-3", "Exits", "Exits-2"} < sim.outsiders
+
+    assert explore(scenario, seeds=1) == 1
+
+
+def test_no_client_has_the_name_of_somebody_in_the_store():
+    def scenario(sim):
+        seen = {"main"}
+        for name in ("db", "other"):
+            db = sim.open(name, shards=2)
+            db.put("run", "k", 1)
+            for work in (db.checkpoint, db.flush, lambda db=db: db.put("run", "k", 1)):
+                sim.spawn(work)
+        sim.run()
+        seen |= {name for step in sim.steps for name in step[:2]} - sim.outsiders
+        assert {"disk", "kv", "other/kv", "shard-0", "log-writer"} <= seen
+        for name in seen | {"timer", "world", "other/shard-12"}:
+            assert is_taken(name) or name == MAIN
+            sim.spawn(sim.pause, name=name)
+        sim.run()
+        assert seen & sim.outsiders == {MAIN}
+        assert {"kv-2", "other/kv-2", "main-2", "world-2"} < sim.outsiders
+
+    Simulation(3, faults=Faults(slow_sync=0.5)).check(scenario)

@@ -191,7 +191,7 @@ def test_event_times_never_decrease_however_the_clock_jumps_and_the_process_dies
 def test_closing_while_busy_answers_everybody_and_loses_nothing(faults):
     def scenario(sim: Simulation) -> None:
         acked = {}
-        sim.open(durability=("always", "interval", "never")[sim.seed % 3], shards=1 + sim.seed % 2)
+        options = {"durability": ("always", "interval", "never")[sim.seed % 3], "shards": 1 + sim.seed % 2}
 
         def busy(name):
             try:
@@ -201,7 +201,7 @@ def test_closing_while_busy_answers_everybody_and_loses_nothing(faults):
             except inmem.DatabaseClosedError:
                 return
 
-        sim.open_handle = sim.open()
+        sim.open_handle = sim.open(**options)
         sim.spawn(busy, "a")
         sim.spawn(busy, "b")
         sim.spawn(sim.open_handle.close, name="closer")
@@ -209,7 +209,7 @@ def test_closing_while_busy_answers_everybody_and_loses_nothing(faults):
         with contextlib.suppress(inmem.DatabaseClosedError):
             sim.open_handle.get("run", "a")
             assert sim.crashes, "a closed store was read"
-        db = sim.open()
+        db = sim.open(**options)
         if not sim.crashes:
             assert all(db.get("run", name) >= index for name, index in acked.items())
         elif sim.seed % 3 == 0:

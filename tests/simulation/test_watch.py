@@ -9,7 +9,7 @@ import inmem
 from inmem import ChangeKind, WatchGapError, WatchLaggedError
 from inmem.engine import retained_commits
 from inmem.messages import Changed, Watch, WatchEnded
-from inmem.simulation import Faults, explore
+from inmem.simulation import BrokenPromise, Faults, Simulation, explore
 from tests.simulation.workload import Workload
 
 UNSURE = (inmem.TransactionAbortedError, inmem.StoreFailedError, inmem.CommitOutcomeUnknownError)
@@ -209,3 +209,19 @@ def test_watchers_change_nothing_for_the_main_workload():
         workload.run()
 
     explore(scenario, seeds=40, faults=Faults.everything())
+
+
+def test_who_watches_for_ever_is_told_of_the_timeout():
+    def watch(db):
+        for _ in db.watch():
+            pass
+
+    def in_a_client(sim):
+        db = sim.open(memory=True)
+        sim.spawn(watch, db)
+        sim.spawn(db.put, "a", "k", 1)
+        sim.run()
+
+    for scenario, who in ((in_a_client, "watch"), (lambda sim: watch(sim.open(memory=True)), "main")):
+        with pytest.raises(BrokenPromise, match=rf"{who} waits for a change that nobody will make \(.* a timeout=\)"):
+            Simulation(0).check(scenario)
