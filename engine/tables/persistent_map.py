@@ -14,6 +14,7 @@ collector, and one that it does not look into as long as it holds nothing but `b
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from weakref import ref
@@ -29,13 +30,19 @@ V = TypeVar("V")
 SPAN = 64
 """Changes in a span. More of them cost less, and an old version then holds more of what is gone."""
 
+STEPS_MAX = 16
+"""Where a read takes more steps than this through versions that are held, it shortens the way for those that follow."""
+
+JOINED_MAX = 1_000
+"""Changes that one such read puts together: it does not take on the work of all that follow."""
+
 
 # Nothing here is part of a cycle, as versions refer to newer ones only: so the collector need not know of it.
 class Past(Struct, Generic[K, V], eq=False, gc=False):
     """What one version has, and later ones have not.
 
     Attributes:
-        number: how many changes were made up to this version; a large one counts for many.
+        number: how many changes were made up to this version; one that replaces something large counts for many.
         state: what the versions after this one have changed, as it was, None for what was not there; and the past of
             the first version that it does not tell of. Both in one assignment, as other threads may be reading. None
             as long as the version is the newest.
@@ -89,22 +96,29 @@ class Line(Struct, Generic[K, V], eq=False, gc=False):
         return following
 
 
-def _join(past: Past[K, V], number: int) -> None:
-    """Let a past tell what those between it and the version of that number do: nobody else needs them."""
-    while (state := past.state) is not None and (later := state[1]).number < number:
-        changed = state[0]
-        also_changed, beyond = cast("_State[K, V]", later.state)
+def _join(past: Past[K, V], number: int, changes_max: int = sys.maxsize) -> None:
+    """Let a past tell what those behind it do, up to the version of that number, or to about so many changes.
+
+    Any thread may do so at any time: each does the same, and what it does is true whatever others have done meanwhile.
+    """
+    changes = 0
+    while (state := past.state) is not None and changes < changes_max:
+        changed, later = state
+        if later.state is None or later.number >= number:
+            return
+        also_changed, beyond = later.state
         # Who reads meanwhile, and has not found a key here, goes on to `later` as before, and finds it there.
-        for key, value in also_changed.items():
+        for key, value in also_changed.copy().items():
             changed.setdefault(key, value)
+        changes += len(also_changed)
         past.state = changed, beyond
 
 
 class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
-    """An immutable mapping to values other than None, for a class that says how the next version is made.
+    """An immutable mapping to values other than None, for a class that says what else there is to a version.
 
-    Any thread may read any version at any time. Versions that follow one another are made by one thread at a time, each
-    from the one before it, whose `past.state` must be None until then.
+    Any thread may read any version at any time. Versions that follow one another are made by one thread at a time: each
+    from the one before it, whose `past.state` is None until then, by `followed` first and a change of the dict after.
 
     Attributes:
         newest: the dict of the newest version. Who reads it directly has to look at `past` afterwards.
@@ -117,7 +131,7 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
     span: Span[K, V] | None
 
     def stored(self, key: K) -> V | None:
-        """Return the value of the key, or None. O(1), plus O(1) for each newer version that is held by somebody."""
+        """Return the value of the key, or None. O(1), plus amortized O(1) for each change since."""
         value = self.newest.get(key)
         # In this order: who changes the dict says before that what was there.
         return value if self.past.state is None else self.as_it_was(key, value)
@@ -125,11 +139,16 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
     def as_it_was(self, key: K, value: V | None) -> V | None:
         """Return the value of the key in this version, given what the dict had for it a moment ago."""
         state = self.past.state
+        steps = 0
         while state is not None:
             changed, later = state
             if key in changed:
-                return changed[key]
+                value = changed[key]
+                break
             state = later.state
+            steps += 1
+        if steps > STEPS_MAX:
+            _join(self.past, sys.maxsize, JOINED_MAX)
         return value
 
     def as_dict(self) -> dict[K, V]:
@@ -149,13 +168,20 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
                     content[key] = value
         return content
 
-    def next_span(self, number: int) -> Span[K, V]:
-        """Return the span of the version of that number, which is going to follow this one. Amortized O(changes)."""
+    def followed(self, number: int, replaced: dict[K, V | None]) -> tuple[Past[K, V], Span[K, V]]:
+        """Note that a newer version is about to change the dict; return its past and its span. Amortized O(changes).
+
+        Args:
+            number: of the newer version.
+            replaced: what it changes, as it is in this one, None for what this one has not. It is kept.
+        """
         span = self.span
         if span is None:
             line: Line[K, V] = Line()
             self.span = span = Span(line, 0)
-        if number < span.number + SPAN:
-            return span
-        span.last = self.past
-        return span.line.span_after(span, number)
+        if number >= span.number + SPAN:
+            span.last = self.past
+            span = span.line.span_after(span, number)
+        newer: Past[K, V] = Past(number)
+        self.past.state = replaced, newer
+        return newer, span

@@ -69,59 +69,57 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
             raise InvariantError(f"version {version} applied after {self.last_version}")
         if not writes:
             return self
-        past = self.past
-        if past.state is not None:
+        if self.past.state is not None:
             copy = Table.of(self.as_dict(), self.keys, self.live_count, self.last_version)
             return copy.apply(writes, version)
+        if len(writes) == 1:
+            return self._with_one(writes[0], version)
+        newest = self.newest
+        live_count = self.live_count
+        number = self.past.number + len(writes)
+        changes: dict[bytes, StoredEntry] = {}
+        replaced: dict[bytes, StoredEntry | None] = {}
+        created: list[bytes] = []
+        for key, value, expires_at_us in writes:
+            if key in changes:
+                live_count -= is_live(changes[key])
+            else:
+                replaced[key] = previous = newest.get(key)
+                if previous is None:
+                    created.append(key)
+                elif isinstance(previous, bytes):
+                    live_count -= 1
+                else:
+                    live_count -= previous[1] is not None
+                    number += SPAN
+            if value is not None:
+                live_count += 1
+            changes[key] = stored_entry(version, value, expires_at_us)
+        created.sort()
+        keys = self.keys.add(created) if created else self.keys
+        newer, span = self.followed(number, replaced)
+        newest.update(changes)
+        return Table(newest, newer, span, keys, live_count, version)
+
+    def _with_one(self, write: Write, version: int) -> Table:
+        """As `apply` for one write, of the newest table of its line."""
+        key, value, expires_at_us = write
         newest = self.newest
         live_count = self.live_count
         keys = self.keys
-        # What is larger than a packed entry counts for a whole span.
-        number = past.number + len(writes)
-        if len(writes) == 1:
-            key, value, expires_at_us = writes[0]
-            previous = newest.get(key)
-            if previous is None:
-                keys = keys.add((key,))
-            elif isinstance(previous, bytes):
-                live_count -= 1
-            else:
-                live_count -= previous[1] is not None
-                number += SPAN
-            if value is not None:
-                live_count += 1
-            replaced: dict[bytes, StoredEntry | None] = {key: previous}
-            changes: dict[bytes, StoredEntry] = {key: stored_entry(version, value, expires_at_us)}
+        number = self.past.number + 1
+        previous = newest.get(key)
+        if previous is None:
+            keys = keys.add((key,))
+        elif isinstance(previous, bytes):
+            live_count -= 1
         else:
-            changes = {}
-            replaced = {}
-            created: list[bytes] = []
-            for key, value, expires_at_us in writes:
-                previous = newest.get(key)
-                if key in changes:
-                    live_count -= is_live(changes[key])
-                else:
-                    replaced[key] = previous
-                    if previous is None:
-                        created.append(key)
-                    elif isinstance(previous, bytes):
-                        live_count -= 1
-                    else:
-                        live_count -= previous[1] is not None
-                        number += SPAN
-                if value is not None:
-                    live_count += 1
-                changes[key] = stored_entry(version, value, expires_at_us)
-            if created:
-                created.sort()
-                keys = keys.add(created)
-        span = self.span
-        if span is None or number >= span.number + SPAN:
-            span = self.next_span(number)
-        newer: Past[bytes, StoredEntry] = Past(number)
-        # In this order, as others are reading.
-        past.state = replaced, newer
-        newest.update(changes)
+            live_count -= previous[1] is not None
+            number += SPAN
+        if value is not None:
+            live_count += 1
+        newer, span = self.followed(number, {key: previous})
+        newest[key] = stored_entry(version, value, expires_at_us)
         return Table(newest, newer, span, keys, live_count, version)
 
     def range(

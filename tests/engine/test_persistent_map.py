@@ -11,40 +11,45 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from inmem.engine.tables import persistent_map, table
 from inmem.engine.tables.entry import PACKED_VALUE_BYTES_MAX, entry_of
-from inmem.engine.tables.persistent_map import SPAN
+from inmem.engine.tables.persistent_map import JOINED_MAX, SPAN, STEPS_MAX
 from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inmem.engine.commits.part import Write
-    from inmem.engine.tables.entry import Entry
+    from inmem.engine.tables.entry import Entry, StoredEntry
 
 LARGE = b"v" * (PACKED_VALUE_BYTES_MAX + 1)
 KEYS = [b"a", b"b", b"c", b"d", b"e"]
 WRITES = st.tuples(st.sampled_from(KEYS), st.sampled_from([None, b"", b"x", LARGE]), st.sampled_from([0, 7]))
 
 
-@pytest.fixture(params=[1, 2, SPAN])
-def span(request, monkeypatch):
-    monkeypatch.setattr(persistent_map, "SPAN", request.param)
-    monkeypatch.setattr(table, "SPAN", request.param)
-    return request.param
+@pytest.fixture(params=[(1, STEPS_MAX, JOINED_MAX), (2, 0, 1), (SPAN, 0, JOINED_MAX)], ids=str)
+def sizes(request, monkeypatch):
+    """How long a span is, and when readers put together what they pass through."""
+    set_sizes(monkeypatch.setattr, *request.param)
+
+
+def set_sizes(setattr_: Callable[[object, str, int], None], span: int, steps_max: int, joined_max: int) -> None:
+    setattr_(persistent_map, "SPAN", span)
+    setattr_(table, "SPAN", span)
+    setattr_(persistent_map, "STEPS_MAX", steps_max)
+    setattr_(persistent_map, "JOINED_MAX", joined_max)
 
 
 class VersionsMachine(RuleBasedStateMachine):
     """Commits to the newest version mostly, holds any of them for a while, and compares those with their models."""
 
-    @initialize(span=st.integers(1, 5))
-    def begin(self, span: int) -> None:
-        self.spans = persistent_map.SPAN, table.SPAN
-        persistent_map.SPAN = table.SPAN = span
+    @initialize(span=st.integers(1, 5), steps_max=st.integers(0, 3), joined_max=st.integers(1, 3))
+    def begin(self, span: int, steps_max: int, joined_max: int) -> None:
+        set_sizes(setattr, span, steps_max, joined_max)
         self.version = 0
         self.newest: tuple[Table, dict[bytes, Entry]] = (Table.EMPTY, {})
         self.held: list[tuple[Table, dict[bytes, Entry]]] = []
 
     def teardown(self) -> None:
-        persistent_map.SPAN, table.SPAN = self.spans
+        set_sizes(setattr, SPAN, STEPS_MAX, JOINED_MAX)
 
     def commit(self, writes: list[Write]) -> None:
         self.version += 1
@@ -164,21 +169,36 @@ def each_moment(do: Callable[[Versions], object], act: Callable[[Versions], None
         at += 1
 
 
+@pytest.mark.usefixtures("sizes")
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("read", READS)
-def test_who_reads_while_others_commit_sees_the_version(read, which, span):
+def test_who_reads_while_others_commit_sees_the_version(read, which):
     seen = []
     for versions in each_moment(lambda it: seen.append(READS[read](it.held[which][0])), Versions.go_on):
         assert seen.pop() == versions.held[which][1]
 
 
-def test_who_commits_while_others_read_shows_them_no_half_of_it(span):
+@pytest.mark.usefixtures("sizes")
+def test_who_reads_while_others_read_and_commit_sees_the_version():
+    def act(versions: Versions) -> None:
+        versions.check()
+        versions.commit([(b"a", b"y", 0), (b"e", b"y", 0)])
+        versions.check()
+
+    for versions in each_moment(Versions.check, act):
+        versions.check()
+        versions.newest.check()
+
+
+@pytest.mark.usefixtures("sizes")
+def test_who_commits_while_others_read_shows_them_no_half_of_it():
     for versions in each_moment(Versions.go_on, Versions.check):
         versions.check()
         versions.newest.check()
 
 
-def test_a_commit_cut_short_anywhere_leaves_every_version_as_it_was(span):
+@pytest.mark.usefixtures("sizes")
+def test_a_commit_cut_short_anywhere_leaves_every_version_as_it_was():
     def commit(versions: Versions) -> None:
         versions.commit([(b"a", b"x", 0), (b"e", b"x", 0)])
         versions.commit([(b"a", b"y", 0)])
@@ -197,15 +217,18 @@ def test_a_commit_cut_short_anywhere_leaves_every_version_as_it_was(span):
         versions.check()
 
 
-def held_by(shown: Table) -> int:
-    """How many old entries a version holds, on its own and through those behind it."""
-    count = 0
+def passed_by(shown: Table) -> Iterator[dict[bytes, StoredEntry | None]]:
+    """What a read of the version may have to look through."""
     state = shown.past.state
     while state is not None:
         changed, later = state
-        count += len(changed)
+        yield changed
         state = later.state
-    return count
+
+
+def held_by(shown: Table) -> int:
+    """How many old entries a version holds, on its own and through those behind it."""
+    return sum(map(len, passed_by(shown)))
 
 
 @pytest.mark.parametrize("per_commit", [1, 10])
@@ -241,6 +264,15 @@ def test_many_versions_end_at_once():
     assert held[0].get(b"k") == (1, b"", 0)
     del held[1:]
     held.clear()
+
+
+def test_an_old_version_is_read_at_the_price_of_a_new_one_however_many_are_held():
+    held = [Table.build(dict.fromkeys([b"%d" % number for number in range(500)], (1, b"", 0)))]
+    for version in range(2, 500):
+        held.append(held[-1].apply([(b"%d" % version, b"x", 0)], version))
+    oldest = held[0]
+    assert [oldest.get(b"%d" % number) for number in range(500)] == [(1, b"", 0)] * 500
+    assert len(list(passed_by(oldest))) <= persistent_map.STEPS_MAX + 1
 
 
 def test_a_change_of_an_old_version_begins_a_line_of_its_own():
