@@ -11,11 +11,12 @@ One file header of 64 bytes (see file_header) and nothing behind it:
     32  8  salt of that segment
     40  8  end: bytes of it that count, in the state CLOSED; else 0
     48  8  version: the last one if CLOSED, else that segment's base version
-    56  8  written at, microseconds
+    56  8  written at, microseconds: the latest time that the store had used
 
 It is replaced as a whole, by a rename, whenever a segment has been created and before the first frame is written to
-it, and after a clean close. So a segment up to that number which is not there, or is shorter than a close has left
-it, has been lost. A database whose MANIFEST is UNFINISHED was being written by a salvage that did not come to its end.
+it, and after a clean close, which puts but a new time into it if nothing else was written. So a segment up to that
+number which is not there, or is shorter than a close has left it, has been lost. A database whose MANIFEST is
+UNFINISHED was being written by a salvage that did not come to its end.
 """
 
 from __future__ import annotations
