@@ -9,10 +9,10 @@ import inmem
 from benchmarks.contender import RUN, Inmem, key_name
 from benchmarks.measure import Figure, Result, Settings, Subject, Target, timed
 from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.log_folder import segment_name
+from inmem.engine.log.log_folder import MANIFEST_NAME, segment_name
 from inmem.engine.log.log_format import FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log.log_records import CommitRecord, TableWrites, encode_commit
-from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, ManifestState
+from inmem.engine.log.manifest import Manifest, ManifestState
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -273,7 +273,10 @@ class RunFileError(StorageError):
 
 
 class FormatVersionError(StorageError):
-    """The file `path` is not one of ours, or was written by a newer version of this package; `reason` says which."""
+    """The file `path` is not one of ours, and no other there is; or a newer version of this package wrote it.
+
+    `reason` says which. A foreign file among ours is a `CorruptionError`.
+    """
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")

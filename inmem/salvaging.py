@@ -24,9 +24,9 @@ from inmem.engine.errors import DatabaseNotFoundError, InvariantError, StorageEr
 from inmem.engine.keys import Tag
 from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.log_folder import TEMPORARY_SUFFIX, checkpoint_name, segment_name
+from inmem.engine.log.log_folder import MANIFEST_NAME, TEMPORARY_SUFFIX, checkpoint_name, segment_name
 from inmem.engine.log.log_format import FrameKind, SegmentHeader, encode_frame
-from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, ManifestState, read_manifest
+from inmem.engine.log.manifest import Manifest, ManifestState, read_manifest
 from inmem.engine.log.salvage import read_damaged
 from inmem.engine.log.verification import verify as verify_files
 from inmem.engine.shown import shown

@@ -218,14 +218,14 @@ class RunOperations:
 
     def query_runs(
         self,
-        *,
         status: RunStatusName | None = None,
         tags: Iterable[str] = (),
         created_after: int | None = None,
         created_before: int | None = None,
         parent: str | UUID | None = None,
-        include_archived: bool = False,
+        include_archived: bool = False,  # noqa: FBT001, FBT002  (the order is promised)
         limit: int | None = None,
+        *,
         after: str | UUID | None = None,
         newest_first: bool = False,
     ) -> list[RunMetadata]:
@@ -275,7 +275,11 @@ class RunOperations:
             runs = (run for run in runs if run.status is not RunStatus.ARCHIVED)
         return at_most(runs, limit)
 
-    def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> list[str]:
+    def list_runs(
+        self,
+        include_archived: bool = False,  # noqa: FBT001, FBT002  (the order is promised)
+        limit: int | None = None,
+    ) -> list[str]:
         """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run."""
         return at_most(self._index.select(include_archived=include_archived), limit)
 

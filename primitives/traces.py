@@ -87,7 +87,6 @@ class TraceOperations:
     def record_with_options(
         self,
         kind: Kind | PackedKind,
-        *,
         id: str | None = None,  # noqa: A002  the name under which users know it
         parent_id: str | None = None,
         tags: Iterable[str] = (),

@@ -17,13 +17,14 @@ from inmem.engine.errors import (
 )
 from inmem.engine.keys import Key, Tag, normalize_run_id, sequence_of
 from inmem.engine.shown import type_name
-from inmem.primitives.cells import CellOperations
+from inmem.primitives.cells import CellOperations, state_of
 from inmem.primitives.events import EventOperations, bounded_event_key
 from inmem.primitives.kv import KVOperations, VersionedValue
-from inmem.primitives.traces import TraceOperations
+from inmem.primitives.paging import scan_names
+from inmem.primitives.traces import TraceOperations, trace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
     from uuid import UUID
@@ -33,6 +34,15 @@ if TYPE_CHECKING:
     from inmem.engine.commits.attempts import TimeLimit
     from inmem.engine.commits.transaction import Transaction as EngineTransaction
 
+
+_VALUE_OF: Final[dict[Tag, Callable[[str, bytes], Any]]] = {
+    Tag.STATE: lambda _, data: state_of(data),
+    Tag.TRACE: trace_of,
+}
+_LISTED_BY: Final = {
+    Tag.EVENT: "events are listed by read_range, iter and tail of txn.events",
+    Tag.RUN: "runs are listed by query_runs and list_runs of txn.runs",
+}
 
 _ACTIVE: Final = TransactionStatus.ACTIVE
 _COMMITTED: Final = TransactionStatus.COMMITTED
@@ -129,14 +139,14 @@ class BaseTransaction(RunAccess):
                 self._client.require_store()
                 kv.put(key, value, ttl)
         else:
-            checked = _of_kv(key, "written")
+            checked = _of_kv(key)
             self._kv_of(checked).put(checked.user_key.decode(), value, ttl)
 
     def delete(self, key: str | Key) -> bool:
         """Delete a KVStore key; return whether it existed. Deleting what does not exist writes nothing."""
         if type(key) is str:
             return self.kv.delete(key)
-        checked = _of_kv(key, "written")
+        checked = _of_kv(key)
         return self._kv_of(checked).delete(checked.user_key.decode())
 
     def cas(self, key: str | Key, expected_version: int, value: object, ttl: float | None = None) -> None:
@@ -147,22 +157,32 @@ class BaseTransaction(RunAccess):
         if type(key) is str:
             self.kv.cas(key, expected_version, value, ttl)
         else:
-            checked = _of_kv(key, "written")
+            checked = _of_kv(key)
             self._kv_of(checked).cas(checked.user_key.decode(), expected_version, value, ttl)
 
     def scan(self, prefix: str | Key = "") -> Iterator[tuple[Any, Any]]:
         """Iterate over (key, value) in key order, with the writes that were made here before the call.
 
-        A str prefix yields str keys of this run's KVStore, a `Key.kv` prefix yields `Key`s of that Key's run.
+        A str prefix yields str keys of this run's KVStore. A `Key.kv`, `Key.state` or `Key.trace` yields `Key`s of its
+        own run and primitive, with what `get` returns for them.
 
         Raises:
-            InvalidKeyError: it is neither: what is not in a KVStore is listed through its own primitive.
+            InvalidKeyError: it is none of these: a sequence or a run id is no prefix, see `txn.events` and `txn.runs`.
         """
         if type(prefix) is str:
             return self.kv.scan(prefix)
-        checked = _of_kv(prefix, "listed")
-        run = checked.run_id
-        return ((Key.kv(run, key), value) for key, value in self._kv_of(checked).scan(checked.user_key.decode()))
+        checked = _as_key(prefix)
+        run, tag, start = checked.run_id, checked.tag, checked.user_key
+        if tag is Tag.KV:
+            return ((Key.kv(run, key), value) for key, value in self._kv_of(checked).scan(start.decode()))
+        if tag not in _VALUE_OF:
+            raise InvalidKeyError("prefix", f"{checked} is none; {_LISTED_BY.get(tag, 'it belongs to the store')}")
+        self._client.require_store()
+        value_of = _VALUE_OF[tag]
+        entries = scan_names(self._engine.view(run, tag), start.decode())
+        found = ((Key(run, tag, name.encode()), value_of(name, data)) for name, data in entries)
+        # A cell that was deleted keeps its entry.
+        return ((key, value) for key, value in found if value is not None)
 
     def abort(self) -> None:
         """Give everything up.
@@ -310,8 +330,8 @@ def _as_key(key: object) -> Key:
     return key
 
 
-def _of_kv(key: object, use: str) -> Key:
+def _of_kv(key: object) -> Key:
     checked = _as_key(key)
     if checked.tag is not Tag.KV:
-        raise InvalidKeyError("key", f"{checked} is {use} through its own primitive, as in txn.cells or txn.events")
+        raise InvalidKeyError("key", f"{checked} is written through its own primitive, as in txn.cells or txn.events")
     return checked

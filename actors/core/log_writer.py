@@ -6,6 +6,7 @@ a failed write, the truncation must be durable before the next write.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inmem.actors.dispatch.actor import LATER, Owed, StoreActor
@@ -34,12 +35,13 @@ from inmem.actors.messages.core import (
 from inmem.engine.errors import DatabaseClosedError, InvariantError, StorageError
 from inmem.engine.log.group_commit import Durability, GroupCommit
 from inmem.engine.log.log_format import SegmentHeader
-from inmem.engine.log.manifest import Manifest, ManifestState
+from inmem.engine.log.manifest import Manifest, ManifestState, read_manifest
 
 if TYPE_CHECKING:
     from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef
+    from inmem.actors.environment import StoreClock
     from inmem.engine.log.recovery import LogPosition
-    from inmem.engine.ports import AppendFile, Clock, Disk
+    from inmem.engine.ports import AppendFile, Disk
 
 SLOW_SYNC_S = 0.5
 """A sync that takes longer is worth a warning: every commit waits for it."""
@@ -57,7 +59,7 @@ class LogWriter(StoreActor):
         coordinator: gets the answers of step 4.
         log_disk: the actor that waits for the disk.
         disk: the database's folder, in which a clean close is noted.
-        clock: dates new segments.
+        clock: dates new segments; how far it has come is noted at a clean close.
         durability: the mode.
         sync_interval_s: pause between syncs in the `interval` mode.
         salt: of this opening.
@@ -74,7 +76,7 @@ class LogWriter(StoreActor):
         coordinator: MailboxRef,
         log_disk: MailboxRef,
         disk: Disk,
-        clock: Clock,
+        clock: StoreClock,
         durability: Durability,
         sync_interval_s: float,
         salt: int,
@@ -253,7 +255,7 @@ class LogWriter(StoreActor):
             closing.answer(LogClosed())
 
     def _close(self) -> None:
-        """Write the mark of a clean close. Runs when nothing is in flight, so that waiting here delays nobody."""
+        """Note the clean close. Runs when nothing is in flight, so that waiting here delays nobody."""
         try:
             if self._group.unsynced_bytes:
                 file = self._open_file()
@@ -261,7 +263,9 @@ class LogWriter(StoreActor):
                 file.require_name()
                 self._group.synced_for_close()
             frame = self._group.close_frame()
-            if frame is not None:
+            if frame is None:
+                self._note_time()
+            else:
                 self._note_close(frame)
         finally:
             self.release()
@@ -291,6 +295,16 @@ class LogWriter(StoreActor):
             write_manifest(self._disk, closed)
         except (StorageError, OSError) as error:
             log.warning("close_mark_missing", error=str(error))
+
+    def _note_time(self) -> None:
+        """Put the time reached into the manifest, where nothing else was written: what has expired stays so."""
+        time_us = self._clock.floor_us
+        try:
+            manifest = read_manifest(self._disk)
+            if manifest is not None and manifest.written_at_us < time_us:
+                write_manifest(self._disk, replace(manifest, written_at_us=time_us))
+        except (StorageError, OSError) as error:
+            log.warning("close_time_missing", error=str(error))
 
     def release(self) -> None:
         """Let go of the segment. The supervisor does it for a core that has halted, when nobody syncs it any more."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inmem.engine.errors import StorageError
-from inmem.engine.log.log_folder import TEMPORARY_SUFFIX, segment_name
-from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, ManifestState
+from inmem.engine.log.log_folder import MANIFEST_NAME, TEMPORARY_SUFFIX, segment_name
+from inmem.engine.log.manifest import Manifest, ManifestState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.files.system_calls import close_descriptor, open_to_read
 from inmem.engine.errors import StorageError
-from inmem.engine.log.log_folder import FolderContents, checkpoint_name, segment_name
-from inmem.engine.log.manifest import MANIFEST_NAME
+from inmem.engine.log.log_folder import MANIFEST_NAME, FolderContents, checkpoint_name, segment_name
 
 if TYPE_CHECKING:
     from types import TracebackType

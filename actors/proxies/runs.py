@@ -157,14 +157,14 @@ class RunIndex(Proxy):
 
     def query_runs(
         self,
-        *,
         status: RunStatusName | None = None,
         tags: Iterable[str] = (),
         created_after: int | None = None,
         created_before: int | None = None,
         parent: RunId | None = None,
-        include_archived: bool = False,
+        include_archived: bool = False,  # noqa: FBT001, FBT002  (the order is promised)
         limit: int | None = None,
+        *,
         after: RunId | None = None,
         newest_first: bool = False,
     ) -> list[RunMetadata]:
@@ -200,7 +200,11 @@ class RunIndex(Proxy):
             newest_first=newest_first,
         )
 
-    def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> list[str]:
+    def list_runs(
+        self,
+        include_archived: bool = False,  # noqa: FBT001, FBT002  (the order is promised)
+        limit: int | None = None,
+    ) -> list[str]:
         """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run.
 
         Args:
@@ -294,14 +298,14 @@ class RunIndexFutures(Proxy):
 
     def query_runs(
         self,
-        *,
         status: RunStatusName | None = None,
         tags: Iterable[str] = (),
         created_after: int | None = None,
         created_before: int | None = None,
         parent: RunId | None = None,
-        include_archived: bool = False,
+        include_archived: bool = False,  # noqa: FBT001, FBT002  (the order is promised)
         limit: int | None = None,
+        *,
         after: RunId | None = None,
         newest_first: bool = False,
     ) -> pykka.Future[list[RunMetadata]]:
@@ -310,7 +314,11 @@ class RunIndexFutures(Proxy):
             QueryRuns(status, tags, created_after, created_before, parent, include_archived, limit, after, newest_first)
         )
 
-    def list_runs(self, *, include_archived: bool = False, limit: int | None = None) -> pykka.Future[list[str]]:
+    def list_runs(
+        self,
+        include_archived: bool = False,  # noqa: FBT001, FBT002  (the order is promised)
+        limit: int | None = None,
+    ) -> pykka.Future[list[str]]:
         """See `RunIndex.list_runs`."""
         return self._send(ListRuns(include_archived, limit))
 

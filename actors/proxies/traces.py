@@ -78,7 +78,6 @@ class TraceStore(Proxy):
         self,
         run: RunId,
         kind: Kind,
-        *,
         id: str | None = None,  # noqa: A002  the name under which users know it
         parent_id: str | None = None,
         tags: Iterable[str] = (),
@@ -186,7 +185,6 @@ class TraceStoreFutures(Proxy):
         self,
         run: RunId,
         kind: Kind,
-        *,
         id: str | None = None,  # noqa: A002  the name under which users know it
         parent_id: str | None = None,
         tags: Iterable[str] = (),

@@ -18,6 +18,11 @@ from zlib import crc32
 from inmem.engine.errors import CorruptionError, FormatVersionError
 
 HEADER_BYTES: Final = 64
+HEADER_BYTES_MAX: Final = 2**16 - 1
+"""Of any later format: what the two bytes for its size can say."""
+
+MAGIC_START: Final = b"INMEM"
+"""Of each kind of file."""
 
 _IDENTITY = Struct("<8sHH")
 _CHECKSUM = Struct("<I")
@@ -58,6 +63,15 @@ def decode_header(
         raise CorruptionError(path, len(data), "the file ends within its header")
     _, file_format, _ = _IDENTITY.unpack_from(data)
     raise FormatVersionError(path, f"it has format {file_format}, this version reads {' and '.join(map(str, formats))}")
+
+
+def is_intact_header(data: bytes, magic: bytes) -> bool:
+    """Tell whether a file that begins with `data` has an intact header of this kind, of whatever format."""
+    if len(data) < HEADER_BYTES or not data.startswith(magic):
+        return False
+    _, _, size = _IDENTITY.unpack_from(data)
+    (checksum,) = _CHECKSUM.unpack_from(data, 12)
+    return 16 <= size <= len(data) and crc32(data[16:size], crc32(data[:12])) == cast("int", checksum)
 
 
 def header_checksum_holds(data: bytes) -> bool:

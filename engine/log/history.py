@@ -89,7 +89,7 @@ def read_history(
 
     Raises:
         CorruptionError: something that counts is damaged or missing.
-        FormatVersionError: a file is not ours, or of a newer format.
+        FormatVersionError: a file is of a newer format, or no file is ours.
 
     Complexity: O(bytes of the log) in time, at the speed of checksums where commits do not name the run; in memory a
     window, or the longest commit, and `limit` times what is kept.

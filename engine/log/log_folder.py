@@ -12,18 +12,20 @@ Names of any other form are not ours, `notes.tmp` included: they are neither rea
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from inmem.engine.errors import CorruptionError
-from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.log_format import SegmentHeader
-from inmem.engine.log.manifest import MANIFEST_NAME
+from inmem.engine.errors import CorruptionError, FormatVersionError
+from inmem.engine.log.file_header import HEADER_BYTES, HEADER_BYTES_MAX, MAGIC_START, is_intact_header
+from inmem.engine.log.log_format import SEGMENT_MAGIC, SegmentHeader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from inmem.engine.ports import Folder, ReadFile
+
+MANIFEST_NAME: Final = "MANIFEST"
 
 TEMPORARY_SUFFIX: Final = ".tmp"
 
@@ -120,6 +122,42 @@ def path_of(disk: Folder, name: str) -> str:
     return f"{disk.path}/{name}"
 
 
+@contextmanager
+def damage_if_others_are_ours(disk: Folder, name: str, magic: bytes) -> Generator[None]:
+    """Take what is no header of ours for damage where another file proves that the folder holds a database of ours.
+
+    Args:
+        disk: the folder.
+        name: of the file whose header is decoded meanwhile.
+        magic: with which such a file begins.
+
+    Raises:
+        CorruptionError: instead of a FormatVersionError, unless the header is an intact one, of a newer format.
+    """
+    try:
+        yield
+    except FormatVersionError as error:
+        data = _start_of(disk, name)
+        names = disk.names()
+        contents = FolderContents.of(names)
+        others = {*map(segment_name, contents.segments), *map(checkpoint_name, contents.checkpoints), MANIFEST_NAME}
+        if is_intact_header(data, magic) or not any(
+            is_intact_header(_start_of(disk, other), MAGIC_START) for other in others.intersection(names) - {name}
+        ):
+            raise
+        found = data[: len(magic)].hex(" ") or "none"
+        reason = f"the header is damaged: {error.reason}; its first bytes are {found}"
+        raise CorruptionError(error.path, 0, reason) from error
+
+
+def _start_of(disk: Folder, name: str) -> bytes:
+    file = disk.open(name)
+    try:
+        return file.read_at(0, min(file.size, HEADER_BYTES_MAX))
+    finally:
+        file.close()
+
+
 def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
     """Return a segment with its header decoded, and its file open.
 
@@ -129,14 +167,15 @@ def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
         is_last: nothing proves that its header was durable once.
 
     Raises:
-        FormatVersionError: not a segment, or one of a newer format.
+        FormatVersionError: nothing here is ours, or it is a segment of a newer format.
         CorruptionError: the header is damaged or belongs to another number.
     """
     name = segment_name(number)
     path = path_of(disk, name)
     file = disk.open(name)
     try:
-        header = SegmentHeader.decode(file.read_at(0, min(file.size, HEADER_BYTES + 1)), path, is_last=is_last)
+        with damage_if_others_are_ours(disk, name, SEGMENT_MAGIC):
+            header = SegmentHeader.decode(file.read_at(0, min(file.size, HEADER_BYTES + 1)), path, is_last=is_last)
         if header is not None and header.number != number:
             raise CorruptionError(path, 16, f"the header says that this is segment {header.number}")
     except BaseException:

@@ -11,11 +11,12 @@ One file header of 64 bytes (see file_header) and nothing behind it:
     32  8  salt of that segment
     40  8  end: bytes of it that count, in the state CLOSED; else 0
     48  8  version: the last one if CLOSED, else that segment's base version
-    56  8  written at, microseconds
+    56  8  written at, microseconds: the latest time that the store had used
 
 It is replaced as a whole, by a rename, whenever a segment has been created and before the first frame is written to
-it, and after a clean close. So a segment up to that number which is not there, or is shorter than a close has left
-it, has been lost. A database whose MANIFEST is UNFINISHED was being written by a salvage that did not come to its end.
+it, and after a clean close, which puts but a new time into it if nothing else was written. So a segment up to that
+number which is not there, or is shorter than a close has left it, has been lost. A database whose MANIFEST is
+UNFINISHED was being written by a salvage that did not come to its end.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from typing import TYPE_CHECKING, Final
 
 from inmem.engine.errors import CorruptionError, UnfinishedSalvageError
 from inmem.engine.log.file_header import HEADER_BYTES, decode_header, encode_header
+from inmem.engine.log.log_folder import MANIFEST_NAME, damage_if_others_are_ours
 
 if TYPE_CHECKING:
     from inmem.engine.log.log_format import SegmentHeader
     from inmem.engine.ports import Folder
 
-MANIFEST_NAME: Final = "MANIFEST"
 MANIFEST_MAGIC: Final = b"INMEMMAN"
 MANIFEST_FORMAT: Final = 1
 
@@ -108,7 +109,8 @@ def read_manifest(disk: Folder) -> Manifest | None:
     if MANIFEST_NAME not in disk.names():
         return None
     path = f"{disk.path}/{MANIFEST_NAME}"
-    manifest = Manifest.decode(disk.read(MANIFEST_NAME), path)
+    with damage_if_others_are_ours(disk, MANIFEST_NAME, MANIFEST_MAGIC):
+        manifest = Manifest.decode(disk.read(MANIFEST_NAME), path)
     if manifest.state == ManifestState.UNFINISHED:
         raise UnfinishedSalvageError(disk.path)
     return manifest

@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.errors import CorruptionError
-from inmem.engine.log.checkpoint_format import CheckpointReader
+from inmem.engine.log.checkpoint_format import CHECKPOINT_MAGIC, CheckpointReader
 from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import is_blank, read_frames
-from inmem.engine.log.log_folder import FolderContents, checkpoint_name, linked_segments, path_of, segment_name
+from inmem.engine.log.log_folder import (
+    MANIFEST_NAME,
+    FolderContents,
+    checkpoint_name,
+    damage_if_others_are_ours,
+    linked_segments,
+    path_of,
+    segment_name,
+)
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import decode_commit
-from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, known_end, read_manifest
+from inmem.engine.log.manifest import Manifest, known_end, read_manifest
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery_progress import Meter
 
@@ -85,7 +93,7 @@ def recover(
 
     Raises:
         CorruptionError: something that counted is damaged or missing.
-        FormatVersionError: a file is not ours, or of a newer format.
+        FormatVersionError: a file is of a newer format, or no file is ours.
         UnfinishedSalvageError: the database is half of what a salvage was going to write.
 
     Complexity: O(bytes) in time; in memory the state, and a few windows or the longest commit.
@@ -132,7 +140,8 @@ def _load_checkpoint(
         recovery = Recovery()
         file = disk.open(name)
         try:
-            checkpoint = CheckpointReader(file, path)
+            with damage_if_others_are_ours(disk, name, CHECKPOINT_MAGIC):
+                checkpoint = CheckpointReader(file, path)
             if checkpoint.header.first_segment != number:
                 raise CorruptionError(
                     path, 16, f"the header says that this is checkpoint {checkpoint.header.first_segment}"

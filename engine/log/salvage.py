@@ -20,6 +20,7 @@ from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import intact_frame_headers, is_blank, read_frames
 from inmem.engine.log.log_folder import (
     FIRST_SEGMENT,
+    MANIFEST_NAME,
     FolderContents,
     checkpoint_name,
     open_segment,
@@ -28,7 +29,7 @@ from inmem.engine.log.log_folder import (
 )
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from inmem.engine.log.log_records import decode_commit
-from inmem.engine.log.manifest import MANIFEST_NAME, known_end, read_manifest
+from inmem.engine.log.manifest import known_end, read_manifest
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery import TornFile, check_link
 from inmem.engine.log.salvaged import LostRange, Salvaged, SalvagedFile

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.errors import CorruptionError, StorageError
-from inmem.engine.log.checkpoint_format import CheckpointReader
+from inmem.engine.log.checkpoint_format import CHECKPOINT_MAGIC, CheckpointReader
 from inmem.engine.log.frame_reader import read_frames
-from inmem.engine.log.log_folder import FolderContents, checkpoint_name, open_segment, path_of
+from inmem.engine.log.log_folder import (
+    FolderContents,
+    checkpoint_name,
+    damage_if_others_are_ours,
+    open_segment,
+    path_of,
+)
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import decode_commit
 from inmem.engine.log.manifest import known_end, read_manifest
@@ -61,7 +67,7 @@ def verify(disk: Folder) -> VerifyReport:
     """Read every byte of every segment and checkpoint and report what is damaged. Changes nothing.
 
     Raises:
-        FormatVersionError: a file is not ours, or of a newer format.
+        FormatVersionError: a file is of a newer format, or no file is ours.
 
     Complexity: O(bytes) in time, reading every needed file twice; in memory as `recover`.
     """
@@ -132,7 +138,9 @@ class _Scan:
         file = self._disk.open(name)
         self.size_bytes += file.size
         try:
-            for _ in CheckpointReader(file, path_of(self._disk, name)):
+            with damage_if_others_are_ours(self._disk, name, CHECKPOINT_MAGIC):
+                checkpoint = CheckpointReader(file, path_of(self._disk, name))
+            for _ in checkpoint:
                 pass
         except CorruptionError as error:
             self.problems.append(error)

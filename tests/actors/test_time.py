@@ -21,6 +21,7 @@ from inmem.actors.messages.reaping import ReapDue
 from inmem.engine.keys import Tag
 from inmem.engine.tables.snapshot import Snapshot
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on
+from tests.log_events import told
 
 HOUR_US = 3_600_000_000
 START_US = 1_700_000_000_000_000
@@ -107,6 +108,51 @@ def test_what_was_seen_to_have_expired_stays_so_after_a_clean_close(opened, cloc
     assert ways_to_see(db, "k") == {False}
     clock.us = START_US
     assert ways_to_see(opened(), "k") == {False}
+
+
+def test_what_was_seen_to_have_expired_stays_so_after_a_clean_close_of_a_store_that_wrote_nothing(
+    opened, clock, monkeypatch
+):
+    monkeypatch.setattr(reaper, "PAUSE_MIN_S", 3600)
+    monkeypatch.setattr(reaper, "PAUSE_MAX_S", 3600)
+    opened().put("run", "k", 1, ttl=10)
+    db = opened()
+    clock.us += 10_000_000
+    assert ways_to_see(db, "k") == {False}
+    clock.us = START_US
+    db = opened()
+    assert ways_to_see(db, "k") == {False}
+    # Nor did a store write anything whose core was replaced since.
+    clock.us += 20_000_000
+    db.put("run", "other", 1, ttl=10)
+    db.recover()
+    clock.us += 20_000_000
+    assert ways_to_see(db, "other") == {False}
+    clock.us = START_US
+    assert ways_to_see(opened(), "other") == {False}
+
+
+def test_a_close_goes_well_where_the_time_that_was_reached_cannot_be_noted(tmp_path, clock, events):
+    with open_on(FaultyDisk(tmp_path / "db"), clock=clock) as db:
+        db.put("run", "k", 1, ttl=7200)
+    disk = FaultyDisk(tmp_path / "db")
+    with open_on(disk, clock=clock) as db:
+        clock.us += HOUR_US
+        assert db.get("run", "k") == 1
+        fault = disk.fail("create", disk_full)
+        db.close()
+    assert fault.struck.is_set()
+    assert len(told(events, "warning", "close_time_missing")) == 1
+
+
+def test_a_store_that_asked_nobody_for_the_time_closes_without_a_trace(tmp_path, clock):
+    with open_on(FaultyDisk(tmp_path / "db"), clock=clock) as db:
+        db.put("run", "k", 1)
+    clock.us += HOUR_US
+    disk = FaultyDisk(tmp_path / "db")
+    with open_on(disk, clock=clock) as db:
+        assert db.get("run", "k") == 1
+    assert disk.counts["create"] == disk.counts["append"] == disk.counts["rename"] == 0
 
 
 @pytest.mark.parametrize("somebody_else_writes", [False, True])

@@ -841,11 +841,15 @@ def test_verify_a_sound_database(run, run_json, recorded):
     assert run_json("verify", recorded)["is_valid"] is True
 
 
-def test_verify_a_damaged_database(run, recorded, tmp_path):
+@pytest.mark.parametrize("damaged", ["a byte", "the header"])
+def test_verify_a_damaged_database(run, recorded, tmp_path, damaged):
     shutil.copytree(recorded, tmp_path / "db")
     (segment,) = (path for path in (tmp_path / "db").iterdir() if path.stat().st_size > 10_000)
     content = bytearray(segment.read_bytes())
-    content[len(content) // 2] ^= 1
+    if damaged == "a byte":
+        content[len(content) // 2] ^= 1
+    else:
+        content[:64] = bytes(64)
     segment.write_bytes(content)
 
     told = run("verify", tmp_path / "db")

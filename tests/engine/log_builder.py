@@ -1,10 +1,10 @@
 """Writes databases by the rules of docs/log-format.md, with every number chosen by the test."""
 
 from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
-from inmem.engine.log.log_folder import checkpoint_name, segment_name, torn_name
+from inmem.engine.log.log_folder import MANIFEST_NAME, checkpoint_name, segment_name, torn_name
 from inmem.engine.log.log_format import SEGMENT_FORMAT, FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log.log_records import CommitRecord, DropRun, TableWrites, encode_commit
-from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, ManifestState
+from inmem.engine.log.manifest import Manifest, ManifestState
 from inmem.engine.log.recovered_state import Recovered
 from inmem.engine.log.recovery import recover
 from inmem.engine.ports import Disk

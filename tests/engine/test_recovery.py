@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -18,10 +19,10 @@ from inmem.engine.log import recovered_state, recovery_progress
 from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.log.file_header import HEADER_BYTES, encode_header
 from inmem.engine.log.frame_reader import WINDOW_BYTES
-from inmem.engine.log.log_folder import checkpoint_name, segment_name
+from inmem.engine.log.log_folder import MANIFEST_NAME, checkpoint_name, segment_name
 from inmem.engine.log.log_format import SEGMENT_FORMATS, FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log.log_records import CommitRecord, DropRun, TableWrites
-from inmem.engine.log.manifest import MANIFEST_NAME, Manifest
+from inmem.engine.log.manifest import Manifest
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery import TornFile, recover
 from inmem.engine.tables.snapshot import Snapshot
@@ -324,11 +325,48 @@ def test_a_manifest_that_makes_no_sense_is_damage(data, offset):
     assert (caught.value.path, caught.value.offset) == (f"/memory/{MANIFEST_NAME}", offset)
 
 
-def test_a_foreign_or_newer_manifest_is_named_as_such():
-    newer = encode_header(b"INMEMMAN", 2, (1, 3, 2, 0, 0, 0))
-    for data in (b"[package]", newer):
+@pytest.mark.parametrize("name", [segment_name(1), LAST, MANIFEST_NAME, checkpoint_name(5)])
+def test_a_foreign_header_is_damage_where_another_file_proves_that_the_database_is_ours(name):
+    disk = small_database()
+    if name == checkpoint_name(5):
+        LogBuilder(disk, salt=5).checkpoint()
+    content = disk.content()
+    whole = content[name]
+    for data in (bytes(64) + whole[64:], b"SQLite format 3\0" * 8, whole[:8] + bytes(56) + whole[64:], b"[package]"):
+        disk = MemoryDisk(content | {name: data})
+        with pytest.raises(CorruptionError, match="the header is damaged") as caught:
+            recover(disk, 1)
+        assert (caught.value.path, caught.value.offset) == (f"/memory/{name}", 0)
+        assert data[:8].hex(" ") in caught.value.reason
+
+
+def test_a_foreign_header_is_named_as_such_where_nothing_else_is_ours():
+    content = small_database().content()
+    foreign = b"SQLite format 3\0" * 8
+    for name in (segment_name(1), MANIFEST_NAME, checkpoint_name(5)):
         with pytest.raises(FormatVersionError):
-            recover(MemoryDisk(small_database().content() | {MANIFEST_NAME: data}), 1)
+            recover(MemoryDisk({name: foreign, "notes.txt": content[MANIFEST_NAME]}), 1)
+    with pytest.raises(FormatVersionError):
+        recover(MemoryDisk(dict.fromkeys(content, foreign)), 1)
+
+
+def test_a_checkpoint_whose_header_was_wiped_is_passed_over_like_any_that_is_damaged():
+    disk = small_database()
+    LogBuilder(disk, salt=5).checkpoint(remove_obsolete=False)
+    whole, _ = state(disk)
+    disk.files[checkpoint_name(5)][:64] = bytes(64)
+    found, position = state(disk)
+    assert found == whole
+    assert [error.path for error in position.damaged] == [f"/memory/{checkpoint_name(5)}"]
+
+
+@pytest.mark.parametrize("header_bytes", [64, 80])
+def test_a_newer_manifest_is_named_as_such(header_bytes):
+    newer = bytearray(encode_header(b"INMEMMAN", 2, (1, 3, 2, 0, 0, 0)) + bytes(header_bytes - 64))
+    newer[10:12] = header_bytes.to_bytes(2, "little")
+    newer[12:16] = crc32(newer[16:], crc32(newer[:12])).to_bytes(4, "little")
+    with pytest.raises(FormatVersionError, match="format 2"):
+        recover(MemoryDisk(small_database().content() | {MANIFEST_NAME: bytes(newer)}), 1)
 
 
 def test_recovery_holds_no_more_than_the_state_and_a_few_windows():

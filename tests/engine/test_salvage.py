@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from inmem.engine.errors import UnfinishedSalvageError
 from inmem.engine.log.file_header import HEADER_BYTES, encode_header
-from inmem.engine.log.log_folder import checkpoint_name, segment_name
+from inmem.engine.log.log_folder import MANIFEST_NAME, checkpoint_name, segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log.log_records import DropRun
-from inmem.engine.log.manifest import MANIFEST_NAME, Manifest
+from inmem.engine.log.manifest import Manifest
 from inmem.engine.log.salvage import read_damaged
 from inmem.engine.version_ranges import count, gaps_between, merged
 from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of

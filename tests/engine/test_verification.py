@@ -2,6 +2,7 @@ import pytest
 
 from inmem.actors.files.folder_view import FolderView
 from inmem.engine.errors import FormatVersionError, StorageError
+from inmem.engine.log.file_header import encode_header
 from inmem.engine.log.log_folder import checkpoint_name, segment_name, torn_name
 from inmem.engine.log.log_records import DropRun
 from inmem.engine.log.verification import verify
@@ -110,10 +111,18 @@ def test_a_missing_segment_is_a_problem():
     assert [problem.path for problem in report.problems] == [f"/memory/{segment_name(2)}"]
 
 
-def test_a_foreign_file_is_named_as_such():
+def test_a_foreign_file_among_ours_is_a_problem():
     disk = database()
     disk.files[segment_name(2)] = bytearray(b"SQLite format 3\0")
-    with pytest.raises(FormatVersionError):
+    report = verify(disk)
+    assert [(problem.path, problem.offset) for problem in report.problems] == [(f"/memory/{segment_name(2)}", 0)]
+    assert report.commits == 3
+
+
+def test_a_newer_format_is_named_as_such():
+    disk = database()
+    disk.files[segment_name(2)][:64] = encode_header(b"INMEMWAL", 3, (2, 0, 0, 0, 0, 0))
+    with pytest.raises(FormatVersionError, match="format 3"):
         verify(disk)
 
 

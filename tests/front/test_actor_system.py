@@ -1,5 +1,6 @@
 """The store as part of an actor system: refs, messages, plain pykka actors beside it, and pykka's own shutdown."""
 
+import asyncio
 import inspect
 import pydoc
 import threading
@@ -9,6 +10,7 @@ import pykka
 import pytest
 
 import inmem
+import inmem.aio
 from inmem import messages
 from inmem.actors.files.folder_disk import FolderDisk
 from inmem.engine.log.recovery import recover
@@ -365,3 +367,34 @@ def test_a_timed_out_ask_is_carried_out_all_the_same(tmp_path):
         with pytest.raises(pykka.Timeout):
             ref.ask(messages.PutKey("run", "k", 1), timeout=0)
         assert ref.ask(messages.GetKey("run", "k")) == 1
+
+
+def test_what_may_be_passed_by_position_may_be_so_wherever_the_operation_is_offered():
+    thought = inmem.Thought("why")
+
+    async def awaited():
+        async with inmem.aio.open(":memory:") as db:
+            await db.runs.create_run("run", tags=["t"])
+            (found,) = await db.runs.query_runs("Active", ["t"], 0, 2**62, None, False, 1)
+            assert await db.runs.list_runs(False, 1) == ["run"]
+            trace = await db.traces.record_with_options("run", thought, "id", None, ["t"], {"m": 1})
+            return found, trace
+
+    with inmem.open(":memory:") as db:
+        db.runs.create_run("parent")
+        made = db.runs.create_run("run", parent="parent", tags=["t"])
+        query = ("Active", ["t"], made.created_at, made.created_at + 1, "parent", False, 1)
+        with db.begin("run") as txn:
+            for runs in (db.runs, txn.runs):
+                assert runs.query_runs(*query) == [made]
+                assert runs.list_runs(True, 1) == ["parent"]
+            in_txn = txn.traces.record_with_options(thought, "1", None, ["t"], {"m": 1})
+        assert db.runs.futures.query_runs(*query).get(timeout=FAILSAFE_S) == [made]
+        assert db.runs.futures.list_runs(True, 1).get(timeout=FAILSAFE_S) == ["parent"]
+        plain = db.traces.record_with_options("run", thought, "2", "1", ["t"], {"m": 1})
+        sent = db.traces.futures.record_with_options("run", thought, "3", "1", ["t"], {"m": 1}).get(timeout=FAILSAFE_S)
+    found, in_loop = asyncio.run(awaited())
+    assert found.run_id == "run"
+    assert [trace.parent_id for trace in (in_txn, plain, sent, in_loop)] == [None, "1", "1", None]
+    assert [trace.id for trace in (in_txn, plain, sent, in_loop)] == ["1", "2", "3", "id"]
+    assert {(trace.tags, trace.metadata["m"]) for trace in (in_txn, plain, sent, in_loop)} == {(("t",), 1)}

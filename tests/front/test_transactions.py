@@ -423,7 +423,7 @@ def test_keys_reach_every_primitive(any_db):
 
 
 @pytest.mark.parametrize("key", [Key.event("run", 0), Key.state("run", "c"), Key.trace("run", "t"), Key.run("run")])
-def test_only_kv_keys_are_written_and_listed_directly(db, key):
+def test_only_kv_keys_are_written_directly(db, key):
     txn = db.begin("run")
     for write in (
         lambda: txn.put(key, 1),
@@ -432,9 +432,58 @@ def test_only_kv_keys_are_written_and_listed_directly(db, key):
     ):
         with pytest.raises(inmem.InvalidKeyError, match="is written through its own primitive"):
             write()
-    with pytest.raises(inmem.InvalidKeyError, match="is listed through its own primitive"):
-        txn.scan(key)
     txn.abort()
+
+
+def test_scan_yields_cells_and_traces_as_get_returns_them(any_db):
+    db = any_db
+    names = ["", "a", "a/2", "a/1", "ä", "b"]
+    for name in (*names, "a/gone"):
+        db.cells.init("other", name, name)
+        db.traces.record_with_options("other", inmem.Thought(name), id=name)
+    db.cells.delete("other", "a/gone")
+    db.put("other", "a/kv", 1)
+    db.cells.init("run", "a/of another run", 1)
+    with db.begin("run") as txn:
+        txn.on("other").cells.set("a/3", 3)
+        txn.on("other").cells.delete("a/2")
+        txn.on("other").traces.record_with_options(inmem.Thought("new"), id="a/3")
+        wanted = {Key.state: ["a/1", "a/3"], Key.trace: ["a/1", "a/2", "a/3", "a/gone"]}
+        scans = {kind: txn.scan(kind("other", "a/")) for kind in wanted}
+        everything = [key for key, _ in txn.scan(Key.state("other", ""))]
+        found = {kind: list(scan) for kind, scan in scans.items()}
+        for kind, ids in wanted.items():
+            keys = [kind("other", each) for each in ids]
+            assert found[kind] == [(key, txn.get(key)) for key in keys]
+            assert None not in dict(found[kind]).values()
+        assert everything == [Key.state("other", name) for name in ["", "a", "a/1", "a/3", "b", "ä"]]
+        # Neither does what is written meanwhile change what a scan yields.
+        scan = txn.scan(Key.state("other", "a/"))
+        txn.on("other").cells.set("a/1", "later")
+        assert [state.value for _, state in scan] == ["a/1", 3]
+
+
+@pytest.mark.parametrize("kind", [Key.state, Key.trace])
+def test_a_scan_of_cells_or_traces_is_validated(db, kind):
+    def add():
+        db.cells.init("other", "a/new", 1)
+        db.traces.record_with_options("other", inmem.Thought("new"), id="a/new")
+
+    txn = db.begin("run", isolation="serializable")
+    assert list(txn.scan(kind("other", "a/"))) == []
+    txn.put("k", 1)
+    add()
+    with pytest.raises(inmem.ConflictError, match="the range scanned"):
+        txn.commit()
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [(Key.event("run", 0), "read_range, iter and tail"), (Key.run("run"), "query_runs and list_runs")],
+)
+def test_what_is_no_prefix_is_refused_with_what_to_use_instead(db, key, instead):
+    with db.begin("run") as txn, pytest.raises(inmem.InvalidKeyError, match=instead):
+        txn.scan(key)
 
 
 @pytest.mark.parametrize("key", [None, 1, b"bytes", ("run", "k")])

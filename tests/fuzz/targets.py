@@ -20,10 +20,10 @@ from inmem.engine.keys import Tag, event_key
 from inmem.engine.log.checkpoint_format import CHECKPOINT_FORMAT, CHECKPOINT_MAGIC, CheckpointHeader
 from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.following import Bookmark, read_on
-from inmem.engine.log.log_folder import checkpoint_name, segment_name
+from inmem.engine.log.log_folder import MANIFEST_NAME, checkpoint_name, segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, SEGMENT_FORMAT, SEGMENT_MAGIC, SegmentHeader
 from inmem.engine.log.log_records import unpack_untrusted
-from inmem.engine.log.manifest import MANIFEST_NAME, Manifest, ManifestState
+from inmem.engine.log.manifest import Manifest, ManifestState
 from inmem.engine.log.recovered_state import Recovered
 from inmem.engine.log.recovery import recover
 from inmem.engine.log.verification import verify
