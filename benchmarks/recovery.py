@@ -25,7 +25,6 @@ def _open_seconds(folder: Path) -> float:
     opened: list[inmem.Database] = []
     seconds = timed(lambda: opened.append(inmem.open(folder, durability="never")))
     opened[0].close()
-    gc.unfreeze()
     return seconds
 
 

@@ -76,7 +76,6 @@ def _tails(settings: Settings) -> Result:
                 f"{len(commits):,} commits and {len(reads):,} reads; {len(pauses)} garbage collections took "
                 f"{sum(pauses) * 1000:.0f} ms together{during}"
             )
-    gc.unfreeze()
     return result
 
 
