@@ -175,10 +175,14 @@ class CallerDispatcher:
         """
         if not future.done:
             require_outside(runs_queue=get_ident() in self._entered)
-        if self._deputized():
-            future.block(timeout_s)
-            return
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        if self._deputized():
+            while not future.block(None if deadline_s is None else deadline_s - time.monotonic()):
+                # Perhaps another thread waits for the same, was chosen to run the queue, and this one was woken.
+                self._deputize()
+                if deadline_s is not None and time.monotonic() >= deadline_s:
+                    return
+            return
         future.arm()
         try:
             while True:
