@@ -93,7 +93,7 @@ def test_a_strike_while_a_transaction_is_forgotten_is_not_swallowed():
     """Python prints and drops what is raised in `__del__`, so the interrupt has to wait for the next call."""
     with inmem.open(":memory:") as db:
         txn = db.begin("run")
-        interrupts.pending[threading.get_ident()] = threading.current_thread(), KeyboardInterrupt()
+        interrupts.pending[threading.get_ident()] = threading.current_thread(), KeyboardInterrupt(), 1
         del txn
         assert interrupts.pending
         with pytest.raises(KeyboardInterrupt):

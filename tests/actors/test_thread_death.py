@@ -31,7 +31,7 @@ from inmem.actors.messages.control import ActorFailed, Resume
 from inmem.actors.requests.primitive_group import PRIMITIVE_ACTORS
 from inmem.actors.supervisor import Supervisor
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
-from tests.actors.stage import DISPATCHERS, Stage
+from tests.actors.stage import DISPATCHERS, Stage, in_threads
 from tests.actors.workload import Worker, in_parallel, state_of
 from tests.log_events import SECRET, raised, told
 
@@ -159,6 +159,51 @@ def test_a_thread_of_the_programs_that_is_struck_while_it_runs_an_actor_ends(tmp
         assert not interrupts.pending
         assert db.put("run", "k", "goes on") > 0
         assert db.get("run", "k") == "goes on"
+
+
+@pytest.mark.parametrize("times", [2, interrupts.STRIKES_MAX])
+def test_a_thread_of_the_programs_that_is_struck_again_before_it_is_told_of_the_first_ends(monkeypatch, times):
+    """It may be replacing the actor that the first one struck. None of them is an actor's own failure."""
+    left = []
+
+    def struck(self, message):
+        if left and threading.current_thread() is left[-1]:
+            left.pop()
+            raise ThreadDeath
+        return on_receive(self, message)
+
+    def put_for_ever():
+        while True:
+            db.put("run", "k", 1)
+
+    def work():
+        left.extend([threading.current_thread()] * times)
+        with pytest.raises(ThreadDeath):
+            put_for_ever()
+
+    on_receive = ShardActor.on_receive
+    with inmem.open(":memory:") as db:
+        monkeypatch.setattr(ShardActor, "on_receive", struck)
+        for _ in range(STRIKES):
+            in_parallel(work)
+            left.clear()
+            assert not interrupts.pending
+            assert in_threads(lambda: db.put("run", "k", "goes on")) == [db.version]
+
+
+def test_what_goes_on_striking_a_thread_that_cannot_be_told_is_an_actors_own_failure():
+    """An actor that raises it each time would be replaced for ever, by a thread that comes to nothing else."""
+
+    def struck():
+        first = ThreadDeath()
+        meant = [interrupts.keep_back(first if not number else ThreadDeath()) for number in range(20)]
+        assert meant == [number < interrupts.STRIKES_MAX for number in range(20)]
+        with pytest.raises(ThreadDeath) as caught:
+            interrupts.raise_pending()
+        assert caught.value is first
+
+    in_parallel(struck)
+    assert not interrupts.pending
 
 
 def test_a_thread_of_the_programs_that_is_struck_while_it_replaces_an_actor_ends(tmp_path, monkeypatch):
