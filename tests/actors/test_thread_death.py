@@ -23,6 +23,7 @@ from inmem.actors.core.shard_actor import ShardActor
 from inmem.actors.dispatch import interrupts
 from inmem.actors.dispatch import worker as worker_module
 from inmem.actors.dispatch.actor import LATER
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
 from inmem.actors.dispatch.lane import Lane
 from inmem.actors.dispatch.timers import Timers
 from inmem.actors.dispatch.worker import Worker as StoreThread
@@ -444,6 +445,9 @@ class Struck:
     def post(self, *letter):
         self.posted.append(letter)
 
+    def sleep(self, delay_s):
+        """Nobody has to run anything."""
+
     def post_all(self, letters):
         for letter in letters:
             strikes = letter[1] == self._at
@@ -467,6 +471,37 @@ class Reply:
 
     def set_exception(self, exc_info=None):
         self.told.append(exc_info[1])
+
+
+def test_what_the_courier_has_queued_is_run_though_it_is_struck_before_it_has_run_it(monkeypatch):
+    struck = []
+
+    def strike_the_first(self, *letter):
+        if not struck:
+            struck.append(letter)
+            raise ThreadDeath
+        post(self, *letter)
+
+    post = CallerDispatcher.post
+    stage = Stage(CallerDispatcher())
+    ref = stage.start()
+    courier = Courier(stage.dispatcher)
+    replies = [Reply() for _ in range(5)]
+    with monkeypatch.context() as patch:
+        # So that all of them are there when the thread begins.
+        patch.setattr(StoreThread, "start", lambda _: True)
+        for number, reply in enumerate(replies):
+            courier.send(ref, number, reply)
+    monkeypatch.setattr(CallerDispatcher, "post", strike_the_first)
+    courier.start()
+    thread = courier._bag.worker.thread
+    courier.close()
+    thread.join(FAILSAFE_S)
+    assert [message for _, message, _ in struck] == [4]
+    assert [reply.told for reply in replies[:3]] == [[0], [1], [2]]
+    # Of these nobody knows how far they had come.
+    assert all(isinstance(reply.told[0], inmem.CommitOutcomeUnknownError) for reply in replies[3:])
+    stage.close()
 
 
 @pytest.mark.parametrize("has_reply", [True, False])
