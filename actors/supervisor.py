@@ -124,7 +124,6 @@ class Supervisor(StoreActor):
         self._directory = self._make_directory()
         mailbox.routes = self._directory.routes
         self._follower: Follower | None = None
-        self._recovering: list[Owed] = []
         self._closers: list[Owed] = []
         self._closing: Closing | None = None
         self._attempts = 0
@@ -180,8 +179,9 @@ class Supervisor(StoreActor):
             case PrimitiveDrained() | NotDrained() | Drained() | CloseStepFailed():
                 pass  # Late: the close that had asked has failed, and nobody has asked for another yet.
             case Recover():
-                self._recovering.append(self.owe(message))
+                self.owe(message)
                 self._core.begin_anew()
+                self._supervised()
                 return LATER
             case Refresh():
                 return self._refresh()
@@ -200,15 +200,14 @@ class Supervisor(StoreActor):
         text = shown_failure(error)
         log.error("supervisor_error", message=type(message).__name__, error=text, exc_info=error)
         is_its_own = not interrupts.keep_back(error)
-        if isinstance(message, ActorFailed | Halted):
-            self._try_again(message, error if is_its_own else None)
-            return
         is_owed = any(owed.reply_to is reply_to for owed in self.owed)
+        if isinstance(message, ActorFailed | Halted | Recover):
+            self._try_again(message, None if is_owed else reply_to, error if is_its_own else None)
+            return
         if not isinstance(error, InmemError) or isinstance(error, InvariantError):
             # Whoever waits for the end of a close or a recovery would wait for ever; asking again may help.
             self._closers.clear()
             self._closing = None
-            self._recovering.clear()
             for owed in tuple(self.owed):
                 owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {text}"))
         if reply_to is not None and not is_owed:
@@ -217,14 +216,22 @@ class Supervisor(StoreActor):
                 error = StoreFailedError(f"the supervisor was cut short over {type(message).__name__} by {text}")
             reply_to.set_exception((type(error), error, error.__traceback__))
 
-    def _try_again(self, message: ActorFailed | Halted, error: BaseException | None) -> None:
-        """What replaces an actor has failed itself, or was cut short by the end of the thread that ran it."""
+    def _try_again(
+        self, message: ActorFailed | Halted | Recover, reply_to: ReplyTo | None, error: BaseException | None
+    ) -> None:
+        """What replaces an actor has failed itself, or was cut short by the end of the thread that ran it.
+
+        Some may have halted by then, and nobody else would see to the others.
+        """
+        name = ""
+        if not isinstance(message, Recover):
+            name = message.name
+            self._unreplaced.append(message.actor)
         if error is not None:
-            self._primitives.restart_limits.get(message.name, self._core.limit).note(error)
+            self._primitives.restart_limits.get(name, self._core.limit).note(error)
             self._attempts += 1
-        self._unreplaced.append(message.actor)
         if error is None or self._attempts <= ATTEMPTS_MAX:
-            self.ref.tell(message)
+            self.ref.send(message, reply_to)
             return
         # Nobody has been waited for: who is in the middle of a file must not come upon its next owner.
         self._finish_closing(
@@ -340,9 +347,10 @@ class Supervisor(StoreActor):
             return
         # The core has been rebuilt, or has been given up.
         refusal = self._core.refusal
-        if self._recovering:
+        recovering = [owed for owed in self.owed if isinstance(owed.message, Recover)]
+        if recovering:
             self._primitives.dismiss_stand_ins()
-            answer_all(self._recovering, refusal)
+            answer_all(recovering, refusal)
         if self._closing is not None and self._closing.waits_for_core and self._core.limit.is_exceeded:
             self._finish_closing(refusal)
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = QuietLogger("inmem.supervisor")
 
 _open: weakref.WeakKeyDictionary[MailboxRef, str] = weakref.WeakKeyDictionary()
-"""The stores of this process, by their supervisors, and where they are."""
+"""The stores of this process, those that are being opened too, by their supervisors, and where they are."""
 
 before_start: list[Callable[[], None]] = []
 """Called before a store is started on this machine: where a simulation refuses."""
@@ -73,8 +73,10 @@ def start_store(options: Options) -> MailboxRef:
 
     ref = _make_supervisor(options, dispatcher, SystemClock(), SystemEntropy(), open_disk)
     try:
-        ref.ask(Open())
+        # First of all: should another thread fork the process meanwhile, its child disarms what is in here.
         _open[ref] = options.path
+        pykka.ActorRegistry.register(ref)
+        ref.ask(Open())
     except BaseException:
         give_back(ref)
         raise
@@ -86,6 +88,7 @@ def start_supervisor(
 ) -> MailboxRef:
     """Start a store on whatever clock, entropy, disk and dispatcher are given, in a thread that nobody interrupts."""
     ref = _make_supervisor(options, dispatcher, clock, entropy, open_disk)
+    pykka.ActorRegistry.register(ref)
     try:
         ref.ask(Open())
     except BaseException:
@@ -153,9 +156,8 @@ def _make_supervisor(
     mailbox.ref.database = options.path
     accept_values_up_to(options.limits.value_bytes_max)
     mailbox.attach(Supervisor(mailbox, options, clock, entropy, open_disk))
-    # Only the supervisor is registered: stopping it stops the others in the right order, and a broadcast to all
+    # Only the supervisor is to be registered: stopping it stops the others in the right order, and a broadcast to all
     # actors of the process is none of their business.
-    pykka.ActorRegistry.register(mailbox.ref)
     return mailbox.ref
 
 

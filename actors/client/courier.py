@@ -200,6 +200,8 @@ class _Bag:
                     again.insert(0, letter)
             # At one go, as this may be cut short as well.
             self._round, self._sent_again, self._going = again + keep, again, None
+        # What is on its way may be in a queue that whoever sends has to run, and cut short before that.
+        self._dispatcher.sleep(0)
         log.warning("courier_interrupted", error=shown_failure(error), exc_info=error)
 
     def _drain(self) -> None:

@@ -209,11 +209,15 @@ class Coordinator(StoreActor):
         return None
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Stop handling messages. Of a group's commit that was sent twice, one is answered and the other void.
+        """Stop handling messages; an end over which this has failed is noted all the same, as nobody tells it again.
+
+        Of a group's commit that was sent twice, one is answered and the other void.
 
         Told that it is aborted, the group is carried out again, under another number: then the other letter, which may
         be under way already or still come, must not commit it as well.
         """
+        if isinstance(message, End):
+            self.registry.end(message.transaction_id)
         group = message.group if isinstance(message, Commit) else None
         if group is not None and reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             if self.registry.knows_group(*group):

@@ -140,25 +140,18 @@ class StoreActor(pykka.Actor):
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Handle one message, whatever happens. Called by the mailbox, or by a dispatcher that sees who is there."""
         kind = message.__class__
-        is_pykka_message = False
+        is_control = False
         if kind in _CORE_MESSAGES:
             if message.core != self.core:
                 return
         elif kind in _CONTROL_MESSAGES:
-            if kind is Halt:
-                if message.core == self.core:
-                    self._halt(message)
-                return
-            if kind is Retire:
-                self.retire()
-                return
             if kind is Resume:
                 self.mailbox.deliver(message, reply_to)
                 return
-            is_pykka_message = True
+            is_control = True
         self._reply_to = reply_to
         try:
-            result = self.on_pykka_message(message) if is_pykka_message else self.on_receive(message)
+            result = self._obey(message) if is_control else self.on_receive(message)
         except InmemError as error:
             if reply_to is None or isinstance(error, InvariantError):
                 self.fail(message, reply_to, error)
@@ -186,6 +179,10 @@ class StoreActor(pykka.Actor):
         Should this be cut short, it can be called again.
         """
         is_its_own = not interrupts.keep_back(error)
+        if message.__class__ is Retire:
+            # Nobody takes the place of an actor whose store has ended.
+            StoreActor.retire(self)
+            return
         if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             self.tell_failed(reply_to, error)
         if self.supervisor is None:
@@ -218,10 +215,23 @@ class StoreActor(pykka.Actor):
         self.mailbox.retire()
         self.mailbox.dispatcher.close(self.mailbox)
 
+    def _obey(self, message: Any) -> Any:
+        """Handle what is no request; that the actor cannot halt is its failure, and ends it as well."""
+        kind = message.__class__
+        if kind is Halt:
+            if message.core == self.core:
+                self._halt(message)
+            return None
+        if kind is Retire:
+            self.retire()
+            return None
+        return self.on_pykka_message(message)
+
     def _halt(self, message: Halt) -> None:
-        self.mailbox.suspend()
+        # Told first: with nobody behind the address, a Halt that is cut short would wait there for the next actor.
         if self.supervisor is not None:
             self.supervisor.send(Halted(self.mailbox.name, message.core, self), None)
+        self.mailbox.suspend()
 
     def _create_actor_inbox(self) -> Any:  # type: ignore[override]
         return self.mailbox

@@ -14,7 +14,7 @@ otherwise a deputy, a thread of the dispatcher's own, runs the queue for it.
 Two things are worth knowing when reading `_run`. Nobody stays trapped running other people's work: a thread whose own
 reply is there, or whose time is up, hands over to one that still waits, or else lets the next thread that posts take
 over. And no message is ever left behind: whoever finds the lock taken has already queued its message, and whoever lets
-the lock go either has a successor or looks at the queue once more.
+the lock go either has a successor or looks at the queue once more. `taking.py` tells why a strike changes nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from inmem.actors.dispatch import interrupts
 from inmem.actors.dispatch.deputy import Deputy
 from inmem.actors.dispatch.future import ReplyFuture
 from inmem.actors.dispatch.reentrancy import handler_threads, require_outside
+from inmem.actors.dispatch.taking import AT_ONCE, pass_through
 from inmem.actors.dispatch.threads_dispatcher import mailbox_lane
 from inmem.actors.dispatch.timers import Timers
 from inmem.actors.dispatch.turns import Turns
@@ -110,9 +111,7 @@ class CallerDispatcher:
         elif len(self._queue) > QUEUE_MESSAGES_MAX:
             if interrupts.is_exposed():
                 # This thread must never hold the lock: another that finds it taken would leave its message to this one.
-                relieved: ReplyFuture[None] = ReplyFuture()
-                self._deputy.put(relieved)
-                relieved.block(None)
+                self._deputy.wait_for_turn()
             else:
                 self._relieve(patiently=True)
         else:
@@ -175,10 +174,14 @@ class CallerDispatcher:
         """
         if not future.done:
             require_outside(runs_queue=get_ident() in self._entered)
-        if self._deputized():
-            future.block(timeout_s)
-            return
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        if self._deputized():
+            while not future.block(None if deadline_s is None else deadline_s - time.monotonic()):
+                # Perhaps another thread waits for the same, was chosen to run the queue, and this one was woken.
+                self._deputize()
+                if deadline_s is not None and time.monotonic() >= deadline_s:
+                    return
+            return
         future.arm()
         try:
             while True:
@@ -195,7 +198,11 @@ class CallerDispatcher:
                     return
         finally:
             # One call, so that no second Ctrl-C comes in between.
-            self._leave(future)
+            try:
+                self._leave(future)
+            except BaseException:
+                self._leave(future)  # It may have been struck before it began.
+                raise
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Block until the reply is there."""
@@ -244,59 +251,57 @@ class CallerDispatcher:
         return lane if lane is not None else self._lanes.setdefault(mailbox, mailbox_lane(mailbox))
 
     @interrupts.uninterrupted
-    def _run(  # noqa: PLR0915  (one loop, and a call for each of its parts would cost more than they do)
-        self, until: ReplyFuture[Any] | None, deadline_s: float | None
-    ) -> None:
+    def _run(self, until: ReplyFuture[Any] | None, deadline_s: float | None) -> None:  # noqa: PLR0915  (calls cost)
         """Run the queue until it is empty, or until somebody else does so once `until` is done or time is up."""
         ident = get_ident()
         entered = self._entered
         if ident in entered:
             return
         queue = self._queue
-        popleft = queue.popleft
         running = self._running
         lent = self._lent
         unfinished = self._unfinished
         budget = TELLER_MESSAGES_MAX
-        while queue or unfinished.is_any:
-            entered.add(ident)
-            if not running.acquire(False):
-                entered.discard(ident)
-                return
-            leaving = False
-            at_hand = borrowed = None
-            try:
+        at_hand = borrowed = None
+        try:
+            while queue or unfinished.is_any:
+                entered.add(ident)
+                (is_taken,) = map(running.acquire, AT_ONCE)
+                if not is_taken:
+                    entered.discard(ident)
+                    return
+                leaving = False
                 try:
                     self._runner = ident
                     if unfinished.is_any:
                         unfinished.make_up()
-                    while queue:
-                        mailbox, message, reply_to = at_hand = popleft()
-                        actor = mailbox.actor
-                        if actor is not None:
-                            actor.handle(message, reply_to)
-                        else:
-                            mailbox.deliver(message, reply_to)
-                        at_hand = None
-                        if lent and queue:
-                            self._pass_on_lent()
-                        if until is not None:
-                            if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
+                    if queue:
+                        for at_hand in iter(queue.popleft, None):
+                            mailbox, message, reply_to = at_hand
+                            actor = mailbox.actor
+                            if actor is not None:
+                                actor.handle(message, reply_to)
+                            else:
+                                mailbox.deliver(message, reply_to)
+                            at_hand = None  # noqa: PLW2901  (it is not at hand any more)
+                            if not queue:
+                                break  # Nobody is needed: whoever posts the next message runs it.
+                            if lent:
+                                self._pass_on_lent()
+                            if until is not None:
+                                if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
+                                    continue
+                            elif budget:
+                                budget -= 1
                                 continue
-                        elif budget:
-                            budget -= 1
-                            continue
-                        if not queue:
-                            # Nobody is needed: whoever posts the next message runs it.
-                            break
-                        if self._relieving.locked():
-                            return
-                        if self._waiters:
-                            leaving = True
-                            break
-                        self._tired = ident
-                    if lent and deadline_s is None and not leaving:
-                        borrowed = self._borrow(until)
+                            if self._relieving.locked():
+                                return
+                            if self._waiters:
+                                leaving = True
+                                break
+                            self._tired = ident
+                    if lent and deadline_s is None and not leaving and (borrowed := self._borrow(until)):
+                        del lent[0]
                 finally:
                     try:
                         if lent:
@@ -308,34 +313,37 @@ class CallerDispatcher:
                 if borrowed is not None:
                     lane, delivery = borrowed
                     lane.handle_borrowed(delivery)
+                    borrowed = None
+                    lane.handling.release()
+                    lane.given_back()
                     self._turns.rested()
                 if leaving and self._hand_over(until):
                     return
-            except BaseException as error:
-                # Most likely this thread has no room left on its stack. So no function of Python's is called here;
-                # those of C work where `popleft` did. Whoever waits has a stack of its own, and wakes to mend it.
-                if at_hand is not None:
-                    unfinished.messages.append((at_hand, (error, error.__traceback__)))
-                if borrowed is not None:
-                    unfinished.deliveries.append((borrowed, (error, error.__traceback__)))
-                unfinished.is_any = True
-                for waiter in list(self._waiters):
-                    if waiter.baton is not None and waiter.baton.locked():
-                        waiter.baton.release()
-                # Some wait who never run the queue: then the deputy does. Unless the system has no thread left.
-                if type(error) is not RuntimeError:
-                    try:  # noqa: SIM105  (a function of Python's)
-                        start_new_thread(self._deputy.take_over, ())
-                    except RuntimeError:
-                        pass
-                raise
+        except BaseException as error:
+            # Most likely there is no room left on this stack: no function of Python's is called here; those of C work
+            # where `popleft` did. Whoever waits has a stack of its own, and wakes to mend it.
+            entered.discard(ident)
+            if at_hand is not None:
+                unfinished.messages.append((at_hand, (error, error.__traceback__)))
+            if borrowed is not None:
+                unfinished.deliveries.append((borrowed, (error, error.__traceback__)))
+            unfinished.is_any = True
+            for waiter in list(self._waiters):
+                if waiter.baton is not None and waiter.baton.locked():
+                    waiter.baton.release()
+            # Some wait who never run the queue: then the deputy does. Unless the system has no thread left.
+            if type(error) is not RuntimeError:
+                try:  # noqa: SIM105  (a function of Python's)
+                    start_new_thread(self._deputy.take_over, ())
+                except RuntimeError:
+                    pass
+            raise
 
     def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:
-        """Return what was sent to an actor that lends itself, if this thread shall do it; its lane is then reserved."""
+        """Return the first of `_lent` if this thread shall do it; its lane is then reserved."""
         if until is None or until.done or self._waiters or len(self._lent) > 1:
             return None
-        lane, _ = self._lent[0]
-        return self._lent.pop() if lane.borrow() else None
+        return self._lent[0] if self._lent[0][0].borrow() else None
 
     def _pass_on_lent(self) -> None:
         while self._lent:
@@ -350,13 +358,8 @@ class CallerDispatcher:
         Args:
             patiently: when somebody is about to take over already, wait for a turn instead of leaving it to them.
         """
-        if not self._relieving.acquire(patiently):
+        if not pass_through(self._relieving, self._running, patiently=patiently):
             return
-        try:
-            self._running.acquire()
-        finally:
-            self._relieving.release()
-        self._running.release()
         try:
             self._run(None, None)
         except RecursionError:
@@ -376,7 +379,7 @@ class CallerDispatcher:
 
     def _deputize(self) -> None:
         if self._queue and (not self._running.locked() or self._tired not in {0, self._deputy.ident}):
-            self._deputy.put(None)
+            self._deputy.put()
 
     @interrupts.uninterrupted
     def _leave(self, future: ReplyFuture[Any]) -> None:
@@ -387,12 +390,11 @@ class CallerDispatcher:
 
     def _hand_over(self, own: ReplyFuture[Any] | None) -> bool:
         """Wake a thread that still waits, to run the queue from here on; return whether there was one."""
-        while self._waiters:
-            try:
+        try:
+            while True:
                 waiter, _ = self._waiters.popitem(last=False)
-            except KeyError:
-                return False
-            if waiter is not own and not waiter.done:
-                waiter.nudge()
-                return True
-        return False
+                if waiter is not own and not waiter.done:
+                    waiter.nudge()
+                    return True
+        except KeyError:
+            return False

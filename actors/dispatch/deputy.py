@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from _thread import get_ident
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from inmem.actors.dispatch.future import ReplyFuture
 from inmem.actors.dispatch.lane import Lane
-
-if TYPE_CHECKING:
-    from inmem.actors.dispatch.future import ReplyFuture
 
 
 class Relieve(Protocol):
@@ -34,9 +32,15 @@ class Deputy:
         self._lane: Lane[ReplyFuture[None] | None] = Lane("inmem-deputy", self._run_for, self._run_for_again)
         self.ident = 0
 
-    def put(self, relieved: ReplyFuture[None] | None) -> None:
-        """Have it run the queue; given a future, for whoever waits for that: it waits for a turn, and sets it."""
+    def put(self) -> None:
+        """Have it run the queue, and do not wait for that."""
+        self._lane.put(None)
+
+    def wait_for_turn(self) -> None:
+        """Have it wait for a turn and run the queue, and return when it has."""
+        relieved: ReplyFuture[None] = ReplyFuture()
         self._lane.put(relieved)
+        relieved.block(None)
 
     def take_over(self) -> None:
         """Like `put`, in a thread that was made to call this: if no other can be started, that one runs the queue."""

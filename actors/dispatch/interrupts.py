@@ -53,9 +53,13 @@ to the process and to its group, and a key that is held repeats it."""
 
 _STRIKES_AGAIN_AFTER_S: Final = 0.001
 
-pending: dict[int, tuple[threading.Thread, BaseException]] = {}
-"""What was kept back, by ident of the thread that it is for, and that thread. When it is not empty, whoever called an
-uninterrupted function, once that has returned, calls `raise_pending`."""
+STRIKES_MAX: Final = 8
+"""So many exceptions in a row may be meant for one thread that has not been told of the first yet, as from whoever
+strikes until it is dead. An actor that goes on raising them fails by itself, and must not be replaced for ever."""
+
+pending: dict[int, tuple[threading.Thread, BaseException, int]] = {}
+"""What was kept back, by ident of the thread that it is for, and that thread, and how many there were. When it is not
+empty, whoever called an uninterrupted function, once that has returned, calls `raise_pending`."""
 
 
 def uninterrupted(function: FunctionT) -> FunctionT:
@@ -68,7 +72,7 @@ def raise_pending() -> None:
     """Raise what was kept back for this thread, outside uninterrupted functions; inside them do nothing."""
     ident = get_ident()
     if ident in pending and not _is_protected(inspect.currentframe()):
-        thread, error = pending.pop(ident)
+        thread, error, _ = pending.pop(ident)
         # Another one had the ident if that was to end, and did before it could be told.
         if thread is threading.current_thread():
             raise error
@@ -77,18 +81,23 @@ def raise_pending() -> None:
 def keep_back(error: BaseException) -> bool:
     """Keep an exception that must end the thread, and not just a handler, until `raise_pending`.
 
-    Ctrl-C is one, and what other threads raise in this one, such as SystemExit. The first is kept; return whether this
-    is it. A thread of the store's own is nobody's to end.
+    Ctrl-C is one, and what other threads raise in this one, such as SystemExit. The first is kept. A thread of the
+    store's own is nobody's to end.
+
+    Returns:
+        Whether it was meant for the thread: False for what is the actor's own failure.
     """
     ident = get_ident()
     if isinstance(error, Exception) or ident in own_threads:
         return False
     thread = threading.current_thread()
     kept = pending.get(ident)
+    count = 1
     if kept is not None and kept[0] is thread:
-        return False
-    pending[ident] = thread, error
-    return True
+        _, error, before = kept
+        count += before
+    pending[ident] = thread, error, count
+    return count <= STRIKES_MAX
 
 
 def install() -> None:
@@ -191,7 +200,7 @@ def _on_sigint(signum: int, frame: FrameType | None) -> None:
     if not _is_first():
         return
     if _is_protected(frame):
-        pending[get_ident()] = threading.current_thread(), KeyboardInterrupt()
+        pending[get_ident()] = threading.current_thread(), KeyboardInterrupt(), 1
         return
     pending.pop(get_ident(), None)
     signal.default_int_handler(signum, frame)

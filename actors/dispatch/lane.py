@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from inmem.actors.dispatch import interrupts
 from inmem.actors.dispatch.reentrancy import handler_threads
+from inmem.actors.dispatch.taking import AT_ONCE
 from inmem.actors.dispatch.worker import Worker
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class Lane(Generic[ItemT]):
         handle: must not raise.
         fail: given the item that an exception from outside has cut short, or struck just before or after, and the
             exception. Called again if it is cut short itself.
+
+    Attributes:
+        handling: held by whoever handles an item.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class Lane(Generic[ItemT]):
         self._queue: deque[tuple[ItemT] | None] = deque()
         self._current: tuple[ItemT] | None = None
         self._closed = False
-        self._handling = threading.Lock()
+        self.handling = threading.Lock()
         self._worker = Worker(name, self._empty, self._cut_short)
 
     @interrupts.uninterrupted
@@ -57,33 +61,35 @@ class Lane(Generic[ItemT]):
     def borrow(self) -> bool:
         """Reserve the lane for one item that the calling thread is going to handle itself, unless it has work to do.
 
-        Returns whether it is reserved. `handle_borrowed` has to follow.
+        Returns whether it is reserved. `handle_borrowed` has to follow, the release of `handling`, and `given_back`.
         """
-        if not self._handling.acquire(blocking=False):
+        if self._queue:
             return False
-        if not self._queue:
-            return True
-        self._handling.release()
-        return False
+        # Whatever strikes finds it noted, by the caller too: nothing does while a function returns.
+        (is_reserved,) = map(self.handling.acquire, AT_ONCE)
+        return is_reserved
 
     def handle_borrowed(self, item: ItemT) -> None:
         """Handle the item for which the lane was reserved; what has been queued meanwhile comes after it.
 
-        An exception from outside leaves the lane reserved: `fail_borrowed` has to follow, in whatever thread.
+        After an exception from outside `fail_borrowed` has to follow instead, in whatever thread.
         """
-        handler_threads.add(get_ident())
+        ident = get_ident()
         try:
+            handler_threads.add(ident)
             self._handle(item)
         finally:
-            handler_threads.discard(get_ident())
-        self._handling.release()
+            handler_threads.discard(ident)
+
+    def given_back(self) -> None:
+        """See to it that somebody handles what has been queued while the lane was reserved."""
         if self._queue and self._worker.thread is None:
             self._work_here()
 
     def fail_borrowed(self, item: ItemT, error: BaseException) -> None:
         """Pass on that the item for which the lane was reserved was cut short, or never begun."""
         self._fail(item, error)
-        self._handling.release()
+        self.handling.release()
 
     def depth(self) -> int:
         """Count the items in the queue."""
@@ -101,19 +107,19 @@ class Lane(Generic[ItemT]):
 
     def _work_here(self) -> None:
         """Handle in this thread what is in the queue; whoever is handling an item already gets to the others."""
-        while self._queue and self._handling.acquire(blocking=False):
+        while self._queue and self.handling.acquire(blocking=False):
             try:
                 item = self._queue.popleft()
                 if item is not None:
                     self._handle(*item)
             finally:
-                self._handling.release()
+                self.handling.release()
 
     def _empty(self) -> None:
         handler_threads.add(get_ident())
         queue = self._queue
         handle = self._handle
-        handling = self._handling
+        handling = self.handling
         wait = self._worker.wait
         while not self._closed:
             while queue:

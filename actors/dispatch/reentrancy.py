@@ -6,6 +6,7 @@ wherever something is logged: the program's own code may find itself in the midd
 
 from __future__ import annotations
 
+import os
 from _thread import get_ident
 
 from inmem.engine.errors import UsageError
@@ -15,6 +16,15 @@ own_threads: set[int] = set()
 
 handler_threads: set[int] = set()
 """Idents of the threads that are handling something, or do nothing else, but for those that run a run queue."""
+
+
+def _forget_all() -> None:
+    """In a forked child none of them is there, and the system gives their idents to others."""
+    own_threads.clear()
+    handler_threads.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def require_outside(*, runs_queue: bool = False) -> None:

@@ -16,6 +16,9 @@ from inmem.engine.shown import shown_failure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+AGAIN_AFTER_S = 0.1
+"""Long enough for what was missing, memory or a thread, to be there again, and soon for what is due."""
+
 log = QuietLogger("inmem.timers")
 
 _Timer: TypeAlias = "tuple[float, int, Callable[[], Any]]"
@@ -27,8 +30,7 @@ class Timers:
 
     Whoever sets a timer only leaves it where the thread finds it, and holds no lock while it does. So an exception that
     somebody raises in the thread of an actor, wherever it strikes, may cost that actor's timer and nothing else. In the
-    thread of the timers it costs none, but what it cuts short may be called a second time; unless it is an `Exception`
-    and strikes within a function, whose own it is then taken for.
+    thread of the timers it costs none, but what it cuts short may be called a second time.
     """
 
     def __init__(self) -> None:
@@ -40,7 +42,10 @@ class Timers:
         self._stopped = False
 
     def call_later(self, delay_s: float, function: Callable[[], Any]) -> None:
-        """Call `function` in the timer thread once `delay_s` seconds have passed. It must not block."""
+        """Call `function` in the timer thread once `delay_s` seconds have passed. It must not block.
+
+        Should it raise, it is called again, until it does not: who has set a timer relies on that.
+        """
         if self._stopped:
             return
         self._arrived.append((time.monotonic() + delay_s, next(self._numbers), function))
@@ -77,6 +82,7 @@ class Timers:
             except Exception as error:
                 # The others wait for their time, whatever keeps this one.
                 log.warning("timer_failed", error=shown_failure(error), exc_info=error)
+                heappush(due, (time.monotonic() + AGAIN_AFTER_S, next(self._numbers), function))
             # Nothing has come before it: only this thread adds to the heap.
             heappop(due)
             del function

@@ -260,6 +260,28 @@ def test_while_somebody_else_waits_it_works_in_its_own_thread(caller_stage, lend
     waiter.join(FAILSAFE_S)
 
 
+def test_an_exposed_thread_that_is_woken_in_place_of_one_that_runs_the_queue_has_it_run_and_waits_on(
+    caller_stage, monkeypatch
+):
+    """Both wait for the same reply, and whoever stopped running chose the other one."""
+    monkeypatch.setattr(interrupts, "is_exposed", lambda: threading.current_thread() is threading.main_thread())
+    dispatcher, ref = caller_stage.dispatcher, caller_stage.start()
+
+    class Woken(ReplyFuture):
+        def block(self, timeout_s):
+            is_there = super().block(timeout_s)
+            if not is_there:
+                dispatcher._queue.append((ref.mailbox, lambda _: self.set("there"), None))
+            return is_there
+
+    reply = Woken(dispatcher)
+    reply.arm()
+    reply.nudge()
+    assert reply.get() == "there"
+    with pytest.raises(pykka.Timeout, match=r"0\.01 seconds"):
+        dispatcher.future().get(timeout=0.01)
+
+
 def test_nobody_is_woken_to_run_an_empty_queue(caller_stage, monkeypatch):
     ref = caller_stage.start()
     never = caller_stage.dispatcher.future()

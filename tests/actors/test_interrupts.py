@@ -93,7 +93,7 @@ def test_a_strike_while_a_transaction_is_forgotten_is_not_swallowed():
     """Python prints and drops what is raised in `__del__`, so the interrupt has to wait for the next call."""
     with inmem.open(":memory:") as db:
         txn = db.begin("run")
-        interrupts.pending[threading.get_ident()] = threading.current_thread(), KeyboardInterrupt()
+        interrupts.pending[threading.get_ident()] = threading.current_thread(), KeyboardInterrupt(), 1
         del txn
         assert interrupts.pending
         with pytest.raises(KeyboardInterrupt):
@@ -292,8 +292,9 @@ def test_a_thread_that_waits_for_room_in_the_queue_is_interrupted(stage, monkeyp
     ref.tell("within the limit")
     strike_once_at(monkeypatch, future, "allocate_lock")
     # What the thread is interrupted in never ends before it, unless it was not interrupted at all.
-    put = stage.dispatcher._deputy.put
-    monkeypatch.setattr(stage.dispatcher._deputy, "put", lambda relieved: (put(relieved), go_on.set()))
+    deputys = stage.dispatcher._deputy._lane
+    put = deputys.put
+    monkeypatch.setattr(deputys, "put", lambda relieved: (put(relieved), go_on.set()))
     with pytest.raises(KeyboardInterrupt):
         ref.tell("past it")
     runner.join(FAILSAFE_S)

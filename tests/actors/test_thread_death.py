@@ -23,6 +23,7 @@ from inmem.actors.core.shard_actor import ShardActor
 from inmem.actors.dispatch import interrupts
 from inmem.actors.dispatch import worker as worker_module
 from inmem.actors.dispatch.actor import LATER
+from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
 from inmem.actors.dispatch.lane import Lane
 from inmem.actors.dispatch.timers import Timers
 from inmem.actors.dispatch.worker import Worker as StoreThread
@@ -31,7 +32,7 @@ from inmem.actors.messages.control import ActorFailed, Resume
 from inmem.actors.requests.primitive_group import PRIMITIVE_ACTORS
 from inmem.actors.supervisor import Supervisor
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
-from tests.actors.stage import DISPATCHERS, Stage
+from tests.actors.stage import DISPATCHERS, Stage, in_threads
 from tests.actors.workload import Worker, in_parallel, state_of
 from tests.log_events import SECRET, raised, told
 
@@ -159,6 +160,51 @@ def test_a_thread_of_the_programs_that_is_struck_while_it_runs_an_actor_ends(tmp
         assert not interrupts.pending
         assert db.put("run", "k", "goes on") > 0
         assert db.get("run", "k") == "goes on"
+
+
+@pytest.mark.parametrize("times", [2, interrupts.STRIKES_MAX])
+def test_a_thread_of_the_programs_that_is_struck_again_before_it_is_told_of_the_first_ends(monkeypatch, times):
+    """It may be replacing the actor that the first one struck. None of them is an actor's own failure."""
+    left = []
+
+    def struck(self, message):
+        if left and threading.current_thread() is left[-1]:
+            left.pop()
+            raise ThreadDeath
+        return on_receive(self, message)
+
+    def put_for_ever():
+        while True:
+            db.put("run", "k", 1)
+
+    def work():
+        left.extend([threading.current_thread()] * times)
+        with pytest.raises(ThreadDeath):
+            put_for_ever()
+
+    on_receive = ShardActor.on_receive
+    with inmem.open(":memory:") as db:
+        monkeypatch.setattr(ShardActor, "on_receive", struck)
+        for _ in range(STRIKES):
+            in_parallel(work)
+            left.clear()
+            assert not interrupts.pending
+            assert in_threads(lambda: db.put("run", "k", "goes on")) == [db.version]
+
+
+def test_what_goes_on_striking_a_thread_that_cannot_be_told_is_an_actors_own_failure():
+    """An actor that raises it each time would be replaced for ever, by a thread that comes to nothing else."""
+
+    def struck():
+        first = ThreadDeath()
+        meant = [interrupts.keep_back(first if not number else ThreadDeath()) for number in range(20)]
+        assert meant == [number < interrupts.STRIKES_MAX for number in range(20)]
+        with pytest.raises(ThreadDeath) as caught:
+            interrupts.raise_pending()
+        assert caught.value is first
+
+    in_parallel(struck)
+    assert not interrupts.pending
 
 
 def test_a_thread_of_the_programs_that_is_struck_while_it_replaces_an_actor_ends(tmp_path, monkeypatch):
@@ -399,6 +445,9 @@ class Struck:
     def post(self, *letter):
         self.posted.append(letter)
 
+    def sleep(self, delay_s):
+        """Nobody has to run anything."""
+
     def post_all(self, letters):
         for letter in letters:
             strikes = letter[1] == self._at
@@ -422,6 +471,37 @@ class Reply:
 
     def set_exception(self, exc_info=None):
         self.told.append(exc_info[1])
+
+
+def test_what_the_courier_has_queued_is_run_though_it_is_struck_before_it_has_run_it(monkeypatch):
+    struck = []
+
+    def strike_the_first(self, *letter):
+        if not struck:
+            struck.append(letter)
+            raise ThreadDeath
+        post(self, *letter)
+
+    post = CallerDispatcher.post
+    stage = Stage(CallerDispatcher())
+    ref = stage.start()
+    courier = Courier(stage.dispatcher)
+    replies = [Reply() for _ in range(5)]
+    with monkeypatch.context() as patch:
+        # So that all of them are there when the thread begins.
+        patch.setattr(StoreThread, "start", lambda _: True)
+        for number, reply in enumerate(replies):
+            courier.send(ref, number, reply)
+    monkeypatch.setattr(CallerDispatcher, "post", strike_the_first)
+    courier.start()
+    thread = courier._bag.worker.thread
+    courier.close()
+    thread.join(FAILSAFE_S)
+    assert [message for _, message, _ in struck] == [4]
+    assert [reply.told for reply in replies[:3]] == [[0], [1], [2]]
+    # Of these nobody knows how far they had come.
+    assert all(isinstance(reply.told[0], inmem.CommitOutcomeUnknownError) for reply in replies[3:])
+    stage.close()
 
 
 @pytest.mark.parametrize("has_reply", [True, False])

@@ -119,13 +119,21 @@ def test_whoever_dies_while_setting_a_timer_takes_no_other_timer_with_it():
 
 
 def test_a_function_that_raises_keeps_no_other_from_its_time(timers, events):
-    def fail():
-        raise RuntimeError("can't start new thread")
+    called = []
 
-    done = threading.Event()
+    def fail():
+        called.append("first")
+        if len(called) == 1:
+            raise RuntimeError("can't start new thread")
+        again.set()
+
+    done, again = threading.Event(), threading.Event()
     timers.call_later(0, fail)
-    timers.call_later(0, done.set)
+    timers.call_later(0, lambda: (called.append("second"), done.set()))
     assert done.wait(FAILSAFE_S)
+    # Who has set it relies on it, as the log writer does, which sets no other one meanwhile.
+    assert again.wait(FAILSAFE_S)
+    assert called == ["first", "second", "first"]
     (failed,) = told(events, "warning", "timer_failed")
     assert raised(failed, RuntimeError)
     assert failed["error"] == 'RuntimeError("can\'t start new thread")'
