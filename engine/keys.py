@@ -56,6 +56,8 @@ def normalize_run_id(run: str | UUID) -> str:
     Raises:
         InvalidKeyError: not a str or UUID, empty, longer than 255 characters, or with a lone surrogate.
     """
+    if type(run) is str and 0 < len(run) <= RUN_ID_CHARS_MAX and run.isascii():
+        return run
     name: Any = str(run) if type(run) is not str and issubclass(type(run), UUID) else run
     if type(name) is not str:
         raise InvalidKeyError("run id", f"must be a str or a uuid.UUID, not {type_name(name)}")

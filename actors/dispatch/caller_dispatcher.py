@@ -62,6 +62,7 @@ class CallerDispatcher:
     def __init__(self) -> None:
         self._queue: deque[tuple[Mailbox, Any, ReplyTo | None]] = deque()
         self._running = threading.Lock()
+        self._acquire = self._running.acquire
         self._relieving = threading.Lock()
         # `_runner`: ident of the thread that runs the queue; `_tired`: the same, once it wants to be relieved; else 0.
         self._runner = 0
@@ -258,6 +259,7 @@ class CallerDispatcher:
         if ident in entered:
             return
         queue = self._queue
+        popleft = queue.popleft
         running = self._running
         lent = self._lent
         unfinished = self._unfinished
@@ -266,7 +268,7 @@ class CallerDispatcher:
         try:
             while queue or unfinished.is_any:
                 entered.add(ident)
-                (is_taken,) = map(running.acquire, AT_ONCE)
+                (is_taken,) = map(self._acquire, AT_ONCE)
                 if not is_taken:
                     entered.discard(ident)
                     return
@@ -275,31 +277,32 @@ class CallerDispatcher:
                     self._runner = ident
                     if unfinished.is_any:
                         unfinished.make_up()
-                    if queue:
-                        for at_hand in iter(queue.popleft, None):
-                            mailbox, message, reply_to = at_hand
-                            actor = mailbox.actor
-                            if actor is not None:
-                                actor.handle(message, reply_to)
-                            else:
-                                mailbox.deliver(message, reply_to)
-                            at_hand = None  # noqa: PLW2901  (it is not at hand any more)
-                            if not queue:
-                                break  # Nobody is needed: whoever posts the next message runs it.
-                            if lent:
-                                self._pass_on_lent()
-                            if until is not None:
-                                if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
-                                    continue
-                            elif budget:
-                                budget -= 1
+                    while queue:
+                        # At hand before it is taken: nothing strikes in between.
+                        mailbox, message, reply_to = at_hand = queue[0]
+                        popleft()
+                        actor = mailbox.actor
+                        if actor is not None:
+                            actor.handle(message, reply_to)
+                        else:
+                            mailbox.deliver(message, reply_to)
+                        at_hand = None
+                        if not queue:
+                            break  # Nobody is needed: whoever posts the next message runs it.
+                        if lent:
+                            self._pass_on_lent()
+                        if until is not None:
+                            if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
                                 continue
-                            if self._relieving.locked():
-                                return
-                            if self._waiters:
-                                leaving = True
-                                break
-                            self._tired = ident
+                        elif budget:
+                            budget -= 1
+                            continue
+                        if self._relieving.locked():
+                            return
+                        if self._waiters:
+                            leaving = True
+                            break
+                        self._tired = ident
                     if lent and deadline_s is None and not leaving and (borrowed := self._borrow(until)):
                         del lent[0]
                 finally:

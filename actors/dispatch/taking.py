@@ -2,7 +2,7 @@
 
 Such an exception strikes behind a call, at the beginning of a function, or where a loop goes back: also when a call has
 taken a lock, and before the line is done that notes it. Unpacking a `map` is a step in which C calls what takes it, and
-the next one notes it; nothing strikes in between. So does a `for` over an `iter` for what is taken from a queue.
+the next one notes it; nothing strikes in between. What is taken from a queue is noted first: looking at it is no call.
 """
 
 from __future__ import annotations

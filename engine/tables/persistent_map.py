@@ -118,7 +118,7 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
     """An immutable mapping to values other than None, for a class that says what else there is to a version.
 
     Any thread may read any version at any time. Versions that follow one another are made by one thread at a time: each
-    from the one before it, whose `past.state` is None until then, by `followed` first and a change of the dict after.
+    from the one before it, whose `past.state` is None until then. It is set first, and then the dict is changed.
 
     Attributes:
         newest: the dict of the newest version. Who reads it directly has to look at `past` afterwards.
@@ -168,20 +168,13 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
                     content[key] = value
         return content
 
-    def followed(self, number: int, replaced: dict[K, V | None]) -> tuple[Past[K, V], Span[K, V]]:
-        """Note that a newer version is about to change the dict; return its past and its span. Amortized O(changes).
-
-        Args:
-            number: of the newer version.
-            replaced: what it changes, as it is in this one, None for what this one has not. It is kept.
-        """
+    def next_span(self, number: int) -> Span[K, V]:
+        """Return the span of the version of that number, which is going to follow this one. Amortized O(changes)."""
         span = self.span
         if span is None:
             line: Line[K, V] = Line()
             self.span = span = Span(line, 0)
-        if number >= span.number + SPAN:
-            span.last = self.past
-            span = span.line.span_after(span, number)
-        newer: Past[K, V] = Past(number)
-        self.past.state = replaced, newer
-        return newer, span
+        if number < span.number + SPAN:
+            return span
+        span.last = self.past
+        return span.line.span_after(span, number)

@@ -97,7 +97,12 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
             changes[key] = stored_entry(version, value, expires_at_us)
         created.sort()
         keys = self.keys.add(created) if created else self.keys
-        newer, span = self.followed(number, replaced)
+        span = self.span
+        if span is None or number >= span.number + SPAN:
+            span = self.next_span(number)
+        newer: Past[bytes, StoredEntry] = Past(number)
+        # In this order, as others are reading.
+        self.past.state = replaced, newer
         newest.update(changes)
         return Table(newest, newer, span, keys, live_count, version)
 
@@ -118,7 +123,12 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
             number += SPAN
         if value is not None:
             live_count += 1
-        newer, span = self.followed(number, {key: previous})
+        span = self.span
+        if span is None or number >= span.number + SPAN:
+            span = self.next_span(number)
+        newer: Past[bytes, StoredEntry] = Past(number)
+        # In this order, as others are reading.
+        self.past.state = {key: previous}, newer
         newest[key] = stored_entry(version, value, expires_at_us)
         return Table(newest, newer, span, keys, live_count, version)
 
