@@ -62,7 +62,6 @@ class CallerDispatcher:
     def __init__(self) -> None:
         self._queue: deque[tuple[Mailbox, Any, ReplyTo | None]] = deque()
         self._running = threading.Lock()
-        self._acquire = self._running.acquire
         self._relieving = threading.Lock()
         # `_runner`: ident of the thread that runs the queue; `_tired`: the same, once it wants to be relieved; else 0.
         self._runner = 0
@@ -268,7 +267,7 @@ class CallerDispatcher:
         try:
             while queue or unfinished.is_any:
                 entered.add(ident)
-                (is_taken,) = map(self._acquire, AT_ONCE)
+                (is_taken,) = map(running.acquire, AT_ONCE)
                 if not is_taken:
                     entered.discard(ident)
                     return

@@ -62,6 +62,11 @@ def deadline_of(stored: StoredEntry) -> int:
     return 0 if isinstance(stored, bytes) else stored[2]
 
 
+def is_large(stored: StoredEntry) -> bool:
+    """Return whether the entry's value is larger than one that is packed."""
+    return not isinstance(stored, bytes) and stored[1] is not None and len(stored[1]) > PACKED_VALUE_BYTES_MAX
+
+
 def is_live(stored: StoredEntry) -> bool:
     """Return whether the entry is no tombstone."""
     return isinstance(stored, bytes) or stored[1] is not None

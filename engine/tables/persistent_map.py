@@ -6,7 +6,8 @@ read at the price of a dict, and one that nobody holds any more leaves nothing b
 ones only. (Baker 1991, "Shallow binding makes functional arrays fast".)
 
 An old version that is held would hold with it all that was ever written after it. So a line of versions is cut into
-spans, and what was changed in spans of which nobody holds a version any more is put together, each key once.
+spans, and what was changed in spans of which nobody holds a version any more is put together, each key once. That is
+done when a new span begins, each time after as many as there are spans with a version that is held.
 
 What this saves over a tree whose changed paths are copied: a table of a million keys is one object to Python's garbage
 collector, and one that it does not look into as long as it holds nothing but `bytes`.
@@ -31,15 +32,18 @@ SPAN = 64
 """Changes in a span. More of them cost less, and an old version then holds more of what is gone."""
 
 STEPS_MAX = 16
-"""Where a read takes more steps than this through versions that are held, it shortens the way for those that follow."""
+"""Where a read takes more steps than this to the newest version, it shortens the way for those that follow."""
 
 JOINED_MAX = 1_000
-"""Changes that one such read puts together: it does not take on the work of all that follow."""
+"""So many changes are put together for a shorter way, beside those who still need them one by one."""
 
 
 # Nothing here is part of a cycle, as versions refer to newer ones only: so the collector need not know of it.
 class Past(Struct, Generic[K, V], eq=False, gc=False):
     """What one version has, and later ones have not.
+
+    Any older version may be passed through it, and any thread may be on its way there. So what it tells only grows, and
+    only by what those behind it tell.
 
     Attributes:
         number: how many changes were made up to this version; one that replaces something large counts for many.
@@ -86,31 +90,55 @@ class Line(Struct, Generic[K, V], eq=False, gc=False):
         following: Span[K, V] = Span(self, number)
         if self.spans is None:
             self.spans = []
+        before = self.spans[-1]() if self.spans else None
+        if before is not None:
+            # Who passes through many spans that are held takes one step for each.
+            _shorten(cast("Past[K, V]", before.last), cast("Past[K, V]", span.last).number)
         self.spans.append(ref(span))
         if len(self.spans) > self.spans_max:
             living = [living for reference in self.spans if (living := reference()) is not None]
             for earlier, later in pairwise((*living, following)):
                 _join(cast("Past[K, V]", earlier.last), later.number)
             self.spans = [ref(living) for living in living]
-            self.spans_max = 1 + 2 * len(living)
+            self.spans_max = 2 + len(living) + len(living) // 16
         return following
 
 
-def _join(past: Past[K, V], number: int, changes_max: int = sys.maxsize) -> None:
-    """Let a past tell what those behind it do, up to the version of that number, or to about so many changes.
+def _shorten(past: Past[K, V], number: int) -> None:
+    """Let a past tell what those behind it do, up to the version of that number, or until it is too much.
 
     Any thread may do so at any time: each does the same, and what it does is true whatever others have done meanwhile.
     """
-    changes = 0
-    while (state := past.state) is not None and changes < changes_max:
+    while (state := past.state) is not None:
         changed, later = state
         if later.state is None or later.number >= number:
             return
         also_changed, beyond = later.state
+        if len(changed) + len(also_changed) > JOINED_MAX:
+            return
         # Who reads meanwhile, and has not found a key here, goes on to `later` as before, and finds it there.
         for key, value in also_changed.copy().items():
             changed.setdefault(key, value)
-        changes += len(also_changed)
+        past.state = changed, beyond
+
+
+def _join(past: Past[K, V], number: int) -> None:
+    """Let a past tell all that those behind it do, up to the version of that number: nobody holds those between.
+
+    O(changes of the smaller of each two). For whoever makes the next version.
+    """
+    while (state := past.state) is not None:
+        changed, later = state
+        if later.state is None or later.number >= number:
+            return
+        also_changed, beyond = later.state
+        if len(also_changed) > len(changed):
+            # Who passes through has looked into `changed` before.
+            also_changed.update(changed)
+            changed = also_changed
+        else:
+            for key, value in also_changed.copy().items():
+                changed.setdefault(key, value)
         past.state = changed, beyond
 
 
@@ -148,12 +176,34 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
             state = later.state
             steps += 1
         if steps > STEPS_MAX:
-            _join(self.past, sys.maxsize, JOINED_MAX)
+            self._shorten_way()
         return value
+
+    def has_changed(self, keys: tuple[K, ...]) -> bool:
+        """Return False if none of the keys has been changed since. True may be wrong where the way is long."""
+        state = self.past.state
+        steps = 0
+        while state is not None:
+            changed, later = state
+            steps += 1
+            if steps > STEPS_MAX or not changed.keys().isdisjoint(keys):
+                return True
+            state = later.state
+        return False
+
+    def _shorten_way(self) -> None:
+        last = None if self.span is None else self.span.last
+        if last is None:
+            _shorten(self.past, sys.maxsize)
+        else:
+            # What is behind the span is put together once for all of its versions.
+            _shorten(self.past, last.number)
+            _shorten(last, sys.maxsize)
 
     def as_dict(self) -> dict[K, V]:
         """Return a copy. O(n)."""
-        content = self.newest.copy()
+        # Not its `copy`, which lets others change the original before it takes over the length (CPython 3.11).
+        content = dict(self.newest)
         changes: list[dict[K, V | None]] = []
         state = self.past.state
         while state is not None:

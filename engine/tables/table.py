@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from inmem.engine.errors import InvariantError
-from inmem.engine.tables.entry import Entry, StoredEntry, entry_of, is_live, stored_entry, version_of
+from inmem.engine.tables.entry import Entry, StoredEntry, entry_of, is_large, is_live, stored_entry, version_of
 from inmem.engine.tables.key_index import KeyIndex
 from inmem.engine.tables.key_order import KeyOrder
 from inmem.engine.tables.persistent_map import SPAN, Past, PersistentMap
@@ -59,8 +59,8 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
     def apply(self, writes: Sequence[Write], version: int) -> Table:
         """Return the table after a commit of `version` that made `writes`; per key the last wins.
 
-        Complexity: O(1) per existing key, and for new keys that of `KeyOrder.add`. O(n) if this is not the newest
-        version of its line.
+        Complexity: O(1) per existing key, and for new keys that of `KeyOrder.add`, both amortized: one of many new keys
+        makes the dict grow. O(n) if this is not the newest version of its line.
 
         Raises:
             InvariantError: `version` is below one that the table holds already.
@@ -91,7 +91,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
                     live_count -= 1
                 else:
                     live_count -= previous[1] is not None
-                    number += SPAN
+                    number += SPAN * is_large(previous)
             if value is not None:
                 live_count += 1
             changes[key] = stored_entry(version, value, expires_at_us)
@@ -120,7 +120,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
             live_count -= 1
         else:
             live_count -= previous[1] is not None
-            number += SPAN
+            number += SPAN * is_large(previous)
         if value is not None:
             live_count += 1
         span = self.span
@@ -154,7 +154,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
         past = self.past
         for chunk in self.keys.chunks(start, end, reverse=reverse):
             stored = list(map(stored_of, chunk))
-            if past.state is not None:
+            if past.state is not None and self.has_changed(chunk):
                 stored = [cast("StoredEntry", self.as_it_was(*pair)) for pair in zip(chunk, stored, strict=True)]
             yield from zip(chunk, stored, strict=True)
 

@@ -275,6 +275,47 @@ def test_an_old_version_is_read_at_the_price_of_a_new_one_however_many_are_held(
     assert len(list(passed_by(oldest))) <= persistent_map.STEPS_MAX + 1
 
 
+def test_reading_many_versions_that_are_held_makes_no_copy_for_each_of_them():
+    keys = [b"%d" % number for number in range(500)]
+    held = [Table.build(dict.fromkeys(keys, (1, b"", 0)))]
+    for version in range(2, 500):
+        held.append(held[-1].apply([(keys[version], b"x", 0)], version))
+    for shown in held:
+        assert shown.get(keys[0]) == shown.get(keys[1]) == (1, b"", 0)
+    own = [len(next(passed_by(shown), {})) for shown in held]
+    assert sorted(own)[-len(held) // SPAN - 2] <= SPAN
+    assert max(own) <= JOINED_MAX
+
+
+def test_what_one_large_commit_has_replaced_is_not_copied_for_older_versions():
+    keys = [b"%d" % number for number in range(10 * JOINED_MAX)]
+    held = [Table.build(dict.fromkeys(keys, (1, b"", 0)))]
+    for version in range(2, 40):
+        held.append(held[-1].apply([(keys[version], b"x", 0)], version))
+    newest = held[-1].apply([(key, b"y", 0) for key in keys], 40).apply([(b"0", b"z", 0)], 41)
+    assert [shown.get(b"0") for shown in (*held, newest)] == [(1, b"", 0)] * len(held) + [(41, b"z", 0)]
+    assert sum(len(next(passed_by(shown))) for shown in held[:-1]) <= len(held) * SPAN
+
+
+@pytest.mark.parametrize("order", ["oldest first", "newest first"])
+def test_versions_are_what_they_were_in_whatever_order_others_end(order):
+    keys = [b"%d" % number for number in range(50)]
+    newest, version = Table.build(dict.fromkeys(keys, (1, b"", 0))), 1
+    held = []
+    for _ in range(10):
+        held.append((newest, dict(newest.range())))
+        for _ in range(3 * SPAN):
+            version += 1
+            newest = newest.apply([(keys[version % len(keys)], b"x", 0)], version)
+    while held:
+        for shown, model in held:
+            assert dict(shown.range()) == model
+        del held[0 if order == "oldest first" else -1]
+        for _ in range(10 * SPAN):
+            version += 1
+            newest = newest.apply([(keys[version % len(keys)], b"y", 0)], version)
+
+
 def test_a_change_of_an_old_version_begins_a_line_of_its_own():
     old = Table.build({b"k": (1, b"old", 0)})
     one, other = old.apply([(b"k", b"one", 0)], 2), old.apply([(b"k", b"other", 0)], 2)
