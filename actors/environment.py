@@ -58,7 +58,7 @@ class StoreClock:
     """Time that never decreases in the life of a database, whatever the wall clock does.
 
     An expired key must not come back to life because somebody set the clock back, so the store never takes a time
-    below one that it has used before. Recovery hands over the highest time found in the log.
+    below one that it has used before. Recovery hands over the highest time found in the log and the manifest.
 
     Several client threads read it. Should two of them pass each other inside `now_us`, the floor ends up a
     few microseconds low, which only matters if the wall clock is stepped back within those microseconds.

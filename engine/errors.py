@@ -273,7 +273,7 @@ class RunFileError(StorageError):
 
 
 class FormatVersionError(StorageError):
-    """The file `path` is not one of ours, and no other there is; or a newer version of this package wrote it.
+    """The file `path` is no database's, and no other there is; or no exported run; or a newer version wrote it.
 
     `reason` says which. A foreign file among ours is a `CorruptionError`.
     """

@@ -69,7 +69,7 @@ def verify_folder(path: str) -> VerifyReport:
     """Check the files of a database as they are now, whoever has it open. O(bytes).
 
     Raises:
-        FormatVersionError: a file is not ours, or of a newer format.
+        FormatVersionError: no file is ours, or one is of a newer format.
         StorageError: it cannot be read.
     """
     with FolderDisk(path, read_only=True).view() as folder:

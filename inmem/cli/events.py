@@ -182,7 +182,8 @@ def _expect_still_there(txn: Transaction, head: Event | None) -> None:
     if head is None:
         if txn.contents.is_empty():
             raise NoError(
-                f"run {txn.run_id!r} is not there any more: it was deleted, or its owner could not make it durable"
+                f"run {txn.run_id!r} is not there any more: it was deleted, what it held has expired, "
+                "or its owner could not make it durable"
             )
         return
     found = txn.events.read(head.sequence)

@@ -113,7 +113,7 @@ def _require_conversations(files: tuple[str, ...]) -> None:
 def _recording(files: tuple[str, ...]) -> Generator[Callable[[RecordProgress], None]]:
     """Show how far the recording is, by the size of what was read."""
     started_at = time.monotonic()
-    total = sum(Path(path).stat().st_size for path in files if path != STREAM)
+    total = None if STREAM in files else sum(Path(path).stat().st_size for path in files)
     with progress("recording") as on_progress:
 
         def show(state: RecordProgress) -> None:

@@ -204,7 +204,9 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
             click.echo("\n".join(map(plain_name, keys)))
         return
     if found is None:
-        where = f"{shlex.quote(database)} {shlex.quote(run_id)}"
+        # A name that begins with a dash would be taken for an option.
+        dashes = "-- " if database.startswith("-") or run_id.startswith("-") else ""
+        where = f"{dashes}{shlex.quote(database)} {shlex.quote(run_id)}"
         hint = f". Try: inmem get {where}" if cell is None else f", but a cell of that name. Try: inmem cells {where}"
         raise NoError(f"run {run_id!r} has no key {key!r}{hint}")
     if as_json_output:

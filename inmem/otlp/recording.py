@@ -300,6 +300,8 @@ class Recording:
             parent_id = None
         keeps_resource = not self._resources.is_inherited(here, span, parent_id)
         recorded = stored(span, lambda form: _write(here, form, parent_id, keeps_resource=keeps_resource))
+        if keeps_resource:
+            self._resources.note_kept(here, recorded)
         if here.runs.get_run(run_id) is None:
             here.runs.create_run(run_id, tags=[RUN_TAG])
         for number, error in enumerate(errors_of(recorded)):

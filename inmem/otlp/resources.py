@@ -39,6 +39,10 @@ class Resources:
         self._above[here.run_id, span["span_id"]] = above if inherited else resource or {}
         return inherited
 
+    def note_kept(self, here: RunAccess, recorded: SpanRecord) -> None:
+        """Note what a span that is not inherited was recorded with: there may have been no room for its resource."""
+        self._above[here.run_id, recorded["span_id"]] = recorded.get("resource", {})
+
     def _at(self, here: RunAccess, trace_id: str) -> ScopeRecord | None:
         way: list[tuple[str, str]] = []
         found: ScopeRecord | None = None

@@ -156,7 +156,8 @@ def test_a_run_without_events_that_is_deleted_is_not_followed_any_more(follow, t
 
     assert (process.returncode, stdout) == (1, "")
     assert stderr == (
-        "inmem: error: run 'run' is not there any more: it was deleted, or its owner could not make it durable\n"
+        "inmem: error: run 'run' is not there any more: it was deleted, what it held has expired, "
+        "or its owner could not make it durable\n"
     )
 
 

@@ -1077,6 +1077,21 @@ class TestResources:
             assert "resource" not in child.metadata["otel"]
             telemetry.provider.shutdown()
 
+    def test_below_a_span_that_had_no_room_for_it_it_is_kept(self):
+        with inmem.open(":memory:", limits=inmem.Limits(value_bytes_max=1000)) as db:
+            memory = InMemorySpanExporter()
+            provider = TracerProvider(resource=Resource({"service.name": "x" * 400}), shutdown_on_exit=False)
+            provider.add_span_processor(SimpleSpanProcessor(memory))
+            tracer = provider.get_tracer("agent")
+            with tracer.start_as_current_span("n" * 700):
+                tracer.start_span("inner").end()
+            # In one transaction.
+            InmemSpanExporter(db).export(memory.get_finished_spans())
+            [root] = db.traces.roots("opentelemetry")
+            [child] = db.traces.get_children("opentelemetry", root.id)
+            assert "resource" in child.metadata["otel"]
+            assert child.metadata["otel"]["resource"]["attributes"] == {"service.name": "x" * 400}
+
 
 def test_a_run_without_traces(db):
     assert run_to_otlp(db, "nothing") == {"resourceSpans": []}
