@@ -78,7 +78,8 @@ if TYPE_CHECKING:
 
 
 ATTEMPTS_MAX = 2 * RESTARTS_MAX
-"""Attempts at one replacement: from the `RESTARTS_MAX`th on it is one for readers only, which asks for less."""
+"""Attempts at one replacement, or recovery. Of an actor, from the `RESTARTS_MAX`th on it is one for readers only, which
+asks for less."""
 
 log = QuietLogger("inmem.supervisor")
 
@@ -223,21 +224,20 @@ class Supervisor(StoreActor):
 
         Some may have halted by then, and nobody else would see to the others.
         """
-        name = ""
         if not isinstance(message, Recover):
-            name = message.name
             self._unreplaced.append(message.actor)
         if error is not None:
-            self._primitives.restart_limits.get(name, self._core.limit).note(error)
+            if not isinstance(message, Recover):
+                self._primitives.restart_limits.get(message.name, self._core.limit).note(error)
             self._attempts += 1
         if error is None or self._attempts <= ATTEMPTS_MAX:
             self.ref.send(message, reply_to)
             return
+        failure = StoreFailedError(f"the supervisor keeps failing, at last with {shown_failure(error)}")
         # Nobody has been waited for: who is in the middle of a file must not come upon its next owner.
-        self._finish_closing(
-            StoreFailedError(f"the supervisor keeps failing, at last with {shown_failure(error)}"),
-            gives_up_folder=False,
-        )
+        self._finish_closing(failure, gives_up_folder=False)
+        if reply_to is not None:
+            reply_to.set_exception((StoreFailedError, failure, None))
         self._core.give_up()
         for actor in self._unreplaced:
             actor.abandon()

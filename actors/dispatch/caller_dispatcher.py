@@ -176,11 +176,15 @@ class CallerDispatcher:
             require_outside(runs_queue=get_ident() in self._entered)
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         if self._deputized():
-            while not future.block(None if deadline_s is None else deadline_s - time.monotonic()):
-                # Perhaps another thread waits for the same, was chosen to run the queue, and this one was woken.
+            try:
+                while not future.block(None if deadline_s is None else deadline_s - time.monotonic()):
+                    # Perhaps another thread waits for the same, was chosen to run the queue, and this one was woken.
+                    self._deputize()
+                    if deadline_s is not None and time.monotonic() >= deadline_s:
+                        return
+            except BaseException:
                 self._deputize()
-                if deadline_s is not None and time.monotonic() >= deadline_s:
-                    return
+                raise
             return
         future.arm()
         try:
@@ -360,12 +364,11 @@ class CallerDispatcher:
         Args:
             patiently: when somebody is about to take over already, wait for a turn instead of leaving it to them.
         """
-        if not pass_through(self._relieving, self._running, patiently=patiently):
-            return
         try:
-            self._run(None, None)
-        except RecursionError:
-            # Perhaps there was no room to call it, and whoever ran the queue has stopped for this thread.
+            if pass_through(self._relieving, self._running, patiently=patiently):
+                self._run(None, None)
+        except BaseException:
+            # Whoever ran the queue may have stopped for this thread.
             try:  # noqa: SIM105  (a function of Python's)
                 start_new_thread(self._deputy.take_over, ())
             except RuntimeError:

@@ -7,7 +7,7 @@ ones only. (Baker 1991, "Shallow binding makes functional arrays fast".)
 
 An old version that is held would hold with it all that was ever written after it. So a line of versions is cut into
 spans, and what was changed in spans of which nobody holds a version any more is put together, each key once. That is
-done when a new span begins, each time after as many as there are spans with a version that is held.
+done when a new span begins, each time after a few, and a sixteenth as many as there are spans with a version held.
 
 What this saves over a tree whose changed paths are copied: a table of a million keys is one object to Python's garbage
 collector, and one that it does not look into as long as it holds nothing but `bytes`.

@@ -13,7 +13,7 @@ import pytest
 
 import inmem
 from inmem.actors.dispatch import caller_dispatcher, deputy, lane, mailbox, taking, turns
-from tests.actors.stage import FAILSAFE_S, in_threads
+from tests.actors.stage import FAILSAFE_S, Stage, in_threads
 
 STRUCK = frozenset(module.__file__ for module in (caller_dispatcher, deputy, lane, taking, turns, mailbox))
 
@@ -67,11 +67,58 @@ def put_with_others_behind(db, strike):
     return other
 
 
+@pytest.fixture
+def caller_stage():
+    stage = Stage(caller_dispatcher.CallerDispatcher())
+    yield stage
+    stage.close()
+
+
 def until(condition):
     deadline_s = time.monotonic() + FAILSAFE_S
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.001)
+
+
+@pytest.mark.usefixtures("untraced")
+def test_a_thread_that_is_struck_while_it_relieves_another_leaves_nobody_waiting(caller_stage, monkeypatch):
+    monkeypatch.setattr(caller_dispatcher, "TELLER_MESSAGES_MAX", 0)
+    ref, dispatcher = caller_stage.start(), caller_stage.dispatcher
+    number, where = 0, ""
+    while where is not None:
+        handling, go_on, strike = threading.Event(), threading.Event(), StrikeAt(number)
+
+        def first(_, handling=handling, go_on=go_on):
+            handling.set()
+            assert go_on.wait(FAILSAFE_S)
+
+        def relieve(strike=strike):
+            sys.setprofile(strike)
+            try:
+                dispatcher.sleep(0)
+            except StrikeError:
+                return
+            finally:
+                sys.setprofile(None)
+
+        runner = threading.Thread(target=lambda first=first: ref.tell(first))
+        runner.start()
+        assert handling.wait(FAILSAFE_S)
+        asking = threading.Thread(target=lambda: ref.ask(lambda _: None), daemon=True)
+        asking.start()
+        until(lambda: dispatcher._waiters)
+        relieving = threading.Thread(target=relieve)
+        relieving.start()
+        until(lambda it=relieving: dispatcher._relieving.locked() or not it.is_alive())
+        go_on.set()
+        for thread in (relieving, runner, asking):
+            thread.join(FAILSAFE_S)
+            assert not thread.is_alive(), f"strike {number}: {strike.where}"
+        until(lambda: not dispatcher._running.locked() and not dispatcher._entered)
+        where = strike.where
+        number += 1
+    assert number > 8
 
 
 @pytest.mark.usefixtures("untraced")
