@@ -176,15 +176,14 @@ class CallerDispatcher:
             require_outside(runs_queue=get_ident() in self._entered)
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         if self._deputized():
+            # Perhaps another thread waits for the same, was chosen to run the queue, and this one was woken.
             try:
                 while not future.block(None if deadline_s is None else deadline_s - time.monotonic()):
-                    # Perhaps another thread waits for the same, was chosen to run the queue, and this one was woken.
-                    self._deputize()
                     if deadline_s is not None and time.monotonic() >= deadline_s:
                         return
-            except BaseException:
+                    self._deputize()
+            finally:
                 self._deputize()
-                raise
             return
         future.arm()
         try:
@@ -196,9 +195,7 @@ class CallerDispatcher:
                 if future.done:
                     return
                 remaining_s = None if deadline_s is None else deadline_s - time.monotonic()
-                if remaining_s is not None and remaining_s <= 0:
-                    return
-                if future.block(remaining_s):
+                if (remaining_s is not None and remaining_s <= 0) or future.block(remaining_s):
                     return
         finally:
             # One call, so that no second Ctrl-C comes in between.
@@ -231,8 +228,7 @@ class CallerDispatcher:
         lane = self._lanes.get(mailbox)
         if lane is not None:
             return lane.depth() + len(mailbox.stash)
-        # A copy, as others post meanwhile. No tuple: making one may run the garbage collector, and so a finalizer that
-        # posts.
+        # A copy, as others post meanwhile. No tuple: making one may run the collector, and so a finalizer that posts.
         return sum(1 for entry in self._queue.copy() if entry[0] is mailbox) + len(mailbox.stash)
 
     def backlog(self, mailbox: Mailbox) -> int:
@@ -361,8 +357,7 @@ class CallerDispatcher:
     def _relieve(self, *, patiently: bool) -> None:
         """Take over from the thread that runs the queue, as soon as it has nothing to wait for any more.
 
-        Args:
-            patiently: when somebody is about to take over already, wait for a turn instead of leaving it to them.
+        When somebody is about to already, wait for a turn, if `patiently`, instead of leaving it to them.
         """
         try:
             if pass_through(self._relieving, self._running, patiently=patiently):

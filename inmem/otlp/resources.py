@@ -21,6 +21,8 @@ class Resources:
     def is_inherited(self, here: RunAccess, span: SpanRecord, parent_id: str | None) -> bool:
         """Return whether a span that is about to be recorded need not keep its resource, or that it has none.
 
+        When it has to, `note_kept` follows.
+
         Args:
             here: the run that it is recorded in.
             span: as it arrived.
@@ -36,11 +38,12 @@ class Resources:
         else:
             # Attributes are in the order in which they were set, so equal descriptions have equal reprs; True equals 1.
             inherited = repr(resource or {}) == repr(above)
-        self._above[here.run_id, span["span_id"]] = above if inherited else resource or {}
+        if inherited:
+            self._above[here.run_id, span["span_id"]] = above
         return inherited
 
     def note_kept(self, here: RunAccess, recorded: SpanRecord) -> None:
-        """Note what a span that is not inherited was recorded with: there may have been no room for its resource."""
+        """Note what a span that does not inherit was recorded with: there may have been no room for its resource."""
         self._above[here.run_id, recorded["span_id"]] = recorded.get("resource", {})
 
     def _at(self, here: RunAccess, trace_id: str) -> ScopeRecord | None:

@@ -127,6 +127,11 @@ def tolerant(striker, stop):
     return run
 
 
+def put_for_ever(db):
+    while True:
+        db.put("run", "k", 1)
+
+
 @pytest.mark.parametrize("actor_class", [Coordinator, ShardActor, LogWriter, LogDisk, PRIMITIVE_ACTORS["kv"]])
 def test_a_thread_of_the_programs_that_is_struck_while_it_runs_an_actor_ends(tmp_path, monkeypatch, actor_class):
     """However many do in a short time: no actor is given up for what was meant for others."""
@@ -140,14 +145,10 @@ def test_a_thread_of_the_programs_that_is_struck_while_it_runs_an_actor_ends(tmp
             raise ThreadDeath
         return on_receive(self, message)
 
-    def put_for_ever():
-        while True:
-            db.put("run", "k", 1)
-
     def work():
         to_end.add(threading.get_ident())
         with pytest.raises(ThreadDeath):
-            put_for_ever()
+            put_for_ever(db)
         ended.append(threading.current_thread())
 
     on_receive = actor_class.on_receive
@@ -173,14 +174,10 @@ def test_a_thread_of_the_programs_that_is_struck_again_before_it_is_told_of_the_
             raise ThreadDeath
         return on_receive(self, message)
 
-    def put_for_ever():
-        while True:
-            db.put("run", "k", 1)
-
     def work():
         left.extend([threading.current_thread()] * times)
         with pytest.raises(ThreadDeath):
-            put_for_ever()
+            put_for_ever(db)
 
     on_receive = ShardActor.on_receive
     with inmem.open(":memory:") as db:
