@@ -35,10 +35,12 @@ class WatchCursor:
         at_end: whether the last look has come to the end of the feed.
     """
 
-    __slots__ = ("_history", "_looked_at", "_pending", "_run", "_tag", "at_end", "version")
+    __slots__ = ("_history", "_looked_at", "_named", "_pending", "_run", "_tag", "at_end", "version")
 
     def __init__(self, run: str | UUID | None, primitive: PrimitiveName | None, version: int, history: int) -> None:
         self._run = None if run is None else normalize_run_id(run)
+        # The record of a commit to the run has these bytes in it; any record has those of "all runs".
+        self._named = b"" if self._run is None else self._run.encode()
         self._tag = tag_of(primitive)
         # What is left of the commit `_looked_at`, the next one last.
         self._pending: list[Change] = []
@@ -107,7 +109,7 @@ class WatchCursor:
                 self.at_end = True
                 return False
             version, record = found
-            changes = changes_of(version, record, self._run, self._tag)
+            changes = changes_of(version, record, self._run, self._tag) if self._named in record else []
             self._looked_at = version
             if changes:
                 changes.reverse()

@@ -300,11 +300,8 @@ class ClientTransaction(BaseTransaction):
             if outcome is None:
                 # The coordinator may not have heard of it.
                 self._lease.end()
-            else:
-                self._lease.settle()
             engine.finish(TransactionStatus.ABORTED)
             raise
-        self._lease.settle()
         engine.finish(_COMMITTED)
         return version
 

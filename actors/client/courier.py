@@ -11,7 +11,7 @@ import weakref
 from collections import deque
 from operator import length_hint
 from queue import Full
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pykka
 
@@ -33,19 +33,11 @@ LETTERS_PER_ROUND_MAX = 256
 log = QuietLogger("inmem.courier")
 
 
-class Sender(Protocol):
-    """Whatever messages to one actor can be given to."""
-
-    def send(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Send a message whose answer goes to `reply_to`."""
-        ...
-
-
 class Courier:
     """Sends messages, from a daemon thread of its own, in the order in which it was given them.
 
     The thread starts with the first message and ends with `close`, or when nobody has the courier any more. A message
-    that comes later, such as the end of a transaction that was still held, has a thread for itself; none if its
+    that comes later, such as the withdrawal of a commit, has a thread for itself; none if its
     receiver has stopped. An exception that somebody raises in it from outside ends it no more than that of an actor
     (worker.py). What was on its way to the store just then is not sent again, as it may have arrived: it is answered
     with `CommitOutcomeUnknownError`, and perhaps once more when the store has done it. The first answer counts.
@@ -86,10 +78,6 @@ class Courier:
             self.start()
         bag.put((ref.mailbox, message, reply_to))
 
-    def to(self, ref: MailboxRef) -> Sender:
-        """Return what sends to one actor through this courier."""
-        return _Addressed(self, ref)
-
     def close(self) -> None:
         """End the thread once it has sent what it was given."""
         self._end()
@@ -107,17 +95,6 @@ class Courier:
         self._dispatcher.post_all(())
         if not bag.worker.start():
             raise RuntimeError("the program is at its end: no thread can be started any more")
-
-
-class _Addressed:
-    __slots__ = ("_courier", "_ref")
-
-    def __init__(self, courier: Courier, ref: MailboxRef) -> None:
-        self._courier = courier
-        self._ref = ref
-
-    def send(self, message: Any, reply_to: ReplyTo | None) -> None:
-        self._courier.send(self._ref, message, reply_to)
 
 
 class _Bag:

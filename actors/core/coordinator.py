@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.core.lease import Lease
 from inmem.actors.core.transaction_registry import TransactionRegistry
 from inmem.actors.dispatch.actor import LATER, Owed, StoreActor
 from inmem.actors.event_log import QuietLogger
@@ -37,7 +36,6 @@ from inmem.actors.messages.transactions import (
     CoordinatorStats,
     Drain,
     Drained,
-    End,
     ReadOldest,
     ReadOutcome,
     ReadStats,
@@ -182,8 +180,6 @@ class Coordinator(StoreActor):
                 self.registry.note_group(*group)
             return self._commit(message.request, message.attempt, owed)
         match message:
-            case End(transaction_id):
-                self.registry.end(transaction_id)
             case AppendRefused(_, transaction_ids, error):
                 self._pipeline.append_refused(transaction_ids, error)
                 self._continue_draining()
@@ -209,15 +205,13 @@ class Coordinator(StoreActor):
         return None
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Stop handling messages; an end over which this has failed is noted all the same, as nobody tells it again.
+        """Stop handling messages.
 
-        Of a group's commit that was sent twice, one is answered and the other void.
-
-        Told that it is aborted, the group is carried out again, under another number: then the other letter, which may
-        be under way already or still come, must not commit it as well.
+        A group's `Commit` may have been sent twice, by a primitive actor and by its successor. If the group is known,
+        the other message has its answer or is owed it, and this one gets `CommitRepeated`. If not, the sender is told
+        that the group was aborted, and carries its requests out in a new one: so this group is noted, and the other
+        message is void when it comes.
         """
-        if isinstance(message, End):
-            self.registry.end(message.transaction_id)
         group = message.group if isinstance(message, Commit) else None
         if group is not None and reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             if self.registry.knows_group(*group):
@@ -302,8 +296,8 @@ class Coordinator(StoreActor):
         # Beside another owner, this is newer than what went through the pipeline.
         snapshot = self._published.snapshot
         now_us = self._clock.now_us()
-        transaction_id = self.registry.begin(snapshot.version, now_us)
-        return Begun(transaction_id, snapshot, now_us, Lease(self.mailbox.ref, transaction_id))
+        lease = self.registry.begin(snapshot.version, now_us)
+        return Begun(self.registry.transaction_id, snapshot, now_us, lease)
 
     def _commit(self, request: CommitRequest, attempt: int, owed: Owed) -> Any:
         if request.transaction_id == 0:
@@ -374,7 +368,7 @@ class Coordinator(StoreActor):
             conflicts=tuple(sorted(registry.conflicts.items())),
             retries=registry.retries,
             in_flight=self._pipeline.in_flight,
-            active_transactions=registry.active_count,
+            active_transactions=registry.active_count(),
             oldest_start_version=None if oldest is None else oldest[0],
             oldest_age_s=0.0 if oldest is None else (self._clock.now_us() - oldest[1]) / 1e6,
             groups=tuple(sorted(registry.log_groups.items())),

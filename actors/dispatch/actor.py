@@ -156,6 +156,7 @@ class StoreActor(pykka.Actor):
             if reply_to is None or isinstance(error, InvariantError):
                 self.fail(message, reply_to, error)
             else:
+                self._reply_to = None
                 reply_to.set_exception((type(error), error, error.__traceback__))
         except RecursionError:
             # The thread has no room left on its stack, not even for what follows from that. Whoever runs this sees to
@@ -164,6 +165,8 @@ class StoreActor(pykka.Actor):
         except BaseException as error:  # noqa: BLE001  (whatever it is, callers must not be left waiting)
             self.fail(message, reply_to, error)
         else:
+            # Kept, it would keep the answer and the asker's frames alive until this actor's next message.
+            self._reply_to = None
             if reply_to is not None and result is not LATER:
                 reply_to.set(result)
 
@@ -179,6 +182,7 @@ class StoreActor(pykka.Actor):
         Should this be cut short, it can be called again.
         """
         is_its_own = not interrupts.keep_back(error)
+        self._reply_to = None
         if message.__class__ is Retire:
             # Nobody takes the place of an actor whose store has ended.
             StoreActor.retire(self)

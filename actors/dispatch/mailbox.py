@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import pykka
@@ -89,7 +90,7 @@ class Mailbox:
         # Where the actor passes messages on to, by their class: what waits there waits because of who sent it here.
         self.routes: Mapping[type, MailboxRef] = {}
         self.actor: StoreActor | None = None
-        self.stash: list[tuple[Any, ReplyTo | None]] = []
+        self.stash: deque[tuple[Any, ReplyTo | None]] = deque()
         # What has waited and is being handled: that is cut short then, and not the `Resume` in which it is.
         self.at_hand: tuple[Any, ReplyTo | None] | None = None
         # What the actor that was here last has failed over, until there is another one: it is not delivered again.
@@ -128,7 +129,7 @@ class Mailbox:
         """
         if self.at_hand is not None:
             if self.stash and self.stash[0] is self.at_hand:
-                del self.stash[0]
+                self.stash.popleft()
             message, reply_to = self.at_hand
         if self.actor is not None:
             self.failed_over = message, reply_to
@@ -181,7 +182,7 @@ class Mailbox:
         stash = self.stash
         while stash and self.actor is not None:
             at_hand = self.at_hand = stash[0]
-            del stash[0]
+            stash.popleft()
             self.actor.handle(*at_hand)
             self.at_hand = None
 
@@ -190,7 +191,7 @@ class Mailbox:
         self.stopped = True
         self.actor = None
         self.ref.actor_stopped.set()
-        waiting, self.stash = self.stash, []
+        waiting, self.stash = self.stash, deque()
         for _, reply_to in waiting:
             refuse_dead(self, reply_to)
 

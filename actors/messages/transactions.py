@@ -26,13 +26,7 @@ class Begun(Message, frozen=True):
     now_us: int
     """The transaction's time, microseconds since the epoch; it never decreases from one transaction to the next."""
     lease: Lease
-    """Ends the transaction when whoever holds it forgets it."""
-
-
-class End(Message, frozen=True):
-    """A transaction that was begun is over without a commit."""
-
-    transaction_id: int
+    """The transaction counts as running while somebody holds this, and until it says that it has ended."""
 
 
 class Commit(Message, frozen=True):

@@ -152,7 +152,7 @@ class RequestGroups(Generic[PendingT]):
             if self._requests_max < GROUP_REQUESTS_MAX:
                 self._requests_max = min(2 * self._requests_max, GROUP_REQUESTS_MAX)
             self._answer(in_flight, version)
-            self._in_flight = None
+            self._in_flight = self._sealed = None
             self._carry_out()
 
     def lost(self, group: int) -> None:
@@ -174,7 +174,7 @@ class RequestGroups(Generic[PendingT]):
         else:
             self._attempt = self._aborts = 0
             self._refuse(in_flight, error)
-            self._in_flight = None
+            self._in_flight = self._sealed = None
             self._carry_out()
 
     def retry(self, group: int) -> None:
@@ -289,7 +289,7 @@ class RequestGroups(Generic[PendingT]):
 
     def _repeat(self, group: list[tuple[PendingT, Any]]) -> None:
         """Carry a group out again, after a pause if it has lost often; refuse it if everything is refused by now."""
-        self._in_flight = None
+        self._in_flight = self._sealed = None
         if self._refusal is not None:
             self._refuse(group, self._refusal)
             self._out.rest()
