@@ -264,7 +264,7 @@ class CorruptionError(StorageError):
 
 
 class RunFileError(StorageError):
-    """Line `line` of the exported run in the file `path` has been altered (`reason`). Nothing was imported."""
+    """Line `line` of the exported run in the file `path` is damaged or altered (`reason`). Nothing was imported."""
 
     def __init__(self, path: str, line: int, reason: str) -> None:
         super().__init__(f"{path}, line {line}: {reason}")

@@ -1,7 +1,4 @@
-"""What a transaction did, in the form that validation, the tables and the log need: slices of tables, parts of shards.
-
-A slice covers one table, a part covers one shard.
-"""
+"""What a transaction did, as validation, the tables and the log need it: a slice per table, a part per shard."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ Why this is sound. Shards receive parts in the order of step 1, and the log rece
 so "validated against everything before it" and "logged after everything before it" mean the same. Of two transactions
 that touch one key, only the one sent to validation later can wait for the other, so there are no deadlocks.
 
-What a crash leaves. Before 3: nothing. During 3: the log decides, and recovery answers from what it finds there. After
-4: the commit, of which perhaps no client has been told.
+What a crash leaves. Before 3: nothing. During 3: the log decides, and recovery answers from its content. After 4: the
+commit, although perhaps no client has been told of it.
 """
 
 from __future__ import annotations

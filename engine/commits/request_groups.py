@@ -36,8 +36,7 @@ GROUP_REQUESTS_MAX = 256
 """The most requests carried out on one transaction: in a larger group the first would wait long for the last."""
 
 BACKOFF_AFTER = 8
-"""Attempts that may end in conflicts before later ones are preceded by a pause: up to then, an immediate retry is
-quicker."""
+"""After this many failed attempts there is a pause before each further one: until then retrying at once is quicker."""
 
 ABORTS_MAX = 20
 """How many times in a row the store may abort a group without a conflict before its requests are refused."""
@@ -48,7 +47,7 @@ COMMIT_VERSION: Final = object()
 _BACKOFF = RetryPolicy()
 
 
-class Postpone(Exception):  # noqa: N818  (not an error: it never leaves this module and those who carry requests out)
+class Postpone(Exception):  # noqa: N818  (not an error: only `perform` raises it, only this module catches it)
     """Raised by a request that needs the version of its group's commit, not yet known: it moves to the next group."""
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from inmem.engine.tables.snapshot import Root
 
 DROPPED_RUNS_MAX = 10_000
-"""How many deleted runs a shard remembers by name. Transactions that began before an older deletion conflict."""
+"""How many deleted runs a shard remembers by name. A transaction that began before a forgotten deletion conflicts,
+whatever it did in a run."""
 
 
 class Prepared(Struct, frozen=True):

@@ -218,10 +218,7 @@ class Transaction(NonCopyable):
         return len(self._scope.undo_log)
 
     def wrote_over(self, mark: int) -> bool:
-        """Return whether a write since `mark` replaced or removed an earlier one. O(writes since).
-
-        "Earlier" means buffered before `mark`.
-        """
+        """Return whether a write since `mark` replaced or removed a write buffered before it. O(writes since)."""
         since: list[Undo | _Drop] = (self._scope.undo_log or [])[mark:]
         for at, undo in enumerate(since):
             if not isinstance(undo, Undo):
@@ -260,7 +257,7 @@ class Transaction(NonCopyable):
         """Whether the transaction has anything to commit."""
         if self._dropped:
             return True
-        for view in self._views.values():  # noqa: SIM110  (a generator costs more than what it looks at)
+        for view in self._views.values():  # noqa: SIM110  (a generator would cost more than the loop)
             if view.writes:
                 return True
         return False

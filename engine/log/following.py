@@ -101,7 +101,7 @@ def read_on(folder: Folder, bookmark: Bookmark, snapshot: Snapshot) -> Progress 
         snapshot: the state at the bookmark; it is not changed.
 
     Raises:
-        CorruptionError, FormatVersionError: a file cannot be read, or the owner is just discarding what it contained.
+        CorruptionError, FormatVersionError: a file cannot be read, or the owner has just discarded its content.
 
     Complexity: O(bytes appended), and O(log n) per key written.
     """

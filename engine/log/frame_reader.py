@@ -4,8 +4,8 @@ At the first invalid frame, at offset o, reading stops:
 
 1. the next segment, or the MANIFEST of a database that was closed, says that bytes past o count → damage;
 2. the header of a later frame is intact and says that bytes past o were durable when it was written → damage;
-3. neither → a torn tail, no part of which was acknowledged to any caller; not even that if only zeros follow, which
-   are space that the writer allocated in advance.
+3. neither → a torn tail, which contains nothing that was acknowledged; or, if only zeros follow, space that the writer
+   allocated in advance, which is not reported.
 
 The writer may be active during the reading, so a frame that was incomplete when read may be whole a moment later. So
 rule 2 applies only if the frame at o is still invalid when read again after the later header has been seen: the writer

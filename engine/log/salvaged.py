@@ -43,7 +43,7 @@ class Salvaged:
         parts_of: damaged checkpoints with parts in the state, which include writes of some of the missing commits.
         parts_left_out: damaged checkpoints with readable parts that are not in the state.
         files: what was found in each file, by name.
-        torn: what interrupted writes left, no part of which was acknowledged to any caller.
+        torn: what interrupted writes left; it contains nothing that was acknowledged.
     """
 
     recovered: Recovered

@@ -139,7 +139,7 @@ class KeyIndex(Struct, frozen=True, eq=False, gc=False):
     ) -> Iterator[tuple[bytes, ...]]:
         """Iterate over the keys of [start, end) in order, or in reverse order, as non-empty tuples.
 
-        For callers for whom a step per key is too expensive. `end` None means no upper bound.
+        Cheaper than a step per key. `end` None means no upper bound.
         """
         return _chunks(self._root, start, end, reverse=reverse)
 
