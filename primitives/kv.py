@@ -127,7 +127,7 @@ class KVOperations:
         return VersionedValue(decode_value(entry[1]), entry[0], entry[2] or None)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return a dict of those `keys` that exist to their values, in the given order, all from one snapshot."""
+        """Return the values of those `keys` that exist as a dict, in the given order, all from one snapshot."""
         self._view.require_active()
         found: dict[str, Any] = {}
         for key in several("keys", keys):

@@ -111,7 +111,7 @@ def require_all(traces: TraceOperations, run: str, seen: int) -> None:
 
 
 def _parents(table: Table) -> dict[str, str | None]:
-    """Return a dict of every readable trace to its parent. An unreadable trace does not lead to its children either."""
+    """Return the parent of every readable trace, by id. An unreadable trace does not lead to its children either."""
     parents: dict[str, str | None] = {}
     for key, (_, data, _) in table.range():
         if data is None:

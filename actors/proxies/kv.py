@@ -89,7 +89,7 @@ class KVStore(Proxy):
         return self._read(run).get_versioned(key)
 
     def get_many(self, run: RunId, keys: Iterable[str]) -> dict[str, Any]:
-        """Return a dict of those `keys` that exist to their values, in the given order, all from one snapshot.
+        """Return the values of those `keys` that exist as a dict, in the given order, all from one snapshot.
 
         Raises:
             InvalidKeyError, UsageError: an item is not a valid key, or `keys` is not iterable.

@@ -74,7 +74,7 @@ class KVMapping(MutableMapping[str, Any]):
         return {**other, **self.copy()} if isinstance(other, Mapping) else NotImplemented
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[misc]  # as of a dict: what `update` takes, and `|` does not
-        """Call `update`: one commit."""
+        """Update from `other`, in one commit."""
         self.update(other)
         return self
 
