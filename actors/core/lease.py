@@ -1,4 +1,4 @@
-"""A running transaction is running for as long as somebody holds its lease."""
+"""A transaction counts as running for as long as its lease is held."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class SettledLease(NonCopyable):
-    """A lease of whose end the coordinator knows. Nothing runs when it is disposed of, as nearly every one is.
+    """A lease whose end the coordinator knows, as nearly every lease is when it is disposed of. It has no finalizer.
 
-    That matters in the main thread: what a program's own signal handler raises while Python disposes of an object,
-    such as the SystemExit of one that handles SIGTERM, is dropped.
+    That matters in the main thread: Python drops what a program's own signal handler raises while a finalizer runs,
+    such as the SystemExit of a SIGTERM handler.
     """
 
     __slots__ = ("_coordinator", "_transaction_id")
@@ -28,37 +28,37 @@ class SettledLease(NonCopyable):
         self._transaction_id = transaction_id
 
     def through(self, coordinator: Sender) -> Lease:
-        """Return the lease for a client that must not send to the coordinator itself; this one is void."""
+        """Return the lease for a client that must not send to the coordinator itself; this one becomes void."""
         self.settle()
         return Lease(coordinator, self._transaction_id)
 
     def end(self) -> None:
-        """The transaction has ended without a commit."""
+        """Tell the coordinator that the transaction has ended without a commit."""
         if self._coordinator is not None:
-            # In a forked child it is the parent's transaction, and goes on there: there is nobody to tell.
+            # In a forked child the transaction is the parent's, and goes on there: there is nobody to tell.
             with contextlib.suppress(ForkedProcessError):
                 self._coordinator.send(End(self._transaction_id), None)
-        # Not before: cut short here, the coordinator hears of it again, which changes nothing.
+        # Only now: if this is interrupted, the coordinator is told again, which changes nothing.
         self.settle()
 
     def settle(self) -> None:
-        """The coordinator knows of the end: it has been told, or has decided the commit."""
+        """Note that the coordinator knows of the end: it has been told, or has decided the commit."""
         self._coordinator = None
-        # Of the same layout, and without a finalizer.
+        # The same layout, but without a finalizer.
         self.__class__ = SettledLease  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Lease(SettledLease):
-    """Tells the coordinator that a transaction has ended: at the latest when nobody holds the lease any more.
+    """Tells the coordinator that a transaction has ended: at the latest when the lease is garbage-collected.
 
-    So a client that is interrupted or forgetful does not leave a transaction behind that counts as running for ever.
+    So a client that is interrupted, or forgets a transaction, does not leave it counted as running for ever.
     """
 
     __slots__ = ()
 
     @interrupts.uninterrupted
     def __del__(self) -> None:
-        # Python would swallow a KeyboardInterrupt here. One that was not made to the end has no field: its thread was
-        # struck, or had no room left.
+        # Python would swallow a KeyboardInterrupt here. A lease without the field was never completed: an exception
+        # from outside came first, or the stack was full.
         if getattr(self, "_coordinator", None) is not None:
             self.end()

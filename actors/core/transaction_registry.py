@@ -1,4 +1,4 @@
-"""Which transactions run, and how those that ended have fared. Outlives the coordinators that keep it."""
+"""Which transactions run, and how earlier ones ended. Outlives the coordinators that keep it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ class TransactionRegistry:
         transaction_id: the highest id given so far.
         commits, aborts, refused, retries: see `inmem.Stats`; `refused` counts the aborts that were due to conflicts.
         conflicts: refused commits by kind of conflict.
-        log_groups: how often so many commits were logged together.
-        last_drop_version: of the last commit that dropped a run: who began before it may have seen a run that is gone.
+        log_groups: how often each number of commits was logged together.
+        last_drop_version: version of the last commit that dropped a run: a transaction that began before it may have
+            seen a run that is gone.
     """
 
     def __init__(self) -> None:
@@ -33,15 +34,15 @@ class TransactionRegistry:
         self.conflicts: Counter[str] = Counter()
         self.log_groups: Counter[int] = Counter()
         self._newest_request_groups: dict[str, int] = {}
-        # In the order of their ids, which is the order of their start versions and times.
+        # In the order of their ids, which is also that of their start versions and times.
         self._active: dict[int, tuple[int, int]] = {}
 
     def knows_group(self, actor: str, group: int) -> bool:
-        """Return whether the commit of that group of a primitive actor's is known, or of a later one. O(1)."""
+        """Return whether the commit of this group of a primitive actor, or of a later group, is known. O(1)."""
         return group <= self._newest_request_groups.get(actor, 0)
 
     def note_group(self, actor: str, group: int) -> None:
-        """Take note of the commit of a primitive actor's group: if it comes once more, it is the same one. O(1)."""
+        """Note the commit of a primitive actor's group, so that a repetition of it is recognised. O(1)."""
         if group > self._newest_request_groups.get(actor, 0):
             self._newest_request_groups[actor] = group
 
@@ -51,33 +52,33 @@ class TransactionRegistry:
         return self.transaction_id
 
     def begin(self, start_version: int, now_us: int) -> int:
-        """Take note of a transaction that begins; return its id. O(1)."""
+        """Note the beginning of a transaction and return its id. O(1)."""
         self.transaction_id = transaction_id = self.transaction_id + 1
         self._active[transaction_id] = (start_version, now_us)
         return transaction_id
 
     def end(self, transaction_id: int) -> None:
-        """Take note of the end of a transaction, if it was begun here. O(1)."""
+        """Note the end of a transaction, if it began here. O(1)."""
         self._active.pop(transaction_id, None)
 
     @property
     def active_count(self) -> int:
-        """How many transactions run."""
+        """The number of running transactions."""
         return len(self._active)
 
     def oldest(self) -> tuple[int, int] | None:
-        """Return (start version, begin in microseconds) of the oldest running transaction. O(1)."""
+        """Return (start version, start time in microseconds) of the oldest running transaction. O(1)."""
         return next(iter(self._active.values()), None)
 
     def note_committed(self, request: CommitRequest, version: int) -> None:
-        """Take note of a commit, and so of the end of its transaction. O(1)."""
+        """Note a commit, and so the end of its transaction. O(1)."""
         self._active.pop(request.transaction_id, None)
         self.commits += 1
         if request.dropped_runs:
             self.last_drop_version = max(version, self.last_drop_version)
 
     def count_refusal(self, conflicts: tuple[Conflict, ...]) -> None:
-        """Count a commit that was refused. One commit can meet several kinds of conflict."""
+        """Count a refused commit. One commit can have several kinds of conflict."""
         self.aborts += 1
         self.refused += 1
         for kind in {type(conflict) for conflict in conflicts}:
