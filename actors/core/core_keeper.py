@@ -274,7 +274,7 @@ class CoreKeeper:
             with paused_collection():
                 logged, position = recover(self.disk, self._options.shards)
             if self._deleted_file is not None and logged.version < self._published.snapshot.version:
-                # These files are not those of the old log: a folder without files is an empty database, for example.
+                # These files are not the old log's: a folder without files, for example, is an empty database.
                 logged = position = None
                 raise self._deleted_file
             if refusal is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SettledLease(NonCopyable):
-    """A lease whose end the coordinator knows, as nearly every lease is when it is disposed of. It has no finalizer.
+    """A lease whose end the coordinator knows. It has no finalizer; nearly every lease is settled before it is freed.
 
     That matters in the main thread: Python drops what a program's own signal handler raises while a finalizer runs,
     such as the SystemExit of a SIGTERM handler.
