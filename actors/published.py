@@ -15,7 +15,7 @@ class Published:
 
     Attributes:
         snapshot: the newest snapshot.
-        is_closed: whether the store has been closed: no newer snapshot will come, and this one should no longer be read.
+        is_closed: whether the store is closed: no newer snapshot will come, and this one should no longer be read.
         feed: the newest commits, for watchers.
     """
 

@@ -4,12 +4,12 @@ Its ref is the one address that outsiders need. It passes their requests on to t
 
 When an actor of the core fails (coordinator, shards, log writer, log disk, checkpointer), the whole core is rebuilt:
 
-    1  the other actors are told to halt; each hands over what it owes
+    1  the others are told to halt; each hands over what it owes
     2  when all have halted, the state is recovered from the log, into a new segment if need be, and published; commits
        that were in flight are judged by what the log proves
     3  new actors are put behind the old addresses
     4  the commits that were in flight are answered
-    5  all other requests that were owed an answer are sent again
+    5  everything else that was owed is asked again
 
 A primitive actor is replaced alone; its requests, waiting and in flight, pass to its successor. If it fails too often
 in a short time, its requests are refused with `StoreFailedError`, and everything else goes on. If the actors of the

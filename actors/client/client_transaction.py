@@ -130,7 +130,7 @@ class BaseTransaction(RunAccess):
         return VersionedValue(value, version, None)
 
     def put(self, key: str | Key, value: object, ttl: float | None = None) -> None:
-        """Set a KVStore key to a copy of `value`; with `ttl`, it expires that many seconds after the start."""
+        """Set a KVStore key to a copy of `value`, to expire `ttl` seconds after the transaction's start if given."""
         if type(key) is str:
             kv = self._kv
             if kv is None:
@@ -273,7 +273,7 @@ class ClientTransaction(BaseTransaction):
             ConflictError: other transactions committed first; `.conflicts` lists every conflict. A CasConflictError
                 if the only conflict is one compare-and-swap.
             TransactionTimeoutError: the time was up before the commit went to the log.
-            TransactionAbortedError: the store restarted since the beginning, or an actor failed; try again.
+            TransactionAbortedError: the store restarted, or an actor failed; it is worth trying again.
             TransactionClosedError: the transaction has already ended.
             UsageError: the transaction writes too much, or writes and has read too much; it stays active.
             ReadOnlyError: the transaction has writes, and the database was opened for reading.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DecisionReply(Struct, eq=False):
-    """A reply address that turns the outcome into a `CommitDecided`: an `AsMessage` for what every request takes."""
+    """A reply address that turns the outcome into a `CommitDecided`: an `AsMessage` for the path of every request."""
 
     ref: MailboxRef
     """The actor that sent the commit."""

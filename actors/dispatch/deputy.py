@@ -60,5 +60,5 @@ class Deputy:
             relieved.set()
 
     def _run_for_again(self, relieved: ReplyFuture[None] | None, _error: BaseException) -> None:
-        # An exception from outside, meant to end the thread, came before it was done.
+        # An exception from outside, meant to end the thread, came before it was done: once more.
         self._lane.put(relieved)
