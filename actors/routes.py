@@ -1,4 +1,4 @@
-"""Which actor handles which message of an outsider's."""
+"""Which actor handles which message from outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def routes_of(core: CoreMailboxes, primitives: PrimitiveGroup) -> dict[type, MailboxRef]:
-    """Return the address of the one that handles it, by class of message."""
+    """Return the address of the actor that handles a message, by class of message."""
     routes: dict[type, MailboxRef] = {
         request: primitives.mailboxes[name].ref
         for name, actor_class in PRIMITIVE_ACTORS.items()

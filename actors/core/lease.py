@@ -1,8 +1,8 @@
-"""A transaction counts as running while somebody holds its lease.
+"""A transaction counts as running for as long as its lease is held.
 
-The coordinator's registry keeps a weak reference to each lease. When the lease dies, or when its holder says that the
-transaction has ended, that is noted in a queue, which the registry empties before it answers anything. Noting it takes
-no message and no Python code: a lease may die in any thread, at any moment, in the middle of a signal handler even.
+The coordinator's registry keeps a weak reference to each lease. When a lease is freed, or its holder ends it, that is
+noted in a queue, which the registry empties before it answers a question. The note needs no message and runs no Python
+code, so a lease may be freed in any thread at any moment, even inside a signal handler.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 class Lease(NonCopyable):
-    """What keeps a transaction running: a client that forgets it, or is interrupted, has ended the transaction.
+    """Keeps a transaction running. A client that is interrupted, or forgets the transaction, thereby ends it.
 
     Args:
-        transaction_id: whose lease it is.
-        ended: where its end is noted.
+        transaction_id: the transaction.
+        ended: the queue in which its end is noted.
     """
 
     __slots__ = ("__weakref__", "_ended", "_transaction_id")
@@ -32,12 +32,12 @@ class Lease(NonCopyable):
         self._ended = ended
 
     def end(self) -> None:
-        """Note that the transaction has ended without a commit. From any thread, and more than once. O(1)."""
+        """Note that the transaction has ended without a commit. Any thread may call this, more than once. O(1)."""
         self._ended.append(self._transaction_id)
 
 
 class LeaseRef(ref[Lease]):
-    """A weak reference to a lease that knows which transaction it is, so that the callback need not."""
+    """A weak reference that knows the transaction of its lease. Its callback is the `append` of the queue."""
 
     __slots__ = ("transaction_id",)
 
