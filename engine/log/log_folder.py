@@ -124,16 +124,16 @@ def path_of(disk: Folder, name: str) -> str:
 
 
 @contextmanager
-def damage_if_others_are_ours(disk: Folder, name: str, magic: bytes) -> Generator[None]:
-    """Treat an unknown header as damage if another file proves that the folder contains an inmem database.
+def corrupt_if_folder_is_ours(disk: Folder, name: str, magic: bytes) -> Generator[None]:
+    """Raise CorruptionError in place of FormatVersionError if another file has an intact header of ours.
+
+    Then the folder is ours, so this file is, too, and its header is damaged. A header that is intact and only newer
+    stays a FormatVersionError.
 
     Args:
         disk: the folder.
         name: the file whose header the `with` block decodes.
         magic: the magic with which that kind of file begins.
-
-    Raises:
-        CorruptionError: instead of a FormatVersionError, unless the header is intact and of a newer format.
     """
     try:
         yield
@@ -175,7 +175,7 @@ def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
     path = path_of(disk, name)
     file = disk.open(name)
     try:
-        with damage_if_others_are_ours(disk, name, SEGMENT_MAGIC):
+        with corrupt_if_folder_is_ours(disk, name, SEGMENT_MAGIC):
             header = SegmentHeader.decode(file.read_at(0, min(file.size, HEADER_BYTES + 1)), path, is_last=is_last)
         if header is not None and header.number != number:
             raise CorruptionError(path, 16, f"the header says that this is segment {header.number}")

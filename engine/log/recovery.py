@@ -17,7 +17,7 @@ from inmem.engine.log.log_folder import (
     MANIFEST_NAME,
     FolderContents,
     checkpoint_name,
-    damage_if_others_are_ours,
+    corrupt_if_folder_is_ours,
     linked_segments,
     path_of,
     segment_name,
@@ -140,7 +140,7 @@ def _load_checkpoint(
         recovery = Recovery()
         file = disk.open(name)
         try:
-            with damage_if_others_are_ours(disk, name, CHECKPOINT_MAGIC):
+            with corrupt_if_folder_is_ours(disk, name, CHECKPOINT_MAGIC):
                 checkpoint = CheckpointReader(file, path)
             if checkpoint.header.first_segment != number:
                 raise CorruptionError(

@@ -11,7 +11,7 @@ from inmem.engine.log.frame_reader import read_frames
 from inmem.engine.log.log_folder import (
     FolderContents,
     checkpoint_name,
-    damage_if_others_are_ours,
+    corrupt_if_folder_is_ours,
     open_segment,
     path_of,
 )
@@ -139,7 +139,7 @@ class _Scan:
         file = self._disk.open(name)
         self.size_bytes += file.size
         try:
-            with damage_if_others_are_ours(self._disk, name, CHECKPOINT_MAGIC):
+            with corrupt_if_folder_is_ours(self._disk, name, CHECKPOINT_MAGIC):
                 checkpoint = CheckpointReader(file, path_of(self._disk, name))
             for _ in checkpoint:
                 pass
