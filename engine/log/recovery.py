@@ -18,7 +18,6 @@ from inmem.engine.log.log_folder import (
     FolderContents,
     checkpoint_name,
     corrupt_if_folder_is_ours,
-    linked_segments,
     path_of,
     segment_name,
 )
@@ -27,14 +26,15 @@ from inmem.engine.log.log_records import decode_commit
 from inmem.engine.log.manifest import Manifest, known_end, read_manifest
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery_progress import Meter
+from inmem.engine.log.segment_files import linked_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.engine.log.log_folder import SegmentFile
     from inmem.engine.log.log_format import SegmentHeader
     from inmem.engine.log.recovered_state import Recovered
     from inmem.engine.log.recovery_progress import RecoveryProgress
+    from inmem.engine.log.segment_files import SegmentFile
     from inmem.engine.ports import Folder
 
 
