@@ -10,11 +10,9 @@ from inmem.actors.dispatch.stack_room import ROOM_FRAMES, NoRoomError
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from inmem.actors.dispatch.lane import Lane
     from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
+    from inmem.actors.dispatch.mailbox_lane import Delivery, DeliveryLane
 
-Delivery: TypeAlias = "tuple[Any, ReplyTo | None]"
-DeliveryLane: TypeAlias = "Lane[Delivery]"
 Cut: TypeAlias = "tuple[BaseException, TracebackType | None]"
 
 
