@@ -141,7 +141,7 @@ class Coordinator(StoreActor):
         shards: Sequence[MailboxRef],
         writer: MailboxRef | None,
         checkpointer: MailboxRef | None,
-        reaper: MailboxRef | None,
+        reaper: MailboxRef,
     ) -> None:
         """Set the actors to send to, before the first message."""
         self._reaper = reaper

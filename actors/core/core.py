@@ -100,7 +100,7 @@ def start_core(
     clock: StoreClock,
     system_clock: Clock,
     disk: Disk | None,
-    reaper: MailboxRef | None,
+    reaper: MailboxRef,
     predecessor: Coordinator | None,
 ) -> Core:
     """Put new actors behind the addresses of the core: all of them, or none if one of them cannot be made.

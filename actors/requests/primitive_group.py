@@ -48,6 +48,7 @@ class PrimitiveGroup:
         system_clock: the machine's clock.
         entropy: for ids and jitter.
         limits: bounds on what may be written and what may wait.
+        reaper: the reaper's mailbox, which the core knows, too.
 
     Attributes:
         mailboxes: the mailboxes of the primitive actors, by name.
@@ -67,9 +68,10 @@ class PrimitiveGroup:
         system_clock: Clock,
         entropy: Entropy,
         limits: Limits,
+        reaper: Mailbox,
     ) -> None:
         self.mailboxes = {name: Mailbox(name, dispatcher, limits=limits) for name in PRIMITIVE_ACTORS}
-        self.reaper = Mailbox("reaper", dispatcher)
+        self.reaper = reaper
         self.watches = Mailbox("watches", dispatcher)
         self.restart_limits = {mailbox.name: RestartLimit(system_clock) for mailbox in self}
         self._supervisor = supervisor
