@@ -53,7 +53,7 @@ from inmem.actors.messages.control import (
 from inmem.actors.messages.core import LogClosed
 from inmem.actors.messages.transactions import Drained
 from inmem.actors.published import Published
-from inmem.actors.requests.primitive_group import PrimitiveGroup
+from inmem.actors.requests.primitive_keeper import PrimitiveKeeper
 from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.routes import routes_of
 from inmem.engine.errors import (
@@ -119,7 +119,7 @@ class Supervisor(StoreActor):
             entropy=entropy,
             reaper=reaper.ref,
         )
-        self._primitives = PrimitiveGroup(
+        self._primitives = PrimitiveKeeper(
             mailbox.dispatcher,
             self.ref,
             self._core.mailboxes.coordinator.ref,

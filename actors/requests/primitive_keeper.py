@@ -1,4 +1,4 @@
-"""The primitive actors, the reaper and the watch actor of one store: started together, replaced one by one."""
+"""Keeps the primitive actors, the reaper and the watch actor: starts them together, replaces them one by one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PrimitiveActorT = TypeVar("PrimitiveActorT", bound=PrimitiveActor)
 log = QuietLogger("inmem.supervisor")
 
 
-class PrimitiveGroup:
+class PrimitiveKeeper:
     """The addresses of the primitive actors, the reaper and the watch actor, and the actors behind them.
 
     Args:
