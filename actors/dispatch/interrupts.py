@@ -85,7 +85,8 @@ def keep_back(error: BaseException) -> bool:
     first is kept. Nothing from outside may end the store's own threads.
 
     Returns:
-        Whether the exception was meant for the thread; False if it is the actor's own failure.
+        Whether the exception was meant for the thread. False if it is the actor's own failure; it is taken for that in
+        a thread of the store's own, too, and after `STRIKES_MAX` in a row.
     """
     ident = get_ident()
     if isinstance(error, Exception) or ident in own_threads:
