@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch import first_ctrl_c, interrupts
 
 _INTERRUPTED: Final = 130
 """`inmem.cli.errors.INTERRUPTED`, which may not be loaded yet."""
@@ -14,14 +14,14 @@ _INTERRUPTED: Final = 130
 def main() -> None:
     """Run the command line, or say what it needs. Ctrl-C ends it, however often it comes."""
     interrupts.install()
-    interrupts.end_program_at_first(_INTERRUPTED)
+    first_ctrl_c.end_program_at_first(_INTERRUPTED)
     try:
         _run()
     except KeyboardInterrupt:
         # Before a command had begun, or after its end.
         sys.exit(_INTERRUPTED)
     finally:
-        interrupts.ignore_those_after_the_first()
+        first_ctrl_c.ignore_those_after_the_first()
 
 
 def _run() -> None:
