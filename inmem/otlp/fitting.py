@@ -1,7 +1,7 @@
 """Reduction of spans that are too large or too deep for the store: as much as possible is kept.
 
-The attributes that decide the span's run and kind are dropped last: without them, the span would end up where nobody
-looks for it.
+The attributes that decide the span's run and kind are dropped last: without them, the span would end up in the wrong
+place.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class Site:
     def done(self, page, **query):
         """Return the page after the background jobs that it has started are done."""
         self.get(page, **query)
-        self.jobs._executor.submit(int).result()  # whatever was submitted before has been begun
+        self.jobs._executor.submit(int).result()  # by now everything submitted before has started
         while not all(job.is_over for job in self.jobs._jobs.values()):
             pass
         return self.get(page, **query)
