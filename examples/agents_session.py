@@ -1,7 +1,7 @@
 """The OpenAI Agents SDK with its conversation in an inmem database: persistent, shared, and corrected atomically.
 
 The model is a stub that needs no network: it answers with the number of items it was given. Two clerks write to one
-session at the same time. A correction removes the last exchange and appends an event that records it, in one commit.
+conversation at the same time. A correction removes the last exchange and appends an event about it, in one commit.
 
     python examples/agents_session.py
 

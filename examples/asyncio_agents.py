@@ -1,4 +1,4 @@
-"""Twenty agents in one event loop claim and finish tasks. Ten are cancelled, yet no task is lost or done twice.
+"""Twenty agents in one event loop claim and finish tasks. Some are cancelled, yet no task is lost or done twice.
 
 python examples/asyncio_agents.py
 """

@@ -1,8 +1,8 @@
 """Two pykka agents hand work over through a StateCell.
 
 A researcher and a writer take turns working on one report. The messages between them only say "have a look"; a cell
-records whose turn it is. Each turn is one commit, and an agent that is not on turn does nothing. So duplicate messages
-are harmless: this example sends every message twice.
+records whose turn it is. Each turn is one commit, and an agent does nothing when it is not its turn. So duplicate
+messages are harmless: this example sends every message twice.
 
     python examples/handover.py
 """
@@ -48,7 +48,7 @@ class Agent(pykka.ThreadingActor):
             self.partner.look()
 
     def take_turn(self, txn: inmem.Transaction) -> dict[str, Any] | None:
-        """Write the text, the event and the hand-over in one commit; return the turn, or None if it is not ours."""
+        """Write text, event and hand-over, all or nothing; return the turn, or None if it is the other agent's."""
         state = txn.cells.read("turn")
         if state is None or state.value["of"] != self.name:
             return None

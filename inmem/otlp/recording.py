@@ -35,7 +35,7 @@ WAITING_RUN: Final = "opentelemetry.waiting"
 RUN_TAG: Final = "opentelemetry"
 
 Homes: TypeAlias = "dict[str, tuple[str, ...]]"
-"""The runs in which an OpenTelemetry trace's spans were recorded, by trace; the first is that of its first root."""
+"""The runs of an OpenTelemetry trace's recorded spans, by trace; the first is that of its first topmost span."""
 
 _RUNS_MAX: Final = 100
 """Runs remembered per OpenTelemetry trace; the parent of a late span is looked up in each. One request has one or two
