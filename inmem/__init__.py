@@ -131,7 +131,7 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
         limits: limits on what may be written and on how much may wait.
 
     Raises:
-        DatabaseLockedError: the database is already open.
+        DatabaseLockedError: another opener, in this process or another, owns the database.
         DatabaseNotFoundError: the database does not exist, and `create` is False or `read_only` is True.
         CorruptionError: acknowledged data is damaged; nothing was changed.
         FormatVersionError: `path` is not a database, or a newer version wrote it.

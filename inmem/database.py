@@ -353,7 +353,7 @@ class Database(NonCopyable):
     def import_run(
         self, file: str | os.PathLike[str] | BinaryIO, *, on_progress: Callable[[int, int], None] | None = None
     ) -> RunExport:
-        """Import the run that `export_run` wrote to a file, in one commit. After an error, nothing was imported.
+        """Import the run that `export_run` wrote to a file, in one commit: all of it or nothing.
 
         Every line is checked against its hash before anything is written, and every event against its chain. Times,
         event hashes and cell versions are those of the file; keys get the version of the commit.

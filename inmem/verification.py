@@ -66,7 +66,7 @@ class Verification:
 
 
 def verify_folder(path: str) -> VerifyReport:
-    """Check the files of a database as they are now, even while another process has it open. O(bytes).
+    """Check the files of a database as they are now, even while it is open. O(bytes).
 
     Raises:
         FormatVersionError: no file is a database's, or one has a newer format.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KILLS_MAX = 1000
-"""How often `ClientKilled` is raised in one client. Each `finally` that uses the store consumes one; only code that
-catches everything and goes on consumes this many."""
+"""How often `ClientKilled` is raised in one client at most. Each `finally` that uses the store consumes one; only code
+that catches everything and goes on consumes this many."""
 
 
 class ClientKilled(BaseException):

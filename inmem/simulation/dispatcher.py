@@ -49,7 +49,7 @@ class Question:
         return f"{describe(self.message)} to {self.receiver}"
 
     def _count(self) -> ReplyTo | None:
-        """Count an answer, and return where the first one goes. The address is not kept: nothing else may need it."""
+        """Count an answer, and return where the first one goes. Drop that address: nothing else may need it."""
         self.answers += 1
         if self.answers > 1:
             self._dispatcher.broken.append(BrokenPromise(f"{self} was answered {self.answers} times"))

@@ -89,7 +89,7 @@ class SimulatedInbox:
         return envelope
 
     def empty(self) -> bool:
-        """Return whether the inbox has no envelopes that have arrived."""
+        """Return whether no arrived envelope is left."""
         return not self._envelopes
 
 
