@@ -46,11 +46,10 @@ T = TypeVar("T")
 class Database(NonCopyable):
     """A handle on a running store. Use it from any thread; it stays valid when the actors behind it are replaced.
 
-    `inmem.open` starts the store and returns a handle whose `close` stops the store. `inmem.connect` returns a handle
-    whose `close` leaves the store running. On a closed handle, everything except `close` and `path` raises
-    DatabaseClosedError; in a forked child, it raises ForkedProcessError. Every method that writes may raise
-    ReadOnlyError, DiskFullError, StoreFailedError, CommitOutcomeUnknownError and, if too many requests wait,
-    OverloadedError: see docs/errors.md.
+    Closing a handle from `inmem.open` stops the store; closing one from `inmem.connect` leaves it running. On a closed
+    handle, everything except `close` and `path` raises DatabaseClosedError; in a forked child, it raises
+    ForkedProcessError. Every method that writes may raise ReadOnlyError, DiskFullError, StoreFailedError,
+    CommitOutcomeUnknownError and, if too many requests wait, OverloadedError: see docs/errors.md.
 
     Attributes:
         kv: the KVStore.
@@ -116,9 +115,8 @@ class Database(NonCopyable):
         Args:
             run: the run that the transaction's plain keys and accessors refer to.
             isolation: "snapshot", or "serializable" to validate scans as well.
-            timeout: seconds from now, both for the store to answer and until `commit` refuses writes. A transaction
-                without writes can commit later, too. With 0, this call waits for the store as with None, and the
-                transaction can only read.
+            timeout: seconds from now for the store to answer, and until `commit` refuses writes; a transaction without
+                writes may commit later. With 0, this call waits as with None, and the transaction can only read.
 
         Raises:
             InvalidKeyError, UsageError: an argument is not acceptable.
@@ -152,8 +150,7 @@ class Database(NonCopyable):
             TransactionTimeoutError: the time ran out; nothing was committed.
             TransactionAbortedError: the store restarted or an actor failed, in the last attempt too; nothing was
                 committed, and trying again may succeed.
-            UsageError: an argument is not acceptable, or the transaction writes or has read too much; nothing was
-                committed.
+            UsageError: a bad argument, or the transaction writes or has read too much; nothing was committed.
             InmemError: any other error that `Transaction.commit` raises.
         """
         return self._client.transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
@@ -167,8 +164,7 @@ class Database(NonCopyable):
 
         Raises:
             UsageError: `token` is not a token, or is too old to be remembered.
-            ReadOnlyError: the database is open for reading and the commit is not visible here; only the owner can tell
-                that it was aborted.
+            ReadOnlyError: opened for reading, and the commit is not visible: only the owner can tell that it aborted.
             StoreFailedError: the log cannot be read at the moment.
             DatabaseClosedError: the database is closed.
         """
@@ -197,14 +193,13 @@ class Database(NonCopyable):
             run: only changes in this run.
             primitive: "kv", "events", "cells", "traces" or "runs": only changes in this primitive. The deletion of a
                 whole run is reported in any case.
-            after_version: start with the changes after this version, as far as they are retained: the
-                `Watcher.version` of an earlier watcher, also from an earlier process, or the `Database.version` from
-                before the state was read. None starts after the newest commit.
+            after_version: start after this version, as far as its successors are retained: the `Watcher.version` of an
+                earlier watcher, also from an earlier process, or the `Database.version` from before the state was
+                read. None starts after the newest commit.
             timeout: seconds to wait for the next change before the iteration ends; None waits without limit.
 
         Raises:
-            WatchGapError: the changes after `after_version` are no longer retained; read the state, and watch from
-                there.
+            WatchGapError: changes after `after_version` are not retained; read the state, and watch from there.
             UsageError, InvalidKeyError: an argument is not acceptable.
         """
         return Watcher(self._client, run, primitive, after_version, timeout)
@@ -248,8 +243,8 @@ class Database(NonCopyable):
         A store in memory writes nothing and returns its version.
 
         Raises:
-            StorageError: the checkpoint could not be written, or not everything that it replaces could be removed.
-                Nothing is lost; the checkpoint may exist already, and superfluous files may be left.
+            StorageError: the checkpoint could not be written, or not all that it replaces could be removed. Nothing is
+                lost; the checkpoint may exist already, and superfluous files may be left.
             StoreFailedError: the store stopped writing.
             ReadOnlyError: the database was opened for reading.
             DatabaseClosedError: the database is closed.
@@ -338,8 +333,7 @@ class Database(NonCopyable):
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
             UsageError: `file` is neither a path nor a file open for writing bytes.
-            StorageError: the run has traces whose parent is lost, so the file could not be imported; `verify` names
-                them.
+            StorageError: the run has traces whose parent is lost, so no import could succeed; `verify` names them.
             OSError: the file cannot be written or made durable.
 
         Complexity: O(contents) in time, one item in memory.
@@ -367,8 +361,7 @@ class Database(NonCopyable):
             RunFileError: the file is not as it was written; the error names the line.
             FormatVersionError: the file is not an exported run, or a newer version wrote it.
             InvalidValueError: a value is larger than this store accepts; the error names the line and the limit.
-            UsageError: the run is larger than a transaction may be, or `file` is neither a path nor a file open for
-                reading bytes.
+            UsageError: the run is too large for one transaction, or `file` is neither a path nor open to read bytes.
             OSError: the file cannot be read.
 
         Complexity: O(contents), in time and in memory.
