@@ -332,7 +332,7 @@ class Database(NonCopyable):
 
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
-            UsageError: `file` is neither of the two.
+            UsageError: `file` is neither of the two, or `on_progress` is no function.
             StorageError: the run has traces whose parent is lost, so that nobody could import it; `verify` names them.
             OSError: the file cannot be written, or not be made durable.
 
@@ -361,7 +361,7 @@ class Database(NonCopyable):
             RunFileError: the file is not as it was written; the error names the line.
             FormatVersionError: it is no exported run, or one of a newer version.
             InvalidValueError: a value is larger than this store accepts; the error names the line and the limit.
-            UsageError: the run is larger than a transaction may be, or `file` is neither of the two.
+            UsageError: the run is larger than a transaction may be, or an argument is not what it has to be.
             OSError: the file cannot be read.
 
         Complexity: O(contents), in time and in memory.

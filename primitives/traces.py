@@ -81,7 +81,8 @@ class TraceOperations:
         return self.record_with_options(kind)
 
     def record_child(self, parent_id: str, kind: Kind | PackedKind) -> Trace:
-        """Record a trace under `parent_id`, under a fresh id. See `record_with_options`."""
+        """Record a trace under `parent_id`, which is not None, under a fresh id. See `record_with_options`."""
+        require_parent(parent_id)
         return self.record_with_options(kind, parent_id=parent_id)
 
     def record_with_options(
@@ -207,6 +208,12 @@ class TraceOperations:
             if data is None:
                 raise InvariantError(f"run {self._run!r}: the index names trace {key!r}, which does not exist")
             yield trace_of(key.decode(), data)
+
+
+def require_parent(parent_id: str) -> None:
+    """Raise InvalidKeyError if a parent has to be named, and None is."""
+    if parent_id is None:  # pyright: ignore[reportUnnecessaryComparison]
+        user_key(parent_id, where="parent id")
 
 
 def trace_of(trace_id: str, data: bytes) -> Trace:

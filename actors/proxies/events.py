@@ -165,6 +165,9 @@ class EventLog(Proxy):
             run: id of the run.
             on_progress: called with the number of events that have been read, every thousand of them; what it raises
                 ends the verification and is passed on.
+
+        Raises:
+            UsageError: `on_progress` is no function.
         """
         return self._read(run).verify_chain(on_progress)
 
