@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import MalformedValueError, decode_value
-from inmem.engine.errors import InvalidValueError, InvariantError, TraceExistsError, TraceNotFoundError
+from inmem.engine.errors import InvalidKeyError, InvalidValueError, InvariantError, TraceExistsError, TraceNotFoundError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.packing import pack
+from inmem.engine.shown import type_name
 from inmem.primitives import trace_index
 from inmem.primitives.index_key import PRESENT, position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_new_metadata
@@ -210,10 +211,10 @@ class TraceOperations:
             yield trace_of(key.decode(), data)
 
 
-def require_parent(parent_id: str) -> None:
+def require_parent(parent_id: str | None) -> None:
     """Raise InvalidKeyError if a parent has to be named, and None is."""
-    if parent_id is None:  # pyright: ignore[reportUnnecessaryComparison]
-        user_key(parent_id, where="parent id")
+    if parent_id is None:
+        raise InvalidKeyError("parent id", f"must be a str, not {type_name(parent_id)}")
 
 
 def trace_of(trace_id: str, data: bytes) -> Trace:
