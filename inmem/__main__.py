@@ -1,21 +1,33 @@
-"""``python -m inmem``, and the command ``inmem``."""
+"""``python -m inmem``, and what the command ``inmem`` goes on with, whose beginning is in command/.
+
+Before this module Python imports the store. Ctrl-C meanwhile ends the command with one line; under ``python -m`` nobody
+is there yet to see to that, and it shows a traceback, as in any program.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from inmem.actors.dispatch import interrupts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 _INTERRUPTED: Final = 130
 """`inmem.cli.errors.INTERRUPTED`, which may not be loaded yet."""
 
 
-def main() -> None:
-    """Run the command line, or say what it needs. Ctrl-C ends it, however often it comes."""
-    interrupts.install()
-    interrupts.end_program_at_first(_INTERRUPTED)
+def main(until_now: Callable[[int, FrameType | None], None] | None = None) -> None:
+    """Run the command line, or say what it needs. Ctrl-C ends it, however often it comes.
+
+    Args:
+        until_now: the handler that may have had Ctrl-C before.
+    """
     try:
+        interrupts.install(until_now)
+        interrupts.end_program_at_first(_INTERRUPTED)
         _run()
     except KeyboardInterrupt:
         # Before a command had begun, or after its end.
@@ -34,6 +46,9 @@ def _run() -> None:
             "inmem: error: the command line needs click and rich: pip install '.[cli]' in a clone of inmem\n"
         )
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("inmem: error: interrupted\n")
+        raise
     app()
 
 
