@@ -49,7 +49,7 @@ class Database(NonCopyable):
     Made by `inmem.open`, which also starts the store and whose `close` stops it, or by `inmem.connect`, whose
     `close` only lets go of this handle. Once it is closed, all but `close` and `path` raise DatabaseClosedError, in
     a forked child ForkedProcessError. Whatever writes may raise ReadOnlyError, DiskFullError, StoreFailedError,
-    CommitOutcomeUnknownError and, of many requests, OverloadedError: see docs/errors.md.
+    TransactionAbortedError, CommitOutcomeUnknownError and, of many requests, OverloadedError: see docs/errors.md.
 
     Attributes:
         kv: the KVStore.
