@@ -1,7 +1,7 @@
-"""``python -m inmem``, and what the command ``inmem`` goes on with, whose beginning is in command/.
+"""Entry point of ``python -m inmem``, and of the command ``inmem`` after `inmem_command`, see inmem/command/.
 
-Before this module Python imports the store. Ctrl-C meanwhile ends the command with one line; under ``python -m`` nobody
-is there yet to see to that, and it shows a traceback, as in any program.
+Python imports the store before this module runs. The command handles Ctrl-C during that time; under ``python -m``
+nothing can, so it shows a traceback, as in any program.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _INTERRUPTED: Final = 130
-"""`inmem.cli.errors.INTERRUPTED`, which may not be loaded yet."""
+"""Equals `inmem.cli.errors.INTERRUPTED`; that module may not be imported yet."""
 
 
 def main(until_now: Callable[[int, FrameType | None], None] | None = None) -> None:
-    """Run the command line, or say what it needs. Ctrl-C ends it, however often it comes.
+    """Run the command line, or report the packages it needs. Ctrl-C ends it, however often it is pressed.
 
     Args:
-        until_now: the handler that may have had Ctrl-C before.
+        until_now: the SIGINT handler that the caller may have installed; it is replaced.
     """
     try:
         interrupts.install(until_now)
         interrupts.end_program_at_first(_INTERRUPTED)
         _run()
     except KeyboardInterrupt:
-        # Before a command had begun, or after its end.
+        # Ctrl-C came before a command began or after it ended.
         sys.exit(_INTERRUPTED)
     finally:
         interrupts.ignore_those_after_the_first()

@@ -1,4 +1,4 @@
-"""`inmem runs`, `cells` and `get`: what a database holds."""
+"""`inmem runs`, `cells` and `get`: show the contents of a database."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _in_words(status: RunStatusName | None, tags: tuple[str, ...], parent: str |
 
 
 def _parent(db: Database, txn: Transaction, name: str) -> str:
-    """Return the id of the run that `name` means, which need not be there any more if others name it as theirs."""
+    """Return the id of the parent run that `name` refers to; it may be deleted if other runs name it as parent."""
     if txn.runs.query_runs(parent=name, include_archived=True, limit=1):
         return name
     return find_run(db, txn, name)
@@ -135,7 +135,7 @@ def _list_unregistered(database: str, limit: int | None, *, as_json_output: bool
 
 
 def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> RenderableType:
-    """Return the table of runs, given with the number of their events; with their parents if any has one."""
+    """Return a table of runs; `found` has each run with its number of events. Parents are shown if any run has one."""
     found = [*found]
     has_parents = any(run.parent_run is not None for run, _ in found)
     columns = (
@@ -226,7 +226,7 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
             click.echo("\n".join(map(plain_name, keys)))
         return
     if found is None:
-        # A name that begins with a dash would be taken for an option.
+        # A name that begins with a dash would be parsed as an option.
         dashes = "-- " if database.startswith("-") or run_id.startswith("-") else ""
         where = f"{dashes}{shlex.quote(database)} {shlex.quote(run_id)}"
         hint = f". Try: inmem get {where}" if cell is None else f", but a cell of that name. Try: inmem cells {where}"
@@ -239,12 +239,12 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
     if raw:
         write_whole(sys.stdout.buffer, value if isinstance(value, bytes) else text.encode())
     else:
-        # At once, as each echo is flushed.
+        # In one call, as each echo is flushed.
         click.echo(_printable_lines(text))
 
 
 def _printable_lines(text: str) -> str:
-    """Return a text with lines and tabs as they are: nothing else that moves the cursor is safe on a terminal."""
+    """Return a text with all invisible characters escaped except line breaks and tabs, which terminals show safely."""
     *lines, last = text.split("\n")
     ended = [_printable_line(line[:-1]) + "\r" if line.endswith("\r") else _printable_line(line) for line in lines]
     return "\n".join([*ended, _printable_line(last)])
