@@ -1,10 +1,10 @@
-"""Daemon threads that make calls for an event loop.
+"""Daemon threads that make blocking calls for an event loop.
 
-A `concurrent.futures.ThreadPoolExecutor` would not do. A second Ctrl-C raises KeyboardInterrupt anywhere in the loop's
-thread, `Thread.start` included, which waits until the thread is there. The executor enters a thread among those that
-Python wakes at its end only after that: one that it has not entered is waited for, and never woken. Nor is any of its
-locks safe there. So here no lock is taken in the loop's thread but by `Thread.start`, what is struck out half-way is
-one thread too many at most, and Python waits for calls, not for threads.
+A `concurrent.futures.ThreadPoolExecutor` is not safe here, because a second Ctrl-C raises KeyboardInterrupt anywhere in
+the loop's thread. In the middle of `Thread.start`, it comes before the executor has recorded the thread among those
+that it wakes when the interpreter exits; the interpreter then waits for that thread for ever. An interrupt can also
+leave one of the executor's locks held. So here the loop's thread takes no locks except in `Thread.start`, an interrupt
+leaves at most one thread too many, and the interpreter waits for running calls, not for threads.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _under_way: set[threading.Lock] = set()
-"""One for each call that has begun, released when it has ended."""
+"""One held lock for each running call, released when the call ends."""
 
 
 def _finish_calls() -> None:
-    """At the end of the program, wait until each call that has begun has ended."""
+    """Wait for all running calls, when the interpreter exits."""
     for ending in [*_under_way]:
         ending.acquire()
 
@@ -42,43 +42,48 @@ os.register_at_fork(after_in_child=_under_way.clear)
 
 
 class Call(Generic[T]):
-    """One call. All but `make` is for the loop's thread.
+    """One call, awaited in an event loop.
+
+    `make` and `tell` are for the thread that makes the call, everything else is for the loop's thread.
 
     Args:
-        loop: where its end is awaited.
-        fn: is called, in the context of whoever has made this.
+        loop: the loop in which the call is awaited.
+        fn: the function to call, in a copy of the current context.
+
+    Attributes:
+        error: what the call has raised, once it is done.
+        is_done: whether it has ended.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fn: Callable[[], T]) -> None:
         self._loop = loop
-        # Whoever takes it out decides: the thread that makes the call, or the loop that withdraws it.
+        # Whoever takes `fn` out decides: the thread makes the call, or the loop withdraws it.
         self._to_do = [fn]
         self._context = copy_context()
         self._heard: asyncio.Future[None] | None = None
         self._results: list[T] = []
         self.error: BaseException | None = None
-        """What was raised, once it is done."""
         self.is_done = False
 
     def withdraw(self) -> bool:
-        """Return whether the call has not begun: then it never will."""
+        """Withdraw the call and return True, if it has not begun. It is never made then."""
         return _taken(self._to_do) is not None
 
     async def end(self) -> None:
-        """Return when it is done. There is no task of it that somebody who cancels all tasks could find."""
+        """Return when the call has ended. Creates no task that code cancelling all tasks could find."""
         while not self.is_done:
-            # The thread looks for this, in the loop, after it has said that it is done.
+            # `_hear` runs in this loop, after the thread has set `is_done`: it cannot be missed.
             self._heard = self._loop.create_future()
             await self._heard
 
     def result(self) -> T:
-        """Return what was returned, or raise what was raised, once it is done."""
+        """Return the result, or raise the error, of a call that has ended."""
         if self.error is None:
             return self._results[0]
         try:
             raise self.error
         finally:
-            # The traceback holds this frame, which must not hold the error.
+            # The traceback keeps this frame alive, and the frame must not keep the error alive.
             del self
 
     def make(self) -> None:
@@ -97,11 +102,11 @@ class Call(Generic[T]):
             _under_way.discard(ending)
             ending.release()
         self.is_done = True
-        # The traceback of an error holds this frame, which must not hold the error.
+        # The traceback keeps this frame alive, and the frame must not keep the error alive.
         del self
 
     def tell(self) -> None:
-        """From the thread: have the loop notice that it is done."""
+        """Have the loop notice that the call has ended."""
         call_soon(self._loop, self._hear)
 
     def _hear(self) -> None:
@@ -117,9 +122,9 @@ def _taken(to_do: list[T]) -> T | None:
 
 
 class CallThreads:
-    """Makes the calls of one loop, first come, first served, in up to `most` threads.
+    """Makes the calls of one loop, in the order given, in up to `most` threads. Only for the loop's thread.
 
-    The threads end when nobody holds this any more and what it was given is done. All of it is for the loop's thread.
+    Once nothing refers to this object any more, its threads make the calls already submitted and end.
     """
 
     def __init__(self, most: int) -> None:
@@ -130,15 +135,15 @@ class CallThreads:
         weakref.finalize(self, self._calls.put, None).atexit = False
 
     def submit(self, call: Call[Any]) -> None:
-        """Have a call made.
+        """Have one of the threads make a call.
 
         Raises:
-            RuntimeError: the system has no thread left, or the program is at its end; it is never made.
+            RuntimeError: the system has no thread left, or the interpreter is exiting; the call is never made.
         """
-        # Threads that have made a call before are counted as free the moment that call is done.
         if len(self._threads) < min(self._most, len(self._unfinished) + 1):
             thread = _started(_serve, self._calls, self._threads, self._unfinished)
-            # It has done this itself, or will. Without it here the next call might not find that there is one.
+            # The thread adds itself too, as an interrupt may come before this line. But it may not have done so yet,
+            # and the next call must know of it.
             self._threads.add(thread)
         self._unfinished.add(call)
         self._calls.put(call)
@@ -148,20 +153,20 @@ def _serve(calls: SimpleQueue[Call[Any] | None], threads: set[threading.Thread],
     threads.add(threading.current_thread())
     while (call := calls.get()) is not None:
         call.make()
-        # First: whom it tells may have the next call.
+        # Before `tell`: the task that is told may submit the next call at once.
         unfinished.discard(call)
         call.tell()
-        # Nothing of it is held while the next one is waited for.
+        # Keep nothing of it alive while waiting for the next one.
         del call
-    # For the next thread.
+    # For the next thread to see.
     calls.put(None)
 
 
 def make_in_own_thread(call: Call[Any]) -> None:
-    """Have a call made in a thread that does nothing else.
+    """Start a thread that makes one call.
 
     Raises:
-        RuntimeError: the system has no thread left, or the program is at its end; it is never made.
+        RuntimeError: the system has no thread left, or the interpreter is exiting; the call is never made.
     """
     _started(_make_and_tell, call)
 
@@ -169,7 +174,7 @@ def make_in_own_thread(call: Call[Any]) -> None:
 def _make_and_tell(call: Call[Any]) -> None:
     call.make()
     call.tell()
-    # The traceback of an error leads to this frame.
+    # The traceback keeps this frame alive, and the frame must not keep the error alive.
     del call
 
 

@@ -1,7 +1,7 @@
-"""Who decides what happens next: a seed, a recorded list, or priorities; see systematic.py for every way in turn.
+"""Choosers decide what happens next: by a seed, a recorded list, or priorities. systematic.py tries every way in turn.
 
-Everything in a simulation that could go one way or another is one call of `choose`. A run is therefore
-the list of its choices: replaying the list replays the run, and a shorter list of smaller numbers is a simpler run.
+Every decision in a simulation is one call of `choose` or `chance`. A run is therefore the list of its choices:
+replaying the list replays the run, and a shorter list of smaller numbers is a simpler run.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     Labels = Callable[[], Sequence[str]]
 
 PRIORITY_DEPTH = 3
-"""Ordering constraints that a priority schedule is after."""
+"""The number of ordering constraints that a priority schedule aims at."""
 
 PRIORITY_STEPS = 200
-"""Steps among which the changes of priority are spread: about the length of a scenario."""
+"""Steps over which the priority changes are spread: about the length of a scenario."""
 
 
 class Chooser(Protocol):
@@ -34,7 +34,7 @@ class Chooser(Protocol):
         ...
 
     def chance(self, probability: float) -> bool:
-        """Return whether something rare happens now."""
+        """Return whether a rare event happens now."""
         ...
 
 
@@ -46,7 +46,7 @@ class SeededChooser:
         self.made: list[int] = []
 
     def choose(self, count: int, labels: Labels | None = None) -> int:
-        """Return any alternative."""
+        """Return one of the alternatives."""
         if count == 1:
             return 0
         choice = self._pick(count, labels)
@@ -66,7 +66,7 @@ class SeededChooser:
 
 
 class PriorityChooser(SeededChooser):
-    """Strict random priorities, lowered at a few random moments: finds rare orders of few steps with known odds.
+    """Strict random priorities, lowered at a few random steps: finds rare orders of few steps with known odds.
 
     Source: Burckhardt, Kothari, Musuvathi, Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees of
     Finding Bugs", ASPLOS 2010. A bug that needs d ordering constraints among n actors in k steps is found with
@@ -96,7 +96,7 @@ class PriorityChooser(SeededChooser):
 
 
 class RecordedChooser:
-    """Plays a list back; past its end, and where it asks for too much, the first alternative and no rare events."""
+    """Plays a list back. Too large a number means the last alternative; past the end, the first, and no rare events."""
 
     def __init__(self, recorded: Sequence[int]) -> None:
         self._recorded = recorded

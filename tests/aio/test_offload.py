@@ -406,8 +406,13 @@ def struck_at(moment, loop, work):
             sys.setprofile(None)
 
     # The latter is what Python makes of it in `Thread.start`, while a lock there is let go of for a moment.
-    with contextlib.suppress(Strike, RuntimeError):
-        loop.run_until_complete(profiled())
+    # No collector meanwhile: a strike in something that it disposes of would be lost.
+    gc.disable()
+    try:
+        with contextlib.suppress(Strike, RuntimeError):
+            loop.run_until_complete(profiled())
+    finally:
+        gc.enable()
     return left < 0
 
 
