@@ -143,6 +143,7 @@ class RunIndex:
     archive_run = requested(runs.RunIndex.archive_run)
     delete_run = requested(runs.RunIndex.delete_run)
     add_tags = requested(runs.RunIndex.add_tags)
+    remove_tags = requested(runs.RunIndex.remove_tags)
     update_metadata = requested(runs.RunIndex.update_metadata)
     query_runs = at_once(runs.RunIndex.query_runs)
     list_runs = at_once(runs.RunIndex.list_runs)

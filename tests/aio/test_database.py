@@ -146,6 +146,7 @@ def test_everything_once(tmp_path):
             assert (await db.runs.update_metadata(run, {"k": 1})).metadata == {"k": 1}
             assert await db.runs.list_runs() == [run]
             assert [found.run_id for found in await db.runs.query_runs(tags=["late"])] == [run]
+            assert (await db.runs.remove_tags(run, ["late", "never"])).tags == ("trip",)
             assert (await db.runs.get_stats()).total_runs == 2
             await db.runs.delete_run("other")
             assert await db.runs.get_run("other") is None
