@@ -158,7 +158,7 @@ def test_settings_that_are_none_are_refused_when_the_session_is_made(db):
 
 @pytest.mark.parametrize(
     ("session_id", "reason"),
-    [("", "must not be empty"), (5, "must be a str or a uuid.UUID, not int"), ("x" * 256, "255")],
+    [("", "must not be empty"), (5, "must be a str or a uuid.UUID, not int"), ("x" * 256, "at most 255")],
 )
 def test_an_id_that_is_none_is_refused_when_the_session_is_made(db, session_id, reason):
     with pytest.raises(inmem.InvalidKeyError, match=rf"^run id: .*{reason}"):
