@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FAULTLESS_SEEDS = 10
 """So many schedules are tried without faults, should the failure that was found with faults not need any."""
 
+ENDLESS_CHOICES_MAX = 200
+"""A run without end that takes more of them is shown as it was found: its seed can be read, and typed."""
+
 PRIORITY_EVERY = 4
 """Of so many seeds one gets a priority schedule, which finds what uniform choices hardly ever do."""
 
@@ -69,7 +72,7 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
     for seed in range(first_seed, first_seed + seeds):
         run = attempt(scenario, chooser_for(seed), seed, allowed)
         if run is not None:
-            raise _report(scenario, f"seed {seed}", seed, allowed, run)
+            raise _report(scenario, f"seed {seed}", seed, allowed, run, is_of_seed=True)
     return seeds
 
 
@@ -119,20 +122,32 @@ def search(
     return Searched(systematic.runs, systematic.complete)
 
 
-def replay(scenario: Scenario, *, seed: int = 0, choices: Sequence[int], faults: Faults | None = None) -> None:
+def replay(
+    scenario: Scenario, *, seed: int = 0, choices: Sequence[int] | None = None, faults: Faults | None = None
+) -> None:
     """Run `scenario` once, with the choices that a `SimulationFailure` has shown.
+
+    Args:
+        scenario: that failed.
+        seed: of the failure.
+        choices: by default those that `explore` makes with this seed.
+        faults: of the failure.
 
     Raises:
         SimulationFailure: it still fails.
         UsageError: as for `explore`.
     """
     __tracebackhide__ = True
-    require_choices("choices", choices)
+    require_int("seed", seed)
+    if choices is not None:
+        require_choices("choices", choices)
     allowed = allowed_faults(faults)
-    run = attempt(scenario, RecordedChooser(choices), seed, allowed)
+    run = attempt(scenario, chooser_for(seed) if choices is None else RecordedChooser(choices), seed, allowed)
     if run is not None:
         _require_scenario(run, "this replay")
-        raise SimulationFailure(_name(scenario), "this replay", seed, allowed, run, is_smallest=False) from run.cause
+        raise SimulationFailure(
+            _name(scenario), "this replay", seed, allowed, run, is_smallest=False, is_of_seed=choices is None
+        ) from run.cause
 
 
 def chooser_for(seed: int) -> Chooser:
@@ -162,12 +177,29 @@ def _attempt(
     return None, len(simulation.steps)
 
 
-def _report(scenario: Scenario, found_by: str, seed: int, faults: Faults, run: FailingRun) -> SimulationFailure:
+def _report(
+    scenario: Scenario, found_by: str, seed: int, faults: Faults, run: FailingRun, *, is_of_seed: bool = False
+) -> SimulationFailure:
+    """Return the failure to be shown: the smallest run that was found, or the run as it was.
+
+    Args:
+        scenario: that failed.
+        found_by: in words.
+        seed: of the run.
+        faults: that were allowed.
+        run: that failed.
+        is_of_seed: whether the seed alone makes its choices.
+    """
     _require_scenario(run, found_by)
     again = attempt(scenario, RecordedChooser(run.choices), seed, faults)
     if again is not None and again.is_like(run):
         needed, smallest = _made_smaller(scenario, seed, faults, run)
-        failure = SimulationFailure(_name(scenario), found_by, seed, needed, smallest)
+        if is_of_seed and smallest.is_endless and len(smallest.choices) > ENDLESS_CHOICES_MAX:
+            failure = SimulationFailure(
+                _name(scenario), found_by, seed, faults, run, is_smallest=False, is_of_seed=True
+            )
+        else:
+            failure = SimulationFailure(_name(scenario), found_by, seed, needed, smallest)
     else:
         # Every other schedule would say as little about this one as its own repetition.
         failure = SimulationFailure(_name(scenario), found_by, seed, faults, run, repetition=Repetition(again))

@@ -7,7 +7,7 @@ from inmem.simulation.choices import FAIR_AFTER_STEPS, OVERTAKING_TIMERS_MAX, Pr
 from inmem.simulation.exploration import PRIORITY_EVERY, chooser_for
 from inmem.simulation.trace import TIMER
 
-PRIORITY_SEEDS = range(PRIORITY_EVERY - 1, 100, PRIORITY_EVERY)
+PRIORITY_SEEDS = range(PRIORITY_EVERY - 1, 40, PRIORITY_EVERY)
 NAMES = ["planner", "poller", TIMER]
 
 

@@ -100,6 +100,7 @@ def test_a_regression_test_has_lines_that_a_formatter_leaves_as_they_are(zeros, 
     source = failure.as_test("tests.simulation.test_exploration")
     assert max(map(len, source.splitlines())) <= 88
     assert ("[0] * 177" in source) == (zeros == 177)
+    assert "[2] * 45" in source
     assert ("import Faults, replay" in source) == (faults != Faults())
     given = {}
     namespace = {}
