@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
 from inmem.simulation.failure import FailingRun, Repetition, SimulationFailure, is_failure
 from inmem.simulation.faults import NO_FAULTS, allowed_faults
+from inmem.simulation.one_fault import with_one_kind
 from inmem.simulation.scenario import (
     MUST_NOT_DEPEND,
     NOT_DETERMINISTIC,
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     Scenario = Callable[[Simulation], object]
 
-FAULTLESS_SEEDS = 10
-"""So many schedules are tried without faults, should the failure that was found with faults not need any."""
+FEWER_FAULTS_SEEDS = 10
+"""So many schedules are tried without faults, and with one kind of them, should the failure not need all of them."""
 
 ENDLESS_CHOICES_MAX = 200
 """A run without end that takes more of them is shown as it was found: its seed can be read, and typed."""
@@ -209,15 +210,18 @@ def _report(
 
 def _made_smaller(scenario: Scenario, seed: int, allowed: Faults, run: FailingRun) -> tuple[Faults, FailingRun]:
     """Return the smallest run that was found, and the faults that were allowed in it: none, if it needs none."""
-    faults = allowed
-    begin = _without_faults(scenario, seed, run) if allowed != NO_FAULTS else None
-    if begin is not None:
-        faults = NO_FAULTS
 
-    def try_with(chooser: Chooser, steps_max: int) -> tuple[FailingRun | None, int]:
+    def try_with(chooser: Chooser, faults: Faults, steps_max: int) -> tuple[FailingRun | None, int]:
         return _attempt(scenario, chooser, seed, faults, steps_max)
 
-    smallest = Shrinker(begin or run, try_with).shrink()
+    faults, begin, spent = allowed, run, 0
+    if allowed != NO_FAULTS:
+        faultless = _without_faults(scenario, seed, run)
+        if faultless is None:
+            faults, begin, spent = with_one_kind(allowed, run, try_with, lambda: _choosers_near(seed))
+        else:
+            faults, begin = NO_FAULTS, faultless
+    smallest = Shrinker(begin, lambda chooser, steps_max: try_with(chooser, faults, steps_max), spent).shrink()
     if not smallest.is_endless:
         return faults, smallest
     # The attempts were given up early: this one may come to rest after all.
@@ -229,11 +233,15 @@ def _without_faults(scenario: Scenario, seed: int, run: FailingRun) -> FailingRu
     """Return the smallest of some runs without faults that fail as this one did, if any do."""
     # The failing run says little about their length: a crash may have cut it short.
     steps_max = max(ENDLESS_STEPS, steps_worth(run))
-    choosers = [chooser_for(seed + number) for number in range(FAULTLESS_SEEDS)]
     tried = [attempt(scenario, RecordedChooser([]), seed, NO_FAULTS)]
-    tried += [_attempt(scenario, chooser, seed, NO_FAULTS, steps_max)[0] for chooser in choosers]
+    tried += [_attempt(scenario, chooser, seed, NO_FAULTS, steps_max)[0] for chooser in _choosers_near(seed)]
     like = [other for other in tried if other is not None and other.kind == run.kind]
     return min(like, key=lambda other: other.size, default=None)
+
+
+def _choosers_near(seed: int) -> list[Chooser]:
+    """Return some that may find without some of the faults what the seed has found with them."""
+    return [chooser_for(seed + number) for number in range(FEWER_FAULTS_SEEDS)]
 
 
 def _require_scenario(run: FailingRun, found_by: str) -> None:

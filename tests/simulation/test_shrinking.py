@@ -1,9 +1,14 @@
 """How much is done to make a failing run smaller, and how the smallest one is written down."""
 
+import contextlib
+
 import pytest
 
+import inmem
 from inmem.simulation import Faults, SimulationFailure, explore, replay, search
+from inmem.simulation.faults import kinds_of
 from inmem.simulation.shrinking import NEAR_STEPS_MAX, SHRINK_STEPS_MAX
+from inmem.simulation.trace import WORLD
 from tests.simulation.test_exploration import racy
 
 
@@ -118,3 +123,44 @@ def test_only_what_was_made_smaller_is_called_the_smallest():
     assert "To replay the smallest run that was found:" in str(failure)
     with pytest.raises(SimulationFailure, match=r"found by this replay\. To replay the run:"):
         replay(racy, seed=failure.seed, choices=failure.choices)
+
+
+def fails_with_its_actor(sim):
+    """It does enough for the process to die once or twice before the one fault that matters."""
+    db = sim.open("db")
+
+    def client(name):
+        for number in range(4):
+            with contextlib.suppress(inmem.TransactionAbortedError):
+                db.put(name, f"k{number}", number)
+        with contextlib.suppress(inmem.CellExistsError):  # it was there before a crash
+            db.cells.init(name, "done", True)
+
+    sim.spawn(client, "Ada", name="Ada", restart=True)
+    sim.spawn(client, "Ben", name="Ben", restart=True)
+    sim.run()
+
+
+def happened(failure):
+    return [str(step) for step in failure.steps if step.sender == WORLD]
+
+
+@pytest.mark.parametrize("seed", [153, 183])
+def test_faults_of_kinds_that_do_not_matter_are_left_out(seed):
+    with pytest.raises(SimulationFailure, match="the cells actor failed") as caught:
+        explore(fails_with_its_actor, seeds=1, first_seed=seed, faults=Faults(crash=True, actor_crash=True))
+    failure = caught.value
+    assert failure.faults == Faults(actor_crash=True)
+    assert len(happened(failure)) == 1
+    with pytest.raises(SimulationFailure):
+        eval(failure.command, {"replay": replay, "fails_with_its_actor": fails_with_its_actor, "Faults": Faults})
+
+
+def test_each_kind_of_faults_alone():
+    assert kinds_of(Faults()) == []
+    assert kinds_of(Faults(torn_writes=True)) == []
+    assert kinds_of(Faults.crashes()) == [Faults.crashes()]
+    crashes = Faults(crash=True, lost_names=True, crashes_max=1)
+    both = Faults(crash=True, lost_names=True, crashes_max=1, failed_sync=0.5)
+    assert kinds_of(both) == [crashes, Faults(failed_sync=0.5)]
+    assert len(kinds_of(Faults.everything())) == 6
