@@ -1,8 +1,8 @@
-"""What has been committed lately, for whoever follows it, and the bell that rings when there is more.
+"""The latest commits, for watchers to follow, and the bell that rings when there are more.
 
-Watchers are never sent anything: they read what is retained, each at its own pace, and wait when there is nothing new.
-So nobody who commits ever waits for a watcher, and a watcher that is too slow costs nothing: it learns that what it
-wants is not retained any more.
+Nothing is sent to watchers: they read what is retained, each at its own pace, and wait when there is nothing new. So no
+commit ever waits for a watcher, and a watcher that is too slow costs nothing: it learns that the commits it wants are
+no longer retained.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class ChangeFeed:
-    """The newest commits of one store, restarts of its core included. The coordinator adds; anybody may read and wait.
+    """The newest commits of one store, across restarts of its core. The coordinator adds; any thread may read and wait.
 
     Attributes:
-        commits: what is retained. Replaced when there is a gap: then it begins after it; and by another history's.
+        commits: the retained commits. Replaced at a gap, by those that follow it, and when the history changes.
     """
 
     __slots__ = ("_waiting", "commits")
@@ -33,7 +33,7 @@ class ChangeFeed:
         self._waiting: deque[ReplyTo] = deque()
 
     def extend(self, commits: Sequence[tuple[InFlight[Any], int]]) -> None:
-        """Add commits that have just been published, and wake whoever waits."""
+        """Add commits that have just been published, and wake all that wait."""
         add = self.commits.add
         for in_flight, version in commits:
             add(version, in_flight.record)
@@ -41,14 +41,14 @@ class ChangeFeed:
             self.wake()
 
     def catch_up(self, recovered: RetainedCommits, version: int) -> None:
-        """Go on from what has been recovered, without gap or repetition where that is possible.
+        """Continue with the recovered commits, without gap or repetition where that is possible.
 
         Args:
-            recovered: what the log has.
-            version: that of the published snapshot from here on.
+            recovered: the commits in the log.
+            version: the version of the published snapshot from here on.
         """
         if recovered.version < self.commits.version:
-            # Something published is lost, as weaker durability modes allow: nobody may go on as if nothing was.
+            # Published commits are lost, as weaker durability modes allow: no watcher may go on as if they were not.
             self.skip_to(version)
         elif recovered.since > self.commits.version:
             recovered.history = self.commits.history
@@ -58,31 +58,31 @@ class ChangeFeed:
         self.wake()
 
     def skip_to(self, version: int) -> None:
-        """Go on behind `version`, with nothing before it: whoever has not come that far learns that it lags."""
+        """Continue after `version`, with nothing before it: a watcher that has not come so far learns that it lags."""
         empty = RetainedCommits(version)
         empty.history = self.commits.history
         self.commits = empty
         self.wake()
 
     def begin_anew(self, recovered: RetainedCommits) -> None:
-        """Go on with the commits of another history; whoever follows the one so far learns of it."""
+        """Continue with the commits of another history; watchers of the previous one learn of it."""
         recovered.history = self.commits.history + 1
         self.commits = recovered
         self.wake()
 
     def wait(self, reply_to: ReplyTo) -> None:
-        """Have `reply_to` set, once, when there may be something new. After this call, look again before waiting."""
+        """Set `reply_to`, once, when there may be something new. After this call, look again before waiting."""
         self._waiting.append(reply_to)
 
     def forget(self, reply_to: ReplyTo) -> None:
-        """Take a `wait` back, if it has not been answered."""
+        """Cancel a `wait`, if it has not been answered."""
         try:
             self._waiting.remove(reply_to)
         except ValueError:
             return
 
     def wake(self) -> None:
-        """Wake everybody who waits now."""
+        """Wake all that wait now."""
         waiting = self._waiting
         for _ in range(len(waiting)):
             try:

@@ -1,11 +1,11 @@
-"""The way to the end of a store, one step after the other: what is under way is finished, and nothing new begun.
+"""The steps in which a store closes: work under way is finished, and no new work begins.
 
-    1  the primitive actors   answer what waits there, and what they have in flight
+    1  the primitive actors   answer their requests, waiting and in flight
     2  the coordinator        answers every commit
-    3  the log writer         makes all of it durable, and notes that the store was closed
+    3  the log writer         makes all of it durable, and records the clean close
 
-A close goes on through failures: what was asked of an actor that has failed is asked of its successor, which finds the
-question in its mailbox.
+A close goes on through failures: the request to an actor that has failed goes to its successor, which finds it in its
+mailbox.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Closing:
-    """Asks for each step in turn; the supervisor hears how it has ended, and says so here.
+    """Asks for each step in turn; the supervisor gets the answers and reports them here.
 
     Args:
         supervisor: gets the answers.
         primitives: the primitive actors' mailboxes, by name.
-        coordinator: drained when they are.
+        coordinator: drained after the primitive actors.
         writer: closes the log.
     """
 
@@ -45,7 +45,7 @@ class Closing:
 
     @property
     def waits_for_core(self) -> bool:
-        """Whether step 1 is done, and the rest is up to the core."""
+        """Whether step 1 is done, so that the rest is up to the core."""
         return self._asked is not None
 
     def begin(self) -> None:
@@ -54,11 +54,11 @@ class Closing:
             self.drain_primitive(name)
 
     def drain_primitive(self, name: str) -> None:
-        """Step 1, for one of them; again, if it has failed over that."""
+        """Step 1 for one primitive actor; repeated if it failed on that."""
         self._primitives[name].ref.send(Drain(), AsMessage(self._supervisor, _drained(name)))
 
     def primitive_drained(self, name: str) -> None:
-        """One of them is done; step 2 when all are."""
+        """Note that one of them is done; step 2 when all are."""
         self._undrained.discard(name)
         if not self._undrained:
             self._ask(self._coordinator, Drain())
@@ -68,7 +68,7 @@ class Closing:
         self._ask(self._writer, CloseLog())
 
     def ask_again(self) -> None:
-        """The actor that was asked last has failed over it."""
+        """Repeat the last request, because the actor has failed on it."""
         if self._asked is not None:
             self._ask(*self._asked)
 

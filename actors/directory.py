@@ -1,4 +1,4 @@
-"""Who is who in one running store: what a client needs to talk to it, as one immutable value."""
+"""The addresses and shared facts of one running store, all that a client needs to use it, as one immutable value."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Directory:
     """Addresses and shared facts of a running store. Valid until the store is closed, restarts included.
 
     Attributes:
-        path: of the database, or ":memory:".
-        limits: of what may be written and what may wait.
+        path: path of the database, or ":memory:".
+        limits: bounds on what may be written and what may wait.
         dispatcher: runs the actors.
         clock: the store's time.
         entropy: for ids and jitter.
-        published: the newest snapshot.
+        published: holds the newest snapshot.
         supervisor, coordinator, writer: refs of those actors.
-        mailboxes: every mailbox's ref by name.
+        mailboxes: the ref of every mailbox, by name.
         routes: request class → ref of the actor that handles it.
-        is_read_only: whether the database was opened to look at it beside its owner.
-        view_files: opens the database's files as they are now, to be read beside the actors; None if there are none.
+        is_read_only: whether the database was opened for reading beside its owner.
+        view_files: opens the database's files as they are now, to read them beside the actors; None without files.
     """
 
     path: str

@@ -35,14 +35,14 @@ class SystemClock:
 
 
 class SystemEntropy:
-    """Random bits from a generator that the operating system has seeded: asking it for each id costs too much."""
+    """Random bits from a generator that the operating system seeds: asking the system for each id costs too much."""
 
     def __init__(self) -> None:
         self._random = random.Random(os.urandom(32))  # noqa: S311  (ids must be unique, not secret)
         _all_entropy.add(self)
 
     def reseed(self) -> None:
-        """In a forked child: do not repeat the parent's numbers."""
+        """Reseed, in a forked child, so as not to repeat the parent's numbers."""
         self._random.seed(os.urandom(32))
 
     def bits(self, count: int) -> int:
@@ -57,11 +57,11 @@ class SystemEntropy:
 class StoreClock:
     """Time that never decreases in the life of a database, whatever the wall clock does.
 
-    An expired key must not come back to life because somebody set the clock back, so the store never takes a time
-    below one that it has used before. Recovery hands over the highest time found in the log and the manifest.
+    An expired key must not come back to life because the clock was set back, so the store never uses a time below one
+    that it has used before. Recovery supplies the highest time found in the log and the manifest.
 
-    Several client threads read it. Should two of them pass each other inside `now_us`, the floor ends up a
-    few microseconds low, which only matters if the wall clock is stepped back within those microseconds.
+    Several client threads read it. If two of them race inside `now_us`, the floor ends up a few microseconds low, which
+    matters only if the wall clock is set back within those microseconds.
     """
 
     __slots__ = ("_clock", "floor_us")

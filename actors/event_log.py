@@ -8,11 +8,11 @@ from typing import Any
 
 
 class QuietLogger:
-    """Passes events on to structlog once the application has configured it, and drops them before.
+    """Passes events on to structlog if the application has configured it, and drops them otherwise.
 
-    An embedded store must not write to somebody's terminal unasked. No event carries the content of a value. So a
-    traceback is passed on as text, as structlog's own `format_exc_info` makes it: given the error itself, some
-    processors would add the variables of its frames, and among those are the messages that were being handled.
+    An embedded store must not write to the program's terminal unasked. No event carries the content of a value. For
+    that reason a traceback is passed on as text, formatted as by structlog's own `format_exc_info`: given the exception
+    itself, some processors would add the variables of its frames, among them the messages being handled.
     """
 
     __slots__ = ("_name",)
@@ -21,20 +21,20 @@ class QuietLogger:
         self._name = name
 
     def info(self, event: str, **facts: Any) -> None:
-        """Something worth knowing has happened."""
+        """Log something worth knowing."""
         self._log("info", event, facts)
 
     def warning(self, event: str, **facts: Any) -> None:
-        """Something that the operator of the program should look at."""
+        """Log something that the operator of the program should look at."""
         self._log("warning", event, facts)
 
     def error(self, event: str, **facts: Any) -> None:
-        """Something has failed."""
+        """Log a failure."""
         self._log("error", event, facts)
 
     def _log(self, level: str, event: str, facts: dict[str, Any]) -> None:
-        # Whoever has configured structlog has imported it. The store leaves that to them: it takes a while, and brings
-        # asyncio and more along.
+        # An application that has configured structlog has imported it. The store does not: that takes a while, and
+        # brings asyncio and more along.
         structlog = sys.modules.get("structlog")
         if structlog is None or not structlog.is_configured():
             return

@@ -1,4 +1,4 @@
-"""What the store asks of Python's garbage collector."""
+"""Control of Python's garbage collector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def paused_collection() -> Generator[None]:
-    """Keep the collector from walking again and again through what recovery is building."""
+    """Keep the collector from traversing again and again what recovery is building."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

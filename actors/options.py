@@ -18,14 +18,14 @@ DispatcherName: TypeAlias = Literal["caller", "threads"]
 """What `inmem.open` takes as its dispatcher: [who runs the actors](../architecture.md#who-runs-the-actors)."""
 
 SHARDS_MAX = 64
-"""More shards than that only add messages: all of them share one interpreter."""
+"""More shards than this only add messages: all of them share one interpreter."""
 
 
 def checked_path(where: str, path: str | os.PathLike[str]) -> str:
     """Return the argument named `where`, a path, as a str.
 
     Raises:
-        UsageError: it is none that could name a file or folder.
+        UsageError: it cannot name a file or folder.
     """
     try:
         name = os.fspath(path)
@@ -37,7 +37,7 @@ def checked_path(where: str, path: str | os.PathLike[str]) -> str:
 
 
 def _has_bytes(name: str) -> bool:
-    """Whether the operating system can be given this name: of lone surrogates, only those that stand for a byte."""
+    """Return whether the operating system can be given this name: lone surrogates must each stand for a byte."""
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
@@ -57,7 +57,7 @@ class Options:
         dispatcher: "caller" or "threads".
         read_only: look at the database without owning it.
         create: make the folder if it is missing.
-        limits: of what may be written and what may wait.
+        limits: bounds on what may be written and what may wait.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""The one reference through which everybody sees the newest committed state."""
+"""The one reference through which all threads see the newest committed state."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Published:
-    """Holds the newest snapshot. The coordinator replaces it, in one assignment; everybody else only reads it.
+    """Holds the newest snapshot. The coordinator replaces it, in one assignment; all others only read it.
 
     Attributes:
-        snapshot: the newest.
-        is_closed: the store has been closed; there will be no newer one, and nobody should go on reading this one.
+        snapshot: the newest snapshot.
+        is_closed: whether the store is closed: no newer snapshot will come, and this one should no longer be read.
         feed: the newest commits, for watchers.
     """
 

@@ -1,8 +1,8 @@
-"""The reaper gives back the memory of expired keys.
+"""The reaper frees the memory of expired keys.
 
-Readers do not need it: an expired key is absent for them from its deadline on. So it may take its time. It works in
-ordinary small commits, and never touches a key that some running transaction could still see alive: it reaps by the
-time of the oldest one, not by its own.
+Readers do not need it: for them an expired key is absent from its deadline on. So it may take its time. It works in
+ordinary small commits, and never touches a key that a running transaction could still see alive: it reaps by the time
+of the oldest transaction, not by its own.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
     from inmem.engine.tables.snapshot import Snapshot
 
 KEYS_PER_COMMIT_MAX = 1_000
-"""Small enough that a reaping commit delays nobody. Half as many after each that has lost, as a commit does when one of
-its keys was just written anew: those that expired first come first, and keys that somebody keeps writing come last."""
+"""Small enough that a reaping commit delays nobody. Halved after each refused commit, as when one of its keys was just
+rewritten: the keys that expired first come first, and keys that are rewritten all the time come last."""
 
 KEYS_PER_LOOK_MAX = 1_000
-"""Recovered keys and tables looked through for deadlines in one go: half a millisecond, for which all else waits. As
-many deadlines are compared in one go, and fewer are not worth it."""
+"""Recovered keys and tables searched for deadlines in one go: half a millisecond, while everything else waits. As many
+deadlines are compared in one go, and fewer are not worth comparing."""
 
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 60.0
 """Between two rounds: expired keys may wait a moment, and clocks may jump while nobody looks."""
 
 DOUBLINGS_MAX = 10
-"""Of the shortest pause, once for each round in a row that could not be written: as far as the longest."""
+"""How often the shortest pause is doubled, once for each round in a row that was not written: up to the longest."""
 
 HALVINGS_MAX = 10
-"""Of the keys in a commit: down to a single one."""
+"""How often the number of keys in a commit is halved: down to a single one."""
 
 
 class Reaper(StoreActor):
@@ -58,10 +58,10 @@ class Reaper(StoreActor):
         mailbox: its address.
         supervisor: told of failures.
         coordinator: takes the commits, and knows the oldest transaction.
-        published: the newest snapshot.
+        published: holds the newest snapshot.
         clock: the store's time.
         entropy: for transactions.
-        generation: tells this reaper from those that had failed before it, whose last commit may be under way still.
+        generation: distinguishes this reaper from failed ones before it, whose last commit may still be under way.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class Reaper(StoreActor):
         self._entropy = entropy
         self._generation = generation
         self._expiring = Deadlines()
-        # What is left to be looked through for deadlines that nobody has told.
+        # The rest of the snapshot, still to be searched for deadlines that no message has told.
         self._recovered: Iterator[Deadline] = iter(())
-        # More deadlines than this may be those of keys that are long gone: they are compared with the snapshot.
+        # If there are more deadlines than this, some may be those of keys long gone: compare them with the snapshot.
         self._compare_beyond = KEYS_PER_LOOK_MAX
         self._is_comparing = False
         self._timer_runs = False
@@ -110,7 +110,7 @@ class Reaper(StoreActor):
                 if generation == self._generation:
                     self._note(outcome)
             case FindExpiring():
-                # Whatever is committed later will be told.
+                # Deadlines committed later are told.
                 self._recovered = _expiring_entries(self._published.snapshot)
                 self._look_through_recovered()
             case FindMore():
@@ -128,9 +128,9 @@ class Reaper(StoreActor):
         self._wait()
 
     def _compare(self, after: Deadline) -> None:
-        """Forget deadlines of keys that were deleted or written without one: their number is bounded by that of keys.
+        """Forget deadlines of keys deleted or rewritten without one: the number of keys bounds that of deadlines.
 
-        Each time there are twice as many as were left, so that it is done twice, on average, for each that comes.
+        Runs whenever there are twice as many as were left, so each new deadline is compared twice on average.
         """
         some = self._expiring.after(after, KEYS_PER_LOOK_MAX)
         self._expiring.compare(some, self._published.snapshot)
@@ -141,19 +141,19 @@ class Reaper(StoreActor):
             self._compare_beyond = max(KEYS_PER_LOOK_MAX, 2 * len(self._expiring))
 
     def _wait(self) -> None:
-        """Set the timer for the next deadline, unless it runs or a commit is on its way."""
+        """Set the timer for the next deadline, unless it runs or a commit is under way."""
         first_us = self._expiring.first_us()
         if first_us is None or self._timer_runs or self._reaping:
             return
         until_s = (first_us - self._clock.now_us()) / 1e6
         self._timer_runs = True
-        # While nothing can be written, trying again and again would only fill the application's log.
+        # While nothing can be written, frequent retries would only fill the application's log.
         pause_s = PAUSE_MIN_S * 2 ** min(self._aborted_in_a_row, DOUBLINGS_MAX)
         delay_s = min(max(until_s, pause_s), PAUSE_MAX_S)
         self.mailbox.dispatcher.post_later(delay_s, self.mailbox, ReapDue(), idle=True)
 
     def _go_on(self, done: list[Deadline]) -> None:
-        """Begin the next round: at once if there was more to do than fits into one, or there would ever be more."""
+        """Begin the next round: at once if this one was full, or the backlog might only grow."""
         is_full = len(done) == self._keys_max
         self._halvings = max(0, self._halvings - 1)
         if is_full and not self._timer_runs:
@@ -180,7 +180,7 @@ class Reaper(StoreActor):
             self._reaping = due
             self._coordinator.send(Commit(txn.seal(), 0), DecisionReply(self.ref, self._generation))
         else:
-            # Written anew, deleted, or their run dropped: nothing is left to do about them.
+            # The keys were rewritten or deleted, or their run was dropped: nothing is left to do about them.
             self._aborted_in_a_row = 0
             self._expiring.compare(due, txn.snapshot)
             self._go_on(due)
@@ -205,9 +205,9 @@ class Reaper(StoreActor):
 
 
 class RestingReaper(StoreActor):
-    """Takes the place of a reaper that keeps failing. Expired keys are as absent as ever, and stay in memory.
+    """Replaces a reaper that keeps failing. Expired keys are as absent as ever, but stay in memory.
 
-    What it is told need not be kept: a reaper that starts anew looks through the snapshot.
+    Its messages need not be kept: a new reaper searches the snapshot.
     """
 
     def on_receive(self, message: Any) -> None:
@@ -215,10 +215,10 @@ class RestingReaper(StoreActor):
 
 
 def _expiring_entries(snapshot: Snapshot) -> Iterator[Deadline]:
-    """Yield (deadline, run, key) of every KVStore entry, in any order; the deadline is 0 for those that have none.
+    """Yield (deadline, run, key) of every KVStore entry, in any order; the deadline is 0 for entries without one.
 
-    For each table it yields one of 0 first, so that no step goes through more than one: between two steps others may
-    have their turn, whatever the runs hold.
+    Each table first yields an item with deadline 0, so that no step goes through more than one table: other actors may
+    have their turn between two steps, whatever the runs hold.
     """
     for root in snapshot.roots:
         for (run, tag), table in root.items():
@@ -236,5 +236,5 @@ def _by_run(entries: list[Deadline]) -> dict[str, list[bytes]]:
 
 
 def _oldest(now_us: Any, error: BaseException | None) -> OldestRunning:
-    # Asked of a store that is closing or restarting: reap nothing now.
+    # The coordinator that was asked is closing or restarting: reap nothing now.
     return OldestRunning(0 if error is not None else now_us)

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 RESTARTS_MAX = 5
 RESTART_WINDOW_S = 10.0
-"""More than `RESTARTS_MAX` failures within `RESTART_WINDOW_S` seconds, and the actor is given up: whatever is wrong
-will not be mended by trying again."""
+"""An actor that fails more than `RESTARTS_MAX` times within `RESTART_WINDOW_S` seconds is given up: whatever is wrong,
+another try will not mend it."""
 
 
 class RestartLimit:
-    """Remembers when one actor failed, or one of those that are rebuilt together.
+    """Counts the failures of one actor, or of actors that are rebuilt together.
 
     Args:
-        clock: tells when.
+        clock: dates the failures.
 
     Attributes:
         is_exceeded: whether failures have come too fast, at any time since the beginning or the last `forget`.
-        last_failure: what the newest of them was, in words.
+        last_failure: the newest failure, in words.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -36,12 +36,12 @@ class RestartLimit:
         self.last_failure = ""
 
     def note_failed(self, failed: ActorFailed) -> None:
-        """It has failed now. Only its own failures count: no restart mends a caller's stack or undoes its end."""
+        """Note a failure. Only the actor's own ones count: no restart mends a caller's stack or undoes its end."""
         if failed.is_its_own:
             self.note(failed.error)
 
     def note(self, error: BaseException) -> None:
-        """It has failed now, or what was to replace it has."""
+        """Note a failure of the actor, or of its replacement."""
         if isinstance(error, NoRoomError | CutShortError):
             return
         self.last_failure = shown_failure(error)
@@ -53,6 +53,6 @@ class RestartLimit:
             self.is_exceeded = True
 
     def forget(self) -> None:
-        """Somebody believes that the cause is gone: begin anew."""
+        """Begin anew, because the cause is believed to be gone."""
         self._failures.clear()
         self.is_exceeded = False

@@ -1,11 +1,11 @@
-"""Which actor handles which message of an outsider's."""
+"""Which actor handles which message from outside."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from inmem.actors.messages.core import Checkpoint, Flush
-from inmem.actors.messages.transactions import Begin, CancelCommit, Commit, End, ReadOutcome, ReadStats
+from inmem.actors.messages.transactions import Begin, CancelCommit, Commit, ReadOutcome, ReadStats
 from inmem.actors.requests.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.watch_actor import WatchActor
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def routes_of(core: CoreMailboxes, primitives: PrimitiveGroup) -> dict[type, MailboxRef]:
-    """Return the address of the one that handles it, by class of message."""
+    """Return the address of the actor that handles a message, by class of message."""
     routes: dict[type, MailboxRef] = {
         request: primitives.mailboxes[name].ref
         for name, actor_class in PRIMITIVE_ACTORS.items()
         for request in actor_class.HANDLES
     }
-    routes |= dict.fromkeys((Begin, Commit, CancelCommit, End, ReadOutcome, ReadStats), core.coordinator.ref)
+    routes |= dict.fromkeys((Begin, Commit, CancelCommit, ReadOutcome, ReadStats), core.coordinator.ref)
     routes |= dict.fromkeys((Flush, Checkpoint), core.writer.ref)
     return routes | dict.fromkeys(WatchActor.HANDLES, primitives.watches.ref)

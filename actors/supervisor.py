@@ -1,6 +1,6 @@
 """The supervisor: starts the actors, replaces those that fail, and shuts the store down.
 
-Its ref is the one address that outsiders need. Requests sent to it are passed on to whoever handles them.
+Its ref is the one address that outsiders need. It passes their requests on to the actors that handle them.
 
 When an actor of the core fails (coordinator, shards, log writer, log disk, checkpointer), the whole core is rebuilt:
 
@@ -11,10 +11,10 @@ When an actor of the core fails (coordinator, shards, log writer, log disk, chec
     4  the commits that were in flight are answered
     5  everything else that was owed is asked again
 
-A primitive actor is replaced alone; its requests, the waiting ones and those in flight, pass to its successor. When it
-fails too fast, its requests are refused with `StoreFailedError`, and everything else goes on. When actors of the core
-do, counted together, or the log cannot be recovered, the store goes on for readers only and refuses all writes. Either
-lasts until `Recover` asks for another try.
+A primitive actor is replaced alone; its requests, waiting and in flight, pass to its successor. If it fails too often
+in a short time, its requests are refused with `StoreFailedError`, and everything else goes on. If the actors of the
+core, counted together, fail too often, or the log cannot be recovered, the store goes on for readers only and refuses
+all writes. Both last until `Recover` asks for another try.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ if TYPE_CHECKING:
 
 
 ATTEMPTS_MAX = 2 * RESTARTS_MAX
-"""Attempts at one replacement, or recovery. Of an actor, from the `RESTARTS_MAX`th on it is one for readers only, which
-asks for less."""
+"""Attempts at one replacement, or recovery. From the `RESTARTS_MAX`th attempt on, an actor's replacement serves readers
+only, which needs less."""
 
 log = QuietLogger("inmem.supervisor")
 
@@ -90,12 +90,12 @@ class Supervisor(StoreActor):
     Args:
         mailbox: its address.
         options: how the store was opened.
-        clock: the machine's.
-        entropy: the machine's.
-        open_disk: opens, and locks, the database's folder.
+        clock: the machine's clock.
+        entropy: the machine's entropy.
+        open_disk: opens and locks the database's folder.
 
     Attributes:
-        has_let_go: the store could not be opened, and nobody below is running any more.
+        has_let_go: whether the store could not be opened, and no actor below is running any more.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Supervisor(StoreActor):
         self.has_let_go = False
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Handle one message; where there is no room for it raise RecursionError instead, with nothing done."""
+        """Handle one message; if the stack has no room for it, raise RecursionError instead, with nothing done."""
         if message.__class__ not in self._directory.routes and not has_room():
             raise RecursionError("no room to supervise on this stack")
         super().handle(message, reply_to)
@@ -178,7 +178,7 @@ class Supervisor(StoreActor):
                 else:
                     self._closing.ask_again()
             case PrimitiveDrained() | NotDrained() | Drained() | CloseStepFailed():
-                pass  # Late: the close that had asked has failed, and nobody has asked for another yet.
+                pass  # Late: the close that asked has failed, and no other one has begun yet.
             case Recover():
                 self.owe(message)
                 self._core.begin_anew()
@@ -191,13 +191,13 @@ class Supervisor(StoreActor):
         return None
 
     def on_pykka_message(self, message: Any) -> Any:
-        """A stop from outside, by `ref.stop()` or `ActorRegistry.stop_all()`, is a clean close."""
+        """Close the store cleanly if it is stopped from outside, by `ref.stop()` or `ActorRegistry.stop_all()`."""
         if type(message) is STOP:
             return self.on_receive(Close())
         return super().on_pykka_message(message)
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Nobody supervises the supervisor: it answers, and goes on for as long as it can."""
+        """Answer, and go on for as long as possible: nobody supervises the supervisor."""
         text = shown_failure(error)
         log.error("supervisor_error", message=type(message).__name__, error=text, exc_info=error)
         is_its_own = not interrupts.keep_back(error)
@@ -206,23 +206,23 @@ class Supervisor(StoreActor):
             self._try_again(message, None if is_owed else reply_to, error if is_its_own else None)
             return
         if not isinstance(error, InmemError) or isinstance(error, InvariantError):
-            # Whoever waits for the end of a close or a recovery would wait for ever; asking again may help.
+            # Callers that wait for the end of a close or a recovery would wait for ever; asking again may help.
             self._closers.clear()
             self._closing = None
             for owed in tuple(self.owed):
                 owed.refuse(StoreFailedError(f"the supervisor failed over {type(message).__name__}: {text}"))
         if reply_to is not None and not is_owed:
             if not isinstance(error, Exception):
-                # It is the thread's that ran this, and not that of the one who asked.
+                # The exception is meant for the thread that ran this, not for the sender of the request.
                 error = StoreFailedError(f"the supervisor was cut short over {type(message).__name__} by {text}")
             reply_to.set_exception((type(error), error, error.__traceback__))
 
     def _try_again(
         self, message: ActorFailed | Halted | Recover, reply_to: ReplyTo | None, error: BaseException | None
     ) -> None:
-        """What replaces an actor has failed itself, or was cut short by the end of the thread that ran it.
+        """Try again after a replacement of actors failed, or was interrupted by the end of the thread that ran it.
 
-        Some may have halted by then, and nobody else would see to the others.
+        Some actors may have halted by then, and nobody else would see to the others.
         """
         if not isinstance(message, Recover):
             self._unreplaced.append(message.actor)
@@ -234,7 +234,7 @@ class Supervisor(StoreActor):
             self.ref.send(message, reply_to)
             return
         failure = StoreFailedError(f"the supervisor keeps failing, at last with {shown_failure(error)}")
-        # Nobody has been waited for: who is in the middle of a file must not come upon its next owner.
+        # Keep the folder: no actor was waited for, and one that is using a file must not meet its next owner.
         self._finish_closing(failure, gives_up_folder=False)
         if reply_to is not None:
             reply_to.set_exception((StoreFailedError, failure, None))
@@ -243,7 +243,7 @@ class Supervisor(StoreActor):
             actor.abandon()
 
     def abandon(self) -> None:
-        """Tell everybody but those who wait for the end: they are told when all of it is done."""
+        """Answer all requests, except those for the end of the store: they are answered when it has come."""
         for owed in tuple(self.owed):
             if owed not in self._closers:
                 owed.abandon()
@@ -253,11 +253,11 @@ class Supervisor(StoreActor):
         self._unreplaced.clear()
 
     def let_go(self) -> None:
-        """Stop everybody below and give up the folder, at once: of a store that has not been opened."""
+        """Stop all actors below and give up the folder, at once, of a store that has not been opened."""
         self.has_let_go = True
         mailboxes = (*self._primitives, *self._core.mailboxes)
         for mailbox in mailboxes:
-            # Those that run already must not wake those that are stopped.
+            # Before any is closed: actors that run already must not wake those that are stopped.
             mailbox.stopped = True
         for mailbox in mailboxes:
             mailbox.dispatcher.close(mailbox)
@@ -320,7 +320,7 @@ class Supervisor(StoreActor):
             raise storage_error(error, self._options.path) from error
 
     def _refresh(self) -> int:
-        """Move on to what the owner has committed since. Whoever has begun a transaction keeps what it sees."""
+        """Move on to what the owner has committed since. Transactions that have begun keep what they see."""
         if self._follower is not None:
             with paused_collection():
                 advance = self._follower.advance()
@@ -345,7 +345,7 @@ class Supervisor(StoreActor):
         self._core.note_halted(halted.name, halted.core, tuple(halted.actor.owed))
         if self._core.is_down:
             return
-        # The core has been rebuilt, or has been given up.
+        # The core has been rebuilt or given up.
         refusal = self._core.refusal
         recovering = [owed for owed in self.owed if isinstance(owed.message, Recover)]
         if recovering:
@@ -358,10 +358,10 @@ class Supervisor(StoreActor):
 
     def _start_closing(self) -> None:
         if self._core.number == 0:
-            # Whoever meant to open the store was interrupted before asking for it.
+            # The opening was interrupted before the store was asked to open.
             self.let_go()
         if self._core.mailboxes.coordinator.stopped:
-            # A close that failed half-way is asked for again, or nothing was opened: nobody is left to be drained.
+            # A close that failed half-way is asked for again, or nothing was opened: there is nobody to drain.
             self._finish_closing(None)
             return
         core = self._core.mailboxes
@@ -369,7 +369,7 @@ class Supervisor(StoreActor):
         self._closing.begin()
 
     def _lost_on_close(self) -> BaseException | None:
-        """A failed store that had acknowledged before it was durable, or whose log was deleted, has to own up."""
+        """Return the error of a failed store that acknowledged commits before they were durable, or lost its log."""
         refusal, is_safe = self._core.refusal, self._options.durability is Durability.ALWAYS
         if isinstance(refusal, StoreFailedError) and (not is_safe or self._core.log_is_deleted):
             return None if self._core.disk is None else refusal

@@ -1,4 +1,4 @@
-"""Starting a store: one supervisor, registered with pykka, and everything below it."""
+"""Starts a store: one supervisor, registered with pykka, and everything below it."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 log = QuietLogger("inmem.supervisor")
 
 _open: weakref.WeakKeyDictionary[MailboxRef, str] = weakref.WeakKeyDictionary()
-"""The stores of this process, those that are being opened too, by their supervisors, and where they are."""
+"""The stores of this process, including those being opened: their supervisors and their paths."""
 
 before_start: list[Callable[[], None]] = []
-"""Called before a store is started on this machine: where a simulation refuses."""
+"""Called before a store is started on this machine: a simulation refuses here."""
 
 
 def require_may_start() -> None:
-    """Refuse in a thread that takes part in a simulation to start a store on this machine.
+    """Raise if this thread takes part in a simulation, and so must not start a store on this machine.
 
     Raises:
-        UsageError: it does.
+        UsageError: it takes part in one.
     """
     for refuse in before_start:
         refuse()
@@ -57,13 +57,13 @@ def start_store(options: Options) -> MailboxRef:
     """Start a store on this machine's clock, disk and threads; return its supervisor's ref.
 
     Raises:
-        StorageError: the database could not be opened; nothing is left running. So it is with any other exception,
-            such as one that a signal handler has raised meanwhile.
-        UsageError: as `require_may_start`.
+        StorageError: the database could not be opened; nothing is left running. The same holds for any other exception,
+            such as one that a signal handler has raised.
+        UsageError: see `require_may_start`.
     """
     require_may_start()
     if not options.in_memory:
-        # The program may change its working directory; the database stays where it is.
+        # The program may change its working directory; the database must stay the same.
         options = replace(options, path=absolute(options.path))
     dispatcher: Dispatcher = CallerDispatcher() if options.dispatcher == "caller" else ThreadsDispatcher()
     interrupts.install()
@@ -73,7 +73,7 @@ def start_store(options: Options) -> MailboxRef:
 
     ref = _make_supervisor(options, dispatcher, SystemClock(), SystemEntropy(), open_disk)
     try:
-        # First of all: should another thread fork the process meanwhile, its child disarms what is in here.
+        # First of all: if another thread forks the process, the child disarms the stores listed here.
         _open[ref] = options.path
         pykka.ActorRegistry.register(ref)
         ref.ask(Open())
@@ -86,7 +86,7 @@ def start_store(options: Options) -> MailboxRef:
 def start_supervisor(
     options: Options, dispatcher: Dispatcher, clock: Clock, entropy: Entropy, open_disk: Callable[[], Disk]
 ) -> MailboxRef:
-    """Start a store on whatever clock, entropy, disk and dispatcher are given, in a thread that nobody interrupts."""
+    """Start a store on the given clock, entropy, disk and dispatcher, in a thread that is never interrupted."""
     ref = _make_supervisor(options, dispatcher, clock, entropy, open_disk)
     pykka.ActorRegistry.register(ref)
     try:
@@ -98,11 +98,11 @@ def start_supervisor(
 
 
 def give_back(ref: MailboxRef) -> None:
-    """Close a store that nobody will get to see, as its opening was refused or interrupted, and wait for that.
+    """Close a store whose opening was refused or interrupted, so that nobody will see it, and wait for that.
 
-    Who was interrupted may not know whether the store has been opened, is being opened by another thread, or was never
-    asked to. Behind a `Close` all three are the same. It is sent from a thread of its own: there no signal handler
-    raises anything, and whoever is interrupted while waiting here, once more, leaves the end to that thread.
+    After an interrupt it may be unknown whether the store is open, is being opened by another thread, or was never
+    asked to open. A `Close` works for all three. It is sent from a thread of its own: no signal handler raises anything
+    there, and if the caller is interrupted again while it waits here, that thread finishes the close.
     """
     thread = _start_closing(ref)
     if thread is not None:
@@ -118,7 +118,7 @@ def _start_closing(ref: MailboxRef) -> threading.Thread | None:
     try:
         started = start_thread(thread)
     except RuntimeError:
-        # That there is no thread left may be why the store was not opened.
+        # That no thread is left may be the reason why the store was not opened.
         started = False
     if started:
         return thread
@@ -129,7 +129,7 @@ def _start_closing(ref: MailboxRef) -> threading.Thread | None:
 def _close(ref: MailboxRef) -> None:
     supervisor = ref.mailbox.actor
     if not isinstance(supervisor, Supervisor):
-        # Somebody has closed it already, as whoever stops all of pykka's actors does.
+        # It has been closed already, for example by code that stops all of pykka's actors.
         return
     if not supervisor.has_let_go:
         try:
@@ -141,7 +141,7 @@ def _close(ref: MailboxRef) -> None:
 
 
 def _dismiss(ref: MailboxRef) -> None:
-    """Stop a supervisor that has nobody below."""
+    """Stop a supervisor that has no actors below it."""
     pykka.ActorRegistry.unregister(ref)
     supervisor = ref.mailbox.actor
     if supervisor is not None:
@@ -156,8 +156,8 @@ def _make_supervisor(
     mailbox.ref.database = options.path
     accept_values_up_to(options.limits.value_bytes_max)
     mailbox.attach(Supervisor(mailbox, options, clock, entropy, open_disk))
-    # Only the supervisor is to be registered: stopping it stops the others in the right order, and a broadcast to all
-    # actors of the process is none of their business.
+    # Register only the supervisor: stopping it stops the others in the right order, and a broadcast to all actors of
+    # the process must not reach them.
     return mailbox.ref
 
 
@@ -165,7 +165,7 @@ def _close_all() -> None:
     """Close at interpreter exit what the program left open, so that weaker durability modes lose nothing.
 
     Raises:
-        StorageError: of some of them, what was acknowledged could not be made durable. The others have been closed.
+        StorageError: acknowledged commits of some stores could not be made durable. The others have been closed.
     """
     failures: list[tuple[str, Exception]] = []
     for ref, path in tuple(_open.items()):
@@ -173,7 +173,7 @@ def _close_all() -> None:
             if ref.is_alive():
                 ref.ask(Close())
         except pykka.ActorDeadError:
-            # Somebody else was quicker.
+            # It was closed in the meantime.
             continue
         except Exception as error:  # noqa: BLE001  (whatever it is, the others are to be closed)
             failures.append((path, error))
@@ -182,10 +182,10 @@ def _close_all() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """See to it that the child's copies of the parent's actors handle nothing: their files are the parent's.
+    """Make the child's copies of the parent's actors handle nothing: their files are the parent's.
 
-    Waiting is refused as well: an answer that was not there at the fork will never come, and under `caller` whoever
-    waits would run what the parent had queued.
+    Waiting is refused as well: an answer that had not arrived at the fork will never come, and under `caller` the
+    waiting thread would run what the parent had queued.
     """
     for ref in tuple(_open):
         vars(ref.mailbox.dispatcher).update(

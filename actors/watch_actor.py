@@ -1,8 +1,8 @@
-"""Tells actors what is committed: the change feed for those who would rather be told than look.
+"""Tells actors what is committed: the change feed for actors that would rather be told than look.
 
-Each watcher is told as much as one message holds, and then nothing more until it has handled that. A message of pykka's
-own, put into its inbox right behind, comes back when that is so. So however slow a watcher is, one message at a time
-waits for it; what it is behind, it is behind in the feed, which is bounded.
+A watcher is told as much as one message holds, and nothing more until it has handled that. One of pykka's own messages,
+put into its inbox right behind, is answered when it has. So however slow a watcher is, only one message at a time waits
+for it; its backlog stays in the feed, which is bounded.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
     from inmem.engine.errors import InmemError
 
 CHANGES_PER_MESSAGE = 256
-"""About so many changes in one `Changed`: enough for a watcher far behind, few enough to wait in an inbox."""
+"""The approximate number of changes in one `Changed`: enough for a watcher far behind, few enough for an inbox."""
 
 log = QuietLogger("inmem.watch")
 
 
 class Subscription:
-    """One watcher, what it was told, and what has to come before it is told more.
+    """One watcher, what it has been told, and what must come before it is told more.
 
     Attributes:
         version: everything of interest up to this version has been told.
-        is_busy: with what it was told last; then `Taken` comes.
-        looks_on: whether the last look ended before the feed did; then `LookOn` comes.
+        is_busy: whether it is still handling its last message; `Taken` ends that.
+        looks_on: whether the last look stopped before the end of the feed; `LookOn` continues it.
     """
 
     __slots__ = ("cursor", "is_busy", "looks_on", "ref", "version")
@@ -58,13 +58,13 @@ class WatchActor(StoreActor):
     Args:
         mailbox: its address.
         supervisor: told of failures.
-        published: where the feed is.
+        published: holds the feed.
         predecessor: the failed actor whose watchers this one takes over.
 
     Attributes:
-        watches: everybody who is told, by number.
+        watches: the subscriptions, by number.
         count: the highest number given so far, by predecessors too.
-        bell: what hangs in the feed; None once it has been heard.
+        bell: waits in the feed for new commits; None once it has rung.
     """
 
     HANDLES: ClassVar = (Watch, Unwatch)
@@ -81,10 +81,10 @@ class WatchActor(StoreActor):
             if predecessor.bell is not None:
                 published.feed.forget(predecessor.bell)
             self.watches = predecessor.watches
-            # What comes back for a watcher that is gone must not be taken for the news of another.
+            # An answer that belongs to a watcher that is gone must not be taken for that of another.
             self.count = predecessor.count
             for subscription in self.watches.values():
-                # It may have failed between looking and telling.
+                # The predecessor may have failed between looking and telling.
                 subscription.cursor.rewind(subscription.version)
                 subscription.looks_on = False
 
@@ -117,12 +117,12 @@ class WatchActor(StoreActor):
         return None
 
     def end_all(self, error: InmemError) -> None:
-        """Tell every watcher that there will be nothing more."""
+        """Tell every watcher that nothing more will come."""
         for number in tuple(self.watches):
             self._end(number, error)
 
     def retire(self) -> None:
-        """The store is closed: tell everybody what there still is, and that it is over."""
+        """Tell the watchers everything that is left, and that the store is closed."""
         for subscription in tuple(self.watches.values()):
             self._tell_the_rest(subscription)
         self.end_all(DatabaseClosedError())
@@ -143,7 +143,7 @@ class WatchActor(StoreActor):
         return begins_after
 
     def _advance(self, number: int) -> None:
-        """Tell a watcher what is new, unless it is busy, or we are in the middle of looking for it."""
+        """Tell a watcher what is new, unless it is busy, or a look for it is to be continued."""
         subscription = self.watches[number]
         if subscription.looks_on:
             return
@@ -152,7 +152,7 @@ class WatchActor(StoreActor):
                 self._forget(number)
             return
         if self.bell is None:
-            # Before looking: what is added while we look rings it.
+            # Before looking: commits added during the look ring it.
             self.bell = AsMessage(self.ref, lambda _value, _error: FeedGrown())
             self._published.feed.wait(self.bell)
         cursor = subscription.cursor
@@ -162,7 +162,7 @@ class WatchActor(StoreActor):
             self._end(number, error)
             return
         if not changes:
-            # What does not concern it is behind it.
+            # The watcher has passed the commits that do not concern it.
             subscription.version = cursor.version
             if not cursor.at_end:
                 subscription.looks_on = True
@@ -186,11 +186,11 @@ class WatchActor(StoreActor):
                 if cursor.at_end:
                     return
         except WatchGapError:
-            # The version in its WatchEnded says where it stands.
+            # Its WatchEnded says which version it has reached.
             return
 
     def _forget(self, number: int) -> None:
-        """A watcher is not there any more."""
+        """Drop a watcher that no longer exists."""
         subscription = self.watches.pop(number, None)
         if subscription is not None:
             log.info("watcher_gone", ref=str(subscription.ref))
@@ -201,7 +201,7 @@ class WatchActor(StoreActor):
 
 
 def _tell(ref: pykka.ActorRef[Any], message: Changed | WatchEnded) -> bool:
-    """Tell a watcher something; return whether it is still there."""
+    """Send a message to a watcher; return whether it still exists."""
     try:
         ref.tell(message)
     except pykka.ActorDeadError:

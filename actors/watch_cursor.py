@@ -1,4 +1,4 @@
-"""Where one watcher stands in the feed, and what it wants to see of it: what all kinds of watchers have in common."""
+"""The position of one watcher in the feed, and its filter: what all kinds of watchers have in common."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ if TYPE_CHECKING:
     from inmem.primitives.change import Change, PrimitiveName
 
 COMMITS_PER_LOOK = 256
-"""Commits looked at in one go: a watcher that is told of few of them must not keep its thread from everything else."""
+"""Commits looked at in one go: a watcher interested in few of them must not keep its thread from everything else."""
 
 
 class WatchCursor:
-    """A place in the order of commits. For one thread.
+    """A position in the order of commits. For one thread.
 
     Args:
-        run: only this run; None for all.
-        primitive: only this one; None for all.
-        version: to begin after.
-        history: of the feed that this version is one of.
+        run: the only run to follow; None for all.
+        primitive: the only primitive to follow; None for all.
+        version: the version to begin after.
+        history: the history of the feed that this version belongs to.
 
     Attributes:
         version: everything of interest up to this version has been handed out.
-        at_end: whether the last look has come to the end of the feed.
+        at_end: whether the last look reached the end of the feed.
     """
 
-    __slots__ = ("_history", "_looked_at", "_pending", "_run", "_tag", "at_end", "version")
+    __slots__ = ("_history", "_looked_at", "_named", "_pending", "_run", "_tag", "at_end", "version")
 
     def __init__(self, run: str | UUID | None, primitive: PrimitiveName | None, version: int, history: int) -> None:
         self._run = None if run is None else normalize_run_id(run)
+        # The record of a commit to the run has these bytes in it; any record has those of "all runs".
+        self._named = b"" if self._run is None else self._run.encode()
         self._tag = tag_of(primitive)
-        # What is left of the commit `_looked_at`, the next one last.
+        # The remaining changes of the commit `_looked_at`, the next one last.
         self._pending: list[Change] = []
         self._looked_at = version
         self._history = history
@@ -51,13 +53,13 @@ class WatchCursor:
     def open(
         cls, published: Published, run: str | UUID | None, primitive: PrimitiveName | None, after_version: int | None
     ) -> Self:
-        """Return a cursor behind `after_version`, or, if that is None, behind the newest commit.
+        """Return a cursor after `after_version`, or, if that is None, after the newest commit.
 
         Raises:
-            WatchGapError: what came after it is not retained, or the store has not come that far.
+            WatchGapError: the commits after it are no longer retained, or the store has not reached it.
             UsageError, InvalidKeyError: an argument is not acceptable.
         """
-        # In this order: the snapshot is replaced first, so it is never of an older history than the commits.
+        # In this order: the snapshot is replaced first, so it never has an older history than the commits.
         commits = published.feed.commits
         newest = published.snapshot.version
         version = newest if after_version is None else edge.version(after_version)
@@ -76,8 +78,8 @@ class WatchCursor:
         """Return the next change; None if there is none, or none in the next `COMMITS_PER_LOOK` commits.
 
         Raises:
-            WatchLaggedError: what comes next is not retained any more; the cursor stays where it is.
-            WatchGapError: the commits are of another history now; it stays there as well.
+            WatchLaggedError: the next commit is no longer retained; the cursor stays where it is.
+            WatchGapError: the feed has another history now; the cursor stays where it is, too.
         """
         if not self._pending and not self._look(feed):
             return None
@@ -87,7 +89,7 @@ class WatchCursor:
         return change
 
     def take(self, feed: ChangeFeed, count: int) -> tuple[Change, ...]:
-        """Return the next changes, in whole commits: `count` or few more, or as many as there are; see `next`."""
+        """Return the next changes, in whole commits: `count` or a few more, or as many as there are; see `next`."""
         changes: list[Change] = []
         while len(changes) < count and self._look(feed):
             changes += reversed(self._pending)
@@ -107,7 +109,7 @@ class WatchCursor:
                 self.at_end = True
                 return False
             version, record = found
-            changes = changes_of(version, record, self._run, self._tag)
+            changes = changes_of(version, record, self._run, self._tag) if self._named in record else []
             self._looked_at = version
             if changes:
                 changes.reverse()

@@ -1,1 +1,1 @@
-"""How the store keeps its data: keys, values, tables, transactions, log format. Pure: no I/O, no threads, no clock."""
+"""The core of the store: keys, values, tables, transactions, log format. Pure: no I/O, no threads, no clock."""

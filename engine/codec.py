@@ -1,11 +1,11 @@
-"""The one form in which values are stored: msgpack, narrowed so that every value has exactly one encoding.
+"""The encoding of stored values: a subset of msgpack in which every value has exactly one encoding.
 
-Source of the format: the msgpack specification, https://github.com/msgpack/msgpack/blob/master/spec.md. Used are
-nil, bool, float 64, and of int (within signed 64 bits), str, bin, array and map the shortest form that does; map
-keys are distinct strings in the dict's own order. Extension types and float 32 are never written.
+Source of the format: the msgpack specification, https://github.com/msgpack/msgpack/blob/master/spec.md. The subset
+consists of nil, bool, float 64, and the shortest possible form of int (within signed 64 bits), str, bin, array and map;
+map keys are distinct strings in the dict's own order. Extension types and float 32 are never written.
 """
 
-# msgpack comes without types, and a value is of no known type before it has been checked.
+# msgpack has no type annotations, and a value has no known type until it has been checked.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
-"""What is read back. Tuples are accepted on the way in and come back as lists."""
+"""The type of values read back. Tuples are accepted for writing and read back as lists."""
 
 _FLAT_DICT_ITEMS_MAX: Final = 8
 
@@ -33,14 +33,14 @@ _unpackb: Final = cast("Callable[..., Any]", msgpack.unpackb)
 
 
 class MalformedValueError(CorruptionError, ValueError):
-    """Stored bytes are not what was ever stored: intact by their checksums, so somebody else has written them."""
+    """Stored bytes that `encode_value` cannot have produced: their checksums hold, so another program wrote them."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("a stored value", 0, reason)
 
 
 class Encoded(Struct, frozen=True):
-    """A value that `encode_value` has already encoded, accepted wherever a value is and stored as it is."""
+    """A value already encoded by `encode_value`; accepted in place of any value, and stored unchanged."""
 
     data: bytes
 
@@ -48,26 +48,26 @@ class Encoded(Struct, frozen=True):
         return f"Encoded({len(self.data)} bytes)"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Show no more to rich, which structlog shows tracebacks with and which does not ask for the repr."""
+        """Show only the size in rich as well: structlog formats tracebacks with rich, which does not use the repr."""
         return [("size_bytes", len(self.data))]
 
 
 def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYTES_MAX) -> bytes:
-    """Return the one encoding of `value`; `decode_value` gives back an equal value, types included.
+    """Return the encoding of `value`; `decode_value` returns an equal value, types included.
 
-    A container is copied before it is checked, so what was checked is what is encoded, even if another thread
-    changes it meanwhile. Neither deep nor cyclic values can exhaust the interpreter's stack.
+    A container is copied before it is checked, so the checked content is what is encoded, even if another thread
+    changes the container at the same time. Neither deep nor cyclic values can exhaust the interpreter's stack.
 
     Args:
         value: None, bool, int of signed 64 bits, float, str, bytes, list, tuple, dict with str keys, or Encoded.
-            Instances of subclasses are refused: they would come back as something else.
-        where: what the caller calls the value; error paths start with it.
+            Instances of subclasses are refused, because they would be read back as the built-in type.
+        where: the caller's name for the value; error paths start with it.
         bytes_max: largest encoding accepted.
 
     Raises:
         InvalidValueError: the value cannot be stored; the error names the place inside it.
 
-    Complexity: O(encoded size), in time and in memory. Shared parts count once for every place they appear in.
+    Complexity: O(encoded size), in time and in memory. A shared part counts once for each place where it appears.
     """
     part: Any = value
     kind: type[Any] = type(part)
@@ -90,7 +90,7 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
     try:
         data = pack(part)
     except (RecursionError, UnicodeEncodeError):
-        # To msgspec each level of nesting is a call. msgpack, slower, does with the stack that is left.
+        # msgspec recurses for each level of nesting. msgpack is slower but needs less stack.
         try:
             data = _packb(part)
         except UnicodeEncodeError as error:
@@ -101,14 +101,14 @@ def encode_value(value: object, where: str = "value", bytes_max: int = VALUE_BYT
 
 
 def decode_value(data: bytes) -> Value:
-    """Return a fresh value from bytes that `encode_value` made, as a checksum has shown.
+    """Return a fresh value from bytes made by `encode_value` and verified by a checksum.
 
-    This is the hot path: it refuses what msgpack itself refuses, and extension types. Of bytes that somebody else has
-    made it lets pass numbers that are not in their shortest form, and takes the last of equal dict keys.
+    This is the hot path: it refuses only what msgpack itself refuses, and extension types. In bytes made by another
+    program it accepts numbers that are not in their shortest form, and of equal dict keys it uses the last.
 
     Raises:
-        MalformedValueError: truncated, trailing bytes, bad UTF-8, map keys that are numbers, nesting beyond
-            msgpack's own limit, extension types.
+        MalformedValueError: the bytes are truncated, or have trailing bytes, bad UTF-8, numbers as map keys, nesting
+            beyond msgpack's own limit, or extension types.
 
     Complexity: O(len(data)).
     """
@@ -124,7 +124,7 @@ def _refuse_extension(code: int, _data: bytes) -> NoReturn:
 
 
 def _flat_copy(value: Any) -> dict[str, Any] | None:
-    """Return a copy of a small dict that plainly holds scalars and nothing else, or None to have it looked at closely.
+    """Return a copy of a small dict of valid scalars; for anything else return None, and `checked_copy` must check it.
 
     Most payloads are such dicts; for them this takes half the time of `checked_copy`.
     """
@@ -139,7 +139,7 @@ def _flat_copy(value: Any) -> dict[str, Any] | None:
         if kind is int:
             if not INT_MIN <= item <= INT_MAX:
                 return None
-        # One by one: not every type can be hashed, nor even compared.
+        # Compare types by identity, one by one: not every type can be hashed, or even compared for equality.
         elif kind is not str and kind is not float and kind is not bool and item is not None and kind is not bytes:
             return None
     return copy

@@ -1,7 +1,7 @@
-"""Every error the store raises, in one tree.
+"""All errors that the store raises, in one class hierarchy.
 
-Each error carries its facts as attributes, so that a program can act on them without parsing text, and says
-through `retryable` whether running the same work again, unchanged, can succeed.
+Each error carries its facts as attributes, so that a program can use them without parsing text. Its `retryable`
+attribute says whether repeating the same work unchanged can succeed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class InmemError(Exception):
-    """The root of what the store raises on purpose; docs/errors.md has the few that are none of these."""
+    """The base class of all errors that the store raises on purpose, except for the few listed in docs/errors.md."""
 
     retryable: ClassVar[bool] = False
-    # In a traceback and in a pickle each has the name under which users import it.
+    # Tracebacks and pickles show each error under the name by which users import it.
     __module__ = "inmem"
 
     def __init_subclass__(cls) -> None:
@@ -31,14 +31,15 @@ class InmemError(Exception):
             cls.__module__ = InmemError.__module__
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # An exception is copied and unpickled by calling its class with its `args`, which here is the finished text.
-        # These errors travel between processes, so they are put together again from text and facts, without __init__.
+        # By default an exception is copied or unpickled by calling its class with its `args`, which here are the
+        # finished message. These errors are sent between processes, so rebuild them from message and attributes,
+        # without calling __init__.
         return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
     def anew(self) -> Self:
-        """Return an equal error that nobody has raised yet: one for each caller who gets the same answer.
+        """Return an equal error that has not been raised, so that each of several callers gets an error of its own.
 
-        A raised error holds on to the frames through which it went, and they to all that their callers had in hand.
+        A raised error keeps alive the frames through which it has passed, and all their local variables.
         """
         twin = copy.copy(self)
         if self.__cause__ is not None:
@@ -47,13 +48,13 @@ class InmemError(Exception):
 
 
 class UsageError(InmemError, ValueError):
-    """The caller passed something the store does not accept. Nothing was changed."""
+    """The caller passed an argument that the store does not accept. Nothing was changed."""
 
 
 class InvalidKeyError(UsageError):
-    """A key, run id, name or tag is not of the accepted form.
+    """A key, run id, name or tag does not have the accepted form.
 
-    `argument` says which was meant, as in ``run id``, and `reason` what is wrong with it.
+    `argument` names the argument, as in ``run id``, and `reason` says what is wrong with it.
     """
 
     def __init__(self, argument: str, reason: str) -> None:
@@ -82,7 +83,7 @@ class InvalidStatusTransitionError(UsageError):
 
 
 class TransactionError(InmemError):
-    """A transaction did not commit, or cannot be used any more."""
+    """A transaction did not commit, or can no longer be used."""
 
 
 def _users_first(conflicts: Sequence[Conflict]) -> tuple[Conflict, ...]:
@@ -94,10 +95,10 @@ def _listed(conflicts: Sequence[Conflict]) -> str:
 
 
 class ConflictError(TransactionError):
-    """Somebody else committed first; `conflicts` holds every conflict that validation found.
+    """Another transaction committed first; `conflicts` holds every conflict that validation found.
 
-    Those on keys of the primitives come first. Only behind them come those on keys of the store's own, such as entries
-    of an index, which say little to anybody else.
+    Conflicts on keys of the primitives come first. Conflicts on the store's own keys, such as index entries, come last,
+    because they tell a user little.
     """
 
     retryable = True
@@ -108,10 +109,10 @@ class ConflictError(TransactionError):
 
 
 class CasConflictError(ConflictError):
-    """A compare-and-swap found another version than it expected.
+    """A compare-and-swap found a version other than the expected one.
 
-    `expected` and `actual` are versions: of the cell `name` of the run `run_id` for StateCell; for `cas` on a key, of
-    the key, and `name` says all of where it is.
+    `expected` and `actual` are versions. For StateCell they are versions of the cell `name` of the run `run_id`. For
+    `cas` on a key they are versions of the key; `name` then describes the key completely, and `run_id` is None.
     """
 
     retryable = False
@@ -128,7 +129,7 @@ class CasConflictError(ConflictError):
 
 
 class RetriesExhaustedError(ConflictError):
-    """Every attempt met a conflict; `attempts` says how many there were, `conflicts` are the last attempt's."""
+    """Every attempt ended in a conflict; `attempts` is their number, `conflicts` are those of the last attempt."""
 
     def __init__(self, attempts: int, conflicts: Sequence[Conflict]) -> None:
         last = _listed(_users_first(conflicts))
@@ -137,7 +138,7 @@ class RetriesExhaustedError(ConflictError):
 
 
 class TransactionAbortedError(TransactionError):
-    """The store aborted the transaction for a `reason` of its own, such as a restart; nothing of it was committed."""
+    """The store aborted the transaction for an internal `reason`, such as a restart; nothing was committed."""
 
     retryable = True
 
@@ -147,7 +148,7 @@ class TransactionAbortedError(TransactionError):
 
 
 class TransactionTimeoutError(TransactionError):
-    """The time allowed for the transaction, `timeout_s` seconds, ran out; nothing of it was committed."""
+    """The transaction did not finish within the `timeout_s` seconds allowed; nothing was committed."""
 
     retryable = True
 
@@ -157,7 +158,7 @@ class TransactionTimeoutError(TransactionError):
 
 
 class TransactionClosedError(TransactionError):
-    """The transaction has ended, or is being committed, and accepts nothing more; `status` says how it ended."""
+    """The transaction has ended or is being committed, and accepts no more operations; `status` says which."""
 
     def __init__(self, status: str) -> None:
         super().__init__(f"this transaction is {status}: begin another one")
@@ -165,9 +166,9 @@ class TransactionClosedError(TransactionError):
 
 
 class CommitOutcomeUnknownError(TransactionError):
-    """The store could not tell whether the commit became durable, for `reason`.
+    """The store could not determine whether the commit became durable, for `reason`.
 
-    ``db.outcome(token)`` with its `token` tells after reopening.
+    After reopening the database, ``db.outcome(token)`` returns the outcome.
     """
 
     def __init__(self, token: str, reason: str) -> None:
@@ -181,7 +182,7 @@ def _in_run(run_id: str | None) -> str:
 
 
 class NotFoundError(InmemError, LookupError):
-    """Something named by the caller does not exist; `name` is the name that was given, `run_id` where it would be."""
+    """No object with this name exists; `name` is the name that the caller passed, `run_id` the run searched."""
 
     noun: ClassVar[str] = "entry"
 
@@ -204,7 +205,7 @@ class RunNotFoundError(NotFoundError):
 
 
 class CellNotFoundError(NotFoundError):
-    """The run has no live cell of that name."""
+    """The run has no live cell with that name."""
 
     noun = "cell"
 
@@ -216,7 +217,7 @@ class TraceNotFoundError(NotFoundError):
 
 
 class ExistsError(InmemError):
-    """Something of that name exists already; `name` is the name that was given, `run_id` where it is."""
+    """An object with this name exists already; `name` is the name that the caller passed, `run_id` its run."""
 
     noun: ClassVar[str] = "entry"
 
@@ -237,23 +238,23 @@ class RunExistsError(ExistsError):
 
 
 class CellExistsError(ExistsError):
-    """The run has a live cell of that name."""
+    """The run already has a live cell with that name."""
 
     noun = "cell"
 
 
 class TraceExistsError(ExistsError):
-    """The run has a trace with that id."""
+    """The run already has a trace with that id."""
 
     noun = "trace"
 
 
 class StorageError(InmemError):
-    """The files, or the machine under them, do not allow what was asked."""
+    """The state of the files, or of the machine, does not allow the operation."""
 
 
 class CorruptionError(StorageError):
-    """Acknowledged data is damaged at byte `offset` of `path`, as `reason` says. The files were left as they are."""
+    """Acknowledged data is damaged at byte `offset` of `path`; `reason` says how. The files were left unchanged."""
 
     def __init__(self, path: str, offset: int, reason: str) -> None:
         super().__init__(f"{path}, byte {offset}: {reason}")
@@ -263,7 +264,7 @@ class CorruptionError(StorageError):
 
 
 class RunFileError(StorageError):
-    """Line `line` of the exported run in the file `path` is not as it was written (`reason`). Nothing was imported."""
+    """Line `line` of the exported run in the file `path` is damaged or altered (`reason`). Nothing was imported."""
 
     def __init__(self, path: str, line: int, reason: str) -> None:
         super().__init__(f"{path}, line {line}: {reason}")
@@ -273,9 +274,9 @@ class RunFileError(StorageError):
 
 
 class FormatVersionError(StorageError):
-    """The file `path` is no database's, and no other there is; or no exported run; or a newer version wrote it.
+    """The file `path` is not a database file (or an exported run), or it was written by a newer version.
 
-    `reason` says which. A foreign file among ours is a `CorruptionError`.
+    `reason` says which. In a folder with other database files, an unknown file is a `CorruptionError` instead.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -285,7 +286,7 @@ class FormatVersionError(StorageError):
 
 
 class UnfinishedSalvageError(StorageError):
-    """A salvage into the folder `path` was interrupted. The same salvage, run again, writes it anew."""
+    """A salvage into the folder `path` was interrupted. Run the same salvage again to replace the partial result."""
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{path} holds part of a database: the salvage into it did not finish; run it again")
@@ -293,7 +294,7 @@ class UnfinishedSalvageError(StorageError):
 
 
 class DatabaseLockedError(StorageError):
-    """Another opener owns the database at `path`; `owner` describes it as far as it is known."""
+    """Another opener owns the database at `path`; `owner` describes that opener as far as it is known."""
 
     def __init__(self, path: str, owner: str, advice: str = "read_only=True reads beside it") -> None:
         super().__init__(f"{path} is in use by {owner}; {advice}")
@@ -302,16 +303,16 @@ class DatabaseLockedError(StorageError):
 
 
 class DiskFullError(StorageError):
-    """There was no room for the commit. It was aborted whole; commits work again once there is space."""
+    """The disk has no space for the commit. All of it was aborted; commits work again once there is space."""
 
     retryable = True
 
 
 class StoreFailedError(StorageError):
-    """The store gave up writing after repeated failures; `reason` is the last one. Reads go on.
+    """The store stopped writing after repeated failures; `reason` is the last one. Reads continue to work.
 
-    If it was the actor of one primitive that kept failing, `actor` is its name, and only requests to that one are
-    refused: transactions go on, over any primitives. Otherwise it is None.
+    If the actor of a single primitive kept failing, `actor` is its name, and only requests to that actor are refused;
+    transactions continue to work with all primitives. Otherwise `actor` is None.
     """
 
     def __init__(self, reason: str, *, actor: str | None = None) -> None:
@@ -347,9 +348,9 @@ class DatabaseClosedError(InmemError):
 
 
 class OverloadedError(InmemError):
-    """The request was not accepted: as much waits for the actor `mailbox` as may.
+    """The request was refused, because the most that may wait for the actor `mailbox` is waiting already.
 
-    `limit` says how much that is, `unit` of what: requests or bytes.
+    That is `limit`, in units of `unit`: requests or bytes.
     """
 
     retryable = True
@@ -362,9 +363,9 @@ class OverloadedError(InmemError):
 
 
 class WatchGapError(InmemError):
-    """A watcher asked for what came after `version`, and not all of it is there: look at the whole state, then go on.
+    """Some changes after `version`, which a watcher asked for, are lost: read the whole state, then watch from there.
 
-    Every change after version `since` can still be had; `reason` says why none before.
+    Every change after version `since` is still available; `reason` says why earlier ones are not.
     """
 
     def __init__(self, version: int, since: int, reason: str) -> None:
@@ -375,18 +376,18 @@ class WatchGapError(InmemError):
 
 
 class WatchLaggedError(WatchGapError):
-    """A watcher is too far behind: the store keeps the changes after `since` only. `version` is where it stands."""
+    """A watcher, now at `version`, is too far behind: the store keeps only the changes after `since`."""
 
     def __init__(self, version: int, since: int) -> None:
         super().__init__(version, since, f"only those after version {since} are kept")
 
 
 class ForkedProcessError(InmemError):
-    """A forked child used its parent's handle. Open the database anew after the parent has closed it."""
+    """A forked child used its parent's handle. It must open the database itself, after the parent has closed it."""
 
     def __init__(self) -> None:
         super().__init__("this handle belongs to the parent process; a forked child must open its own")
 
 
 class InvariantError(InmemError):
-    """A bug in this package: something that cannot happen has happened."""
+    """A bug in this package: a condition that must always hold was violated."""

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def time_ordered_id(now_us: int, entropy: Entropy) -> str:
-    """Return a fresh UUIDv7 string: ids made in a later microsecond sort later, 64 random bits keep the others apart.
+    """Return a fresh UUIDv7 string: an id from a later microsecond sorts later; 64 random bits distinguish the others.
 
     Args:
-        now_us: microseconds since the epoch; the id carries whole milliseconds and, as RFC 9562 allows, the
+        now_us: microseconds since the epoch; the id contains the whole milliseconds and, as RFC 9562 allows, the
             remaining microseconds in `rand_a`.
         entropy: source of the random bits.
     """

@@ -1,10 +1,10 @@
-"""Keys: which run, which kind of data, which entry; and bytes that keep all of them in one order.
+"""Keys: a run id, a type tag and a user key; and an order-preserving encoding of all three as bytes.
 
-Tables are found by run and tag, an entry in its table by its user key: nothing of a key is stored encoded. For keys of
-different runs or kinds in one order, as bytes, there is `Key.encode`: the run id in UTF-8 with every 00 written as 00
-FF, then 00 00, then the tag byte, then the user key as it is. Comparing encoded keys as bytes compares run, tag and
-user key in that order: the terminator sorts below every continuation of the run id. The escape is the one of
-FoundationDB's tuple layer, https://github.com/apple/foundationdb/blob/main/design/tuple.md.
+A table is found by run and tag, and an entry in it by its user key, so the store itself never uses encoded keys.
+`Key.encode` is for sorting keys of different runs or kinds as bytes: the run id in UTF-8 with every 00 written as 00
+FF, then 00 00, then the tag byte, then the user key unchanged. Comparing encoded keys compares run, tag and user key in
+that order, because the terminator sorts below every continuation of a run id. The escape is that of FoundationDB's
+tuple layer, https://github.com/apple/foundationdb/blob/main/design/tuple.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FIRST_OWN_TAG: Final = 0x10
 
 
 class Tag(IntEnum):
-    """The kind of data a key belongs to; one byte, in key order. From 0x10 on, tags are the store's own."""
+    """The kind of data that a key belongs to; one byte, in key order. Tags from 0x10 are for the store's own data."""
 
     KV = 0x01
     EVENT = 0x02
@@ -37,7 +37,7 @@ class Tag(IntEnum):
     EVENT_INDEX = 0x12
     TRACE_INDEX = 0x14
     RUN_INDEX = 0x15
-    # The runs of each status: a table knows its size, so counting them takes no counter.
+    # One table per run status: a table knows its size, so counting runs by status needs no counters.
     RUN_ACTIVE = 0x20
     RUN_COMPLETED = 0x21
     RUN_FAILED = 0x22
@@ -47,14 +47,15 @@ class Tag(IntEnum):
 
 
 TAGS: Final = range(1, 256)
-"""What can tag a table: any byte but 0. A later version may have written tags that this one does not know."""
+"""The possible tags of tables: any byte but 0. A later version may have written tags that are not in `Tag`."""
 
 
 def normalize_run_id(run: str | UUID) -> str:
-    """Return the run id as the exact str under which its data is kept.
+    """Return the run id as the exact str under which its data is stored.
 
     Raises:
-        InvalidKeyError: not a str or UUID, empty, longer than 255 characters, or with a lone surrogate.
+        InvalidKeyError: the run id is not a str or UUID, is empty, is longer than 255 characters, or has a lone
+            surrogate.
     """
     if type(run) is str and 0 < len(run) <= RUN_ID_CHARS_MAX and run.isascii():
         return run
@@ -74,14 +75,14 @@ def normalize_run_id(run: str | UUID) -> str:
 
 
 def user_key(key: str, *, where: str = "key") -> bytes:
-    """Return the bytes of a user's key. Any str will do, the empty one included, up to 1024 bytes of UTF-8.
+    """Return a user's key as bytes. Any str is valid, including the empty one, up to 1024 bytes of UTF-8.
 
     Args:
-        key: the key as the user gave it.
-        where: what the caller calls it; error messages start with it.
+        key: the key as passed by the user.
+        where: the caller's name for the key; error messages start with it.
 
     Raises:
-        InvalidKeyError: not exactly a str, too long, or with a lone surrogate.
+        InvalidKeyError: the key is not exactly a str, is too long, or has a lone surrogate.
     """
     if type(key) is not str:
         raise InvalidKeyError(where, f"must be a str, not {type_name(key)}")
@@ -95,10 +96,10 @@ def user_key(key: str, *, where: str = "key") -> bytes:
 
 
 def event_key(sequence: int) -> bytes:
-    """Return the key of an event: its sequence in 8 bytes, big endian, so that byte order is sequence order.
+    """Return the key of an event: its sequence as 8 big-endian bytes, so that byte order is sequence order.
 
     Raises:
-        InvalidKeyError: not exactly an int, or not in [0, 2^63 - 1].
+        InvalidKeyError: the sequence is not exactly an int, or not in [0, 2^63 - 1].
     """
     if type(sequence) is not int:
         raise InvalidKeyError("sequence", f"must be an int, not {type_name(sequence)}")
@@ -108,14 +109,14 @@ def event_key(sequence: int) -> bytes:
 
 
 def sequence_of(key: bytes) -> int:
-    """Return the sequence that `event_key` made `key` from."""
+    """Return the sequence whose `event_key` is `key`."""
     if len(key) != _EVENT_KEY_BYTES:
         raise InvariantError(f"an event key has {len(key)} bytes instead of {_EVENT_KEY_BYTES}")
     return int.from_bytes(key, "big")
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
-    """Return the smallest byte string above every string that starts with `prefix`; None if nothing is above them."""
+    """Return the smallest byte string greater than every string that starts with `prefix`; None if there is none."""
     stem = prefix.rstrip(b"\xff")
     if not stem:
         return None
@@ -123,27 +124,27 @@ def prefix_end(prefix: bytes) -> bytes | None:
 
 
 def shard_of(run: str, shards: int) -> int:
-    """Return which of `shards` shards holds the run: the same answer in every process and on every machine."""
+    """Return the index of the shard, out of `shards`, that holds the run; the same in all processes and machines."""
     return zlib.crc32(run.encode()) % shards
 
 
 @dataclass(frozen=True, slots=True, order=True, repr=False)
 class Key:
-    """One key of the store; a Key that exists is valid. Keys compare as their encodings do.
+    """One key of the store. Keys are validated on construction, and compare in the order of their encodings.
 
-    Make them with `kv`, `event`, `state`, `trace` and `run`. The constructor itself also takes the store's own tags,
-    keys of any length, and the run id "", which is the namespace of what spans runs.
+    Make keys with `kv`, `event`, `state`, `trace` and `run`. The constructor itself also accepts the store's own tags,
+    keys of any length, and the run id "", which is the namespace of data that spans runs.
 
     Attributes:
         run_id: the namespace.
-        tag: which primitive it belongs to.
-        user_key: the key there, as bytes.
+        tag: the primitive that the key belongs to.
+        user_key: the key within that primitive, as bytes.
 
     Raises:
-        InvalidKeyError: from the constructor and every way to make one.
+        InvalidKeyError: from the constructor and from every class method that makes a key.
     """
 
-    # UTF-8 sorts as code points do, and so does str: comparing the fields is comparing the encodings.
+    # UTF-8 and str both sort by code point, so comparing the fields is equivalent to comparing the encodings.
     run_id: str
     tag: Tag
     user_key: bytes
@@ -185,14 +186,14 @@ class Key:
 
     @property
     def is_the_stores_own(self) -> bool:
-        """Whether the store keeps something for itself there, such as an index: no operation takes such a key."""
+        """Whether the key is for the store's own data, such as an index. Operations do not accept such keys."""
         return self.tag >= _FIRST_OWN_TAG
 
     def require_form(self) -> None:
-        """Return only if this is a key that an entry of a primitive can have: the constructor takes any bytes.
+        """Raise unless an entry of a primitive can have this key. The constructor does not check this.
 
         Raises:
-            InvalidKeyError: it is none; the message says why.
+            InvalidKeyError: no entry can have this key; the message says why.
         """
         normalize_run_id(self.run_id)
         if self.tag is Tag.EVENT:
@@ -208,13 +209,13 @@ class Key:
                 raise InvalidKeyError("key", f"{self} is not UTF-8") from None
 
     def encode(self) -> bytes:
-        """Return the ordered bytes: ``a.encode() < b.encode()`` exactly if ``a < b``."""
+        """Return the order-preserving encoding: ``a.encode() < b.encode()`` exactly if ``a < b``."""
         namespace = self.run_id.encode().replace(b"\x00", b"\x00\xff")
         return b"%b\x00\x00%c%b" % (namespace, self.tag, self.user_key)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """Return the key that `encode` made `data` from.
+        """Return the key whose encoding is `data`.
 
         Raises:
             InvalidKeyError: no key has this encoding.
@@ -235,7 +236,7 @@ class Key:
         return key
 
     def __str__(self) -> str:
-        """Return the call that makes the key, without ``Key.``; bytes are shown where no such call exists."""
+        """Return the call that makes the key, without ``Key.``; show the user key as bytes if no such call exists."""
         place = f"{self.tag.name.lower()}({self.run_id!r}"
         if self.tag is Tag.RUN and not self.user_key:
             return f"{place})"

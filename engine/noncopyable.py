@@ -1,4 +1,4 @@
-"""What is one thing, wherever it is held."""
+"""A base class for objects that cannot be copied."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 class NonCopyable:
-    """Copying and pickling raise TypeError, rather than leave half of a twin behind. Costs nothing in use."""
+    """Makes copying and pickling raise TypeError instead of producing an incomplete copy. Has no run-time cost."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Which of the newest commits happened: the answer for callers who could not be told at the time."""
+"""The outcomes of the newest commits, for callers that could not be answered at the time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OUTCOMES_MAX: Final = 10_000
-"""Commits whose outcome can be asked for after reopening: far more than can have been in flight at once."""
+"""Commits whose outcome is available after reopening: far more than can have been in flight at once."""
 
 
 class Outcomes:
     """The versions of the last `OUTCOMES_MAX` commits, by (salt of the opening, transaction id).
 
     Args:
-        known: outcomes to start with, in the order of their versions.
-        since: every commit after this version is among them.
+        known: the initial outcomes, ordered by version.
+        since: every commit after this version is in `known`.
     """
 
     __slots__ = ("_versions", "since")
@@ -27,18 +27,18 @@ class Outcomes:
         self.since = since
 
     def record(self, salt: int, transaction_id: int, version: int) -> None:
-        """Remember a commit, and forget the oldest one beyond the bound. O(1)."""
+        """Remember a commit, and forget the oldest one if there are too many. O(1)."""
         versions = self._versions
         versions[salt, transaction_id] = version
         if len(versions) > OUTCOMES_MAX:
             _, self.since = versions.popitem(last=False)
 
     def forget(self) -> None:
-        """Know of no commit any more: those that were remembered are of another history."""
+        """Forget all commits, because they belong to a different history."""
         self._versions.clear()
 
     def version_of(self, salt: int, transaction_id: int) -> int | None:
-        """Return the version that the transaction committed as, or None if it is not among the remembered. O(1)."""
+        """Return the version of the transaction's commit, or None if it is not remembered. O(1)."""
         return self._versions.get((salt, transaction_id))
 
     def up_to(self, version: int) -> dict[tuple[int, int], int]:

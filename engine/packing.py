@@ -1,6 +1,6 @@
-"""msgpack, written: what the log, the checkpoints and the primitives' records are made of.
+"""Writing msgpack, the encoding of the log, the checkpoints and the primitives' records.
 
-Reading is another matter: what is read is untrusted, and each place checks the types that it expects.
+There is no shared function for reading: input is untrusted, and each reader checks the types that it expects.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 pack: Final[Callable[[object], bytes]] = msgspec.msgpack.Encoder().encode
-"""Return the msgpack of values whose types are valid already; tuples, named ones too, become arrays. O(bytes).
+"""Return the msgpack encoding of values with valid types; tuples, including named ones, become arrays. O(bytes).
 
-Lengths and numbers take the shortest form there is. msgspec writes the very bytes that msgpack does, in a third of the
-time, and keeps nothing between two calls: threads, and finalizers that run in the middle of one, have an encoding each.
+Lengths and numbers take their shortest form. msgspec writes the same bytes as msgpack in a third of the time, and its
+encoder keeps no state between calls, so threads can share it, and so can finalizers that run during a call.
 """

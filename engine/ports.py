@@ -1,7 +1,7 @@
-"""What the pure layers need from the outside world, as protocols.
+"""Protocols for what the pure layers need from the outside world: clock, disk and randomness.
 
-Production supplies the machine's clock, disk and entropy; the simulator supplies its own. Nothing below the actors
-reaches for the real ones.
+In production they are implemented by the machine's own, in the simulation by simulated ones. No layer below the actors
+uses the real ones directly.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Clock(Protocol):
-    """Time, in the two forms the store uses."""
+    """Time, in the two forms that the store uses."""
 
     def now_us(self) -> int:
-        """Return wall-clock time in microseconds since the epoch. May step back."""
+        """Return wall-clock time in microseconds since the epoch. It may step back."""
         ...
 
     def monotonic_s(self) -> float:
@@ -25,7 +25,7 @@ class Clock(Protocol):
 
 
 class Entropy(Protocol):
-    """Random bits for ids, salts and jitter, from a generator that is seeded once: unique, not secret."""
+    """Random bits for ids, salts and jitter, from a generator seeded once: suitable for uniqueness, not for secrets."""
 
     def bits(self, count: int) -> int:
         """Return an integer of `count` random bits."""
@@ -37,7 +37,7 @@ class Entropy(Protocol):
 
 
 class AppendFile(Protocol):
-    """A file that only grows, written past every buffer of this process."""
+    """A file that only grows, written without buffering in this process."""
 
     @property
     def size(self) -> int:
@@ -48,18 +48,18 @@ class AppendFile(Protocol):
         """Write all of `data` at the end, or nothing.
 
         Raises:
-            DiskFullError: there is no room; the file is as it was.
-            StorageError: the write failed otherwise; the file is as it was.
+            DiskFullError: the disk has no space; the file is unchanged.
+            StorageError: the write failed for another reason; the file is unchanged.
             OSError: the write failed and could not be undone.
         """
         ...
 
     def sync(self) -> None:
-        """Make every byte written before the call durable (fdatasync), or raise OSError; also if it was deleted."""
+        """Make every byte written before the call durable (fdatasync), or raise OSError, also if it was deleted."""
         ...
 
     def require_name(self) -> None:
-        """Raise OSError if the file has no name any more, also if another has it now. Costs the next sync more."""
+        """Raise OSError if the file's name is gone or belongs to another file. Makes the next sync more expensive."""
         ...
 
     def close(self) -> None:
@@ -68,15 +68,15 @@ class AppendFile(Protocol):
 
 
 class ReadFile(Protocol):
-    """A file that is read in pieces. What is read of it stays there while it is open, even if its name goes."""
+    """A file that is read in pieces. Its content stays readable while it is open, even if the file is deleted."""
 
     @property
     def size(self) -> int:
-        """Bytes in it when it was opened."""
+        """Size of the file in bytes when it was opened."""
         ...
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes from `offset` on, zeros for those that were cut off meanwhile; or raise StorageError."""
+        """Return `size` bytes from `offset`, zeros for bytes truncated since opening; or raise StorageError."""
         ...
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class ReadFile(Protocol):
 
 
 class Folder(Protocol):
-    """What reading a database's folder takes. Names are plain file names that the store itself made up."""
+    """The operations needed to read a database's folder. Names are plain file names chosen by the store."""
 
     @property
     def path(self) -> str:
@@ -101,15 +101,15 @@ class Folder(Protocol):
         ...
 
     def open(self, name: str) -> ReadFile:
-        """Open a file to read it in pieces."""
+        """Open a file for reading in pieces."""
         ...
 
 
 class Disk(Folder, Protocol):
-    """One database's folder, for whoever owns it."""
+    """One database's folder, with the operations of its owner."""
 
     def view(self) -> AbstractContextManager[Folder]:
-        """Return the files of the log as they are now; they can be read whoever removes them meanwhile."""
+        """Return the present files of the log; they stay readable even if they are removed in the meantime."""
         ...
 
     def create(self, name: str) -> AppendFile:
@@ -117,7 +117,7 @@ class Disk(Folder, Protocol):
         ...
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file another name, atomically replacing what had it."""
+        """Rename a file, atomically replacing any file with the new name."""
         ...
 
     def remove(self, name: str) -> None:
@@ -125,7 +125,7 @@ class Disk(Folder, Protocol):
         ...
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut a file to `size` bytes, and make those durable."""
+        """Truncate a file to `size` bytes, and make the result durable."""
         ...
 
     def sync_names(self) -> None:
@@ -133,5 +133,5 @@ class Disk(Folder, Protocol):
         ...
 
     def close(self) -> None:
-        """Give up the ownership lock; idempotent."""
+        """Release the ownership lock; idempotent."""
         ...

@@ -1,10 +1,11 @@
-"""The newest commits, as the log has them, kept for whoever wants to follow what happens: a window that moves on.
+"""A sliding window of the newest commits, kept for watchers in the form of log records.
 
-A commit is kept as its log record (log_records.py): the bytes exist anyway, their length bounds the memory, and nobody
-pays for what nobody reads. So a slow reader costs no more than a quick one, and learns of it when it has missed some.
+A commit is kept as its log record (log_records.py): the bytes exist anyway, their length bounds the memory, and records
+that no watcher reads are never decoded. So a slow watcher costs no more than a fast one; one that has missed commits
+gets an error.
 
-One thread adds, others read at the same time, without a lock: each step of either is one operation on a dict or one
-assignment, in an order that lets a reader who finds nothing see why.
+One thread adds commits while others read, without a lock. Each step of either is one dict operation or one assignment,
+ordered so that a reader that does not find a commit can tell whether it is gone.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from inmem.engine.errors import InvariantError, WatchLaggedError
 from inmem.engine.limits import RETAINED_BYTES_MAX
 
 ENTRY_BYTES: Final = 128
-"""What a kept commit takes beside its record: two objects and a place in a dict."""
+"""Memory that a kept commit takes in addition to its record: two objects and a dict slot."""
 
 
 class RetainedCommits:
     """Every commit after `since` and up to `version`: the newest `RETAINED_BYTES_MAX` bytes, and at least one commit.
 
     Args:
-        version: to begin after; nothing up to it is kept.
+        version: the version after which the window begins.
 
     Attributes:
-        since: every commit after this version is here.
-        version: of the newest commit.
-        history: which one these commits belong to: a window of another has other commits under the same versions.
+        since: every commit after this version is in the window.
+        version: the version of the newest commit.
+        history: the history to which the commits belong. In another one, such as that of a restored backup, the same
+            versions are other commits.
     """
 
     __slots__ = ("_oldest", "_records", "_size_bytes", "history", "since", "version")
@@ -44,7 +46,7 @@ class RetainedCommits:
         return len(self._records)
 
     def add(self, version: int, record: bytes) -> None:
-        """Keep one more commit, newer than those before. O(1), amortized."""
+        """Add a commit that is newer than all others in the window. O(1), amortized."""
         self._records[version] = record
         self.version = version
         self._size_bytes += len(record) + ENTRY_BYTES
@@ -52,23 +54,23 @@ class RetainedCommits:
             self._let_go()
 
     def add_newer(self, other: RetainedCommits) -> None:
-        """Keep those of another window too that are newer than this one's. O(them)."""
+        """Add the commits of another window that are newer than those of this one. O(commits in the other)."""
         for version, record in other._records.items():
             if version > self.version:
                 self.add(version, record)
         self.version = max(self.version, other.version)
 
     def advance(self, version: int) -> None:
-        """Note that there is nothing between the newest commit and `version`."""
+        """Record that there is no commit between the newest one and `version`."""
         self.version = version
 
     def after(self, version: int) -> tuple[int, bytes] | None:
         """Return (version, record) of the first commit after `version`, or None if there is none yet. O(1).
 
         Raises:
-            WatchLaggedError: that commit is not kept any more.
+            WatchLaggedError: that commit is no longer in the window.
         """
-        # Versions rise by one, but for the few that a restart may skip.
+        # Versions are consecutive, except for the few that a restart may skip.
         for candidate in range(version + 1, self.version + 1):
             record = self._records.get(candidate)
             if record is not None:
@@ -93,7 +95,7 @@ class RetainedCommits:
             oldest = self._oldest
             record = records.get(oldest)
             if record is not None:
-                # In this order: a reader who does not find the record finds out that it is gone.
+                # In this order, so that a reader that does not find the record sees that it is gone.
                 self.since = oldest
                 del records[oldest]
                 self._size_bytes -= len(record) + ENTRY_BYTES

@@ -1,7 +1,7 @@
-"""What an error message shows of an argument or a failure: little, on one line, whatever the object's own repr does.
+"""Showing arguments and exceptions in error messages: briefly, on one line, whatever the object's own repr does.
 
-An argument is of no known type before it has been checked, and a message that says why it was refused must not fail
-over it: an int of more than 4300 digits cannot be written out, and an object's repr is somebody else's code.
+An argument has no known type until it has been checked, and building the message that refuses it must not fail: an int
+of more than 4300 digits cannot be converted to text, and an object's repr is foreign code.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ARGUMENT_CHARS_MAX: Final = 80
-"""Enough to recognize what was passed; a message is no place for all of it."""
+"""Enough to recognize an argument without showing all of it."""
 
 INT_BITS_MAX: Final = 128
-"""Larger ints are none of the store's. To write one out takes quadratic time, and Python refuses beyond 4300 digits."""
+"""The store has no larger ints. Converting one to text takes quadratic time, and Python refuses beyond 4300 digits."""
 
 FAILURE_CHARS_MAX: Final = 1_000
-"""An exception says what went wrong, and its text may quote something long."""
+"""Longer than for arguments: an exception says what went wrong, and may quote something long."""
 
-# What `kind.__name__` is without a metaclass that has a say in it.
+# Returns the real `__name__` of a class, which a metaclass cannot override.
 _name_of: Final[Callable[[type[Any]], str]] = vars(type)["__name__"].__get__
 
 
@@ -39,12 +39,12 @@ _argument_repr: Final = _ArgumentRepr()
 
 
 def shown(argument: object) -> str:
-    """Return the argument as a message may show it, in at most ARGUMENT_CHARS_MAX characters. Never raises."""
+    """Return the argument as text for a message, in at most ARGUMENT_CHARS_MAX characters. Never raises."""
     return _printable(argument, _argument_repr.repr, ARGUMENT_CHARS_MAX)
 
 
 def shown_failure(error: BaseException | None) -> str:
-    """Return the repr of an exception, and its file, in at most FAILURE_CHARS_MAX characters. Never raises."""
+    """Return the repr of an exception, with its file name, in at most FAILURE_CHARS_MAX characters. Never raises."""
     return _printable(error, _with_file, FAILURE_CHARS_MAX)
 
 
@@ -54,13 +54,13 @@ def type_name(argument: object) -> str:
 
 
 def class_name(kind: type[Any]) -> str:
-    """Return the name of a type, in at most ARGUMENT_CHARS_MAX characters, whatever its metaclass says of it."""
+    """Return the real name of a type, whatever its metaclass says, in at most ARGUMENT_CHARS_MAX characters."""
     return _cut(_name_of(kind), ARGUMENT_CHARS_MAX)
 
 
 def _with_file(error: object) -> str:
     if isinstance(error, OSError) and error.filename is not None:
-        # Python's own repr leaves it out.
+        # Python's own repr omits the file name.
         return f"{class_name(type(error))}({error.errno}, {error.strerror!r}, {error.filename!r})"
     return repr(error)
 
@@ -73,11 +73,11 @@ def _printable(part: object, represent: Callable[[object], str], chars_max: int)
 
 
 def _cut(text: str, chars_max: int) -> str:
-    # What calls itself a str may be a subclass of it, with methods of its own.
+    # `text` may be an instance of a str subclass with methods of its own.
     plain = _shortened(str.__str__(text), chars_max)
     if plain.isprintable():
         return plain
-    # Line breaks; and lone surrogates, which cannot be printed at all.
+    # Escape line breaks, and lone surrogates, which cannot be printed at all.
     return _shortened("".join(c if c.isprintable() else repr(c)[1:-1] for c in plain), chars_max)
 
 

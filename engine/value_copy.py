@@ -1,6 +1,6 @@
-"""A container is copied and the copy checked, so that what was checked is what is encoded; faults name their place."""
+"""Copying a container and checking the copy, so that what was checked is what is encoded; errors name their place."""
 
-# A value is of no known type before it has been checked.
+# A value has no known type until it has been checked.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ _INSTEAD: Final = {
     "Fraction": "its str()",
     "PurePath": "its str()",
 }
-"""What to store in place of an object, by the name of its class or of one above that."""
+"""What to store instead of an object, by the name of its class or of a base class."""
 
-# What `__mro__` and `__dict__` of a class are without a metaclass that has a say in it.
+# Return the real `__mro__` and `__dict__` of a class, which a metaclass cannot override.
 _ancestors_of: Final[Callable[[type[Any]], tuple[type[Any], ...]]] = vars(type)["__mro__"].__get__
 _namespace_of: Final[Callable[[type[Any]], Mapping[str, Any]]] = vars(type)["__dict__"].__get__
 
 _Frame: TypeAlias = "tuple[Any, Any, int, str | int, _Frame | None]"
-# The copy, its original, its depth, and where it hangs: its key or index, and the frame of the container around it.
+# The copy, its original, its depth, its key or index in the enclosing container, and that container's frame.
 
 
 def checked_copy(value: Any, where: str, bytes_max: int) -> Any:
-    """Return a deep copy of a list, tuple or dict, made of lists and dicts, in which only strings are unchecked.
+    """Return a deep copy of a list, tuple or dict, made of lists and dicts; only strings have not been checked.
 
     Args:
         value: a list, tuple or dict.
-        where: what the caller calls it; error paths start with it.
+        where: the caller's name for the value; error paths start with it.
         bytes_max: largest encoding accepted.
 
     Raises:
-        InvalidValueError: something in it cannot be stored; the error names the place.
+        InvalidValueError: a part of the value cannot be stored; the error names the place.
 
-    Containers wait on a stack of their own, the last one first: going deep before going wide finds a cycle while
-    little has been copied. `room` falls by a lower bound of the encoded size, so that a small value whose shared
-    parts would encode to terabytes is refused early.
+    Containers are kept on an explicit stack and copied depth first, which finds a cycle before much has been copied.
+    `room` is reduced by a lower bound of the encoded size, so a small value whose shared parts would encode to
+    terabytes is refused early.
     """
     room = bytes_max - len(value)
     if room < 0:
@@ -108,12 +108,12 @@ def too_large(where: str, bytes_max: int) -> InvalidValueError:
 
 
 def refusal(kind: type[Any]) -> str:
-    """Return why no instance of `kind` can be stored, and for common types what can."""
+    """Return why no instance of `kind` can be stored, and for common types what to store instead."""
     name = class_name(kind)
     ancestors = _ancestors_of(kind)
     names = [class_name(each) for each in ancestors]
     if "Enum" in names:
-        # Also one that is a str or an int besides: its value is what it says.
+        # Including an Enum that is also a str or an int: its value is what should be stored.
         return f"{name} cannot be stored; store its .value"
     for builtin in _STORABLE:
         if issubclass(kind, builtin):
@@ -125,7 +125,7 @@ def refusal(kind: type[Any]) -> str:
 
 
 def _too_deep(where: str, frame: _Frame, step: str | int, item: Any) -> InvalidValueError:
-    """Return the error for `item`, one level too deep: as a cycle, if the way down to it passed one object twice."""
+    """Return the error for `item`, which is one level too deep; a cycle, if an object is on the path to it twice."""
     way: list[tuple[Any, str | int]] = [(item, step)]
     around: _Frame | None = frame
     while around is not None:
@@ -144,7 +144,7 @@ def _too_deep(where: str, frame: _Frame, step: str | int, item: Any) -> InvalidV
 
 
 def _path(where: str, frame: _Frame, *steps: str | int) -> str:
-    """Return the path of a frame's container, or of the entry `steps` in it."""
+    """Return the path of a frame's container, or of the entry at `steps` in it."""
     way = [*steps]
     around = frame
     while around[4] is not None:
@@ -161,13 +161,13 @@ def _extended(path: str, step: str | int) -> str:
         return f"{path}[{step}]"
     if len(step) > _PATH_KEY_CHARS_MAX:
         step = step[:_PATH_KEY_CHARS_MAX] + "…"
-    # A lone surrogate is shown escaped: a message that cannot be printed helps nobody.
+    # Escape lone surrogates, so that the message can be printed.
     shown = json.dumps(step, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     return f"{path}[{shown}]"
 
 
 def place_of(text: str, value: Any, where: str) -> str:
-    """Return the path at which `value`, of plain lists and dicts, has the string `text`, as an item or as a key."""
+    """Return the path of the string `text`, an item or a key, in `value`, which is made of plain lists and dicts."""
     pending: list[tuple[str, Any]] = [(where, value)]
     while pending:
         path, part = pending.pop()

@@ -1,4 +1,4 @@
-"""Ranges of versions, first and last included: few numbers for many commits."""
+"""Inclusive ranges of versions, which describe many commits with few numbers."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def gaps_between(first: int, last: int, present: tuple[Range, ...]) -> tuple[Ran
 
 
 def count(ranges: Iterable[Range]) -> int:
-    """Return how many versions the ranges hold."""
+    """Return how many versions the ranges contain."""
     return sum(last - first + 1 for first, last in ranges)

@@ -1,1 +1,1 @@
-"""What each primitive means: its types, and its operations on a transaction. Pure: no I/O, no threads, no clock."""
+"""The semantics of each primitive: its types, and its operations on a transaction. Pure: no I/O, threads or clock."""

@@ -1,4 +1,4 @@
-"""Checks of arguments that several operations take."""
+"""Argument checks shared by several operations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def several(where: str, items: Iterable[T], refusal: Callable[[str, str], UsageE
     """Return an iterator over the argument named `where`.
 
     Raises:
-        UsageError: it is one str, whose characters nobody means, or cannot be iterated over. Made by `refusal`.
+        UsageError: `items` is a single str (iterating over its characters is a mistake) or not iterable. `refusal`
+            makes the error.
     """
     if issubclass(type(items), str):
         raise refusal(where, "must be several str, not one")
@@ -35,23 +36,23 @@ def several(where: str, items: Iterable[T], refusal: Callable[[str, str], UsageE
 
 
 def refuse_coroutine(result: object) -> None:
-    """Raise UsageError if the caller's function has made a coroutine of its body, which has not run yet."""
+    """Raise UsageError if the caller's function returned a coroutine, whose body has not run yet."""
     if isinstance(result, CoroutineType):
         result.close()
         raise UsageError("fn: must be a plain function; an async one would run after the commit")
 
 
 def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "") -> str:
-    """Return the one of `choices` that the argument named `where` is, as a plain str.
+    """Return the member of `choices` that equals the argument named `where`, as a plain str.
 
     Args:
-        where: what the caller calls it.
+        where: the argument's name, for the error message.
         argument: a str, or a member of a StrEnum.
-        choices: that there are.
-        also: what else is accepted, as the message is to say it.
+        choices: the allowed values.
+        also: what else is accepted, in the words of the error message.
 
     Raises:
-        UsageError: it is none of them.
+        UsageError: the argument is not one of `choices`.
     """
     meant = ""
     if issubclass(type(argument), str):
@@ -64,7 +65,7 @@ def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "
 
 
 def checked_count(count: int, where: str = "count") -> int:
-    """Return the argument named `where`, which says how many results are wanted.
+    """Return the argument named `where`, a number of results.
 
     Raises:
         UsageError: it is not a non-negative int.
@@ -75,10 +76,10 @@ def checked_count(count: int, where: str = "count") -> int:
 
 
 def checked_version(version: int, where: str = "expected_version") -> int:
-    """Return the argument named `where`, which is a version: of the database, of a key, or of a cell.
+    """Return the argument named `where`, a version of the database, a key or a cell.
 
     Raises:
-        UsageError: none can ever be this one: it is not an int, negative, or beyond 64 bits.
+        UsageError: it is not a possible version: not an int, negative, or beyond 64 bits.
     """
     if type(version) is not int or not 0 <= version <= INT_MAX:
         raise UsageError(f"{where}: must be an int from 0 to 2^63 - 1, not {shown(version)}")

@@ -1,4 +1,4 @@
-"""A cell as it is stored, under its name."""
+"""The stored form of a cell, under the cell's name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inmem.primitives.record import Record, Time, unpacking
 
 
 class CellRecord(Record, frozen=True):
-    """The fields in the order in which the record has them; see `State` for their meaning."""
+    """The fields in stored order; see `State` for their meaning."""
 
     version: Annotated[int, Meta(ge=1, le=INT_MAX)]
     updated_at: Time
@@ -20,8 +20,8 @@ class CellRecord(Record, frozen=True):
 
 
 unpack_cell: Final = unpacking(CellRecord, "a cell")
-"""Return the CellRecord that these bytes are; O(bytes).
+"""Return the CellRecord encoded in the bytes. O(bytes).
 
 Raises:
-    MalformedValueError: they are none.
+    MalformedValueError: the bytes are not a cell record.
 """

@@ -1,8 +1,8 @@
-"""StateCell: a run's named states, changed by compare-and-swap, each with a version of its own.
+"""StateCell: a run's named states, changed by compare-and-swap, each with its own version.
 
-A cell is the record (version, time of the last change, encoded value or None) under its name. A deleted cell keeps its
-record, with None for the value: that is how its next life goes on counting where this one ended, so that nobody's
-compare-and-swap can succeed against another cell of the same name. To the outside such a cell does not exist.
+A cell is stored as the record (version, time of the last change, encoded value or None) under its name. A deleted cell
+keeps its record, with None as the value, so that a cell created again continues the version count and a stale
+compare-and-swap never matches a new cell of the same name. To callers, a deleted cell does not exist.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
     from inmem.engine.commits.transaction import Transaction
 
-# Inside the class, the name `list` is the method.
+# Inside the class below, `list` is a method.
 Names: TypeAlias = list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a cell holds.
+    """The value of a cell, with its version.
 
     Attributes:
-        value: a fresh copy.
-        version: 1 for a cell's first value, one more with every change; never used twice under one name.
-        updated_at: microseconds since the epoch of the last change; never decreases.
+        value: a fresh copy of the value.
+        version: 1 for a cell's first value, one higher with every change; never reused under the same name.
+        updated_at: time of the last change, in microseconds since the epoch; never decreases.
     """
 
     value: Any
@@ -47,7 +47,7 @@ class State:
 class CellOperations:
     """The StateCells of one run, inside one transaction.
 
-    Every operation reads the cell, so a commit by somebody else to the same cell meanwhile is a conflict.
+    Every operation reads the cell, so it conflicts with a concurrent commit to the same cell.
     """
 
     __slots__ = ("_bytes_max", "_now_us", "_run", "_view")
@@ -62,7 +62,7 @@ class CellOperations:
         return f"<CellOperations of run {self._run!r}>"
 
     def init(self, name: str, value: object) -> int:
-        """Create the cell and return its version: 1, or where a deleted cell of this name left off, plus 1.
+        """Create the cell and return its version: 1, or one more than the last version of a deleted cell of this name.
 
         Raises:
             CellExistsError: the cell exists.
@@ -74,17 +74,17 @@ class CellOperations:
         return self._store(key, version, updated_at, encode_value(value, "value", self._bytes_max))
 
     def read(self, name: str) -> State | None:
-        """Return the cell's state, or None if there is no such cell. O(value size)."""
+        """Return the cell's state, or None if it does not exist. O(value size)."""
         data = self._view.get(_key(name))
         return None if data is None else state_of(data)
 
     def cas(self, name: str, expected: int, value: object) -> int:
-        """Replace the value of a cell that is at version `expected`, and return the new version, `expected` + 1.
+        """Replace the cell's value if its version is `expected`; return the new version, `expected` + 1.
 
         Raises:
-            CasConflictError: the cell is at another version, `actual`, in this transaction's view.
-            CellNotFoundError: there is no such cell.
-            UsageError: `expected` is no version.
+            CasConflictError: in this transaction's view the cell has another version, `actual`.
+            CellNotFoundError: the cell does not exist.
+            UsageError: `expected` is not a possible version.
         """
         checked_version(expected, "expected")
         key = _key(name)
@@ -98,14 +98,14 @@ class CellOperations:
         return self._store(key, version, updated_at, data)
 
     def set(self, name: str, value: object) -> int:
-        """Set the cell, creating it if need be, and return its new version."""
+        """Set the cell, creating it if it does not exist, and return its new version."""
         key = _key(name)
         data = encode_value(value, "value", self._bytes_max)
         version, updated_at, _ = self._load(key)
         return self._store(key, version, updated_at, data)
 
     def delete(self, name: str) -> bool:
-        """Delete the cell; return whether it was there. Its versions are not used again."""
+        """Delete the cell and return whether it existed. Its versions are never reused."""
         key = _key(name)
         version, updated_at, current = self._load(key)
         if current is None:
@@ -114,7 +114,7 @@ class CellOperations:
         return True
 
     def exists(self, name: str) -> bool:
-        """Return whether there is such a cell. O(1)."""
+        """Return whether the cell exists. O(1)."""
         return self._load(_key(name))[2] is not None
 
     def list(self, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Names:
@@ -122,26 +122,26 @@ class CellOperations:
 
         Args:
             prefix: None means all cells.
-            limit: at most so many.
-            after: only names greater than this one: the last name of one page begins the next.
+            limit: maximum number of names; None means all.
+            after: only names greater than this one; pass the last name of a page to get the next page.
 
-        Complexity: O(log n) plus O(1) per name returned, and per deleted cell passed.
+        Complexity: O(log n) plus O(1) per name returned and per deleted cell skipped.
         """
         entries = scan_names(self._view, prefix, after)
         return at_most((name for name, data in entries if unpack_cell(data).value is not None), limit)
 
     def transition(self, name: str, fn: Callable[[State], tuple[Any, Any]]) -> Any:
-        """Replace the cell's value by what `fn` makes of its state, and return what else `fn` returns.
+        """Replace the cell's value with the one `fn` computes from its state; return the result of `fn`.
 
-        `fn` must be pure: it is called once in every attempt of the surrounding transaction, and all attempts but
-        the last leave no trace. What has an effect outside the store belongs behind the commit.
+        `fn` must be pure: it is called once in every attempt of the surrounding transaction, and only the last attempt
+        takes effect. Do anything that affects the outside world after the commit.
 
         Args:
-            name: the cell.
-            fn: takes the State, returns (new value, result). An exception from it leaves the cell as it was.
+            name: name of the cell.
+            fn: takes the State, returns (new value, result). If it raises, the cell stays unchanged.
 
         Raises:
-            CellNotFoundError: there is no such cell.
+            CellNotFoundError: the cell does not exist.
             UsageError: `fn` did not return a pair.
         """
         key = _key(name)
@@ -151,9 +151,9 @@ class CellOperations:
         return self._transition(key, State(decode_value(current), version, updated_at), fn)
 
     def transition_or_init(self, name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]) -> Any:
-        """Do `init` with `initial` if there is no such cell, then `transition`, and return `fn`'s result.
+        """Call `init` with `initial` if the cell does not exist, then `transition`; return the result of `fn`.
 
-        Both count: a new cell is at version 2 afterwards. Nothing is created if `fn` fails.
+        Both steps raise the version: a new cell ends at version 2. If `fn` raises, no cell is created.
         """
         key = _key(name)
         version, updated_at, current = self._load(key)
@@ -174,7 +174,7 @@ class CellOperations:
         return result
 
     def _load(self, key: bytes) -> tuple[int, int, bytes | None]:
-        """Return (version, updated_at, value); the value is None if there is no such cell, then version may be 0."""
+        """Return (version, updated_at, value). If there is no such cell, value is None and version may be 0."""
         data = self._view.get(key)
         if data is None:
             return 0, 0, None
@@ -187,7 +187,7 @@ class CellOperations:
 
 
 def state_of(data: bytes) -> State | None:
-    """Return the state whose stored form is `data`; None for that of a deleted cell."""
+    """Return the state whose stored form is `data`, or None for a deleted cell."""
     cell = unpack_cell(data)
     return None if cell.value is None else State(decode_value(cell.value), cell.version, cell.updated_at)
 

@@ -1,7 +1,7 @@
-"""What a commit has changed, in the terms of the primitives: what watchers are told.
+"""The changes of a commit in terms of the primitives, as watchers receive them.
 
-Read from the commit's log record, so a change shows the value as that commit wrote it, whatever has happened since.
-The store's own tables, such as indices, are left out: they follow from what is told.
+They are read from the commit's log record, so a change shows the value as that commit wrote it, whatever has happened
+since. The store's own tables, such as indices, are left out: they follow from the other changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from inmem.primitives.runs import metadata_of
 from inmem.primitives.traces import trace_of
 
 PrimitiveName: TypeAlias = Literal["kv", "events", "cells", "traces", "runs"]
-"""The primitive that a change belongs to, and that `db.watch` can be limited to."""
+"""The primitive that a change belongs to, and to which `db.watch` can be limited."""
 
 PRIMITIVES: Final[dict[int, PrimitiveName]] = {
     Tag.KV: "kv",
@@ -38,30 +38,30 @@ _TAGS: Final[dict[str, int]] = {name: tag for tag, name in PRIMITIVES.items()}
 
 
 class ChangeKind(StrEnum):
-    """What has happened."""
+    """What happened to the key."""
 
     PUT = "put"
     """It was created or replaced."""
     DELETE = "delete"
-    """It is gone, because somebody deleted it or because its time was up and it was cleared away."""
+    """It was deleted by a caller, or expired and was removed by the reaper."""
     DROP = "drop"
-    """The whole run is gone, with everything that it held in any primitive."""
+    """The whole run was deleted, with its data in all primitives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that one commit has changed.
+    """One change made by a commit.
 
     Attributes:
-        version: of the commit. The changes of one commit come one after the other: first the runs that it dropped,
-            then what it wrote to each primitive of each run, as it first came to them, each key at its first write.
-        run: the run.
+        version: the commit's version. The changes of a commit are consecutive: first the runs that it dropped, then its
+            writes, grouped by run and primitive. Groups, and keys within a group, are in order of their first write.
+        run: id of the run.
         primitive: "kv", "events", "cells", "traces" or "runs".
         key: the KVStore key, the event's sequence, the cell's name, the trace's id or the run's id.
-        kind: put, delete, or drop.
+        kind: put, delete or drop.
         timestamp: when the commit's transaction began, in microseconds since the epoch.
         expires_at: a KVStore key's deadline in microseconds since the epoch, or None.
-        is_last: whether it is the last change of its commit that this watcher is told of.
+        is_last: whether it is the last change of its commit that this watcher receives.
     """
 
     version: int
@@ -77,9 +77,9 @@ class Change:
 
     @property
     def value(self) -> Any:
-        """A fresh copy of what was put: a value, an Event, a State, a Trace or a RunMetadata. None for what is gone.
+        """A fresh copy of what was put: a value, an Event, a State, a Trace or a RunMetadata. None after a deletion.
 
-        Decoded when it is asked for. O(value size).
+        Decoded on every access. O(value size).
         """
         data = self.data
         if data is None:
@@ -98,10 +98,10 @@ class Change:
 
 
 def tag_of(primitive: str | None) -> int | None:
-    """Return the tag of a primitive's name; None for None.
+    """Return the tag of the primitive with this name; None for None.
 
     Raises:
-        UsageError: there is no primitive of that name.
+        UsageError: no primitive has this name.
     """
     if primitive is None:
         return None
@@ -109,13 +109,14 @@ def tag_of(primitive: str | None) -> int | None:
 
 
 def changes_of(version: int, record: bytes, run: str | None = None, tag: int | None = None) -> list[Change]:
-    """Return what the commit with this log record has changed, in order. O(record bytes).
+    """Return the changes of the commit with this log record, in order. O(record bytes).
 
     Args:
-        version: of the commit.
-        record: of the commit.
-        run: leave other runs out.
-        tag: leave other primitives out, but for the end of a whole run, which is the end of its data in all of them.
+        version: the commit's version.
+        record: the commit's log record.
+        run: only changes to this run; None means all.
+        tag: only changes to this primitive; None means all. A dropped run is included whatever the tag, because its
+            data in every primitive is gone.
     """
     _, timestamp, operations = decode_commit(record, f"commit {version}", 0)
     changes: list[Change] = []

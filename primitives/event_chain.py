@@ -1,4 +1,4 @@
-"""Verifying a chain of events as it is stored, without trusting any of it."""
+"""Verification of a stored chain of events, trusting none of its content."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class ChainVerification:
     """Whether a run's events are the ones that were appended.
 
     Attributes:
-        is_valid: every event follows from the one before.
-        length: how many events are stored.
-        first_invalid: sequence of the first event that does not, or None.
-        error: what is wrong with it, or None.
+        is_valid: whether every event follows from the previous one.
+        length: number of stored events.
+        first_invalid: sequence of the first event that does not follow, or None.
+        error: what is wrong with that event, or None.
     """
 
     is_valid: bool
@@ -32,10 +32,10 @@ class ChainVerification:
 
 
 def verify_records(run: str, records: Iterable[tuple[bytes, bytes]]) -> ChainVerification:
-    """Judge the stored (key, record) pairs of a run's event table, given in key order.
+    """Verify the stored (key, record) pairs of a run's event table, given in key order.
 
-    Whatever changes a single field, swaps, removes or inserts events is found and reported with its sequence; only
-    events missing at the end leave a valid, shorter chain. O(bytes), holding one event at a time.
+    Any event with a changed field, and any event that was inserted, removed or moved, is detected and reported with its
+    sequence. Only events missing at the end leave a valid, shorter chain. O(bytes), holding one event at a time.
     """
     sequence = 0
     timestamp = 0
@@ -55,7 +55,10 @@ def verify_records(run: str, records: Iterable[tuple[bytes, bytes]]) -> ChainVer
 
 
 def fault_of(run: str, sequence: int, data: bytes, earliest: int, previous_hash: bytes) -> str | None:
-    """Return what is wrong with the record of event `sequence`, which follows `previous_hash`, or None."""
+    """Return what is wrong with the record of event `sequence`, or None.
+
+    The previous event has the hash `previous_hash` and the timestamp `earliest`.
+    """
     try:
         record = unpack_event(data)
     except MalformedValueError as error:

@@ -1,7 +1,7 @@
 """The hash that chains a run's events, in a form that any language can compute in ten lines.
 
-The hash of an event is the SHA-256 of seven fields one after the other, each preceded by its length in bytes as a
-4-byte integer. All integers are big endian:
+The hash of an event is the SHA-256 of seven concatenated fields, each preceded by its length in bytes as a 4-byte
+integer. All integers are big endian:
 
     field           bytes
     format          8: the number 1
@@ -10,10 +10,10 @@ The hash of an event is the SHA-256 of seven fields one after the other, each pr
     event type      UTF-8
     payload         the payload in msgpack, exactly as stored
     timestamp       8: microseconds since the epoch
-    previous hash   32: the hash of the event before; zeros for the first
+    previous hash   32: the hash of the previous event; zeros for the first
 
-The lengths make the encoding unambiguous: no two different events have the same bytes. Whoever can write to the files
-could forge a whole chain; to prove that this did not happen, keep the hash of the head somewhere else.
+The lengths make the encoding unambiguous: no two different events have the same bytes. Anybody who can write the files
+could forge a whole chain. To rule that out, keep the head's hash elsewhere.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIRST_PREVIOUS_HASH: Final = bytes(HASH_BYTES)
 
 _NUMBER_BYTES: Final = 8
 _LENGTH: Final = Struct(">I").pack
-# A number is preceded by its length, and so is what follows it.
+# A number with its length before it, and the length of the next field after it.
 _NUMBER_LENGTH: Final = Struct(">IQI").pack
 
 

@@ -1,4 +1,4 @@
-"""An event as it is stored, under its sequence."""
+"""The stored form of an event, under its sequence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Hash: TypeAlias = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_B
 
 
 class EventRecord(Record, frozen=True):
-    """The fields in the order in which the record has them; see `Event` for their meaning."""
+    """The fields in stored order; see `Event` for their meaning."""
 
     event_type: str
     payload: bytes
@@ -24,8 +24,8 @@ class EventRecord(Record, frozen=True):
 
 
 unpack_event: Final = unpacking(EventRecord, "an event")
-"""Return the EventRecord that these bytes are; O(bytes).
+"""Return the EventRecord encoded in the bytes. O(bytes).
 
 Raises:
-    MalformedValueError: they are none.
+    MalformedValueError: the bytes are not an event record.
 """

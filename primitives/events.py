@@ -1,11 +1,11 @@
-"""EventLog: what happened in a run, in one order, each event chained to the one before by its hash.
+"""EventLog: the events of a run in one total order, each chained to the previous event by its hash.
 
-An event is the record (type, encoded payload, timestamp, previous hash, hash) under its sequence in 8 bytes. For each
-there is an entry in the run's EVENT_INDEX, (name component of the type, sequence), written in the same transaction.
+An event is stored as the record (type, encoded payload, timestamp, previous hash, hash) under its 8-byte sequence. Its
+entry in the run's EVENT_INDEX, (name component of the type, sequence), is written in the same transaction.
 
-No head is kept: the last live key is the head. Two transactions that append to one run write the same next key, and the
-first committer wins; a transaction that only looks at the head remembers that this key did not exist. An aborted append
-burns no sequence.
+No head is stored: the last live key is the head. Two transactions that append to one run write the same next key, and
+the first committer wins. A transaction that only reads the head remembers the next key as absent, so an append
+conflicts with it. An aborted append uses up no sequence.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from inmem.engine.commits.transaction import Transaction
 
 BATCH_SIZE = 1000
-"""Events read ahead by `iter`: enough to make the start of a range cheap, few enough to hold."""
+"""Events that `iter` reads ahead: enough to amortize the start of a range scan, few enough to hold in memory."""
 
 Events: TypeAlias = "list[Event]"
 Names: TypeAlias = list[str]
@@ -46,10 +46,10 @@ class Event:
     Attributes:
         sequence: 0, 1, 2, … in its run.
         event_type: what happened, in a word.
-        payload: a fresh copy of what was stored.
-        timestamp: microseconds since the epoch; never decreases in a run.
-        prev_hash: the hash of the event before, 32 zero bytes for the first.
-        hash: see event_hash.py for how to compute it.
+        payload: a fresh copy of the stored payload.
+        timestamp: microseconds since the epoch; never decreases within a run.
+        prev_hash: the hash of the previous event; 32 zero bytes for the first.
+        hash: computed as event_hash.py describes.
     """
 
     sequence: int
@@ -67,7 +67,7 @@ class Event:
 
 
 class EventOperations:
-    """The EventLog of one run, inside one transaction. It only grows: nothing changes or removes an event."""
+    """The EventLog of one run, inside one transaction. Append-only: no operation changes or removes an event."""
 
     __slots__ = ("_bytes_max", "_index", "_now_us", "_run", "_view")
 
@@ -87,41 +87,41 @@ class EventOperations:
         return self._append([(event_type, encode_value(payload, "payload", self._bytes_max))])[0]
 
     def append_many(self, events: Iterable[tuple[str, object]]) -> Events:
-        """Append (type, payload) pairs in this order and return the events: all of them, or none if one is refused.
+        """Append (type, payload) pairs in order and return the events. If one pair is refused, none is appended.
 
-        The sequence follows the last event's without a gap. The timestamp is the transaction's, or the last event's
-        if that is later. A transaction that appends loses against one that appended to the same run first.
+        Sequences follow the last event's without a gap. The timestamp is the transaction's, or the last event's if
+        that is later. If another transaction appends to the same run and commits first, this one conflicts.
 
         Raises:
-            InvalidKeyError: a type is empty or could not be a key.
+            InvalidKeyError: a type is empty or not a valid key.
             InvalidValueError: a payload cannot be stored.
-            UsageError: something in `events` is not a pair, or it is not iterable.
+            UsageError: an item of `events` is not a pair, or `events` is not iterable.
 
         Complexity: O(log n) plus O(payload bytes).
         """
         return self._append(encoded_events(events, self._bytes_max))
 
     def read(self, sequence: int) -> Event | None:
-        """Return the event, or None if there are not that many yet. O(1)."""
+        """Return the event with this sequence, or None if the log does not reach that far yet. O(1)."""
         data = self._view.get(bounded_event_key(sequence))
         return None if data is None else event_of(sequence, data)
 
     def read_range(self, start: int, end: int) -> Events:
-        """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event."""
+        """Return the existing events with sequences in [start, end), in order. O(log n) plus O(1) per event."""
         return [
             event_of(sequence_of(key), data)
             for key, data in self._view.scan(bounded_event_key(start), bounded_event_key(end))
         ]
 
     def head(self) -> Event | None:
-        """Return the last event, or None if there is none. An append by somebody else meanwhile is a conflict."""
+        """Return the last event, or None if the log is empty. Conflicts with a concurrent append by others."""
         last = self._last()
         return None if last is None else event_of(*last)
 
     def tail(self, count: int) -> Events:
-        """Return the last `count` events, or all if there are not that many, in order.
+        """Return the last `count` events in order, or all events if there are fewer.
 
-        An append by somebody else meanwhile is a conflict.
+        Conflicts with a concurrent append by others.
 
         Raises:
             UsageError: `count` is not a non-negative int.
@@ -134,15 +134,16 @@ class EventOperations:
         return [event_of(sequence_of(key), data) for key, data in reversed(newest)]
 
     def len(self) -> int:
-        """Return how many events there are. An append by somebody else meanwhile is a conflict. O(log n)."""
+        """Return the number of events. Conflicts with a concurrent append by others. O(log n)."""
         last = self._last()
         return 0 if last is None else last[0] + 1
 
     def iter(self, start: int = 0, *, batch_size: int = BATCH_SIZE) -> Iterator[Event]:
-        """Iterate over the events from `start` to the one that is the head now, holding `batch_size` at a time.
+        """Iterate over the events from `start` to the current head, holding at most `batch_size` of them at a time.
 
         Raises:
-            UsageError: `batch_size` is not a positive int, or `start` is no sequence.
+            InvalidKeyError: `start` is not a non-negative int.
+            UsageError: `batch_size` is not a positive int.
         """
         if type(batch_size) is not int or batch_size < 1:
             raise UsageError(f"batch_size: must be an int of at least 1, not {shown(batch_size)}")
@@ -155,10 +156,10 @@ class EventOperations:
 
         Args:
             event_type: the exact type.
-            limit: at most so many.
-            after: only events with a greater sequence: the last of one page begins the next.
+            limit: maximum number of events; None means all.
+            after: only events with a greater sequence; pass the last sequence of a page to get the next page.
 
-        Complexity: O(log n) plus O(1) per event returned, whatever lies between.
+        Complexity: O(log n) plus O(1) per event returned; events of other types cost nothing.
         """
         prefix = name_component(checked_type(event_type, "event_type"))
         start = prefix if after is None else prefix + bounded_event_key(after) + b"\x00"
@@ -166,22 +167,22 @@ class EventOperations:
         return at_most((self._indexed(key) for key, _ in entries), limit)
 
     def types(self, limit: int | None = None, after: str | None = None) -> Names:
-        """Return the types that the run's events have, each once, sorted by their UTF-8 bytes.
+        """Return the distinct types of the run's events, sorted by their UTF-8 bytes.
 
         Args:
-            limit: at most so many.
-            after: only types greater than this one: the last of one page begins the next.
+            limit: maximum number of types; None means all.
+            after: only types greater than this one; pass the last type of a page to get the next page.
 
         Complexity: O(log n) per type returned, however many events have it.
         """
         return at_most(self._types(after), limit)
 
     def verify_chain(self, on_progress: Callable[[int], object] | None = None) -> ChainVerification:
-        """Recompute every hash and compare. O(bytes of the log), one event at a time.
+        """Recompute every hash and compare. O(bytes of the log), holding one event at a time.
 
         Args:
-            on_progress: called with the number of events that have been read, every `BATCH_SIZE` of them; what it
-                raises ends the verification.
+            on_progress: called after every `BATCH_SIZE` events with the number of events read so far. An exception
+                that it raises ends the verification.
         """
         records = self._view.scan()
         return verify_records(self._run, records if on_progress is None else _reported(records, on_progress))
@@ -230,11 +231,11 @@ class EventOperations:
         for at in range(start, end, batch_size):
             for event in self.read_range(at, min(at + batch_size, end)):
                 yield event
-                # Between two batches nothing else would notice.
+                # The batch is already in memory, so nothing else would notice that the transaction has ended.
                 self._view.require_active()
 
     def _last(self) -> tuple[int, bytes] | None:
-        """Return sequence and record of the head; remember that nothing follows it."""
+        """Return the sequence and record of the head, and remember the next key as absent."""
         last = self._view.last()
         sequence = -1 if last is None else sequence_of(last[0])
         self._view.get(event_key(sequence + 1))
@@ -249,7 +250,7 @@ class EventOperations:
 
 
 def _short(event_hash: bytes) -> str:
-    """Return enough of a hash to recognize it by: 64 digits, or 32 escapes, would hide everything else."""
+    """Return the first digits of a hash, enough to recognize it: a whole hash would drown the other fields."""
     return f"{event_hash[:4].hex()}…"
 
 
@@ -261,15 +262,15 @@ def event_of(sequence: int, data: bytes) -> Event:
 
 
 def index_key(event_type: str, key: bytes) -> bytes:
-    """Return the entry by which the event under `key` is found by its type."""
+    """Return the EVENT_INDEX entry of the event of this type under `key`."""
     return name_component(event_type) + key
 
 
 def bounded_event_key(sequence: int) -> bytes:
-    """Return the key of the event with this sequence, or of the last that there could ever be if it is beyond that.
+    """Return the key of the event with this sequence, capped at the highest possible sequence.
 
     Raises:
-        InvalidKeyError: not exactly an int, or negative.
+        InvalidKeyError: `sequence` is not exactly an int, or negative.
     """
     return event_key(min(sequence, INT_MAX) if type(sequence) is int else sequence)
 
@@ -278,7 +279,7 @@ def checked_type(event_type: str, where: str = "event_type") -> str:
     """Return the type of an event.
 
     Raises:
-        InvalidKeyError: it could not be a key, or is empty.
+        InvalidKeyError: the type is empty or not a valid key.
     """
     if not user_key(event_type, where=where):
         raise InvalidKeyError(where, "must not be empty")
@@ -286,10 +287,10 @@ def checked_type(event_type: str, where: str = "event_type") -> str:
 
 
 def encoded_events(events: Iterable[Any], bytes_max: int) -> list[tuple[str, bytes]]:
-    """Return (type, payload) pairs with the payloads encoded, none of them in more than `bytes_max` bytes.
+    """Return the (type, payload) pairs with each payload encoded, in at most `bytes_max` bytes.
 
     Raises:
-        InvalidKeyError, InvalidValueError, UsageError: one of them is not acceptable; the message says which.
+        InvalidKeyError, InvalidValueError, UsageError: a pair is invalid; the message says which.
     """
     encoded: list[tuple[str, bytes]] = []
     for at, event in enumerate(several("events", events)):
@@ -297,7 +298,7 @@ def encoded_events(events: Iterable[Any], bytes_max: int) -> list[tuple[str, byt
         kind = type(given)
         if (kind is not tuple and kind is not list) or len(event) != 2:
             raise UsageError(f"events[{at}]: must be a pair (event_type, payload), not {shown(event)}")
-        # Taken apart once: what is checked is what is kept, whatever another thread does to a list meanwhile.
+        # Unpacked only once: if `event` is a list, another thread may change it between the checks and the use.
         event_type, payload = event
         checked_type(event_type, f"events[{at}].event_type")
         encoded.append((event_type, encode_value(payload, f"events[{at}].payload", bytes_max)))

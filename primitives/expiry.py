@@ -1,8 +1,8 @@
 """The reaper's work: turning expired KVStore entries into tombstones.
 
-Readers need none of this, as an expired key is absent to them already; it gives the memory of the values back. The
-reaper passes a time no later than the start of the oldest running transaction, so that it never touches a key that
-somebody can still see alive.
+This frees the memory of the values; readers do not depend on it, because an expired key is already absent for them. The
+reaper passes a time no later than the start of the oldest running transaction, so it never touches a key that some
+transaction still sees alive.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def reap(txn: Transaction, run: str, keys: Iterable[bytes], before_us: int) -> int:
-    """Buffer tombstones for those `keys` whose deadline is at or before `before_us`; return how many there were.
+    """Buffer tombstones for those `keys` whose deadline is at or before `before_us`; return their number.
 
-    A key that has meanwhile been written anew, with a later deadline or none, is left alone: the caller's list may
-    be out of date. O(keys).
+    The caller's list may be out of date: a key that has been written again since, with a later deadline or none, is
+    left alone. O(keys).
     """
     view = txn.view(run, Tag.KV)
     return sum([view.remove_expired(key, before_us) for key in keys])

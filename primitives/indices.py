@@ -1,7 +1,7 @@
-"""All index tables of a snapshot, as the records say that they must be.
+"""The index tables that the records of a snapshot imply.
 
-Index entries are written in the transaction of their record, so the two agree whatever happens. This is for those who
-do not take that on trust: verification, and salvage, which may have lost some of the commits in between.
+Index entries are written in the transaction of their record, so the two always agree. Verification does not take this
+on trust and checks it. Salvage may have lost some commits, and rebuilds the indices from the records.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _INDEXED: Final[dict[int, Tag]] = {Tag.EVENT: Tag.EVENT_INDEX, Tag.TRACE: Tag.TR
 
 
 def true_indices(snapshot: Snapshot) -> Iterator[tuple[TableId, dict[bytes, Entry]]]:
-    """Yield every index table that is not empty, with the entries that it must have and no others.
+    """Yield every index table that must not be empty, with exactly the entries that it must have.
 
-    Complexity: O(n) time; memory for one run's index, and for that of all runs at the end.
+    Complexity: O(n) time; memory for the index of one run at a time, and for the RunIndex's entries until the end.
     """
     of_runs: dict[TableId, dict[bytes, Entry]] = {}
     for run, tag, table in snapshot.tables():
@@ -54,7 +54,7 @@ def true_indices(snapshot: Snapshot) -> Iterator[tuple[TableId, dict[bytes, Entr
 
 
 def wrong_indices(snapshot: Snapshot) -> list[TableId]:
-    """Return the index tables whose entries are not those that the records ask for. Costs what `true_indices` does."""
+    """Return the index tables whose entries differ from what the records imply. Costs as much as `true_indices`."""
     unasked = {(run, tag) for run, tag, table in snapshot.tables() if tag in INDEX_TAGS and table.live_count}
     wrong: list[TableId] = []
     for table_id, entries in true_indices(snapshot):
@@ -67,7 +67,7 @@ def wrong_indices(snapshot: Snapshot) -> list[TableId]:
 
 
 def with_true_indices(snapshot: Snapshot) -> tuple[Snapshot, list[TableId]]:
-    """Return the snapshot, of one shard, with every index as the records ask for it, and which were not."""
+    """Return the snapshot, of one shard, with the wrong indices rebuilt from the records, and which those were."""
     wrong = wrong_indices(snapshot)
     if not wrong:
         return snapshot, wrong
@@ -81,19 +81,19 @@ def with_true_indices(snapshot: Snapshot) -> tuple[Snapshot, list[TableId]]:
 
 
 def _keys_of(tag: int, key: bytes, record: bytes) -> list[bytes]:
-    """Return the entries that a record must have; none if it is one that nobody could have written."""
+    """Return the index entries that a record must have; none if it is malformed."""
     try:
         if tag == Tag.EVENT:
             return [events.index_key(unpack_event(record).event_type, key)]
         trace = unpack_trace(record)
         return trace_index.entries_of(trace.position, key, trace.parent_id, trace.trace_type, trace.tags)
     except MalformedValueError:
-        # Whoever reads the record is told of it; what it says is no name, and leads nowhere.
+        # Reading the record reports this error. It yields no name to index.
         return []
 
 
 def _run_keys(run: str, record: bytes) -> list[tuple[int, bytes]]:
-    """Return the entries that a run must have; none if nobody could have written its record."""
+    """Return the index entries that a run must have; none if its record is malformed."""
     try:
         return index_keys(run, unpack_run(record))
     except MalformedValueError:

@@ -1,7 +1,7 @@
 """KVStore: a run's named values, each with an optional deadline.
 
-An entry is the encoded value itself, under the key's UTF-8 bytes; the deadline is the table entry's own. So an expired
-key is absent for every reader from its deadline on, whether or not the reaper (expiry.py) has been there.
+The encoded value is stored as it is, under the key's UTF-8 bytes; the deadline is a field of the table entry. So every
+reader treats a key as absent from its deadline on, whether or not the reaper (expiry.py) has removed it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _KV: Final = int(Tag.KV)
 _name_of: Final = itemgetter(0)
 
-# Inside the class, the name `list` is the method.
+# Inside the class below, `list` is a method.
 Names: TypeAlias = list[str]
 Items: TypeAlias = list[tuple[str, Any]]
 
@@ -39,10 +39,10 @@ class VersionedValue:
     """A value with its version and its deadline.
 
     Attributes:
-        value: a fresh copy of what was stored.
-        version: of the commit that stored it, and what `cas` has to expect. Of a key that the transaction itself has
-            written: that of the committed value underneath, 0 if there has never been one.
-        expires_at: microseconds since the epoch, or None.
+        value: a fresh copy of the stored value.
+        version: the version of the commit that stored the value, which `cas` must expect. For a key that the
+            transaction itself has written, the version of the committed value underneath; 0 if there never was one.
+        expires_at: the deadline in microseconds since the epoch, or None.
     """
 
     value: Any
@@ -51,30 +51,30 @@ class VersionedValue:
 
 
 def deadline_us(now_us: int, ttl: float | None) -> int:
-    """Return when an entry written at `now_us` to live for `ttl` seconds expires: at least 1 µs later; 0 for never.
+    """Return the deadline of an entry written at `now_us` that lives for `ttl` seconds, at least 1 µs; 0 means never.
 
     Raises:
-        UsageError: `ttl` is not a positive finite number, or leads past what 64 bits can hold.
+        UsageError: `ttl` is not a positive finite number, or the deadline does not fit in 64 bits.
     """
     if ttl is None:
         return 0
     kind = type(ttl)
     if (kind is not float and kind is not int) or not 0 < ttl < inf:
         raise UsageError(f"ttl: must be a positive number of seconds, or None, not {shown(ttl)}")
-    # Compared before it is scaled: a float may become infinite by that.
+    # Compared before scaling, which may turn a float into infinity.
     if ttl > INT_MAX or (deadline := now_us + max(1, round(ttl * 1_000_000))) > INT_MAX:
         raise UsageError(f"ttl: {shown(ttl)} seconds are more than a deadline can hold; None means for ever")
     return deadline
 
 
 def value_of(snapshot: Snapshot, run: str, key: str, now: Callable[[], int]) -> Any:
-    """Return what `KVOperations.get` returns outside of a transaction, in fewer steps. O(value size).
+    """Return what `KVOperations.get` returns outside a transaction, in fewer steps. O(value size).
 
     Args:
-        snapshot: what to look at.
-        run: whose key it is.
-        key: any str of at most 1024 bytes of UTF-8.
-        now: returns the time by which expiry is judged; asked only when the key has a deadline.
+        snapshot: the state to read.
+        run: id of the run.
+        key: any str of at most 1024 bytes in UTF-8.
+        now: returns the time by which expiry is judged; called only if the key has a deadline.
     """
     encoded_key = user_key(key)
     table = snapshot.table(run, _KV)
@@ -94,8 +94,8 @@ def value_of(snapshot: Snapshot, run: str, key: str, now: Callable[[], int]) -> 
 class KVOperations:
     """The KVStore of one run, inside one transaction.
 
-    Reads come from the transaction's snapshot with its own writes on top; what is written here becomes visible to
-    others when the transaction commits.
+    Reads see the transaction's snapshot and its own writes. Writes become visible to others when the transaction
+    commits.
     """
 
     __slots__ = ("_bytes_max", "_now_us", "_view")
@@ -106,7 +106,7 @@ class KVOperations:
         self._bytes_max = txn.limits.value_bytes_max
 
     def __repr__(self) -> str:
-        # Outside of transactions a view does not know whose it is.
+        # Outside a transaction, a view does not know its run.
         run = getattr(self._view, "run", None)
         return "<KVOperations>" if run is None else f"<KVOperations of run {run!r}>"
 
@@ -118,8 +118,8 @@ class KVOperations:
     def get_versioned(self, key: str) -> VersionedValue | None:
         """Return the value with its version and deadline, or None if the key is absent or expired.
 
-        The version of a key written in this transaction is that of the committed value underneath, 0 if there has
-        never been one.
+        The version of a key written in this transaction is that of the committed value underneath; 0 if there never
+        was one.
         """
         entry = self._view.get_entry(user_key(key))
         if entry is None or entry[1] is None:
@@ -127,7 +127,7 @@ class KVOperations:
         return VersionedValue(decode_value(entry[1]), entry[0], entry[2] or None)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values of those `keys` that exist, in the order asked for, all from one snapshot."""
+        """Return the values of those `keys` that exist as a dict, in the given order, all from one snapshot."""
         self._view.require_active()
         found: dict[str, Any] = {}
         for key in several("keys", keys):
@@ -140,13 +140,13 @@ class KVOperations:
         """Set the key to a copy of `value`.
 
         Args:
-            key: any str of at most 1024 bytes of UTF-8.
+            key: any str of at most 1024 bytes in UTF-8.
             value: see `encode_value`.
-            ttl: seconds until the key expires, counted from the transaction's start; None means never. An earlier
-                deadline of the key is forgotten either way.
+            ttl: seconds until the key expires, counted from the transaction's start; None means never. Either way, this
+                replaces any previous deadline of the key.
 
         Raises:
-            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was changed.
         """
         try:
             data = encode_value(value, "value", self._bytes_max)
@@ -155,21 +155,21 @@ class KVOperations:
         self._view.put(user_key(key), data, deadline_us(self._now_us, ttl) if ttl is not None else 0)
 
     def delete(self, key: str) -> bool:
-        """Make the key absent; return whether it was there. Deleting what is absent writes nothing."""
+        """Delete the key and return whether it existed. Deleting an absent key writes nothing."""
         return self._view.delete(user_key(key))
 
     def exists(self, key: str) -> bool:
-        """Return whether the key is there and not expired. O(1)."""
+        """Return whether the key exists and has not expired. O(1)."""
         return self._view.get(user_key(key)) is not None
 
     def cas(self, key: str, expected_version: int, value: object, ttl: float | None = None) -> None:
-        """Set the key, provided that at commit its version is `expected_version`; 0 means that it has never existed.
+        """Set the key if its version at commit is `expected_version`; 0 means that it has never existed.
 
-        The transaction is refused with a CasConflict otherwise: a deleted or expired key has a version too. The key
+        Otherwise the transaction is refused with a CasConflict. Deleted and expired keys have a version too. The key
         does not count as read.
 
         Raises:
-            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was changed.
         """
         try:
             data = encode_value(value, "value", self._bytes_max)
@@ -178,11 +178,11 @@ class KVOperations:
         self._view.cas(user_key(key), checked_version(expected_version), data, deadline_us(self._now_us, ttl))
 
     def wrote(self, key: str) -> bool:
-        """Return whether this transaction has put or deleted the key: its version is then not known yet."""
+        """Return whether this transaction has put or deleted the key. If so, its new version is not known yet."""
         return self._view.wrote(user_key(key))
 
     def version(self, key: str) -> int:
-        """Return the key's version, that of its deletion included; 0 if it never existed. The key counts as read."""
+        """Return the key's version, or its tombstone's; 0 if it never existed. The key counts as read."""
         return self._view.version(user_key(key))
 
     def list(self, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Names:
@@ -190,25 +190,25 @@ class KVOperations:
 
         Args:
             prefix: None means all keys.
-            limit: at most so many.
-            after: only keys greater than this one: the last key of one page begins the next.
+            limit: maximum number of keys; None means all.
+            after: only keys greater than this one; pass the last key of a page to get the next page.
 
-        Complexity: O(log n) plus O(1) per key returned, and per deleted or expired key passed.
+        Complexity: O(log n) plus O(1) per key returned and per deleted or expired key skipped.
         """
         return at_most(map(_name_of, scan_names(self._view, prefix, after)), limit)
 
     def list_with_values(self, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Items:
-        """Return (key, value) pairs; arguments, order and cost are those of `list`."""
+        """Return (key, value) pairs. Arguments, order and cost are as for `list`."""
         return at_most(scan_values(self._view, prefix, after), limit)
 
     def scan(self, prefix: str | None = None) -> Iterator[tuple[str, Any]]:
-        """Iterate over (key, value) of the keys that start with `prefix`, sorted by their UTF-8 bytes.
+        """Iterate over the (key, value) pairs whose key starts with `prefix`, sorted by the keys' UTF-8 bytes.
 
-        What the transaction writes meanwhile does not change what the iterator yields.
+        Writes of the transaction during the iteration do not change what it yields.
         """
         return scan_values(self._view, prefix)
 
 
 def _of_key(key: object, error: InvalidValueError) -> InvalidValueError:
-    """Return the error with the key in it: a transaction may write many, in a loop."""
+    """Return the error with the key added to its path, because a transaction may write many keys in a loop."""
     return InvalidValueError(f"value of {shown(key)}{error.path.removeprefix('value')}", error.reason)

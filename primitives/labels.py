@@ -1,4 +1,4 @@
-"""What a caller attaches to a trace or a run to find it again or to explain it: tags and metadata."""
+"""Tags and metadata: what a caller attaches to a trace or a run to find or explain it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NO_METADATA = encode_value({})
-"""The metadata of what has none."""
+"""The encoded metadata of a trace or run that was given none."""
 
 
 def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """Return the tags in the order given, each once. Any str that could be a key may be a tag.
+    """Return the tags in the given order, without duplicates. Any str that is a valid key may be a tag.
 
     Raises:
-        InvalidKeyError: a tag is not of that form, or `tags` is itself a str or not iterable.
+        InvalidKeyError: a tag is not a valid key, or `tags` is itself a str or not iterable.
     """
     checked: dict[str, None] = {}
     for tag in several("tags", tags, InvalidKeyError):
@@ -31,7 +31,7 @@ def checked_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def encoded_new_metadata(metadata: object, bytes_max: int) -> bytes:
-    """Return the encoding of the metadata that something new gets. None, for none given, is stored as an empty dict.
+    """Return the encoded metadata of a new trace or run. None means that none was given; it becomes an empty dict.
 
     Raises:
         InvalidValueError: see `encoded_metadata`.
@@ -40,10 +40,11 @@ def encoded_new_metadata(metadata: object, bytes_max: int) -> bytes:
 
 
 def encoded_metadata(metadata: object, bytes_max: int) -> bytes:
-    """Return the encoding of a metadata dict, of at most `bytes_max` bytes.
+    """Return the encoded metadata dict, at most `bytes_max` bytes.
 
     Raises:
-        InvalidValueError: it is not a dict with str keys, or holds something that cannot be stored.
+        InvalidValueError: `metadata` is not a dict with str keys, contains a value that cannot be stored, or is too
+            large.
     """
     value: Any = decode_value(metadata.data) if type(metadata) is Encoded else metadata
     if type(value) is not dict:

@@ -1,8 +1,8 @@
-"""Traces that no walk from the roots comes to, because the trace that they were recorded below is lost.
+"""Orphans: traces whose parent is lost, so that they cannot be reached from any root.
 
-A store writes none: a parent must exist, and traces are never removed. A salvage that takes what lies behind lost
-commits can find some, and makes roots of them. Everywhere else they are damage: verification names them, and whoever
-walks all traces of a run to show or to export them is told, for they would be missing and nobody would know.
+The store never writes an orphan: a parent must exist, and traces are never removed. A salvage that keeps commits after
+lost ones can find orphans, and makes roots of them. Anywhere else they are damage. Verification reports them, and code
+that walks all traces of a run, to show or export them, raises an error rather than silently leave them out.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Orphan(NamedTuple):
     """A trace whose parent is lost.
 
     Attributes:
-        run_id: whose it is.
+        run_id: the run that it belongs to.
         trace_id: its id.
-        parent_id: the trace that it was recorded below.
+        parent_id: the id of its lost parent.
     """
 
     run_id: str
@@ -43,7 +43,7 @@ class Orphan(NamedTuple):
 
 
 def orphans(snapshot: Snapshot) -> list[Orphan]:
-    """Return every trace whose parent is lost, by run. O(bytes of all traces), with the ids of one run in memory."""
+    """Return all orphans, grouped by run. O(bytes of all traces), with the ids of one run in memory at a time."""
     return [
         Orphan(run, trace_id, parent_id)
         for run, tag, table in snapshot.tables()
@@ -53,7 +53,7 @@ def orphans(snapshot: Snapshot) -> list[Orphan]:
 
 
 def with_orphans_as_roots(snapshot: Snapshot) -> tuple[Snapshot, list[Orphan]]:
-    """Return the snapshot, of one shard, with every orphan as a root, and which they were. Indices stay as they were.
+    """Return the snapshot, of one shard, with every orphan made a root, and the orphans. Does not update indices.
 
     Complexity: O(bytes of all traces), and O(n log n) per run with orphans.
     """
@@ -78,7 +78,7 @@ def whole_forest(traces: TraceOperations, run: str) -> Iterator[TraceTree]:
     """Yield the tree of every root of the run. O(log n) per trace, with one tree in memory at a time.
 
     Raises:
-        StorageError: at the end, if a trace was in none of them.
+        StorageError: after the last tree, if some trace was in none of them.
     """
     seen = 0
     for root in traces.roots():
@@ -89,10 +89,10 @@ def whole_forest(traces: TraceOperations, run: str) -> Iterator[TraceTree]:
 
 
 def require_all(traces: TraceOperations, run: str, seen: int) -> None:
-    """Return only if so many traces are all that the run has. O(keys written in this transaction).
+    """Raise StorageError unless the run has exactly `seen` traces. O(keys written in this transaction).
 
     Raises:
-        StorageError: it has others; the message names one whose parent is lost, and tells what to do.
+        StorageError: the run has more; the message names one whose parent is lost, and says what to do.
     """
     missed = traces.count() - seen
     if not missed:
@@ -111,7 +111,7 @@ def require_all(traces: TraceOperations, run: str, seen: int) -> None:
 
 
 def _parents(table: Table) -> dict[str, str | None]:
-    """Return the parent of every trace that can be read, by its id. One that cannot leads to none below it either."""
+    """Return the parent of every readable trace, by id. An unreadable trace does not lead to its children either."""
     parents: dict[str, str | None] = {}
     for key, (_, data, _) in table.range():
         if data is None:
@@ -119,13 +119,13 @@ def _parents(table: Table) -> dict[str, str | None]:
         try:
             parents[key.decode()] = unpack_trace(data).parent_id
         except (MalformedValueError, UnicodeDecodeError):
-            # Nobody finds it by an index; verification names it as a record that cannot be read.
+            # No index leads to it, and verification reports it as an unreadable record.
             continue
     return parents
 
 
 def _among(parents: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-    """Yield those that have to become roots for every trace to be below one, with their parents. O(traces)."""
+    """Yield (id, parent id) of the traces that must become roots so that every trace is below a root. O(traces)."""
     rooted: set[str] = set()
     for trace_id in parents:
         path: dict[str, None] = {}
@@ -135,7 +135,7 @@ def _among(parents: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
             parent = parents[at]
             if parent is None:
                 break
-            # Round in a circle go traces of a run that was deleted in a lost commit and recorded again the other way.
+            # Traces can form a cycle if a lost commit deleted the run and they were recorded again the other way round.
             if parent not in parents or parent in path:
                 yield at, parent
                 break

@@ -1,4 +1,4 @@
-"""Reading entries that have str names: by prefix, from a cursor on, and no more than asked for."""
+"""Scans of entries with str names: by prefix, after a cursor, and up to a limit."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def scan_names(view: View, prefix: str | None, after: str | None = None) -> Iter
 
     Args:
         view: a table whose keys are UTF-8.
-        prefix: None means all.
-        after: a cursor: only names greater than it. It need not exist, nor start with the prefix.
+        prefix: None means all names.
+        after: a cursor: only names greater than it. It need not exist or start with the prefix.
 
     Raises:
-        InvalidKeyError: prefix or cursor could not be the start of a key.
+        InvalidKeyError: `prefix` or `after` is not a valid key.
     """
     return _named(_live(view, prefix, after))
 
 
 def scan_values(view: View, prefix: str | None, after: str | None = None) -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) as `scan_names` does: for those who want the value itself, in one step less."""
+    """Yield (name, decoded value), otherwise like `scan_names`. Saves a generator step per entry."""
     return _decoded(_live(view, prefix, after))
 
 
@@ -63,7 +63,7 @@ def _decoded(entries: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[str, Any]
 
 
 def at_most(items: Iterable[T], limit: int | None) -> list[T]:
-    """Return the first `limit` items, or all if it is None; the others are never asked for.
+    """Return the first `limit` items, or all if it is None. The remaining items are not consumed.
 
     Raises:
         UsageError: `limit` is not a non-negative int.

@@ -1,8 +1,8 @@
-"""How a primitive keeps several facts under one key: a msgpack array, whose form is that of a class.
+"""Records: several fields stored under one key, as a msgpack array whose shape a class defines.
 
-Field values that belong to the user stay in the codec's encoding, as bin: whoever reads the record pays for decoding
-them only if they are wanted, and the event hash can cover exactly the stored bytes. A record is an ordinary value of
-the codec as well, so tools can show it without knowing the primitive.
+Field values that belong to the user stay in the codec's encoding, as msgpack bin. So reading a record does not decode
+them unless they are needed, and the event hash can cover exactly the stored bytes. A record is also an ordinary value
+of the codec, so tools can show it without knowing the primitive.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ Time: TypeAlias = Annotated[int, Meta(ge=0, le=INT_MAX)]
 
 
 class Record(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Base of what is stored. The annotations of a subclass are what its fields must be when they are read back.
+    """Base class of stored records. Decoding checks the fields against the subclass's annotations.
 
-    `pack` of engine/packing.py makes the stored form of one whose fields are valid already; it does not check them.
+    Encoding, by `pack` in engine/packing.py, does not check them: they must already be valid.
     """
 
 
 def unpacking(form: type[RecordT], what: str) -> Callable[[bytes], RecordT]:
-    """Return the function that makes a `form` of what `pack` has made of one; `what` names it in errors.
+    """Return a function that decodes a `form` from the output of `pack`; `what` names the form in errors.
 
-    It raises MalformedValueError for anything that is not of exactly that form: somebody else has made it. O(bytes),
+    The function raises MalformedValueError for bytes of any other form, which this store does not write. O(bytes),
     whatever lengths the bytes claim.
     """
     decode = Decoder(form).decode

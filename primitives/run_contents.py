@@ -1,8 +1,8 @@
-"""All that a run holds, item by item: read from one store, and put back into another as it was.
+"""The contents of a run, item by item: read from one store, and put back unchanged into another.
 
-What makes a run what it is survives: times, the hashes of its events, the versions of its cells (deleted cells keep
-counting), statuses, orders. What belongs to the store does not: the versions of keys are those of its commits, so a
-key that is put back has the version of that commit.
+Everything that belongs to the run survives: times, event hashes, cell versions (a deleted cell keeps its count),
+statuses and orders. Key versions belong to the store, because they number its commits: a key that is put back gets the
+version of the commit that does it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """A key of the KVStore with its value and deadline, in microseconds since the epoch, or None."""
+    """A key of the KVStore with its value, and its deadline in microseconds since the epoch, or None."""
 
     key: str
     value: Any
@@ -51,7 +51,7 @@ class KeyEntry:
 
 @dataclass(frozen=True, slots=True)
 class CellEntry:
-    """A StateCell; of a deleted one, whose next life goes on counting, the value is None."""
+    """A StateCell. A deleted cell, whose version count continues if it is created again, has the value None."""
 
     name: str
     value: Any
@@ -65,7 +65,7 @@ Item: TypeAlias = RunMetadata | KeyEntry | Event | CellEntry | Trace
 _ORDER: Final = (RunMetadata, KeyEntry, Event, CellEntry, Trace)
 
 CELL_VERSION_MAX: Final = 2**62
-"""What a cell can have counted to: it has to go on counting here, and whatever it reaches must fit into 64 bits."""
+"""Highest version accepted for a cell that is put back: it must be able to go on counting within 64 bits."""
 
 _NONE: Final = encode_value(None)
 _TABLES: Final = (Tag.RUN, Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE)
@@ -85,7 +85,7 @@ class RunContents:
         return f"<RunContents of run {self._run!r}>"
 
     def holds_data(self) -> bool:
-        """Return whether the run holds anything that can be read, registered or not. O(log n)."""
+        """Return whether the run, registered or not, holds any readable data. O(log n)."""
         txn, run = self._txn, self._run
         return bool(
             EventOperations(txn, run).len()
@@ -95,29 +95,29 @@ class RunContents:
         )
 
     def is_empty(self) -> bool:
-        """Return whether nothing would be left of the run that an import had to respect. O(tombstones).
+        """Return whether the run holds nothing that an import would have to preserve. O(tombstones).
 
-        It is not registered and holds nothing, not even a deleted cell, whose next life goes on counting.
+        Such a run is not registered and holds no data, not even a deleted cell, whose version count would continue.
         """
         return all(self._txn.view(self._run, tag).last() is None for tag in _TABLES)
 
     def counts(self) -> dict[str, int]:
-        """Return how many items of each kind `items` yields. O(keys and cells)."""
+        """Return the number of items of each kind that `items` yields. O(items)."""
         tables = zip(("runs", "keys", "events", "cells", "traces"), _TABLES, strict=True)
         return {name: sum(1 for _ in self._txn.view(self._run, tag).scan()) for name, tag in tables}
 
     def deleted_cells(self) -> int:
-        """Return how many of the cells that `counts` counts are deleted. O(cells)."""
+        """Return the number of deleted cells among those that `counts` counts. O(cells)."""
         view = self._txn.view(self._run, Tag.STATE)
         return sum(1 for _, data in view.scan() if unpack_cell(data).value is None)
 
     def items(self) -> Iterator[Item]:
         """Yield the run itself if it is registered, then keys, events, cells and traces, parents before children.
 
-        Keys and cells come in the order of their names, events and traces in the order of recording. O(1) per item.
+        Keys and cells are in order of their names, events and traces in recording order. O(1) per item.
 
         Raises:
-            StorageError: at the end, if there are traces whose parent is lost, as without it they cannot be put back.
+            StorageError: at the end, if there are traces whose parent is lost: they could not be put back.
         """
         registered = RunOperations(self._txn).get_run(self._run)
         if registered is not None:
@@ -132,16 +132,16 @@ class RunContents:
         return (trace.id for trace in self._traces())
 
     def put_back(self, items: Iterable[Item]) -> None:
-        """Put the items into this store, where the run must not exist; they come in the order of `items`.
+        """Put items, given in the order of `items`, into this store, where the run must not exist.
 
-        Values may be `Encoded`. Everything is checked as if it came from a stranger, the chain of events included, but
-        for the order of traces, which shows when all of them are there: `trace_ids` tells it. A parent run need not be
-        here: the run goes on naming it.
+        Values may be `Encoded`. All input is treated as untrusted and checked, including the event chain. The exception
+        is the order of traces, which is known only when all of them are present: the caller compares `trace_ids`. The
+        parent run need not exist in this store; the run still names it.
 
         Raises:
-            RunExistsError: the run is registered, or holds something.
+            RunExistsError: the run is registered, or is not empty.
             InvalidValueError: a value cannot be stored, or is larger than this store accepts.
-            UsageError: an item is not acceptable; what was put back before it must not be committed.
+            UsageError: an item is invalid; the caller must not commit the items before it.
 
         Complexity: O(items).
         """
@@ -186,7 +186,7 @@ class RunContents:
             trace = traces.get(trace_id)
             if trace is None:
                 raise InvariantError(f"run {self._run!r}: the index names trace {trace_id!r}, which does not exist")
-            # A child is recorded after its parent, but not at a later time if the parent was put back from a store
+            # A child is recorded after its parent, but its time can be earlier if the parent was put back from a store
             # whose clock was ahead.
             if trace.parent_id is not None and trace.parent_id not in seen:
                 waiting.setdefault(trace.parent_id, []).append(trace)
@@ -222,7 +222,7 @@ class RunContents:
         view = self._txn.view(self._run, Tag.KV)
         if view.wrote(key):
             raise UsageError(f"key: {entry.key!r} is there twice")
-        # In a table, 0 stands for a key that never expires.
+        # In a table, a deadline of 0 means that the key never expires.
         expires_at = 0 if entry.expires_at is None else _moment(entry.expires_at, "expires_at", earliest=1)
         view.put(key, encode_value(entry.value, "value", self._bytes_max), expires_at)
 
@@ -272,7 +272,7 @@ class RunContents:
 
 
 def _place_of(item: Item) -> tuple[int, str]:
-    """Return what grows from item to item, as far as that can be told from one alone."""
+    """Return a sort key for the order of `items`, as far as one item alone determines its place."""
     match item:
         case KeyEntry(name) | CellEntry(name):
             return _ORDER.index(type(item)), name

@@ -1,11 +1,11 @@
-"""The entries in the namespace "" through which runs are found; see index_key.py for how they are built.
+"""The index entries by which runs are found, in the namespace ""; index_key.py describes their layout.
 
-Each run has one entry in the table of its status, and in RUN_INDEX one by each tag and one as the child of its parent.
-An entry ends with the suffix (position, run id), the same in all of a run's entries, so every range of entries is in
-order of creation and an intersection of ranges can be walked in that order.
+Each run has one entry in the table of its status, and in RUN_INDEX one per tag and one as a child of its parent. All
+entries of a run end with the same suffix, (position, run id). So every range of entries is in order of creation, and an
+intersection of ranges can be computed in that order.
 
-Giving each status a table of its own makes counting runs by status O(1) without a counter that everybody would
-have to write: a table knows its size.
+Each status has its own table, and a table knows its size. So counting runs by status is O(1), without a counter that
+every transaction would have to write.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from inmem.primitives.run_record import RunRecord
 
 NAMESPACE: Final = ""
-"""Never a run id: what spans runs lies here."""
+"""The namespace of data that spans runs; it is never a run id."""
 
 _BY_TAG: Final = b"\x01"
 _BY_PARENT: Final = b"\x02"
@@ -40,24 +40,24 @@ class EntryRange(NamedTuple):
     prefix: bytes
 
     def suffixes(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Iterator[bytes]:
-        """Yield the suffixes in [low, high), in order or in reverse order."""
+        """Yield the suffixes in [low, high), in ascending or descending order."""
         start = len(self.prefix)
         end = prefix_end(self.prefix) if high is None else self.prefix + high
         return (key[start:] for key, _ in self.view.scan(self.prefix + low, end, reverse=reverse))
 
 
 def run_id_of(suffix: bytes) -> str:
-    """Return the run that an entry belongs to."""
+    """Return the id of the run that an entry belongs to."""
     return suffix[POSITION_BYTES:].decode()
 
 
 def suffix_of(position: bytes, run_id: str) -> bytes:
-    """Return what all entries of a run end with."""
+    """Return the suffix of all entries of a run."""
     return position + run_id.encode()
 
 
 def index_keys(name: str, record: RunRecord) -> list[tuple[int, bytes]]:
-    """Return the entries that a run must have, and no others, as (tag of the table in NAMESPACE, key)."""
+    """Return exactly the entries that a run must have, as (tag of the table in NAMESPACE, key)."""
     suffix = suffix_of(record.position, name)
     keys: list[tuple[int, bytes]] = [(STATUS_TAGS[record.status], suffix)]
     keys += [(Tag.RUN_INDEX, _BY_TAG + name_component(tag) + suffix) for tag in record.tags]
@@ -88,7 +88,7 @@ class RunEntries:
         return EntryRange(self._index, _BY_PARENT + name_component(run_id))
 
     def count(self, status: RunStatus) -> int:
-        """Return how many runs have a status. O(index entries written in this transaction)."""
+        """Return the number of runs with a status. O(index entries written in this transaction)."""
         return self.of_status(status).view.count()
 
     def select(
@@ -102,9 +102,9 @@ class RunEntries:
         include_archived: bool = True,
         newest_first: bool = False,
     ) -> Iterator[str]:
-        """Yield the ids of the runs that pass every filter, with positions in [low, high), in order of creation.
+        """Yield the ids of the runs that match every filter, with positions in [low, high), in order of creation.
 
-        Whether to leave archived runs out is heeded only where no other filter is given.
+        `include_archived` has an effect only without a status, tag or parent filter.
         """
         ranges = [self.of_tag(tag) for tag in tags]
         if parent is not None:
@@ -117,11 +117,11 @@ class RunEntries:
         return map(run_id_of, union(map(self.of_status, statuses), low, high, reverse=newest_first))
 
     def entries_of(self, name: str, record: RunRecord) -> dict[tuple[View, bytes], None]:
-        """Return the entries that a run must have, and no others, as (table, key)."""
+        """Return exactly the entries that a run must have, as (table, key)."""
         return dict.fromkeys((self._txn.view(NAMESPACE, tag), key) for tag, key in index_keys(name, record))
 
     def store(self, name: str, old: RunRecord | None, new: RunRecord) -> None:
-        """Write a run's record in place of `old`, and exactly its entries."""
+        """Replace a run's record `old` with `new`, and update its entries to match."""
         self._txn.view(name, Tag.RUN).put(RUN_KEY, pack(new))
         update_entries({} if old is None else self.entries_of(name, old), self.entries_of(name, new))
 
@@ -137,16 +137,16 @@ def update_entries(old: dict[tuple[View, bytes], None], new: dict[tuple[View, by
 
 
 def union(ranges: Iterable[EntryRange], low: bytes, high: bytes | None, *, reverse: bool = False) -> Iterator[bytes]:
-    """Yield the suffixes in [low, high) that are in one of the ranges, in order; no suffix is in two. O(1) each."""
+    """Yield the suffixes in [low, high) of all ranges, merged in order. No suffix may be in two ranges. O(1) each."""
     return merge(*[entry_range.suffixes(low, high, reverse=reverse) for entry_range in ranges], reverse=reverse)
 
 
 def intersection(ranges: list[EntryRange], low: bytes, high: bytes | None, *, reverse: bool = False) -> Iterator[bytes]:
-    """Yield the suffixes in [low, high) that are in all of the ranges, in order or in reverse order.
+    """Yield the suffixes in [low, high) that are in all of the ranges, in ascending or descending order.
 
-    A leapfrog join (Veldhuizen, "Leapfrog Triejoin", ICDT 2014): each range in turn is asked for its first suffix not
-    below the greatest seen so far, until all name the same. So the smallest range bounds the work, whichever it is:
-    O(ranges * log n) for each of its suffixes, and never more than the answer needs if only its start is taken.
+    A leapfrog join (Veldhuizen, "Leapfrog Triejoin", ICDT 2014): each range in turn seeks its first suffix that is not
+    below the greatest seen so far, until all ranges agree. So the smallest range, whichever it is, bounds the work:
+    O(ranges * log n) per suffix in it. The result is lazy: taking its start costs only the work for that start.
     """
     if len(ranges) == 1:
         yield from ranges[0].suffixes(low, high, reverse=reverse)
@@ -164,7 +164,8 @@ def intersection(ranges: list[EntryRange], low: bytes, high: bytes | None, *, re
             if is_found:
                 yield suffix
                 agreeing = 0
-            # The smallest byte string above it ends in 00: what is found is left out from now on, a candidate is not.
+            # `suffix` + 00 is the next byte string after `suffix`. A suffix that was found is excluded from the
+            # remaining range; a mere candidate stays in it.
             if reverse:
                 high = suffix if is_found else suffix + b"\x00"
             else:

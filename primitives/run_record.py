@@ -1,4 +1,4 @@
-"""A run as it is stored, under the empty key of its own RUN table."""
+"""The stored form of a run, under the empty key of the run's own RUN table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ RUN_KEY: Final = b""
 
 
 class RunRecord(Record, frozen=True):
-    """The fields in the order in which the record has them; see `RunMetadata` for their meaning."""
+    """The fields in stored order; see `RunMetadata` for their meaning."""
 
     position: Position
-    """When it was created, as index_key.py defines it."""
+    """The time of creation, as a position (index_key.py)."""
     parent: str | None
     status: RunStatus
     updated_at: Time
@@ -27,8 +27,8 @@ class RunRecord(Record, frozen=True):
 
 
 unpack_run: Final = unpacking(RunRecord, "a run")
-"""Return the RunRecord that these bytes are; O(bytes).
+"""Return the RunRecord encoded in the bytes. O(bytes).
 
 Raises:
-    MalformedValueError: they are none.
+    MalformedValueError: the bytes are not a run record.
 """

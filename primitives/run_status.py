@@ -1,4 +1,4 @@
-"""The statuses of a run, and which may follow which."""
+"""The statuses of a run, and the transitions between them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from inmem.primitives.arguments import one_of
 
 
 class RunStatus(StrEnum):
-    """Where a run stands.
+    """The status of a run.
 
     Attributes:
-        ACTIVE: it has begun; may become any other.
-        COMPLETED: it has reached its end.
-        FAILED: an error has ended it.
-        CANCELLED: somebody has ended it.
-        PAUSED: it waits, and may become active again.
-        ARCHIVED: readable, and out of what queries find by default. The last of all.
+        ACTIVE: the run has begun; it may move to any other status.
+        COMPLETED: the run reached its end.
+        FAILED: an error ended the run.
+        CANCELLED: the run was stopped deliberately.
+        PAUSED: the run is waiting; it may become Active again.
+        ARCHIVED: the run is readable, but not in default queries. No status follows.
     """
 
     ACTIVE = "Active"
@@ -31,7 +31,7 @@ class RunStatus(StrEnum):
 
 
 RunStatusName: TypeAlias = RunStatus | Literal["Active", "Completed", "Failed", "Cancelled", "Paused", "Archived"]
-"""What `query_runs` and `update_status` take as a status: one, or its name."""
+"""A status as `query_runs` and `update_status` accept it: a RunStatus or its name."""
 
 
 TRANSITIONS: Final[dict[RunStatus, tuple[RunStatus, ...]]] = {
@@ -48,10 +48,10 @@ TRANSITIONS: Final[dict[RunStatus, tuple[RunStatus, ...]]] = {
     RunStatus.CANCELLED: (RunStatus.ARCHIVED,),
     RunStatus.ARCHIVED: (),
 }
-"""What each status may become. Nothing else is allowed, staying the same included."""
+"""The statuses that may follow each status. No other transition is allowed, not even to the same status."""
 
 FINISHED: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
-"""Statuses whose beginning is the run's `completed_at`."""
+"""The statuses that set the run's `completed_at` when they begin."""
 
 STATUS_TAGS: Final = {
     RunStatus.ACTIVE: Tag.RUN_ACTIVE,
@@ -65,19 +65,19 @@ STATUS_TAGS: Final = {
 
 
 def status_of(status: RunStatus | str) -> RunStatus:
-    """Return the status given as such or by its name.
+    """Return the status, given as a RunStatus or by name.
 
     Raises:
-        UsageError: there is no such status.
+        UsageError: `status` is not a run status.
     """
     return status if type(status) is RunStatus else RunStatus(one_of("status", status, tuple(RunStatus)))
 
 
 def check_transition(run_id: str, old: RunStatus, new: RunStatus) -> None:
-    """Return only if the run, which is `old`, may become `new`.
+    """Raise an error unless the run may move from status `old` to `new`.
 
     Raises:
-        InvalidStatusTransitionError: it may not.
+        InvalidStatusTransitionError: the transition is not allowed.
     """
     if new not in TRANSITIONS[old]:
         raise InvalidStatusTransitionError(old, new, run_id)

@@ -1,9 +1,9 @@
-"""RunIndex: which runs there are, how they stand, and who started whom.
+"""RunIndex: which runs exist, their status, and who started whom.
 
-A run is a record (run_record.py) under the empty key of its own RUN table, so that it goes when the run's data goes.
-The index entries (run_index.py), written in the same transactions, lie outside of any run.
+A run is stored as a record (run_record.py) under the empty key of its own RUN table, so deleting the run's data deletes
+the record too. The index entries (run_index.py) are written in the same transactions, but lie outside any run.
 
-The index is about runs that were registered with `create_run`; the other primitives neither need nor notice it.
+The index covers runs registered with `create_run`; the other primitives neither need it nor consult it.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunMetadata:
-    """What is known of a run.
+    """The metadata of a registered run. Times are in microseconds since the epoch.
 
     Attributes:
         run_id: its id.
-        parent_run: the run that started it, or None. It keeps naming a parent that has been deleted.
-        status: where it stands.
-        created_at: microseconds since the epoch.
-        updated_at: when status, tags or metadata last changed, in microseconds; never decreases.
-        completed_at: when it was completed, failed or cancelled, in microseconds, or None.
-        tags: in the order given, each once.
+        parent_run: the run that started it, or None. It still names a parent that has been deleted.
+        status: its current status.
+        created_at: when it was registered.
+        updated_at: when status, tags or metadata last changed; never decreases.
+        completed_at: when it was completed, failed or cancelled, or None.
+        tags: in the given order, without duplicates.
         metadata: a fresh dict, empty if none was given.
-        error: what `fail_run` was told, or None.
+        error: the reason given to `fail_run`, or None.
     """
 
     run_id: str
@@ -61,16 +61,16 @@ class RunMetadata:
 
 @dataclass(frozen=True, slots=True)
 class RunStats:
-    """How many runs there are of each status, all of one moment.
+    """The number of registered runs by status, all from one snapshot.
 
     Attributes:
-        total_runs: of all statuses.
-        active_runs: that are Active.
-        completed_runs: that are Completed.
-        failed_runs: that are Failed.
-        cancelled_runs: that are Cancelled.
-        paused_runs: that are Paused.
-        archived_runs: that are Archived.
+        total_runs: runs of any status.
+        active_runs: runs that are Active.
+        completed_runs: runs that are Completed.
+        failed_runs: runs that are Failed.
+        cancelled_runs: runs that are Cancelled.
+        paused_runs: runs that are Paused.
+        archived_runs: runs that are Archived.
     """
 
     total_runs: int
@@ -83,10 +83,10 @@ class RunStats:
 
 
 class RunOperations:
-    """The RunIndex, inside one transaction. Runs are given by id, as str or uuid.UUID.
+    """The RunIndex, inside one transaction. Run ids are str or uuid.UUID.
 
-    Every change reads the run first, and `create_run` the parent too, so a change of these by somebody else meanwhile
-    is a conflict; changes of any other run never are.
+    Every change reads the run first, and `create_run` also reads the parent. So a change conflicts with concurrent
+    changes to these runs, and never with changes to other runs.
     """
 
     __slots__ = ("_index", "_txn")
@@ -106,21 +106,21 @@ class RunOperations:
         tags: Iterable[str] = (),
         metadata: object = None,
     ) -> RunMetadata:
-        """Register a run, which is Active then, and return what is known of it.
+        """Register a run with status Active, and return its metadata.
 
-        Data that the run holds already stays. Children are as independent of their parent as any two runs: only
-        `get_child_runs` and `query_runs` look at the relation.
+        Data that the run already holds is kept. A child is independent of its parent: only `get_child_runs` and
+        `query_runs` use the relation.
 
         Args:
-            run_id: None takes a fresh, time-ordered one.
+            run_id: None generates a time-ordered id.
             parent: a registered run, in any status.
-            tags: any strings; duplicates count once.
-            metadata: a dict of anything that can be stored.
+            tags: any strings; duplicates are dropped.
+            metadata: a dict of storable values.
 
         Raises:
-            RunExistsError: the id is registered.
-            RunNotFoundError: the parent is not.
-            InvalidKeyError, InvalidValueError: an argument is not acceptable; nothing was changed.
+            RunExistsError: the run is already registered.
+            RunNotFoundError: the parent is not registered.
+            InvalidKeyError, InvalidValueError: an argument is invalid; nothing was changed.
         """
         name = self._txn.new_id() if run_id is None else normalize_run_id(run_id)
         parent_name = None if parent is None else normalize_run_id(parent)
@@ -136,18 +136,18 @@ class RunOperations:
         return self._store(name, None, record)
 
     def get_run(self, run_id: str | UUID) -> RunMetadata | None:
-        """Return what is known of the run, or None if it is not registered. O(1)."""
+        """Return the run's metadata, or None if the run is not registered. O(1)."""
         name = normalize_run_id(run_id)
         record = self._stored(name)
         return None if record is None else metadata_of(name, record)
 
     def update_status(self, run_id: str | UUID, status: RunStatusName) -> RunMetadata:
-        """Move the run to `status` and return what is known of it then.
+        """Move the run to `status` and return its new metadata.
 
         Raises:
-            InvalidStatusTransitionError: the run's present status does not lead there (docs/primitives/runs.md).
+            InvalidStatusTransitionError: the current status does not allow it (docs/primitives/runs.md).
             RunNotFoundError: the run is not registered.
-            UsageError: there is no such status.
+            UsageError: `status` is not a run status.
         """
         return self._move(run_id, status_of(status))
 
@@ -156,7 +156,7 @@ class RunOperations:
         return self._move(run_id, RunStatus.COMPLETED)
 
     def fail_run(self, run_id: str | UUID, error: str) -> RunMetadata:
-        """Move the run to Failed and keep `error`, the reason. See `update_status`."""
+        """Move the run to Failed and store the reason, `error`. See `update_status`."""
         return self._move(run_id, RunStatus.FAILED, checked_error(error, self._txn.limits.value_bytes_max))
 
     def cancel_run(self, run_id: str | UUID) -> RunMetadata:
@@ -168,18 +168,18 @@ class RunOperations:
         return self._move(run_id, RunStatus.PAUSED)
 
     def resume_run(self, run_id: str | UUID) -> RunMetadata:
-        """Move the run, which must be Paused, back to Active. See `update_status`."""
+        """Move a Paused run back to Active. See `update_status`."""
         return self._move(run_id, RunStatus.ACTIVE)
 
     def archive_run(self, run_id: str | UUID) -> RunMetadata:
-        """Move the run to Archived for good: it stays readable and leaves default queries. See `update_status`."""
+        """Move the run to Archived, permanently: still readable, but not in default queries. See `update_status`."""
         return self._move(run_id, RunStatus.ARCHIVED)
 
     def delete_run(self, run_id: str | UUID) -> None:
         """Remove the run, all its data in all primitives and its index entries, in this commit. O(tags).
 
-        Children stay, and their `parent_run` keeps naming the deleted run. A transaction that began before the
-        commit and touched the run conflicts. The id may be used again.
+        Children stay, and their `parent_run` still names the deleted run. A transaction that began before the commit
+        and touched the run conflicts. The id may be used again.
 
         Raises:
             RunNotFoundError: the run is not registered.
@@ -190,11 +190,11 @@ class RunOperations:
         self._txn.drop_run(name)
 
     def add_tags(self, run_id: str | UUID, tags: Iterable[str]) -> RunMetadata:
-        """Give the run further tags, in any status; those that it has already stay where they are.
+        """Add tags to the run, in any status; existing tags keep their places.
 
         Raises:
             RunNotFoundError: the run is not registered.
-            InvalidKeyError: a tag could not be a key.
+            InvalidKeyError: a tag is not a valid key.
         """
         name = normalize_run_id(run_id)
         added = checked_tags(tags)
@@ -202,11 +202,11 @@ class RunOperations:
         return self._change(name, record, replace(record, tags=checked_tags((*record.tags, *added))))
 
     def update_metadata(self, run_id: str | UUID, metadata: object) -> RunMetadata:
-        """Set the keys of the dict `metadata` in the run's metadata, in any status; its other keys stay.
+        """Set the keys of the dict `metadata` in the run's metadata, in any status; other keys are kept.
 
         Raises:
             RunNotFoundError: the run is not registered.
-            InvalidValueError: it is not a dict, or holds something that cannot be stored.
+            InvalidValueError: `metadata` is not a dict, or contains a value that cannot be stored.
         """
         name = normalize_run_id(run_id)
         new: Any = decode_value(encoded_metadata(metadata, self._txn.limits.value_bytes_max))
@@ -229,26 +229,27 @@ class RunOperations:
         after: str | UUID | None = None,
         newest_first: bool = False,
     ) -> list[RunMetadata]:
-        """Return the runs that pass every filter, in order of creation.
+        """Return the runs that match every filter, in order of creation.
 
         Args:
-            status: exactly this one; asking for Archived includes archived runs.
-            tags: all of these.
+            status: exactly this status; Archived includes archived runs.
+            tags: all of these tags.
             created_after: created at this time or later, in microseconds.
-            created_before: created earlier than this time, in microseconds.
-            parent: children of this run, which need not exist any more.
-            include_archived: otherwise archived runs are left out.
-            limit: at most so many.
-            after: only runs behind this one: the last run of one page begins the next. It need not pass the filters.
-            newest_first: in reverse order of creation.
+            created_before: created before this time, in microseconds.
+            parent: children of this run, even if it no longer exists.
+            include_archived: whether to include archived runs.
+            limit: maximum number of runs; None means all.
+            after: only runs that follow this one in the result order; pass the last run of a page to get the next
+                page. It need not match the filters.
+            newest_first: return runs in reverse order of creation.
 
         Raises:
-            RunNotFoundError: the run `after` is not registered, or not any more.
-            UsageError: a filter is not of its type.
+            RunNotFoundError: the run `after` is not registered, or no longer.
+            UsageError: a filter has the wrong type.
 
-        Complexity: O(filters * log n) per run of the most selective of status, tags and parent, within the creation
-        window; without any of them O(1) per run of the window. Deleted index entries that are passed count too.
-        Archived runs that only the tags or the parent select are read and left out.
+        Complexity: O(filters * log n) per run that matches the most selective of status, tags and parent, within the
+        creation window. Without these three filters, O(1) per run in the window. Deleted index entries that are
+        skipped count too. Archived runs found by tags or parent alone are read, then left out.
         """
         wanted = None if status is None else status_of(status)
         low = b"" if created_after is None else time_bound(created_after, "created_after")
@@ -280,25 +281,25 @@ class RunOperations:
         include_archived: bool = False,  # noqa: FBT001, FBT002  (the order is promised)
         limit: int | None = None,
     ) -> list[str]:
-        """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run."""
+        """Return the ids of the runs in order of creation, by default without archived ones. O(1) per run."""
         return at_most(self._index.select(include_archived=include_archived), limit)
 
     def get_child_runs(
         self, run_id: str | UUID, *, include_archived: bool = False, limit: int | None = None
     ) -> list[RunMetadata]:
-        """Return the runs created with this parent, which need not exist any more. See `query_runs`."""
+        """Return the runs created with this parent, even if it no longer exists. See `query_runs`."""
         return self.query_runs(parent=normalize_run_id(run_id), include_archived=include_archived, limit=limit)
 
     def get_stats(self) -> RunStats:
         """Return the number of runs by status. O(index entries written in this transaction).
 
-        No single run counts as read: only a serializable transaction conflicts with changes of these numbers.
+        No run counts as read: only a serializable transaction conflicts with changes to these numbers.
         """
         counts = {status: self._index.count(status) for status in RunStatus}
         return RunStats(sum(counts.values()), **{f"{status.lower()}_runs": count for status, count in counts.items()})
 
     def check(self) -> None:
-        """Raise InvariantError unless the index entries are exactly those of the runs they name. O(n log n)."""
+        """Raise InvariantError unless the index entries are exactly those of the runs that they name. O(n log n)."""
         expected: dict[tuple[Any, bytes], None] = {}
         for name in self._index.select():
             expected |= self._index.entries_of(name, self._load(name))
@@ -333,7 +334,7 @@ class RunOperations:
         return record
 
     def _holds_data(self, name: str) -> bool:
-        # For the words of an error alone, so it is not remembered as a read.
+        # Used only to word an error, so it does not count as a read.
         tables = (self._txn.snapshot.table(name, tag) for tag in (Tag.KV, Tag.EVENT, Tag.STATE, Tag.TRACE))
         return any(table is not None and table.live_count for table in tables)
 
@@ -343,7 +344,7 @@ class RunOperations:
 
 
 def metadata_of(name: str, record: RunRecord) -> RunMetadata:
-    """Return what `record` says of the run."""
+    """Return the metadata of the run stored in `record`."""
     metadata: Any = decode_value(record.metadata)
     return RunMetadata(
         name,
@@ -359,10 +360,10 @@ def metadata_of(name: str, record: RunRecord) -> RunMetadata:
 
 
 def check_history(run: RunMetadata) -> None:
-    """Return only if a run could have come to this by the operations that there are.
+    """Raise UsageError unless the operations of RunIndex could have produced this metadata.
 
     Raises:
-        UsageError: it could not; the message names the field.
+        UsageError: they could not; the message names the field.
     """
     is_archived = run.status is RunStatus.ARCHIVED
     has_finished = run.status in FINISHED or (is_archived and run.completed_at is not None)
@@ -381,10 +382,10 @@ def check_history(run: RunMetadata) -> None:
 
 
 def checked_error(error: str, bytes_max: int) -> str:
-    """Return the reason for which a run failed, of at most `bytes_max` bytes.
+    """Return the reason why a run failed, at most `bytes_max` bytes.
 
     Raises:
-        InvalidValueError: not a str that can be stored.
+        InvalidValueError: `error` is not a storable str.
     """
     if type(error) is not str:
         raise InvalidValueError("error", f"must be a str, not {type_name(error)}")

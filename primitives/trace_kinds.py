@@ -1,7 +1,7 @@
-"""What an agent's step can be: the six kinds of trace, checked when they are made.
+"""The six kinds of trace: what a step of an agent can be.
 
-Fields that hold a value of the user's may be anything that can be stored, and are checked when the trace is recorded;
-the others are checked at once. Errors name the field.
+Fields for user values accept anything storable and are checked when the trace is recorded. All other fields are checked
+when the kind is constructed. Errors name the field.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ToolCall:
 
     Attributes:
         trace_type: "ToolCall".
-        tool_name: which.
+        tool_name: the tool's name.
         arguments: any value.
         result: any value.
         duration_ms: milliseconds, or None.
@@ -81,9 +81,9 @@ class Query:
 
     Attributes:
         trace_type: "Query".
-        query_type: where, or how.
+        query_type: where or how it was looked up.
         query: any value.
-        results_count: how many answers there were, or None.
+        results_count: number of results, or None.
     """
 
     trace_type: ClassVar[str] = "Query"
@@ -104,8 +104,8 @@ class Thought:
 
     Attributes:
         trace_type: "Thought".
-        content: what.
-        confidence: on whatever scale the agent uses, or None.
+        content: what it thought.
+        confidence: on any scale the agent uses, or None.
     """
 
     trace_type: ClassVar[str] = "Thought"
@@ -123,8 +123,8 @@ class ErrorTrace:
     """Something went wrong.
 
     Attributes:
-        trace_type: "Error", not the name of this class.
-        error_type: such as the exception's name.
+        trace_type: "Error", unlike the name of this class.
+        error_type: for example the exception's name.
         message: what happened.
         recoverable: whether the agent could go on.
     """
@@ -146,8 +146,8 @@ class Custom:
     """Anything else.
 
     Attributes:
-        trace_type: "Custom", whatever the name.
-        name: the user's.
+        trace_type: "Custom", whatever `name` is.
+        name: chosen by the user.
         data: any value.
     """
 
@@ -173,25 +173,25 @@ _FIELDS: Final = {
 
 
 class PackedKind(Struct, frozen=True):
-    """A kind whose fields are encoded already, accepted wherever a kind is. Immutable, so fit for a message."""
+    """A kind with its fields already encoded, accepted wherever a kind is. Immutable, so it can be in a message."""
 
     trace_type: str
     fields: tuple[bytes, ...]
 
 
 def pack_kind(kind: Kind | PackedKind, bytes_max: int = VALUE_BYTES_MAX) -> PackedKind:
-    """Return the kind with every field encoded, none of them in more than `bytes_max` bytes. O(encoded size).
+    """Return the kind with every field encoded, each in at most `bytes_max` bytes. O(encoded size).
 
     Raises:
         InvalidValueError: a field cannot be stored; the error names it, as in ``ToolCall.arguments["x"]``.
-        UsageError: not one of the kinds.
+        UsageError: `kind` is not one of the six kinds.
     """
     if type(kind) is PackedKind:
         for (_, where), data in zip(_FIELDS[KINDS[kind.trace_type]], kind.fields, strict=True):
             encode_value(Encoded(data), where, bytes_max)
         return kind
     given: type[Any] = type(kind)
-    # A class of another metaclass than `type` is none of them, and need not even be hashable.
+    # A class with another metaclass is not one of the kinds, and may not even be hashable.
     names = _FIELDS.get(given) if type(given) is type else None
     if names is None:
         raise UsageError(f"kind: must be one of {_names_of_classes()}, not {type_name(kind)}")
@@ -201,15 +201,15 @@ def pack_kind(kind: Kind | PackedKind, bytes_max: int = VALUE_BYTES_MAX) -> Pack
 
 
 def unpack_kind(packed: PackedKind) -> Kind:
-    """Return a fresh kind from what `pack_kind` made."""
+    """Return a fresh kind decoded from the result of `pack_kind`."""
     return KINDS[packed.trace_type](*[decode_value(field) for field in packed.fields])  # type: ignore[arg-type]
 
 
 def trace_type_of(kind: str | type[Kind]) -> str:
-    """Return the trace type that a name or a class stands for.
+    """Return the trace type given by name or class.
 
     Raises:
-        UsageError: there is no such kind.
+        UsageError: `kind` is not a kind of trace.
     """
     if type(kind) is type and kind in _FIELDS:
         return kind.trace_type
@@ -233,6 +233,6 @@ def _check(kind: Kind, name: str, allowed: tuple[type, ...]) -> None:
 
 def _check_not_negative(kind: ToolCall | Query, name: str) -> None:
     value = getattr(kind, name)
-    # Written so that NaN is refused too.
+    # `not value >= 0` also refuses NaN.
     if value is not None and not value >= 0:
         raise InvalidValueError(f"{type(kind).__name__}.{name}", f"must be at least 0, not {shown(value)}")

@@ -1,4 +1,4 @@
-"""A trace as it is stored, under its id."""
+"""The stored form of a trace, under its id."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from inmem.primitives.record import Record, unpacking
 
 
 class TraceRecord(Record, frozen=True):
-    """The fields in the order in which the record has them; see `Trace` for their meaning."""
+    """The fields in stored order; see `Trace` for their meaning."""
 
     position: Position
     parent_id: str | None
     trace_type: str
     tags: tuple[str, ...]
     metadata: bytes
-    """In the codec's encoding, as are all of `fields`."""
+    """In the codec's encoding, like each of `fields`."""
     fields: tuple[bytes, ...]
-    """Of the kind, in the order of its class."""
+    """The kind's fields, in the order of its class."""
 
 
 unpack_trace: Final = unpacking(TraceRecord, "a trace")
-"""Return the TraceRecord that these bytes are; O(bytes).
+"""Return the TraceRecord encoded in the bytes. O(bytes).
 
 Raises:
-    MalformedValueError: they are none.
+    MalformedValueError: the bytes are not a trace record.
 """

@@ -1,4 +1,4 @@
-"""A trace and everything recorded below it, at any depth."""
+"""Trees of traces: a trace with all its descendants."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TraceTree:
-    """A trace with the trees of its children, in the order of recording.
+    """A trace with the trees of its children, in recording order.
 
-    Comparing, showing, walking, copying and pickling take no recursion, so chains of any length are fine; other code
-    that visits the tree had better use `walk`.
+    Comparison, repr, `walk`, copy and pickle do not recurse, so chains of any depth are fine. Other code that visits
+    the tree should use `walk` too.
 
     Attributes:
         root: the trace at the top.
@@ -35,14 +35,14 @@ class TraceTree:
             pending.extend((depth + 1, child) for child in reversed(tree.children))
 
     def __eq__(self, other: object) -> bool:
-        # Parents before children with their depths: two trees with the same such list are the same tree.
+        # The walk, with its depths, determines the tree.
         return isinstance(other, TraceTree) and list(self.walk()) == list(other.walk())
 
-    # As their traces, trees hold dicts and lists.
+    # Unhashable, like traces: they hold dicts and lists.
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Callable[[list[tuple[int, Trace]]], TraceTree], tuple[list[tuple[int, Trace]]]]:
-        # Flat, for pickle and copy descend by recursion into what they find.
+        # Flat, because pickle and copy recurse into nested objects.
         return _tree_walked, (list(self.walk()),)
 
     def __repr__(self) -> str:
@@ -51,8 +51,8 @@ class TraceTree:
 
 
 def build_tree(root: Trace, children_of: Callable[[Trace], list[Trace]]) -> TraceTree:
-    """Return the tree below `root`, asking once for the children of each trace. O(traces), without recursion."""
-    # Breadth first; then from the last level up, so that the children of a trace are complete when it comes to it.
+    """Return the tree below `root`, calling `children_of` once per trace. O(traces), without recursion."""
+    # Find all traces breadth-first, then build from the last to the first: children are complete before their parent.
     found = [root]
     spans: list[tuple[int, int]] = []
     for trace in found:
@@ -66,8 +66,8 @@ def build_tree(root: Trace, children_of: Callable[[Trace], list[Trace]]) -> Trac
 
 
 def _tree_walked(walked: list[tuple[int, Trace]]) -> TraceTree:
-    """Return the tree of which `walk` yields this. O(traces), without recursion."""
-    # From the last to the first, so that what is deeper and not below a parent yet are the children of this one.
+    """Return the tree whose `walk` yields `walked`. O(traces), without recursion."""
+    # From the last to the first: the deeper trees that do not have a parent yet are the children of this trace.
     trees: list[tuple[int, TraceTree]] = []
     for depth, trace in reversed(walked):
         children: list[TraceTree] = []

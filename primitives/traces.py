@@ -1,7 +1,8 @@
-"""TraceStore: the steps of an agent's reasoning, as a forest, found by type, tag, parent and time.
+"""TraceStore: the steps of an agent's reasoning as a forest, indexed by type, tag, parent and time.
 
-A trace is the record (position, parent id, trace type, tags, encoded metadata, encoded fields of its kind) under its
-id. Its index entries (trace_index.py) are written in the same transaction. Traces are never changed or removed.
+A trace is stored as the record (position, parent id, trace type, tags, encoded metadata, encoded fields of its kind)
+under its id. Its index entries (trace_index.py) are written in the same transaction. Traces are never changed or
+removed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from inmem.engine.commits.transaction import Transaction
 
-# Inside the class, the name `list` is the method.
+# Inside the class below, `list` is a method.
 Ids: TypeAlias = list[str]
 Traces: TypeAlias = "list[Trace]"
 
@@ -37,10 +38,10 @@ class Trace:
 
     Attributes:
         id: unique in its run.
-        parent_id: the trace it belongs under, or None for a root.
+        parent_id: the id of its parent, or None for a root.
         trace_type: "ToolCall", "Decision", "Query", "Thought", "Error" or "Custom".
-        timestamp: microseconds since the epoch: the start of the transaction that recorded it, before any import.
-        tags: in the order given, each once.
+        timestamp: start of the transaction that recorded it, in microseconds since the epoch; an import preserves it.
+        tags: in the given order, without duplicates.
         metadata: a fresh dict, empty if none was given.
         kind: the ToolCall, Decision, … with fresh fields.
     """
@@ -57,12 +58,12 @@ class Trace:
 class TraceOperations:
     """The TraceStore of one run, inside one transaction.
 
-    Every query returns traces in the order of recording: by the time of the recording transaction, within one
-    microsecond by the order in which those transactions began, within a transaction by the order of the calls. Imported
-    traces keep their times, and stand among the others by them.
-    Where a query takes `after`, a trace's id, it returns only traces recorded behind that one: the last of one page
-    begins the next. It need not be among the results; one that does not exist raises TraceNotFoundError.
-    `limit` is an int: at most so many.
+    Every query returns traces in recording order: by the time of the recording transaction, within one microsecond by
+    the order in which those transactions began, within a transaction by the order of the calls. Imported traces keep
+    their times, and are sorted among the others by time.
+    `after` is a trace id: a query returns only traces recorded after that trace. Pass the last id of a page to get the
+    next page. The trace need not be among the results, but TraceNotFoundError is raised if it does not exist.
+    `limit` is the maximum number of results; None means all.
     """
 
     __slots__ = ("_index", "_run", "_txn", "_view")
@@ -77,11 +78,11 @@ class TraceOperations:
         return f"<TraceOperations of run {self._run!r}>"
 
     def record(self, kind: Kind | PackedKind) -> Trace:
-        """Record a root trace under a fresh id. See `record_with_options`."""
+        """Record a root trace with a fresh id. See `record_with_options`."""
         return self.record_with_options(kind)
 
     def record_child(self, parent_id: str, kind: Kind | PackedKind) -> Trace:
-        """Record a trace under `parent_id`, under a fresh id. See `record_with_options`."""
+        """Record a child of trace `parent_id` with a fresh id. See `record_with_options`."""
         return self.record_with_options(kind, parent_id=parent_id)
 
     def record_with_options(
@@ -96,15 +97,15 @@ class TraceOperations:
 
         Args:
             kind: what happened.
-            id: unique in the run; None takes a fresh, time-ordered one.
-            parent_id: an existing trace of the same run; None makes a root.
-            tags: any strings; duplicates count once.
-            metadata: a dict of anything that can be stored.
+            id: unique in the run; None generates a time-ordered one.
+            parent_id: id of an existing trace of the same run; None records a root.
+            tags: any strings; duplicates are dropped.
+            metadata: a dict of storable values.
 
         Raises:
-            TraceExistsError: the id is taken.
+            TraceExistsError: the id is already used in the run.
             TraceNotFoundError: the run has no trace `parent_id`.
-            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was changed.
 
         Complexity: O(1) plus O(tags) index entries.
         """
@@ -128,7 +129,7 @@ class TraceOperations:
         return Trace(trace_id, parent_id, packed.trace_type, self._txn.now_us, checked, recorded, unpack_kind(packed))
 
     def get(self, trace_id: str) -> Trace | None:
-        """Return the trace, or None if there is none with that id. O(1)."""
+        """Return the trace with this id, or None if there is none. O(1)."""
         data = self._view.get(user_key(trace_id, where="trace id"))
         return None if data is None else trace_of(trace_id, data)
 
@@ -136,7 +137,7 @@ class TraceOperations:
         """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
 
         Raises:
-            UsageError: there is no such type.
+            UsageError: `trace_type` is not a trace type.
         """
         return self._found(trace_index.of_type(trace_type_of(trace_type)), limit, self._behind(after))
 
@@ -150,15 +151,15 @@ class TraceOperations:
         return self._found(trace_index.ALL, limit, time_bound(start, "start"), time_bound(end, "end"))
 
     def get_children(self, trace_id: str, limit: int | None = None, after: str | None = None) -> Traces:
-        """Return the traces directly below this one; none if it does not exist. O(log n) plus O(1) per child."""
+        """Return the trace's children; empty if the trace does not exist. O(log n) plus O(1) per child."""
         user_key(trace_id, where="trace id")
         return self._found(trace_index.children_of(trace_id), limit, self._behind(after))
 
     def get_tree(self, trace_id: str) -> TraceTree:
-        """Return the trace with everything below it, at any depth. O(log n) per trace returned.
+        """Return the trace with all its descendants. O(log n) per trace returned.
 
         Raises:
-            TraceNotFoundError: there is no such trace.
+            TraceNotFoundError: the run has no trace `trace_id`.
         """
         root = self.get(trace_id)
         if root is None:
@@ -174,8 +175,8 @@ class TraceOperations:
         return at_most((key.decode() for key in trace_index.trace_ids(self._index, trace_index.ALL)), limit)
 
     def count(self) -> int:
-        """Return how many traces there are. O(log n) plus O(keys written in this transaction)."""
-        # Remembered for all of them: traces go with their run, and only then.
+        """Return the number of traces. O(log n) plus O(keys written in this transaction)."""
+        # Reading one trace is enough to conflict with a deletion: traces are only deleted all at once, with their run.
         self._view.last()
         return self._view.count()
 
@@ -189,7 +190,7 @@ class TraceOperations:
             raise InvariantError(f"run {self._run!r}: the trace index does not agree with the traces")
 
     def _behind(self, trace_id: str | None) -> bytes:
-        """Return the bytes above the entries of a trace, within a family and name, and below all later ones."""
+        """Return bytes that sort after the trace's entry in any family and name, and before all later entries."""
         if trace_id is None:
             return b""
         key = user_key(trace_id, where="after")

@@ -1,7 +1,7 @@
-"""Records that nobody can read, though the checksums of the files that hold them are in order.
+"""Records that cannot be decoded although the checksums of their files are correct.
 
-This store does not write such records. Somebody else may have written the files, and a value is not looked into
-before it is asked for; whoever verifies a store wants to know before that.
+This store does not write such records, but other software may have written the files. Values are decoded only when they
+are read, so verification looks for unreadable records beforehand.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class UnreadableRecord(NamedTuple):
     """A record that cannot be read.
 
     Attributes:
-        run_id: whose it is.
-        tag: which table of the run holds it.
-        key: under which it is there.
+        run_id: the run that it belongs to.
+        tag: the tag of the run's table that holds it.
+        key: its key in that table.
         reason: what is wrong with it.
     """
 
@@ -38,7 +38,7 @@ class UnreadableRecord(NamedTuple):
 
 
 def unreadable_records(snapshot: Snapshot) -> Iterator[UnreadableRecord]:
-    """Yield every record of the five primitives whose reader would get an error. O(bytes), one record at a time."""
+    """Yield every record of the five primitives that cannot be read without an error. O(bytes), one at a time."""
     for run, tag, table in snapshot.tables():
         read = _READERS.get(tag)
         if read is None:

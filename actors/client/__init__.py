@@ -1,1 +1,1 @@
-"""What the threads that use a store hold: its client, transactions, and the courier that sends for event loops."""
+"""What threads use a store through: its client, transactions, and the courier that sends for event loops."""

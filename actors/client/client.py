@@ -1,7 +1,7 @@
-"""What a client of a running store can do; proxies and the front door are written on top of it.
+"""The client of a running store, on which the proxies and the front door are built.
 
-A client may be used from any number of threads. Reads never send a message: they look at the newest published
-snapshot. Everything else is a request to an actor.
+A client may be used from any number of threads. Reads send no message: they use the newest published snapshot.
+Everything else is a request to an actor.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Client(NonCopyable):
     """A connection to one running store.
 
     Args:
-        directory: where everybody is.
+        directory: the addresses of the store's actors.
     """
 
     def __init__(self, directory: Directory) -> None:
@@ -75,7 +75,7 @@ class Client(NonCopyable):
         _clients.add(self)
 
     def connect(self, directory: Directory) -> None:
-        """Talk to the store of `directory` from now on."""
+        """Use the store of `directory` from now on."""
         self.directory = directory
         self._published = directory.published
         self._clock = directory.clock
@@ -90,7 +90,7 @@ class Client(NonCopyable):
             DatabaseClosedError: the store was closed.
             ForkedProcessError: this is a forked child.
         """
-        # `require_store` written out: every read outside of transactions comes through here.
+        # `require_store` inlined: every read outside a transaction takes this path.
         if self._unusable is not None:
             raise self._unusable
         published = self._published
@@ -99,7 +99,7 @@ class Client(NonCopyable):
         return published.snapshot
 
     def require_store(self) -> None:
-        """Raise unless the store can be read: what holds an old snapshot asks before it looks there.
+        """Raise unless the store can be read. Code that holds an old snapshot calls this before it reads from it.
 
         Raises:
             DatabaseClosedError: the store was closed.
@@ -112,11 +112,11 @@ class Client(NonCopyable):
 
     @property
     def published(self) -> Published:
-        """What the store makes visible. `snapshot` is the way to look at the state."""
+        """The object through which the store publishes its state. To read the state, use `snapshot`."""
         return self._published
 
     def is_over(self) -> bool:
-        """Whether there will be nothing new for this client's watchers.
+        """Whether this client's watchers will receive nothing new.
 
         Raises:
             ForkedProcessError: this is a forked child.
@@ -126,12 +126,12 @@ class Client(NonCopyable):
         return self._watching_ended or self._published.is_closed
 
     def end_watching(self) -> None:
-        """Have this client's watchers end, once they have handed out what there is."""
+        """End this client's watchers once they have delivered everything published so far."""
         self._watching_ended = True
         self._published.feed.wake()
 
     def while_mine(self, items: Iterator[T]) -> Iterator[T]:
-        """Yield what is read as it is asked for, in this process.
+        """Yield the items of a lazy iterator, but only in the process that made it.
 
         Raises:
             ForkedProcessError: this is a forked child, and the iterator was made before the fork.
@@ -160,7 +160,7 @@ class Client(NonCopyable):
         return future
 
     def ask_actor(self, ref: MailboxRef, message: Any, timeout_s: float | None = None) -> Any:
-        """Send a message to a certain actor and wait for the answer."""
+        """Send a message to a given actor and wait for the answer."""
         if self._unusable is not None:
             raise self._unusable
         mailbox = ref.mailbox
@@ -176,10 +176,10 @@ class Client(NonCopyable):
         return self._clock.monotonic_s()
 
     def time_limit(self, timeout: float | None) -> TimeLimit | None:
-        """Return by when what is asked for now has to be done, or None if there is no limit.
+        """Return the deadline of a call that starts now, or None for no limit.
 
         Raises:
-            UsageError: not a timeout.
+            UsageError: `timeout` is not a timeout.
         """
         timeout_s = checked_timeout(timeout)
         return None if timeout_s is None else TimeLimit(timeout_s, self.monotonic_s() + timeout_s)
@@ -202,10 +202,10 @@ class Client(NonCopyable):
         return ClientTransaction(self, engine, run_id, begun.lease, limit=limit, attempt=attempt)
 
     def commit(self, request: CommitRequest, attempt: int, limit: TimeLimit | None) -> Any:
-        """Take a sealed transaction through the commit protocol and return what the coordinator has answered.
+        """Take a sealed transaction through the commit protocol and return the coordinator's answer.
 
-        When the time is over before the commit has gone to the log it is withdrawn; after that its true outcome is
-        waited for. When this raises, the coordinator may not have heard that the transaction is over.
+        If the time is over before the commit goes to the log, the commit is withdrawn; after that point the call waits
+        for the true outcome. If this raises, the coordinator may not know that the transaction is over.
         """
         message = Commit(request, attempt)
         if limit is None:
@@ -221,7 +221,7 @@ class Client(NonCopyable):
         retry: RetryPolicy = DEFAULT_RETRY,
         timeout: float | None = None,
     ) -> T:
-        """Run `fn(txn)` in this thread and commit, again on a fresh snapshot after a conflict. See `Database`."""
+        """Run `fn(txn)` in this thread and commit; after a conflict, repeat on a fresh snapshot. See `Database`."""
         run_id = normalize_run_id(run)
         level = checked_isolation(isolation)
         limit = None if timeout is None else self.time_limit(timeout)
@@ -244,7 +244,7 @@ class Client(NonCopyable):
                         txn.require_time()
                     result = fn(txn)
                     kind = type(result)
-                    # Not by `in`: not every type can be hashed.
+                    # No set lookup: not every type is hashable.
                     if kind is CoroutineType or kind is GeneratorType or kind is AsyncGeneratorType:
                         refuse_unstarted(fn, result)
                 except BaseException:
@@ -259,8 +259,8 @@ class Client(NonCopyable):
         with contextlib.suppress(pykka.Timeout):
             begun: Begun = self.ask_actor(self._coordinator, BEGIN, limit.remaining_s(self.monotonic_s()))
             return begun
-        # Not while that exception is handled: it holds the frames that wait for the answer, and when that does come
-        # nobody must hold its lease.
+        # Not raised while pykka.Timeout is handled: that exception holds the frames that waited for the answer, and
+        # when a late answer arrives, nothing may keep its lease alive.
         raise TransactionTimeoutError(limit.timeout_s)
 
     def _commit_in_time(self, message: Commit, limit: TimeLimit) -> Any:
@@ -278,19 +278,19 @@ class Client(NonCopyable):
             self._unusable = DatabaseClosedError
 
     def close_store(self) -> None:
-        """Close the store itself, and return when that is done.
+        """Close the store itself and return when it is closed.
 
         Raises:
-            StorageError: what was acknowledged could not be made durable.
+            StorageError: acknowledged commits could not be made durable.
         """
         try:
             self.directory.supervisor.ask(Close())
         except pykka.ActorDeadError:
-            # Somebody has stopped the store already, by ActorRegistry.stop_all() for example: it is closed.
+            # The store is closed already: it was stopped by ActorRegistry.stop_all(), for example.
             return
 
     def require_handle(self) -> None:
-        """Raise DatabaseClosedError or ForkedProcessError if this handle takes no requests any more."""
+        """Raise DatabaseClosedError or ForkedProcessError if this handle no longer takes requests."""
         if self._unusable is not None:
             raise self._unusable
 
@@ -301,7 +301,7 @@ class Client(NonCopyable):
 
     @property
     def state(self) -> str:
-        """What sets a handle apart from one that is open and may write, as it stands in its repr."""
+        """The handle's state as its repr shows it; empty for a handle that is open and may write."""
         if not self.is_open:
             return ", closed"
         return ", read-only" if self.directory.is_read_only else ""
@@ -312,30 +312,30 @@ class Client(NonCopyable):
         return self._unusable is ForkedProcessError
 
     def disown(self) -> None:
-        """In a forked child: everything here belongs to the parent."""
+        """Refuse all further calls, in a forked child: the connection belongs to the parent."""
         self._unusable = ForkedProcessError
 
 
 def _commit_unless_ended(txn: ClientTransaction, limit: TimeLimit | None) -> Failure | None:
-    """Commit, unless the user's function has ended the transaction by hand; return what is worth another attempt."""
+    """Commit, unless the user's function has ended the transaction itself; return a failure worth another attempt."""
     if txn.status is not _ACTIVE:
         return None
     try:
         if limit is not None:
-            # Here the time is that of the whole call: it is up even if there is nothing to commit.
+            # The limit covers the whole call: it applies even if there is nothing to commit.
             txn.require_time()
         txn.commit()
     except (ConflictError, TransactionAbortedError) as error:
         return error
     except BaseException:
-        # Refused for its size, or cut short before it was sealed: it is still active.
+        # The commit was refused for its size, or interrupted before the transaction was sealed: it is still active.
         txn.abort_unless_ended()
         raise
     return None
 
 
 def clients_of(directory: Directory) -> list[Client]:
-    """Return everybody who talks to that store, in no particular order."""
+    """Return all clients of that store, in no particular order."""
     return [client for client in tuple(_clients) if client.directory is directory]
 
 

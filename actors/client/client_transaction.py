@@ -1,4 +1,4 @@
-"""A transaction as users hold it: the engine's transaction with the primitives on top and the coordinator behind."""
+"""The public transaction: the engine's transaction, with the primitives on top and the coordinator behind it."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ _COMMITTED: Final = TransactionStatus.COMMITTED
 
 
 class BaseTransaction(RunAccess):
-    """What can be done inside a transaction, whoever commits it: nothing of this ever waits.
+    """The operations of a transaction, however it is committed. None of them ever waits.
 
-    Reads come from the snapshot of its beginning; writes are kept until the commit. Annotate with this type a function
-    that is to work with both `Database.transaction` and that of `inmem.aio`. Not for sharing among threads.
+    Reads come from the snapshot taken at its beginning; writes are buffered until the commit. Annotate a function with
+    this type if it must work with both `Database.transaction` and that of `inmem.aio`. Do not share among threads.
 
-    Every read and write raises TransactionClosedError once it has ended, DatabaseClosedError once the store is closed,
-    and InvalidKeyError, InvalidValueError or UsageError for an argument that is not acceptable, changing nothing.
+    Every read and write raises TransactionClosedError once the transaction has ended, DatabaseClosedError once the
+    store is closed, and InvalidKeyError, InvalidValueError or UsageError for an invalid argument, changing nothing.
 
     Attributes:
-        run_id: the run that plain keys and the accessors mean.
+        run_id: the run that plain keys and the accessors refer to.
     """
 
     __slots__ = ("__weakref__", "_attempt", "_lease", "_limit")
@@ -80,7 +80,7 @@ class BaseTransaction(RunAccess):
 
     @property
     def id(self) -> int:
-        """Unique while the database is open, and greater than that of every commit before."""
+        """Unique while the database is open, and greater than the id of every earlier commit."""
         return self._engine.id
 
     @property
@@ -100,10 +100,10 @@ class BaseTransaction(RunAccess):
         return RunAccess(self._client, self._engine, normalize_run_id(run))
 
     def get(self, key: str | Key) -> Any:
-        """Return what is under `key`, or None.
+        """Return the value of `key`, or None.
 
-        A str is a KVStore key of this transaction's run. A `Key` of another kind reads what its primitive would
-        return: an Event, a State, a Trace, a RunMetadata.
+        A str is a KVStore key of this transaction's run. A `Key` of another primitive reads what that primitive
+        returns: an Event, a State, a Trace, a RunMetadata.
         """
         if type(key) is str:
             kv = self._kv
@@ -114,9 +114,9 @@ class BaseTransaction(RunAccess):
         return self._read(_as_key(key))
 
     def get_versioned(self, key: str | Key) -> VersionedValue | None:
-        """Return what is under `key` with the version that `cas` has to expect, or None.
+        """Return the value of `key` with the version to pass to `cas`, or None.
 
-        Of a key that was written here, that is the committed version underneath, 0 if there has never been one.
+        For a key written in this transaction, that is the version in the snapshot; 0 if the key has never existed.
         """
         if type(key) is str:
             return self.kv.get_versioned(key)
@@ -143,16 +143,16 @@ class BaseTransaction(RunAccess):
             self._kv_of(checked).put(checked.user_key.decode(), value, ttl)
 
     def delete(self, key: str | Key) -> bool:
-        """Delete a KVStore key; return whether it existed. Deleting what does not exist writes nothing."""
+        """Delete a KVStore key; return whether it existed. Deleting a key that does not exist writes nothing."""
         if type(key) is str:
             return self.kv.delete(key)
         checked = _of_kv(key)
         return self._kv_of(checked).delete(checked.user_key.decode())
 
     def cas(self, key: str | Key, expected_version: int, value: object, ttl: float | None = None) -> None:
-        """Set a KVStore key, provided that at commit it has `expected_version`; 0 means "has never existed".
+        """Set a KVStore key if, at commit, it has `expected_version`; 0 means "has never existed".
 
-        Whether it has shows at the commit only, as a CasConflict; until then it reads as set.
+        A mismatch shows only at commit, as a CasConflict; until then reads here return the new value.
         """
         if type(key) is str:
             self.kv.cas(key, expected_version, value, ttl)
@@ -161,13 +161,13 @@ class BaseTransaction(RunAccess):
             self._kv_of(checked).cas(checked.user_key.decode(), expected_version, value, ttl)
 
     def scan(self, prefix: str | Key = "") -> Iterator[tuple[Any, Any]]:
-        """Iterate over (key, value) in key order, with the writes that were made here before the call.
+        """Iterate over (key, value) in key order, including the writes made in this transaction before the call.
 
         A str prefix yields str keys of this run's KVStore. A `Key.kv`, `Key.state` or `Key.trace` yields `Key`s of its
-        own run and primitive, with what `get` returns for them.
+        own run and primitive, with the values that `get` returns for them.
 
         Raises:
-            InvalidKeyError: it is none of these: a sequence or a run id is no prefix, see `txn.events` and `txn.runs`.
+            InvalidKeyError: any other prefix. A sequence or a run id is no prefix; see `txn.events` and `txn.runs`.
         """
         if type(prefix) is str:
             return self.kv.scan(prefix)
@@ -181,21 +181,21 @@ class BaseTransaction(RunAccess):
         value_of = _VALUE_OF[tag]
         entries = scan_names(self._engine.view(run, tag), start.decode())
         found = ((Key(run, tag, name.encode()), value_of(name, data)) for name, data in entries)
-        # A cell that was deleted keeps its entry.
+        # A deleted cell keeps its entry.
         return ((key, value) for key, value in found if value is not None)
 
     def abort(self) -> None:
-        """Give everything up.
+        """Abort, and discard all writes.
 
         Raises:
-            TransactionClosedError: it had ended before, or nobody knows how its commit ended.
+            TransactionClosedError: it has already ended, or the outcome of its commit is unknown.
         """
         self._require_active()
         self._engine.finish(TransactionStatus.ABORTED)
         self._lease.end()
 
     def require_time(self) -> None:
-        """Go on only if there is time left for the commit. For the package itself; programs do not need it.
+        """Raise if no time is left for the commit. For the package itself; programs do not need it.
 
         Raises:
             TransactionTimeoutError: no time is left; the transaction is aborted.
@@ -206,7 +206,7 @@ class BaseTransaction(RunAccess):
             raise TransactionTimeoutError(limit.timeout_s)
 
     def abort_unless_ended(self) -> None:
-        """Give everything up that has not been committed or given up. For the package itself; programs use `abort`."""
+        """Abort unless the transaction has ended. For the package itself; programs use `abort`."""
         if self._engine.status is _ACTIVE:
             self.abort()
 
@@ -218,7 +218,7 @@ class BaseTransaction(RunAccess):
             raise TransactionClosedError(self._engine.status)
 
     def _end_without_writes(self) -> int:
-        """Commit what has nothing to commit, and return the version of the snapshot: there is nobody to ask."""
+        """Commit a transaction without writes, which takes no message, and return the version of its snapshot."""
         engine = self._engine
         try:
             self._client.require_store()
@@ -255,13 +255,13 @@ class BaseTransaction(RunAccess):
 
 
 class ClientTransaction(BaseTransaction):
-    """One transaction of one client. Not for sharing among threads.
+    """One transaction of one client. Do not share it among threads.
 
-    Reads come from the snapshot of its beginning and never wait; writes are kept until `commit`. As a context manager
-    it commits on a clean exit and aborts when an exception passes through.
+    Reads come from the snapshot taken at its beginning and never wait; writes are buffered until `commit`. As a context
+    manager it commits on a clean exit and aborts on an exception.
 
     Attributes:
-        run_id: the run that plain keys and the accessors mean.
+        run_id: the run that plain keys and the accessors refer to.
     """
 
     __slots__ = ()
@@ -270,16 +270,16 @@ class ClientTransaction(BaseTransaction):
         """Commit, and return the version: the new one, or the start version when nothing was written.
 
         Raises:
-            ConflictError: others committed first; `.conflicts` lists everything. A CasConflictError if the only
-                conflict is one compare-and-swap.
-            TransactionTimeoutError: the time was up before the commit had gone to the log.
-            TransactionAbortedError: the store restarted meanwhile, or an actor failed; it is worth trying again.
-            TransactionClosedError: the transaction had ended before.
-            UsageError: it writes too much, or writes and has read too much; it stays active.
-            ReadOnlyError: it has writes, and the database was opened for reading.
-            DiskFullError, StoreFailedError, DatabaseClosedError: the store could not take it.
-            CommitOutcomeUnknownError: nobody can tell whether it is durable; see `Database.outcome`. In all other
-                cases nothing was committed.
+            ConflictError: other transactions committed first; `.conflicts` lists every conflict. A CasConflictError
+                if the only conflict is one compare-and-swap.
+            TransactionTimeoutError: the time was up before the commit went to the log.
+            TransactionAbortedError: the store restarted, or an actor failed; it is worth trying again.
+            TransactionClosedError: the transaction has already ended.
+            UsageError: the transaction writes too much, or writes and has read too much; it stays active.
+            ReadOnlyError: the transaction has writes, and the database was opened for reading.
+            DiskFullError, StoreFailedError, DatabaseClosedError: the store could not commit it.
+            CommitOutcomeUnknownError: whether the commit is durable cannot be determined; see `Database.outcome`. In
+                all other cases nothing was committed.
         """
         engine = self._engine
         if engine.status is not _ACTIVE:
@@ -294,17 +294,14 @@ class ClientTransaction(BaseTransaction):
             outcome = self._client.commit(request, self._attempt, self._limit)
             version: int = outcome.version if outcome.__class__ is Committed else committed_version(outcome)
         except CommitOutcomeUnknownError:
-            # Neither committed nor aborted: it stays what it is, validating.
+            # Neither committed nor aborted: the status stays validating.
             raise
         except Exception:
             if outcome is None:
-                # The coordinator may not have heard of it.
+                # The coordinator may not have received the commit.
                 self._lease.end()
-            else:
-                self._lease.settle()
             engine.finish(TransactionStatus.ABORTED)
             raise
-        self._lease.settle()
         engine.finish(_COMMITTED)
         return version
 
@@ -319,7 +316,7 @@ class ClientTransaction(BaseTransaction):
             if exc_type is None and self._engine.status is _ACTIVE:
                 self.commit()
         finally:
-            # After an exception; or a commit that was refused for its size, which could be mended and tried again.
+            # After an exception, or a commit refused for its size, which leaves the transaction active for a retry.
             self.abort_unless_ended()
 
 

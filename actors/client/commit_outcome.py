@@ -1,4 +1,4 @@
-"""What the coordinator's answer to a commit means to the client who waits for it: a version, or an error."""
+"""What the coordinator's answer to a commit means to the waiting client: a version, or an error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def committed_version(outcome: Any) -> int:
-    """Return the version of a commit, or raise why there is none; `outcome` is what the coordinator has answered."""
+    """Return the version of a commit, or raise the reason why there is none; `outcome` is the coordinator's answer."""
     match outcome:
         case Committed(version):
             return version

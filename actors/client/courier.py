@@ -1,6 +1,6 @@
-"""A thread that sends messages for threads that must not wait: the threads of event loops.
+"""A thread that sends messages on behalf of event loops, whose threads must not wait.
 
-Sending a message may mean to run actors for a while, and to wait for a turn (caller_dispatcher.py). An event loop has
+Sending a message may mean running actors for a while, or waiting for a turn (caller_dispatcher.py). An event loop has
 no time for either, so it leaves its messages here, which takes no longer than putting them into a queue.
 """
 
@@ -11,7 +11,7 @@ import weakref
 from collections import deque
 from operator import length_hint
 from queue import Full
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pykka
 
@@ -28,30 +28,22 @@ if TYPE_CHECKING:
     from inmem.actors.dispatch.mailbox import MailboxRef, ReplyTo
 
 LETTERS_PER_ROUND_MAX = 256
-"""What has come meanwhile goes out together, so that it can be carried out together: as much as one commit takes."""
+"""Letters sent together, so that the actors can handle them together: as many as one commit takes."""
 
 log = QuietLogger("inmem.courier")
 
 
-class Sender(Protocol):
-    """Whatever messages to one actor can be given to."""
-
-    def send(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Send a message whose answer goes to `reply_to`."""
-        ...
-
-
 class Courier:
-    """Sends messages, from a daemon thread of its own, in the order in which it was given them.
+    """Sends messages from its own daemon thread, in the order in which it receives them.
 
-    The thread starts with the first message and ends with `close`, or when nobody has the courier any more. A message
-    that comes later, such as the end of a transaction that was still held, has a thread for itself; none if its
-    receiver has stopped. An exception that somebody raises in it from outside ends it no more than that of an actor
-    (worker.py). What was on its way to the store just then is not sent again, as it may have arrived: it is answered
-    with `CommitOutcomeUnknownError`, and perhaps once more when the store has done it. The first answer counts.
+    The thread starts with the first message and ends with `close`, or when the courier is garbage-collected. A later
+    message, such as the withdrawal of a commit, gets a thread of its own, unless its receiver has stopped. As with an
+    actor's thread (worker.py), an exception that other code raises in the thread does not end it. Requests that were
+    being sent at that moment are not sent again, because they may have arrived: they are answered with
+    `CommitOutcomeUnknownError`, and perhaps once more when the store has handled them. The first answer counts.
 
     Args:
-        dispatcher: of all receivers.
+        dispatcher: the dispatcher of all receivers.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
@@ -61,7 +53,7 @@ class Courier:
         self._end.atexit = False
 
     def start(self) -> None:
-        """Start the thread now, so that no message has to wait for that.
+        """Start the thread now, so that no message has to wait for it to start.
 
         Raises:
             RuntimeError: the system has no thread left, or the program is at its end.
@@ -69,7 +61,7 @@ class Courier:
         self._start(self._bag)
 
     def send(self, ref: MailboxRef, message: Any, reply_to: ReplyTo | None) -> None:
-        """Have a message sent whose answer goes to `reply_to`. Never waits, but to start a thread.
+        """Queue a message whose answer goes to `reply_to`. Waits for nothing except the start of the thread.
 
         Raises:
             RuntimeError: the thread could not be started; nothing was sent.
@@ -86,47 +78,32 @@ class Courier:
             self.start()
         bag.put((ref.mailbox, message, reply_to))
 
-    def to(self, ref: MailboxRef) -> Sender:
-        """Return what sends to one actor through this courier."""
-        return _Addressed(self, ref)
-
     def close(self) -> None:
-        """End the thread once it has sent what it was given."""
+        """End the thread once it has sent all its letters."""
         self._end()
 
     def _send_late(self, letter: Letter) -> None:
         bag = _Bag(self._dispatcher)
         bag.put(letter)
-        # Before the start: the thread ends as soon as it has sent this.
+        # Closed before the start, so the thread ends as soon as it has sent this letter.
         bag.close()
         self._start(bag)
 
     def _start(self, bag: _Bag) -> None:
-        # Nothing to send as yet. A dispatcher that takes no messages says so now: that of a simulation from threads,
-        # that of a forked child's parent from anybody. Later nobody who waits in a loop would hear of it.
+        # Send nothing, so that a dispatcher that takes no messages raises now: a simulation's from a thread, the
+        # parent's in a forked child from anywhere. A later error would reach nobody who waits in an event loop.
         self._dispatcher.post_all(())
         if not bag.worker.start():
             raise RuntimeError("the program is at its end: no thread can be started any more")
 
 
-class _Addressed:
-    __slots__ = ("_courier", "_ref")
-
-    def __init__(self, courier: Courier, ref: MailboxRef) -> None:
-        self._courier = courier
-        self._ref = ref
-
-    def send(self, message: Any, reply_to: ReplyTo | None) -> None:
-        self._courier.send(self._ref, message, reply_to)
-
-
 class _Bag:
-    """The letters of one thread. Not the courier itself: the thread must not be what keeps that alive."""
+    """The letters of one thread. Separate from the courier, so that the thread does not keep the courier alive."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._letters: deque[Letter] = deque()
-        # What goes out together next; and while it does, how far the dispatcher has come in it.
+        # The letters that go out together next, and, while they do, how far the dispatcher has got.
         self._round: list[Letter] = []
         self._going: Iterator[Letter] | None = None
         self._sent_again: list[Letter] = []
@@ -135,7 +112,7 @@ class _Bag:
         self.worker = Worker("inmem-courier", self._carry, self._cut_short)
 
     def put(self, letter: Letter) -> None:
-        """Have the thread send a letter."""
+        """Queue a letter for the thread to send."""
         self._letters.append(letter)
         self.worker.wake()
         if self._is_over:
@@ -158,18 +135,18 @@ class _Bag:
                 self._is_over = True
             else:
                 self.worker.wait()
-        # Whoever had found this bag before it was closed may put a letter now. It looks at the flag afterwards, so one
-        # of us sees the other.
+        # A thread that found this bag before it was closed may put a letter now. It looks at the flag after that, so
+        # either it or this thread drains the letter.
         self._drain()
 
     def _collect(self) -> None:
-        """Move what has come meanwhile to the next round.
+        """Move the queued letters to the next round.
 
-        A function of its own, so that nothing holds a letter that has been sent while the next one is waited for.
+        A separate function, so that no local variable holds a sent letter while the thread waits for the next one.
         """
         letters = self._letters
         next_round = self._round
-        # What is taken from one place is in the next one before: cut short in between, it was in both.
+        # A letter joins the round before it leaves the queue. An exception in between left it in both.
         if next_round and letters and letters[0] is next_round[-1]:
             letters.popleft()
         while letters and len(next_round) < LETTERS_PER_ROUND_MAX:
@@ -187,7 +164,7 @@ class _Bag:
             come_to = len(self._round) - length_hint(going)
             keep = self._round[come_to:]
             again: list[Letter] = []
-            # Those before them are on their way: a dispatcher holds on to one at most while it takes the next.
+            # Earlier letters are sent: a dispatcher holds back at most one letter while it takes the next.
             for letter in reversed(self._round[max(0, come_to - 2) : come_to]):
                 reply_to = letter[2]
                 if reply_to is not None:
@@ -196,11 +173,12 @@ class _Bag:
                     with contextlib.suppress(Full):
                         reply_to.set_exception((CommitOutcomeUnknownError, unknown, None))
                 elif not any(letter is sent_again for sent_again in self._sent_again):
-                    # Such news may well be heard twice; but should it be what has raised this, then not for ever.
+                    # Receiving such a message twice does no harm. Send it again only once: it may be the very message
+                    # that raised this exception.
                     again.insert(0, letter)
-            # At one go, as this may be cut short as well.
+            # One statement, because another exception may come here.
             self._round, self._sent_again, self._going = again + keep, again, None
-        # What is on its way may be in a queue that whoever sends has to run, and cut short before that.
+        # A sent letter may be in a queue that its sender must run, and the exception came before that: `sleep` runs it.
         self._dispatcher.sleep(0)
         log.warning("courier_interrupted", error=shown_failure(error), exc_info=error)
 
@@ -211,5 +189,5 @@ class _Bag:
 
 
 def as_answer(error: BaseException) -> BaseException:
-    """Return what a client is told when the answer to a request is `error`."""
+    """Return the error that a client gets when the answer to its request is `error`."""
     return DatabaseClosedError() if isinstance(error, pykka.ActorDeadError) else error

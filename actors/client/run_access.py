@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class RunAccess(NonCopyable):
     """The five primitives of one run inside one transaction: `kv`, `events`, `cells`, `traces`, and `runs`.
 
-    To take one raises `DatabaseClosedError` once the store is closed, and `ForkedProcessError` in a forked child. One
-    that was taken before goes on showing the snapshot, and takes writes; nothing of that can be committed any more.
-    To ask at every read would cost each of them, and the snapshot stays what it is.
+    Taking an accessor raises `DatabaseClosedError` once the store is closed, and `ForkedProcessError` in a forked
+    child. An accessor taken earlier still reads the snapshot and takes writes, but nothing can be committed any more. A
+    check at every read would slow all of them down, and the snapshot does not change.
 
     Attributes:
-        run_id: the run.
+        run_id: the run that the accessors read and write.
     """
 
     __slots__ = ("_cells", "_client", "_engine", "_events", "_kv", "_runs", "_traces", "run_id")
@@ -85,6 +85,6 @@ class RunAccess(NonCopyable):
 
     @property
     def contents(self) -> RunContents:
-        """All that the run holds, item by item, for other parts of the package, as export; programs do not need it."""
+        """Everything the run holds, item by item, for other parts of the package such as export, not for programs."""
         self._client.require_store()
         return RunContents(self._engine, self.run_id)

@@ -1,4 +1,4 @@
-"""The arguments of a transaction, checked: how isolated, how often tried, for how long, and a function that has run."""
+"""Checks of a transaction's arguments: isolation, retry policy, timeout, and the function to run."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def checked_retry(retry: RetryPolicy) -> None:
 
 
 def checked_isolation(isolation: str) -> Isolation:
-    """Return the isolation level of that name.
+    """Return the isolation level with that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such level.
     """
     if type(isolation) is str and isolation in _ISOLATIONS:
         return _ISOLATIONS[isolation]
@@ -39,7 +39,7 @@ def checked_isolation(isolation: str) -> Isolation:
 
 
 def checked_timeout(timeout: float | None) -> float | None:
-    """Return a timeout in seconds, or None for none and for one that no thread could wait to the end of.
+    """Return a timeout in seconds, or None for no timeout and for one longer than a thread can wait.
 
     Raises:
         UsageError: it is not a number, or negative.
@@ -47,7 +47,7 @@ def checked_timeout(timeout: float | None) -> float | None:
     kind = type(timeout)
     if timeout is not None and ((kind is not float and kind is not int) or not timeout >= 0):
         raise UsageError(f"timeout: must be a number of seconds, or None, not {shown(timeout)}")
-    # To wait for longer, infinity included, is an OverflowError, and it would come when the commit is under way.
+    # A wait longer than this, or infinite, raises OverflowError, and would do so in the middle of the commit.
     return None if timeout is not None and timeout > threading.TIMEOUT_MAX else timeout
 
 
@@ -57,13 +57,13 @@ def not_callable(fn: object) -> UsageError:
 
 
 def refuse_unstarted(fn: Callable[..., Any], result: object) -> None:
-    """Raise UsageError if `fn` has made a coroutine or a generator of its body, which has not run yet."""
+    """Raise UsageError if `fn` only returned a coroutine or a generator, whose body has not run yet."""
     refuse_coroutine(result)
     refuse_generator(fn, result)
 
 
 def refuse_generator(fn: Callable[..., Any], result: object) -> None:
-    """Raise UsageError if `fn` has only made a generator of its body, which would run after the commit."""
+    """Raise UsageError if `fn` is a generator function: its body would run after the commit."""
     if isinstance(result, (GeneratorType, AsyncGeneratorType)) and (
         inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
     ):

@@ -1,7 +1,8 @@
-"""The actor that writes checkpoints, beside the commits: it reads an immutable snapshot, in a thread of its own.
+"""The actor that writes checkpoints while commits go on: it reads an immutable snapshot, in a thread of its own.
 
-Order matters. The log up to the snapshot must be durable before the checkpoint gets its name, or a crash could
-leave a checkpoint that knows more than the log; and files may only go once the checkpoint and its name are durable.
+The order matters. The log up to the snapshot must be durable before the checkpoint gets its name, or a crash could
+leave a checkpoint that knows more than the log. Old files may be removed only once the checkpoint and its name are
+durable.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ log = QuietLogger("inmem.checkpoint")
 
 
 class Checkpointer(StoreActor):
-    """Writes checkpoints: content, log, name, clean-up. While the log is synced for one, the next may be begun."""
+    """Writes checkpoints: content, log, name, clean-up. While the log is synced for one, the next may begin."""
 
     def __init__(
         self, mailbox: Mailbox, supervisor: MailboxRef, core: int, disk: Disk, clock: Clock, writer: MailboxRef
@@ -93,7 +94,7 @@ class Checkpointer(StoreActor):
                 self._disk.remove(temporary)
         except StorageError as second:
             log.warning("temporary_file_left", name=temporary, error=str(second))
-        # A failed sync of a file that is thrown away tells nothing about the log: the store goes on.
+        # A failed sync of a file that is thrown away says nothing about the log: the store goes on.
         failure = (
             error if isinstance(error, StorageError) else StorageError(f"the checkpoint could not be synced: {error}")
         )

@@ -1,14 +1,13 @@
-"""The transaction coordinator: gives out ids and snapshots, and takes every commit through the protocol.
+"""The transaction coordinator: hands out ids and snapshots, and takes every commit through the protocol.
 
-The protocol itself, with its numbered steps and what a crash leaves at each, is `engine/commits/pipeline.py`; this
-actor turns its decisions into messages. It also keeps the list of running transactions, and counts.
+The protocol itself, with its numbered steps and what a crash leaves at each, is in `engine/commits/pipeline.py`; this
+actor turns the pipeline's decisions into messages. It also tracks running transactions and keeps the counters.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from inmem.actors.core.lease import Lease
 from inmem.actors.core.transaction_registry import TransactionRegistry
 from inmem.actors.dispatch.actor import LATER, Owed, StoreActor
 from inmem.actors.event_log import QuietLogger
@@ -37,7 +36,6 @@ from inmem.actors.messages.transactions import (
     CoordinatorStats,
     Drain,
     Drained,
-    End,
     ReadOldest,
     ReadOutcome,
     ReadStats,
@@ -72,7 +70,7 @@ if TYPE_CHECKING:
     from inmem.engine.version_ranges import Range
 
 STORM_REFUSALS = 100
-"""So many refused commits in a row, with not one success between, are logged as a conflict storm."""
+"""This many refused commits in a row, without a success in between, are logged as a conflict storm."""
 
 log = QuietLogger("inmem.commit")
 
@@ -83,18 +81,18 @@ class Coordinator(StoreActor):
     Args:
         mailbox: its address.
         supervisor: told of failures.
-        core: the core it belongs to.
+        core: number of the core it belongs to.
         published: where new snapshots are made visible.
-        start: the published snapshot, to commit on top of; an empty one where nothing will be committed.
+        start: the published snapshot, on which commits build; an empty one if nothing will be committed.
         clock: the store's time.
-        outcomes: of the newest commits.
-        salt: of this opening.
+        outcomes: the outcomes of the newest commits.
+        salt: the salt of this opening.
         transaction_id: the highest id given so far.
-        last_drop_version: of the last commit that dropped a run, under whichever core.
-        lost_versions: those of the commits that have been published and then lost, by whichever restart: a snapshot of
-            one of them shows what is gone. Ascending by their ends.
+        last_drop_version: version of the last commit that dropped a run, under any core.
+        lost_versions: versions of the commits that were published and then lost, in any restart: a snapshot of one of
+            them shows lost data. Ascending by their ends.
         refusal: why the store accepts no writes, or None.
-        predecessor: of an earlier core; its registry of transactions is taken over.
+        predecessor: the coordinator of an earlier core, whose registry of transactions is taken over.
     """
 
     def __init__(
@@ -145,16 +143,16 @@ class Coordinator(StoreActor):
         checkpointer: MailboxRef | None,
         reaper: MailboxRef | None,
     ) -> None:
-        """Learn whom to talk to, before the first message."""
+        """Set the actors to send to, before the first message."""
         self._reaper = reaper
-        # Mailboxes of those that every commit is sent to, refs of the others.
+        # Mailboxes for the receivers of every commit, refs for the others.
         self._shards = [shard.mailbox for shard in shards]
         self._writer = None if writer is None else writer.mailbox
         self._checkpointer = checkpointer
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
-        # Those of every commit are told by their exact type, which costs a third of what a pattern does.
+        # The messages of every commit are recognised by their exact type, at a third of the cost of a pattern.
         kind = message.__class__
         if kind is Begin:
             return self._begin()
@@ -176,14 +174,12 @@ class Coordinator(StoreActor):
             group = message.group
             if group is not None and self.registry.knows_group(*group):
                 return CommitRepeated()
-            # In this order: a group that is known has its answer, or is owed it.
+            # In this order, so that a known group has its answer, or is owed it.
             owed = self.owe(message)
             if group is not None:
                 self.registry.note_group(*group)
             return self._commit(message.request, message.attempt, owed)
         match message:
-            case End(transaction_id):
-                self.registry.end(transaction_id)
             case AppendRefused(_, transaction_ids, error):
                 self._pipeline.append_refused(transaction_ids, error)
                 self._continue_draining()
@@ -209,34 +205,32 @@ class Coordinator(StoreActor):
         return None
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Stop handling messages; an end over which this has failed is noted all the same, as nobody tells it again.
+        """Stop handling messages.
 
-        Of a group's commit that was sent twice, one is answered and the other void.
-
-        Told that it is aborted, the group is carried out again, under another number: then the other letter, which may
-        be under way already or still come, must not commit it as well.
+        A group's `Commit` may have been sent twice, by a primitive actor and by its successor. If the group is known,
+        the other message has its answer or is owed one, and this one gets `CommitRepeated`. If not, the sender is told
+        that the group was aborted and carries its requests out in a new group. So this group is noted: the other
+        message, when it comes, must not commit it as well.
         """
-        if isinstance(message, End):
-            self.registry.end(message.transaction_id)
         group = message.group if isinstance(message, Commit) else None
         if group is not None and reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
             if self.registry.knows_group(*group):
                 reply_to.set(CommitRepeated())
             else:
-                # Told first: cut short in between, this is called again, and to be told once more changes nothing. And
-                # noted before the mailbox is suspended: from then on it keeps the letter for this actor's successor.
+                # Answer first: if interrupted in between, this is called again, and a second answer changes nothing.
+                # Note before the mailbox is suspended: from then on it keeps the message for this actor's successor.
                 self.tell_failed(reply_to, error)
                 self.registry.note_group(*group)
             reply_to = None
         super().fail(message, reply_to, error)
 
     def why_abandoned(self, owed: Owed) -> InmemError:
-        """Return what to tell somebody whose answer this actor still owes when the store ends."""
+        """Return the answer to a request that this actor still owes when the store ends."""
         if isinstance(owed.message, Commit) and owed.transaction_id:
             return outcome_unknown(owed, self._salt, "the store has ended")
         return super().why_abandoned(owed)
 
-    # What CommitPipeline wants done.
+    # Called by CommitPipeline.
 
     def validate(self, shard: int, part: Part) -> None:
         """Step 1."""
@@ -281,7 +275,7 @@ class Coordinator(StoreActor):
                 self._reaper.send(Expiring(tuple(expiring)), None)
 
     def refused(self, reply: Owed, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
-        """Tell a client why it lost."""
+        """Tell a client why its commit was refused."""
         self.registry.end(request.transaction_id)
         self.registry.count_refusal(conflicts)
         self._refused_in_a_row += 1
@@ -291,7 +285,7 @@ class Coordinator(StoreActor):
         reply.answer(CommitRefused(conflicts))
 
     def aborted(self, reply: Owed, request: CommitRequest, error: Exception) -> None:
-        """Tell a client that its commit came to nothing."""
+        """Tell a client that its commit was aborted."""
         self.registry.end(request.transaction_id)
         self.registry.aborts += 1
         if not isinstance(error, InmemError):
@@ -299,11 +293,11 @@ class Coordinator(StoreActor):
         reply.answer(CommitAborted(error))
 
     def _begin(self) -> Begun:
-        # Beside another owner, this is newer than what went through the pipeline.
+        # In a store read beside its owner, this is newer than what went through the pipeline.
         snapshot = self._published.snapshot
         now_us = self._clock.now_us()
-        transaction_id = self.registry.begin(snapshot.version, now_us)
-        return Begun(transaction_id, snapshot, now_us, Lease(self.mailbox.ref, transaction_id))
+        lease = self.registry.begin(snapshot.version, now_us)
+        return Begun(self.registry.transaction_id, snapshot, now_us, lease)
 
     def _commit(self, request: CommitRequest, attempt: int, owed: Owed) -> Any:
         if request.transaction_id == 0:
@@ -320,7 +314,7 @@ class Coordinator(StoreActor):
     def _outcome(self, salt: int, transaction_id: int) -> tuple[int | None, int]:
         version = self._outcomes.version_of(salt, transaction_id)
         if version is None and isinstance(self.refusal, StoreFailedError):
-            # What the log holds is not known before it has been read again.
+            # What the log holds is unknown until it has been read again.
             raise self.refusal.anew()
         if version is None and isinstance(self.refusal, ReadOnlyError):
             raise ReadOnlyError("what a reader has not seen committed may still commit: ask where it can be written to")
@@ -360,7 +354,7 @@ class Coordinator(StoreActor):
         )
 
     def _continue_draining(self) -> None:
-        """Tell the supervisor once nothing is in flight: between two messages, when whoever has to be is answered."""
+        """Tell the supervisor once nothing is in flight. Runs between two messages, when all answers have been sent."""
         if self._draining is not None and self._pipeline.in_flight == 0:
             self._draining.answer(Drained())
 
@@ -374,7 +368,7 @@ class Coordinator(StoreActor):
             conflicts=tuple(sorted(registry.conflicts.items())),
             retries=registry.retries,
             in_flight=self._pipeline.in_flight,
-            active_transactions=registry.active_count,
+            active_transactions=registry.active_count(),
             oldest_start_version=None if oldest is None else oldest[0],
             oldest_age_s=0.0 if oldest is None else (self._clock.now_us() - oldest[1]) / 1e6,
             groups=tuple(sorted(registry.log_groups.items())),
@@ -382,6 +376,6 @@ class Coordinator(StoreActor):
 
 
 def outcome_unknown(owed: Owed, salt: int, reason: str) -> CommitOutcomeUnknownError:
-    """Return the answer to a commit of which nobody can tell whether the log holds it; the salt is its core's."""
+    """Return the answer to a commit if it is unknown whether the log holds it; the salt is that of its core."""
     token = CommitToken(salt, owed.transaction_id, owed.message.request.start_version)
     return CommitOutcomeUnknownError(str(token), reason)

@@ -1,4 +1,4 @@
-"""Building the core: coordinator, shards, log writer and their helpers, all from one recovered state."""
+"""Builds the core: coordinator, shards, log writer and their helpers, all from one recovered state."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CoreMailboxes:
-    """The addresses of the core. They stay while the actors behind them are replaced."""
+    """The addresses of the core. They stay when the actors behind them are replaced."""
 
     coordinator: Mailbox
     shards: tuple[Mailbox, ...]
@@ -43,7 +43,7 @@ class CoreMailboxes:
 
     @classmethod
     def create(cls, dispatcher: Dispatcher, shards: int) -> CoreMailboxes:
-        """Return fresh addresses; what is sent to them waits for the first core."""
+        """Return fresh addresses; messages sent to them wait for the first core."""
         return cls(
             Mailbox("coordinator", dispatcher),
             tuple(Mailbox(f"shard-{index}", dispatcher) for index in range(shards)),
@@ -61,12 +61,12 @@ class CoreState:
     """What a core starts from.
 
     Attributes:
-        number: of the core, counting up.
-        salt: of the opening.
-        transaction_id: the highest given so far.
-        outcomes: of the newest commits.
+        number: number of the core, counting up.
+        salt: salt of the opening.
+        transaction_id: the highest id given so far.
+        outcomes: outcomes of the newest commits.
         position: the log's end; None without a log.
-        last_drop_version: of the last recovered commit that dropped a run.
+        last_drop_version: version of the last recovered commit that dropped a run.
         lost_versions: see `Coordinator`.
         refusal: why there will be no writes, or None.
     """
@@ -82,7 +82,7 @@ class CoreState:
 
 
 class Core(NamedTuple):
-    """A running core, as far as the supervisor has to know it."""
+    """The parts of a running core that the supervisor uses."""
 
     coordinator: Coordinator
     writer: LogWriter | FilelessLogWriter
@@ -103,14 +103,14 @@ def start_core(
     reaper: MailboxRef | None,
     predecessor: Coordinator | None,
 ) -> Core:
-    """Put new actors behind the addresses of the core; if one of them cannot be made, none.
+    """Put new actors behind the addresses of the core: all of them, or none if one of them cannot be made.
 
-    Those of a core that is not whole would go on with the files beside the next one.
+    The actors of an incomplete core would go on using the files beside the next core.
     """
-    # Transactions may still run that began before a run was dropped under an earlier core: a checkpoint may have taken
-    # the deletion out of the log.
+    # Transactions may still run that began before a run was dropped under an earlier core, and a checkpoint may have
+    # removed that deletion from the log.
     dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
-    # A core that commits nothing must not keep alive what others have left behind: a reader goes on to newer snapshots.
+    # A core that commits nothing must not keep old tables alive: a reader moves on to newer snapshots.
     start = published.snapshot if state.refusal is None else Snapshot.empty(len(mailboxes.shards))
     shards = _make_shards(mailboxes, state, supervisor, published, start, dropped_up_to)
     writer, helpers = _make_writer(
@@ -144,7 +144,7 @@ def start_core(
         mailboxes.checkpointer.ref if helpers else None,
         reaper,
     )
-    # The shards come first and the coordinator last: what has piled up in its mailbox makes it talk to them at once.
+    # Shards first and the coordinator last: the messages waiting in its mailbox make it send to them at once.
     actors: tuple[StoreActor, ...] = (*shards, *helpers, writer, coordinator)
     for actor in actors:
         actor.ref.tell(Resume(actor))
@@ -185,7 +185,7 @@ def _make_writer(
     system_clock: Clock,
     disk: Disk | None,
 ) -> tuple[LogWriter | FilelessLogWriter, tuple[StoreActor, ...]]:
-    """Return the log writer, and those whom it needs where there are files to write to."""
+    """Return the log writer, and the actors that it needs where there are files to write to."""
     number = state.number
     coordinator = mailboxes.coordinator.ref
     if disk is None or state.position is None or state.refusal is not None:

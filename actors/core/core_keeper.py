@@ -1,4 +1,4 @@
-"""Keeping the core alive: starting it, halting it when one of its actors fails, and rebuilding it from the log.
+"""Keeps the core alive: starts it, halts it when one of its actors fails, and rebuilds it from the log.
 
 The numbered steps are those of `supervisor.py`.
 """
@@ -56,17 +56,17 @@ class CoreKeeper:
         options: how the store was opened.
         published: where the state is made visible.
         clock: the store's time.
-        system_clock: the machine's.
-        entropy: for salts.
+        system_clock: the machine's clock.
+        entropy: the source of salts.
 
     Attributes:
-        limit: says when to give up.
+        limit: decides when to give up.
         mailboxes: the addresses of the core.
         disk: the database's folder, once it is open; None without files.
-        number: of the running core, counting up.
-        salt: of the running core.
-        refusal: why it accepts no writes, or None.
-        is_down: whether it is being halted, for another one to be built.
+        number: number of the running core, counting up.
+        salt: salt of the running core.
+        refusal: why the core accepts no writes, or None.
+        is_down: whether the core is being halted in order to be rebuilt.
     """
 
     def __init__(
@@ -94,26 +94,26 @@ class CoreKeeper:
         self._reaper: MailboxRef | None = None
         self._running: Core | None = None
         self._outcomes = Outcomes({}, 0)
-        # Incarnations begun: one that could not be completed has had its number.
+        # Incarnations begun: one that was not completed has used its number.
         self._begun = 0
         self.is_down = False
         self._halting: set[str] = set()
         self._settlement = Settlement()
         self._halted_because = ""
-        # The salt of the core that is down: a rebuilding that is cut short may have begun the next one already.
+        # The salt of the core that is down: an interrupted rebuild may have begun the next core already.
         self._halted_salt = 0
-        # Of the log, if that is why.
+        # The deleted log file, if that is why the core failed.
         self._deleted_file: FileDeletedError | None = None
-        # Of published commits, for good: who has seen one of them may come with a commit however many restarts later.
+        # Of published commits, kept for good: a transaction that saw one may commit any number of restarts later.
         self._lost_versions: list[Range] = []
 
     @property
     def log_is_deleted(self) -> bool:
-        """Whether the core failed last because somebody has deleted the log: what was committed is in memory alone."""
+        """Whether the core last failed because the log was deleted: committed data is in memory alone."""
         return self._deleted_file is not None
 
     def wire(self, reaper: MailboxRef) -> None:
-        """Learn whom the coordinator tells of keys that will expire."""
+        """Set the actor that the coordinator tells of keys that will expire."""
         self._reaper = reaper
 
     def start(
@@ -154,7 +154,7 @@ class CoreKeeper:
         self.salt = salt
 
     def follow(self, advance: Advance) -> None:
-        """Show what the database's owner has committed since: here nothing is, so only readers are concerned."""
+        """Show what the database's owner has committed since. Nothing is committed here: this concerns readers only."""
         known_to = self._published.snapshot.version
         if not advance.goes_on:
             self._outcomes.forget()
@@ -178,29 +178,29 @@ class CoreKeeper:
         self._halt(shown_failure(failed.error), has_failed=failed.name)
 
     def begin_anew(self) -> None:
-        """Step 1, because somebody asks for another try."""
+        """Step 1, because a client asks for another try."""
         self.limit.forget()
         self._halt("somebody asked for it")
 
     def _halt(self, because: str, *, has_failed: str = "") -> None:
         if self._running is None:
             return
-        # Those too that have not been resumed yet: their Halt arrives behind their Resume.
+        # Includes actors that have not been resumed yet: their Halt arrives after their Resume.
         members = self._running.members
         if not self.is_down:
             self._halted_because = because
             self._halting = {mailbox.name for mailbox in members}
             self._halted_salt = self.salt
             self.is_down = True
-        # Whoever was cut short here comes again: a second Halt is to a halted actor, or to the next one, nothing.
+        # If this is interrupted, it is repeated: a second Halt means nothing to a halted actor, or to the next one.
         for mailbox in members:
             if mailbox.name in self._halting and mailbox.name != has_failed:
                 mailbox.ref.tell(Halt(self.number))
 
     def note_halted(self, name: str, core: int, owed: tuple[Owed, ...]) -> None:
-        """One actor has halted; when it was the last one, rebuild the core.
+        """Note that one actor has halted; after the last one, rebuild the core.
 
-        Should that fail, it can be called again.
+        If this fails, it can be called again.
         """
         if core == self.number and name in self._halting:
             self._settlement.take_over(owed)
@@ -214,7 +214,7 @@ class CoreKeeper:
     def _rebuild(self) -> None:
         """Steps 2 and 3."""
         if self.salt != self._halted_salt:
-            # All of it has been done, but for this.
+            # An interrupted call has done everything but this.
             self.is_down = False
             return
         if self._running is not None:
@@ -243,24 +243,24 @@ class CoreKeeper:
             registry = self._running.coordinator.registry
             self._settlement.judge(known, self._halted_salt, self._published.snapshot.version, registry)
         if refusal is None and self._reaper is not None:
-            # It has not been told of the keys in commits that were in flight.
+            # The reaper has not been told of the keys in commits that were in flight.
             self._reaper.send(FindExpiring(), None)
         self.start(recovered, position, refusal=refusal)
         self.is_down = False
 
     def _version_after(self, logged_version: int) -> int:
-        """Return the version to go on from with a log that reaches this far. None is given twice, lost or not."""
+        """Return the version to continue from after a log that reaches this far. None is given twice, lost or not."""
         published_version = self._published.snapshot.version
         if logged_version >= published_version:
             return logged_version
         if self._lost_versions[-1:] == [(logged_version + 1, published_version - 1)]:
-            # It is known: nothing has been committed since.
+            # The loss is known already: nothing has been committed since.
             return published_version
         self._lost_versions.append((logged_version + 1, published_version))
         return published_version + 1
 
     def _read_log(self) -> tuple[Recovered | None, LogPosition | None, InmemError | None]:
-        """Step 2: return what the log holds, if it can be read, where it goes on, and why it does not."""
+        """Step 2: return the log's content if it can be read, its end, and the reason if it cannot be continued."""
         refusal: InmemError | None = None
         if self.limit.is_exceeded:
             refusal = StoreFailedError(f"actors keep failing, the last time with {self.limit.last_failure}")
@@ -274,31 +274,31 @@ class CoreKeeper:
             with paused_collection():
                 logged, position = recover(self.disk, self._options.shards)
             if self._deleted_file is not None and logged.version < self._published.snapshot.version:
-                # What is there is not what was, as a folder without files is an empty database.
+                # These files are not the old log's: a folder without files, for example, is an empty database.
                 logged = position = None
                 raise self._deleted_file
             if refusal is None:
                 position = rewrite_tail(self.disk, position, self._clock.now_us())
         except Exception as error:
-            # Whatever it is, callers wait for the end of this.
+            # Whatever the error, callers wait for the end of this.
             log.warning("log_unusable", error=shown_failure(error), exc_info=error)
             if self._deleted_file is not None and logged is None:
-                # The cause of it, whatever was found in its place; nobody will ever read what was in flight.
+                # The deletion is the cause, whatever was found instead; commits that were in flight cannot be read.
                 error = storage_error(self._deleted_file, self.disk.path)
             refusal = refusal or StoreFailedError(str(error) or shown_failure(error))
         return logged, position, refusal
 
     def _what_is_published(self) -> Recovered:
-        """Return the state of a store without a log, or with one that it cannot go on with.
+        """Return the state of a store without a log, or with a log that it cannot continue.
 
-        The log may hold commits that are not published, and then nothing is said about commits that are not known.
+        The log may then hold commits that are not published, so nothing is said about commits that are not known.
         """
         published = self._published.snapshot
         is_whole = self.disk is None or self._options.read_only
         since = self._outcomes.since if is_whole else published.version + 1
         outcomes = self._outcomes.up_to(published.version)
         if self._running is not None and isinstance(self._running.writer, FilelessLogWriter):
-            # Published, and perhaps not recorded yet: callers who wait for those have committed.
+            # Published, but perhaps not recorded yet: the callers that wait for these have committed.
             numbered = self._running.writer.numbered
             outcomes |= {(self.salt, number): version for number, version in numbered if version <= published.version}
         retained = RetainedCommits(published.version)
@@ -315,7 +315,7 @@ class CoreKeeper:
         )
 
     def give_up(self) -> None:
-        """The store ends, and this core may not be whole: tell everybody whose answer is still owed."""
+        """Answer everything still owed, because the store ends and this core may be incomplete."""
         self._settlement.abandon()
         if self.is_down and self._running is not None:
             self._running.coordinator.abandon()

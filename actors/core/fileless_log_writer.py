@@ -1,4 +1,4 @@
-"""What takes the log writer's place where there are no files to write to."""
+"""The replacement for the log writer where there are no files to write to."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class FilelessLogWriter(StoreActor):
-    """Steps 3 and 4 without files: records are numbered and forgotten.
+    """Steps 3 and 4 without files: records are numbered and discarded.
 
-    Also stands in where no file may be written, in a read-only or failed store; `refusal` is then what a flush or a
-    checkpoint gets, and commits never come this far.
+    Also used where no file may be written, in a read-only or failed store; `refusal` is then the answer to a flush or a
+    checkpoint, and commits never get this far.
 
     Attributes:
         numbered: (transaction id, version) of the newest commits: what a log would prove after a failure.
@@ -41,7 +41,7 @@ class FilelessLogWriter(StoreActor):
         self.numbered: deque[tuple[int, int]] = deque(maxlen=OUTCOMES_MAX)
 
     def release(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there is no segment to release."""
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""

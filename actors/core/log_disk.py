@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class LogDisk(StoreActor):
-    """Carries out the log writer's blocking operations, one after the other.
+    """Performs the log writer's blocking operations, one after the other.
 
-    A sync that fails raises, and so ends this actor and with it the core: after a failed fsync nothing can be known by
-    trying again, only by reading what is there.
+    A sync that fails raises, and so ends this actor and with it the core: after a failed fsync, only reading the files
+    shows what they hold; trying again proves nothing.
     """
 
     def __init__(

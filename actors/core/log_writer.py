@@ -1,7 +1,7 @@
-"""The log writer: carries out what `engine/log/group_commit.py` decides.
+"""The log writer: carries out the decisions of `engine/log/group_commit.py`.
 
-Writing is quick and done here. Whatever waits for the disk is the log disk's, which has a thread of its own; but after
-a failed write, the truncation must be durable before the next write.
+Writing is quick and done here. Operations that wait for the disk are left to the log disk, which has a thread of its
+own; but after a failed write, the truncation must be durable before the next write.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from inmem.engine.ports import AppendFile, Disk
 
 SLOW_SYNC_S = 0.5
-"""A sync that takes longer is worth a warning: every commit waits for it."""
+"""A sync that takes longer is logged as a warning: every commit waits for it."""
 
 log = QuietLogger("inmem.log")
 
@@ -55,16 +55,16 @@ class LogWriter(StoreActor):
     Args:
         mailbox: its address.
         supervisor: told of failures.
-        core: the core it belongs to.
+        core: number of the core it belongs to.
         coordinator: gets the answers of step 4.
         log_disk: the actor that waits for the disk.
-        disk: the database's folder, in which a clean close is noted.
-        clock: dates new segments; how far it has come is noted at a clean close.
-        durability: the mode.
+        disk: the database's folder, in which a clean close is recorded.
+        clock: dates new segments; the time reached is recorded at a clean close.
+        durability: the durability mode.
         sync_interval_s: pause between syncs in the `interval` mode.
-        salt: of this opening.
-        position: where recovery found the log's end.
-        version: to continue from; at least the log's.
+        salt: salt of this opening.
+        position: where recovery found the end of the log.
+        version: the version to continue from; at least the log's.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class LogWriter(StoreActor):
         self._salt = salt
         self._file: AppendFile | None = None
         self._timer_runs = False
-        # With the version that the checkpoint must have reached: what had been acknowledged when it was asked for.
+        # Each with the version that the checkpoint must reach: the newest one when it was asked for.
         self._checkpoints: list[tuple[Owed, int]] = []
-        # A checkpoint is named by the segment that it begins with; several may be under way when segments fill fast.
+        # A checkpoint is named after its first segment; several may be under way when segments fill fast.
         self._rotation_wanted = False
         self._rotated_to = 0
         self._checkpointed_to = 0
@@ -154,7 +154,7 @@ class LogWriter(StoreActor):
         self._continue_closing()
         return LATER
 
-    # What GroupCommit wants done.
+    # Called by GroupCommit.
 
     def write(self, data: bytes) -> None:
         """Append to the segment; in `interval` mode a sync follows in due time."""
@@ -164,7 +164,7 @@ class LogWriter(StoreActor):
             self.mailbox.dispatcher.post_later(self._sync_interval_s, self.mailbox, SyncDue(self.core))
 
     def mark(self, data: bytes) -> bool:
-        """Append a mark; a disk too full for it keeps nobody from anything."""
+        """Append a mark; if the disk is too full for it, nothing else is affected."""
         try:
             self._open_file().append(data)
         except StorageError as error:
@@ -239,7 +239,7 @@ class LogWriter(StoreActor):
         self._file = file
 
     def _continue_closing(self) -> None:
-        """Close the log once no sync and no checkpoint is under way: afterwards the folder is somebody else's."""
+        """Close the log once no sync and no checkpoint is under way: then the folder may have another owner."""
         closing = self._closing
         if closing is None or self._checkpoint_runs or not self._group.is_idle:
             return
@@ -255,7 +255,7 @@ class LogWriter(StoreActor):
             closing.answer(LogClosed())
 
     def _close(self) -> None:
-        """Note the clean close. Runs when nothing is in flight, so that waiting here delays nobody."""
+        """Record the clean close. Runs when nothing is in flight, so waiting for the disk here delays nobody."""
         try:
             if self._group.unsynced_bytes:
                 file = self._open_file()
@@ -271,7 +271,7 @@ class LogWriter(StoreActor):
             self.release()
 
     def _note_close(self, frame: bytes) -> None:
-        """Mark the clean close. Without the marks the next opening looks for a torn tail; nobody was promised more."""
+        """Mark the clean close. Without the marks, the next opening looks for a torn tail; no more was promised."""
         file = self._open_file()
         number, end = self._group.position
         version, now_us = self._group.version, self._clock.now_us()
@@ -287,7 +287,7 @@ class LogWriter(StoreActor):
         except FileDeletedError as error:
             raise storage_error(error, "its file") from error
         except OSError as error:
-            # A disk that fails is worth an error, even if nobody has lost anything.
+            # A failing disk is worth an error, even if no data is lost.
             what = storage_error(error, "its file")
             lacking = f"the mark of the close could not be made durable: {what}; all commits are"
             raise StorageError(lacking) from error
@@ -297,7 +297,7 @@ class LogWriter(StoreActor):
             log.warning("close_mark_missing", error=str(error))
 
     def _note_time(self) -> None:
-        """Put the time reached into the manifest, where nothing else was written: what has expired stays so."""
+        """Record the time reached in the manifest, if nothing else was written, so that expired keys stay expired."""
         time_us = self._clock.floor_us
         try:
             manifest = read_manifest(self._disk)
@@ -307,5 +307,5 @@ class LogWriter(StoreActor):
             log.warning("close_time_missing", error=str(error))
 
     def release(self) -> None:
-        """Let go of the segment. The supervisor does it for a core that has halted, when nobody syncs it any more."""
+        """Release the segment. The supervisor calls this for a halted core, when nobody syncs the segment any more."""
         self._replace_file(None)

@@ -1,4 +1,4 @@
-"""What the actors of a core that is down have left owed, and what becomes of it.
+"""The answers still owed by the actors of a core that is down, and how they are settled.
 
 The numbered steps are those of `supervisor.py`.
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Settlement:
-    """Debts are taken over from those who halt, judged before the next core begins, and paid when it has.
+    """Takes over debts from halted actors, judges them before the next core begins, and pays them once it has begun.
 
-    Each method that is cut short can be called again: nobody is forgotten, and nothing counts twice.
+    A method that is interrupted can be called again: no debt is forgotten, and none counts twice.
     """
 
     def __init__(self) -> None:
-        # With whether they have been noted as commits.
+        # Each with whether it has been noted as a commit.
         self._debts: dict[Owed, bool] = {}
         self._is_judged = False
         self._known: Mapping[tuple[int, int], int] | None = None
@@ -37,20 +37,20 @@ class Settlement:
         return len(self._debts)
 
     def take_over(self, owed: Iterable[Owed]) -> None:
-        """Step 1: take what an actor owes that has halted."""
+        """Step 1: take over what a halted actor owes."""
         for each in owed:
             self._debts.setdefault(each, False)
 
     def judge(
         self, known: Mapping[tuple[int, int], int] | None, salt: int, version: int, registry: TransactionRegistry
     ) -> None:
-        """Step 2: note what has become of the commits, while nobody else has the registry in hand.
+        """Step 2: note the outcomes of the commits, while nothing else uses the registry.
 
         Args:
-            known: the outcomes of all commits that may have happened, None if nobody can tell.
-            salt: of the core that is down.
-            version: the newest that will be there.
-            registry: of the coordinators.
+            known: the outcomes of all commits that may have happened; None if they cannot be known.
+            salt: the salt of the core that is down.
+            version: the newest version that there will be.
+            registry: the registry of the coordinators.
         """
         self._known, self._salt, self._version = known, salt, version
         for owed, is_noted in self._debts.items():
@@ -61,8 +61,8 @@ class Settlement:
             if committed_version is not None and not is_noted:
                 registry.note_committed(message.request, committed_version)
                 self._debts[owed] = True
-            # Whatever became of it, that transaction does not run any more; and should a group's commit come once more,
-            # it must not be carried out.
+            # Whatever its outcome, the transaction no longer runs; and if the commit of a group is sent again, it must
+            # not be carried out.
             registry.end(owed.transaction_id)
             if message.group is not None:
                 registry.note_group(*message.group)
@@ -89,13 +89,13 @@ class Settlement:
         self._is_judged = False
 
     def abandon(self) -> None:
-        """The store ends: tell everybody whose answer is still owed."""
+        """Answer everything still owed, because the store ends."""
         for owed in self._debts:
             owed.abandon()
         self._debts.clear()
 
     def _committed_version(self, owed: Owed) -> int | None:
-        """Return what a commit has committed as, None unless it certainly has, to stay."""
+        """Return the version of a commit that certainly happened, for good; otherwise None."""
         version = None if self._known is None else self._known.get((self._salt, owed.transaction_id))
         return None if version is None or version > self._version else version
 

@@ -1,4 +1,4 @@
-"""A storage shard's actor: validation and application, for the runs that fall to it."""
+"""The actor of a storage shard: validates and applies commits for the runs assigned to it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class ShardActor(StoreActor):
     Args:
         mailbox: its address.
         supervisor: told of failures.
-        core: the core it belongs to.
-        index: which shard.
+        core: number of the core it belongs to.
+        index: number of the shard.
         root: the tables to start with.
-        forgotten_version: runs may have been dropped up to this version, and are not known by name any more.
-        first_version: of the tables to start with.
+        forgotten_version: up to this version, runs may have been dropped whose names are no longer known.
+        first_version: version of the tables to start with.
         coordinator: gets the answers.
     """
 
@@ -47,7 +47,7 @@ class ShardActor(StoreActor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
-        # The two of every commit are told by their exact type, as in the coordinator.
+        # The two messages of every commit are recognised by their exact type, as in the coordinator.
         kind = message.__class__
         if kind is Validate:
             part = message.part

@@ -1,1 +1,1 @@
-"""Who runs the actors: mailboxes, the dispatchers that empty them, futures, and what every actor has in common."""
+"""What runs the actors: mailboxes, the dispatchers that empty them, futures, and what all actors have in common."""

@@ -1,13 +1,13 @@
-"""What every actor of the store has in common: how a message is handled, and what happens when that fails.
+"""What every actor of the store has in common: how it handles a message, and what happens when a handler fails.
 
-pykka gives an exception raised under `ask` to the caller and leaves the actor alive, perhaps half-changed. Here:
+Under `ask`, pykka passes an exception to the caller and leaves the actor alive, perhaps half-changed. Here:
 
 - an `InmemError` raised by a handler is an answer: the caller gets it, the actor goes on;
-- anything else is this actor's end. The supervisor is told, with all that the actor owed to others, and puts another
-  actor behind the same address. The callers get their answers from what the log proves.
+- any other exception ends the actor. The supervisor is told, takes over all that the actor owed to others, and puts
+  another actor behind the same address. The callers get their answers from what the log proves.
 
 An actor never waits for another. A handler that cannot answer yet returns `LATER` and keeps the `Owed` that `owe`
-gave it.
+returned.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef, ReplyTo
 
 LATER: Final = object()
-"""Returned by a handler whose answer comes later, through the `Owed` it has kept."""
+"""Returned by a handler that answers later, through the `Owed` it has kept."""
 
 STOP = pykka_messages._ActorStop  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  (it has no public name)
 _PYKKA_MESSAGES = frozenset({
@@ -45,17 +45,17 @@ _CORE_MESSAGES = core.MESSAGES
 
 
 class Owed(Struct, eq=False):
-    """An answer that somebody waits for. Answering twice is a no-op after the first time."""
+    """An answer that a sender waits for. Only the first answer counts: answering again is a no-op."""
 
     _actor: StoreActor
     message: Any
     reply_to: ReplyTo | None
     transaction_id: int = 0
-    """Of the commit that decides the answer, once it is known."""
+    """The transaction whose commit decides the answer, once it is known."""
 
     @property
     def mailbox(self) -> Mailbox:
-        """The address that was asked."""
+        """The address that received the request."""
         return self._actor.mailbox
 
     def answer(self, value: Any) -> None:
@@ -63,7 +63,7 @@ class Owed(Struct, eq=False):
         owed = self._actor.owed
         if self in owed:
             if self.reply_to is not None:
-                # The debt is struck out afterwards: should this be cut short, somebody knows of it and answers again.
+                # The debt is removed only afterwards: if this is interrupted, it is still listed, and answered again.
                 try:  # noqa: SIM105  (part of every commit)
                     self.reply_to.set(value)
                 except queue.Full:
@@ -81,17 +81,17 @@ class Owed(Struct, eq=False):
             owed.pop(self, None)
 
     def abandon(self) -> None:
-        """Answer that there will be no other answer: the store ends."""
+        """Answer that no other answer will come, because the store ends."""
         self.refuse(self._actor.why_abandoned(self))
 
     def move_to(self, actor: StoreActor) -> None:
-        """Make another actor the one that owes this. The previous one keeps its list, and has no say any more."""
+        """Make another actor owe this answer. The previous one keeps it in its list, but can no longer answer it."""
         self._actor = actor
         actor.owed[self] = None
 
 
 def answer_all(waiting: list[Owed], error: BaseException | None) -> None:
-    """Answer those who have waited for one thing, with nothing or an error. Cut short, it leaves the others waiting."""
+    """Answer all that have waited for one thing, with None or an error. If interrupted, it leaves the rest waiting."""
     while waiting:
         if error is None:
             waiting[0].answer(None)
@@ -101,12 +101,12 @@ def answer_all(waiting: list[Owed], error: BaseException | None) -> None:
 
 
 class StoreActor(pykka.Actor):
-    """Base of the store's actors. Subclasses write `on_receive`, one `match`.
+    """Base class of the store's actors. Subclasses implement `on_receive`, as one `match`.
 
     Args:
-        mailbox: the address it will be behind.
-        supervisor: is told when a handler fails; None for the supervisor itself.
-        core: number of the core it belongs to; messages of other cores are dropped.
+        mailbox: the address of the actor.
+        supervisor: told when a handler fails; None for the supervisor itself.
+        core: number of the actor's core; messages of other cores are dropped.
     """
 
     def __init__(self, mailbox: Mailbox, supervisor: MailboxRef | None, core: int = 0) -> None:
@@ -116,10 +116,10 @@ class StoreActor(pykka.Actor):
         self.owed: dict[Owed, None] = {}
         self._reply_to: ReplyTo | None = None
         self._has_failed = False
-        # Whether it has been put behind its address, which happens once.
+        # Whether it has been put behind its address, which happens only once.
         self.has_begun = False
-        # The actors of a core pass on to each other: like `tell`, except that a retired one is not an error. The method
-        # is never kept: in a forked child it is replaced, so that the child's copy of the actors reaches nobody.
+        # Actors of a core send to each other with `pass_on`: like `tell`, but a retired receiver is no error. Never
+        # keep the bound method: a forked child replaces it, so that its copies of the actors reach nobody.
         self._dispatcher = mailbox.dispatcher
         super().__init__()
         self._actor_ref = mailbox.ref
@@ -132,13 +132,13 @@ class StoreActor(pykka.Actor):
         return self.mailbox.ref
 
     def owe(self, message: Any) -> Owed:
-        """Keep the answer to the message being handled for later; the handler then returns `LATER`."""
+        """Note that the message being handled will be answered later; the handler then returns `LATER`."""
         owed = Owed(self, message, self._reply_to)
         self.owed[owed] = None
         return owed
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Handle one message, whatever happens. Called by the mailbox, or by a dispatcher that sees who is there."""
+        """Handle one message, whatever happens. Called by the mailbox, or directly by a dispatcher."""
         kind = message.__class__
         is_control = False
         if kind in _CORE_MESSAGES:
@@ -156,31 +156,35 @@ class StoreActor(pykka.Actor):
             if reply_to is None or isinstance(error, InvariantError):
                 self.fail(message, reply_to, error)
             else:
+                self._reply_to = None
                 reply_to.set_exception((type(error), error, error.__traceback__))
         except RecursionError:
-            # The thread has no room left on its stack, not even for what follows from that. Whoever runs this sees to
-            # it that `fail` is called where there is.
+            # The thread has no stack left, not even for `fail`. The code that runs this thread has `fail` called where
+            # there is room.
             raise
         except BaseException as error:  # noqa: BLE001  (whatever it is, callers must not be left waiting)
             self.fail(message, reply_to, error)
         else:
+            # Kept, it would keep the answer and the asker's frames alive until this actor's next message.
+            self._reply_to = None
             if reply_to is not None and result is not LATER:
                 reply_to.set(result)
 
     def on_pykka_message(self, message: Any) -> Any:
-        """Handle what pykka's own refs and proxies send. Only the supervisor can be stopped from outside."""
+        """Handle the messages of pykka's refs and proxies. Only the supervisor can be stopped from outside."""
         if type(message) is STOP:
             raise InvariantError(f"the {self.mailbox.name} actor was stopped from outside")
         return self._handle_receive(message)
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Stop handling messages and hand everything over to the supervisor.
+        """Stop handling messages, and hand everything over to the supervisor.
 
-        Should this be cut short, it can be called again.
+        If this call is interrupted, it can be repeated.
         """
         is_its_own = not interrupts.keep_back(error)
+        self._reply_to = None
         if message.__class__ is Retire:
-            # Nobody takes the place of an actor whose store has ended.
+            # An actor whose store has ended gets no successor.
             StoreActor.retire(self)
             return
         if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
@@ -194,29 +198,29 @@ class StoreActor(pykka.Actor):
         self.mailbox.suspend()
 
     def tell_failed(self, reply_to: ReplyTo, error: BaseException) -> None:
-        """Answer a request over which this actor has failed, unless it has an answer."""
+        """Answer a request on which this actor has failed, unless it has been answered."""
         refusal = TransactionAbortedError(f"the {self.mailbox.name} actor failed: {shown_failure(error)}")
-        # It may have been answered just before the handler failed, or just before `fail` was cut short.
+        # It may have been answered just before the handler failed, or by a call of `fail` that was interrupted.
         with contextlib.suppress(queue.Full):
             reply_to.set_exception((TransactionAbortedError, refusal, error.__traceback__))
 
     def why_abandoned(self, owed: Owed) -> InmemError:  # noqa: ARG002  (whatever was asked)
-        """Return what to tell somebody whose answer this actor still owes when the store ends."""
+        """Return the answer to a request that this actor still owes when the store ends."""
         return DatabaseClosedError()
 
     def abandon(self) -> None:
-        """Tell everybody who waits for an answer of this actor that the store ends."""
+        """Tell everybody who waits for an answer from this actor that the store ends."""
         for owed in tuple(self.owed):
             owed.abandon()
 
     def retire(self) -> None:
-        """Stop for good, and tell those who still wait."""
+        """Stop for good, and answer all waiting requests."""
         self.abandon()
         self.mailbox.retire()
         self.mailbox.dispatcher.close(self.mailbox)
 
     def _obey(self, message: Any) -> Any:
-        """Handle what is no request; that the actor cannot halt is its failure, and ends it as well."""
+        """Handle a control message. If an actor cannot halt, it has failed, which ends it as well."""
         kind = message.__class__
         if kind is Halt:
             if message.core == self.core:
@@ -228,7 +232,7 @@ class StoreActor(pykka.Actor):
         return self.on_pykka_message(message)
 
     def _halt(self, message: Halt) -> None:
-        # Told first: with nobody behind the address, a Halt that is cut short would wait there for the next actor.
+        # Tell first: once nobody is behind the address, an interrupted Halt would wait there for the next actor.
         if self.supervisor is not None:
             self.supervisor.send(Halted(self.mailbox.name, message.core, self), None)
         self.mailbox.suspend()
@@ -241,4 +245,4 @@ class StoreActor(pykka.Actor):
         return ReplyFuture()
 
     def _start_actor_loop(self) -> None:
-        """Do nothing: mailboxes are emptied by dispatchers."""
+        """Do nothing: dispatchers empty the mailboxes."""

@@ -1,20 +1,20 @@
-"""The default dispatcher: whoever waits for a reply runs the actors meanwhile.
+"""The default dispatcher: threads that wait for a reply run the actors.
 
-All mailboxes share one run queue. A thread that posts a message runs the queue, unless another thread is doing so;
-then that one will get to the message, and the first thread just waits for its reply. One thread at a time runs actors,
-so handing a message over costs no thread switch: that is what makes thousands of commits a second possible.
+All mailboxes share one run queue. A thread that posts a message runs the queue, unless another thread does; then that
+thread will get to the message, and the first one just waits for its reply. One thread at a time runs actors, so handing
+a message over costs no thread switch: that is what makes thousands of commits a second possible.
 
-Actors that may block have a thread of their own; what they send comes back through the same queue. If such an actor
-lends itself, and a thread waits for its work while nobody else waits for anything, then that thread does the work: a
-commit of the only client reaches the disk without a change of threads. Meanwhile the queue is free for others.
+Actors that may block have a thread of their own; the messages they send come back through the same queue. If such an
+actor lends itself, and one thread waits for its work while no other thread waits, then that thread does the work: the
+commit of the only client reaches the disk without a thread switch. While it does, others may run the queue.
 
-The main thread runs actors only while no signal handler of the program's own could strike in the middle of a message;
-otherwise a deputy, a thread of the dispatcher's own, runs the queue for it.
+The main thread runs actors only while no signal handler of the program's own could raise an exception in the middle of
+a message. Otherwise it is exposed (interrupts.py), and a deputy, a thread of the dispatcher's own, runs the queue.
 
-Two things are worth knowing when reading `_run`. Nobody stays trapped running other people's work: a thread whose own
-reply is there, or whose time is up, hands over to one that still waits, or else lets the next thread that posts take
-over. And no message is ever left behind: whoever finds the lock taken has already queued its message, and whoever lets
-the lock go either has a successor or looks at the queue once more. `taking.py` tells why a strike changes nothing.
+Two properties explain `_run`. No thread is trapped running other threads' work: once its reply has arrived or its time
+is up, it hands the queue over to a thread that still waits, or leaves it to the next thread that posts. No message is
+left behind: a thread that finds the lock taken has already queued its message, and a thread that releases it has a
+successor or checks the queue again. `taking.py` explains why this holds when an exception strikes from outside.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
     from inmem.actors.dispatch.unfinished import Delivery, DeliveryLane
 
 TELLER_MESSAGES_MAX = 64
-"""How many messages a thread that waits for nothing runs before it wants to be relieved."""
+"""Messages that a thread with no reply to wait for runs before it wants to be relieved."""
 
 QUEUE_MESSAGES_MAX = 10_000
-"""Messages in the run queue beyond which whoever posts another one takes part in the work: memory stays bounded."""
+"""Messages in the run queue beyond which each thread that posts another one takes part in the work: bounds memory."""
 
 LOOK_EVERY = 16
-"""Replies between two looks at the clock, some 0.3 ms: each look costs a hundredth of a commit."""
+"""Replies between two checks of the clock, some 0.3 ms: each check costs a hundredth of a commit."""
 
 _NOTHING: Final[ReplyFuture[None]] = ReplyFuture()
-"""What a thread waits for that wants to stop running the queue as soon as somebody else can."""
+"""What a thread waits for that stops running the queue as soon as another one can: a reply that has arrived."""
 _NOTHING.set()
 
 
@@ -63,30 +63,30 @@ class CallerDispatcher:
         self._queue: deque[tuple[Mailbox, Any, ReplyTo | None]] = deque()
         self._running = threading.Lock()
         self._relieving = threading.Lock()
-        # `_runner`: ident of the thread that runs the queue; `_tired`: the same, once it wants to be relieved; else 0.
+        # `_runner`: ident of the thread that runs the queue. `_tired`: the same, once it wants to be relieved. Else 0.
         self._runner = 0
         self._tired = 0
-        # Idents of the threads that run it, or are about to take or give back the lock: whatever strikes one of them
-        # there, a signal handler or a finalizer, must not wait for its own thread.
+        # Idents of the threads that run the queue, or are about to take or release the lock. A signal handler or a
+        # finalizer that runs in one of them there must not wait for its own thread.
         self._entered: set[int] = set()
-        # What the thread that runs the queue has sent to actors that lend themselves, to be passed on when it stops.
+        # Messages to actors that lend themselves, sent by the thread that runs the queue; passed on when it stops.
         self._lent: list[tuple[DeliveryLane, Delivery]] = []
-        # In the order in which they began to wait. Each call of an OrderedDict's is one step to other threads.
+        # In the order in which they began to wait. To other threads, each method of an OrderedDict is one step.
         self._waiters: OrderedDict[ReplyFuture[Any], None] = OrderedDict()
         self._unfinished = Unfinished()
         self._lanes: dict[Mailbox, DeliveryLane] = {}
         self._deputy = Deputy(self._relieve)
         self._timers = Timers()
         self._turns = Turns()
-        # Counted roughly: threads may overwrite each other's counts.
+        # Approximate: threads may overwrite each other's counts.
         self._asked = 0
 
     def future(self) -> ReplyFuture[Any]:
-        """Return an empty future; waiting for it runs the queue."""
+        """Return an empty future; a thread that waits for it runs the queue."""
         return ReplyFuture(self)
 
     def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
-        """Queue a message, and run the queue unless somebody is at it."""
+        """Queue a message, and run the queue unless another thread does."""
         if mailbox.own_thread:
             if mailbox.lends_itself and self._runner == get_ident():
                 self._lent.append((self._lane(mailbox), (message, reply_to)))
@@ -97,7 +97,7 @@ class CallerDispatcher:
             return
         self._queue.append((mailbox, message, reply_to))
         if get_ident() in self._entered:
-            # A handler has sent it: its own thread comes to it next.
+            # Sent by a handler: the thread that runs the handler comes to it next.
             return
         if not self._running.locked():
             if not self._deputized():
@@ -124,33 +124,33 @@ class CallerDispatcher:
         self._queue.append((mailbox, message, None))
 
     def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
-        """Queue a message, run the queue until its reply is there, unless somebody is at it, and return the reply."""
+        """Queue a message, run the queue until the reply has arrived, unless another thread does, and return it."""
         future: ReplyFuture[Any] = ReplyFuture(self)
         if mailbox.own_thread:
             self._lane(mailbox).put((message, future))
             return future.get(timeout=timeout_s)
         self._queue.append((mailbox, message, future))
-        # `_deputized` written out, as every commit comes through here.
+        # `_deputized` inlined, because every commit takes this path.
         if interrupts.is_exposed():
             self._deputize()
             return future.get(timeout=timeout_s)
         if timeout_s is not None:
-            # It runs the queue as well, and looks at the clock.
+            # `get` runs the queue as well, and watches the clock.
             return future.get(timeout=timeout_s)
         self._run(future, None)
         if interrupts.pending:
             interrupts.raise_pending()
         self._asked += 1
-        # Without a reply this thread is about to wait, or is in the middle of a handler and must not.
+        # Without a reply this thread is about to wait anyway, or is inside a handler and must not pause.
         if not self._asked % LOOK_EVERY and future.done:
             self._turns.look()
-        # `get` written out, for the same reason.
+        # `get` inlined, for the same reason.
         if future.done and future.error is None:
             return future.value
         return future.get()
 
     def post_all(self, letters: Iterable[Letter]) -> None:
-        """Queue several messages, and only then see to it that they are run."""
+        """Queue several messages, and only then have them run."""
         last: Letter | None = None
         for letter in letters:
             if letter[0].own_thread:
@@ -167,16 +167,16 @@ class CallerDispatcher:
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Run the queue; when there is nothing to run, or somebody else runs it, block.
+        """Run the queue; when it is empty, or another thread runs it, block.
 
         Raises:
-            UsageError: in a thread that is running an actor, which would wait for itself.
+            UsageError: this thread is running an actor, and would wait for itself.
         """
         if not future.done:
             require_outside(runs_queue=get_ident() in self._entered)
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         if self._deputized():
-            # Perhaps another thread waits for the same, was chosen to run the queue, and this one was woken.
+            # A wake-up may be meant for another waiter of this future, chosen to run the queue: have the deputy run it.
             try:
                 while not future.block(None if deadline_s is None else deadline_s - time.monotonic()):
                     if deadline_s is not None and time.monotonic() >= deadline_s:
@@ -198,24 +198,24 @@ class CallerDispatcher:
                 if (remaining_s is not None and remaining_s <= 0) or future.block(remaining_s):
                     return
         finally:
-            # One call, so that no second Ctrl-C comes in between.
+            # One call, so that a second Ctrl-C cannot come in between.
             try:
                 self._leave(future)
             except BaseException:
-                self._leave(future)  # It may have been struck before it began.
+                self._leave(future)  # The first call may have been struck before it began.
                 raise
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Block until the reply is there."""
+        """Block until the reply has arrived."""
         future.block(timeout_s)
         if interrupts.pending:
             interrupts.raise_pending()
 
     def sleep(self, delay_s: float) -> None:
-        """Pause the calling thread, and let it go on at a moment at which nobody runs the queue.
+        """Pause the calling thread, and resume it at a moment when no other thread runs the queue.
 
-        Who tries a transaction again has the queue to itself then. Otherwise a thread that never blocks would win
-        against it time after time: it has the interpreter, and most of the time the queue as well.
+        A thread that retries a transaction then has the queue to itself. Otherwise it would lose time after time to a
+        thread that never blocks, which holds the interpreter and, most of the time, the queue as well.
         """
         time.sleep(delay_s)
         if not interrupts.is_exposed():
@@ -228,15 +228,15 @@ class CallerDispatcher:
         lane = self._lanes.get(mailbox)
         if lane is not None:
             return lane.depth() + len(mailbox.stash)
-        # A copy, as others post meanwhile. No tuple: making one may run the collector, and so a finalizer that posts.
+        # A copy, as other threads post. No tuple: creating one may run the collector, and so a finalizer that posts.
         return sum(1 for entry in self._queue.copy() if entry[0] is mailbox) + len(mailbox.stash)
 
     def backlog(self, mailbox: Mailbox) -> int:
-        """Count the messages in the queue, whomever they are for: they all come first."""
+        """Count the messages in the queue, for whichever mailbox: they are all delivered first."""
         return len(self._queue) + len(mailbox.stash)
 
     def close(self, mailbox: Mailbox) -> None:
-        """End the thread of a retired mailbox that had one."""
+        """End the thread of a retired mailbox, if it has one."""
         lane = self._lanes.pop(mailbox, None)
         if lane is not None:
             lane.close()
@@ -252,7 +252,7 @@ class CallerDispatcher:
 
     @interrupts.uninterrupted
     def _run(self, until: ReplyFuture[Any] | None, deadline_s: float | None) -> None:  # noqa: PLR0915  (calls cost)
-        """Run the queue until it is empty, or until somebody else does so once `until` is done or time is up."""
+        """Run the queue until it is empty, or, once `until` is done or time is up, until another thread does."""
         ident = get_ident()
         entered = self._entered
         if ident in entered:
@@ -277,7 +277,7 @@ class CallerDispatcher:
                     if unfinished.is_any:
                         unfinished.make_up()
                     while queue:
-                        # At hand before it is taken: nothing strikes in between.
+                        # Noted before it is taken: nothing strikes in between (taking.py).
                         mailbox, message, reply_to = at_hand = queue[0]
                         popleft()
                         actor = mailbox.actor
@@ -287,7 +287,7 @@ class CallerDispatcher:
                             mailbox.deliver(message, reply_to)
                         at_hand = None
                         if not queue:
-                            break  # Nobody is needed: whoever posts the next message runs it.
+                            break  # No successor is needed: the thread that posts the next message runs it.
                         if lent:
                             self._pass_on_lent()
                         if until is not None:
@@ -322,8 +322,8 @@ class CallerDispatcher:
                 if leaving and self._hand_over(until):
                     return
         except BaseException as error:
-            # Most likely there is no room left on this stack: no function of Python's is called here; those of C work
-            # where `popleft` did. Whoever waits has a stack of its own, and wakes to mend it.
+            # Most likely the stack is full, so this calls no Python functions; C functions work where `popleft` did.
+            # Each waiting thread has a stack of its own, and wakes to make up for what is unfinished.
             entered.discard(ident)
             if at_hand is not None:
                 unfinished.messages.append((at_hand, (error, error.__traceback__)))
@@ -333,7 +333,7 @@ class CallerDispatcher:
             for waiter in list(self._waiters):
                 if waiter.baton is not None and waiter.baton.locked():
                     waiter.baton.release()
-            # Some wait who never run the queue: then the deputy does. Unless the system has no thread left.
+            # Some waiting threads never run the queue; the deputy does, unless the system has no thread left.
             if type(error) is not RuntimeError:
                 try:  # noqa: SIM105  (a function of Python's)
                     start_new_thread(self._deputy.take_over, ())
@@ -342,7 +342,7 @@ class CallerDispatcher:
             raise
 
     def _borrow(self, until: ReplyFuture[Any] | None) -> tuple[DeliveryLane, Delivery] | None:
-        """Return the first of `_lent` if this thread shall do it; its lane is then reserved."""
+        """Return the first of `_lent` if this thread is to handle it; its lane is then reserved."""
         if until is None or until.done or self._waiters or len(self._lent) > 1:
             return None
         return self._lent[0] if self._lent[0][0].borrow() else None
@@ -355,15 +355,15 @@ class CallerDispatcher:
 
     @interrupts.uninterrupted
     def _relieve(self, *, patiently: bool) -> None:
-        """Take over from the thread that runs the queue, as soon as it has nothing to wait for any more.
+        """Take over from the thread that runs the queue, as soon as that thread waits for nothing any more.
 
-        When somebody is about to already, wait for a turn, if `patiently`, instead of leaving it to them.
+        If another thread is about to take over already, leave it to that one, or, if `patiently`, wait for a turn.
         """
         try:
             if pass_through(self._relieving, self._running, patiently=patiently):
                 self._run(None, None)
         except BaseException:
-            # Whoever ran the queue may have stopped for this thread.
+            # The thread that ran the queue may have stopped because this one was to take over.
             try:  # noqa: SIM105  (a function of Python's)
                 start_new_thread(self._deputy.take_over, ())
             except RuntimeError:
@@ -371,7 +371,7 @@ class CallerDispatcher:
             raise
 
     def _deputized(self) -> bool:
-        """Leave the queue to the deputy, from a thread in which any line may be the last one; return whether it is."""
+        """Leave the queue to the deputy if this thread is exposed, so that any line may raise; return whether it is."""
         if interrupts.is_exposed():
             self._deputize()
             return True
@@ -383,7 +383,7 @@ class CallerDispatcher:
 
     @interrupts.uninterrupted
     def _leave(self, future: ReplyFuture[Any]) -> None:
-        """Wait no more; and in case this thread has just been chosen to go on running the queue, do."""
+        """Stop waiting; if this thread has just been chosen to go on running the queue, run it."""
         self._waiters.pop(future, None)
         if self._queue:
             self._run(_NOTHING, None)

@@ -1,4 +1,4 @@
-"""Where the answer to a commit goes that an actor has sent: back to it as a message, since an actor never waits."""
+"""The reply address of a commit that an actor sends: the answer is a message to it, because an actor never waits."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class DecisionReply(Struct, eq=False):
-    """A reply address that makes a `CommitDecided` of the outcome. `AsMessage` for what every request comes through."""
+    """A reply address that turns the outcome into a `CommitDecided`: an `AsMessage` for the path of every request."""
 
     ref: MailboxRef
-    """The actor that has sent the commit."""
+    """The actor that sent the commit."""
     group: int
-    """Which of its commits it is."""
+    """Which of the actor's commits it is."""
 
     def set(self, value: Any = None) -> None:
-        """Pass an outcome on."""
+        """Pass the outcome on."""
         self.ref.send(CommitDecided(self.group, value), None)
 
     def set_exception(self, exc_info: Any = None) -> None:
-        """Pass on why there is none."""
+        """Pass on why there is no outcome."""
         error = exc_info[1]
         self.set(CommitAborted(error if isinstance(error, InmemError) else DatabaseClosedError()))

@@ -1,4 +1,4 @@
-"""The deputy: a thread of a dispatcher's own, for a queue that somebody has to run who must not, or has no room to."""
+"""The deputy: a dispatcher's own thread, which runs the queue for threads that must not, or have no stack left to."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from inmem.actors.dispatch.lane import Lane
 
 
 class Relieve(Protocol):
-    """Runs the queue."""
+    """A function that runs the queue."""
 
     def __call__(self, *, patiently: bool) -> None:
-        """Take over from whoever runs it; `patiently` waits for a turn if somebody is about to already."""
+        """Take over from the thread that runs it; with `patiently`, wait for a turn if another one is about to."""
         ...
 
 
 class Deputy:
-    """Takes part in running a queue whenever it is asked to, in a thread that starts when it is first needed.
+    """Helps run a queue whenever asked, in a thread that starts when it is first needed.
 
     Args:
         relieve: runs the queue.
 
     Attributes:
-        ident: of its thread; 0 until it has been asked.
+        ident: the ident of its thread; 0 until that has first been asked.
     """
 
     def __init__(self, relieve: Relieve) -> None:
@@ -33,24 +33,24 @@ class Deputy:
         self.ident = 0
 
     def put(self) -> None:
-        """Have it run the queue, and do not wait for that."""
+        """Have the deputy run the queue, without waiting for it."""
         self._lane.put(None)
 
     def wait_for_turn(self) -> None:
-        """Have it wait for a turn and run the queue, and return when it has."""
+        """Have the deputy wait for a turn and run the queue; return when it has."""
         relieved: ReplyFuture[None] = ReplyFuture()
         self._lane.put(relieved)
         relieved.block(None)
 
     def take_over(self) -> None:
-        """Like `put`, in a thread that was made to call this: if no other can be started, that one runs the queue."""
+        """Like `put`, for a thread started to call this: if the deputy's cannot be started, this one runs the queue."""
         try:
             self._lane.put(None)
         except RuntimeError:
             self._relieve(patiently=False)
 
     def end(self) -> None:
-        """End the thread, and do not wait for that: it may be waiting itself, for whoever calls this."""
+        """End the thread without waiting for it: it may itself be waiting for the caller."""
         self._lane.end()
 
     def _run_for(self, relieved: ReplyFuture[None] | None) -> None:
@@ -60,5 +60,5 @@ class Deputy:
             relieved.set()
 
     def _run_for_again(self, relieved: ReplyFuture[None] | None, _error: BaseException) -> None:
-        # Somebody who meant to end it has struck it before it was through.
+        # An exception from outside, meant to end the thread, came before it was done: once more.
         self._lane.put(relieved)

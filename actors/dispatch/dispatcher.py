@@ -1,7 +1,7 @@
-"""Who runs the actors. Actors need mailboxes, not threads; a dispatcher decides what thread empties which mailbox.
+"""Dispatchers decide which thread empties which mailbox. Actors need mailboxes, not threads.
 
-Whatever the dispatcher: one actor handles one message at a time, and what one sender sends to one receiver arrives in
-the order in which it was sent.
+With every dispatcher, an actor handles one message at a time, and messages from one sender to one receiver arrive in
+the order in which they were sent.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ class Dispatcher(Protocol):
     """Delivers messages, and lets client threads wait, sleep and set timers."""
 
     def post(self, mailbox: Mailbox, message: Any, reply_to: ReplyTo | None) -> None:
-        """Have `message` delivered, after everything that this sender posted to this mailbox before."""
+        """Deliver `message`, after everything that this sender has posted to this mailbox before."""
         ...
 
     def pass_on(self, mailbox: Mailbox, message: Any) -> None:
-        """Like `post`, without an answer, from within a handler; neither actor has a thread of its own."""
+        """Like `post`, without an answer, from within a handler; neither actor may have a thread of its own."""
         ...
 
     def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
-        """Have `message` delivered like `post`, wait for the answer and return it, or raise it if it is an error.
+        """Deliver `message` like `post`, wait for the answer and return it, or raise it if it is an error.
 
         Raises:
-            pykka.Timeout: there was none within `timeout_s` seconds.
+            pykka.Timeout: no answer within `timeout_s` seconds.
         """
         ...
 
     def post_all(self, letters: Iterable[Letter]) -> None:
-        """Like `post` for each of them, in this order; but all are on their way before the first is handled."""
+        """Like `post` for each letter, in this order, but queue all of them before the first is handled."""
         ...
 
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
-        """Have `message` delivered when `delay_s` seconds have passed.
+        """Deliver `message` after `delay_s` seconds.
 
-        An `idle` one is housekeeping that nobody waits for: a store at rest may have such timers.
+        An `idle` message is housekeeping that nobody waits for: a store at rest may have such timers.
         """
         ...
 
@@ -57,25 +57,25 @@ class Dispatcher(Protocol):
         ...
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Like `wait`, for what may be long in coming, or never come: the thread takes no part in work meanwhile."""
+        """Like `wait`, for a reply that may take long or never come: the thread does no work while it waits."""
         ...
 
     def sleep(self, delay_s: float) -> None:
-        """Let the calling client thread pause."""
+        """Pause the calling client thread."""
         ...
 
     def depth(self, mailbox: Mailbox) -> int:
-        """Return roughly how many messages wait for this mailbox."""
+        """Return the approximate number of messages that wait for this mailbox."""
         ...
 
     def backlog(self, mailbox: Mailbox) -> int:
-        """Return how many messages will be delivered before one that is posted to this mailbox now. O(1)."""
+        """Return how many messages will be delivered before one posted to this mailbox now. O(1)."""
         ...
 
     def close(self, mailbox: Mailbox) -> None:
-        """Let go of what belongs to a retired mailbox, such as its thread."""
+        """Release what belongs to a retired mailbox, such as its thread."""
         ...
 
     def shut_down(self) -> None:
-        """Stop timers; called last, when every mailbox is retired."""
+        """Stop the timers. Called last, when every mailbox is retired."""
         ...

@@ -31,32 +31,32 @@ class _Unset:
 _UNSET: Final = _Unset()
 
 _arming: Final = threading.RLock()
-"""Held while a future gets its baton: two threads that begin to wait for it must share one. In the middle of that, a
-signal handler or a finalizer may run in the same thread, and wait for a future of its own."""
+"""Held while a future gets its baton: two threads that begin to wait for it must share one. Reentrant, because a signal
+handler or a finalizer may run in the same thread meanwhile, and wait for a future of its own."""
 os.register_at_fork(before=_arming.acquire, after_in_parent=_arming.release, after_in_child=_arming.release)
 
 
 class ReplyFuture(pykka.Future[T]):
-    """A reply that is there or will be. Set once, read as often as wanted, by any thread.
+    """A reply that has arrived or will. Set once, read as often as wanted, by any thread.
 
     Args:
-        waiting: the dispatcher that will deliver the reply; without one, a waiting thread simply blocks.
+        waiting: the dispatcher that delivers the reply; without one, a waiting thread simply blocks.
     """
 
     __slots__ = ("_waiting", "baton", "done", "error", "value")
 
-    # pykka.Future's own fields, for all that never get a hook: one future is made for every message that is asked.
+    # pykka.Future's own fields, set on the class for futures without a hook, because every `ask` makes a future.
     _get_hook = None
     _get_hook_result: Any = None
 
     def __init__(self, waiting: Waiting | None = None) -> None:
         self._waiting = waiting
         self.value: Any = _UNSET
-        """The reply, once it is there."""
+        """The reply, once it has arrived."""
         self.error: Any = None
-        """The `exc_info` triple of the exception that is the reply, if it is one."""
+        """The `exc_info` triple, if the reply is an exception."""
         self.baton: LockType | None = None
-        """Locked by threads that block here, or are going to; releasing it wakes one of them."""
+        """Locked by threads that block here, or are about to; releasing it wakes one of them."""
         self.done = False
         """Whether `get` would return, or raise, at once."""
 
@@ -67,7 +67,7 @@ class ReplyFuture(pykka.Future[T]):
             timeout: seconds to wait; None waits for as long as it takes.
 
         Raises:
-            pykka.Timeout: there was no reply in time. What was asked for is still being done.
+            pykka.Timeout: no reply in time. The request is still being handled.
         """
         if self._get_hook is not None:
             if self.value is _UNSET:
@@ -90,7 +90,7 @@ class ReplyFuture(pykka.Future[T]):
 
     @interrupts.uninterrupted
     def arm(self) -> None:
-        """See to it that a `nudge` from now on is not lost: the next `block`, if there is one, returns at once."""
+        """Make sure that no `nudge` from now on is lost: the next `block`, if there is one, returns at once."""
         with _arming:
             if self.baton is None:
                 baton = allocate_lock()
@@ -98,17 +98,17 @@ class ReplyFuture(pykka.Future[T]):
                 self.baton = baton
 
     def block(self, timeout_s: float | None) -> bool:
-        """Block this thread until somebody sets the reply or calls `nudge`, or until `timeout_s` have passed.
+        """Block this thread until another one sets the reply or calls `nudge`, or until `timeout_s` have passed.
 
         Returns whether there is a reply.
         """
         if self.baton is None:
             self.arm()
-        # What has struck up to here is noted, and nobody would look at the note while this thread blocks. What strikes
-        # from here on is raised.
+        # An exception that came before this is only noted, and a blocked thread would not look at the note. From here
+        # on exceptions are raised.
         if interrupts.pending:
             interrupts.raise_pending()
-        # The order matters: whoever sets the value looks for the baton afterwards, so one of us sees the other.
+        # The order matters: `set` stores the value before it looks for the baton, so one of the two sees the other.
         if self.value is _UNSET and self.baton is not None:
             try:
                 self.baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
@@ -120,13 +120,13 @@ class ReplyFuture(pykka.Future[T]):
 
     @interrupts.uninterrupted
     def nudge(self) -> None:
-        """Wake a thread that blocks on this future, if one does, without a reply."""
+        """Wake a thread that blocks on this future, if one does, without setting a reply."""
         baton = self.baton
         if baton is not None and baton.locked():
             try:
                 baton.release()
             except RuntimeError:
-                # Somebody else released it between the check and the call: a thread is awake, which is the aim.
+                # Another thread released it after the check: a thread is awake, which is the aim.
                 return
 
     def set(self, value: T | None = None) -> None:
@@ -136,12 +136,12 @@ class ReplyFuture(pykka.Future[T]):
             queue.Full: there is a reply already.
         """
         if self.value is not _UNSET or self._get_hook is not None:
-            # Whoever has set it may have been cut short before waking anybody, and tries again.
+            # The call that set the reply may have been interrupted before it woke a thread, and this may repeat it.
             self.nudge()
             raise queue.Full
         self.value = value
         self.done = True
-        # Whoever gets a baton from here on looks for the value before blocking.
+        # A thread that gets a baton from here on looks for the value before it blocks.
         if self.baton is not None:
             self.nudge()
 
@@ -152,7 +152,7 @@ class ReplyFuture(pykka.Future[T]):
             queue.Full: there is a reply already.
         """
         if self.value is not _UNSET or self._get_hook is not None:
-            # Whoever has set it may have been cut short before waking anybody, and tries again.
+            # The call that set the reply may have been interrupted before it woke a thread, and this may repeat it.
             self.nudge()
             raise queue.Full
         info: Any = exc_info or sys.exc_info()
@@ -164,7 +164,7 @@ class ReplyFuture(pykka.Future[T]):
             self.nudge()
 
     def set_get_hook(self, func: Any) -> None:
-        """Have `func`, given the timeout, supply the value when it is first asked for."""
+        """Have `func`, called with the timeout, supply the value when it is first asked for."""
         if self.value is not _UNSET:
             raise queue.Full
         self._get_hook = func

@@ -1,11 +1,11 @@
-"""What may come in, and how much may wait: the rules by which a message is taken or refused at the door of a mailbox.
+"""The rules by which a mailbox accepts or refuses a message: what may come in, and how much may wait.
 
-Senders that do not wait for answers, through futures or `tell`, can be faster than the store. Whatever waits is held
-in memory, so there is a bound on the number of requests and one on their bytes.
+Senders that do not wait for answers, through futures or `tell`, can be faster than the store. Waiting requests are held
+in memory, so there is a bound on their number and one on their bytes.
 
-The bytes need no counter: a request is refused if as many of its size as are ahead of it would be too many. Of n
-waiting requests the k-th is then no larger than a k-th of the limit, so that all together hold at most
-1 + 1/2 + ... + 1/n times the limit: a dozen times for the 100,000 requests that may wait, and once if they are alike.
+The bytes need no counter: a request is refused if as many of its size as are ahead of it would exceed the limit. So of
+n waiting requests, the k-th is no larger than a k-th of the limit, and all together hold at most 1 + 1/2 + ... + 1/n
+times the limit: a dozen times for the 100,000 requests that may wait, and once if they are all alike.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from inmem.engine.limits import Limits
 
 FEW = 16
-"""So few requests are not worth weighing: with values of the default limit they are just what may wait."""
+"""This few requests are not weighed: with values of the default maximum size they are just as much as may wait."""
 
 
 def require_message(message: Any) -> None:
-    """Return if an actor of the store may be sent it: a message of the store's own, or one of pykka's.
+    """Return if the message may be sent to an actor of the store: if it is one of the store's own, or of pykka's.
 
     Raises:
         UsageError: it is something else.
@@ -41,7 +41,7 @@ def require_message(message: Any) -> None:
 
 
 def refusal_of(name: str, request: Request, ahead: int, limits: Limits) -> OverloadedError | None:
-    """Return the error for a request that must not wait behind `ahead` others in `name`; None if it may. O(parts)."""
+    """Return the error for a request that may not wait behind `ahead` others in `name`; None if it may. O(parts)."""
     if ahead >= limits.waiting_requests_max:
         return OverloadedError(name, limits.waiting_requests_max, "requests")
     if ahead > FEW and ahead * request.size_bytes > limits.waiting_bytes_max:

@@ -1,15 +1,15 @@
 """Ctrl-C waits until the actors are between two messages.
 
 Under the `caller` dispatcher the main thread runs handlers itself, and Python raises KeyboardInterrupt between any two
-bytecodes of the main thread. A handler cut short would leave its actor half-changed. So, as trio does, a SIGINT handler
-looks at the interrupted stack: inside a function marked `uninterrupted` it only takes a note, and whoever called that
-function acts on the note with `raise_pending`; anywhere else KeyboardInterrupt is raised as ever.
+bytecodes of the main thread. An interrupted handler would leave its actor half-changed. So, as in trio, a SIGINT
+handler looks at the interrupted stack. Inside a function marked `uninterrupted` it only notes the interrupt, and the
+caller of that function acts on the note with `raise_pending`. Elsewhere KeyboardInterrupt is raised as usual.
 
-The handler is installed when a store is opened from the main thread while Python's own is in place, and never
-replaces anybody else's. A handler of the program's own may raise whatever it likes, wherever it likes, so while there
-is one the main thread is exposed, and runs no actor at all: see `is_exposed`.
+The handler is installed when a store is opened from the main thread while Python's own handler is in place. It never
+replaces a handler of the program's. Such a handler may raise anything anywhere, so while there is one, the main thread
+is called exposed, and runs no actor at all: see `is_exposed`.
 
-A program may say that its first Ctrl-C ends it, as the command line does: see `end_program_at_first`.
+A program may declare that its first Ctrl-C ends it, as the command line does: see `end_program_at_first`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FunctionT = TypeVar("FunctionT", bound="Callable[..., Any]")
 
-# Those whose handlers programs use to raise something. Looking at each costs time in every commit.
+# The signals whose handlers programs use to raise exceptions. Checking each one costs time in every commit.
 _SIGNALS = tuple(
     int(getattr(signal, name))
     for name in (
@@ -42,50 +42,50 @@ _SIGNALS = tuple(
     )
     if hasattr(signal, name)
 )  # fmt: skip
-# The wrapper `signal.getsignal` costs ten times what it wraps.
+# The wrapper `signal.getsignal` costs ten times as much as this.
 _handler_of: Callable[[int], Any] = _signal.getsignal  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 _PROTECTED: set[CodeType] = set()
 
 IMPATIENT_AFTER_S: Final = 1.0
-"""A Ctrl-C that comes so long after the first is meant; those before are the same one twice. `timeout -s INT` sends it
-to the process and to its group, and a key that is held repeats it."""
+"""A second Ctrl-C this long after the first is deliberate; an earlier one repeats the first. `timeout -s INT` sends it
+both to the process and to its group, and a key held down repeats it."""
 
 _STRIKES_AGAIN_AFTER_S: Final = 0.001
 
 STRIKES_MAX: Final = 8
-"""So many exceptions in a row may be meant for one thread that has not been told of the first yet, as from whoever
-strikes until it is dead. An actor that goes on raising them fails by itself, and must not be replaced for ever."""
+"""Exceptions in a row that count as meant for a thread that has not been told of the first yet: another thread may
+raise them until this one is dead. An actor that raises more has failed itself, and must not be replaced for ever."""
 
 pending: dict[int, tuple[threading.Thread, BaseException, int]] = {}
-"""What was kept back, by ident of the thread that it is for, and that thread, and how many there were. When it is not
-empty, whoever called an uninterrupted function, once that has returned, calls `raise_pending`."""
+"""The exceptions kept back: by thread ident, the thread, the first exception, and how many there were. When this is
+not empty, the caller of an uninterrupted function calls `raise_pending` once that function has returned."""
 
 
 def uninterrupted(function: FunctionT) -> FunctionT:
-    """Keep KeyboardInterrupt out of `function` and of everything that it calls."""
+    """Keep KeyboardInterrupt out of `function` and everything it calls."""
     _PROTECTED.add(function.__code__)
     return function
 
 
 def raise_pending() -> None:
-    """Raise what was kept back for this thread, outside uninterrupted functions; inside them do nothing."""
+    """Raise the exception kept back for this thread; inside uninterrupted functions do nothing."""
     ident = get_ident()
     if ident in pending and not _is_protected(inspect.currentframe()):
         thread, error, _ = pending.pop(ident)
-        # Another one had the ident if that was to end, and did before it could be told.
+        # The thread it was meant for may have ended, and the system may have given its ident to this one.
         if thread is threading.current_thread():
             raise error
 
 
 def keep_back(error: BaseException) -> bool:
-    """Keep an exception that must end the thread, and not just a handler, until `raise_pending`.
+    """Keep an exception that is meant to end the thread, and not just a handler, until `raise_pending`.
 
-    Ctrl-C is one, and what other threads raise in this one, such as SystemExit. The first is kept. A thread of the
-    store's own is nobody's to end.
+    Such exceptions are KeyboardInterrupt, and those that other threads raise in this one, such as SystemExit. Only the
+    first is kept. Nothing from outside may end the store's own threads.
 
     Returns:
-        Whether it was meant for the thread: False for what is the actor's own failure.
+        Whether the exception was meant for the thread; False if it is the actor's own failure.
     """
     ident = get_ident()
     if isinstance(error, Exception) or ident in own_threads:
@@ -101,7 +101,7 @@ def keep_back(error: BaseException) -> bool:
 
 
 def install() -> None:
-    """Take over SIGINT, if this is the main thread and nobody but Python itself has it."""
+    """Take over SIGINT, if this is the main thread and Python's own handler is installed."""
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -109,10 +109,10 @@ def install() -> None:
 
 
 def end_program_at_first(exit_code: int) -> None:
-    """From now on, the first Ctrl-C ends the program, and no other keeps it from stopping what it has started.
+    """Have the first Ctrl-C end the program, and no later one keep it from stopping what it has started.
 
-    One that comes more than `IMPATIENT_AFTER_S` later ends the process at once, with `exit_code` and as `kill -9` does:
-    what is acknowledged stays, and nothing else is waited for.
+    A Ctrl-C more than `IMPATIENT_AFTER_S` after the first ends the process at once, with `exit_code`, as `kill -9`
+    does: acknowledged commits are safe, and nothing else is waited for.
     """
     global _exit_code  # noqa: PLW0603  (there is one program)
     _exit_code = exit_code
@@ -120,7 +120,7 @@ def end_program_at_first(exit_code: int) -> None:
 
 
 def ignore_those_after_the_first() -> None:
-    """At the end of a program that the first has ended: the interpreter takes handlers away before it is gone."""
+    """Ignore SIGINT if the first has ended the program: the interpreter removes its handlers before it exits."""
     if _first_at is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -131,31 +131,31 @@ _is_in_hook = False
 
 
 def _strike_again_if_lost(unraisable: sys.UnraisableHookArgs) -> None:
-    """Raise once more what Python drops, as whatever strikes while it disposes of an object: there is no second one."""
+    """Raise a KeyboardInterrupt again that Python dropped, as in a `__del__` method: there will be no second one."""
     global _first_at, _is_in_hook  # noqa: PLW0603  (there is one program)
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return
     _first_at = None
     _is_in_hook = True
-    # At the end of the interpreter there is nothing to interrupt any more, and no thread can be started.
+    # At the end of the interpreter there is nothing left to interrupt, and no thread can be started.
     with suppress(RuntimeError):
         threading.Thread(target=_strike_again, daemon=True).start()
     _is_in_hook = False
 
 
 def _strike_again() -> None:
-    """Strike the main thread when it is out of where this would be lost again."""
+    """Interrupt the main thread once it has left the hook, where the exception would be lost again."""
     while True:
         time.sleep(_STRIKES_AGAIN_AFTER_S)
         if not _is_in_hook:
             break
-    # A signal, as it may be waiting for the system by then: for an answer, say.
+    # By a signal, because the main thread may be blocked in a system call by then, waiting for an answer for example.
     signal.pthread_kill(_main_ident, signal.SIGINT)
 
 
 def _is_first() -> bool:
-    """Return whether the program is to be told of this Ctrl-C; one that is not may end the process."""
+    """Return whether to tell the program of this Ctrl-C; a late one that is not the first ends the process."""
     global _first_at  # noqa: PLW0603  (there is one program)
     if _exit_code is None:
         return True
@@ -169,9 +169,9 @@ def _is_first() -> bool:
 
 
 def is_exposed() -> bool:
-    """Return whether a signal handler that is not ours could raise an exception in the calling thread.
+    """Return whether the calling thread is exposed: a signal handler that is not ours could raise an exception in it.
 
-    Python runs signal handlers in the main thread only. Costs a tenth of a microsecond elsewhere, a third of one there.
+    Python runs signal handlers in the main thread only. Costs a third of a microsecond there, a tenth of one elsewhere.
     """
     global _seen, _seen_exposed  # noqa: PLW0603  (what was found last time, most often still true)
     if get_ident() != _main_ident:

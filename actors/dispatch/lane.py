@@ -20,19 +20,19 @@ ItemT = TypeVar("ItemT")
 
 
 class Lane(Generic[ItemT]):
-    """Gives each item to `handle`, one at a time and in order, in a daemon thread that starts with the first one.
+    """Passes each item to `handle`, one at a time and in order, in a daemon thread that starts with the first item.
 
-    Nothing ends the thread but `close`. An item stays in the queue until it has been handled, so an exception that
-    somebody raises in the thread from outside, wherever it strikes, loses neither that item nor any behind it.
+    Only `end` and `close` end the thread. An item stays in the queue until it has been handled, so an exception that
+    other code raises in the thread, at whatever point, loses neither that item nor any behind it.
 
     Args:
-        name: of the thread.
+        name: the name of the thread.
         handle: must not raise.
-        fail: given the item that an exception from outside has cut short, or struck just before or after, and the
-            exception. Called again if it is cut short itself.
+        fail: called with an item and the exception from outside that interrupted it, or came just before or after it.
+            Called again if it is interrupted itself.
 
     Attributes:
-        handling: held by whoever handles an item.
+        handling: held by the thread that handles an item.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Lane(Generic[ItemT]):
     @interrupts.uninterrupted
     def put(self, item: ItemT) -> None:
         """Queue an item for the thread."""
-        # First, as it can fail: then nothing has been queued.
+        # First, because it can fail: then nothing has been queued.
         has_thread = self._closed or self._worker.thread is not None or self._worker.start()
         self._queue.append((item,))
         self._worker.wake()
@@ -59,20 +59,20 @@ class Lane(Generic[ItemT]):
             self._work_here()
 
     def borrow(self) -> bool:
-        """Reserve the lane for one item that the calling thread is going to handle itself, unless it has work to do.
+        """Reserve the lane for one item that the calling thread will handle itself, unless the lane has work to do.
 
-        Returns whether it is reserved. `handle_borrowed` has to follow, the release of `handling`, and `given_back`.
+        Returns whether it is reserved. Then `handle_borrowed`, the release of `handling`, and `given_back` must follow.
         """
         if self._queue:
             return False
-        # Whatever strikes finds it noted, by the caller too: nothing does while a function returns.
+        # Noted before any exception from outside (taking.py), by the caller, too: none comes while a function returns.
         (is_reserved,) = map(self.handling.acquire, AT_ONCE)
         return is_reserved
 
     def handle_borrowed(self, item: ItemT) -> None:
-        """Handle the item for which the lane was reserved; what has been queued meanwhile comes after it.
+        """Handle the item for which the lane was reserved; items queued since then come after it.
 
-        After an exception from outside `fail_borrowed` has to follow instead, in whatever thread.
+        After an exception from outside, `fail_borrowed` must follow instead, in any thread.
         """
         ident = get_ident()
         try:
@@ -82,12 +82,12 @@ class Lane(Generic[ItemT]):
             handler_threads.discard(ident)
 
     def given_back(self) -> None:
-        """See to it that somebody handles what has been queued while the lane was reserved."""
+        """Make sure that some thread handles the items queued while the lane was reserved."""
         if self._queue and self._worker.thread is None:
             self._work_here()
 
     def fail_borrowed(self, item: ItemT, error: BaseException) -> None:
-        """Pass on that the item for which the lane was reserved was cut short, or never begun."""
+        """Report that the item for which the lane was reserved was interrupted, or never begun."""
         self._fail(item, error)
         self.handling.release()
 
@@ -96,17 +96,17 @@ class Lane(Generic[ItemT]):
         return len(self._queue)
 
     def end(self) -> None:
-        """End the thread once the queue is empty, and do not wait for that."""
+        """End the thread once the queue is empty, without waiting for it."""
         self._queue.append(None)
         self._worker.wake()
 
     def close(self) -> None:
-        """End the thread once the queue is empty, and wait for that unless this is the thread."""
+        """End the thread once the queue is empty, and wait for that unless called in it."""
         self.end()
         self._worker.join()
 
     def _work_here(self) -> None:
-        """Handle in this thread what is in the queue; whoever is handling an item already gets to the others."""
+        """Handle the queue in this thread; a thread that is handling an item already gets to the others."""
         while self._queue and self.handling.acquire(blocking=False):
             try:
                 item = self._queue.popleft()
@@ -131,21 +131,21 @@ class Lane(Generic[ItemT]):
                     handle(*item)
                     queue.popleft()
                 self._current = None
-                # Whoever was answered may have gone, and left the answer, a lease for example, to nobody but this.
+                # The thread that was answered may be gone, which leaves the answer, a lease for example, to this alone.
                 del item
             else:
                 wait()
         handler_threads.discard(get_ident())
-        # Whoever had found this lane before it was closed may put an item now. It looks at the flag afterwards, so one
-        # of us sees the other.
+        # A thread that found this lane before it was closed may put an item now. It looks at the flag after that, so
+        # either it or this thread drains the item.
         self._drain()
 
     def _cut_short(self, error: BaseException) -> None:
         item = self._current
-        # Otherwise it struck between two items.
+        # Otherwise the exception came between two items.
         if item is not None and self._queue and self._queue[0] is item:
             self._fail(item[0], error)
-            # Should the next one strike before this, it is for the same item.
+            # If another exception comes before this line, it is for the same item.
             self._queue.popleft()
         self._current = None
 

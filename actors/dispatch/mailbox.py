@@ -1,7 +1,7 @@
 """A mailbox is an address that outlives the actor behind it.
 
-Refs and proxies point at mailboxes. When an actor has failed, its mailbox keeps what arrives until the supervisor has
-put another actor behind it; nobody who holds the ref notices more than a pause.
+Refs and proxies point at mailboxes. When an actor has failed, its mailbox keeps the messages that arrive until the
+supervisor has put another actor behind it; holders of the ref notice only a pause.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import pykka
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class StoppedError(DatabaseClosedError, pykka.ActorDeadError):
-    """The store behind this address was closed, and for pykka its actor is dead: whoever waits may expect either."""
+    """The store behind this address is closed. Also a pykka.ActorDeadError, for callers that expect that."""
 
 
 class ReplyTo(Protocol):
-    """Where an answer goes: a future that somebody waits for, or an actor's own mailbox."""
+    """Where an answer goes: a future that a thread waits for, or an actor's own mailbox."""
 
     def set(self, value: Any = None) -> None:
         """Answer with a value."""
@@ -46,15 +47,15 @@ class ReplyTo(Protocol):
 
 
 class Mailbox:
-    """The address of one actor, its waiting line while nobody is behind it, and the ref to hand out.
+    """The address of one actor, the queue of its messages while no actor is behind it, and the ref to hand out.
 
     Args:
         name: unique in its actor system, for messages and traces.
-        dispatcher: delivers what is posted here.
+        dispatcher: delivers the messages posted here.
         own_thread: whether the actor may block, on a disk for example, and so needs a thread of its own.
-        lends_itself: whether it blocks so briefly that a thread which waits for its work, and is alone in waiting, may
-            as well do that work itself.
-        limits: of what outsiders may leave waiting here; None where they have no access.
+        lends_itself: whether the actor blocks so briefly that a thread that waits for its work may do that work itself
+            if no other thread waits.
+        limits: on the messages that outsiders may leave waiting here; None where outsiders have no access.
     """
 
     __slots__ = (
@@ -86,22 +87,22 @@ class Mailbox:
         self.own_thread = own_thread
         self.lends_itself = lends_itself
         self.limits = limits
-        # Where the actor passes messages on to, by their class: what waits there waits because of who sent it here.
+        # Where the actor forwards messages, by class. Messages of such a class must pass the limits there, too.
         self.routes: Mapping[type, MailboxRef] = {}
         self.actor: StoreActor | None = None
-        self.stash: list[tuple[Any, ReplyTo | None]] = []
-        # What has waited and is being handled: that is cut short then, and not the `Resume` in which it is.
+        self.stash: deque[tuple[Any, ReplyTo | None]] = deque()
+        # The stashed message being handled. If that is interrupted, it has failed, not the `Resume` that delivers it.
         self.at_hand: tuple[Any, ReplyTo | None] | None = None
-        # What the actor that was here last has failed over, until there is another one: it is not delivered again.
+        # The message on which the previous actor failed, until there is a successor: it is not delivered again.
         self.failed_over: tuple[Any, ReplyTo | None] | None = None
         self.stopped = False
         self.ref = MailboxRef(self)
 
     def refusal_at_door(self, message: Any) -> OverloadedError | None:
-        """Return why an outsider's message cannot wait here; None if it can, or if nobody is kept out.
+        """Return why an outsider's message is refused; None if it may wait here, or if there are no limits.
 
         Raises:
-            UsageError: it is no message that a store takes.
+            UsageError: it is not a message that a store accepts.
         """
         limits = self.limits
         if limits is None:
@@ -122,13 +123,13 @@ class Mailbox:
         self.ref.follow(actor)
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Have the actor, if there is one, fail over what was being delivered when somebody was cut short.
+        """Have the actor, if there is one, fail on the message whose delivery was interrupted.
 
-        Should this be cut short, it can be called again.
+        If this call is interrupted itself, it can be repeated.
         """
         if self.at_hand is not None:
             if self.stash and self.stash[0] is self.at_hand:
-                del self.stash[0]
+                self.stash.popleft()
             message, reply_to = self.at_hand
         if self.actor is not None:
             self.failed_over = message, reply_to
@@ -136,9 +137,9 @@ class Mailbox:
         self.at_hand = None
 
     def make_up(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Have the actor fail over a delivery that was cut short; without one, see that the message waits for the next.
+        """Have the actor fail on a message whose delivery was interrupted; without an actor, keep it for the next one.
 
-        Should this be cut short, it can be called again: what has been failed over is not for the next one as well.
+        If this call is interrupted itself, it can be repeated: a message that an actor has failed on is not kept.
         """
         if self.actor is not None:
             self.fail(message, reply_to, error)
@@ -148,18 +149,18 @@ class Mailbox:
             self.deliver(message, reply_to)
 
     def suspend(self) -> None:
-        """Take the actor away; messages wait from now on."""
+        """Detach the actor; messages wait from now on."""
         self.actor = None
 
     def deliver(self, message: Any, reply_to: ReplyTo | None) -> None:
-        """Give one message to the actor. Called by the dispatcher only, one message at a time."""
+        """Give one message to the actor. Only the dispatcher calls this, with one message at a time."""
         actor = self.actor
         if actor is not None and message.__class__ is not Resume:
             actor.handle(message, reply_to)
         elif message.__class__ is Resume:
             self._resume(message.actor)
         elif message.__class__ is Retire:
-            # Nobody has taken the failed actor's place, and nobody will.
+            # The failed actor has no successor and will get none.
             self.retire()
             self.dispatcher.close(self)
         elif self.stopped:
@@ -168,12 +169,12 @@ class Mailbox:
             self.stash.append((message, reply_to))
 
     def _resume(self, successor: StoreActor) -> None:
-        """Put an actor behind the address, and give it what has waited; what it does not come to goes on waiting."""
-        # Whoever was cut short over it has failed over it: it is at nobody's hand any more.
+        """Put an actor behind the address and give it the waiting messages; those it does not reach go on waiting."""
+        # If handling the message at hand was interrupted, the actor has failed on it by now.
         self.at_hand = None
         if self.actor is not successor:
             if successor.has_begun:
-                # Told once more, by somebody who was cut short: it has failed since.
+                # This is a repeated `Resume`, because the first was interrupted. The actor has failed since.
                 return
             if self.actor is not None and self.actor.owed:
                 raise InvariantError(f"another actor is put behind {self.name} before this one's debts were taken over")
@@ -181,16 +182,16 @@ class Mailbox:
         stash = self.stash
         while stash and self.actor is not None:
             at_hand = self.at_hand = stash[0]
-            del stash[0]
+            stash.popleft()
             self.actor.handle(*at_hand)
             self.at_hand = None
 
     def retire(self) -> None:
-        """Let nobody in any more, and tell those who wait."""
+        """Refuse all messages from now on, and answer the waiting ones."""
         self.stopped = True
         self.actor = None
         self.ref.actor_stopped.set()
-        waiting, self.stash = self.stash, []
+        waiting, self.stash = self.stash, deque()
         for _, reply_to in waiting:
             refuse_dead(self, reply_to)
 
@@ -201,16 +202,16 @@ class Mailbox:
         self.dispatcher.post(self, envelope.message, envelope.reply_to)
 
     def get(self) -> Any:
-        """Not for mailboxes: the dispatcher delivers."""
+        """Not supported: the dispatcher delivers the messages."""
         raise TypeError("a mailbox is emptied by its dispatcher")
 
     def empty(self) -> bool:
-        """Whether nothing waits here for an actor."""
+        """Whether no message waits here for an actor."""
         return not self.stash
 
 
 def refuse_dead(mailbox: Mailbox, reply_to: ReplyTo | None) -> None:
-    """Answer as pykka does for an actor that has stopped."""
+    """Answer as pykka does for a stopped actor."""
     if reply_to is not None:
         error = StoppedError(f"the database is closed: {mailbox.name} stopped before handling the message")
         reply_to.set_exception((StoppedError, error, None))
@@ -220,7 +221,7 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
     """A pykka ref: `ask`, `tell`, `stop`, `proxy`. It stays valid when the actor behind it is replaced."""
 
     def __init__(self, mailbox: Mailbox) -> None:
-        # All the fields of pykka.ActorRef, whose own __init__ wants an actor: here the address comes first.
+        # All the fields of pykka.ActorRef. Its own __init__ needs an actor, but here the address comes first.
         self._actor_weakref = lambda: None  # type: ignore[assignment]
         self.actor_class = pykka.Actor  # type: ignore[assignment]
         self.actor_urn = uuid.uuid4().urn
@@ -229,11 +230,11 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
         self.mailbox: Final = mailbox
         """The address this ref points at."""
         self.database: str | None = None
-        """The path of the database whose supervisor it is, for people."""
+        """For the ref of a supervisor, the path of its database, for display."""
         self._dispatcher = mailbox.dispatcher
 
     def follow(self, actor: StoreActor) -> None:
-        """Point at the actor that is behind the address from now on."""
+        """Point at the actor that is now behind the address."""
         self._actor_weakref = weakref.ref(actor)
         self.actor_class = type(actor)
 
@@ -246,13 +247,13 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
 
         Raises:
             pykka.ActorDeadError: the actor has been stopped for good.
-            OverloadedError: too many requests wait for it.
-            UsageError: it is no message of `inmem.messages`, nor one of pykka's.
+            OverloadedError: too many requests wait for the actor.
+            UsageError: the message is neither one of `inmem.messages` nor one of pykka's.
         """
         mailbox = self.mailbox
         if mailbox.stopped:
             raise self._stopped()
-        # Most are what the store's actors tell each other.
+        # Most messages are from the store's own actors, to mailboxes without limits.
         if mailbox.limits is not None and (refusal := mailbox.refusal_at_door(message)) is not None:
             raise refusal
         self._dispatcher.post(mailbox, message, None)
@@ -276,12 +277,12 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
     def ask(  # pyright: ignore[reportIncompatibleMethodOverride]  (block is True unless said otherwise, as in pykka)
         self, message: Any, *, block: bool = True, timeout: float | None = None
     ) -> Any:
-        """Send a message and return the reply, or with ``block=False`` a future of it.
+        """Send a message and return the reply, or with ``block=False`` a future for it.
 
         Raises:
-            pykka.Timeout: no reply within `timeout` seconds; what was asked for is still being done.
+            pykka.Timeout: no reply within `timeout` seconds; the request is still being handled.
             pykka.ActorDeadError: the actor has been stopped for good.
-            UsageError: it is no message of `inmem.messages`, nor one of pykka's.
+            UsageError: the message is neither one of `inmem.messages` nor one of pykka's.
         """
         if block and not self.mailbox.stopped:
             if self.mailbox.limits is not None:
@@ -301,12 +302,12 @@ class MailboxRef(pykka.ActorRef["StoreActor"]):
 
 
 class AsMessage(Struct, eq=False):
-    """A reply address that turns the answer into a message: how an actor learns of an answer without waiting for it."""
+    """A reply address that turns the answer into a message: an actor gets an answer without waiting for it."""
 
     _ref: MailboxRef
     """The actor that asked."""
     _message: Callable[[Any, BaseException | None], Any]
-    """Makes the message from the answer, or from the error that is the answer."""
+    """Makes the message from the answer, or from the exception given as the answer."""
 
     def set(self, value: Any = None) -> None:
         """Pass an answer on."""

@@ -1,7 +1,7 @@
-"""Whoever waits for a store from within one of its handlers waits for itself, and everybody else with it.
+"""A thread that waits for a store from within one of its handlers waits for itself, and blocks all others with it.
 
-No handler does. But Python runs finalizers wherever the garbage collector strikes, and structlog its processors
-wherever something is logged: the program's own code may find itself in the middle of a handler.
+No handler does that. But Python runs finalizers wherever the garbage collector runs, and structlog its processors
+wherever something is logged: so the program's own code may be called in the middle of a handler.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from _thread import get_ident
 from inmem.engine.errors import UsageError
 
 own_threads: set[int] = set()
-"""Idents of the threads that the store has started: nobody's to end."""
+"""Idents of the threads that the store has started: no exception from outside may end them."""
 
 handler_threads: set[int] = set()
-"""Idents of the threads that are handling something, or do nothing else, but for those that run a run queue."""
+"""Idents of the threads that are handling an item, or do nothing else; those that run a run queue are not included."""
 
 
 def _forget_all() -> None:
-    """In a forked child none of them is there, and the system gives their idents to others."""
+    """Forget all idents, in a forked child: the threads do not exist there, and the system reuses their idents."""
     own_threads.clear()
     handler_threads.clear()
 
@@ -28,13 +28,13 @@ os.register_at_fork(after_in_child=_forget_all)
 
 
 def require_outside(*, runs_queue: bool = False) -> None:
-    """Return only if this thread may wait for a store.
+    """Raise unless this thread may wait for a store.
 
     Args:
-        runs_queue: it is running the queue of a dispatcher.
+        runs_queue: whether it is running the queue of a dispatcher.
 
     Raises:
-        UsageError: it is handling something. What it has asked for is done all the same.
+        UsageError: it is handling something. Its request is handled all the same.
     """
     if runs_queue or get_ident() in handler_threads:
         raise UsageError(

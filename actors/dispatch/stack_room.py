@@ -1,4 +1,4 @@
-"""Room on a stack. Under `caller`, actors run on whatever stack their callers have, which may be nearly full."""
+"""Room on the stack. Under the `caller` dispatcher, actors run on their callers' stacks, which may be nearly full."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOM_FRAMES: Final = 150
-"""Three times what opening, rebuilding or closing a store takes, without an application's own logging."""
+"""Three times as deep as opening, rebuilding or closing a store goes, without an application's own logging."""
 
 
 class NoRoomError(RecursionError):
-    """The stack of the thread that ran an actor was nearly full: no fault of the actor's."""
+    """The stack of the thread that ran an actor was nearly full, which is not the actor's fault."""
 
 
 class CutShortError(Exception):
-    """An exception from outside has ended the thread that ran an actor: no fault of the actor's."""
+    """An exception from outside has ended the thread that ran an actor, which is not the actor's fault."""
 
 
 def has_room() -> bool:
-    """Return whether `ROOM_FRAMES` more calls are allowed here, one inside the other. O(that), some 10 µs."""
+    """Return whether `ROOM_FRAMES` more nested calls are possible here. O(ROOM_FRAMES), some 10 µs."""
     try:
         _descend(ROOM_FRAMES)
     except RecursionError:
@@ -29,13 +29,13 @@ def has_room() -> bool:
 
 
 def cause_of(error: BaseException, traceback: TracebackType | None) -> BaseException:
-    """Return why an actor was cut short by `error`: as NoRoomError if there was no room, else the error itself.
+    """Return why `error` interrupted an actor: as NoRoomError if the stack was full, else the error itself.
 
-    An exception that was to end the thread is nobody else's: as CutShortError.
+    An exception that was to end the thread concerns nobody else, and is returned as CutShortError.
 
     Args:
-        error: what came out of the actor.
-        traceback: from where it was called down to where the error was raised.
+        error: the exception that left the actor.
+        traceback: from the call of the actor down to where the error was raised.
     """
     if not isinstance(error, Exception):
         return CutShortError(repr(error)).with_traceback(error.__traceback__)
@@ -45,7 +45,7 @@ def cause_of(error: BaseException, traceback: TracebackType | None) -> BaseExcep
     while traceback is not None and frames < ROOM_FRAMES:
         traceback = traceback.tb_next
         frames += 1
-    # An actor that calls itself without end fills the stack by itself.
+    # An actor that recurses without end fills the stack by itself.
     return error if frames == ROOM_FRAMES else NoRoomError(*error.args)
 
 

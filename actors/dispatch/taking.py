@@ -1,8 +1,10 @@
-"""Taking locks in a thread in which somebody may raise an exception from outside, and knowing what has been taken.
+"""Taking locks and queue items in a thread that may be struck, without losing track of what was taken.
 
-Such an exception strikes behind a call, at the beginning of a function, or where a loop goes back: also when a call has
-taken a lock, and before the line is done that notes it. Unpacking a `map` is a step in which C calls what takes it, and
-the next one notes it; nothing strikes in between. What is taken from a queue is noted first: looking at it is no call.
+A thread is struck when an exception is raised in it from outside, by a signal handler or by another thread. CPython
+raises it after a call, at the start of a function, or at a backward jump: so also after a call has taken a lock, but
+before the assignment that notes it. Unpacking a `map` avoids that: one instruction calls the function, from C, and the
+next one stores the result; nothing strikes in between. An item is noted before it is removed from its queue: to look at
+`queue[0]` is no call.
 """
 
 from __future__ import annotations
@@ -13,16 +15,16 @@ if TYPE_CHECKING:
     from _thread import LockType
 
 AT_ONCE: Final = (False,)
-"""The argument of a lock's `acquire` that does not wait, for `map`."""
+"""The argument to `acquire` for not waiting, for use with `map`."""
 
 
 def pass_through(place: LockType, lock: LockType, *, patiently: bool) -> bool:
-    """Wait until `lock` is free, as the one thread that has `place`; return whether this has been that thread.
+    """Wait until `lock` is free, as the only thread that holds `place`; return whether this was that thread.
 
     Args:
         place: held while this waits.
-        lock: taken, and given back.
-        patiently: wait for `place`, too.
+        lock: acquired, then released.
+        patiently: wait for `place`, too, if another thread holds it.
     """
     has_place = has_lock = False
     try:

@@ -1,4 +1,4 @@
-"""What threads have in common, whatever they are for."""
+"""What all threads of the store have in common."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 
 
 def start_thread(thread: threading.Thread) -> bool:
-    """Start a thread; return False if the program is ending and Python starts none any more.
+    """Start a thread; return False if the program is ending and Python starts no more threads.
 
-    Python 3.12 refuses it to the functions that `atexit` runs, of which closing a forgotten store is one.
+    Python 3.12 refuses to start threads from functions that `atexit` runs; closing a forgotten store is one of them.
 
     Raises:
         RuntimeError: the system has no thread left.

@@ -1,4 +1,4 @@
-"""One thread for each actor, as pykka's own actors have."""
+"""One thread for each actor, as for pykka's own actors."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def mailbox_lane(mailbox: Mailbox) -> Lane[tuple[Any, ReplyTo | None]]:
     """Return the lane of a mailbox that has a thread of its own."""
 
     def fail(delivery: tuple[Any, ReplyTo | None], error: BaseException) -> None:
-        """Whatever the exception was meant to end, it is the failure of the actor over that message."""
+        """Have the actor fail on the message, whatever the exception was meant to end."""
         mailbox.make_up(*delivery, error)
 
     return Lane(f"inmem-{mailbox.name}", lambda delivery: mailbox.deliver(*delivery), fail)
 
 
 class ThreadsDispatcher:
-    """A lane for every mailbox."""
+    """A lane, and so a thread, for every mailbox."""
 
     def __init__(self) -> None:
         self._lanes: dict[Mailbox, Lane[tuple[Any, ReplyTo | None]]] = {}
@@ -46,7 +46,7 @@ class ThreadsDispatcher:
         if lane is not None:
             lane.put((message, reply_to))
         elif mailbox.stopped:
-            # Its lane was closed, and nobody would ever close another one.
+            # Its lane is closed, and nobody would ever close a new one.
             refuse_dead(mailbox, reply_to)
         else:
             self._lanes.setdefault(mailbox, mailbox_lane(mailbox)).put((message, reply_to))
@@ -59,7 +59,7 @@ class ThreadsDispatcher:
         self.post(mailbox, message, None)
 
     def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
-        """Queue a message for the mailbox's thread, and block until it has answered."""
+        """Queue a message for the mailbox's thread, and block until the answer has arrived."""
         future = self.future()
         self.post(mailbox, message, future)
         return future.get(timeout=timeout_s)
@@ -74,17 +74,17 @@ class ThreadsDispatcher:
         self._timers.call_later(delay_s, lambda: self.post(mailbox, message, None))
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Block until the reply is there.
+        """Block until the reply has arrived.
 
         Raises:
-            UsageError: in the thread of an actor, which would wait for itself.
+            UsageError: this is an actor's thread, which would wait for itself.
         """
         if not future.done:
             require_outside()
         future.block(timeout_s)
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Block until the reply is there."""
+        """Block until the reply has arrived."""
         future.block(timeout_s)
         if interrupts.pending:
             interrupts.raise_pending()
@@ -113,9 +113,9 @@ class ThreadsDispatcher:
         self._timers.stop()
 
     def _look_again(self, mailbox: Mailbox) -> None:
-        """End a lane made for a mailbox that was stopped meanwhile.
+        """End a lane made for a mailbox that has been stopped since.
 
-        A mailbox is stopped before its lane is closed, so whoever closes it or we find the new one.
+        A mailbox is stopped before its lane is closed, so either the closing thread or this one finds the new lane.
         """
         lane = self._lanes.pop(mailbox, None) if mailbox.stopped else None
         if lane is not None:

@@ -1,4 +1,4 @@
-"""What an exception from outside has cut short while a thread ran actors, and how it is made up for."""
+"""The work of a thread that ran actors and was interrupted by an exception from outside, and how it is made up for."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Cut: TypeAlias = "tuple[BaseException, TracebackType | None]"
 
 
 class Unfinished:
-    """Noted by a thread without room on its stack, or one that somebody has struck; made up for by who runs next.
+    """Noted by a thread whose stack was full or that was interrupted from outside; made up for by the next one to run.
 
-    Whoever notes something may call no function of Python's, so that there is no method for it.
+    The thread that notes something may call no Python function, so there is no method for it.
 
     Attributes:
         is_any: whether there is something to make up for, even if nothing was noted.
-        messages: what was being delivered, each with its exception and the traceback at that moment.
-        deliveries: the same for what was borrowed from a lane.
+        messages: the messages being delivered, each with the exception and its traceback at that moment.
+        deliveries: the same for deliveries borrowed from a lane.
     """
 
     __slots__ = ("deliveries", "is_any", "messages")
@@ -37,16 +37,16 @@ class Unfinished:
         self.deliveries: deque[tuple[tuple[DeliveryLane, Delivery], Cut]] = deque()
 
     def make_up(self) -> None:
-        """Have the actors fail over what was cut short: each had begun with it, or was about to.
+        """Have the actors fail on the interrupted messages: each had begun with one, or was about to.
 
-        Should this be cut short, it can be called again.
+        If this call is interrupted, it can be repeated.
         """
         self.is_any = False
         while self.messages:
             (mailbox, message, reply_to), (error, traceback) = self.messages[0]
             actor = mailbox.actor
             if actor is not None and actor.supervisor is None:
-                # Nobody supervises the supervisor: it begins with nothing that it has no room for.
+                # The supervisor has no supervisor, but it starts nothing that it has no room for: deliver again.
                 mailbox.deliver(message, reply_to)
             else:
                 mailbox.make_up(message, reply_to, cause_of(error, traceback))

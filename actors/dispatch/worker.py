@@ -1,4 +1,4 @@
-"""A thread of the store's own, which ends when its work does and not before."""
+"""A thread of the store's own, which ends when its work is done and not before."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LEVELS: Final = 8
-"""A thread outlives one exception in the moment in which it goes on after another. Whoever raises one after the other
-until a thread is dead may well hit that moment twice in a row, but not so often."""
+"""Depth of nested exception handlers: each catches one exception that comes while the thread recovers from another.
+Code that raises exceptions in a thread until it is dead may well hit that moment twice in a row, but not so often."""
 
 
 class Worker:
-    """Has `work` done in a daemon thread that starts when it is first needed, and ends when `work` returns.
+    """Runs `work` in a daemon thread that starts when it is first needed and ends when `work` returns.
 
-    Nothing else ends it: should somebody raise an exception in the thread from outside, wherever it strikes, `work` is
-    called again. So `work` leaves each thing where it has found it until that is done. Whoever has something new for it
-    puts that where `work` looks, and calls `wake` and, if there is no `thread`, `start`.
+    Nothing else ends the thread: if other code raises an exception in it, at whatever point, `work` is called again. So
+    `work` must leave each item where it found it until the item is done. To bring the thread a new item, put it where
+    `work` looks, call `wake`, and, if `thread` is None, `start`.
 
     Args:
-        name: of the thread.
+        name: the name of the thread.
         work: calls `wait` when it finds nothing to do, and looks again afterwards.
-        cut_short: is given what has cut `work` short, before that is called again.
+        cut_short: called with the exception that interrupted `work`, before `work` is called again.
 
     Attributes:
-        thread: the one that works; None before the start.
+        thread: the thread that runs `work`; None before the start.
         wait: for `work`: returns when there may be something new, or after `timeout` seconds.
     """
 
@@ -41,25 +41,25 @@ class Worker:
         self._work = work
         self._cut_short = cut_short
         self._error: BaseException | None = None
-        # Locked while there is nothing that the thread has not seen; whoever brings something unlocks it.
+        # Locked while there is nothing that the thread has not seen; `wake` unlocks it.
         self._nothing_new = threading.Lock()
         self._nothing_new.acquire()
         self.wait = self._nothing_new.acquire
-        # A signal handler or a finalizer may run in the thread that holds it, and find no thread here yet.
+        # Reentrant: a signal handler or a finalizer may run in the thread that holds it, and find no thread here yet.
         self._starting = threading.RLock()
-        # Held for ever by the one thread that works, should two have been started.
+        # If two threads are started, the one that works holds this for ever, and the other one ends.
         self._working = threading.Lock()
         self.thread: threading.Thread | None = None
 
     def wake(self) -> None:
-        """Have the thread look for something new. For any thread."""
+        """Have the thread look for something new. May be called from any thread."""
         if self._nothing_new.locked():
-            # Somebody may have been quicker, between the look and the call: the thread is awake, which is the aim.
+            # Another thread may have released it since the check: the worker is awake, which is the aim.
             with contextlib.suppress(RuntimeError):
                 self._nothing_new.release()
 
     def start(self) -> bool:
-        """Start the thread; return whether it could be, as at the end of the program it may not be any more.
+        """Start the thread; return whether it has started: at the end of the program it may not.
 
         Raises:
             RuntimeError: the system has no thread left.
@@ -69,14 +69,14 @@ class Worker:
                 thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
                 if not start_thread(thread):
                     return False
-                # Not before: a program's own signal handler may raise in any line of this, or bring something itself,
-                # and then another thread is started. Of two, one finds that the other is there.
+                # Set only now: a program's own signal handler may raise at any line here, or bring an item itself, and
+                # then a second thread is started. One of the two finds `_working` taken.
                 if self.thread is None:
                     self.thread = thread
         return True
 
     def join(self) -> None:
-        """Wait for the end of the thread, unless this is it."""
+        """Wait for the end of the thread, unless called in it."""
         thread = self.thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -87,7 +87,7 @@ class Worker:
         self.thread = threading.current_thread()
         own_threads.add(threading.get_ident())
         self._go_on(LEVELS)
-        # Most likely they hold what holds this: now nothing of it has to wait for the collector.
+        # These most likely refer to this worker's owner. Break the cycle, so that none of it waits for the collector.
         del self._work, self._cut_short
         own_threads.discard(threading.get_ident())
 
@@ -101,7 +101,7 @@ class Worker:
                         self._pass_on_error()
                     self._work()
             except BaseException as error:  # noqa: BLE001  (raised in this thread by somebody who meant to end it)
-                # No more than this is done here: the next one is caught one level above.
+                # Do no more than this here: another exception is caught one level above.
                 self._error = error
             else:
                 return

@@ -1,1 +1,1 @@
-"""A database's folder on a real file system: its files, its lock, and how it is opened, continued and followed."""
+"""A database's folder on a real file system: its files and its lock; opening, continuing and following its log."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, whenever the power fails: content first, then the name, then the folder."""
+"""Writing files that are complete or absent after a power failure: content first, then the name, then the folder."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> AppendFile:
-    """Create a segment durably: content first, then its name, then the manifest that tells of it.
+    """Create a segment durably: first its content, then its name, then the manifest that names it.
 
     Args:
         disk: the folder.
         header: the facts the segment starts with.
-        frames: what follows the header at once.
+        frames: frames to write directly after the header.
 
     Raises:
-        StorageError: nothing of the segment is left, durably: the one before can be continued.
-        OSError: nobody knows what is left. A segment that comes back after a crash would make void whatever was
-            appended to the one before since, so nothing may be.
+        StorageError: nothing of the segment remains, durably: the previous one can be continued.
+        OSError: it is unknown what remains. Nothing may be appended to the previous segment: if the new one reappears
+            after a crash, it makes everything appended since void.
     """
     name = segment_name(header.number)
-    # A header that carries frames over makes void what they were in the segment before: the one must not be seen
-    # without the others. So such a segment gets its name when all of it is durable.
+    # If frames are carried over, the header makes their originals in the previous segment void, so it must never be
+    # visible without them. Such a segment gets its name only when all of it is durable.
     first_name = name + TEMPORARY_SUFFIX if frames else name
     if first_name != name and first_name in disk.names():
         disk.remove(first_name)
@@ -48,7 +48,7 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
     except BaseException as error:
         file.close()
         try:
-            # Without looking what is there, for which no descriptor may be left.
+            # Without listing the folder first: there may be no free descriptor for that.
             disk.remove(made)
             disk.sync_names()
         except StorageError as second:
@@ -66,26 +66,26 @@ def write_manifest(disk: Disk, manifest: Manifest) -> None:
     """Replace the manifest, durably.
 
     Raises:
-        StorageError, OSError: it is the old one or the new one.
+        StorageError, OSError: the file is either the old one or the new one.
     """
     write_file(disk, MANIFEST_NAME, manifest.encode())
 
 
 def write_file(disk: Disk, name: str, content: bytes) -> None:
-    """Replace a small file, or create it, durably.
+    """Replace or create a small file, durably.
 
     Raises:
-        StorageError, OSError: it is the old one or the new one.
+        StorageError, OSError: the file is either the old one or the new one.
     """
     write_temporary(disk, name, (content,))
     install_temporary(disk, name)
 
 
 def write_temporary(disk: Disk, name: str, pieces: Iterable[bytes]) -> int:
-    """Write what is to become the file `name`, in place of what an earlier attempt has left of it; return its size.
+    """Write the temporary file for `name`, replacing the remains of an earlier attempt; return its size.
 
     Raises:
-        StorageError, OSError: some of it may be there, under its temporary name.
+        StorageError, OSError: part of the file may exist under its temporary name.
     """
     temporary = name + TEMPORARY_SUFFIX
     if temporary in disk.names():
@@ -94,20 +94,20 @@ def write_temporary(disk: Disk, name: str, pieces: Iterable[bytes]) -> int:
 
 
 def install_temporary(disk: Disk, name: str) -> None:
-    """Give what `write_temporary` has written its name, durably.
+    """Durably rename the file that `write_temporary` wrote to `name`.
 
     Raises:
-        StorageError: it may have the name or not, or have it until a power failure.
+        StorageError: the file may or may not have the name, or may lose it in a power failure.
     """
     disk.rename(name + TEMPORARY_SUFFIX, name)
     disk.sync_names()
 
 
 def write_new(disk: Disk, name: str, pieces: Iterable[bytes]) -> int:
-    """Write a file that must not exist yet, durable but for its name; return its size.
+    """Create and write a file that must not exist yet; return its size. The content is made durable, the name is not.
 
     Raises:
-        StorageError, OSError: some of it may be there.
+        StorageError, OSError: part of the file may exist.
     """
     file = disk.create(name)
     try:

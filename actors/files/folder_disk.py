@@ -35,14 +35,14 @@ class FolderDisk:
 
     Args:
         path: the folder.
-        create: whether to make it when it is missing.
-        read_only: read without owning, and refuse to write.
+        create: whether to create the folder if it is missing.
+        read_only: read without becoming the owner, and refuse to write.
 
     Raises:
-        DatabaseNotFoundError: it is missing and must not be made.
-        DatabaseLockedError: somebody owns it.
+        DatabaseNotFoundError: the folder is missing and must not be created.
+        DatabaseLockedError: the folder already has an owner.
         ReadOnlyError: the folder cannot be written to.
-        StorageError: it is not a folder, or the operating system refuses.
+        StorageError: the path is not a folder, or the operating system refuses.
     """
 
     def __init__(self, path: str, *, create: bool = True, read_only: bool = False) -> None:
@@ -79,11 +79,11 @@ class FolderDisk:
             file.close()
 
     def view(self) -> FolderView:
-        """Return the files of the log as they are now; they can be read whoever removes them meanwhile.
+        """Return a view of the log's current files. They stay readable even if the owner removes them.
 
         Raises:
-            DatabaseNotFoundError: the folder is no database, or not any more.
-            StorageError: they cannot be opened.
+            DatabaseNotFoundError: the folder is not a database, or no longer.
+            StorageError: the files cannot be opened.
         """
         self._require_database()
         return self._read(lambda: FolderView(self._path))
@@ -92,7 +92,7 @@ class FolderDisk:
         """Open a file to read it in pieces.
 
         Raises:
-            StorageError: it is no regular file, or the operating system refuses.
+            StorageError: the file is not a regular file, or the operating system refuses.
         """
         path = self._join(name)
         return PiecewiseFile(path, self._read(lambda: open_to_read(path)))
@@ -105,7 +105,7 @@ class FolderDisk:
         return LogFile(path, self._guard(lambda: os.open(path, flags, FILE_MODE)), reserve_bytes)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a file another name."""
+        """Rename a file."""
         self._guard(lambda: os.rename(self._join(old), self._join(new)))
 
     def remove(self, name: str) -> None:
@@ -113,7 +113,7 @@ class FolderDisk:
         self._guard(lambda: os.unlink(self._join(name)))
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut a file to `size` bytes, and make those durable."""
+        """Truncate a file to `size` bytes, and make them durable."""
         self._guard(lambda: with_descriptor(self._join(name), os.O_WRONLY, lambda fd: _cut(fd, size)))
 
     def sync_names(self) -> None:
@@ -121,21 +121,21 @@ class FolderDisk:
         self._guard(self._lock.sync_folder)
 
     def keep_owners_away(self) -> None:
-        """Let nobody own the folder while this object reads it, without changing anything in it.
+        """Prevent any process from owning the folder while this object reads it, without changing anything in it.
 
         Raises:
-            DatabaseLockedError: somebody owns it.
+            DatabaseLockedError: the folder has an owner.
         """
         self._lock.keep_owners_away()
 
     def close(self) -> None:
-        """Give up the folder."""
+        """Release the folder."""
         self._lock.release()
 
     def _require_database(self) -> None:
         names = self.names()
         contents = FolderContents.of(names)
-        # Whoever deletes LOCK has still left a database.
+        # A folder whose LOCK file was deleted is still a database.
         if LOCK_NAME not in names and not contents.segments and not contents.checkpoints:
             raise DatabaseNotFoundError(self._path, NO_LOCK)
 
@@ -158,7 +158,7 @@ def _cut(descriptor: int, size: int) -> None:
 
 
 def _make_folders(path: str) -> None:
-    """Make the folder and whatever is missing above it, all durably."""
+    """Create the folder and its missing parents, all durably."""
     if not os.path.isdir(path):
         parent = os.path.dirname(path)
         _make_folders(parent)

@@ -1,4 +1,4 @@
-"""Who owns a database's folder: one process, by a lock on its LOCK file and by another on the folder itself."""
+"""Ownership of a database's folder: one process owns it, by a lock on its LOCK file and one on the folder itself."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ _OPEN_HERE = (
 _SOMEBODY = "a process that holds the folder, though not its LOCK file"
 
 _opening = threading.RLock()
-"""Held while a descriptor is being opened: a child forked by another thread before it is noted would keep it open, and
-so the lock. The thread that holds it may fork in the middle of that, in a signal handler for example."""
+"""Held while a descriptor is being opened and recorded. A child that another thread forks in between would keep the
+descriptor open, and with it the lock. Reentrant, because the holder itself may fork meanwhile, for example in a signal
+handler."""
 os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
 
 
 class FolderLock:
-    """This process's locks on one folder; it begins with none.
+    """This process's locks on one folder; initially none.
 
     Args:
         path: the folder.
@@ -46,18 +47,18 @@ class FolderLock:
         self._path = path
         self._file = -1
         self._folder = -1
-        # Before anything is opened: another thread may fork in the middle of it.
+        # Before anything is opened, because another thread may fork while that happens.
         _held.add(self)
 
     def own(self, *, create: bool) -> None:
         """Become the owner.
 
         Args:
-            create: whether to make the LOCK file when it is missing.
+            create: whether to create the LOCK file if it is missing.
 
         Raises:
-            DatabaseNotFoundError: it is missing and must not be made.
-            DatabaseLockedError: somebody else is the owner.
+            DatabaseNotFoundError: the LOCK file is missing and must not be created.
+            DatabaseLockedError: the folder already has an owner.
             ReadOnlyError, StorageError: the operating system refuses.
         """
         path = os.path.join(self._path, LOCK_NAME)
@@ -81,25 +82,25 @@ class FolderLock:
             raise storage_error(error, self._path) from error
         self._lock_folder(fcntl.LOCK_EX)
         with contextlib.suppress(OSError):
-            # A note for people. A disk too full for it must not keep anybody from opening the database.
+            # A note for people. A full disk must not prevent opening the database.
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, _this_process().encode(), 0)
 
     def keep_owners_away(self) -> None:
-        """Let nobody become the owner, without changing anything in the folder.
+        """Prevent any process from becoming the owner, without changing anything in the folder.
 
         Raises:
-            DatabaseLockedError: somebody is.
+            DatabaseLockedError: the folder has an owner.
         """
         self._lock_folder(fcntl.LOCK_SH)
 
     def require_place(self) -> None:
-        """See to it that the path still leads to the folder that is locked.
+        """Check that the path still leads to the locked folder.
 
         Raises:
-            StorageError: it was moved away or replaced; what is there now may belong to somebody else.
+            StorageError: the folder was moved or replaced; a folder now at the path may have another owner.
         """
-        # Looked at once: another thread may let go of it meanwhile.
+        # Read only once, because another thread may release the lock meanwhile.
         folder = self._folder
         if folder < 0:
             return
@@ -108,7 +109,7 @@ class FolderLock:
             raise StorageError(f"{self._path}: the folder was moved or replaced while the database was open")
 
     def sync_folder(self) -> None:
-        """Make the names in the folder durable. While it is locked, that takes no further descriptor.
+        """Make the names in the folder durable. While the folder is locked, this opens no descriptor.
 
         Raises:
             OSError: the operating system refuses.
@@ -120,17 +121,17 @@ class FolderLock:
             os.fsync(folder)
 
     def release(self) -> None:
-        """Give up the locks. The LOCK file stays: unlinking it would let two owners lock different files."""
+        """Release the locks. The LOCK file stays: unlinking it would let two owners lock different files."""
         for descriptor in (self._file, self._folder):
             if descriptor >= 0:
-                # Closing the descriptor would not be enough: a forked child may hold a copy of it. Should unlocking
-                # fail, closing is all that is left to do.
+                # Closing the descriptor is not enough, because a forked child may hold a copy. If unlocking fails,
+                # nothing is left but to close it.
                 with contextlib.suppress(OSError):
                     fcntl.flock(descriptor, fcntl.LOCK_UN)
         self.abandon()
 
     def abandon(self) -> None:
-        """Close this process's copies of the locks, without unlocking what another process owns."""
+        """Close this process's lock descriptors without unlocking: after a fork, the parent still owns the locks."""
         locks = self._file, self._folder
         self._file = self._folder = -1
         for descriptor in locks:
@@ -138,22 +139,22 @@ class FolderLock:
                 close_descriptor(descriptor)
 
     def _lock_folder(self, kind: int) -> None:
-        """Lock the folder itself as well: LOCK can be deleted while it is held, and then anybody could lock a new one.
+        """Lock the folder itself too: if LOCK is deleted while it is held, another process could lock a new one.
 
-        File systems that lock no folders, such as NFS, are left with LOCK alone.
+        On file systems that cannot lock folders, such as NFS, only LOCK is locked.
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         try:
             with _opening:
                 self._folder = guarded(lambda: os.open(self._path, flags), self._path, reads=True)
         except StorageError:
-            # Nobody gets this object, so nobody else would let go of the LOCK file.
+            # The caller gets an exception instead of an object to close, so release the LOCK file here.
             self.abandon()
             raise
         try:
             fcntl.flock(self._folder, kind | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Whoever has got the LOCK file, as an owner to be, knows that nobody else holds that.
+            # If this process has locked the LOCK file, the folder's holder does not hold it, and no note names it.
             refusal = DatabaseLockedError(self._path, _SOMEBODY) if self._file >= 0 else self._refusal_by_holder()
             self.abandon()
             raise refusal from None
@@ -162,7 +163,7 @@ class FolderLock:
             close_descriptor(descriptor)
 
     def _refusal_by_holder(self) -> DatabaseLockedError:
-        """Return the error that names whoever holds the folder, and the LOCK file unless that was deleted."""
+        """Return the error that names the holder of the folder, if it also holds the LOCK file."""
         descriptor = -1
         try:
             descriptor = open_to_read(os.path.join(self._path, LOCK_NAME))
@@ -170,7 +171,7 @@ class FolderLock:
         except BlockingIOError:
             return self._refusal(descriptor)
         except (OSError, StorageError):
-            # It was deleted, is not for us to read, or no file. Then it names nobody, as one that nobody holds.
+            # LOCK was deleted, is unreadable, or is not a regular file. Like one without a holder, it names no owner.
             pass
         finally:
             if descriptor >= 0:
@@ -178,7 +179,7 @@ class FolderLock:
         return DatabaseLockedError(self._path, _SOMEBODY)
 
     def _refusal(self, descriptor: int) -> DatabaseLockedError:
-        """Return the error that names whoever holds the LOCK file, by the note in it."""
+        """Return the error that names the holder of the LOCK file, from the note in it."""
         owner = os.pread(descriptor, 200, 0).decode("utf-8", "replace").strip() or "another process"
         if owner == _this_process():
             return DatabaseLockedError(self._path, owner, _OPEN_HERE)
@@ -193,7 +194,7 @@ _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
 
 
 def _after_fork_in_child() -> None:
-    # The parent stays the owner; should it die, its lock must not live on in the child.
+    # The parent remains the owner. If it dies, its lock must not live on in the child.
     for lock in tuple(_held):
         lock.abandon()
     _held.clear()

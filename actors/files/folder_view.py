@@ -1,4 +1,4 @@
-"""A database's folder as it stood at one moment, for reading it while its owner goes on writing."""
+"""A database's folder as it was at one moment, to be read while its owner continues to write."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from typing import Self
 
 VIEW_ATTEMPTS = 1_000
-"""How often the folder is listed anew because it changed between two looks. Opening its files takes far less time than
-any checkpoint, so that one change is rare and two in a row are rarer."""
+"""How often to list the folder again because it changed while its files were opened. Opening them takes far less time
+than a checkpoint, so one change is rare and two in a row are rarer."""
 
 
 class PiecewiseFile:
     """One file that is only read. See `inmem.engine.ports.ReadFile` for the contract.
 
     Args:
-        path: for messages.
-        descriptor: is this object's from now on.
+        path: for error messages.
+        descriptor: owned by this object from now on.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -33,14 +33,14 @@ class PiecewiseFile:
 
     @property
     def size(self) -> int:
-        """Bytes in it when it was opened."""
+        """Size in bytes when the file was opened."""
         return self._size
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Return exactly `size` bytes from `offset` on.
 
-        A writer cuts off room that it had claimed ahead and a tail that did not count. To a reader that had seen them
-        they are blank room; if bytes that count are missing, their checksums tell.
+        The owner may truncate reserved space, or a tail that does not count. A reader that opened the file before gets
+        zeros in their place. If bytes that count are missing, the checksums reveal it.
 
         Raises:
             StorageError: the operating system refused.
@@ -58,28 +58,28 @@ class PiecewiseFile:
         return data
 
     def close(self) -> None:
-        """Release the descriptor."""
+        """Close the descriptor."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             close_descriptor(descriptor)
 
     def __del__(self) -> None:
-        # A reader that was given up half-way does not come to its end.
+        # A generator that is abandoned halfway does not reach its call of `close`.
         self.close()
 
 
 class FolderView:
     """The segments, checkpoints and manifest of a folder, all opened at one moment. A context manager.
 
-    A checkpoint may come and take segments away while somebody reads: what was opened stays readable. Torn ends that
-    were kept aside, of which there may be many, are opened when they are asked for: the store leaves them alone.
+    A checkpoint may remove segments during the read, but open files stay readable. Torn tails that were kept aside, of
+    which there may be many, are opened only when they are read: the store never removes them.
 
     Args:
         path: the folder.
 
     Raises:
-        OSError: it cannot be read.
-        StorageError: it never stood still, or one of the files is no regular file.
+        OSError: the folder cannot be read.
+        StorageError: the folder kept changing, or one of the files is not a regular file.
     """
 
     def __init__(self, path: str) -> None:
@@ -89,7 +89,7 @@ class FolderView:
         for _ in range(VIEW_ATTEMPTS):
             names = _names_of_data(os.listdir(path))
             try:
-                # The manifest sorts behind the numbers and is wanted first: it may name no segment that is not here.
+                # The manifest is last in `names` but must be opened first, so that every segment it names is here.
                 for name in reversed(names):
                     self._descriptors[name] = open_to_read(os.path.join(path, name))
                 listed = os.listdir(path)
@@ -97,7 +97,7 @@ class FolderView:
                     self._torn = FolderContents.of(listed).torn
                     return
             except FileNotFoundError as error:
-                # Removed since it was listed, or a link that leads nowhere and will not go away.
+                # Either the file was removed after it was listed, or it is a dangling link: then a retry is useless.
                 if os.path.islink(error.filename):
                     self.close()
                     raise
@@ -120,7 +120,7 @@ class FolderView:
         """Return the content of a small file, as far as it has been written by now.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: the file cannot be read.
         """
         file = self.open(name)
         try:
@@ -129,10 +129,10 @@ class FolderView:
             file.close()
 
     def open(self, name: str) -> PiecewiseFile:
-        """Return a file as far as it has been written by now, to be read in pieces.
+        """Return a file, as far as it has been written by now, to be read in pieces.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: the file cannot be read.
         """
         path = f"{self._path}/{name}"
         try:

@@ -1,4 +1,4 @@
-"""Reading beside the owner of a database: its state as of opening, and whatever it has committed since."""
+"""Reading a database beside its owner: the state at opening, and the commits since then."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from inmem.engine.retained_commits import RetainedCommits
 
 READ_ATTEMPTS = 50
-"""How often the folder is looked at anew because its files were rewritten while they were read. Each view of it is
-whole; only an owner that recovers from a failure of its disk changes what is in one."""
+"""How often to read the folder because its files were rewritten during a read. Every view of it is complete; only an
+owner that recovers from a disk failure changes the files in one."""
 
 log = QuietLogger("inmem.recovery")
 
 
 class Advance(NamedTuple):
-    """What following has led to.
+    """The result of one step of following.
 
     Attributes:
         snapshot: the newest state.
-        time_floor_us: latest timestamp of any commit that was read for it, microseconds since the epoch.
-        outcomes: (salt, transaction id) → version of commits that were read for it, in order of their versions.
+        time_floor_us: latest timestamp of the commits read in this step, in microseconds since the epoch.
+        outcomes: (salt, transaction id) → version of the commits read in this step, in order of their versions.
         retained: the newest of those commits, for watchers.
-        goes_on: whether it holds every commit of the state before; None when nobody can tell.
+        goes_on: whether the new state contains every commit of the previous one; None if that is unknown.
     """
 
     snapshot: Snapshot
@@ -41,7 +41,7 @@ class Advance(NamedTuple):
 
 
 class Follower:
-    """Reads a folder that somebody else owns, and never changes it.
+    """Reads a folder that another process owns, and never changes it.
 
     Args:
         disk: the folder.
@@ -53,11 +53,11 @@ class Follower:
         self._shards = shards
         self._bookmark: Bookmark | None = None
         self._snapshot: Snapshot | None = None
-        # (salt, transaction id) and version of the newest commit that was read: another history does not have it.
+        # (salt, transaction id) and version of the newest commit read. Another history does not contain it.
         self._newest: tuple[tuple[int, int], int] | None = None
 
     def open(self) -> Recovered:
-        """Return the state that the files prove now, read from the beginning. O(bytes).
+        """Return the state that the files prove now, reading from the beginning. O(bytes).
 
         Raises:
             CorruptionError, FormatVersionError, StorageError: as `recover`.
@@ -67,13 +67,13 @@ class Follower:
             try:
                 return self._recover()
             except StorageError:
-                # Damaged, or written while it was read.
+                # Either the files are damaged, or they changed during the read.
                 if self._disk.names() == names:
                     break
         return self._recover()
 
     def advance(self) -> Advance:
-        """Return the newest state. O(bytes appended since), and O(bytes) when a checkpoint has removed what was read.
+        """Return the newest state. O(bytes appended since), or O(bytes) if a checkpoint removed the segment last read.
 
         Raises:
             CorruptionError, FormatVersionError, StorageError: as `recover`; the state stays what it was.
@@ -83,7 +83,7 @@ class Follower:
                 with self._disk.view() as folder:
                     progress = read_on(folder, self._bookmark, self._snapshot)
             except StorageError as error:
-                # Either it is damaged, and reading it all will say so, or it has just been rewritten.
+                # Either the log is damaged, and reading all of it will say so, or it has just been rewritten.
                 log.info("read_anew", error=str(error))
                 progress = None
             if progress is not None:
@@ -107,13 +107,14 @@ class Follower:
 
 
 def _goes_on(known: tuple[tuple[int, int], int] | None, version: int, recovered: Recovered) -> bool | None:
-    """Return whether what was recovered holds the newest known commit of the state at `version`; None if unknown."""
+    """Return whether `recovered` contains the newest known commit of the state at `version`; None if unknown."""
     if known is not None:
         if recovered.outcomes.get(known[0]) == known[1]:
             return True
         if known[1] > recovered.outcomes_since:
             return False
-    # Its outcome is not remembered. Whoever has followed to an end no earlier than this one could not be told to lag.
+    # The commit's outcome is no longer remembered. None tells watchers that they lag, which cannot be said if this
+    # state is no newer than the one they have seen: then it counts as another history.
     return None if recovered.version > version else False
 
 

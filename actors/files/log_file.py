@@ -1,7 +1,7 @@
-"""A file of the log, which only grows: raw descriptor, full writes, room claimed ahead.
+"""An append-only log file: raw descriptor, complete writes, space reserved ahead.
 
-Nothing is buffered in this process: what `append` has accepted is the operating system's, and a failed write is cut off
-again, so that the file holds whole groups only.
+Nothing is buffered in this process: when `append` returns, the operating system has the data. A failed write is
+truncated away, so the file holds only whole groups.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import os
 from inmem.actors.files.system_calls import close_descriptor, storage_error
 
 RESERVE_BYTES = 256 * 1024
-"""Room that a segment claims ahead: some 1,500 small commits, and little for a database that hardly writes."""
+"""Space that a segment reserves ahead: some 1,500 small commits, yet little for a database that hardly writes."""
 
 
 class FileDeletedError(OSError):
-    """A file of the log has lost its name while it was written to: what it holds ends with its descriptor.
+    """A log file lost its name while it was open for writing: its content vanishes when its descriptor is closed.
 
-    Each sync sees that nothing has the name any more; that another file has it is seen by a close alone.
+    Every sync detects that no file has the name any more. Only a close detects that another file has it.
     """
 
 
@@ -27,13 +27,13 @@ class LogFile:
     """One file that only grows. See `inmem.engine.ports.AppendFile` for the contract.
 
     Args:
-        path: for messages, and to see whether it is still there.
-        descriptor: open for writing; owned from now on.
-        reserve_bytes: how much room to claim ahead of what is written. A sync after a write into claimed room does not
-            have to record a new size, which halves its cost on ext4. Until the file is closed its end is zeros then.
+        path: for error messages, and to check that the file still exists.
+        descriptor: open for writing; owned by this object from now on.
+        reserve_bytes: space to reserve ahead of the written data. A sync after a write into reserved space need not
+            record a new size, which halves its cost on ext4. Until the file is closed, it then ends in zeros.
     """
 
-    # Of one that was not made to the end: somebody has struck the thread.
+    # For `close` on an object whose __init__ was cut short by an asynchronous exception.
     _descriptor = -1
 
     def __init__(self, path: str, descriptor: int, reserve_bytes: int = 0) -> None:
@@ -53,9 +53,9 @@ class LogFile:
         """Write all of `data`, or nothing.
 
         Raises:
-            DiskFullError: there is no room; the file is as it was.
-            StorageError: the write failed otherwise; the file is as it was.
-            OSError: the write failed and could not be undone; it names the file.
+            DiskFullError: the disk is full; the file is unchanged.
+            StorageError: the write failed for another reason; the file is unchanged.
+            OSError: the write failed and could not be undone; the error names the file.
         """
         if self._reserve_bytes and self._size and self._size + len(data) > self._reserved_end:
             self._reserve(len(data))
@@ -64,8 +64,8 @@ class LogFile:
             while written < len(data):
                 written += os.write(self._descriptor, memoryview(data)[written:])
         except OSError as error:
-            # The cut must be durable before anything is written in its place: what was cut off could otherwise
-            # come back behind a shorter write and pass for a commit.
+            # The truncation must be durable before anything is written in its place. Otherwise, after a crash, the end
+            # of the failed write could reappear behind a shorter write and pass for a commit.
             try:
                 os.ftruncate(self._descriptor, self._size)
                 os.lseek(self._descriptor, self._size, os.SEEK_SET)
@@ -81,14 +81,14 @@ class LogFile:
         """Make every byte written so far durable.
 
         Raises:
-            OSError: it is not known what is durable now; it names the file. Calling again proves nothing.
-            FileDeletedError: nothing has its name any more: whatever is durable, nobody will find it. That another file
-                has the name is for `require_name` to see.
+            OSError: it is unknown what is durable now; the error names the file. Calling again proves nothing.
+            FileDeletedError: no file has the name any more, so durable data would never be found. Only `require_name`
+                detects that another file has the name.
         """
         try:
             os.fdatasync(self._descriptor)
-            # By its name first: a look at the file itself makes its next write record a new time, since Linux 6.13,
-            # and that makes the next sync half as dear again.
+            # Check the name first: since Linux 6.13, an fstat makes the file's next write record a new time, which
+            # makes the next sync half as expensive again.
             is_gone = not os.access(self._path, os.F_OK) and not os.fstat(self._descriptor).st_nlink
         except OSError as error:
             error.filename = self._path
@@ -97,11 +97,11 @@ class LogFile:
             raise self._deleted()
 
     def require_name(self) -> None:
-        """See that the file itself still has a name, whatever has the one that it was made under.
+        """Check that the file itself still has a name, whichever file has the name under which it was created.
 
         Raises:
-            FileDeletedError: it has none.
-            OSError: it cannot be looked at; it names the file.
+            FileDeletedError: the file has no name.
+            OSError: the check failed; the error names the file.
         """
         try:
             is_gone = not os.fstat(self._descriptor).st_nlink
@@ -115,27 +115,27 @@ class LogFile:
         return FileDeletedError(errno.ENOENT, "was deleted while the database was open", self._path)
 
     def close(self) -> None:
-        """Give claimed room back and release the descriptor."""
+        """Give back the reserved space and close the descriptor."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            # In a forked child the file is the parent's, and has grown since.
+            # A forked child must not truncate: the file belongs to the parent, and may have grown since the fork.
             if self._reserved_end > self._size and self._owner == os.getpid():
                 with contextlib.suppress(OSError):
                     os.ftruncate(descriptor, self._size)
             close_descriptor(descriptor)
 
     def _reserve(self, size: int) -> None:
-        """Claim room for `size` bytes and more. Where that is not possible, writing goes on without."""
+        """Reserve space for `size` bytes and `reserve_bytes` more. If that is impossible, writing continues without."""
         start = max(self._size, self._reserved_end)
         length = self._size + size - start + self._reserve_bytes
         try:
             os.posix_fallocate(self._descriptor, start, length)
         except (OSError, AttributeError):
-            # A disk that is nearly full, a limit, a file system or a system that knows nothing of it.
+            # A nearly full disk, a limit, or a file system or operating system without support.
             self._reserve_bytes = 0
         else:
             self._reserved_end = start + length
 
     def __del__(self) -> None:
-        # A file on its way to an actor that has failed is nobody's.
+        # Nobody closes a file that was in a message to an actor that has failed.
         self.close()

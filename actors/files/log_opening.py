@@ -1,4 +1,4 @@
-"""Making a database's files ready to be continued: at the start of a process, and after a failure inside one."""
+"""Preparing a database's files for further writing: at opening, and after a failure inside the process."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ log = QuietLogger("inmem.recovery")
 
 
 def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosition]:
-    """Recover a database that nobody has open, and tidy up behind whoever had it last.
+    """Recover a database that no process has open, and clean up after its last owner.
 
-    What an interrupted write left is kept aside under a name of its own and cut off; superfluous files are removed;
-    the last segment is made durable, since the next one will vouch for it, and gives back the room that it had claimed
-    ahead. Interrupted anywhere, it can be done again.
+    The remains of an interrupted write are copied to their own file and cut off. Obsolete files are removed. The last
+    segment gives back its reserved space and is made durable, because the next segment will vouch for it. If
+    interrupted at any point, this can be repeated.
 
     Args:
         disk: the folder.
         shards: how many roots to split the state into.
-        clock: for the speed that the log tells of.
+        clock: measures the speed that is logged.
 
     Raises:
         CorruptionError, FormatVersionError: the files were left untouched.
-        StorageError: the operating system refused.
+        StorageError: the operating system refused an operation.
     """
     started_s = clock.monotonic_s()
 
@@ -73,29 +73,28 @@ def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosit
 
 
 def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
-    """Make durable what was recovered after a failure inside this process; return where the log goes on.
+    """Make durable what was recovered after a failure inside this process; return where the log continues.
 
-    After a failed sync, bytes that can be read need not be on the disk, and syncing them again proves nothing. So
-    everything behind the last mark known to be durable is written once more, to a new segment, before anybody relies
-    on it. What the old segment holds behind the mark is then void. The new one keeps the salt of the old one: the
-    outcomes of its commits are asked for under it.
+    After a failed sync, bytes that can be read may not be on the disk, and syncing them again proves nothing. So
+    everything after the last position known to be durable is written again, to a new segment, before anything relies on
+    it. In the old segment it is then void. The new segment keeps the old one's salt, because the outcomes of its
+    commits are looked up under that salt.
 
-    Superfluous files are removed if that is possible, such as a checkpoint that was being written: nobody may be
-    writing any more.
+    Obsolete files, such as a half-written checkpoint, are removed if possible. So no other actor may still be writing.
 
     Args:
         disk: the folder.
-        position: the log's end, as `recover` has found it.
-        now_us: microseconds since the epoch.
+        position: the end of the log, as `recover` found it.
+        now_us: the time, in microseconds since the epoch.
 
     Raises:
-        CorruptionError, StorageError, OSError: it could not be made durable.
+        CorruptionError, StorageError, OSError: the log could not be made durable.
     """
     _set_torn_creation_aside(disk, position)
     _remove_obsolete(disk, position, insists=False)
     if position.segment == 0:
         return position
-    # The manifest may not know the segment yet, but recovery has read it.
+    # The manifest may not name this segment yet, but recovery has read it.
     last = open_segment(disk, position.segment, is_last=False)
     if last.header is None:
         return position
@@ -105,16 +104,16 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
         for _ in reader:
             pass
         durable_end = max(reader.synced, HEADER_BYTES)
-        # Read once more, so that no more is held than what has to be written.
+        # Read a second time, to hold in memory only the frames that must be written.
         again = read_frames(last.file, last.header, path, position.end)
         carried = [frame for frame in again if frame.offset >= durable_end and frame.kind == FrameKind.COMMIT]
     finally:
         last.file.close()
     if reader.end == HEADER_BYTES:
-        # Its creation may have failed, and so may its removal: then not even the header is known to be durable.
+        # Perhaps creating this segment failed, and so did removing it: then not even its header is known to be durable.
         write_file(disk, last.name, last.header.encode())
     if not carried:
-        # Behind the mark there can be marks, which need not be durable: they must not be counted.
+        # MARK frames may follow `durable_end`. They may not be durable, so they must not count.
         return replace(position, end=durable_end)
     number = position.segment + 1
     base_version = carried[0].version - 1
@@ -130,7 +129,7 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
 
 def _remove_obsolete(disk: Disk, position: LogPosition, *, insists: bool) -> None:
     if position.obsolete:
-        # The name of what makes them obsolete need not be durable yet.
+        # The name of the file that makes them obsolete may not be durable yet.
         disk.sync_names()
         for name in position.obsolete:
             try:
@@ -138,14 +137,14 @@ def _remove_obsolete(disk: Disk, position: LogPosition, *, insists: bool) -> Non
             except StorageError as error:
                 if insists:
                     raise
-                # No reason to refuse writes. The next ones stay as well: there is an order to it.
+                # No reason to refuse writes. The remaining files stay too: files must be removed in order.
                 log.warning("file_not_removed", file=name, error=str(error))
                 break
         disk.sync_names()
 
 
 def _copy(disk: Disk, torn: TornFile, aside: str) -> None:
-    """Copy what was torn, which may be long, to a file of its own; durable but for its name."""
+    """Copy a torn tail, which may be long, to its own file. Its content is durable afterwards, its name is not."""
     source = disk.open(torn.name)
     end = torn.offset + torn.size
     starts = range(torn.offset, end, WINDOW_BYTES)
@@ -156,7 +155,7 @@ def _copy(disk: Disk, torn: TornFile, aside: str) -> None:
 
 
 def _set_torn_creation_aside(disk: Disk, position: LogPosition) -> None:
-    """Make the name of a segment whose creation was interrupted free for the next one."""
+    """Rename a segment whose creation was interrupted, to free its name for the next segment."""
     for torn in position.torn:
         if torn.offset == 0:
             disk.rename(torn.name, torn_name(torn.name, 0))

@@ -1,4 +1,4 @@
-"""Calls of the operating system: repeated when interrupted, their refusals turned into the store's own errors."""
+"""System calls: repeated when interrupted, with their errors converted to the store's own."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def guarded(operation: Callable[[], T], path: str, *, reads: bool = False) -> T:
-    """Return what `operation` returns, called again for as long as it is interrupted.
+    """Return the result of `operation`, which is called again whenever it is interrupted.
 
     Args:
-        operation: some calls of the operating system.
-        path: for messages, if the system names no file.
-        reads: it changes nothing, so that a right that is missing is not that to write.
+        operation: makes the system calls.
+        path: for error messages, if the operating system names no file.
+        reads: whether it changes nothing; a missing permission is then not reported as ReadOnlyError.
 
     Raises:
-        StorageError: it was refused.
+        StorageError: the operating system refused.
     """
     while True:
         try:
             return operation()
         except InterruptedError:
-            # Python itself repeats most calls, but not those that take or list names.
+            # Python itself repeats most interrupted calls, but not those that take or list names.
             continue
         except OSError as error:
             raise storage_error(error, path, reads=reads) from error
 
 
 def storage_error(error: OSError, path: str, *, reads: bool = False) -> StorageError:
-    """Return the error of ours that stands for an operating system's refusal of a write, or, if so told, of a read."""
+    """Return the store's own error for an OSError of a write, or of a read if `reads`."""
     text = f"{error.filename or path}: {error.strerror}"
     if error.errno in _FULL:
         return DiskFullError(text)
@@ -53,13 +53,13 @@ def storage_error(error: OSError, path: str, *, reads: bool = False) -> StorageE
 
 
 def open_to_read(path: str) -> int:
-    """Open a file that is only read; return its descriptor.
+    """Open a file for reading; return its descriptor.
 
-    If a named pipe were in its place, opening it would wait for somebody who writes to it, and what is read of a device
-    need not end. So whatever is no regular file is refused, and nothing waits.
+    Never blocks, and refuses anything but a regular file: opening a named pipe would wait for a writer, and reading a
+    device may never end.
 
     Raises:
-        StorageError: it is no regular file.
+        StorageError: the file is not a regular file.
         OSError: the operating system refuses.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -72,7 +72,7 @@ def open_to_read(path: str) -> int:
 
 
 def require_regular(path: str, descriptor: int) -> None:
-    """Return only if what is open is a regular file.
+    """Raise StorageError unless the descriptor is that of a regular file.
 
     Raises:
         StorageError: it is something else; the message names the path.
@@ -82,7 +82,7 @@ def require_regular(path: str, descriptor: int) -> None:
 
 
 def with_descriptor(path: str, flags: int, use: Callable[[int], T]) -> T:
-    """Open a file, use its descriptor, and close it."""
+    """Open a file, call `use` with its descriptor, close it, and return the result."""
     descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         return use(descriptor)
@@ -91,24 +91,24 @@ def with_descriptor(path: str, flags: int, use: Callable[[int], T]) -> T:
 
 
 def sync_folder(path: str) -> None:
-    """Make created, renamed and removed names in a folder durable."""
+    """Make the created, renamed and removed names in a folder durable."""
     with_descriptor(path, os.O_RDONLY | os.O_DIRECTORY, os.fsync)
 
 
 def close_descriptor(descriptor: int) -> None:
     """Close a descriptor, once.
 
-    Whatever close answers, the descriptor is gone, and trying again could close somebody else's. What was to be durable
-    has been synced before, so there is nothing in an error here that anybody has to know.
+    The descriptor is gone even if `close` reports an error, and a second attempt could close another thread's new
+    descriptor. Data that must be durable has been synced before, so the error can be ignored.
     """
     with contextlib.suppress(OSError):
         os.close(descriptor)
 
 
 def absolute(path: str) -> str:
-    """Return the path as it stands in the root folder: the program may change its working directory later.
+    """Return the path as an absolute path, because the program may change its working directory later.
 
-    It is not normalized: what `..` means behind a symbolic link, only the operating system knows.
+    The path is not normalized: only the operating system knows what `..` means after a symbolic link.
 
     Raises:
         StorageError: the path is relative, and the working directory was removed.
@@ -117,7 +117,7 @@ def absolute(path: str) -> str:
 
 
 def mode_of(path: str) -> int | None:
-    """Return what kind of file a path leads to, None if it leads nowhere. A dangling link is what it is, a link."""
+    """Return the mode of the file that a path leads to, None if there is none. A dangling link yields its own mode."""
     try:
         return os.stat(path).st_mode
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Everything the actors say to each other, a module for each conversation.
+"""The messages between actors, one module per conversation.
 
-Requests are imperatives, replies are participles, refusals say so. No message is changed after it was made. What one
-holds is values, encoded bytes, persistent tables and refs; never a closure, never a container that somebody may still
-change. Two kinds of them hand over more, and whoever sends them keeps nothing of it: those about life and death (an
-actor, and what it owes), and those between the log's writer and its disk (an open file).
+Requests are named with imperatives, replies with participles, and refusals are named as such. Messages are immutable.
+They hold values, encoded bytes, persistent tables and refs, but no closures and no mutable containers. Two kinds also
+transfer ownership, and the sender keeps no reference: lifecycle messages (an actor and the answers it owes), and
+messages between the log writer and its disk (an open file).
 """

@@ -1,6 +1,6 @@
 """Requests to the StateCell actor.
 
-`transition` has none: the function that it takes runs in the caller's thread and never crosses a message.
+There is none for `transition`: its function runs in the caller's thread and is never sent in a message.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NAMED: Final[dict[str, edge.Check]] = {"run": normalize_run_id, "name": edge.na
 
 
 class InitCell(Request, frozen=True):
-    """Create a cell. Answered by its version, or refused with CellExistsError."""
+    """Create a cell. The reply is its version, or a CellExistsError."""
 
     run: str | UUID
     name: str
@@ -26,7 +26,7 @@ class InitCell(Request, frozen=True):
 
 
 class ReadCell(Request, frozen=True):
-    """Answered by the cell's State, or None."""
+    """Read a cell. The reply is its State, or None."""
 
     run: str | UUID
     name: str
@@ -35,9 +35,9 @@ class ReadCell(Request, frozen=True):
 
 
 class CasCell(Request, frozen=True):
-    """Replace the value of a cell that is at version `expected`.
+    """Replace a cell's value if its version is `expected`.
 
-    Answered by the new version, or refused with CasConflictError or CellNotFoundError.
+    The reply is the new version, or a CasConflictError or CellNotFoundError.
     """
 
     run: str | UUID
@@ -49,7 +49,7 @@ class CasCell(Request, frozen=True):
 
 
 class SetCell(Request, frozen=True):
-    """Set a cell, creating it if need be. Answered by its new version."""
+    """Set a cell, creating it if it does not exist. The reply is its new version."""
 
     run: str | UUID
     name: str
@@ -59,7 +59,7 @@ class SetCell(Request, frozen=True):
 
 
 class DeleteCell(Request, frozen=True):
-    """Delete a cell. Answered by whether it existed."""
+    """Delete a cell. The reply is whether it existed."""
 
     run: str | UUID
     name: str
@@ -68,7 +68,7 @@ class DeleteCell(Request, frozen=True):
 
 
 class CellExists(Request, frozen=True):
-    """Answered by whether there is such a cell."""
+    """Ask whether a cell exists. The reply is a bool."""
 
     run: str | UUID
     name: str
@@ -77,7 +77,7 @@ class CellExists(Request, frozen=True):
 
 
 class ListCells(Request, frozen=True):
-    """Answered by the names of the cells that start with `prefix`, in order."""
+    """List cells. The reply is the list of names that start with `prefix`, in order."""
 
     run: str | UUID
     prefix: str | None = None

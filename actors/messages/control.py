@@ -1,4 +1,4 @@
-"""What supervisor and actors say about life and death."""
+"""The messages of the actors' life cycle: starting, failing, recovering and closing."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 class Connect(Message, frozen=True):
-    """Client → supervisor: where is everybody? Answered by a `Directory`."""
+    """Client → supervisor: ask for the addresses of the actors. The reply is a `Directory`."""
 
 
 class Halt(Message, frozen=True):
-    """Supervisor → actor: handle nothing more; hand over what you owe. Answered by `Halted`."""
+    """Supervisor → actor: handle no more messages, and hand over the unanswered requests. The reply is `Halted`."""
 
     core: int
 
 
 class Halted(Message, frozen=True):
-    """Actor → supervisor: I handle nothing any more. What I owe is for others to answer."""
+    """Actor → supervisor: this actor handles no more messages. Others must answer the requests it still owes."""
 
     name: str
     core: int
@@ -29,26 +29,26 @@ class Halted(Message, frozen=True):
 
 
 class ActorFailed(Message, frozen=True):
-    """Actor → supervisor: a handler raised. The actor handles nothing any more."""
+    """Actor → supervisor: a handler raised an exception. The actor handles no more messages."""
 
     name: str
     core: int
     error: BaseException
     actor: StoreActor
     message: Any
-    """What it was handling."""
+    """The message that it was handling."""
     is_its_own: bool
-    """Whether the error is the actor's, and not one that was meant for the thread that ran it."""
+    """Whether the actor itself failed. If not, the exception was meant for the thread that ran it, such as Ctrl-C."""
 
 
 class Resume(Message, frozen=True):
-    """Supervisor → mailbox: from now on this actor is behind the address; what has piled up goes to it first."""
+    """Supervisor → mailbox: deliver to this actor from now on, beginning with the messages that have piled up."""
 
     actor: StoreActor
 
 
 class GoOn(Message, frozen=True):
-    """Supervisor → successor of a primitive actor: go on where it stopped."""
+    """Supervisor → successor of a primitive actor: continue where the predecessor stopped."""
 
 
 class Retire(Message, frozen=True):
@@ -56,34 +56,34 @@ class Retire(Message, frozen=True):
 
 
 class Recover(Message, frozen=True):
-    """Client → supervisor: try to rebuild a store that has failed. Answered by nothing, or refused."""
+    """Client → supervisor: try to rebuild a store that has failed. The reply is None, or an error."""
 
 
 class Refresh(Message, frozen=True):
-    """Client → supervisor: read what the owner has committed since. Answered by the newest version."""
+    """Client → supervisor: read what the owner has committed since. The reply is the newest version."""
 
 
 class Open(Message, frozen=True):
-    """To the supervisor, once: recover the database and start everybody. Answered by a `Directory`."""
+    """To the supervisor, once: recover the database and start all actors. The reply is a `Directory`."""
 
 
 class Close(Message, frozen=True):
-    """Client → supervisor: finish what is under way, make it durable, stop everybody. Answered when done."""
+    """Client → supervisor: finish work in flight, make it durable, stop all actors. The reply comes when done."""
 
 
 class CloseStepFailed(Message, frozen=True):
-    """Coordinator or log writer → supervisor: what a close had asked for could not be done."""
+    """Coordinator or log writer → supervisor: a step of the close failed."""
 
     error: BaseException
 
 
 class PrimitiveDrained(Message, frozen=True):
-    """Primitive actor → supervisor: nothing waits in this actor and nothing is in flight."""
+    """Primitive actor → supervisor: this actor has no request waiting and no commit in flight."""
 
     name: str
 
 
 class NotDrained(Message, frozen=True):
-    """The same: this actor has failed before it was."""
+    """Primitive actor → supervisor: this actor failed before it had drained."""
 
     name: str

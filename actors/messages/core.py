@@ -1,8 +1,8 @@
-"""What coordinator, shards, log writer and disk say among each other.
+"""The messages among the coordinator, the shards, the log writer, the log disk and the checkpointer.
 
-They are rebuilt together, as one *core*, from the log. What they say to each other names the core it belongs to, so
-that what an earlier core left in a mailbox is recognised and dropped. What others ask of them does not: any core may
-answer.
+These actors form a *core*, and a core is always rebuilt from the log as a whole. A message between its actors carries
+the core's number, so that messages which an earlier core left in a mailbox are recognised and dropped. Requests from
+other actors carry no number: any core may answer them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class Validate(Message, frozen=True):
-    """Coordinator → shard, step 1: may this commit? Answered by `Validated`."""
+    """Coordinator → shard, step 1: validate a part of a commit. The reply is `Validated`."""
 
     core: int
     part: Part
 
 
 class Validated(Message, frozen=True):
-    """Shard → coordinator, step 2."""
+    """Shard → coordinator, step 2: the verdict on the part."""
 
     core: int
     shard: int
@@ -37,14 +37,14 @@ class Validated(Message, frozen=True):
 
 
 class Release(Message, frozen=True):
-    """Coordinator → shard, step 2: give up what was prepared."""
+    """Coordinator → shard, step 2: discard what was prepared for this transaction."""
 
     core: int
     transaction_id: int
 
 
 class Append(Message, frozen=True):
-    """Coordinator → log writer, step 3. Answered by `Appended` or `AppendRefused`."""
+    """Coordinator → log writer, step 3: append this record. The reply is `Appended` or `AppendRefused`."""
 
     core: int
     transaction_id: int
@@ -52,7 +52,7 @@ class Append(Message, frozen=True):
 
 
 class Appended(Message, frozen=True):
-    """Log writer → coordinator, step 4: these are in the log, numbered from `first_version` in this order."""
+    """Log writer → coordinator, step 4: these commits are in the log, numbered from `first_version` in this order."""
 
     core: int
     first_version: int
@@ -60,7 +60,7 @@ class Appended(Message, frozen=True):
 
 
 class AppendRefused(Message, frozen=True):
-    """Log writer → coordinator, step 4: these are not in the log and never will be."""
+    """Log writer → coordinator, step 4: these commits are not in the log and never will be."""
 
     core: int
     transaction_ids: tuple[int, ...]
@@ -68,7 +68,7 @@ class AppendRefused(Message, frozen=True):
 
 
 class Apply(Message, frozen=True):
-    """Coordinator → shard, step 4: apply (transaction id, version) pairs in this order. Answered by `Applied`."""
+    """Coordinator → shard, step 4: apply these (transaction id, version) pairs in order. The reply is `Applied`."""
 
     core: int
     batch_version: int
@@ -76,7 +76,7 @@ class Apply(Message, frozen=True):
 
 
 class Applied(Message, frozen=True):
-    """Shard → coordinator, step 5: the shard's tables, with the whole batch in them."""
+    """Shard → coordinator, step 5: the shard's tables, with the whole batch applied."""
 
     core: int
     shard: int
@@ -85,31 +85,34 @@ class Applied(Message, frozen=True):
 
 
 class Flush(Message, frozen=True):
-    """Anybody → log writer: answer when everything appended so far is durable."""
+    """Any actor → log writer: make everything appended so far durable. The reply comes when it is."""
 
 
 class SyncDue(Message, frozen=True):
-    """Timer → log writer: `interval` durability wants a sync now."""
+    """Timer → log writer: in `interval` durability, a sync is due now."""
 
     core: int
 
 
 class Sync(Message, frozen=True):
-    """Log writer → disk: make everything in this file durable. Answered by `Synced`."""
+    """Log writer → disk: make everything in this file durable. The reply is `Synced`."""
 
     core: int
     file: AppendFile
 
 
 class Synced(Message, frozen=True):
-    """Disk → log writer."""
+    """Disk → log writer: the file is durable."""
 
     core: int
     elapsed_s: float
 
 
 class StartSegment(Message, frozen=True):
-    """Log writer → disk: make `previous` durable, then create the next segment. Answered by the two below."""
+    """Log writer → disk: make `previous` durable, then create the next segment.
+
+    The reply is `SegmentStarted` or `SegmentRefused`.
+    """
 
     core: int
     previous: AppendFile | None
@@ -117,7 +120,7 @@ class StartSegment(Message, frozen=True):
 
 
 class SegmentStarted(Message, frozen=True):
-    """Disk → log writer: the segment exists durably, with its header in it."""
+    """Disk → log writer: the segment exists durably and contains its header."""
 
     core: int
     header: SegmentHeader
@@ -132,7 +135,7 @@ class SegmentRefused(Message, frozen=True):
 
 
 class Checkpoint(Message, frozen=True):
-    """Anybody → log writer: start a checkpoint. Answered, when it is durable, by its version."""
+    """Any actor → log writer: start a checkpoint. The reply, sent once it is durable, is its version."""
 
 
 class SegmentRotated(Message, frozen=True):
@@ -144,7 +147,7 @@ class SegmentRotated(Message, frozen=True):
 
 
 class WriteCheckpoint(Message, frozen=True):
-    """Coordinator → checkpointer: write this snapshot; segments before `first_segment` are then superfluous."""
+    """Coordinator → checkpointer: write this snapshot. Segments before `first_segment` are then obsolete."""
 
     core: int
     snapshot: Snapshot
@@ -152,12 +155,12 @@ class WriteCheckpoint(Message, frozen=True):
     transaction_id_max: int
     time_floor_us: int
     outcomes: tuple[tuple[tuple[int, int], int], ...]
-    """((salt, transaction id), version) of the newest commits up to the snapshot."""
+    """((salt, transaction id), version) of the newest commits up to the snapshot's version."""
     outcomes_since: int
 
 
 class LogFlushed(Message, frozen=True):
-    """Log writer → checkpointer: everything up to the checkpoint's snapshot is durable in the log, or `error`."""
+    """Log writer → checkpointer: the log is durable up to the checkpoint's snapshot, or `error` says why not."""
 
     core: int
     checkpoint: WriteCheckpoint
@@ -166,7 +169,7 @@ class LogFlushed(Message, frozen=True):
 
 
 class CheckpointWritten(Message, frozen=True):
-    """Checkpointer → log writer: the checkpoint is durable and the superfluous files are gone."""
+    """Checkpointer → log writer: the checkpoint is durable and the obsolete files are gone."""
 
     core: int
     version: int
@@ -174,9 +177,9 @@ class CheckpointWritten(Message, frozen=True):
 
 
 class CheckpointFailed(Message, frozen=True):
-    """Checkpointer → log writer: it was not brought to its end. Nothing is lost.
+    """Checkpointer → log writer: the checkpoint was not completed. No data is lost.
 
-    The checkpoint may be there already, and files that are superfluous may be left.
+    The checkpoint may exist already, and obsolete files may remain.
     """
 
     core: int
@@ -185,11 +188,11 @@ class CheckpointFailed(Message, frozen=True):
 
 
 class CloseLog(Message, frozen=True):
-    """Supervisor → log writer: make everything durable and mark the close. Answered by `LogClosed`."""
+    """Supervisor → log writer: make everything durable and mark the close. The reply is `LogClosed`."""
 
 
 class LogClosed(Message, frozen=True):
-    """Log writer → supervisor: all that was appended is durable."""
+    """Log writer → supervisor: everything appended is durable."""
 
 
 MESSAGES = frozenset(
@@ -197,4 +200,4 @@ MESSAGES = frozenset(
     for kind in tuple(globals().values())
     if isinstance(kind, type) and issubclass(kind, Message) and "core" in kind.__struct_fields__
 )
-"""Those that are meaningless to any core but their own."""
+"""The messages that carry their core's number, and that any other core drops."""

@@ -14,7 +14,7 @@ from inmem.primitives.events import checked_type
 
 
 class AppendEvent(Request, frozen=True):
-    """Append an event. Answered by the Event."""
+    """Append an event. The reply is the Event."""
 
     run: str | UUID
     event_type: str
@@ -24,7 +24,7 @@ class AppendEvent(Request, frozen=True):
 
 
 class AppendEvents(Request, frozen=True):
-    """Append (type, payload) pairs: all, or none if one is refused. Answered by the list of Events."""
+    """Append (type, payload) pairs: all, or none if one is refused. The reply is the list of Events."""
 
     run: str | UUID
     events: Iterable[tuple[str, Any]]
@@ -33,7 +33,7 @@ class AppendEvents(Request, frozen=True):
 
 
 class ReadEvent(Request, frozen=True):
-    """Answered by the Event with that sequence, or None."""
+    """Read one event. The reply is the Event with this sequence, or None."""
 
     run: str | UUID
     sequence: int
@@ -42,7 +42,7 @@ class ReadEvent(Request, frozen=True):
 
 
 class ReadEvents(Request, frozen=True):
-    """Answered by the list of Events in [start, end)."""
+    """Read a range of events. The reply is the list of Events in [start, end)."""
 
     run: str | UUID
     start: int
@@ -52,13 +52,13 @@ class ReadEvents(Request, frozen=True):
 
 
 class HeadEvent(Request, frozen=True):
-    """Answered by the last Event, or None."""
+    """Read the last event. The reply is the Event, or None."""
 
     run: str | UUID
 
 
 class TailEvents(Request, frozen=True):
-    """Answered by the list of the last `count` Events, in order."""
+    """Read the last events. The reply is the list of the last `count` Events, in order."""
 
     run: str | UUID
     count: int
@@ -67,13 +67,13 @@ class TailEvents(Request, frozen=True):
 
 
 class CountEvents(Request, frozen=True):
-    """Answered by the number of events."""
+    """Count the events. The reply is their number."""
 
     run: str | UUID
 
 
 class ReadEventsByType(Request, frozen=True):
-    """Answered by the list of Events of one type, in order."""
+    """Read the events of one type. The reply is the list of Events, in order."""
 
     run: str | UUID
     event_type: str
@@ -89,7 +89,7 @@ class ReadEventsByType(Request, frozen=True):
 
 
 class ListEventTypes(Request, frozen=True):
-    """Answered by the types that the run's events have, each once, sorted."""
+    """List the types of the run's events. The reply is the list of distinct types, sorted."""
 
     run: str | UUID
     limit: int | None = None
@@ -99,6 +99,6 @@ class ListEventTypes(Request, frozen=True):
 
 
 class VerifyEvents(Request, frozen=True):
-    """Recompute the hash chain. Answered by a ChainVerification."""
+    """Recompute the hash chain. The reply is a ChainVerification."""
 
     run: str | UUID

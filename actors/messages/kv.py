@@ -21,7 +21,7 @@ _PAGED: Final[dict[str, edge.Check]] = {
 
 
 class PutKey(Request, frozen=True):
-    """Set a key; it expires after `ttl` seconds. Answered by the commit version."""
+    """Set a key that expires after `ttl` seconds. The reply is the commit version."""
 
     run: str | UUID
     key: str
@@ -32,7 +32,7 @@ class PutKey(Request, frozen=True):
 
 
 class CasKey(Request, frozen=True):
-    """Set a key that has the expected version. Answered by the commit version, or refused with CasConflictError."""
+    """Set a key if it has the expected version. The reply is the commit version, or a CasConflictError."""
 
     run: str | UUID
     key: str
@@ -44,7 +44,7 @@ class CasKey(Request, frozen=True):
 
 
 class DeleteKey(Request, frozen=True):
-    """Delete a key. Answered by whether it existed."""
+    """Delete a key. The reply is whether it existed."""
 
     run: str | UUID
     key: str
@@ -53,7 +53,7 @@ class DeleteKey(Request, frozen=True):
 
 
 class GetKey(Request, frozen=True):
-    """Answered by the value, or None."""
+    """Read a key. The reply is its value, or None."""
 
     run: str | UUID
     key: str
@@ -62,7 +62,7 @@ class GetKey(Request, frozen=True):
 
 
 class GetVersionedKey(Request, frozen=True):
-    """Answered by a VersionedValue, or None."""
+    """Read a key. The reply is a VersionedValue, or None."""
 
     run: str | UUID
     key: str
@@ -71,7 +71,7 @@ class GetVersionedKey(Request, frozen=True):
 
 
 class GetKeys(Request, frozen=True):
-    """Answered by a dict of those keys that exist, all from one snapshot."""
+    """Read several keys. The reply is a dict of those that exist, all from one snapshot."""
 
     run: str | UUID
     keys: Iterable[str]
@@ -80,7 +80,7 @@ class GetKeys(Request, frozen=True):
 
 
 class KeyExists(Request, frozen=True):
-    """Answered by whether the key is there."""
+    """Ask whether a key exists. The reply is a bool."""
 
     run: str | UUID
     key: str
@@ -89,7 +89,7 @@ class KeyExists(Request, frozen=True):
 
 
 class ListKeys(Request, frozen=True):
-    """Answered by the keys that start with `prefix`, in order."""
+    """List keys. The reply is the list of keys that start with `prefix`, in order."""
 
     run: str | UUID
     prefix: str | None = None
@@ -100,7 +100,7 @@ class ListKeys(Request, frozen=True):
 
 
 class ListKeysWithValues(Request, frozen=True):
-    """Answered by (key, value) pairs of the keys that start with `prefix`, in order."""
+    """List keys with their values. The reply is the (key, value) pairs whose key starts with `prefix`, in order."""
 
     run: str | UUID
     prefix: str | None = None

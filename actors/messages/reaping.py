@@ -1,4 +1,4 @@
-"""What the reaper hears."""
+"""The messages to the reaper."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class Expiring(Message, frozen=True):
 
 
 class FindExpiring(Message, frozen=True):
-    """To the reaper: look through all keys for deadlines. Of those that are there already, nobody will tell."""
+    """To the reaper: search all keys for deadlines. No `Expiring` comes for keys that exist already."""
 
 
 class FindMore(Message, frozen=True):
-    """Reaper → itself: go on with that."""
+    """Reaper → itself: continue the search begun by `FindExpiring`."""
 
 
 class CompareDeadlines(Message, frozen=True):
-    """Reaper → itself: compare some more of the deadlines with what the keys have now."""
+    """Reaper → itself: compare some more of the known deadlines with the keys' current ones."""
 
     after: Deadline
-    """The last one that was compared."""
+    """The last deadline that was compared."""
 
 
 class ReapDue(Message, frozen=True):

@@ -1,7 +1,7 @@
-"""What all requests to primitive actors share: they are sealed at the edge.
+"""The base class of requests to primitive actors, which are sealed at the edge.
 
-When a request is made, its arguments are checked and its values encoded, in the caller's thread. So a bad argument
-raises at the call, and what the caller changes afterwards does not change the request.
+Constructing a request checks its arguments and encodes its values, in the caller's thread. So an invalid argument
+raises at the call, and later changes to the caller's objects do not affect the request.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from inmem.engine.keys import normalize_run_id
 
 
 class Request(Message, frozen=True):
-    """Base of all requests: messages of outsiders, whose fields named in `EDGE` are converted when made."""
+    """Base class of requests: messages from outside the store. Constructing one converts the fields in `EDGE`."""
 
     EDGE: ClassVar[Mapping[str, Callable[..., object]]] = {"run": normalize_run_id}
 
     UNSHOWN: ClassVar[tuple[str, ...]] = ()
-    """Fields that would show a value in logs. Those that are encoded as a whole never do."""
+    """Fields to leave out of logs because they would show a value. Fields encoded as a whole never show one."""
 
     def __post_init__(self) -> None:
-        # A copy out of a pickle comes this way too: every check lets what is sealed already pass as it is.
+        # Unpickling comes through here too, so every check passes an already sealed value through unchanged.
         for name, convert in self.EDGE.items():
             force_setattr(self, name, convert(getattr(self, name)))
 
@@ -34,17 +34,17 @@ class Request(Message, frozen=True):
         return f"{type(self).__name__}({', '.join([f'{name}={field!r}' for name, field in self.__rich_repr__()])})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """Return the fields that may be shown, for `repr` and for rich, which structlog shows tracebacks with."""
+        """Return the fields that may be shown: for `repr`, and for rich, with which structlog renders tracebacks."""
         return [(name, getattr(self, name)) for name in self.__struct_fields__ if name not in self.UNSHOWN]
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of memory that it keeps while it waits, never less than its values. O(its fields)."""
+        """Bytes of memory that the waiting request holds, at least the size of its values. O(fields)."""
         return _size_bytes(self)
 
 
 def _size_bytes(part: object) -> int:
-    """Return what a part of a request takes: nothing counts for nothing, whatever requests will hold one day."""
+    """Return the size of a part of a request. Every type counts, so that no field added later is free."""
     size_bytes = sys.getsizeof(part)
     if isinstance(part, Struct):
         return size_bytes + sum(map(_size_bytes, astuple(part)))

@@ -14,7 +14,7 @@ from inmem.primitives.run_status import RunStatusName, status_of
 
 
 class CreateRun(Request, frozen=True):
-    """Register a run, under a fresh id if `run` is None. Answered by its RunMetadata."""
+    """Register a run, with a fresh id if `run` is None. The reply is its RunMetadata."""
 
     run: str | UUID | None = None
     parent: str | UUID | None = None
@@ -30,13 +30,13 @@ class CreateRun(Request, frozen=True):
 
 
 class GetRun(Request, frozen=True):
-    """Answered by the RunMetadata, or None."""
+    """Read a run. The reply is its RunMetadata, or None."""
 
     run: str | UUID
 
 
 class UpdateRunStatus(Request, frozen=True):
-    """Move a run to a status. Answered by its RunMetadata, or refused with InvalidStatusTransitionError."""
+    """Move a run to a status. The reply is its RunMetadata, or an InvalidStatusTransitionError."""
 
     run: str | UUID
     status: RunStatusName
@@ -45,13 +45,13 @@ class UpdateRunStatus(Request, frozen=True):
 
 
 class CompleteRun(Request, frozen=True):
-    """Move a run to Completed. Answered by its RunMetadata."""
+    """Move a run to Completed. The reply is its RunMetadata."""
 
     run: str | UUID
 
 
 class FailRun(Request, frozen=True):
-    """Move a run to Failed and keep the reason. Answered by its RunMetadata."""
+    """Move a run to Failed and store the reason. The reply is its RunMetadata."""
 
     run: str | UUID
     error: str
@@ -61,37 +61,37 @@ class FailRun(Request, frozen=True):
 
 
 class CancelRun(Request, frozen=True):
-    """Move a run to Cancelled. Answered by its RunMetadata."""
+    """Move a run to Cancelled. The reply is its RunMetadata."""
 
     run: str | UUID
 
 
 class PauseRun(Request, frozen=True):
-    """Move a run to Paused. Answered by its RunMetadata."""
+    """Move a run to Paused. The reply is its RunMetadata."""
 
     run: str | UUID
 
 
 class ResumeRun(Request, frozen=True):
-    """Move a paused run back to Active. Answered by its RunMetadata."""
+    """Move a Paused run back to Active. The reply is its RunMetadata."""
 
     run: str | UUID
 
 
 class ArchiveRun(Request, frozen=True):
-    """Move a run to Archived for good. Answered by its RunMetadata."""
+    """Move a run to Archived, permanently. The reply is its RunMetadata."""
 
     run: str | UUID
 
 
 class DeleteRun(Request, frozen=True):
-    """Remove a run and all its data. Answered by None."""
+    """Remove a run and all its data. The reply is None."""
 
     run: str | UUID
 
 
 class AddRunTags(Request, frozen=True):
-    """Give a run further tags. Answered by its RunMetadata."""
+    """Add tags to a run. The reply is its RunMetadata."""
 
     run: str | UUID
     tags: Iterable[str]
@@ -100,7 +100,7 @@ class AddRunTags(Request, frozen=True):
 
 
 class UpdateRunMetadata(Request, frozen=True):
-    """Set some keys of a run's metadata. Answered by its RunMetadata."""
+    """Set some keys of a run's metadata. The reply is its RunMetadata."""
 
     run: str | UUID
     metadata: Any
@@ -109,7 +109,7 @@ class UpdateRunMetadata(Request, frozen=True):
 
 
 class QueryRuns(Request, frozen=True):
-    """Answered by the list of RunMetadata that pass every filter, in order of creation."""
+    """Find the runs that match every filter. The reply is the list of their RunMetadata, in order of creation."""
 
     status: RunStatusName | None = None
     tags: Iterable[str] = ()
@@ -135,7 +135,7 @@ class QueryRuns(Request, frozen=True):
 
 
 class ListRuns(Request, frozen=True):
-    """Answered by the ids of the runs, in order of creation."""
+    """List runs. The reply is the list of their ids, in order of creation."""
 
     include_archived: bool = False
     limit: int | None = None
@@ -144,7 +144,7 @@ class ListRuns(Request, frozen=True):
 
 
 class GetChildRuns(Request, frozen=True):
-    """Answered by the list of RunMetadata of the runs created with this parent."""
+    """Find the runs created with this parent. The reply is the list of their RunMetadata."""
 
     run: str | UUID
     include_archived: bool = False
@@ -154,6 +154,6 @@ class GetChildRuns(Request, frozen=True):
 
 
 class GetRunStats(Request, frozen=True):
-    """Answered by the RunStats."""
+    """Count runs by status. The reply is the RunStats."""
 
     EDGE: ClassVar = {}

@@ -16,7 +16,7 @@ _AFTER = edge.optional(edge.name("after"))
 
 
 class RecordTrace(Request, frozen=True):
-    """Record a trace, under a fresh id unless `id` is given, as a root unless `parent_id` is. Answered by the Trace."""
+    """Record a trace. The reply is the Trace. Without `id` it gets a fresh one; without `parent_id` it is a root."""
 
     run: str | UUID
     kind: Kind | PackedKind
@@ -37,7 +37,7 @@ class RecordTrace(Request, frozen=True):
 
 
 class GetTrace(Request, frozen=True):
-    """Answered by the Trace, or None."""
+    """Read a trace. The reply is the Trace, or None."""
 
     run: str | UUID
     trace_id: str
@@ -46,7 +46,7 @@ class GetTrace(Request, frozen=True):
 
 
 class QueryTracesByType(Request, frozen=True):
-    """Answered by the list of Traces of one type, given by name or class."""
+    """Find traces by type, given by name or class. The reply is the list of Traces."""
 
     run: str | UUID
     trace_type: str | type[Kind]
@@ -57,7 +57,7 @@ class QueryTracesByType(Request, frozen=True):
 
 
 class QueryTracesByTag(Request, frozen=True):
-    """Answered by the list of Traces that have the tag."""
+    """Find traces by tag. The reply is the list of Traces."""
 
     run: str | UUID
     tag: str
@@ -68,7 +68,7 @@ class QueryTracesByTag(Request, frozen=True):
 
 
 class QueryTracesByTime(Request, frozen=True):
-    """Answered by the list of Traces with start <= timestamp < end, in microseconds since the epoch."""
+    """Find traces with start <= timestamp < end, in microseconds since the epoch. The reply is the list of Traces."""
 
     run: str | UUID
     start: int
@@ -84,7 +84,7 @@ class QueryTracesByTime(Request, frozen=True):
 
 
 class GetTraceChildren(Request, frozen=True):
-    """Answered by the list of Traces directly below one."""
+    """Read the children of a trace. The reply is the list of Traces."""
 
     run: str | UUID
     trace_id: str
@@ -95,7 +95,7 @@ class GetTraceChildren(Request, frozen=True):
 
 
 class GetTraceTree(Request, frozen=True):
-    """Answered by the TraceTree, or refused with TraceNotFoundError."""
+    """Read a trace with all its descendants. The reply is the TraceTree, or a TraceNotFoundError."""
 
     run: str | UUID
     trace_id: str
@@ -104,7 +104,7 @@ class GetTraceTree(Request, frozen=True):
 
 
 class ListRootTraces(Request, frozen=True):
-    """Answered by the list of Traces that have no parent."""
+    """Read the traces that have no parent. The reply is the list of Traces."""
 
     run: str | UUID
     limit: int | None = None
@@ -114,7 +114,7 @@ class ListRootTraces(Request, frozen=True):
 
 
 class ListTraces(Request, frozen=True):
-    """Answered by the ids of the run's traces."""
+    """List the run's traces. The reply is the list of their ids."""
 
     run: str | UUID
     limit: int | None = None
@@ -123,6 +123,6 @@ class ListTraces(Request, frozen=True):
 
 
 class CountTraces(Request, frozen=True):
-    """Answered by the number of traces."""
+    """Count the run's traces. The reply is their number."""
 
     run: str | UUID

@@ -1,4 +1,4 @@
-"""What clients and primitive actors say to the coordinator, and hear from it."""
+"""The messages between the coordinator and its clients and primitive actors."""
 
 from __future__ import annotations
 
@@ -15,87 +15,81 @@ if TYPE_CHECKING:
 
 
 class Begin(Message, frozen=True):
-    """Give me a transaction id and the newest snapshot. Answered by `Begun`."""
+    """Begin a transaction. The reply is `Begun`."""
 
 
 class Begun(Message, frozen=True):
-    """A transaction has begun."""
+    """A transaction has begun: its id, and the newest snapshot."""
 
     transaction_id: int
     snapshot: Snapshot
     now_us: int
     """The transaction's time, microseconds since the epoch; it never decreases from one transaction to the next."""
     lease: Lease
-    """Ends the transaction when whoever holds it forgets it."""
-
-
-class End(Message, frozen=True):
-    """A transaction that was begun is over without a commit."""
-
-    transaction_id: int
+    """Held by the client: the transaction counts as running until the lease is ended or dropped."""
 
 
 class Commit(Message, frozen=True):
-    """Commit this. Answered by a `CommitOutcome`, or by `CommitRepeated`."""
+    """Commit a transaction. The reply is a `CommitOutcome` or `CommitRepeated`."""
 
     request: CommitRequest
-    """Its transaction id is 0 when no `Begin` went before; the coordinator then gives it one."""
+    """Its transaction id is 0 if there was no `Begin`; the coordinator then assigns one."""
     attempt: int
-    """0 for the first try of a piece of work, 1 for its first retry, ..."""
+    """0 for the first attempt at a piece of work, 1 for its first retry, ..."""
     group: tuple[str, int] | None = None
-    """Of a primitive actor's, its name and the number of the group: its successor may have to send it once more."""
+    """From a primitive actor: its name and the group's number. The actor's successor may have to send it again."""
 
 
 class CancelCommit(Message, frozen=True):
-    """Abort a commit that has not gone to the log yet. Its own answer tells whether that was in time."""
+    """Abort a commit that has not been sent to the log yet. The reply to the `Commit` says whether it was in time."""
 
     transaction_id: int
     timeout_s: float
 
 
 class Committed(Message, frozen=True):
-    """The transaction is in the log and visible to everybody who begins from now on."""
+    """The transaction is in the log and visible to every transaction that begins from now on."""
 
     version: int
 
 
 class CommitRefused(Message, frozen=True):
-    """Others committed first; nothing of the transaction remains."""
+    """The transaction lost a conflict: others committed first. Nothing of it remains."""
 
     conflicts: tuple[Conflict, ...]
 
 
 class CommitAborted(Message, frozen=True):
-    """The transaction was not committed for another reason; nothing of it remains.
+    """The transaction was not committed, for another reason. Nothing of it remains.
 
-    Unless `error` is a `CommitOutcomeUnknownError`: then it was on its way to a log that nobody can read any more.
+    Except with a `CommitOutcomeUnknownError`: then the commit was on its way to a log that can no longer be read.
     """
 
     error: InmemError
 
 
 class CommitRepeated(Message, frozen=True):
-    """The commit of this group has come before; how it goes is the answer to that one."""
+    """The commit of this group has been received before. The reply to the earlier message carries the outcome."""
 
 
 CommitOutcome = Committed | CommitRefused | CommitAborted
 
 
 class CommitDecided(Message, frozen=True):
-    """To a primitive actor: how the commit of its group went, or that another answer will say so."""
+    """To a primitive actor: the outcome of its group's commit, or that another reply will carry it."""
 
     group: int
     outcome: CommitOutcome | CommitRepeated
 
 
 class RetryDue(Message, frozen=True):
-    """Timer → primitive actor: carry the group out again now."""
+    """Timer → primitive actor: retry the group now."""
 
     group: int
 
 
 class Drain(Message, frozen=True):
-    """Accept no more commits, and tell when none is on its way any more."""
+    """Accept no more commits. The reply, `Drained`, comes when none is in flight."""
 
 
 class Drained(Message, frozen=True):
@@ -103,9 +97,10 @@ class Drained(Message, frozen=True):
 
 
 class ReadOutcome(Message, frozen=True):
-    """As which version did this transaction commit?
+    """Ask for the version as which a transaction committed.
 
-    Answered by (version or None, since): None proves that it did not commit if it began at version `since` or later.
+    The reply is (version or None, since). None proves that the transaction did not commit, provided that it began at
+    version `since` or later.
     """
 
     salt: int
@@ -113,15 +108,15 @@ class ReadOutcome(Message, frozen=True):
 
 
 class ReadOldest(Message, frozen=True):
-    """Since when does the oldest running transaction run? Answered in microseconds since the epoch."""
+    """Ask when the oldest running transaction began. The reply is in microseconds since the epoch."""
 
 
 class ReadStats(Message, frozen=True):
-    """Answered by `CoordinatorStats`."""
+    """Ask for the counters. The reply is `CoordinatorStats`."""
 
 
 class CoordinatorStats(Message, frozen=True):
-    """Counters since the store was opened; see `inmem.Stats` for what each means."""
+    """Counters since the store was opened; `inmem.Stats` documents each."""
 
     commits: int
     aborts: int
@@ -133,4 +128,4 @@ class CoordinatorStats(Message, frozen=True):
     oldest_start_version: int | None
     oldest_age_s: float
     groups: tuple[tuple[int, int], ...]
-    """(commits that were logged together, how often), ascending."""
+    """(number of commits logged together, how often), ascending."""

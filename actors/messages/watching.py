@@ -1,4 +1,4 @@
-"""The change feed as messages: how an actor asks to be told, and what it is told."""
+"""The change feed as messages: how an actor subscribes, and what the store sends it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from inmem.primitives.change import Change, PrimitiveName
 
 
 class Watch(Request, frozen=True):
-    """Have `ref` told `Changed` of what is committed, in commit order, until `WatchEnded`.
+    """Send `ref` the committed changes in `Changed` messages, in commit order, until a `WatchEnded`.
 
-    The arguments are those of `Database.watch`. A slow actor is not flooded: it is told more when it has handled what
-    it was told before. Answered by the version after which it begins, or refused with `WatchGapError`; if this
-    message is only told, `ref` is told of that error in a `WatchEnded`.
+    The arguments are those of `Database.watch`. A slow actor is not flooded: it gets the next message only after it has
+    handled the previous one. The reply is the version after which the changes begin, or a `WatchGapError`. If the
+    message was sent with `tell`, the error goes to `ref` in a `WatchEnded` instead.
     """
 
     ref: pykka.ActorRef[Any]
@@ -37,7 +37,7 @@ class Watch(Request, frozen=True):
 
 
 class Unwatch(Request, frozen=True):
-    """Tell `ref` no more of what it watches; one `Changed` may be on its way already. Answered by how many ended."""
+    """End all watches of `ref`; one more `Changed` may be in flight. The reply is the number of watches ended."""
 
     ref: pykka.ActorRef[Any]
 
@@ -45,35 +45,35 @@ class Unwatch(Request, frozen=True):
 
 
 class Changed(Message, frozen=True):
-    """Store → whoever watches: this has been committed since the last time."""
+    """Store → watching actor: the changes committed since the previous message."""
 
     changes: tuple[Change, ...]
-    """Of whole commits, in commit order."""
+    """The changes of whole commits, in commit order."""
     version: int
-    """Everything of interest up to this version has been told: where to begin again, by `after_version`."""
+    """Every matching change up to this version has been sent. Pass it as `after_version` to continue from here."""
 
 
 class WatchEnded(Message, frozen=True):
-    """Store → whoever watched: there will be no further `Changed`."""
+    """Store → watching actor: there will be no further `Changed`."""
 
     version: int
-    """Everything of interest up to this version has been told."""
+    """Every matching change up to this version has been sent."""
     error: InmemError
-    """Why: DatabaseClosedError after a close, WatchGapError when something would be skipped, StoreFailedError."""
+    """The reason: DatabaseClosedError after a close, WatchGapError if changes would be skipped, StoreFailedError."""
 
 
 class FeedGrown(Message, frozen=True):
-    """To the watch actor: there may be something new."""
+    """Feed → watch actor: there may be new commits."""
 
 
 class LookOn(Message, frozen=True):
-    """Watch actor → itself: the feed goes on behind what was looked at for watcher `number`."""
+    """Watch actor → itself: continue reading for watcher `number`, whose last read stopped before the feed's end."""
 
     number: int
 
 
 class Taken(Message, frozen=True):
-    """To the watch actor: watcher `number` has handled what it was told, or is dead."""
+    """To the watch actor: watcher `number` has handled its last message, or is dead."""
 
     number: int
     is_dead: bool

@@ -1,1 +1,1 @@
-"""The five primitives as plain objects: ordinary methods that return results, and `.futures` twins that do not wait."""
+"""The five primitives as plain objects: methods that return results, and `.futures` twins that return at once."""

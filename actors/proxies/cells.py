@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from inmem.actors.proxies.kv import RunId
     from inmem.primitives.cells import State
 
-# Inside the classes, the name `list` is the method.
+# Inside the classes below, `list` is a method.
 Names: TypeAlias = list[str]
 
 
 class StateCell(Proxy):
-    """A run's named states, changed by compare-and-swap, each with a version of its own.
+    """A run's named states, changed by compare-and-swap, each with its own version.
 
-    A cell's version is 1 at first and rises by exactly 1 with every change. It goes on from there when the cell is
-    deleted and made anew, so a compare-and-swap can never succeed against another cell of the same name. Every call
-    is a transaction of its own; reads look at the newest committed state. Errors that any call may raise are named at
-    `Database`; an argument that is not acceptable raises InvalidKeyError, InvalidValueError or UsageError.
+    A cell's version starts at 1 and rises by exactly 1 with every change. A cell that is deleted and created again
+    continues the count, so a stale compare-and-swap never matches a new cell of the same name. Every call is its own
+    transaction; reads use the newest committed state. See `Database` for the errors that any call may raise; an
+    invalid argument raises InvalidKeyError, InvalidValueError or UsageError.
 
     Attributes:
-        futures: the same operations, each returning a `pykka.Future`; but not `transition` and `transition_or_init`,
-            which run a function of the caller's.
+        futures: the same operations, each returning a `pykka.Future`, except `transition` and `transition_or_init`,
+            which call a function in the caller's thread.
     """
 
     def __init__(self, client: Client) -> None:
@@ -44,43 +44,43 @@ class StateCell(Proxy):
 
         Args:
             run: id of the run.
-            name: any str of at most 1024 bytes of UTF-8.
-            value: None, bool, int, float, str, bytes, list, dict; copied.
+            name: any str of at most 1024 bytes in UTF-8.
+            value: None, bool, int, float, str, bytes, list or dict; stored as a copy.
 
         Raises:
             CellExistsError: the cell exists.
-            InvalidKeyError, InvalidValueError: an argument is not acceptable; nothing was changed.
+            InvalidKeyError, InvalidValueError: an argument is invalid; nothing was changed.
         """
         version: int = self._client.ask(InitCell(run, name, value))
         return version
 
     def read(self, run: RunId, name: str) -> State | None:
-        """Return the cell's value, version and time of change, or None if there is no such cell. O(value size)."""
+        """Return the cell's value, version and time of last change, or None if it does not exist. O(value size)."""
         return self._read(run).read(name)
 
     def cas(self, run: RunId, name: str, expected: int, value: object) -> int:
-        """Replace the value of a cell that is at version `expected`, and return the new version, `expected` + 1.
+        """Replace the cell's value if its version is `expected`; return the new version, `expected` + 1.
 
         Raises:
-            CasConflictError: the cell is at another version; `.expected` and `.actual` tell.
-            CellNotFoundError: there is no such cell.
-            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
+            CasConflictError: the cell has another version; see `.expected` and `.actual`.
+            CellNotFoundError: the cell does not exist.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was changed.
         """
         version: int = self._client.ask(CasCell(run, name, expected, value))
         return version
 
     def set(self, run: RunId, name: str, value: object) -> int:
-        """Set the cell, creating it if need be, and return its new version. Never fails by conflict."""
+        """Set the cell, creating it if it does not exist, and return its new version. Never fails with a conflict."""
         version: int = self._client.ask(SetCell(run, name, value))
         return version
 
     def delete(self, run: RunId, name: str) -> bool:
-        """Delete the cell and return whether it existed. Its versions are not used again."""
+        """Delete the cell and return whether it existed. Its versions are never reused."""
         existed: bool = self._client.ask(DeleteCell(run, name))
         return existed
 
     def exists(self, run: RunId, name: str) -> bool:
-        """Return whether there is such a cell. O(1)."""
+        """Return whether the cell exists. O(1)."""
         return self._read(run).exists(name)
 
     def list(self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Names:
@@ -89,37 +89,37 @@ class StateCell(Proxy):
         Args:
             run: id of the run.
             prefix: None means all cells.
-            limit: at most so many.
-            after: only names greater than this one: the last name of one page begins the next.
+            limit: maximum number of names; None means all.
+            after: only names greater than this one; pass the last name of a page to get the next page.
 
-        Complexity: O(log n) plus O(1) per name returned, and per deleted cell passed.
+        Complexity: O(log n) plus O(1) per name returned and per deleted cell skipped.
         """
         return self._read(run).list(prefix, limit, after)
 
     def transition(self, run: RunId, name: str, fn: Callable[[State], tuple[Any, Any]]) -> Any:
-        """Replace the cell's value by what `fn` makes of its state, atomically, and return what else `fn` returns.
+        """Atomically replace the cell's value with the one `fn` computes from its state; return the result of `fn`.
 
-        `fn` runs in the calling thread, in a transaction that is tried again after a conflict. So it must be pure:
-        it may be called several times, and all calls but the last leave no trace. What has an effect outside the
-        store belongs behind this call. For other retries, use ``txn.cells.transition`` in a `transaction`.
+        `fn` runs in the calling thread, in a transaction that is retried after a conflict. It must be pure: it may be
+        called several times, and only the last call takes effect. Do anything that affects the outside world after
+        `transition` returns. To choose the retry policy, use ``txn.cells.transition`` in a `transaction`.
 
         Args:
             run: id of the run.
-            name: the cell.
+            name: name of the cell.
             fn: takes the State, returns (new value, result).
 
         Raises:
-            CellNotFoundError: there is no such cell.
-            RetriesExhaustedError: the cell was changed by others during every attempt.
+            CellNotFoundError: the cell does not exist.
+            RetriesExhaustedError: others changed the cell during every attempt.
             UsageError: `fn` did not return a pair.
             Exception: whatever `fn` raised; the cell is unchanged.
         """
         return self._client.transaction(run, lambda txn: txn.cells.transition(name, fn))
 
     def transition_or_init(self, run: RunId, name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]) -> Any:
-        """Do `init` with `initial` if there is no such cell, then `transition`, both in one commit.
+        """Call `init` with `initial` if the cell does not exist, then `transition`, both in one commit.
 
-        Both count: a new cell is at version 2 afterwards. `fn` must be pure, and errors are those of `transition`.
+        Both steps raise the version: a new cell ends at version 2. `fn` must be pure. Errors are as for `transition`.
         """
         return self._client.transaction(run, lambda txn: txn.cells.transition_or_init(name, initial, fn))
 
@@ -128,9 +128,9 @@ class StateCell(Proxy):
 
 
 class StateCellFutures(Proxy):
-    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order.
+    """The same operations, each returning a `pykka.Future` at once. Requests from one thread are processed in order.
 
-    All but `transition` and `transition_or_init`: their functions run in the calling thread, not in an actor.
+    `transition` and `transition_or_init` are missing, because their function runs in the calling thread, not an actor.
     """
 
     def __init__(self, client: Client) -> None:

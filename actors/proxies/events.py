@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 
 class EventLog(Proxy):
-    """What happened in a run, in one order, chained by hashes. Nothing changes or removes an event.
+    """The events of a run in one total order, chained by hashes. No operation changes or removes an event.
 
-    Every call is a transaction of its own; reads look at the newest committed state. Any number of callers may append
-    to one run at once: all succeed, in one total order.
+    Every call is its own transaction; reads use the newest committed state. Any number of callers may append to one
+    run at once: all of them succeed, in one total order.
 
-    Errors that any call may raise are named at `Database`.
+    See `Database` for the errors that any call may raise.
 
     Attributes:
-        futures: the same operations but `iter`, which reads as it goes, each returning a `pykka.Future`.
+        futures: the same operations except `iter`, which reads lazily; each returns a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:
@@ -48,15 +48,15 @@ class EventLog(Proxy):
         self.futures = EventLogFutures(client)
 
     def append(self, run: RunId, event_type: str, payload: object = None) -> Event:
-        """Append one event durably (see `durability`) and return it. Never fails by conflict.
+        """Append one event durably (see `durability`) and return it. Never fails with a conflict.
 
         Args:
             run: id of the run.
-            event_type: what happened: any str of 1 to 1024 bytes of UTF-8.
-            payload: None, bool, int, float, str, bytes, list, dict; copied.
+            event_type: what happened: any str of 1 to 1024 bytes in UTF-8.
+            payload: None, bool, int, float, str, bytes, list or dict; stored as a copy.
 
         Raises:
-            InvalidKeyError, InvalidValueError: an argument is not acceptable; nothing was changed.
+            InvalidKeyError, InvalidValueError: an argument is invalid; nothing was changed.
 
         Complexity: O(log n) plus O(payload bytes).
         """
@@ -64,36 +64,36 @@ class EventLog(Proxy):
         return event
 
     def append_many(self, run: RunId, events: Iterable[tuple[str, object]]) -> list[Event]:
-        """Append (type, payload) pairs in this order, without a gap and in one commit; return the events.
+        """Append (type, payload) pairs in order, consecutively and in one commit; return the events.
 
         Raises:
-            InvalidKeyError, InvalidValueError, UsageError: one of them is not acceptable; none was appended.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was appended.
         """
         appended: list[Event] = self._client.ask(AppendEvents(run, events))
         return appended
 
     def read(self, run: RunId, sequence: int) -> Event | None:
-        """Return the event, or None if there are not that many yet. O(1).
+        """Return the event with this sequence, or None if the log does not reach that far yet. O(1).
 
         Raises:
-            InvalidKeyError: the run is no id, or `sequence` is not an int of at least 0.
+            InvalidKeyError: the run id is invalid, or `sequence` is not a non-negative int.
         """
         return self._read(run).read(sequence)
 
     def read_range(self, run: RunId, start: int, end: int) -> list[Event]:
-        """Return the events of [start, end) that there are, in order. O(log n) plus O(1) per event.
+        """Return the existing events with sequences in [start, end), in order. O(log n) plus O(1) per event.
 
         Raises:
-            InvalidKeyError: the run is no id, or a bound is not an int of at least 0.
+            InvalidKeyError: the run id is invalid, or a bound is not a non-negative int.
         """
         return self._read(run).read_range(start, end)
 
     def head(self, run: RunId) -> Event | None:
-        """Return the last event, or None if there is none. O(log n)."""
+        """Return the last event, or None if the log is empty. O(log n)."""
         return self._read(run).head()
 
     def tail(self, run: RunId, count: int) -> list[Event]:
-        """Return the last `count` events, or all if there are not that many, in order.
+        """Return the last `count` events in order, or all events if there are fewer.
 
         Raises:
             UsageError: `count` is not a non-negative int.
@@ -103,22 +103,22 @@ class EventLog(Proxy):
         return self._read(run).tail(count)
 
     def len(self, run: RunId) -> int:
-        """Return how many events there are. O(log n)."""
+        """Return the number of events. O(log n)."""
         return self._read(run).len()
 
     def iter(self, run: RunId, start: int = 0, *, batch_size: int = BATCH_SIZE) -> Iterator[Event]:
-        """Iterate over the events that there are now, from `start` to the end, holding `batch_size` of them at a time.
+        """Iterate over the current events from `start` to the end, holding at most `batch_size` of them at a time.
 
-        All come from the snapshot at the call: events appended meanwhile are not among them, and if the run is
-        deleted meanwhile they all still come. What was deleted since takes memory for as long as the iterator lives.
+        All events come from the snapshot taken at the call: events appended later are not included, and deleting the
+        run does not cut the iteration short. The iterator keeps data deleted since then in memory while it lives.
 
         Args:
             run: id of the run.
             start: sequence of the first event.
-            batch_size: how many events are decoded at a time.
+            batch_size: number of events decoded at a time.
 
         Raises:
-            InvalidKeyError, UsageError: an argument is not acceptable; raised at the call.
+            InvalidKeyError, UsageError: an argument is invalid; raised by the call itself, not by the iteration.
 
         Complexity: O(log n) per batch plus O(1) per event.
         """
@@ -128,43 +128,43 @@ class EventLog(Proxy):
     def read_by_type(
         self, run: RunId, event_type: str, limit: int | None = None, after: int | None = None
     ) -> list[Event]:
-        """Return the events of one type, in order, through an index.
+        """Return the events of one type in order, using an index.
 
         Args:
             run: id of the run.
             event_type: the exact type.
-            limit: at most so many.
-            after: only events with a greater sequence: the last of one page begins the next.
+            limit: maximum number of events; None means all.
+            after: only events with a greater sequence; pass the last sequence of a page to get the next page.
 
         Raises:
-            InvalidKeyError, UsageError: an argument is not acceptable.
+            InvalidKeyError, UsageError: an argument is invalid.
 
-        Complexity: O(log n) plus O(1) per event returned, whatever lies between.
+        Complexity: O(log n) plus O(1) per event returned; events of other types cost nothing.
         """
         return self._read(run).read_by_type(event_type, limit, after)
 
     def types(self, run: RunId, limit: int | None = None, after: str | None = None) -> list[str]:
-        """Return the types that the run's events have, each once, sorted by their UTF-8 bytes.
+        """Return the distinct types of the run's events, sorted by their UTF-8 bytes.
 
         Args:
             run: id of the run.
-            limit: at most so many.
-            after: only types greater than this one: the last of one page begins the next.
+            limit: maximum number of types; None means all.
+            after: only types greater than this one; pass the last type of a page to get the next page.
 
         Raises:
-            InvalidKeyError, UsageError: an argument is not acceptable.
+            InvalidKeyError, UsageError: an argument is invalid.
 
         Complexity: O(log n) per type returned, however many events have it.
         """
         return self._read(run).types(limit, after)
 
     def verify_chain(self, run: RunId, on_progress: Callable[[int], object] | None = None) -> ChainVerification:
-        """Recompute every hash and tell whether the events are the ones that were appended. O(bytes of the log).
+        """Recompute every hash and report whether the events are those that were appended. O(bytes of the log).
 
         Args:
             run: id of the run.
-            on_progress: called with the number of events that have been read, every thousand of them; what it raises
-                ends the verification and is passed on.
+            on_progress: called after every thousand events with the number of events read so far. An exception that
+                it raises ends the verification and propagates.
         """
         return self._read(run).verify_chain(on_progress)
 
@@ -173,9 +173,9 @@ class EventLog(Proxy):
 
 
 class EventLogFutures(Proxy):
-    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order.
+    """The same operations, each returning a `pykka.Future` at once. Requests from one thread are processed in order.
 
-    All but `iter`: an iterator is not an answer that arrives. Ask for ranges instead.
+    `iter` is missing, because an iterator cannot be sent as a reply: use `read_range` instead.
     """
 
     def __init__(self, client: Client) -> None:

@@ -29,56 +29,56 @@ if TYPE_CHECKING:
     from inmem.actors.client.client import Client
     from inmem.primitives.kv import VersionedValue
 
-# Inside the classes, the name `list` is the method.
+# Inside the classes below, `list` is a method.
 Names: TypeAlias = list[str]
 Items: TypeAlias = list[tuple[str, Any]]
 RunId: TypeAlias = "str | UUID"
 
 RUNS_REMEMBERED_MAX = 1024
-"""Run ids that a handle remembers to have checked: about 0.3 MB."""
+"""Number of checked run ids that a handle caches: about 0.3 MB."""
 
 
 class KVStore(Proxy):
-    """Named values of a run. Every call is a transaction of its own; reads look at the newest committed state.
+    """Named values of a run. Every call is its own transaction; reads use the newest committed state.
 
-    A read sees everything whose success was reported before it began. It does not wait for requests that were sent
-    through `futures` and have not been answered: ask for those with a future too.
+    A read sees every write that was reported successful before the read began. It does not wait for requests sent
+    through `futures` that are still unanswered: to read their results, read through `futures` as well.
 
-    Errors that any call may raise are named at `Database`.
+    See `Database` for the errors that any call may raise.
 
     Attributes:
-        futures: the same operations but `mapping`, each returning a `pykka.Future`.
+        futures: the same operations except `mapping`, each returning a `pykka.Future`.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.futures = KVStoreFutures(client)
-        # Reading one key is what agents do most: a run id is checked, and this method bound, once.
+        # Reading one key is the commonest call, so each run id is checked only once and this method is bound only once.
         self._now_us = client.now_us
         self._runs: dict[RunId, str] = {}
 
     def put(self, run: RunId, key: str, value: object, ttl: float | None = None) -> int:
-        """Set a key durably (see `durability`) and return the commit version. Never fails by conflict.
+        """Set a key durably (see `durability`) and return the commit version. Never fails with a conflict.
 
         Args:
             run: id of the run.
-            key: any str of at most 1024 bytes of UTF-8.
-            value: None, bool, int, float, str, bytes, list, dict; copied.
+            key: any str of at most 1024 bytes in UTF-8.
+            value: None, bool, int, float, str, bytes, list or dict; stored as a copy.
             ttl: seconds until the key expires, counted from the start of the transaction; None means never.
 
         Raises:
-            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was changed.
         """
         version: int = self._client.ask(PutKey(run, key, value, ttl))
         return version
 
     def get(self, run: RunId, key: str) -> Any:
-        """Return a fresh copy of the value, or None if the key is absent or expired. O(value size), no message.
+        """Return a fresh copy of the value, or None if the key is absent or expired. O(value size); sends no message.
 
         Raises:
-            InvalidKeyError: run or key is not acceptable; so it is for every other read.
+            InvalidKeyError: the run id or the key is invalid. Every other read raises this too.
         """
-        # A str of another kind is equal to the one that is remembered, and no run id all the same.
+        # Look up exact types only: an instance of a str subclass equals a cached id, but is not a valid run id.
         name = self._runs.get(run) if type(run) is str or type(run) is UUID else None
         if name is None:
             name = self._remember(run)
@@ -89,15 +89,15 @@ class KVStore(Proxy):
         return self._read(run).get_versioned(key)
 
     def get_many(self, run: RunId, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values of those `keys` that exist, in the order asked for, all from one snapshot.
+        """Return the values of those `keys` that exist as a dict, in the given order, all from one snapshot.
 
         Raises:
-            InvalidKeyError, UsageError: one of them could not be a key, or they are not iterable.
+            InvalidKeyError, UsageError: an item is not a valid key, or `keys` is not iterable.
         """
         return self._read(run).get_many(keys)
 
     def exists(self, run: RunId, key: str) -> bool:
-        """Return whether the key is there and not expired. O(1)."""
+        """Return whether the key exists and has not expired. O(1)."""
         return self._read(run).exists(key)
 
     def list(self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> Names:
@@ -106,50 +106,50 @@ class KVStore(Proxy):
         Args:
             run: id of the run.
             prefix: None means all keys.
-            limit: at most so many.
-            after: only keys greater than this one: the last key of one page begins the next.
+            limit: maximum number of keys; None means all.
+            after: only keys greater than this one; pass the last key of a page to get the next page.
 
         Raises:
-            InvalidKeyError, UsageError: an argument is not acceptable.
+            InvalidKeyError, UsageError: an argument is invalid.
 
-        Complexity: O(log n) plus O(1) per key returned, and per deleted or expired key passed.
+        Complexity: O(log n) plus O(1) per key returned and per deleted or expired key skipped.
         """
         return self._read(run).list(prefix, limit, after)
 
     def list_with_values(
         self, run: RunId, prefix: str | None = None, limit: int | None = None, after: str | None = None
     ) -> Items:
-        """Return (key, value) pairs; arguments, order, errors and cost are those of `list`."""
+        """Return (key, value) pairs. Arguments, order, errors and cost are as for `list`."""
         return self._read(run).list_with_values(prefix, limit, after)
 
     def delete(self, run: RunId, key: str) -> bool:
-        """Delete a key and return whether it existed. Never fails by conflict; what is absent is not written.
+        """Delete a key and return whether it existed. Never fails with a conflict; writes nothing for an absent key.
 
         Raises:
-            InvalidKeyError: run or key is not acceptable.
+            InvalidKeyError: the run id or the key is invalid.
         """
         existed: bool = self._client.ask(DeleteKey(run, key))
         return existed
 
     def cas(self, run: RunId, key: str, expected_version: int, value: object, ttl: float | None = None) -> int:
-        """Set a key that has `expected_version`, 0 meaning "has never existed"; return the commit version.
+        """Set a key if its version is `expected_version`; return the commit version. Version 0 means "never existed".
 
         Args:
             run: id of the run.
-            key: as for `put`, like `value` and `ttl`.
-            expected_version: of `VersionedValue.version`. A deleted or expired key has a version too.
-            value: the new one.
-            ttl: of the new one.
+            key: as for `put`.
+            expected_version: as in `VersionedValue.version`. Deleted and expired keys have a version too.
+            value: the new value, as for `put`.
+            ttl: the new value's time to live, as for `put`.
 
         Raises:
-            CasConflictError: it has another version; `.expected` and `.actual` tell.
-            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was changed.
+            CasConflictError: the key has another version; see `.expected` and `.actual`.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was changed.
         """
         version: int = self._client.ask(CasKey(run, key, expected_version, value, ttl))
         return version
 
     def mapping(self, run: RunId) -> KVMapping:
-        """Return the run's KVStore in the form of a dict. Nothing is read before it is asked for."""
+        """Return the run's KVStore as a dict-like object. It reads nothing until a method is called."""
         return KVMapping(self._client, run)
 
     def _remember(self, run: RunId) -> str:
@@ -163,9 +163,9 @@ class KVStore(Proxy):
 
 
 class KVStoreFutures(Proxy):
-    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order.
+    """The same operations, each returning a `pykka.Future` at once. Requests from one thread are processed in order.
 
-    All but `mapping`, which asks for nothing.
+    `mapping` is missing, because it sends no request.
     """
 
     def __init__(self, client: Client) -> None:

@@ -20,18 +20,18 @@ _NO_DEFAULT: Final = object()
 
 
 class KVMapping(MutableMapping[str, Any]):
-    """The KVStore of one run in the form of a dict, whose keys are sorted by their UTF-8 bytes.
+    """The KVStore of one run as a dict-like object whose keys are sorted by their UTF-8 bytes.
 
-    Every method is one transaction, those that read and then write included: of several agents that `pop` one key,
-    one gets it. Those raise RetriesExhaustedError if others change the same keys during every attempt.
+    Every method is one transaction, even if it reads and then writes: when several agents `pop` the same key, exactly
+    one gets it. Such methods raise RetriesExhaustedError if others change the same keys during every attempt.
 
-    Iterators and comparisons look at the snapshot of the moment at which they begin, so what is written meanwhile
-    does not disturb them. Values are copies: changing one changes nothing here. Tuples come back as lists.
+    Iterators and comparisons use the snapshot taken when they begin, so later writes do not affect them. Values are
+    copies: changing one does not change the store. Tuples come back as lists.
 
-    Whatever cannot be a key raises InvalidKeyError, also where a dict would just not find it.
+    An invalid key raises InvalidKeyError, even where a dict would merely report it missing.
 
     Args:
-        client: of the running store.
+        client: the client of the running store.
         run: id of the run.
     """
 
@@ -40,7 +40,7 @@ class KVMapping(MutableMapping[str, Any]):
         self._run = normalize_run_id(run)
 
     def __getitem__(self, key: str) -> Any:
-        """Return a copy of the value. O(value size), no message."""
+        """Return a copy of the value. O(value size); sends no message."""
         return _found(key, self._read().get_versioned(key))
 
     def __setitem__(self, key: str, value: object) -> None:
@@ -53,49 +53,49 @@ class KVMapping(MutableMapping[str, Any]):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        """Return whether the key is there. O(1)."""
+        """Return whether the key exists. O(1)."""
         name: Any = key
         return self._read().exists(name)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the keys that are there now."""
+        """Iterate over the current keys."""
         return iter(self._read().list())
 
     def __reversed__(self) -> Iterator[str]:
-        """Iterate over the keys that are there now, the last one first."""
+        """Iterate over the current keys in reverse order."""
         return reversed(self._read().list())
 
     def __or__(self, other: object) -> dict[str, Any]:
-        """Return what is here, and in `other`, which goes before, as a dict: see `copy`."""
+        """Return a dict of this mapping merged with `other`; values in `other` win. See `copy`."""
         return {**self.copy(), **other} if isinstance(other, Mapping) else NotImplemented
 
     def __ror__(self, other: object) -> dict[str, Any]:
-        """Return what is in `other`, and here, which goes before, as a dict: see `copy`."""
+        """Return a dict of `other` merged with this mapping; values in this mapping win. See `copy`."""
         return {**other, **self.copy()} if isinstance(other, Mapping) else NotImplemented
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[misc]  # as of a dict: what `update` takes, and `|` does not
-        """Do `update`, in one commit."""
+        """Update from `other`, in one commit."""
         self.update(other)
         return self
 
     def __len__(self) -> int:
-        """Return the number of keys. O(n), as expired keys do not count."""
+        """Return the number of keys. O(n), because expired keys must be left out."""
         return len(self._read().list())
 
     def __bool__(self) -> bool:
-        """Return whether there is any key. O(1) per expired or deleted key before it."""
+        """Return whether there are any keys. O(1) per expired or deleted key before the first."""
         return bool(self._read().list(limit=1))
 
     def items(self) -> ItemsView[str, Any]:
-        """Return a live view of the (key, value) pairs; each iteration over it shows one snapshot."""
+        """Return a live view of the (key, value) pairs; each iteration over it uses one snapshot."""
         return _Items(self)
 
     def values(self) -> ValuesView[Any]:
-        """Return a live view of the values; each iteration over it shows one snapshot."""
+        """Return a live view of the values; each iteration over it uses one snapshot."""
         return _Values(self)
 
     def pop(self, key: str, default: Any = _NO_DEFAULT) -> Any:
-        """Delete the key and return its value; return `default` if it is not there, or raise KeyError without one."""
+        """Delete the key and return its value. If it is absent, return `default` if given, else raise KeyError."""
 
         def take(kv: KVOperations) -> Any:
             versioned = kv.get_versioned(key)
@@ -108,10 +108,10 @@ class KVMapping(MutableMapping[str, Any]):
         return self._transact(take)
 
     def popitem(self) -> tuple[str, Any]:
-        """Delete the first key and return it with its value; raise KeyError if there is none.
+        """Delete the first key and return it with its value; raise KeyError if there are no keys.
 
-        Complexity: O(1) per expired or deleted key before it, of which each call leaves one more: to empty a mapping in
-        this way is quadratic. `clear`, or a loop over ``list(mapping)``, is not.
+        Complexity: O(1) per expired or deleted key before the first. Each call adds a deleted key, so emptying a
+        mapping with `popitem` is quadratic; `clear`, or a loop over ``list(mapping)``, is not.
         """
 
         def take(kv: KVOperations) -> tuple[str, Any]:
@@ -124,7 +124,7 @@ class KVMapping(MutableMapping[str, Any]):
         return item
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """Return the value, after setting the key to `default` if it is not there."""
+        """Return the value; if the key is absent, set it to `default` first."""
 
         def get_or_put(kv: KVOperations) -> Any:
             if not kv.exists(key):
@@ -134,7 +134,7 @@ class KVMapping(MutableMapping[str, Any]):
         return self._transact(get_or_put)
 
     def update(self, other: Any = (), /, **more: Any) -> None:
-        """Set the keys of a mapping, or of an iterable of pairs, and those named as arguments: all in one commit."""
+        """Set keys from a mapping or an iterable of pairs, and from keyword arguments, all in one commit."""
         new = dict(other, **more)
 
         def put_all(kv: KVOperations) -> None:
@@ -144,7 +144,7 @@ class KVMapping(MutableMapping[str, Any]):
         self._transact(put_all)
 
     def clear(self) -> None:
-        """Delete every key, in one commit."""
+        """Delete all keys in one commit."""
 
         def delete_all(kv: KVOperations) -> None:
             for key in kv.list():
@@ -153,11 +153,11 @@ class KVMapping(MutableMapping[str, Any]):
         self._transact(delete_all)
 
     def copy(self) -> dict[str, Any]:
-        """Return the keys and values of this moment as a dict of its own, which the store knows nothing of."""
+        """Return the current keys and values as an ordinary dict, independent of the store."""
         return dict(self.pairs())
 
     def pairs(self) -> Iterator[tuple[str, Any]]:
-        """Iterate over the (key, value) pairs that are there now."""
+        """Iterate over the current (key, value) pairs."""
         return self._client.while_mine(self._read().scan())
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a proxy shows of itself."""
+"""The base class of the proxies: their repr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """A primitive of one database, as a plain object; it is shown with the path of the database."""
+    """A primitive of one database, as a plain object. Its repr shows the database's path."""
 
     _client: Client
 

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
 
 class RunIndex(Proxy):
-    """Which runs there are, how they stand, and who started whom.
+    """Which runs exist, their status, and who started whom.
 
-    It is about runs that were registered with `create_run`; the other primitives neither need nor notice it. Every
-    call is a transaction of its own; reads look at the newest committed state. Whatever changes a run returns what is
-    known of it then, and concurrent changes of one run all take effect, one after the other.
-    Errors that any call may raise are named at `Database`; what is no run id raises InvalidKeyError.
+    The index covers runs registered with `create_run`; the other primitives neither need it nor consult it. Every call
+    is its own transaction; reads use the newest committed state. Every method that changes a run returns its new
+    RunMetadata; concurrent changes to one run all take effect, one after the other. See `Database` for the errors that
+    any call may raise; an invalid run id raises InvalidKeyError.
 
     Attributes:
         futures: the same operations, each returning a `pykka.Future`.
@@ -62,37 +62,37 @@ class RunIndex(Proxy):
         tags: Iterable[str] = (),
         metadata: Any = None,
     ) -> RunMetadata:
-        """Register a run durably (see `durability`), which is Active then, and return what is known of it.
+        """Register a run durably (see `durability`) with status Active, and return its metadata.
 
-        Data that the run holds already stays. Children are as independent of their parent as any two runs: only
-        `get_child_runs` and `query_runs` look at the relation.
+        Data that the run already holds is kept. A child is independent of its parent: only `get_child_runs` and
+        `query_runs` use the relation.
 
         Args:
-            run_id: a str of at most 255 characters or a UUID; None takes a fresh, time-ordered one.
+            run_id: a str of at most 255 characters or a UUID; None generates a time-ordered id.
             parent: a registered run, in any status.
-            tags: any strings; duplicates count once.
-            metadata: a dict of anything that can be stored.
+            tags: any strings; duplicates are dropped.
+            metadata: a dict of storable values.
 
         Raises:
-            RunExistsError: the id is registered.
-            RunNotFoundError: the parent is not.
-            InvalidKeyError, InvalidValueError: an argument is not acceptable; nothing was changed.
+            RunExistsError: the run is already registered.
+            RunNotFoundError: the parent is not registered.
+            InvalidKeyError, InvalidValueError: an argument is invalid; nothing was changed.
 
-        Complexity: O(log n) for each tag.
+        Complexity: O(log n) per tag.
         """
         return self._change(_create_run(self._client, run_id, parent, tags, metadata))
 
     def get_run(self, run_id: RunId) -> RunMetadata | None:
-        """Return what is known of the run, or None if it is not registered. O(1)."""
+        """Return the run's metadata, or None if the run is not registered. O(1)."""
         return self._read().get_run(run_id)
 
     def update_status(self, run_id: RunId, status: RunStatusName) -> RunMetadata:
-        """Move the run to `status` and return what is known of it then.
+        """Move the run to `status` and return its new metadata.
 
         Raises:
-            InvalidStatusTransitionError: the run's present status does not lead there (docs/primitives/runs.md).
+            InvalidStatusTransitionError: the current status does not allow it (docs/primitives/runs.md).
             RunNotFoundError: the run is not registered.
-            UsageError: there is no such status.
+            UsageError: `status` is not a run status.
         """
         return self._change(UpdateRunStatus(run_id, status))
 
@@ -101,10 +101,10 @@ class RunIndex(Proxy):
         return self._change(CompleteRun(run_id))
 
     def fail_run(self, run_id: RunId, error: str) -> RunMetadata:
-        """Move the run to Failed and keep `error`, the reason. See `update_status`.
+        """Move the run to Failed and store the reason, `error`. See `update_status`.
 
         Raises:
-            InvalidValueError: `error` is not a str that can be stored.
+            InvalidValueError: `error` is not a storable str.
         """
         return self._change(FailRun(run_id, error))
 
@@ -117,18 +117,18 @@ class RunIndex(Proxy):
         return self._change(PauseRun(run_id))
 
     def resume_run(self, run_id: RunId) -> RunMetadata:
-        """Move the run, which must be Paused, back to Active. See `update_status`."""
+        """Move a Paused run back to Active. See `update_status`."""
         return self._change(ResumeRun(run_id))
 
     def archive_run(self, run_id: RunId) -> RunMetadata:
-        """Move the run to Archived for good: it stays readable and leaves default queries. See `update_status`."""
+        """Move the run to Archived, permanently: still readable, but not in default queries. See `update_status`."""
         return self._change(ArchiveRun(run_id))
 
     def delete_run(self, run_id: RunId) -> None:
         """Remove the run, all its data in all primitives and its index entries, in one atomic commit.
 
-        Children stay, and their `parent_run` keeps naming the deleted run. A transaction that began before and
-        touched the run conflicts, so nothing is left behind in it. The id may be used again.
+        Children stay, and their `parent_run` still names the deleted run. A transaction that began earlier and touched
+        the run conflicts, so no data is left behind in the run. The id may be used again.
 
         Raises:
             RunNotFoundError: the run is not registered.
@@ -138,20 +138,20 @@ class RunIndex(Proxy):
         self._client.ask(DeleteRun(run_id))
 
     def add_tags(self, run_id: RunId, tags: Iterable[str]) -> RunMetadata:
-        """Give the run further tags, in any status; those that it has already stay where they are.
+        """Add tags to the run, in any status; existing tags keep their places.
 
         Raises:
             RunNotFoundError: the run is not registered.
-            InvalidKeyError: a tag could not be a key.
+            InvalidKeyError: a tag is not a valid key.
         """
         return self._change(AddRunTags(run_id, tags))
 
     def update_metadata(self, run_id: RunId, metadata: Any) -> RunMetadata:
-        """Set the keys of the dict `metadata` in the run's metadata, in any status; its other keys stay.
+        """Set the keys of the dict `metadata` in the run's metadata, in any status; other keys are kept.
 
         Raises:
             RunNotFoundError: the run is not registered.
-            InvalidValueError: it is not a dict, or holds something that cannot be stored.
+            InvalidValueError: `metadata` is not a dict, or contains a value that cannot be stored.
         """
         return self._change(UpdateRunMetadata(run_id, metadata))
 
@@ -168,25 +168,26 @@ class RunIndex(Proxy):
         after: RunId | None = None,
         newest_first: bool = False,
     ) -> list[RunMetadata]:
-        """Return the runs that pass every filter, in order of creation, all from one snapshot.
+        """Return the runs that match every filter, in order of creation, all from one snapshot.
 
         Args:
-            status: exactly this one; asking for Archived includes archived runs.
-            tags: all of these.
+            status: exactly this status; Archived includes archived runs.
+            tags: all of these tags.
             created_after: created at this time or later, in microseconds since the epoch.
-            created_before: created earlier than this time, in microseconds since the epoch.
-            parent: children of this run, which need not exist any more.
-            include_archived: otherwise archived runs are left out.
-            limit: at most so many.
-            after: only runs behind this one: the last run of one page begins the next. It need not pass the filters.
-            newest_first: in reverse order of creation.
+            created_before: created before this time, in microseconds since the epoch.
+            parent: children of this run, even if it no longer exists.
+            include_archived: whether to include archived runs.
+            limit: maximum number of runs; None means all.
+            after: only runs that follow this one in the result order; pass the last run of a page to get the next
+                page. It need not match the filters.
+            newest_first: return runs in reverse order of creation.
 
         Raises:
-            RunNotFoundError: the run `after` is not registered, or not any more.
-            UsageError: a filter is not of its type.
+            RunNotFoundError: the run `after` is not registered, or no longer.
+            UsageError: a filter has the wrong type.
 
-        Complexity: O(filters * log n) per run of the most selective of status, tags and parent, within the creation
-        window; without any of them O(1) per run of the window.
+        Complexity: O(filters * log n) per run that matches the most selective of status, tags and parent, within the
+        creation window. Without these three filters, O(1) per run in the window.
         """
         return self._read().query_runs(
             status=status,
@@ -205,25 +206,25 @@ class RunIndex(Proxy):
         include_archived: bool = False,  # noqa: FBT001, FBT002  (the order is promised)
         limit: int | None = None,
     ) -> list[str]:
-        """Return the ids of the runs in order of creation, without archived ones by default. O(1) per run.
+        """Return the ids of the runs in order of creation, by default without archived ones. O(1) per run.
 
         Args:
-            include_archived: list these as well.
-            limit: at most so many.
+            include_archived: whether to include archived runs.
+            limit: maximum number of ids; None means all.
 
         Raises:
-            UsageError: `limit` is not an int of at least 0.
+            UsageError: `limit` is not a non-negative int.
         """
         return self._read().list_runs(include_archived=include_archived, limit=limit)
 
     def get_child_runs(
         self, run_id: RunId, *, include_archived: bool = False, limit: int | None = None
     ) -> list[RunMetadata]:
-        """Return the runs created with this parent, which need not exist any more. See `query_runs`."""
+        """Return the runs created with this parent, even if it no longer exists. See `query_runs`."""
         return self._read().get_child_runs(run_id, include_archived=include_archived, limit=limit)
 
     def get_stats(self) -> RunStats:
-        """Return the number of runs by status, all of one moment. O(1)."""
+        """Return the number of runs by status, all from one snapshot. O(1)."""
         return self._read().get_stats()
 
     def _change(self, request: Request) -> RunMetadata:
@@ -235,7 +236,7 @@ class RunIndex(Proxy):
 
 
 class RunIndexFutures(Proxy):
-    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order."""
+    """The same operations, each returning a `pykka.Future` at once. Requests from one thread are processed in order."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -336,7 +337,7 @@ class RunIndexFutures(Proxy):
 def _create_run(
     client: Client, run_id: RunId | None, parent: RunId | None, tags: Iterable[str], metadata: Any
 ) -> CreateRun:
-    """Return the request with its id chosen here: however often it is carried out, it makes one run."""
+    """Return the request. A missing id is chosen here: if the request runs more than once, it creates only one run."""
     if run_id is None:
         run_id = time_ordered_id(client.directory.clock.now_us(), client.directory.entropy)
     return CreateRun(run_id, parent, tags, metadata)

@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from inmem.primitives.trace_kinds import Kind
     from inmem.primitives.trace_tree import TraceTree
 
-# Inside the classes, the name `list` is the method.
+# Inside the classes below, `list` is a method.
 Ids: TypeAlias = list[str]
 Traces: TypeAlias = list[Trace]
 
 
 class TraceStore(Proxy):
-    """The steps of an agent's reasoning, as a forest, found by type, tag, parent and time. Traces are never changed.
+    """The steps of an agent's reasoning as a forest, indexed by type, tag, parent and time. Traces never change.
 
-    Every query returns traces in the order of recording: with `limit`, an int, at most so many; with `after`, a trace's
-    id, only those recorded behind that one, which raises TraceNotFoundError if there is none. Every call is a
-    transaction of its own; reads look at the newest committed state. Errors that any call may raise are named at
-    `Database`; an argument that is not acceptable raises InvalidKeyError, InvalidValueError or UsageError.
+    Every query returns traces in recording order. `limit` is the maximum number of results; None means all. `after` is
+    a trace id: only traces recorded after that trace are returned, and TraceNotFoundError is raised if it does not
+    exist. Every call is its own transaction; reads use the newest committed state. See `Database` for the errors that
+    any call may raise; an invalid argument raises InvalidKeyError, InvalidValueError or UsageError.
 
     Attributes:
         futures: the same operations, each returning a `pykka.Future`.
@@ -52,24 +52,24 @@ class TraceStore(Proxy):
         self.futures = TraceStoreFutures(client)
 
     def record(self, run: RunId, kind: Kind) -> Trace:
-        """Record a root trace durably (see `durability`), under a fresh id, and return it.
+        """Record a root trace durably (see `durability`) with a fresh id, and return it.
 
         Args:
             run: id of the run.
-            kind: a ToolCall, Decision, Query, Thought, ErrorTrace or Custom; copied.
+            kind: a ToolCall, Decision, Query, Thought, ErrorTrace or Custom; stored as a copy.
 
         Raises:
-            InvalidValueError: a field of it cannot be stored; nothing was recorded.
+            InvalidValueError: a field of `kind` cannot be stored; nothing was recorded.
         """
         trace: Trace = self._client.ask(RecordTrace(run, kind))
         return trace
 
     def record_child(self, run: RunId, parent_id: str, kind: Kind) -> Trace:
-        """Record a trace under `parent_id`, under a fresh id, and return it.
+        """Record a child of trace `parent_id` with a fresh id, and return it.
 
         Raises:
             TraceNotFoundError: the run has no trace `parent_id`.
-            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was recorded.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was recorded.
         """
         trace: Trace = self._client.ask(RecordTrace(run, kind, parent_id=parent_id))
         return trace
@@ -87,16 +87,16 @@ class TraceStore(Proxy):
 
         Args:
             run: id of the run.
-            kind: what happened.
-            id: unique in the run; None takes a fresh, time-ordered one.
-            parent_id: an existing trace of the same run; None makes a root.
-            tags: any strings; duplicates count once.
-            metadata: a dict of anything that can be stored.
+            kind: what happened, as for `record`.
+            id: unique in the run; None generates a time-ordered one.
+            parent_id: id of an existing trace of the same run; None records a root.
+            tags: any strings; duplicates are dropped.
+            metadata: a dict of storable values.
 
         Raises:
-            TraceExistsError: the id is taken.
+            TraceExistsError: the id is already used in the run.
             TraceNotFoundError: the run has no trace `parent_id`.
-            InvalidKeyError, InvalidValueError, UsageError: an argument is not acceptable; nothing was recorded.
+            InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was recorded.
 
         Complexity: O(1) plus O(tags) index entries.
         """
@@ -104,7 +104,7 @@ class TraceStore(Proxy):
         return trace
 
     def get(self, run: RunId, trace_id: str) -> Trace | None:
-        """Return the trace, or None if there is none with that id. O(1)."""
+        """Return the trace with this id, or None if there is none. O(1)."""
         return self._read(run).get(trace_id)
 
     def query_by_type(
@@ -113,7 +113,7 @@ class TraceStore(Proxy):
         """Return the traces of one type, given by name or class. O(log n) plus O(1) per trace returned.
 
         Raises:
-            UsageError: there is no such type.
+            UsageError: `trace_type` is not a trace type.
             TraceNotFoundError: the run has no trace `after`.
         """
         return self._read(run).query_by_type(trace_type, limit, after)
@@ -131,7 +131,7 @@ class TraceStore(Proxy):
         return self._read(run).query_by_time(start, end, limit)
 
     def get_children(self, run: RunId, trace_id: str, limit: int | None = None, after: str | None = None) -> Traces:
-        """Return the traces directly below this one; none if it does not exist. O(log n) plus O(1) per child.
+        """Return the trace's children; empty if the trace does not exist. O(log n) plus O(1) per child.
 
         Raises:
             TraceNotFoundError: the run has no trace `after`.
@@ -139,10 +139,10 @@ class TraceStore(Proxy):
         return self._read(run).get_children(trace_id, limit, after)
 
     def get_tree(self, run: RunId, trace_id: str) -> TraceTree:
-        """Return the trace with everything below it, at any depth, from one snapshot. O(log n) per trace returned.
+        """Return the trace with all its descendants, from one snapshot. O(log n) per trace returned.
 
         Raises:
-            TraceNotFoundError: there is no such trace.
+            TraceNotFoundError: the run has no trace `trace_id`.
         """
         return self._read(run).get_tree(trace_id)
 
@@ -159,7 +159,7 @@ class TraceStore(Proxy):
         return self._read(run).list(limit)
 
     def count(self, run: RunId) -> int:
-        """Return how many traces there are. O(1)."""
+        """Return the number of traces. O(1)."""
         return self._read(run).count()
 
     def _read(self, run: RunId) -> TraceOperations:
@@ -167,7 +167,7 @@ class TraceStore(Proxy):
 
 
 class TraceStoreFutures(Proxy):
-    """The same operations, each returning a `pykka.Future` at once. What one thread sends is done in that order."""
+    """The same operations, each returning a `pykka.Future` at once. Requests from one thread are processed in order."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """Everything that is committed, or a part of it, in commit order, without gap or repetition.
+    """An iterator over committed changes, all or a selection, in commit order, without gaps or repetition.
 
-    Iterating waits for the next change. The iteration ends when the store has been closed and everything before that
-    was handed out, when `close` was called, or when no change has come for as long as the timeout says; after a timeout
-    it can be taken up again where it ended. For one thread at a time: another one is refused meanwhile, as each may
-    have a watcher of its own. `close` may be called from any.
+    Iterating waits for the next change. The iteration ends when the store has been closed and every change before that
+    has been returned, when `close` is called, or when no change arrives within the timeout. After a timeout, iterating
+    again continues where it stopped. Only one thread may iterate at a time, and a second one gets UsageError: give each
+    thread its own watcher. Any thread may call `close`.
 
     Attributes:
-        version: everything of interest up to this version has been handed out: where to begin again, in this process
-            or a later one, by `after_version`. Inside a commit of several changes it is still the one before.
+        version: every matching change up to this version has been returned. Pass it as `after_version` to continue
+            from here, in this process or a later one. Between the changes of one commit it is the version before.
     """
 
     def __init__(
@@ -44,31 +44,32 @@ class Watcher:
         self._timeout_s = checked_timeout(timeout)
         self._cursor = WatchCursor.open(client.published, run, primitive, after_version)
         self._closed = False
-        # Of the call that is at it, under one key: taking it is one step to other threads.
+        # The `__next__` call in progress, under a single key: `setdefault` claims it in one step, atomically for
+        # other threads.
         self._claim: dict[str, object] = {}
 
     @property
     def version(self) -> int:
-        """See above."""
+        """The version up to which every matching change has been returned; see the class."""
         return self._cursor.version
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Change:
-        """Return the next change, and wait for it if need be.
+        """Return the next change, waiting for it if necessary.
 
         Raises:
-            WatchLaggedError: the watcher is too far behind; `.version` says where it stands.
-            WatchGapError: a refresh has found another history in the folder.
-            ForkedProcessError: this is a forked child.
-            UsageError: another thread is at it.
+            WatchLaggedError: the watcher is too far behind; `.version` is where it stands.
+            WatchGapError: a refresh found another history in the folder.
+            ForkedProcessError: this process is a forked child.
+            UsageError: another thread is iterating.
         """
         own = object()
-        # No lock: Ctrl-C between its acquisition and what follows would leave it taken.
+        # Not a lock: Ctrl-C between acquiring it and entering the `try` would leave it locked.
         try:
             if self._claim.setdefault("is", own) is not own:
-                # The two would move one cursor, and a change would go to whoever looks first.
+                # Both threads would move the same cursor, and each change would reach only one of them.
                 raise UsageError("this watcher is being iterated by another thread: each needs a watcher of its own")
             return self._next()
         finally:
@@ -82,7 +83,7 @@ class Watcher:
         bell: ReplyFuture[None] | None = None
         try:
             while True:
-                # Asked before looking: what was committed before the end is handed out before the end.
+                # Checked before reading the feed, so that changes committed before the end are still returned.
                 is_over = client.is_over()
                 if self._closed:
                     raise StopIteration
@@ -108,7 +109,7 @@ class Watcher:
                 client.published.feed.forget(bell)
 
     def close(self) -> None:
-        """End the iteration, also for a thread that is waiting in it."""
+        """End the iteration, even for a thread that is waiting in it."""
         self._closed = True
         self._client.published.feed.wake()
 

@@ -1,1 +1,1 @@
-"""One actor per primitive, which makes commits of single requests."""
+"""One actor per primitive, which turns single requests into commits."""

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class CellActor(PrimitiveActor):
-    """Carries out StateCell requests. A cell counts its versions itself, so each answer is known before the commit."""
+    """Carries out StateCell requests. A cell counts its own versions, so each answer is known before the commit."""
 
     HANDLES = (InitCell, ReadCell, CasCell, SetCell, DeleteCell, CellExists, ListCells)
 
     def perform(self, txn: Transaction, message: Any) -> Any:
-        """Carry one request out."""
+        """Carry out one request."""
         cells = CellOperations(txn, message.run)
         match message:
             case CasCell(_, name, expected, value):

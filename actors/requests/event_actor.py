@@ -41,7 +41,7 @@ class EventActor(PrimitiveActor):
     )
 
     def perform(self, txn: Transaction, message: Any) -> Any:
-        """Carry one request out."""
+        """Carry out one request."""
         events = EventOperations(txn, message.run)
         match message:
             case AppendEvent(_, event_type, payload):

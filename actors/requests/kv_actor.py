@@ -32,7 +32,7 @@ class KVActor(PrimitiveActor):
     HANDLES = (PutKey, CasKey, DeleteKey, GetKey, GetKeys, GetVersionedKey, KeyExists, ListKeys, ListKeysWithValues)
 
     def perform(self, txn: Transaction, message: Any) -> Any:
-        """Carry one request out."""
+        """Carry out one request."""
         kv = KVOperations(txn, message.run)
         match message:
             case PutKey(_, key, value, ttl):
@@ -61,7 +61,7 @@ class KVActor(PrimitiveActor):
 
 
 def _cas(kv: KVOperations, message: CasKey) -> Any:
-    """Judge at once what a transaction of the user's would judge at commit: there is one operation, and it is now."""
+    """Judge at once what a user's transaction would judge at commit, because the request is a single operation."""
     if kv.wrote(message.key):
         raise Postpone
     actual = kv.version(message.key)

@@ -1,6 +1,7 @@
-"""What the five primitive actors have in common: requests become transactions, and crowds become few of them.
+"""What the five primitive actors have in common: they turn requests into transactions, and many requests into few.
 
-What is decided about requests is in `engine/commits/request_groups.py`; here they are let in, and their commits sent.
+The decisions about requests are in `engine/commits/request_groups.py`; this module accepts requests and sends their
+commits.
 """
 
 from __future__ import annotations
@@ -41,16 +42,16 @@ log = QuietLogger("inmem.requests")
 
 
 class PrimitiveActor(StoreActor):
-    """Base of the primitive actors; subclasses write `perform`. Also the `RequestOutbox` of its `RequestGroups`.
+    """Base class of the primitive actors; subclasses write `perform`. Also the `RequestOutbox` of its `RequestGroups`.
 
     Args:
         mailbox: its address.
         supervisor: told of failures.
         coordinator: takes the commits.
-        published: the newest snapshot.
+        published: holds the newest snapshot.
         clock: the store's time.
         entropy: for ids and jitter.
-        limits: of what may be written and what may wait.
+        limits: bounds on what may be written and what may wait.
         predecessor: the failed actor whose requests this one takes over.
     """
 
@@ -75,7 +76,7 @@ class PrimitiveActor(StoreActor):
         self._requests: RequestGroups[Owed] = RequestGroups(mailbox.name, self, entropy)
         self._draining: Owed | None = None
         self._overloaded = False
-        # Who has taken over all that this one owed.
+        # The actor that has taken over all that this one owed.
         self.successor: PrimitiveActor | None = None
         if predecessor is not None:
             self._take_over(predecessor)
@@ -84,7 +85,7 @@ class PrimitiveActor(StoreActor):
     """The request classes that are routed to this actor."""
 
     def perform(self, txn: Transaction, message: Any) -> Any:
-        """Carry one request out on `txn`; see `RequestOutbox.perform`."""
+        """Carry out one request on `txn`; see `RequestOutbox.perform`."""
         raise NotImplementedError
 
     def on_receive(self, message: Any) -> Any:
@@ -106,20 +107,20 @@ class PrimitiveActor(StoreActor):
         elif self._draining is None and not self._requests.waiting:
             self._requests.append(owed)
         else:
-            # Whoever told instead of asking gets no answer, and must not bring the actor down either.
+            # A sender that used `tell` gets no answer, and must not bring the actor down either.
             self._let_in(owed)
         return LATER
 
     def fail(self, message: Any, reply_to: ReplyTo | None, error: BaseException) -> None:
-        """Stop handling messages. A request that was in hand is not to blame if the stack was full."""
+        """Stop handling messages. If the stack was full, the request at hand is not to blame."""
         if isinstance(error, NoRoomError):
             self._requests.absolve()
         super().fail(message, reply_to, error)
 
-    # What RequestGroups wants done.
+    # Called by RequestGroups.
 
     def begin(self) -> Transaction:
-        """Begin at the newest snapshot."""
+        """Begin a transaction at the newest snapshot."""
         return RequestTransaction(0, self._published.snapshot, self._clock.now_us(), self._entropy, limits=self._limits)
 
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
@@ -128,17 +129,17 @@ class PrimitiveActor(StoreActor):
         self._coordinator.send(commit, DecisionReply(self.mailbox.ref, group))
 
     def pause(self, delay_s: float, group: int) -> None:
-        """Set the timer."""
+        """Set the timer for a retry."""
         self.mailbox.dispatcher.post_later(delay_s, self.mailbox, RetryDue(group))
 
     def rest(self) -> None:
-        """Nobody waits any more: a store that closes may go on."""
+        """Note that no request waits any more: a store that is closing may go on."""
         self._overloaded = False
         if self._draining is not None:
             self._continue_draining()
 
     def _let_in(self, owed: Owed) -> None:
-        """Take a request, unless the store closes or too many wait already."""
+        """Accept a request, unless the store is closing or too many wait already."""
         if self._draining is not None:
             owed.refuse(DatabaseClosedError())
             return
@@ -150,7 +151,7 @@ class PrimitiveActor(StoreActor):
         self._requests.append(owed)
 
     def _note_overload(self, refusal: OverloadedError) -> None:
-        """Log the first refusal of a row, which ends when nothing waits any more."""
+        """Log the first of a series of refusals, which ends when no request waits any more."""
         if not self._overloaded:
             self._overloaded = True
             log.warning("overloaded", actor=self.mailbox.name, waiting=len(self._requests.waiting), error=str(refusal))
@@ -170,7 +171,7 @@ class PrimitiveActor(StoreActor):
             self._draining.answer(Drained())
 
     def _take_over(self, predecessor: PrimitiveActor) -> None:
-        """Go on where the failed actor stopped: all that it owed is known, in the order of arrival."""
+        """Go on where the failed actor stopped, with all that it owed, in the order of arrival."""
         requests: list[Owed] = []
         for owed in tuple(predecessor.owed):
             owed.move_to(self)
@@ -179,5 +180,5 @@ class PrimitiveActor(StoreActor):
             else:
                 requests.append(owed)
         self._requests.take_over(predecessor._requests, requests)
-        # At last: should this be cut short, another successor takes over from the same one.
+        # Last: if this is interrupted, another successor takes over from the same actor.
         predecessor.successor = self

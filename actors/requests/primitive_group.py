@@ -37,23 +37,23 @@ log = QuietLogger("inmem.supervisor")
 
 
 class PrimitiveGroup:
-    """Addresses of the primitive actors, the reaper and the watch actor, and who is behind them.
+    """The addresses of the primitive actors, the reaper and the watch actor, and the actors behind them.
 
     Args:
-        dispatcher: runs them.
+        dispatcher: runs the actors.
         supervisor: told of failures.
         coordinator: takes their commits.
-        published: the newest snapshot.
+        published: holds the newest snapshot.
         clock: the store's time.
-        system_clock: the machine's.
+        system_clock: the machine's clock.
         entropy: for ids and jitter.
-        limits: of what may be written and what may wait.
+        limits: bounds on what may be written and what may wait.
 
     Attributes:
-        mailboxes: of the primitive actors, by name.
-        reaper: the reaper's.
-        watches: the watch actor's.
-        restart_limits: by the names of all of them: says when to give one up, whatever becomes of the others.
+        mailboxes: the mailboxes of the primitive actors, by name.
+        reaper: the reaper's mailbox.
+        watches: the watch actor's mailbox.
+        restart_limits: by name, for all of these actors: decides when to give one up, whatever happens to the others.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class PrimitiveGroup:
     def replace(self, failed: ActorFailed) -> None:
         """Put a successor behind the address of a failed actor.
 
-        A primitive actor's requests pass to the successor, which is the same one if this is cut short and called again.
-        When there have been too many failures, that refuses everything with `StoreFailedError`, or, in place of the
-        reaper, does nothing.
+        A primitive actor's requests pass to the successor, which is the same one if this is interrupted and repeated.
+        After too many failures, the successor refuses everything with `StoreFailedError`, or, in place of the reaper,
+        does nothing.
         """
         limit = self.restart_limits[failed.name]
         limit.note_failed(failed)
@@ -137,21 +137,21 @@ class PrimitiveGroup:
         ref.tell(GoOn())
 
     def dismiss_stand_ins(self) -> None:
-        """Give all of them another chance; of those that had been given up, `note_halted` resumes the real ones."""
+        """Give all actors another chance; for those that had been given up, `note_halted` resumes real ones."""
         for limit in self.restart_limits.values():
             limit.forget()
         for name in self._stand_ins:
             self.mailboxes[name].ref.tell(Halt(0))
         self._stand_ins.clear()
         if self._reaper_rests:
-            # Who rests owes nobody an answer, and need not halt first.
+            # A resting reaper owes nobody an answer, and need not halt first.
             self._reaper_rests = False
             self._start_reaper()
 
     def note_halted(self, actor: StoreActor) -> bool:
-        """An actor has halted: if it is one of these, put a real one in its place. Return whether it is.
+        """Put a real actor in place of a halted primitive actor. Return whether the halted actor is a primitive actor.
 
-        Most likely it was a stand-in. But that may have failed before its Halt came: whoever obeys has a successor.
+        Most likely it was a stand-in. But that may have failed before its Halt came, and then it has a successor.
         """
         if not isinstance(actor, PrimitiveActor):
             return False
@@ -177,7 +177,7 @@ class PrimitiveGroup:
 
     def _replace_watch_actor(self, actor: WatchActor, failed: ActorFailed, *, give_up: bool) -> None:
         if give_up:
-            # The successor has nothing of what this may have failed over, and begins anew.
+            # The successor begins anew, with nothing that this actor may have failed on.
             actor.end_all(_failure_of(failed))
             self.restart_limits[failed.name].forget()
         self.watches.ref.tell(Resume(WatchActor(self.watches, self._supervisor, self._published, actor)))

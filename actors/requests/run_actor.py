@@ -53,7 +53,7 @@ class RunActor(PrimitiveActor):
     )
 
     def perform(self, txn: Transaction, message: Any) -> Any:
-        """Carry one request out."""
+        """Carry out one request."""
         runs = RunOperations(txn)
         match message:
             case CreateRun(run, parent, tags, metadata):

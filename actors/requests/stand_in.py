@@ -1,4 +1,4 @@
-"""What takes the place of a primitive actor that keeps failing."""
+"""The replacement for a primitive actor that keeps failing."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class StandIn(PrimitiveActor):
-    """Refuses every request. A group in flight when it takes over still learns how its commit went.
+    """Refuses every request. A group in flight when it takes over still learns the outcome of its commit.
 
-    Nothing of the one that fails runs here: what it does with a request, and how it handles messages, is its own.
+    None of the failing actor's own code runs here, neither for requests nor for other messages.
     """
 
     def refuse_all(self, refusal: InmemError) -> None:
-        """Refuse what waits, and from now on whatever comes."""
+        """Refuse all waiting requests, and from now on every new one."""
         self._requests.refuse_all(refusal)
         self._continue_draining()

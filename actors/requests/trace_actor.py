@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class TraceActor(PrimitiveActor):
-    """Carries out TraceStore requests. A trace may name as its parent one that is recorded in the same commit."""
+    """Carries out TraceStore requests. The parent that a trace names may be recorded in the same commit."""
 
     HANDLES = (
         RecordTrace,
@@ -41,7 +41,7 @@ class TraceActor(PrimitiveActor):
     )
 
     def perform(self, txn: Transaction, message: Any) -> Any:
-        """Carry one request out."""
+        """Carry out one request."""
         traces = TraceOperations(txn, message.run)
         match message:
             case RecordTrace(_, kind, trace_id, parent_id, tags, metadata):

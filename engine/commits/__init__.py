@@ -1,1 +1,1 @@
-"""From a transaction to the published snapshot: what it reads and writes, who conflicts, in which order commits go."""
+"""From a transaction to the published snapshot: buffered reads and writes, conflict detection, the order of commits."""

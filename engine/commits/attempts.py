@@ -1,4 +1,4 @@
-"""How often, and for how long, one piece of work is tried."""
+"""Counting the attempts at one piece of work, and limiting the time they take."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ if TYPE_CHECKING:
     from inmem.engine.commits.retry import RetryPolicy
 
 Failure: TypeAlias = ConflictError | TransactionAbortedError
-"""What is worth another attempt."""
+"""The errors after which another attempt is worthwhile."""
 
 
 class TimeLimit(Struct, frozen=True):
-    """The time by which something has to be done, from the moment it was asked for."""
+    """The time allowed for a piece of work, counted from the moment it was requested."""
 
     timeout_s: float
-    """What the caller has allowed, all in all."""
+    """The total time that the caller allows."""
     deadline_s: float
-    """When that is over, by the store's monotonic clock."""
+    """When that time is over, by the store's monotonic clock."""
 
     @property
     def is_nothing(self) -> bool:
-        """Whether no time was allowed from the start: too little for anything but a look."""
+        """Whether the timeout is zero, which allows the caller only to check for a result without waiting."""
         return not self.timeout_s
 
     def remaining_s(self, now_s: float) -> float:
-        """Return how much of it is left; 0 when it is over."""
+        """Return how much time is left; 0 once the deadline has passed."""
         return max(0.0, self.deadline_s - now_s)
 
 
@@ -38,21 +38,21 @@ class Attempts(Struct):
 
     retry: RetryPolicy
     limit: TimeLimit | None
-    """Of all of them together."""
+    """The limit for all attempts together, if any."""
     number: int = 0
-    """Of the one that is being made, counted from 0."""
+    """The number of the current attempt, counted from 0."""
 
     def pause_s(self, failure: Failure, uniform: float, now_s: float) -> float:
-        """Return how long to pause after an attempt that failed; the next one counts from here.
+        """Return how long to pause after a failed attempt, and count the next attempt as begun.
 
         Args:
-            failure: how the attempt has ended.
+            failure: how the attempt failed.
             uniform: a random number in [0, 1).
             now_s: the store's monotonic time. A pause does not outlast the limit.
 
         Raises:
-            RetriesExhaustedError: there will be no next one.
-            TransactionAbortedError: nor then.
+            RetriesExhaustedError: no retries are left, and the failure is a conflict.
+            TransactionAbortedError: no retries are left, and this is the failure.
         """
         if self.number >= self.retry.max_retries:
             if isinstance(failure, ConflictError):

@@ -1,4 +1,4 @@
-"""What names a commit whose end is not known, to whoever asks for it later, perhaps in another process."""
+"""The token of a commit with unknown outcome, with which a caller can ask later, perhaps in another process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _FORM: Final = re.compile("([0-9a-f]{1,16})-([0-9]{1,20})-([0-9]{1,20})")
 
 
 class CommitToken(NamedTuple):
-    """Names one commit of one database; `str` is how a `CommitOutcomeUnknownError` carries it.
+    """Identifies one commit of one database. `CommitOutcomeUnknownError` carries it in its `str` form.
 
     Attributes:
-        salt: of the opening that took the commit.
-        transaction_id: of the commit.
-        start_version: at which its transaction began: it can only have committed behind it.
+        salt: the salt of the opening of the database that received the commit.
+        transaction_id: the commit's transaction id.
+        start_version: the version at which the transaction began; its commit version, if any, is higher.
     """
 
     salt: int
@@ -29,10 +29,10 @@ class CommitToken(NamedTuple):
 
     @classmethod
     def parse(cls, token: str) -> Self:
-        """Return what `str` was made of.
+        """Return the token whose `str` form is `token`.
 
         Raises:
-            UsageError: it is no token.
+            UsageError: `token` is not the `str` form of a token.
         """
         try:
             matched = _FORM.fullmatch(token)

@@ -1,6 +1,6 @@
-"""The four ways in which a transaction can lose to one that committed first.
+"""The four ways in which a transaction can conflict with one that committed first.
 
-Dataclasses, not named tuples: a `ReadConflict` never equals a `WriteConflict` with the same numbers.
+Dataclasses, not named tuples, so that a `ReadConflict` never equals a `WriteConflict` with the same fields.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReadConflict:
-    """A key that was read has another version now.
+    """A key that the transaction read has a different version now.
 
     Attributes:
-        key: that was read.
-        read_version: the version that was seen; 0: it had never existed.
-        current_version: the version that it has now.
+        key: the key that was read.
+        read_version: the version that the transaction saw; 0 if the key had never existed.
+        current_version: the key's version now.
     """
 
     key: Key
@@ -34,12 +34,12 @@ class ReadConflict:
 
 @dataclass(frozen=True, slots=True)
 class WriteConflict:
-    """A key that was put or deleted was committed by somebody else after this transaction began.
+    """Another commit wrote a key that this transaction put or deleted, after this transaction began.
 
     Attributes:
-        key: that was written.
-        start_version: the version that the transaction saw.
-        current_version: the version that the key has now.
+        key: the key that was written.
+        start_version: the version of the transaction's snapshot.
+        current_version: the key's version now.
     """
 
     key: Key
@@ -55,12 +55,12 @@ class WriteConflict:
 
 @dataclass(frozen=True, slots=True)
 class CasConflict:
-    """A compare-and-swap expected another version.
+    """A compare-and-swap expected a different version.
 
     Attributes:
-        key: that was to be swapped.
-        expected_version: by the caller; 0 means "has never existed".
-        current_version: the version that it has. Both are versions of the cell where a cell found out by itself.
+        key: the key that was to be swapped.
+        expected_version: the version that the caller expected; 0 means "has never existed".
+        current_version: the key's version now. When a state cell's own check failed, both are versions of the cell.
     """
 
     key: Key
@@ -73,14 +73,14 @@ class CasConflict:
 
 @dataclass(frozen=True, slots=True)
 class ScanConflict:
-    """A key inside a scanned range was created, changed or deleted since (serializable transactions only).
+    """A key in a scanned range was created, changed or deleted after the snapshot (serializable transactions only).
 
     Attributes:
-        prefix: where the scanned range starts.
-        end: the first user key behind the range; None: it goes to the end of the table.
-        start_version: the version that the transaction saw.
+        prefix: the key at which the scanned range starts.
+        end: the first user key after the range; None if the range extends to the end of the table.
+        start_version: the version of the transaction's snapshot.
         key: the first key found changed.
-        current_version: the version that this key has now.
+        current_version: the version of that key now.
     """
 
     prefix: Key
@@ -102,7 +102,7 @@ KIND_NAMES = {
     CasConflict: "cas",
     ScanConflict: "scan",
 }
-"""How statistics and log events call each kind."""
+"""The name of each kind in statistics and log events."""
 
 Conflict = ReadConflict | WriteConflict | CasConflict | ScanConflict
 """One reason why a transaction was refused."""

@@ -1,4 +1,4 @@
-"""What a transaction did, as validation, the tables and the log need it: one table's slice, one shard's part."""
+"""What a transaction did, as validation, the tables and the log need it: a slice per table, a part per shard."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Write: TypeAlias = tuple[bytes, bytes | None, int]
 
 
 class Slice(Struct, frozen=True):
-    """What one transaction did to one table, as validation and the log need it. Immutable."""
+    """What one transaction did to one table. Immutable."""
 
     run: str
     tag: int
     reads: tuple[tuple[bytes, StoredEntry | None], ...]
-    """Keys read from the snapshot with the entry seen, of which only the version counts; None for a key that had never
-    existed."""
+    """Keys read from the snapshot, each with the entry seen; None for a key that had never existed. Validation compares
+    only versions."""
     judged: tuple[bytes, ...]
-    """Keys under the first-committer-wins rule: put or deleted, as opposed to compare-and-swapped."""
+    """Keys under the first-committer-wins rule: those put or deleted, as opposed to compare-and-swapped."""
     expected: tuple[tuple[bytes, int, bool], ...]
-    """Compare-and-swapped keys, the version each must have, and whether this transaction had dropped the run before:
-    then nothing is there, whatever others have committed."""
+    """Compare-and-swapped keys, the version each must have, and whether this transaction had dropped the run before the
+    compare-and-swap: in that case the key does not exist, whatever other transactions have committed."""
     scans: tuple[tuple[bytes, bytes | None], ...]
     """Scanned ranges [start, end); empty unless the transaction is serializable."""
     writes: tuple[Write, ...]
@@ -38,6 +38,6 @@ class Part(Struct, frozen=True):
     start_version: int
     slices: tuple[Slice, ...]
     dropped_runs: tuple[str, ...]
-    """Runs deleted whole. They vanish before the writes of `slices` take effect."""
+    """Runs deleted as a whole, before the writes of `slices` take effect."""
     judges_drops: bool
-    """Whether the deleted runs must be as they were in the snapshot: see `Transaction`."""
+    """Whether the deleted runs must be unchanged since the snapshot: see `Transaction`."""

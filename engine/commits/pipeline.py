@@ -1,6 +1,6 @@
-"""The order of commits: from the sealed transaction to the published snapshot, as a state machine without I/O.
+"""The order of commits: from sealed transaction to published snapshot, as a state machine without I/O.
 
-The steps, which the coordinator actor and the tests cite by number:
+The coordinator actor and the tests cite these steps by number:
 
     1  commit      a sealed transaction arrives; its parts go to the shards that own them
     2  verdict     every shard has answered
@@ -13,12 +13,12 @@ The steps, which the coordinator actor and the tests cite by number:
     5  publish     every shard concerned has applied; the new snapshot replaces the old one
     6  answer      only now do the clients learn that they have committed
 
-Why this is sound. Shards see parts in the order of step 1, and the log in the same order (step 3), so "validated
-against everything before it" and "logged after everything before it" mean the same. Of two transactions that touch
-one key, the one sent to validation later can wait for the earlier one, never the other way round: nobody deadlocks.
+Why this is sound. Shards receive parts in the order of step 1, and the log receives records in the same order (step 3),
+so "validated against everything before it" and "logged after everything before it" mean the same. Of two transactions
+that touch one key, only the one sent to validation later can wait for the other, so there are no deadlocks.
 
-What a crash leaves. Before 3: nothing. During 3: the log decides, and whoever recovers it answers from what it finds.
-After 4: the commit, which nobody may have been told of.
+What a crash leaves. Before 3: nothing. During 3: the log decides, and recovery answers from its content. After 4: the
+commit, although perhaps no client has been told of it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ReplyT_contra = TypeVar("ReplyT_contra", contravariant=True)
 
 
 class Outbox(Protocol[ReplyT_contra]):
-    """Where the pipeline sends what it decides. Each call becomes a message; none may change the pipeline."""
+    """Where the pipeline sends its decisions. Each call becomes a message; none may call back into the pipeline."""
 
     def validate(self, shard: int, part: Part) -> None:
         """Step 1: ask a shard for its verdict."""
@@ -65,7 +65,7 @@ class Outbox(Protocol[ReplyT_contra]):
         ...
 
     def publish(self, snapshot: Snapshot, commits: Sequence[tuple[InFlight[Any], int]]) -> None:
-        """Step 5: make a snapshot the one that everybody begins from, because of these commits and versions."""
+        """Step 5: begin new transactions from this snapshot. `commits` are the (commit, version) pairs that it adds."""
         ...
 
     def committed(self, reply: ReplyT_contra, request: CommitRequest, version: int) -> None:
@@ -73,16 +73,16 @@ class Outbox(Protocol[ReplyT_contra]):
         ...
 
     def refused(self, reply: ReplyT_contra, request: CommitRequest, conflicts: tuple[Conflict, ...]) -> None:
-        """The transaction lost; these are all its conflicts."""
+        """The transaction is refused; `conflicts` are all its conflicts."""
         ...
 
     def aborted(self, reply: ReplyT_contra, request: CommitRequest, error: Exception) -> None:
-        """The transaction was not committed for another reason, which `error` tells."""
+        """The transaction was not committed for another reason, given by `error`."""
         ...
 
 
 class InFlight(Struct, Generic[ReplyT], eq=False):
-    """A commit on its way."""
+    """A commit in flight."""
 
     request: CommitRequest
     reply: ReplyT
@@ -96,7 +96,7 @@ class InFlight(Struct, Generic[ReplyT], eq=False):
 
 
 class Batch(Struct, Generic[ReplyT], eq=False):
-    """Commits that were logged together and become visible together."""
+    """Commits that the log wrote together and that become visible together."""
 
     commits: list[tuple[InFlight[ReplyT], int]]
     awaited: set[int]
@@ -104,11 +104,11 @@ class Batch(Struct, Generic[ReplyT], eq=False):
 
 
 class CommitPipeline(Generic[ReplyT]):
-    """Carries commits through the six steps. Knows nothing of actors, files or time.
+    """Takes commits through the six steps. Knows nothing of actors, files or time.
 
     Args:
         outbox: receives every decision.
-        snapshot: the published state to continue from.
+        snapshot: the published snapshot from which to continue.
     """
 
     def __init__(self, outbox: Outbox[ReplyT], snapshot: Snapshot) -> None:
@@ -117,8 +117,8 @@ class CommitPipeline(Generic[ReplyT]):
         self._published = snapshot
         self._validating: OrderedDict[int, InFlight[ReplyT]] = OrderedDict()
         self._blocked: dict[int, InFlight[ReplyT]] = {}
-        # Refused because of a commit that some shard has applied and that is not published yet: its version, and all
-        # the conflicts.
+        # Commits refused because of another commit that a shard has applied but that is not published yet, with that
+        # other commit's version, and all the conflicts.
         self._losers: dict[int, tuple[InFlight[ReplyT], int, tuple[Conflict, ...]]] = {}
         self._waiters: dict[int, list[int]] = {}
         self._appending: OrderedDict[int, InFlight[ReplyT]] = OrderedDict()
@@ -127,7 +127,7 @@ class CommitPipeline(Generic[ReplyT]):
 
     @property
     def in_flight(self) -> int:
-        """How many commits are on their way."""
+        """The number of commits in flight."""
         applying = sum(len(batch.commits) for batch in self._applying.values())
         return len(self._validating) + len(self._blocked) + len(self._losers) + len(self._appending) + applying
 
@@ -159,7 +159,7 @@ class CommitPipeline(Generic[ReplyT]):
             self._turn_down(in_flight)
 
     def appended(self, first_version: int, transaction_ids: Sequence[int]) -> None:
-        """Step 4: the log holds these transactions, numbered from `first_version` in this order."""
+        """Step 4: the log has these transactions, with consecutive versions from `first_version` in this order."""
         if first_version <= self._logged_version:
             raise InvariantError(f"the log numbered {first_version} after {self._logged_version}")
         commits: list[tuple[InFlight[ReplyT], int]] = []
@@ -180,7 +180,7 @@ class CommitPipeline(Generic[ReplyT]):
             self._out.apply(shard, version, tuple(pairs))
 
     def append_refused(self, transaction_ids: Sequence[int], error: Exception) -> None:
-        """Step 4, the other way: the log could not take these transactions; nothing of them is in it."""
+        """Step 4, the failing case: the log could not take these transactions and contains nothing of them."""
         for transaction_id in transaction_ids:
             in_flight = self._pop_appending(transaction_id)
             self._release(in_flight)
@@ -201,7 +201,7 @@ class CommitPipeline(Generic[ReplyT]):
             self._publish(oldest, self._applying.pop(oldest))
 
     def cancel(self, transaction_id: int, error: Exception) -> None:
-        """Abort a commit with `error` if it has not gone to the log yet; otherwise its outcome stands."""
+        """Abort a commit with `error` if it has not been sent to the log yet; otherwise its outcome stands."""
         in_flight = self._validating.get(transaction_id)
         if in_flight is not None:
             in_flight.cancelled = error
@@ -212,7 +212,7 @@ class CommitPipeline(Generic[ReplyT]):
             self._out.aborted(in_flight.reply, in_flight.request, error)
 
     def check(self) -> None:
-        """Raise `InvariantError` unless each commit is in one stage and each waiter has somebody to wait for."""
+        """Raise `InvariantError` unless each commit is in one stage and each one that waits has commits to wait for."""
         applying = [flight.request.transaction_id for batch in self._applying.values() for flight, _ in batch.commits]
         staged = [*self._validating, *self._blocked, *self._losers, *self._appending, *applying]
         if len(staged) != len(set(staged)):
@@ -254,7 +254,7 @@ class CommitPipeline(Generic[ReplyT]):
             self._out.validate(shard, part)
 
     def _turn_down(self, in_flight: InFlight[ReplyT]) -> None:
-        """Step 2, when it cannot go on as it is: cancelled, refused, or blocked by somebody undecided."""
+        """Step 2 for a commit that cannot proceed: it is cancelled, refused, or blocked by an undecided commit."""
         transaction_id = in_flight.request.transaction_id
         conflicts: list[Conflict] = []
         blockers: set[int] = set()
@@ -280,7 +280,7 @@ class CommitPipeline(Generic[ReplyT]):
         self._append_ready()
 
     def _append_ready(self) -> None:
-        """Step 3. The first of the queue holds the others back: the log's order is the validation's order."""
+        """Step 3. The head of the queue holds back the rest, so the log's order is the order of validation."""
         validating = self._validating
         while validating:
             transaction_id = next(iter(validating))
@@ -320,7 +320,7 @@ class CommitPipeline(Generic[ReplyT]):
         )
 
     def _wake_waiters(self, transaction_id: int) -> None:
-        """A transaction is decided, or no longer prepared: whoever waited only for it is validated again."""
+        """Validate again the commits that waited only for this transaction, now decided or no longer prepared."""
         for waiter_id in self._waiters.pop(transaction_id, ()):
             waiter = self._blocked.get(waiter_id)
             if waiter is None or waiter.waits_for is None:

@@ -1,7 +1,7 @@
-"""Reading one snapshot when nobody will validate it: the read half of a transaction, without its memory.
+"""Reads of one snapshot that are never validated: the read half of a transaction, without the record of reads.
 
-A single read outside any transaction, a scan over a whole log, a report: none of them commits, so there is no point in
-remembering what they read.
+A single read outside any transaction, a scan of a whole log or a report never commits, so there is no reason to
+remember what it read.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class ReadView:
-    """One table of a snapshot, for reading only: the primitives' reads work on it as on a view of a transaction.
+    """One table of a snapshot, for reading only: the primitives read from it as from a transaction's view.
 
-    Whoever reads outside of a transaction has no method that writes; here all of those are refused.
+    The public objects for reading outside a transaction have no methods that write. The ones here raise InvariantError.
     """
 
     __slots__ = ("_reader", "_shown")
@@ -34,7 +34,7 @@ class ReadView:
         self._shown = Table.EMPTY if table is None else table
 
     def require_active(self) -> None:
-        """Return: what is only read has no end."""
+        """Do nothing: a read-only view never ends."""
 
     def get(self, key: bytes) -> bytes | None:
         """Return the live value of `key`, or None. O(1)."""
@@ -82,18 +82,18 @@ class ReadView:
         return self._shown.live_count
 
     def wrote(self, key: bytes) -> bool:  # noqa: ARG002  (whatever the key)
-        """Return False: nothing is written here."""
+        """Return False: a read-only view has no writes."""
         return False
 
     def put(self, *_: object) -> NoReturn:
-        """Raise InvariantError, as all that would write."""
+        """Raise InvariantError, as every writing method does."""
         raise InvariantError("a reader was asked to write")
 
     delete = cas = remove_expired = put
 
 
 class _NoEntropy:
-    """Of a transaction that records nothing, and so never needs an id."""
+    """The entropy of a transaction that only reads, and so never needs an id."""
 
     def bits(self, count: int) -> int:  # noqa: ARG002  (none is given)
         raise InvariantError("a reader was asked for an id")
@@ -106,7 +106,7 @@ class Reader(Transaction):
     """A transaction that only reads, remembers nothing and is never committed.
 
     Args:
-        snapshot: what it sees.
+        snapshot: the state to read.
         now_us: the time by which expiry is judged.
     """
 

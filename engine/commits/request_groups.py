@@ -1,17 +1,18 @@
-"""Requests become transactions, and crowds become few of them: what a primitive actor decides, without its messages.
+"""Grouping requests into transactions: the decisions of a primitive actor, without its messages.
 
 A request is carried out on a transaction that begins at the newest snapshot. While the commit of one group is in
-flight, further requests wait; then they are carried out together, in the order in which they came, on one transaction.
-Fifty agents that append to one log at once cost a handful of commits.
+flight, further requests wait; then they are carried out together, in order of arrival, on one transaction. Fifty
+agents that append to one log at the same time need only a handful of commits.
 
-Inside a group each request stands alone: one that fails is taken back to its mark, and the others go on. One that
-writes what a neighbour has written opens the next group: two writes of a key never have one version. Answers, refusals
-included, go out when the group has committed, because a refusal may rest on what a neighbour wrote. When the group
-loses against another commit, its requests are carried out again on a fresh snapshot.
+Within a group requests are independent: when one fails, its writes are rolled back to its mark, and the others go on. A
+request that writes a key already written in its group is moved to the next group, because two writes of a key never
+share a version. Answers, including refusals, are sent when the group has committed, because a refusal may depend on a
+write of another request in the group. When the group's commit conflicts with another commit, its requests are carried
+out again on a fresh snapshot.
 
-A group loses when any of its requests does, so among transactions that each write one of its keys, a large one might
-lose for ever. Each loss halves the next groups, down to a single request, which loses only for what it does itself;
-each success doubles them again.
+A group conflicts if any of its requests does. Among transactions that each write one of its keys, a large group might
+conflict for ever. Each conflict halves the size of the next groups, down to a single request, which conflicts only
+because of its own keys; each success doubles it again.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Entropy
 
 GROUP_REQUESTS_MAX = 256
-"""Requests carried out on one transaction: a longer group would make its first request wait for its last."""
+"""The most requests carried out on one transaction: in a larger group the first would wait long for the last."""
 
 BACKOFF_AFTER = 8
-"""Lost attempts after which there is a pause before the next: until then it is quicker to try again at once."""
+"""After this many failed attempts there is a pause before each further one: until then retrying at once is quicker."""
 
 ABORTS_MAX = 20
-"""How often in a row the store may abort a group, without a conflict, before its requests are refused."""
+"""How many times in a row the store may abort a group without a conflict before its requests are refused."""
 
 COMMIT_VERSION: Final = object()
-"""The result of a request whose answer is the version that its group will have committed as."""
+"""The result of a request whose answer is the version of its group's commit."""
 
 _BACKOFF = RetryPolicy()
 
 
-class Postpone(Exception):  # noqa: N818  (not an error: it never leaves this module and those who carry requests out)
-    """Raised while a request is carried out: it needs a version that its group has not got yet; it opens the next."""
+class Postpone(Exception):  # noqa: N818  (not an error: only `perform` raises it, only this module catches it)
+    """Raised by a request that needs the version of its group's commit, not yet known: it moves to the next group."""
 
 
 class Pending(Protocol):
-    """A request, and whoever waits for its answer. Answering twice is a no-op after the first time."""
+    """A request and the way to answer its caller. Only the first answer counts; further ones are no-ops."""
 
     @property
     def message(self) -> Any:
@@ -68,29 +69,29 @@ class Pending(Protocol):
 
 
 class RequestOutbox(Protocol):
-    """What requests need of the one who takes them."""
+    """What `RequestGroups` needs from the actor that receives the requests."""
 
     def begin(self) -> Transaction:
         """Return a transaction on the newest snapshot."""
         ...
 
     def perform(self, txn: Transaction, message: Any) -> Any:
-        """Carry one request out; return its answer or `COMMIT_VERSION`, or raise what the caller is to get."""
+        """Carry out one request; return its answer or `COMMIT_VERSION`, or raise the error for its caller."""
         ...
 
     def commit(self, request: CommitRequest, attempt: int, group: int) -> None:
-        """Send a group's transaction off; `committed`, `lost` or `aborted` reports what becomes of it.
+        """Send a group's transaction; `committed`, `lost` or `aborted` reports its outcome.
 
-        The same group may be sent again, and must then not be committed twice.
+        The same group may be sent more than once, and must not be committed twice.
         """
         ...
 
     def pause(self, delay_s: float, group: int) -> None:
-        """Call `retry` for the group after a while."""
+        """Call `retry` for the group after `delay_s` seconds."""
         ...
 
     def rest(self) -> None:
-        """Nothing waits, and nothing is in flight."""
+        """No request waits and no commit is in flight."""
         ...
 
 
@@ -107,12 +108,12 @@ class RequestGroups(Generic[PendingT]):
     """The requests of one primitive: those that wait, and the group whose commit is in flight.
 
     Args:
-        name: of the actor, for messages.
-        outbox: carries the decisions out.
-        entropy: for the length of pauses.
+        name: the actor's name, for messages.
+        outbox: carries out the decisions.
+        entropy: the source of randomness for the length of pauses.
 
     Attributes:
-        waiting: requests that no commit in flight holds, in the order in which they came. For others to look at.
+        waiting: requests that are not in the commit in flight, in order of arrival. Read-only for other classes.
     """
 
     def __init__(self, name: str, outbox: RequestOutbox, entropy: Entropy) -> None:
@@ -127,16 +128,16 @@ class RequestGroups(Generic[PendingT]):
         self._aborts = 0
         self._requests_max = GROUP_REQUESTS_MAX
         self._refusal: InmemError | None = None
-        # The request over which this has stopped, and what was raised.
+        # The request that made this actor fail, and the exception it raised.
         self._broken: tuple[PendingT, Exception] | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits, and nothing is in flight."""
+        """Whether no request waits and no commit is in flight."""
         return not self.waiting and self._in_flight is None
 
     def append(self, request: PendingT) -> None:
-        """Take a request, and carry it out unless others are before it."""
+        """Accept a request, and carry it out unless others are ahead of it."""
         if self._refusal is not None:
             request.refuse(self._refusal)
             return
@@ -145,18 +146,18 @@ class RequestGroups(Generic[PendingT]):
             self._carry_out()
 
     def committed(self, group: int, version: int) -> None:
-        """The commit of a group has succeeded: answer, and go on."""
+        """The commit of a group has succeeded: answer its requests and continue."""
         in_flight = self._in_flight
         if in_flight is not None and group == self._group:
             self._attempt = self._aborts = 0
             if self._requests_max < GROUP_REQUESTS_MAX:
                 self._requests_max = min(2 * self._requests_max, GROUP_REQUESTS_MAX)
             self._answer(in_flight, version)
-            self._in_flight = None
+            self._in_flight = self._sealed = None
             self._carry_out()
 
     def lost(self, group: int) -> None:
-        """The commit of a group has lost against another: carry its requests out again, half of them first."""
+        """The commit of a group conflicted with another: carry out its requests again, half of them first."""
         in_flight = self._in_flight
         if in_flight is not None and group == self._group:
             self._aborts = 0
@@ -164,7 +165,7 @@ class RequestGroups(Generic[PendingT]):
             self._repeat(in_flight)
 
     def aborted(self, group: int, error: InmemError) -> None:
-        """The store could not take the commit of a group: after a restart it may, else the requests are refused."""
+        """The store could not commit a group: try again if a restart may help, otherwise refuse its requests."""
         in_flight = self._in_flight
         if in_flight is None or group != self._group:
             return
@@ -174,37 +175,37 @@ class RequestGroups(Generic[PendingT]):
         else:
             self._attempt = self._aborts = 0
             self._refuse(in_flight, error)
-            self._in_flight = None
+            self._in_flight = self._sealed = None
             self._carry_out()
 
     def retry(self, group: int) -> None:
-        """Carry out what waits, if it is still that group's turn."""
+        """End a group's pause: carry out the waiting requests, unless another group has been formed since."""
         if group == self._group and self._in_flight is None:
             self._carry_out()
 
     def go_on(self) -> None:
-        """Do what `take_over` has left to be done: carry out what waits, or send what may not have been sent."""
+        """Resume after `take_over`: carry out the waiting requests, or send the commit that may not have been sent."""
         if self._in_flight is None:
             self._carry_out()
         elif self._sealed is not None:
             self._out.commit(self._sealed, self._attempt, self._group)
 
     def absolve(self) -> None:
-        """This has stopped for want of room to run in, not over a request: the successor carries out that one too."""
+        """Clear the request recorded as the cause: the stack was full, so the successor carries out that one too."""
         self._broken = None
 
     def refuse_all(self, refusal: InmemError) -> None:
-        """Refuse what waits, and from now on whatever comes. A group in flight is answered as its commit goes."""
+        """Refuse the waiting requests and all later ones. A group in flight is answered according to its commit."""
         self._refusal = refusal
         while self.waiting:
             self.waiting.popleft().refuse(refusal)
 
     def take_over(self, earlier: RequestGroups[PendingT], requests: Iterable[PendingT]) -> None:
-        """Take the place of somebody who stopped, refuse what it has stopped over; `go_on` does the rest.
+        """Replace the groups of a failed actor and refuse the request that made it fail; `go_on` does the rest.
 
         Args:
-            earlier: wherever it stopped; its waiting line may be incomplete.
-            requests: all that have not been answered, in the order in which they came.
+            earlier: the failed actor's groups, as the failure left them; `waiting` may be incomplete.
+            requests: all requests that have not been answered, in order of arrival.
         """
         self._in_flight = earlier._in_flight
         self._sealed = earlier._sealed
@@ -214,20 +215,20 @@ class RequestGroups(Generic[PendingT]):
         self._requests_max = earlier._requests_max
         elsewhere = {request for request, _ in self._in_flight or ()}
         if earlier._broken is not None:
-            # It has brought one actor down. It must not bring the successor down as well.
+            # This request made one actor fail. It must not make the successor fail as well.
             broken, error = earlier._broken
             elsewhere.add(broken)
             broken.refuse(TransactionAbortedError(f"the {self._name} actor failed: {shown_failure(error)}"))
         self.waiting.extend(request for request in requests if request not in elsewhere)
 
     def _carry_out(self) -> None:
-        """Carry out what waits, group by group, until one is in flight or nothing waits."""
+        """Carry out the waiting requests, group by group, until a group is in flight or no request waits."""
         while self.waiting:
             txn = self._out.begin()
             group = self._perform_group(txn)
             self._group += 1
             if not group or not txn.has_writes:
-                # What has lost may be refused the next time, or have nothing to write. The next group begins anew.
+                # Requests that conflicted may be refused when repeated, or write nothing. The next group counts anew.
                 self._attempt = self._aborts = 0
                 self._answer(group, txn.start_version)
                 continue
@@ -236,17 +237,18 @@ class RequestGroups(Generic[PendingT]):
             except UsageError as error:
                 self._split(group, error)
                 continue
-            # In flight before it is sent: whoever takes over cannot know whether that has happened, and sends it again.
+            # Record the group as in flight before sending it: a successor cannot know whether it was sent, and sends it
+            # again.
             self._sealed = request
             self._in_flight = group
             self._out.commit(request, self._attempt, self._group)
             return
-        # A group that lost may have nothing to write the next time: then there is nobody left to pause for.
+        # Requests that conflicted may write nothing when repeated; then no group is left to pause for.
         self._attempt = 0
         self._out.rest()
 
     def _split(self, group: list[tuple[PendingT, Any]], error: UsageError) -> None:
-        """Together they write more than a transaction may: carry them out in smaller groups."""
+        """Split a group that writes more than a transaction may, to carry it out in smaller groups."""
         if len(group) == 1:
             self._attempt = self._aborts = 0
             group[0][0].refuse(error)
@@ -255,10 +257,10 @@ class RequestGroups(Generic[PendingT]):
         self._requests_max = len(group) // 2
 
     def _perform_group(self, txn: Transaction) -> list[tuple[PendingT, Any]]:
-        """Carry out requests on `txn`, as many as may share it; none if the only one was refused."""
+        """Carry out as many requests on `txn` as may share it; return them, or none if the only one was refused."""
         group: list[tuple[PendingT, Any]] = []
         waiting = self.waiting
-        # Whoever is alone can be refused at once, and the transaction thrown away: nothing has to be taken back.
+        # A request that is alone can be refused at once and the transaction discarded, so it needs no mark.
         alone = len(waiting) == 1
         while waiting and len(group) < self._requests_max:
             request = waiting[0]
@@ -271,7 +273,8 @@ class RequestGroups(Generic[PendingT]):
                 break
             except Exception as error:
                 if not isinstance(error, InmemError) or isinstance(error, InvariantError):
-                    # Answered by the successor: whoever is told now might be told again when the actor fails.
+                    # The actor now fails, and its successor refuses the request: answered here, it would get two
+                    # answers.
                     self._broken = request, error
                     raise
                 if alone:
@@ -281,15 +284,15 @@ class RequestGroups(Generic[PendingT]):
                 result = Refusal(error)
             else:
                 if group and txn.wrote_over(mark):
-                    # Each write of a key has a version of its own, by which others compare and swap.
+                    # Each write of a key must have its own version, which other callers compare and swap.
                     txn.rollback_to(mark)
                     break
             group.append((waiting.popleft(), result))
         return group
 
     def _repeat(self, group: list[tuple[PendingT, Any]]) -> None:
-        """Carry a group out again, after a pause if it has lost often; refuse it if everything is refused by now."""
-        self._in_flight = None
+        """Carry out a group again, after a pause if it has often failed; refuse it if `refuse_all` was called since."""
+        self._in_flight = self._sealed = None
         if self._refusal is not None:
             self._refuse(group, self._refusal)
             self._out.rest()
@@ -313,6 +316,6 @@ class RequestGroups(Generic[PendingT]):
 
     @staticmethod
     def _refuse(group: list[tuple[PendingT, Any]], error: InmemError) -> None:
-        # Those too that had been refused already: that may rest on what a neighbour wrote, which is not there.
+        # Including those with a refusal of their own: it may depend on a write of the group, which is not committed.
         for request, _ in group:
             request.refuse(error)

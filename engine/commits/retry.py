@@ -1,4 +1,4 @@
-"""How long to wait before a transaction that met a conflict is run again."""
+"""How often to retry a transaction after a conflict, and how long to wait before each retry."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from inmem.engine.errors import UsageError
 from inmem.engine.shown import shown
 
 PAUSE_S_MAX: Final = 1_000_000_000
-"""Thirty years: nobody will see the end of it, and much longer is more than an operating system can be asked for."""
+"""Thirty years: longer than any process runs. Operating systems do not accept much longer timeouts."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """Exponential backoff with jitter.
 
-    Attempt n (counted from 0) is followed, after a conflict, by a pause of ``base_delay * 2**n`` seconds, at most
-    `max_delay`, of which the fraction `jitter` is random: two clients that collided do not collide again in step.
+    If attempt n (counted from 0) ends in a conflict, a pause of ``base_delay * 2**n`` seconds follows, at most
+    `max_delay`. The fraction `jitter` of it is random, so clients that collided do not retry in step and collide again.
 
     Args:
-        max_retries: how often to run again; 0 means one attempt in all.
+        max_retries: the number of retries after the first attempt; 0 means a single attempt.
         base_delay: seconds before the first retry.
         max_delay: upper bound of a pause, in seconds. No pause is longer than thirty years.
         jitter: between 0 (always the full pause) and 1 (anything from nothing to the full pause).
@@ -47,6 +47,6 @@ class RetryPolicy:
 
     def delay_s(self, attempt: int, uniform: float) -> float:
         """Return the pause after attempt number `attempt`, given a random number in [0, 1)."""
-        # Beyond 2**1000 a float overflows, and no pause worth waiting for still grows.
+        # Cap the exponent: a float overflows soon after 2**1000. Any sensible pause reaches its maximum long before.
         full = min(min(self.base_delay, PAUSE_S_MAX) * 2.0 ** min(attempt, 1000), self.max_delay, PAUSE_S_MAX)
         return full * (1.0 - self.jitter * uniform)

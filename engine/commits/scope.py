@@ -1,4 +1,4 @@
-"""What holds for a transaction as a whole, shared by its views of tables."""
+"""The state of a transaction that its table views share."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 
 class Scope:
-    """What the views of one transaction have in common.
+    """The state that the views of one transaction share.
 
     Args:
         now_us: the transaction's time, by which expiry is judged.
         track_scans: whether scanned ranges are remembered.
 
     Attributes:
-        undo_log: how to take each write back, newest last; None until somebody may want to.
-        ended_as: the status in which the transaction has ended; None while it is active.
+        undo_log: how to undo each write, newest last; None until the transaction is first marked for rollback.
+        ended_as: the status that closed the transaction to further operations; None while it is active.
     """
 
     __slots__ = ("ended_as", "now_us", "track_scans", "undo_log")
@@ -22,6 +22,6 @@ class Scope:
     def __init__(self, now_us: int, *, track_scans: bool) -> None:
         self.now_us = now_us
         self.track_scans = track_scans
-        # Of `Undo`, and of what the transaction adds.
+        # Contains `Undo` objects, and the transaction's own kind of undo record.
         self.undo_log: list[Any] | None = None
         self.ended_as: str | None = None

@@ -1,10 +1,10 @@
 """One storage shard: its applied tables, and the writes it has promised to apply.
 
-A shard answers three questions in a fixed order for each transaction: may it commit (`prepare`), what does the store
-look like once it has (`apply`), or never mind (`release`). Between `prepare` and one of the other two the
-transaction's writes are *prepared*: not visible to anybody, yet nobody may commit against them.
+For each transaction a shard first decides whether it may commit (`prepare`); then it either makes the transaction's
+writes its newest state (`apply`) or discards them (`release`). In between, the writes are *prepared*: not visible to
+any transaction, but no other transaction may commit in conflict with them.
 
-A shard owns whole runs (`keys.shard_of`). It does no I/O and knows no other shard.
+A shard owns whole runs (`keys.shard_of`). It does no I/O and does not know of other shards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from inmem.engine.tables.snapshot import Root
 
 DROPPED_RUNS_MAX = 10_000
-"""How many deleted runs a shard remembers by name. Transactions older than the oldest remembered one conflict."""
+"""How many deleted runs a shard remembers by name. A transaction that began before a forgotten deletion conflicts,
+whatever it did in a run."""
 
 
 class Prepared(Struct, frozen=True):
@@ -35,13 +36,13 @@ class Prepared(Struct, frozen=True):
 
 
 class Refused(Struct, frozen=True):
-    """The part must not commit: every conflict it has on this shard."""
+    """The part must not commit. Carries every conflict that it has on this shard."""
 
     conflicts: tuple[Conflict, ...]
 
 
 class Blocked(Struct, frozen=True):
-    """The answer depends on transactions that are prepared and not yet decided: ask again when they are."""
+    """The verdict depends on transactions that are prepared but not yet decided: ask again when they are."""
 
     transaction_ids: frozenset[int]
 
@@ -52,13 +53,13 @@ PREPARED = Prepared()
 
 
 class Shard:
-    """The tables of the runs that fall to one shard, as of some version, and what is prepared on top.
+    """The tables of the runs that belong to one shard, at some version, and the writes prepared on top of them.
 
     Args:
         root: the tables to start with.
-        forgotten_version: runs may have been deleted up to here without this shard having seen it. A transaction with
-            an earlier snapshot conflicts, whatever it did in a run.
-        first_version: of the state to start with. An earlier snapshot may show what was lost in a restart.
+        forgotten_version: the shard does not know of runs deleted at or before this version. A transaction with an
+            earlier snapshot conflicts, whatever it did in a run.
+        first_version: the version of the initial state. An earlier snapshot may show commits lost in a restart.
     """
 
     __slots__ = (
@@ -75,27 +76,28 @@ class Shard:
     def __init__(self, root: Root, forgotten_version: int = 0, first_version: int = 0) -> None:
         self.root = root
         self._prepared: dict[int, Part] = {}
-        # The part that was prepared last. What it writes is reserved by key only when another one is judged, which for
-        # a commit without company is never.
+        # The part that was prepared last. Its writes are reserved by key only when another part is judged while it is
+        # still prepared, so never if no other commit is in flight.
         self._unreserved: Part | None = None
         self._prepared_keys: dict[tuple[str, int, bytes], int] = {}
         self._prepared_drops: dict[str, int] = {}
-        # Deleted runs leave no tombstones behind, so a transaction that began before the deletion is recognised here.
+        # By run: the version at which it was deleted. Deleted runs leave no tombstones, so this is how a transaction
+        # that began before the deletion is recognised.
         self._dropped_at: dict[str, int] = {}
         self._forgotten_version = forgotten_version
         self._first_version = first_version
 
     def prepare(self, part: Part) -> Verdict:
-        """Judge a part against applied and prepared writes; when nothing stands against it, reserve its writes.
+        """Judge a part against applied and prepared writes; reserve its writes if it has no conflict.
 
-        All conflicts are collected. When the part touches what a prepared transaction writes, the answer is
-        `Blocked`, whatever else was found: once that transaction is decided, asking again gives the whole truth.
+        All conflicts are collected. When the part touches a key that a prepared transaction writes, the verdict is
+        `Blocked`, whatever other conflicts there may be: asking again once that transaction is decided finds them all.
 
-        Complexity: O(its tables) if nothing is prepared, nobody has committed to them since the snapshot, and the part
-        neither compares nor drops anything. Otherwise O(keys read, written and expected), plus the keys in those
+        Complexity: O(its tables) if nothing is prepared, no commit has changed them since the snapshot, and the part
+        has no compare-and-swap and no drop. Otherwise O(keys read, written and expected), plus the keys in those
         scanned ranges whose tables have changed. While anything is prepared, also O(all prepared keys) for each scanned
-        range and each dropped run. The keys that a part writes are reserved when the next one is judged, if it is still
-        prepared then: O(keys written), once.
+        range and each dropped run. The part's own keys are reserved once, in O(keys written), when the next part is
+        judged and this one is still prepared.
         """
         if part.transaction_id in self._prepared:
             raise InvariantError(f"transaction {part.transaction_id} is prepared already")
@@ -115,7 +117,7 @@ class Shard:
         return PREPARED
 
     def release(self, transaction_id: int) -> None:
-        """Give up what `prepare` reserved; nothing of the transaction remains. A no-op if nothing is reserved."""
+        """Discard a prepared part and its reservations. A no-op if the transaction is not prepared."""
         self._take(transaction_id)
 
     def apply(self, transaction_id: int, version: int) -> None:
@@ -171,9 +173,10 @@ class Shard:
                     yield blocker
 
     def _is_unchanged(self, part: Part) -> bool:
-        """Whether nothing can stand against the part.
+        """Whether the part can be accepted without looking at its keys.
 
-        None of its tables is newer than its snapshot, none of its runs was dropped, and it neither compares nor drops.
+        True if none of its tables is newer than its snapshot, none of its runs was dropped since, and the part has no
+        compare-and-swap and no drop.
         """
         start_version = part.start_version
         if start_version < self._first_version or part.dropped_runs:
@@ -199,12 +202,12 @@ class Shard:
                     yield from _conflicts_with_drop(part_slice, start_version, dropped_at)
                     continue
             table = root.get((run, tag), Table.EMPTY)
-            # Nobody makes a newer version meanwhile: that is for this shard to do.
+            # Reading `newest` directly is safe: only this shard makes newer versions.
             stored_of = table.newest.get if table.past.state is None else table.stored
             for key, seen in part_slice.reads:
                 stored = stored_of(key)
-                # An entry is the same object while nobody writes the key. After a restart of the core it is another,
-                # of the same version.
+                # Until the key is written, its entry is the same object, except after a restart of the core: then it
+                # is a different object with the same version.
                 if stored is not seen and version_of(stored) != version_of(seen):
                     yield ReadConflict(Key(run, Tag(tag), key), version_of(seen), version_of(stored))
             if table.last_version > start_version:
@@ -228,7 +231,7 @@ class Shard:
                 yield WriteConflict(Key.run(run), start_version, changed_at)
 
     def _dropped_version(self, run: str) -> int:
-        # What spans runs, under "", is never dropped.
+        # The tables under run id "", which span all runs, are never dropped.
         return self._dropped_at.get(run, self._forgotten_version) if run else 0
 
     def _tables(self, run: str) -> Iterator[Table]:
@@ -244,7 +247,7 @@ class Shard:
         return root
 
     def _take(self, transaction_id: int) -> Part | None:
-        """Remove a part from the prepared ones, with its reservations, and return it; None if it was not prepared."""
+        """Remove a prepared part and its reservations, and return it; None if it was not prepared."""
         part = self._prepared.pop(transaction_id, None)
         if part is self._unreserved:
             self._unreserved = None
@@ -271,7 +274,7 @@ class Shard:
 
 
 def _conflicts_with_drop(part_slice: Slice, start_version: int, dropped_at: int) -> Iterator[Conflict]:
-    """Everything done in a run that was deleted after the snapshot conflicts, reads of absent keys included."""
+    """Yield a conflict for everything done in a run deleted after the snapshot, including reads of absent keys."""
     run, tag = part_slice.run, Tag(part_slice.tag)
     for key, seen in part_slice.reads:
         yield ReadConflict(Key(run, tag, key), version_of(seen), dropped_at)

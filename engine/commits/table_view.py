@@ -1,7 +1,7 @@
-"""One table as one transaction sees it: the snapshot below, the transaction's own writes above, and what it read.
+"""One table as one transaction sees it: the snapshot, overlaid with the transaction's own writes, and what it read.
 
-The view is where the rules of reading and buffering live (docs/transactions.md): reads come from the snapshot, own
-writes win, per key the last operation in program order wins. It works on encoded bytes; callers encode values.
+The view implements the rules of reading and buffering (docs/transactions.md): reads come from the snapshot, own writes
+hide it, and per key the last operation in program order wins. It works on encoded bytes; callers encode values.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 
 class Undo(Struct, frozen=True):
-    """How to take one buffered write back."""
+    """How to undo one buffered write."""
 
     view: TableView
     key: bytes
     write: Write | None
-    """What was buffered before it, if anything."""
+    """The write that was buffered for the key before, if any."""
     was_swapped: bool
-    """Whether that was a compare-and-swap and nothing else."""
+    """Whether the key had until then been compared and swapped, and neither put nor deleted."""
     expectation: tuple[int, bool] | None
-    """What the write added to the expectations, if anything."""
+    """The expectation that the write added, if any."""
 
 
 class TableView:
-    """A table under one transaction: a `View`. Reads never wait; writes stay here until the transaction commits.
+    """The `View` of a table in a transaction. Reads never wait; writes are buffered until the transaction commits.
 
-    Obtained from `Transaction.view`; every method raises `TransactionClosedError` once that transaction has ended.
+    Obtained from `Transaction.view`; every method raises `TransactionClosedError` once the transaction has ended.
 
     Attributes:
-        run: whose table it is.
-        tag: which of the run's tables.
-        writes: what is buffered, by key. To others only to look at.
-        has_deadlines: whether a write has, or has had, a deadline.
+        run: the run that the table belongs to.
+        tag: which of the run's tables it is.
+        writes: the buffered writes, by key. Read-only for other classes.
+        has_deadlines: whether any write buffered so far had a deadline, even if it has been overwritten or undone.
     """
 
     __slots__ = (
@@ -69,18 +69,19 @@ class TableView:
         self.run = run
         self.tag = tag
         self._table = Table.EMPTY if table is None else table
-        # The entries seen, None for a key that had never existed: their versions hardly ever have to be looked at.
+        # The entries seen, None for a key that had never existed. Not their versions, which are rarely needed.
         self._reads: dict[bytes, StoredEntry | None] = {}
         self.writes: dict[bytes, Write] = {}
-        # The written keys that were only compared and swapped, which the first-committer-wins rule leaves alone.
+        # The written keys that were only compared and swapped. The first-committer-wins rule does not apply to them.
         self._swapped: dict[bytes, None] = {}
-        # By key, in the order in which they came: (version, whether the run had been dropped here before).
+        # By key, in program order: (version, whether this transaction had dropped the run before).
         self._expected: dict[bytes, tuple[tuple[int, bool], ...]] = {}
         self._scans: dict[tuple[bytes, bytes | None], None] = {}
-        # Once the run has been dropped here, what is read no longer comes from the snapshot, and is not remembered.
+        # Whether this transaction has dropped the run. From then on reads do not come from the snapshot, and are not
+        # remembered.
         self._dropped = False
         self.has_deadlines = False
-        # The written keys in order, built by the first operation that needs the order and kept up from then on.
+        # The written keys in order, built by the first operation that needs the order and maintained from then on.
         self._order: SortedList[bytes] | None = None
 
     def require_active(self) -> None:
@@ -114,8 +115,8 @@ class TableView:
     def get_entry(self, key: bytes) -> Entry | None:
         """Return (version, value, expires_at_us) of a live key, or None. O(1).
 
-        The version of a key written in this transaction is the committed version underneath: the one that a
-        compare-and-swap has to expect.
+        For a key that this transaction has written, the version is the committed one, which a compare-and-swap must
+        expect.
         """
         value = self.get(key)
         if value is None:
@@ -141,7 +142,7 @@ class TableView:
         return key in self.writes
 
     def put(self, key: bytes, value: bytes, expires_at_us: int = 0) -> None:
-        """Buffer a write; it becomes visible to others when the transaction commits. O(1)."""
+        """Buffer a write; other transactions see it once this one has committed. O(1)."""
         scope = self._scope
         if (
             scope.ended_as is None
@@ -159,9 +160,9 @@ class TableView:
         if self.get(key) is None:
             return False
         if self._committed(key)[1] is None and key not in self._expected:
-            # Only this transaction's own write made the key live: taking that back leaves nothing to commit,
-            # provided that the key still is not live then. Not so with a compare-and-swap, which had to succeed: were
-            # nothing left to commit, nobody would look.
+            # Only this transaction's own write made the key live. Removing that write leaves nothing to commit,
+            # provided that the key is still not live at commit. After a compare-and-swap a write must remain: a
+            # transaction without writes is not validated, but the compare-and-swap must be.
             self._remember(key)
             self._unbuffer(key)
         else:
@@ -169,10 +170,10 @@ class TableView:
         return True
 
     def remove_expired(self, key: bytes, before_us: int) -> bool:
-        """Buffer a tombstone for a committed entry whose deadline is not after `before_us`; return whether it was one.
+        """Buffer a tombstone if the committed entry's deadline is not after `before_us`; return whether this was done.
 
-        For the reaper: to everybody else an expired key is absent already, and deleting what is absent writes
-        nothing. A key that this transaction has written is left alone. O(1).
+        For the reaper. To other callers an expired key is already absent, and deleting an absent key writes nothing.
+        A key that this transaction has written is left alone. O(1).
         """
         if self._scope.ended_as is not None:
             raise TransactionClosedError(self._scope.ended_as)
@@ -184,9 +185,9 @@ class TableView:
         return True
 
     def cas(self, key: bytes, expected_version: int, value: bytes, expires_at_us: int = 0) -> None:
-        """Buffer a write that commits only if `key` then still has `expected_version` (0: has never existed). O(1)."""
+        """Buffer a write that commits only if `key` has `expected_version` at commit (0: never existed). O(1)."""
         expectation = (expected_version, self._dropped)
-        # Earlier expectations stand beside this one: a write that is written over is still one that had to succeed.
+        # Keep earlier expectations: a compare-and-swap must succeed even if a later write replaces its value.
         earlier = self._expected.get(key, ())
         is_new = expectation not in earlier
         self._buffer((key, value, expires_at_us), expectation if is_new else None, swaps=True)
@@ -196,10 +197,10 @@ class TableView:
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the live (key, value) pairs of [start, end) in key order, own writes merged in.
+        """Yield the live (key, value) pairs of [start, end) in key order, merged with the transaction's own writes.
 
-        Every key yielded is remembered as read; a serializable transaction remembers the range as well. Writes
-        made while the iterator is open do not change what it yields. O(1) per key.
+        Every key yielded from the snapshot is remembered as read; a serializable transaction remembers the range as
+        well. Writes made while the iterator is open do not change what it yields. O(1) per key.
         """
         if self._scope.ended_as is not None:
             raise TransactionClosedError(self._scope.ended_as)
@@ -236,7 +237,7 @@ class TableView:
         return live
 
     def _last_own(self) -> tuple[bytes, bytes] | None:
-        """Return the last own write if it is live and no key of the table follows it: so it is with a log."""
+        """Return the last own write if it is live and no key of the table follows it, as is usual in a log."""
         key = self._ordered()[-1]
         _, value, expires_at = self.writes[key]
         if value is None or (expires_at and expires_at <= self._scope.now_us):
@@ -245,7 +246,7 @@ class TableView:
         return (key, value) if last is None or last <= key else None
 
     def _last_committed(self) -> tuple[bytes, bytes] | None:
-        """Return the last pair of the table if it is live; nothing has been written here. So it is with a log."""
+        """Return the last pair of the table if it is live, as is usual in a log. Called only without own writes."""
         table = self._table
         key = table.keys.last()
         if key is None:
@@ -335,7 +336,7 @@ class TableView:
             self._scope.undo_log.append(Undo(self, key, self.writes.get(key), key in self._swapped, expectation))
 
     def undo(self, undo: Undo) -> None:
-        """Take back the latest write that `undo` describes. For the transaction only."""
+        """Undo the latest write, described by `undo`. Called only by the transaction."""
         key = undo.key
         if undo.write is None:
             if self.writes.pop(key, None) is not None and self._order is not None:
@@ -349,19 +350,19 @@ class TableView:
         else:
             self._swapped.pop(key, None)
         if undo.expectation is not None:
-            # It was the newest of the key's.
+            # The expectation added last for this key.
             earlier = self._expected.pop(key)[:-1]
             if earlier:
                 self._expected[key] = earlier
 
     def copy(self) -> TableView:
-        """Return the view as it stands, for `restore`."""
+        """Return a copy of the view's present state, for `restore`."""
         twin = TableView(self._scope, self.run, self.tag, self._table)
         twin.restore(self)
         return twin
 
     def restore(self, earlier: TableView) -> None:
-        """Become again what `copy` returned; what was read since stays remembered."""
+        """Return to the state that `copy` saved; reads made since then stay remembered."""
         self._table = earlier._table
         self._dropped = earlier._dropped
         self.writes = dict(earlier.writes)
@@ -370,12 +371,12 @@ class TableView:
         self._order = None
 
     def attach(self, table: Table | None) -> None:
-        """Show `table` again, after the drop that had hidden it was taken back."""
+        """Show `table` again after undoing the drop that had hidden it."""
         self._table = Table.EMPTY if table is None else table
         self._dropped = False
 
     def forget(self) -> None:
-        """Become the view of an empty table: the run was dropped. What was read and expected before must still hold."""
+        """Show an empty table, because the run was dropped. Earlier reads and expectations are still validated."""
         self._table = Table.EMPTY
         self._dropped = True
         self.writes = {}
@@ -383,7 +384,7 @@ class TableView:
         self._order = None
 
     def slice(self) -> Slice:
-        """Return what was done here, as an immutable value. O(reads + writes)."""
+        """Return what the transaction did to this table, as an immutable value. O(reads + writes)."""
         swapped = self._swapped
         judged = tuple(self.writes) if not swapped else tuple([key for key in self.writes if key not in swapped])
         expected = self._expectations() if self._expected else ()

@@ -1,13 +1,13 @@
-"""A transaction: a snapshot to read from, writes held back, and everything remembered that validation will judge.
+"""A transaction: a snapshot to read from, buffered writes, and a record of everything that validation checks.
 
-Life of a transaction (`TRANSITIONS` is this table):
+The states of a transaction (`TRANSITIONS` is this table):
 
     active ──▶ validating ──▶ committed
        │           │
        └───────────┴────────▶ aborted
 
-Nothing here talks to anybody. `seal` turns the transaction into an immutable `CommitRequest`; the coordinator carries
-that through validation and the log.
+This module sends no messages. `seal` turns the transaction into an immutable `CommitRequest`, which the coordinator
+takes through validation and the log.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class Isolation(StrEnum):
-    """What concurrent transactions may see of each other; the isolation table in docs/transactions.md shows each.
+    """How far concurrent transactions may affect each other; docs/transactions.md lists the anomalies at each level.
 
     Attributes:
-        SNAPSHOT: one snapshot; single keys that were read are validated.
+        SNAPSHOT: reads come from one snapshot; the keys read are validated at commit.
         SERIALIZABLE: scanned ranges are validated too.
     """
 
@@ -47,17 +47,17 @@ class Isolation(StrEnum):
 
 
 IsolationName: TypeAlias = Isolation | Literal["snapshot", "serializable"]
-"""What `db.begin` and `db.transaction` take as their isolation: a level, or its name."""
+"""The isolation argument of `db.begin` and `db.transaction`: a level, or its name."""
 
 
 class TransactionStatus(StrEnum):
-    """Where a transaction stands.
+    """The state of a transaction.
 
     Attributes:
-        ACTIVE: it takes reads and writes.
+        ACTIVE: it accepts reads and writes.
         VALIDATING: it is being committed.
-        COMMITTED: all of it is visible.
-        ABORTED: nothing of it remains.
+        COMMITTED: all its writes are visible.
+        ABORTED: none of its writes took effect.
     """
 
     ACTIVE = "active"
@@ -79,11 +79,11 @@ _VALIDATING: Final = TransactionStatus.VALIDATING
 
 
 class CommitRequest(Part, frozen=True):
-    """A sealed transaction: what it read, expects and writes. Where there is one shard, it is its own one part."""
+    """A sealed transaction: its reads, expectations and writes. With a single shard it serves as the only part."""
 
     timestamp_us: int
     operations: Raw
-    """What it does, as the log takes it: the drops first, then the writes, table by table."""
+    """The operations, encoded for the log: the drops first, then the writes, table by table."""
     expires: bool
     """Whether any write may have a deadline."""
 
@@ -92,7 +92,7 @@ class CommitRequest(Part, frozen=True):
         return encode_commit((self.transaction_id, self.timestamp_us, self.operations))
 
     def with_id(self, transaction_id: int) -> CommitRequest:
-        """Return the same request under another id."""
+        """Return the same request with a different transaction id."""
         return CommitRequest(
             transaction_id,
             self.start_version,
@@ -106,11 +106,11 @@ class CommitRequest(Part, frozen=True):
 
 
 UNCOUNTED_WRITES_MAX: Final = 16
-"""So few writes are packed first, and counted only if there turns out to be too much of them."""
+"""Up to this many writes are encoded at once, and their sizes added up only if the encoded record is too large."""
 
 
 class _Drop(Struct, frozen=True):
-    """How to take a drop_run back: the run, and its views as they stood before."""
+    """How to undo a `drop_run`: the run, and copies of its views from before."""
 
     run: str
     was_dropped: bool
@@ -118,18 +118,18 @@ class _Drop(Struct, frozen=True):
 
 
 class Transaction(NonCopyable):
-    """Reads one snapshot, buffers writes, remembers what must still hold at commit. Not for sharing among threads.
+    """Reads one snapshot, buffers writes, and remembers what must still hold at commit. Not thread-safe.
 
     Args:
         transaction_id: unique in the life of the database.
-        snapshot: what the transaction sees.
-        now_us: the transaction's one and only time, microseconds since the epoch; expiry is judged by it.
-        entropy: where new ids take their random bits from.
+        snapshot: the state that the transaction reads.
+        now_us: the transaction's fixed time, in microseconds since the epoch; expiry is judged by it.
+        entropy: the source of random bits for new ids.
         isolation: whether scanned ranges are remembered too.
-        limits: of what it may write.
+        limits: the limits on what the transaction reads and writes.
 
     Attributes:
-        judges_drops: whether a run that is dropped must be as it was in the snapshot.
+        judges_drops: whether a run that the transaction drops must be unchanged since the snapshot.
     """
 
     judges_drops: ClassVar[bool] = True
@@ -172,7 +172,7 @@ class Transaction(NonCopyable):
         self._dropped: dict[str, None] = {}
 
     def view(self, run: str, tag: int) -> View:
-        """Return this transaction's view of one table of `run`; the same object every time. O(1)."""
+        """Return this transaction's view of one table of `run`; always the same object. O(1)."""
         table_id = (run, tag)
         view = self._views.get(table_id)
         if view is None:
@@ -185,9 +185,9 @@ class Transaction(NonCopyable):
         return view
 
     def drop_run(self, run: str) -> None:
-        """Make every table of `run` vanish in this commit; what is written to it afterwards starts afresh. O(tables).
+        """Delete every table of `run` in this commit; later writes to the run start with empty tables. O(tables).
 
-        The transaction then conflicts with any commit to the run after its snapshot, if it `judges_drops`.
+        If `judges_drops` is true, the transaction then conflicts with any commit to the run after its snapshot.
         """
         self._require_active()
         views = tuple((table_id, view) for table_id, view in self._views.items() if table_id[0] == run)
@@ -205,20 +205,20 @@ class Transaction(NonCopyable):
         return time_ordered_id(self.now_us, self._entropy)
 
     def next_ordinal(self) -> int:
-        """Return 0, 1, 2, …: how often this was called before. A rollback takes nothing of it back."""
+        """Return 0, 1, 2, …: the number of earlier calls. `rollback_to` does not reset it."""
         ordinal = self._ordinal
         self._ordinal = ordinal + 1
         return ordinal
 
     def mark(self) -> int:
-        """Return a place to which `rollback_to` can take the buffered writes back."""
+        """Return a savepoint for `rollback_to`."""
         self._require_active()
         if self._scope.undo_log is None:
             self._scope.undo_log = []
         return len(self._scope.undo_log)
 
     def wrote_over(self, mark: int) -> bool:
-        """Return whether a write since `mark` replaced, or took back, one from before it. O(writes since)."""
+        """Return whether a write since `mark` replaced or removed a write buffered before it. O(writes since)."""
         since: list[Undo | _Drop] = (self._scope.undo_log or [])[mark:]
         for at, undo in enumerate(since):
             if not isinstance(undo, Undo):
@@ -231,7 +231,7 @@ class Transaction(NonCopyable):
         return False
 
     def rollback_to(self, mark: int) -> None:
-        """Take back every write since `mark`. What was read stays remembered. O(writes since)."""
+        """Undo every write since `mark`. Reads stay remembered. O(writes since)."""
         self._require_active()
         undo_log: list[Undo | _Drop] | None = self._scope.undo_log
         if undo_log is None:
@@ -254,10 +254,10 @@ class Transaction(NonCopyable):
 
     @property
     def has_writes(self) -> bool:
-        """Whether committing would change anything."""
+        """Whether the transaction has anything to commit."""
         if self._dropped:
             return True
-        for view in self._views.values():  # noqa: SIM110  (a generator costs more than what it looks at)
+        for view in self._views.values():  # noqa: SIM110  (a generator would cost more than the loop)
             if view.writes:
                 return True
         return False
@@ -266,16 +266,16 @@ class Transaction(NonCopyable):
         """Close the transaction for validation and return it as an immutable request. O(reads + writes).
 
         Raises:
-            TransactionClosedError: it is not active.
-            UsageError: it writes more bytes, has read more keys, or takes more of the log, than its limits and those
-                of a frame allow; it stays active.
+            TransactionClosedError: the transaction is not active.
+            UsageError: the transaction writes more bytes or has read more keys than its limits allow, or its log
+                record is larger than a frame may be; it stays active.
         """
         if self.status is not _ACTIVE:
             raise TransactionClosedError(self.status)
         slices: list[Slice] = []
         operations: list[PlainOperation] = []
         for run in self._dropped:
-            operations.append((run,))  # noqa: PERF401  (hardly ever one; as a comprehension it costs each commit a call)
+            operations.append((run,))  # noqa: PERF401  (rarely any; a comprehension would cost each commit a call)
         reads = writes = 0
         expires = False
         for view in self._views.values():
@@ -309,10 +309,10 @@ class Transaction(NonCopyable):
         return request
 
     def finish(self, status: TransactionStatus) -> None:
-        """Move to `status` and refuse every further operation.
+        """Move to `status` and refuse all further operations.
 
         Raises:
-            TransactionClosedError: the status table does not lead there.
+            TransactionClosedError: `TRANSITIONS` does not allow the change.
         """
         if status not in TRANSITIONS[self.status]:
             raise TransactionClosedError(self.status)
@@ -320,11 +320,11 @@ class Transaction(NonCopyable):
         scope = self._scope
         scope.ended_as = status
         if scope.undo_log is not None:
-            # It names the views, which name it: together they would stay until the garbage collector comes by.
+            # Break the reference cycle between the log and the views: only the garbage collector would free it.
             scope.undo_log.clear()
 
     def _require_size(self, slices: list[Slice], packed_bytes: int = 0) -> None:
-        """Raise UsageError if the writes are too many bytes, or take more of the log than a frame holds."""
+        """Raise UsageError if the writes have too many bytes, or the log record would not fit into a frame."""
         size_bytes = 0
         for part_slice in slices:
             for key, value, _ in part_slice.writes:
@@ -332,7 +332,7 @@ class Transaction(NonCopyable):
         most = self.limits.transaction_bytes_max
         if size_bytes > most:
             raise UsageError(f"the transaction writes {size_bytes} bytes, at most {most} are allowed")
-        # Not the same: so many small writes, or names of runs, add up.
+        # Checked as well: the overhead of many small writes, or of run ids, can exceed the frame limit by itself.
         record_bytes = packed_bytes + COMMIT_HEAD_BYTES_MAX
         if record_bytes > FRAME_BYTES_MAX:
             raise UsageError(
@@ -345,10 +345,10 @@ class Transaction(NonCopyable):
 
 
 class RequestTransaction(Transaction):
-    """What single operations are carried out on: nobody has decided anything by what it has shown of a dropped run.
+    """The transaction of single operations: no caller has based a decision on what it showed of a dropped run.
 
-    So whatever the run holds at the commit goes with it. Otherwise the operation, which is repeated until it succeeds,
-    would lose for as long as there is somebody who keeps writing there.
+    So it deletes whatever the run holds at the commit. Otherwise the operation, which is retried until it succeeds,
+    would conflict for as long as another client keeps writing to the run.
     """
 
     judges_drops = False

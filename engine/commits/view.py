@@ -1,4 +1,4 @@
-"""What the primitives need of a table, in a transaction or outside of one."""
+"""The interface through which primitives access a table, inside a transaction or outside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class View(Protocol):
-    """One table as somebody sees it: a `TableView` in a transaction, a `ReadView` where nothing is written."""
+    """A view of one table: a `TableView` in a transaction, a `ReadView` for reads outside any transaction."""
 
     def require_active(self) -> None:
         """Raise TransactionClosedError if the transaction has ended."""
@@ -56,9 +56,9 @@ class View(Protocol):
         ...
 
     def cas(self, key: bytes, expected_version: int, value: bytes, expires_at_us: int = 0, /) -> None:
-        """Buffer a write that commits only if `key` then still has `expected_version`."""
+        """Buffer a write that commits only if `key` has `expected_version` at commit."""
         ...
 
     def remove_expired(self, key: bytes, before_us: int, /) -> bool:
-        """Buffer a tombstone for an entry whose deadline is not after `before_us`; return whether it was one."""
+        """Buffer a tombstone if the entry's deadline is not after `before_us`; return whether it was buffered."""
         ...

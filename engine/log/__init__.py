@@ -1,1 +1,1 @@
-"""The files of a database, byte by byte: how they are written, read, followed, verified and salvaged."""
+"""The files of a database: their byte layouts, and how they are written, read, followed, verified and salvaged."""

@@ -1,6 +1,6 @@
 """The byte layout of a checkpoint: the whole database at one version, readable without the log before it.
 
-A checkpoint is a header of 64 bytes (see file_header), then blocks without gaps, little-endian throughout.
+A checkpoint is a 64-byte header (see file_header) followed by blocks without gaps, little-endian throughout.
 
     header                                      block header (12 bytes, the payload follows)
      0  8  magic b"INMEMCKP"                     0  1  kind: 1 ENTRIES, 2 OUTCOMES, 3 END
@@ -14,12 +14,12 @@ A checkpoint is a header of 64 bytes (see file_header), then blocks without gaps
     48  8  outcomes since version                OUTCOMES  [[salt, transaction_id, version], ...]
     56  8  created at, microseconds              END       blocks before it u64, entries u64, CRC-32 of all before it
 
-The checksums of the blocks continue the CRC-32 of the header, so that a block of another checkpoint never passes. A
-table larger than a block takes several, one after the other, its keys ascending throughout. Tables stand in key order.
-END is last, and nothing follows it: a checkpoint without it is not one.
+The checksums of the blocks continue the CRC-32 of the header, so a block of another checkpoint is never accepted. A
+table larger than a block takes several consecutive blocks, with its keys ascending throughout. Tables are in key order.
+END is the last block, and nothing follows it: a checkpoint without it is incomplete.
 """
 
-# What msgpack reads is of no known type before it has been checked.
+# The values that msgpack returns have no known type until they have been checked.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ CHECKPOINT_MAGIC: Final = b"INMEMCKP"
 CHECKPOINT_FORMAT: Final = 1
 
 BLOCK_BYTES: Final = 32 * 1024
-"""A block is ended by the entry that makes it this long. Between two blocks other threads get at the interpreter."""
+"""A block ends with the entry that brings it to this length. Between two blocks other threads can run."""
 
 BLOCK_BYTES_MAX: Final = BLOCK_BYTES + FRAME_BYTES_MAX
-"""A block ends with the entry that makes it long enough, and no entry is larger than a commit."""
+"""A block ends with the entry that brings it to BLOCK_BYTES, and no entry is larger than a commit."""
 
 _ENTRIES: Final = 1
 _OUTCOMES: Final = 2
@@ -75,8 +75,8 @@ class CheckpointHeader:
     """The facts at the start of a checkpoint.
 
     Attributes:
-        first_segment: number of the first segment that has to be replayed on top.
-        version: of the snapshot.
+        first_segment: number of the first segment to replay on top.
+        version: the snapshot's version.
         transaction_id_max: no transaction up to the snapshot has a greater id.
         time_floor_us: no commit up to the snapshot has a later timestamp; microseconds since the epoch.
         outcomes_since: the outcome of every commit after this version is in the checkpoint or the log on top of it.
@@ -91,30 +91,30 @@ class CheckpointHeader:
     created_at_us: int
 
     def encode(self) -> bytes:
-        """Return the 64 bytes with which the checkpoint begins."""
+        """Return the first 64 bytes of the checkpoint."""
         return encode_header(CHECKPOINT_MAGIC, CHECKPOINT_FORMAT, astuple(self))
 
     @classmethod
     def decode(cls, data: bytes, path: str) -> CheckpointHeader:
-        """Return the header of a checkpoint of which `data` is at least the first 64 bytes, or all.
+        """Return the header of a checkpoint. `data` is at least its first 64 bytes, or all of it if it is shorter.
 
         Raises:
-            FormatVersionError: not a checkpoint, or one of a newer format.
+            FormatVersionError: the file is not a checkpoint, or has a newer format.
             CorruptionError: the header is damaged.
         """
         return cls(*decode_header(data, path, CHECKPOINT_MAGIC, (CHECKPOINT_FORMAT,))[1])
 
 
 def encode_checkpoint(header: CheckpointHeader, snapshot: Snapshot, outcomes: Outcomes) -> Iterator[bytes]:
-    """Yield the checkpoint piece by piece, each about BLOCK_BYTES or one value long.
+    """Yield the checkpoint in pieces, each about as long as BLOCK_BYTES or one value.
 
     Args:
-        header: its version is the snapshot's.
-        snapshot: what to write, tombstones included.
-        outcomes: of all commits after `header.outcomes_since` up to the snapshot.
+        header: the header, with the snapshot's version.
+        snapshot: the state to write, tombstones included.
+        outcomes: the outcomes of all commits after `header.outcomes_since` up to the snapshot.
 
     Raises:
-        InvariantError: the header is of another version than the snapshot.
+        InvariantError: the header's version is not the snapshot's.
 
     Complexity: O(entries) in time; O(BLOCK_BYTES + longest value) in memory.
     """
@@ -139,7 +139,7 @@ def _block(kind: int, payload: bytes, seed: int) -> bytes:
 
 
 def _payloads(snapshot: Snapshot, outcomes: Outcomes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (block kind, entries in it, payload)."""
+    """Yield (block kind, number of entries, payload)."""
     for run, tag, table in snapshot.tables():
         size = 0
         entries: list[tuple[bytes, bytes | None, int, int]] = []
@@ -164,13 +164,13 @@ def _payloads(snapshot: Snapshot, outcomes: Outcomes) -> Iterator[tuple[int, int
 class CheckpointReader:
     """The content of a checkpoint, block by block. Iterate once.
 
-    What was yielded is proven only once the iteration has come to its end.
+    Only when the iteration has completed is it certain that what it yielded is undamaged and complete.
 
     Attributes:
-        header: of the checkpoint.
-        outcomes: filled while iterating.
-        entry_count: entries yielded so far.
-        offset: up to which the file has been read.
+        header: the checkpoint's header.
+        outcomes: filled during iteration.
+        entry_count: the number of entries yielded so far.
+        offset: the offset up to which the file has been read.
     """
 
     __slots__ = ("_file", "_header_bytes", "_path", "entry_count", "header", "offset", "outcomes")
@@ -246,12 +246,12 @@ def readable_parts(
 ) -> Iterator[tuple[str, int, list[tuple[bytes, StoredEntry]]]]:
     """Yield what can be read of a damaged checkpoint, for salvage; call `lose(offset, size, reason)` for the rest.
 
-    Every part has a checksum of its own, but nothing proves that there are no more of them. What the checksums begin
-    with is that of the header, or, where the header is damaged, what two blocks that follow each other agree on.
+    Every part has its own checksum, but nothing proves that the parts are complete. The checksums start from the CRC-32
+    of the header or, if the header is damaged, from the initial value on which two consecutive blocks agree.
 
     Raises:
-        CorruptionError, FormatVersionError: nothing can be read, as the header is damaged and no two blocks agree, or
-            it is a file of another kind.
+        CorruptionError, FormatVersionError: nothing can be read, because the header is damaged and no two blocks agree,
+            or because it is a file of another kind.
     """
     header_bytes = file.read_at(0, min(file.size, HEADER_BYTES))
     seed: int | None
@@ -271,7 +271,7 @@ def readable_parts(
         try:
             kind, header, payload = _block_at(file, path, offset, seed)
         except CorruptionError as error:
-            # Where the next block begins is what a damaged header says, if it says anything possible.
+            # The block may be damaged in its header. Still use the length found there to find the next block.
             end = min(size, offset + _BLOCK_HEADER.size)
             if end - offset == _BLOCK_HEADER.size:
                 _, length, _ = _BLOCK_HEADER.unpack(file.read_at(offset, _BLOCK_HEADER.size))
@@ -292,7 +292,7 @@ def readable_parts(
 
 
 def _seed_of_blocks(file: ReadFile, path: str) -> int | None:
-    """Return what the checksums of two blocks that follow each other both begin with, None if no two agree."""
+    """Return the initial value on which the checksums of two consecutive blocks agree, None if no two agree."""
     offset = HEADER_BYTES
     before: int | None = None
     while offset + _BLOCK_HEADER.size <= file.size:
@@ -320,7 +320,7 @@ def _block_at(file: ReadFile, path: str, offset: int, seed: int) -> tuple[int, b
 
 
 def _unchecked_block_at(file: ReadFile, path: str, offset: int) -> tuple[int, bytes, bytes, int]:
-    """Return (kind, header, payload, checksum) of what stands at `offset`, if its length is possible."""
+    """Return (kind, header, payload, checksum) of the block at `offset`; raise if its length is impossible."""
     payload_at = offset + _BLOCK_HEADER.size
     if payload_at > file.size:
         raise CorruptionError(path, offset, "the checkpoint ends without an END block")

@@ -1,11 +1,11 @@
-"""CRC-32 run backwards: what a checksum began with, from the checksum and the data.
+"""CRC-32 run backwards: compute the initial value of a checksum from the checksum and the data.
 
-Running on over n bytes is linear in the value that it begins with: that value times x to the power of 8n, modulo the
-generator polynomial, plus what the bytes alone give. Every step can be undone, so the beginning is unique. The
-polynomial is primitive: x comes round to 1 after 2**32 - 1 steps, hence a step back is that many less one ahead.
+The CRC of n bytes is linear in its initial value: it is that value times x**(8n), modulo the generator polynomial, plus
+the CRC of the bytes alone. Every step is invertible, so the initial value is unique. The polynomial is primitive:
+x**(2**32 - 1) is 1, hence multiplying by x**(2**32 - 1 - k) undoes k steps.
 
-Sources: crc32_combine of zlib (crc32.c), whose multiplication this is; M. Stigge et al., "Reversing CRC: Theory and
-Practice", 2006.
+Sources: crc32_combine of zlib (crc32.c), from which the multiplication is taken; M. Stigge et al., "Reversing CRC:
+Theory and Practice", 2006.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from zlib import crc32
 
 _POLYNOMIAL: Final = 0xEDB88320
-"""Bit 31 is the coefficient of x to the power of 0, as everywhere in this CRC."""
+"""Bit 31 is the coefficient of x**0, as everywhere in this CRC."""
 
 _ORDER: Final = 2**32 - 1
 _ONE: Final = 1 << 31

@@ -1,12 +1,12 @@
-"""The 64 bytes that begin every file of a database: what it is, its format, six numbers, under one checksum.
+"""The 64-byte header of every file of a database: its kind, its format and six numbers, with one checksum.
 
      0  8  magic
      8  2  format
     10  2  header size, 64
     12  4  CRC-32 of all other header bytes
-    16 48  six unsigned 64-bit numbers, whose meaning the kind of file decides
+    16 48  six unsigned 64-bit numbers, whose meaning depends on the kind of file
 
-Little-endian throughout. A later format may change everything but the first 16 bytes and where they stand.
+Little-endian throughout. A later format may change everything but the layout of the first 16 bytes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from inmem.engine.errors import CorruptionError, FormatVersionError
 
 HEADER_BYTES: Final = 64
 HEADER_BYTES_MAX: Final = 2**16 - 1
-"""Of any later format: what the two bytes for its size can say."""
+"""The longest header that a later format can have: the size field has two bytes."""
 
 MAGIC_START: Final = b"INMEM"
-"""Of each kind of file."""
+"""The first bytes of the magic of each kind of file."""
 
 _IDENTITY = Struct("<8sHH")
 _CHECKSUM = Struct("<I")
@@ -30,7 +30,7 @@ _FACTS = Struct("<QQQQQQ")
 
 
 def encode_header(magic: bytes, file_format: int, facts: tuple[int, int, int, int, int, int]) -> bytes:
-    """Return the 64 bytes that begin a segment or a checkpoint: six unsigned numbers under a checksum."""
+    """Return the 64-byte header of a file: six unsigned numbers with a checksum."""
     identity = _IDENTITY.pack(magic, file_format, HEADER_BYTES)
     packed = _FACTS.pack(*facts)
     return b"".join((identity, _CHECKSUM.pack(crc32(packed, crc32(identity))), packed))
@@ -39,10 +39,10 @@ def encode_header(magic: bytes, file_format: int, facts: tuple[int, int, int, in
 def decode_header(
     data: bytes, path: str, magic: bytes, formats: tuple[int, ...]
 ) -> tuple[int, tuple[int, int, int, int, int, int]]:
-    """Return the format and the six numbers that `encode_header` put at the start of `data`.
+    """Return the format and the six numbers from the header at the start of `data`.
 
     Raises:
-        FormatVersionError: another magic or another format, and not by damage.
+        FormatVersionError: the magic or the format is a different one, and not because of damage.
         CorruptionError: the header is incomplete or damaged.
     """
     if len(data) >= HEADER_BYTES:
@@ -53,7 +53,7 @@ def decode_header(
             return file_format, cast("tuple[int, int, int, int, int, int]", _FACTS.unpack_from(data, 16))
         for known in formats:
             identity = _IDENTITY.pack(magic, known, HEADER_BYTES)
-            # Everything else fits: it is ours, and those bytes were altered.
+            # All other bytes match the checksum: this is one of our files, and its identity bytes were altered.
             if header_checksum_holds(identity + data[len(identity) :]):
                 at = next(at for at, byte in enumerate(identity) if byte != data[at])
                 raise CorruptionError(path, at, "the header does not match its checksum")
@@ -66,7 +66,7 @@ def decode_header(
 
 
 def is_intact_header(data: bytes, magic: bytes) -> bool:
-    """Tell whether a file that begins with `data` has an intact header of this kind, of whatever format."""
+    """Return whether `data` begins with an intact header of this kind of file, in any format."""
     if len(data) < HEADER_BYTES or not data.startswith(magic):
         return False
     _, _, size = _IDENTITY.unpack_from(data)
@@ -75,6 +75,6 @@ def is_intact_header(data: bytes, magic: bytes) -> bool:
 
 
 def header_checksum_holds(data: bytes) -> bool:
-    """Tell whether the first 64 bytes of `data`, which must be there, match the checksum in them."""
+    """Return whether the first 64 bytes of `data` match the checksum in them. `data` must not be shorter."""
     (checksum,) = _CHECKSUM.unpack_from(data, 12)
     return crc32(data[16:HEADER_BYTES], crc32(data[:12])) == cast("int", checksum)

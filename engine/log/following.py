@@ -1,11 +1,11 @@
-"""Reading on where reading stopped: the state of a database whose owner goes on writing.
+"""Following a log: reading on from where an earlier read stopped, while the owner continues to write.
 
-What has been read of a log stays true for as long as its owner only appends. Two things can make it untrue: a
-checkpoint removes the segment that was read last, and after a failed write or sync the owner takes back what nobody
-had been promised. Both show in the files. The frame that was read last is the bookmark: when it is not there any more,
-or the next segment says that it does not count, the whole state has to be read anew.
+As long as the owner only appends, what has been read stays valid. Two events can invalidate it: a checkpoint removes
+the segment that was read last, or after a failed write or sync the owner discards frames that were never acknowledged.
+Both are visible in the files. The last frame read is the bookmark: if it is gone, or if the next segment says that it
+does not count, the whole state must be read again.
 
-An incomplete frame at the end is not there yet; when its writer has died, it never will be.
+An incomplete frame at the end is ignored: its writer has not finished it yet, or has died and never will.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from inmem.engine.ports import Folder, ReadFile
 
 _KIND_AT: Final = 2
-"""Where the header of a frame says what the frame is for."""
+"""The offset of the kind in a frame header."""
 
 
 class Bookmark(NamedTuple):
     """The last frame that was read, or the segment's header if it has no frame yet.
 
     Attributes:
-        header: of the segment.
+        header: the segment's header.
         offset: where the frame begins in its segment; 0 for the header.
         end: where it ends.
-        version: the last one that was read.
-        seen: the frame's header, or the segment's: checksums, version and salt make it like no other.
+        version: the last version that was read.
+        seen: the frame's header, or the segment's; its checksums, version and salt make it unique.
     """
 
     header: SegmentHeader
@@ -54,7 +54,7 @@ class Bookmark(NamedTuple):
 
     @classmethod
     def at(cls, folder: Folder, position: LogPosition) -> Bookmark | None:
-        """Return the bookmark for the end of what was recovered from `folder`; None if there is no log yet."""
+        """Return a bookmark at the end of the log recovered from `folder`; None if there is no log yet."""
         if position.segment == 0:
             return None
         segment = open_segment(folder, position.segment, is_last=False)
@@ -68,21 +68,21 @@ class Bookmark(NamedTuple):
 
     @property
     def version_before(self) -> int | None:
-        """The version that the frame follows; None if the segment has no frame yet."""
+        """The last version before the frame; None if the segment has no frame yet."""
         if not self.offset:
             return None
         return self.version - 1 if self.seen[_KIND_AT] == FrameKind.COMMIT else self.version
 
 
 class Progress(NamedTuple):
-    """What reading on has led to.
+    """The result of reading on.
 
     Attributes:
         snapshot: the newest state.
         time_floor_us: latest timestamp of the commits that were read; 0 if there were none.
-        outcomes: (salt, transaction id) → version of the commits that were read, in order of their versions.
+        outcomes: (salt, transaction id) → version of the commits that were read, ordered by version.
         retained: the newest of the commits that were read, for watchers.
-        bookmark: where to read on the next time.
+        bookmark: where to continue next time.
     """
 
     snapshot: Snapshot
@@ -93,15 +93,15 @@ class Progress(NamedTuple):
 
 
 def read_on(folder: Folder, bookmark: Bookmark, snapshot: Snapshot) -> Progress | None:
-    """Return the state after everything that was appended since; None if it has to be read anew.
+    """Return the state after everything appended since; None if the whole state must be read again.
 
     Args:
-        folder: as it is now.
+        folder: the folder, in its present state.
         bookmark: where reading stopped.
-        snapshot: the state there; it stays what it is.
+        snapshot: the state at the bookmark; it is not changed.
 
     Raises:
-        CorruptionError, FormatVersionError: something cannot be read, or has just been taken back.
+        CorruptionError, FormatVersionError: a file cannot be read, or the owner has just discarded its content.
 
     Complexity: O(bytes appended), and O(log n) per key written.
     """
@@ -135,18 +135,18 @@ def read_on(folder: Folder, bookmark: Bookmark, snapshot: Snapshot) -> Progress 
 
 
 def _seen(file: ReadFile, offset: int) -> bytes:
-    """Return the bytes by which the frame at `offset`, or the segment's header for 0, is known again."""
+    """Return the bytes that identify the frame at `offset`, or the segment's header if `offset` is 0."""
     wanted = FRAME_HEADER_BYTES if offset else HEADER_BYTES
     return file.read_at(offset, max(0, min(wanted, file.size - offset)))
 
 
 def _bytes_that_count(following: SegmentFile | None) -> int | None:
-    """Return what a segment says about the one before it; None if there is no such segment, or not yet."""
+    """Return how many bytes of the previous segment count; None if `following` is missing or has no header yet."""
     return None if following is None or following.header is None else following.header.previous_end
 
 
 class _Fold:
-    """Folds commits into immutable tables."""
+    """Applies commits to immutable tables."""
 
     def __init__(self, bookmark: Bookmark, snapshot: Snapshot) -> None:
         self.bookmark = bookmark
@@ -157,7 +157,7 @@ class _Fold:
         self._retained = RetainedCommits(snapshot.version)
 
     def read(self, frames: FrameReader, file: ReadFile) -> None:
-        """Fold in those commits of `frames`, which are read from `file`, that are news; move the bookmark behind."""
+        """Apply the new commits among `frames`, which are read from `file`, and advance the bookmark."""
         read = self.bookmark.version
         for frame in frames:
             if frame.kind == FrameKind.COMMIT and frame.version > read:
@@ -182,7 +182,7 @@ class _Fold:
         self._outcomes[salt, record.transaction_id] = version
 
     def result(self) -> Progress:
-        """Return where it has led to; the very same snapshot if nothing was new."""
+        """Return the result; it has the original snapshot object if there were no new commits."""
         bookmark = self.bookmark
         if bookmark.version == self._snapshot.version:
             return Progress(self._snapshot, 0, {}, self._retained, bookmark)

@@ -1,16 +1,17 @@
-"""Reading the frames of a segment, and the rules by which a damaged one is told from an interrupted one.
+"""Reading the frames of a segment, and the rules that distinguish damage from an interrupted write.
 
 At the first invalid frame, at offset o, reading stops:
 
 1. the next segment, or the MANIFEST of a database that was closed, says that bytes past o count → damage;
 2. the header of a later frame is intact and says that bytes past o were durable when it was written → damage;
-3. neither → a torn tail, which nobody was promised; nothing at all, if only zeros follow: they are room that the writer
-   had claimed ahead.
+3. neither → a torn tail, which contains nothing that was acknowledged; or, if only zeros follow, space that the writer
+   allocated in advance, which is not reported.
 
-The writer may be at work meanwhile, and what was read as an interrupted frame be whole a moment later. So rule 2 counts
-only where the frame at o is still invalid when it is read after the one that says so: that one was written later.
+The writer may be active during the reading, so a frame that was incomplete when read may be whole a moment later. So
+rule 2 applies only if the frame at o is still invalid when read again after the later header has been seen: the writer
+finished the frame at o before it wrote that header.
 
-Segments are read through a window, so that memory does not grow with them.
+Segments are read through a window, so memory use does not grow with their size.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ if TYPE_CHECKING:
     from inmem.engine.ports import ReadFile
 
 WINDOW_BYTES: Final = 1024 * 1024
-"""Read with one call, unless a frame is longer: few calls, and little memory."""
+"""Bytes read with one call, unless a frame is longer: few calls, and little memory."""
 
 _COMMIT: Final = int(FrameKind.COMMIT)
 _CLOSE: Final = int(FrameKind.CLOSE)
 _KINDS: Final = {1: frozenset({_COMMIT, _CLOSE}), 2: frozenset(map(int, FrameKind))}
-"""By format of the segment."""
+"""The frame kinds that occur in each segment format."""
 _MAGIC_BYTES: Final = FRAME_MAGIC.to_bytes(2, "little")
 _FRAME_HEADER = Struct("<HBBIQQII")
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """One frame that was read; `offset` is where it begins in its segment."""
+    """One frame; `offset` is where it begins in its segment."""
 
     offset: int
     kind: int
@@ -53,7 +54,7 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class TornTail(NamedTuple):
-    """Bytes at the end of a segment that no caller was promised: `size` of them from `offset` on, and why."""
+    """Bytes at the end of a segment that were never acknowledged: `size` bytes from `offset`, and what is wrong."""
 
     offset: int
     size: int
@@ -61,16 +62,16 @@ class TornTail(NamedTuple):
 
 
 class FrameReader:
-    """The valid frames of one segment, in order. Iterate once; then the attributes tell how it ended.
+    """The valid frames of one segment, in order. Iterate once; the attributes then describe how the segment ended.
 
     Attributes:
-        header: of the segment.
-        path: of the segment, for messages.
-        end: bytes of the segment that count, as far as it was read.
-        version: of the last frame, or the header's base version.
-        is_closed: the last frame is a CLOSE.
+        header: the segment's header.
+        path: the segment's path, for messages.
+        end: bytes of the segment that count, as far as it has been read.
+        version: the version of the last frame, or the header's base version if there is none.
+        is_closed: whether the last frame is a CLOSE.
         synced: bytes of the segment that were durable when the last frame was written.
-        torn: what lies behind `end`, if anything does.
+        torn: the torn tail after `end`, if there is one.
         last: where the last frame begins, 0 if there is none.
     """
 
@@ -94,7 +95,7 @@ class FrameReader:
         """Yield the frames. Memory: WINDOW_BYTES, or the longest frame.
 
         Raises:
-            CorruptionError: by rule 1 or 2 of the module, data that counted is damaged.
+            CorruptionError: data that counts is damaged, by rule 1 or 2 of the module docstring.
         """
         suspect = -1
         while True:
@@ -114,7 +115,7 @@ class FrameReader:
             suspect = self.end
 
     def _valid_frames(self) -> Generator[Frame, None, str]:
-        """Yield the frames from `end` on; return what is wrong with the first invalid one, "" if there is none."""
+        """Yield the frames from `end` on; return what is wrong with the first invalid one, or "" if there is none."""
         read_at = self._file.read_at
         valid_end = self._valid_end
         limit = self._file.size if valid_end is None else min(self._file.size, valid_end)
@@ -146,7 +147,7 @@ class FrameReader:
             payload = window[payload_at - window_at : end - window_at]
             if crc32(payload, seed) != payload_crc:
                 return "the payload does not match its checksum"
-            # A frame counts before its taker sees it, so that a taker may stop at any.
+            # Update the attributes before the frame is yielded, so the caller may stop after any frame.
             self.version = new_version
             self.is_closed = kind == _CLOSE
             self.last = offset
@@ -157,7 +158,7 @@ class FrameReader:
         return ""
 
     def _fault(self, offset: int, magic: int, kind: int, flags: int, length: int, new_version: int, synced: int) -> str:
-        """Return what is wrong with an intact header in this place, or nothing."""
+        """Return why a frame header with a valid checksum cannot stand at `offset`, or "" if it can."""
         if magic != FRAME_MAGIC or flags or length > FRAME_BYTES_MAX or kind not in _KINDS[self.header.format]:
             return "the frame is of an unknown kind"
         if synced > offset:
@@ -170,9 +171,10 @@ class FrameReader:
         return ""
 
     def _judge_tail(self, reason: str) -> FrameHeader | None:
-        """Apply rules 2 and 3 to what begins with an invalid frame at `end`.
+        """Apply rules 2 and 3 to the bytes from the invalid frame at `end` on.
 
-        Return the frame that proves that it counted, or set `torn` unless there is nothing.
+        Return the header of a later frame that proves them durable, if there is one. Otherwise set `torn`, unless all
+        the bytes are zeros.
         """
         end = self.end
         if is_blank(self._file, end):
@@ -197,17 +199,17 @@ def read_frames(
 
     Args:
         file: the segment, header included.
-        header: decoded from it.
-        path: for messages.
-        valid_end: where the segment is known to end, by the next one or by the MANIFEST; None if nothing says so.
-        start: where the frame begins that is the first to be read.
-        version: of the frame before that one; None for the segment's first one.
+        header: the segment's decoded header.
+        path: the segment's path, for messages.
+        valid_end: where the segment ends according to the next one or the MANIFEST; None if neither says so.
+        start: where the first frame to be read begins.
+        version: the version of the frame before it; None if it is the segment's first frame.
     """
     return FrameReader(file, header, path, valid_end, start, header.base_version if version is None else version)
 
 
 def is_blank(file: ReadFile, start: int) -> bool:
-    """Return whether nothing but zeros follows: room that was claimed ahead, and never written to. O(bytes)."""
+    """Return whether only zeros follow `start`: space allocated in advance and never written. O(bytes)."""
     return all(
         not file.read_at(at, min(WINDOW_BYTES, file.size - at)).strip(b"\x00")
         for at in range(start, file.size, WINDOW_BYTES)
@@ -215,7 +217,7 @@ def is_blank(file: ReadFile, start: int) -> bool:
 
 
 class FrameHeader(NamedTuple):
-    """What an intact frame header says; the payload behind it may be missing or damaged."""
+    """The fields of an intact frame header; the payload after it may be missing or damaged."""
 
     offset: int
     kind: int
@@ -226,9 +228,9 @@ class FrameHeader(NamedTuple):
 
 
 def intact_frame_headers(file: ReadFile, start: int, end: int, seed: int) -> Iterator[FrameHeader]:
-    """Yield every frame header in [start, end) whose magic and checksum hold, wherever it stands.
+    """Yield every frame header with valid magic and checksum in [start, end), at any offset.
 
-    A header that was written says what was durable before it, whatever became of its payload.
+    An intact header says what was durable when it was written, even if its payload is lost.
     """
     window_at = start
     while window_at + FRAME_HEADER_BYTES <= end:
@@ -240,5 +242,5 @@ def intact_frame_headers(file: ReadFile, start: int, end: int, seed: int) -> Ite
             if not flags and crc32(window[at : at + FRAME_HEADER_BYTES - 4], seed) == header_crc:
                 yield FrameHeader(window_at + at, kind, length, version, synced, payload_crc)
             at = window.find(_MAGIC_BYTES, at + 1)
-        # The next window begins with the first place of which this one has not seen 32 bytes.
+        # The next window begins at the first offset for which this one did not contain a full header.
         window_at += last + 1

@@ -5,15 +5,15 @@
     interval     after its write        at once               when told to, by a timer
     never        after its write        at once               on flush and close only
 
-While a sync runs under `always`, records pile up; when it ends they are written with one call and synced with one
-call. That is group commit, and it is why many clients together commit faster than one.
+While a sync runs under `always`, records accumulate; when it ends, they are written with one call and synced with one
+call. This is group commit, and it is why many clients together commit faster than one.
 
-When a sync has ended and nothing is to be written at once, a MARK says so in the log. The header of the next frame
-would say it as well; until there is one, only the mark tells the newest commits from an interrupted write. It costs a
-write of 32 bytes and no sync: a killed process leaves it behind, and a power failure that takes it takes a witness, no
-commit.
+When a sync has ended and no record is waiting, a MARK frame records what is durable. The header of the next frame would
+do so too, but until there is one, only the MARK distinguishes the newest commits from an interrupted write. It costs a
+write of 32 bytes and no sync. It survives when the process is killed; a power failure may lose it, but no commit with
+it.
 
-Versions are given here, in the order of the records in the log.
+This module assigns the versions, in the order of the records in the log.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ if TYPE_CHECKING:
     from inmem.engine.log.log_format import SegmentHeader
 
 GROUP_BYTES_MAX = 8 * 1024 * 1024
-"""Bytes written with one call: larger groups would make the first commit in them wait for the last."""
+"""Bytes written with one call: in a larger group the first commit would wait long for the last."""
 
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
-"""A segment that has grown past this is followed by a new one, and by a checkpoint: recovery reads about this much."""
+"""When a segment grows past this, a new segment and a checkpoint follow: recovery reads about this many bytes."""
 
 SEGMENTS_MAX = 32
-"""An opening that finds more begins with a checkpoint: every opening that writes adds a segment, however short."""
+"""An opening that finds more segments begins with a checkpoint: every opening that writes adds one, however short."""
 
 RETRIES_PER_SEGMENT = 16
-"""A segment whose successor cannot be created goes on; so often per length of a segment it is tried again."""
+"""If a segment's successor cannot be created, the segment stays in use, and creation is retried this many times per
+SEGMENT_BYTES_MAX written."""
 
 TicketT = TypeVar("TicketT")
 TicketT_contra = TypeVar("TicketT_contra", contravariant=True)
 
 
 class Durability(StrEnum):
-    """What success of a commit promises: durable, durable soon, or written."""
+    """What a successful commit guarantees: durable, durable soon, or written."""
 
     ALWAYS = "always"
     INTERVAL = "interval"
@@ -53,30 +54,30 @@ class Durability(StrEnum):
 
 
 DurabilityName: TypeAlias = Durability | Literal["always", "interval", "never"]
-"""What `inmem.open` takes as its durability: [what each promises](../durability.md#modes)."""
+"""The durability argument of `inmem.open`: [what each mode promises](../durability.md#modes)."""
 
 
 class LogOutbox(Protocol[TicketT_contra]):
-    """What the writer wants done, and what it has to tell.
+    """Where `GroupCommit` sends its requests for I/O and its announcements.
 
-    `write` and `mark` are done when they return; how `sync` and `start_segment` have ended is reported later. The
-    others are announcements.
+    `write` and `mark` are complete when they return; the results of `sync` and `start_segment` are reported later. The
+    other methods are announcements.
     """
 
     def write(self, data: bytes) -> None:
-        """Append to the segment, or leave it as it was and raise `StorageError`."""
+        """Append to the segment, or raise `StorageError` and leave the segment unchanged."""
         ...
 
     def mark(self, data: bytes) -> bool:
-        """Append to the segment if that can be done; the mark is wanted, not needed."""
+        """Append a MARK to the segment if possible, and return whether it was. A failure has no consequences."""
         ...
 
     def sync(self) -> None:
-        """Start making the segment durable; `GroupCommit.synced` reports the end."""
+        """Start making the segment durable; `GroupCommit.synced` reports completion."""
         ...
 
     def start_segment(self, number: int, base_version: int, previous_end: int, previous_version: int) -> None:
-        """Start creating a segment, the previous one made durable first; `GroupCommit.segment_started` reports it."""
+        """Start creating a segment, after making the previous one durable; `GroupCommit.segment_started` reports it."""
         ...
 
     def appended(self, first_version: int, transaction_ids: tuple[int, ...]) -> None:
@@ -88,40 +89,40 @@ class LogOutbox(Protocol[TicketT_contra]):
         ...
 
     def flushed(self, ticket: TicketT_contra) -> None:
-        """Everything appended before that flush is durable."""
+        """Everything appended before the flush is durable."""
         ...
 
     def rotated(self, number: int, base_version: int) -> None:
-        """A new segment has taken over from one that had grown too long, or from too many, or for a checkpoint."""
+        """A new segment is in use: the old one was too long, there were too many, or a checkpoint needs one."""
         ...
 
     def not_rotated(self, error: StorageError) -> None:
-        """The new segment could not be created; the old one goes on."""
+        """The new segment could not be created; the old one stays in use."""
         ...
 
 
 @dataclass(slots=True)
 class PendingFlush(Generic[TicketT]):
-    """Somebody who waits until what had been taken when they asked is durable."""
+    """A flush: it waits until every record accepted before it is durable."""
 
     ticket: TicketT
     records_ahead: int
-    """How many of the records that were waiting then are still not written."""
+    """How many records accepted before the flush are not written yet."""
     end: int | None
-    """Once they are: where in the current segment they end."""
+    """Where those records end in the current segment, once all are written; None before."""
 
 
 class GroupCommit(Generic[TicketT]):
-    """The state of the log's end: what waits to be written, what waits to be synced, who waits for which.
+    """The state of the log's end: what is to be written, what is to be synced, and which callers wait for it.
 
     Args:
-        outbox: carries the decisions out.
+        outbox: carries out the decisions.
         durability: one of the three modes.
-        number: number of the last segment that exists, 0 if none does.
-        end: how many bytes of it count.
-        version: the last version in the log, or a higher one to continue from.
+        number: number of the last existing segment, 0 if there is none.
+        end: bytes of that segment that count.
+        version: the last version in the log, or a higher one from which to continue.
         previous_version: the last version in the log.
-        segments: how many exist since the last checkpoint.
+        segments: the number of segments since the last checkpoint.
     """
 
     def __init__(
@@ -143,15 +144,15 @@ class GroupCommit(Generic[TicketT]):
         self._version = version
         self._seed = 0
         self._end = 0
-        # Where the last commit ends: nobody waits for a mark behind it to become durable.
+        # Where the last commit ends. No caller waits for a MARK after it to become durable.
         self._commit_end = 0
         self._synced_end = 0
-        # Where this segment ended when its successor could last not be created.
+        # Where this segment ended at the last failure to create its successor.
         self._refused_at = 0
         self._open = False
         self._starting = False
         self._rotate = False
-        # The first segment that is started here is taken for one that follows a segment that has grown too long.
+        # If true, the first segment started here is reported as a rotation, as if the previous one had been too long.
         self._has_many_segments = segments > SEGMENTS_MAX
         self._syncing_to: int | None = None
         self._sync_owed = False
@@ -162,7 +163,7 @@ class GroupCommit(Generic[TicketT]):
 
     @property
     def version(self) -> int:
-        """The last version given."""
+        """The last version assigned."""
         return self._version
 
     @property
@@ -172,37 +173,37 @@ class GroupCommit(Generic[TicketT]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits and nothing runs."""
+        """Whether no record or flush waits, and no sync or segment creation is running."""
         return not (self._pending or self._starting or self._syncing_to is not None or self._flushes)
 
     def append(self, transaction_id: int, record: bytes) -> None:
-        """Take a record. It is written at once, or with the next group."""
+        """Accept a record. It is written at once, or with the next group."""
         self._pending.append((transaction_id, record))
         self._advance()
 
     def flush(self, ticket: TicketT) -> None:
-        """Have everything taken so far made durable, in any mode."""
+        """Make all records accepted so far durable, in any mode."""
         self._flushes.append(PendingFlush(ticket, len(self._pending), None if self._pending else self._commit_end))
         self._advance()
 
     def sync_due(self) -> None:
-        """`interval`: the time has come to sync what was written, at the latest when what runs now has ended."""
+        """`interval` mode: sync what has been written, now or when the operation in progress has ended."""
         self._sync_owed = True
         self._advance()
 
     def rotate(self) -> None:
-        """Go on in a new segment as soon as the current one is durable."""
+        """Start a new segment as soon as the current one is durable."""
         self._rotate = True
         self._advance()
 
     def synced(self) -> None:
-        """The sync that was asked for has ended well."""
+        """The requested sync has succeeded."""
         if self._syncing_to is None:
             raise InvariantError("a sync ended that nobody had asked for")
         self._synced_end = self._syncing_to
         self._syncing_to = None
         if not self._pending and not self._rotate and self._synced_end >= self._commit_end:
-            # Before anybody learns that those commits are durable.
+            # Before any caller learns that these commits are durable.
             self._write_mark()
         if self._unanswered is not None:
             first_version, transaction_ids = self._unanswered
@@ -211,7 +212,7 @@ class GroupCommit(Generic[TicketT]):
         self._advance()
 
     def segment_started(self, header: SegmentHeader, size: int) -> None:
-        """The segment that was asked for exists, durably, and holds its header."""
+        """The requested segment exists durably and contains its header."""
         rotated = self._rotate or self._has_many_segments
         self._number = header.number
         self._seed = header.seed
@@ -230,8 +231,8 @@ class GroupCommit(Generic[TicketT]):
     def segment_refused(self, error: StorageError) -> None:
         """The segment could not be created.
 
-        An open one goes on, past its size if need be. Without one whoever waits is refused, and the next record tries
-        again.
+        An open segment stays in use, past its maximum size if necessary. If none is open, the waiting records are
+        refused, and the next record tries again.
         """
         self._starting = False
         self._refused_at = self._end
@@ -246,25 +247,25 @@ class GroupCommit(Generic[TicketT]):
         self._advance()
 
     def synced_for_close(self) -> None:
-        """Everything written has been made durable, by a sync that was not started here."""
+        """Everything written has been made durable by a sync that this object did not request."""
         self._synced_end = self._end
 
     @property
     def position(self) -> tuple[int, int]:
-        """Number of the current segment, and how many bytes are in it."""
+        """The current segment's number, and its length in bytes."""
         return self._number, self._end
 
     def close_frame(self) -> bytes | None:
-        """Return the frame that marks a clean close, or None when this opening never wrote anything.
+        """Return the frame that marks a clean close, or None if this opening never wrote anything.
 
-        It vouches for what is known to be durable, so that has to be everything by now.
+        The frame states what is known to be durable. Call this only once that is everything.
         """
         if not self._open:
             return None
         return encode_frame(FrameKind.CLOSE, self._version, self._synced_end, b"", self._seed)
 
     def check(self) -> None:
-        """Raise `InvariantError` unless the marks are in order."""
+        """Raise `InvariantError` unless the positions are consistent and no group or record waits without reason."""
         if not (self._synced_end <= self._end and self._commit_end <= self._end):
             raise InvariantError("more is synced than was written")
         if self._unanswered is not None and self._syncing_to is None:
@@ -273,7 +274,7 @@ class GroupCommit(Generic[TicketT]):
             raise InvariantError("records wait although nothing is in their way")
 
     def _advance(self) -> None:
-        """Do whatever can be done now; called after every change."""
+        """Do everything that can be done now; called after every change of state."""
         while not self._starting and not (self._always and self._syncing_to is not None):
             if not self._open:
                 if not self._pending and not self._rotate:
@@ -292,7 +293,7 @@ class GroupCommit(Generic[TicketT]):
             self._answer_flushes()
 
     def _is_rotation_due(self) -> bool:
-        """Whether to try for a successor of this segment, which is long enough, now or again."""
+        """Whether to try now to create a successor of this segment, which is long enough for one."""
         return self._end - self._refused_at > SEGMENT_BYTES_MAX // RETRIES_PER_SEGMENT
 
     def _start_segment(self, number: int, previous_end: int, previous_version: int) -> None:
@@ -348,7 +349,7 @@ class GroupCommit(Generic[TicketT]):
         self._out.sync()
 
     def _answer_flushes(self) -> None:
-        """Answer the flushes whose records are durable; start a sync when one is due or still waited for."""
+        """Answer the flushes whose records are durable; start a sync if one is due or a flush still needs one."""
         synced_end = self._synced_end
         if synced_end >= self._commit_end:
             self._sync_owed = False

@@ -1,7 +1,7 @@
-"""What became of one key, commit by commit, as far back as the log is kept.
+"""The history of one key, commit by commit, as far back as the log is kept.
 
-Tables hold the newest entry of a key and nothing older. The segments behind the last checkpoint, and whatever earlier
-ones have not been removed yet, still say what each commit wrote; reading them is the only way to see a key's past.
+Tables hold only the newest entry of a key. The segments after the last checkpoint, and earlier ones that have not been
+removed yet, still record what each commit wrote; reading them is the only way to see a key's past.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ K = TypeVar("K")
 
 
 def _tell_nobody(_done: int, _total: int) -> None:
-    """Nobody asks how far the reading has come."""
+    """Ignore the progress."""
 
 
 class KeyChange(NamedTuple):
     """What one commit did to the key.
 
     Attributes:
-        version: of the commit.
+        version: the commit's version.
         timestamp_us: when its transaction began, microseconds since the epoch; a later commit may have an earlier one.
-        value: in the codec's encoding; None if the commit deleted the key, or the whole run.
-        expires_at_us: the deadline it set, microseconds since the epoch; 0 for none.
+        value: the encoded value; None if the commit deleted the key, or the whole run.
+        expires_at_us: the deadline that the commit set, microseconds since the epoch; 0 for none.
     """
 
     version: int
@@ -56,9 +56,9 @@ class KeyHistory(Generic[K]):
     """The changes of one key that the log still holds.
 
     Attributes:
-        changes: what was kept of the newest of them, in commit order.
-        omitted: how many older ones the log holds beside.
-        kept_since: every change after this version is among them or counted as omitted; 0 if the log is whole.
+        changes: the newest changes, as `keep` returned them, in commit order.
+        omitted: how many older changes the log holds.
+        kept_since: every change after this version is in `changes` or counted in `omitted`; 0 if the log is complete.
     """
 
     changes: tuple[K, ...]
@@ -75,24 +75,24 @@ def read_history(
     keep: Callable[[KeyChange], K],
     on_progress: Progress = _tell_nobody,
 ) -> KeyHistory[K]:
-    """Return the newest changes of a key that the log holds. Changes nothing.
+    """Return the newest changes of a key that the log holds. Does not change any file.
 
     Args:
         disk: the folder.
-        run: whose key.
-        tag: of its table.
-        key: in its table.
-        limit: at most so many changes.
-        keep: called with each change when it is read, returns what to keep of it: values may be large.
-        on_progress: called before each segment with the number of segments read and their total; what it raises ends
-            the reading.
+        run: the run id of the key.
+        tag: the type tag of the key.
+        key: the user key.
+        limit: the most changes to return.
+        keep: called with each change when it is read; returns what to keep of it, because values may be large.
+        on_progress: called before each segment with the number of segments read and their total; an exception from it
+            ends the reading.
 
     Raises:
-        CorruptionError: something that counts is damaged or missing.
-        FormatVersionError: a file is of a newer format, or no file is ours.
+        CorruptionError: data that counts is damaged or missing.
+        FormatVersionError: a file has a newer format, or the folder contains no inmem database.
 
-    Complexity: O(bytes of the log) in time, at the speed of checksums where commits do not name the run; in memory a
-    window, or the longest commit, and `limit` times what is kept.
+    Complexity: O(bytes of the log) in time, at the speed of checksums for commits that do not name the run; in memory a
+    window or the longest commit, and `limit` times what is kept.
     """
     changes: deque[K] = deque(maxlen=limit)
     found = 0
@@ -101,7 +101,7 @@ def read_history(
     for part in _parts(disk, run, on_progress):
         if kept_since is None:
             kept_since = part.after
-            # Whether the key was there before the kept log begins is not known.
+            # If the kept log does not begin at version 0, the key may have existed before it.
             is_live = kept_since > 0
         for version, record in part.commits:
             for change in list(_changes(version, record, run, tag, key, is_live=is_live)):
@@ -112,7 +112,7 @@ def read_history(
 
 
 def read_change(disk: Folder, run: str, tag: int, key: bytes, version: int) -> KeyChange | None:
-    """Return what the commit of that version gave to a key, or None if it gave nothing, or the log does not hold it.
+    """Return the write of commit `version` to a key, or None if it wrote no value or is not in the log.
 
     Raises:
         CorruptionError, FormatVersionError: as `read_history`.
@@ -130,12 +130,12 @@ def read_change(disk: Folder, run: str, tag: int, key: bytes, version: int) -> K
 
 
 class _Part(NamedTuple):
-    """One segment: its commits that may concern a run, read while one asks for them."""
+    """One segment, with those of its commits that may concern a run, read lazily."""
 
     after: int
-    """All of them are of versions after this one,"""
+    """The commits have versions greater than this."""
     until: int | None
-    """and up to this one, as far as a next segment says."""
+    """The commits have versions up to this one; None if there is no next segment to tell."""
     commits: Iterator[tuple[int, CommitRecord]]
 
 
@@ -156,7 +156,7 @@ def _parts(disk: Folder, run: str, on_progress: Progress) -> Iterator[_Part]:
 def _commits(
     segment: SegmentFile, header: SegmentHeader, valid_end: int | None, run: str
 ) -> Iterator[tuple[int, CommitRecord]]:
-    # A commit that concerns the run has these bytes in its record, wherever they stand.
+    # A commit that concerns the run contains these bytes somewhere in its record.
     named = run.encode()
     for frame in read_frames(segment.file, header, segment.path, valid_end):
         if frame.kind == FrameKind.COMMIT and named in frame.payload:
@@ -170,7 +170,7 @@ def _changes(
         if operation.run != run:
             continue
         if not isinstance(operation, TableWrites):
-            # Of a key that was not there, dropping the run says nothing.
+            # Dropping the run does not change a key that did not exist.
             if is_live:
                 yield KeyChange(version, record.timestamp_us, None, 0)
         elif operation.tag == tag:

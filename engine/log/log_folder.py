@@ -1,13 +1,13 @@
-"""The names in a database's folder, and which of its segments follow which.
+"""The file names in a database's folder, and the order of its segments.
 
     LOCK                                  held by the owner, never removed
     MANIFEST                              which segment the log has reached, and whether it was closed
     000000000001.wal                      segments, numbered from 1 without gaps
     000000000003.checkpoint               checkpoints, numbered by the first segment to be replayed on top
-    000000000003.checkpoint.tmp           a file that was not finished, of any of the three kinds above
-    000000000002.wal.torn-4711            a torn tail that was kept aside, with the offset it began at
+    000000000003.checkpoint.tmp           an unfinished file of one of the three kinds above
+    000000000002.wal.torn-4711            a torn tail that was kept aside, with the offset at which it began
 
-Names of any other form are not ours, `notes.tmp` included: they are neither read nor removed.
+Files with names of any other form, such as `notes.tmp`, are foreign: they are neither read nor removed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NUMBER_DIGITS: Final = 12
 
 
 def segment_name(number: int) -> str:
-    """Return the file name of a segment; names sort as their numbers do."""
+    """Return the file name of a segment; names sort in the order of their numbers."""
     return f"{number:0{_NUMBER_DIGITS}d}{SEGMENT_SUFFIX}"
 
 
@@ -48,13 +48,13 @@ def checkpoint_name(number: int) -> str:
 
 
 def torn_name(name: str, offset: int) -> str:
-    """Return the name under which what was cut from the file `name` at `offset` is kept."""
+    """Return the name for the torn tail cut from the file `name` at `offset`."""
     return f"{name}{_TORN_INFIX}{offset}"
 
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
-    """What the names in a folder say: numbers of segments and checkpoints, ascending; other names, sorted."""
+    """The database files in a folder: numbers of segments and checkpoints, ascending; names of others, sorted."""
 
     segments: tuple[int, ...]
     checkpoints: tuple[int, ...]
@@ -63,7 +63,7 @@ class FolderContents:
 
     @classmethod
     def of(cls, names: Sequence[str]) -> FolderContents:
-        """Return what `names`, in any order, stand for."""
+        """Return the contents that `names`, in any order, represent."""
         return cls(
             tuple(_numbers(names, SEGMENT_SUFFIX)),
             tuple(_numbers(names, _CHECKPOINT_SUFFIX)),
@@ -72,9 +72,10 @@ class FolderContents:
         )
 
     def what_is_missing(self, number: int) -> tuple[str, str]:
-        """Return which file is missing, and why it must have been there, where segment `number` should be and is not.
+        """Return which file is missing, and why it must have existed, when segment `number` is needed but absent.
 
-        Where the log begins later and there is no checkpoint, nothing tells which of the two has been lost.
+        If the log begins later and there is no checkpoint, either the checkpoint or the earlier segments are missing;
+        nothing shows which.
         """
         first = self.segments[0] if self.segments else 0
         if number >= first or self.checkpoints:
@@ -87,7 +88,7 @@ class FolderContents:
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether a file of the store's that was not finished has this name."""
+    """Whether this is the name of an unfinished database file."""
     stem = name.removesuffix(TEMPORARY_SUFFIX)
     return stem != name and (
         stem == MANIFEST_NAME or bool(_numbers([stem], SEGMENT_SUFFIX) or _numbers([stem], _CHECKPOINT_SUFFIX))
@@ -95,7 +96,7 @@ def _is_temporary(name: str) -> bool:
 
 
 def _is_torn(name: str) -> bool:
-    """Whether what was cut from a segment has this name."""
+    """Whether this is the name of a torn tail that was kept aside."""
     segment, infix, offset = name.partition(_TORN_INFIX)
     return bool(infix and offset.isascii() and offset.isdigit() and _numbers([segment], SEGMENT_SUFFIX))
 
@@ -108,7 +109,7 @@ def _numbers(names: Sequence[str], suffix: str) -> list[int]:
 
 
 class SegmentFile(NamedTuple):
-    """One segment, open; its header is None if its creation was interrupted, as only the last one's can be."""
+    """One segment, open. Its header is None if its creation was interrupted, which only the last segment's can be."""
 
     number: int
     name: str
@@ -118,21 +119,21 @@ class SegmentFile(NamedTuple):
 
 
 def path_of(disk: Folder, name: str) -> str:
-    """Return what to call the file in messages."""
+    """Return the path of the file, for messages."""
     return f"{disk.path}/{name}"
 
 
 @contextmanager
 def damage_if_others_are_ours(disk: Folder, name: str, magic: bytes) -> Generator[None]:
-    """Take what is no header of ours for damage where another file proves that the folder holds a database of ours.
+    """Treat an unknown header as damage if another file proves that the folder contains an inmem database.
 
     Args:
         disk: the folder.
-        name: of the file whose header is decoded meanwhile.
-        magic: with which such a file begins.
+        name: the file whose header the `with` block decodes.
+        magic: the magic with which that kind of file begins.
 
     Raises:
-        CorruptionError: instead of a FormatVersionError, unless the header is an intact one, of a newer format.
+        CorruptionError: instead of a FormatVersionError, unless the header is intact and of a newer format.
     """
     try:
         yield
@@ -159,16 +160,16 @@ def _start_of(disk: Folder, name: str) -> bytes:
 
 
 def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
-    """Return a segment with its header decoded, and its file open.
+    """Open a segment and decode its header.
 
     Args:
         disk: the folder.
-        number: of the segment.
-        is_last: nothing proves that its header was durable once.
+        number: the segment's number.
+        is_last: whether this is the last segment, and nothing proves that its header was ever durable.
 
     Raises:
-        FormatVersionError: nothing here is ours, or it is a segment of a newer format.
-        CorruptionError: the header is damaged or belongs to another number.
+        FormatVersionError: the folder contains no inmem database, or the segment has a newer format.
+        CorruptionError: the header is damaged, or contains another segment number.
     """
     name = segment_name(number)
     path = path_of(disk, name)
@@ -187,12 +188,12 @@ def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
 def linked_segments(
     disk: Folder, numbers: Sequence[int], proven: int
 ) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
-    """Yield each segment together with the one after it, opening every file once and holding two open at a time.
+    """Yield each segment together with the next one, opening every file once and keeping at most two open.
 
     Args:
         disk: the folder.
-        numbers: consecutive, ending with the last segment there is.
-        proven: up to this number, segments are known to have been created durably.
+        numbers: consecutive segment numbers up to the last segment.
+        proven: segments up to this number are known to have been created durably.
 
     Raises:
         FormatVersionError, CorruptionError: as `open_segment`.

@@ -1,6 +1,6 @@
-"""The byte layout of a log segment: what its header says, and how a frame is written.
+"""The byte layout of a log segment: its header and its frames.
 
-A segment is a header of 64 bytes and frames without gaps between them, little-endian throughout.
+A segment is a 64-byte header followed by frames without gaps, little-endian throughout.
 
     header                                      frame header (32 bytes, the payload follows)
      0  8  magic b"INMEMWAL"                     0  2  magic d5 f7
@@ -14,16 +14,16 @@ A segment is a header of 64 bytes and frames without gaps between them, little-e
     48  8  previous version
     56  8  created at, microseconds
 
-Both checksums of a frame continue that of segment number and salt, the seed of the segment, so that bytes of another
-opening, or of another segment of this one, never pass for a frame. `previous end` says how many bytes of the segment
-before count; what lies behind them is void. The frames carry base version + 1, + 2, ...
+Both checksums of a frame continue the CRC-32 of the segment number and salt (the segment's seed), so bytes written by
+another opening of the database, or to another segment, never pass for a frame. `previous end` is the number of bytes of
+the previous segment that count; anything after them is void. The frames carry the versions base version + 1, + 2, ...
 
-A COMMIT carries a commit. A MARK carries nothing but its `synced`: it is written when everything before it has become
-durable and nothing follows at once, so that the newest commits have a witness too. A CLOSE is the last frame of a
-segment that was closed cleanly. Format 1 had no MARK, and no MANIFEST beside the segments; it is still read.
+A COMMIT carries a commit. A MARK carries only its `synced`: it is written when everything before it has become durable
+and no other frame follows at once, so that a frame vouches for the newest commits too. A CLOSE is the last frame of a
+segment that was closed cleanly. Format 1 had no MARK frames, and no MANIFEST beside the segments; it is still read.
 
-engine/log/frame_reader.py says where reading stops, and what is damage then; docs/log-format.md has the whole of it,
-with what a writer must make durable in which order.
+engine/log/frame_reader.py defines where reading stops, and when that means damage. docs/log-format.md is the complete
+description, including what a writer must make durable in which order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from inmem.engine.log.file_header import HEADER_BYTES, decode_header, encode_hea
 SEGMENT_MAGIC: Final = b"INMEMWAL"
 SEGMENT_FORMAT: Final = 2
 SEGMENT_FORMATS: Final = (1, SEGMENT_FORMAT)
-"""Those that are read; the last one is written."""
+"""The formats that are read; the last one is the one that is written."""
 FRAME_HEADER_BYTES: Final = 32
 FRAME_MAGIC: Final = 0xF7D5
 
@@ -51,7 +51,7 @@ _FRAME_FACTS = Struct("<HBBIQQI")
 
 
 class FrameKind(IntEnum):
-    """What a frame is for."""
+    """The kind of a frame."""
 
     COMMIT = 1
     CLOSE = 2
@@ -63,14 +63,14 @@ class SegmentHeader:
     """The facts at the start of a segment.
 
     Attributes:
-        number: of this segment, from 1.
+        number: the segment's number, from 1.
         salt: random number of the opening that wrote the segment.
-        base_version: the frames carry base_version + 1, + 2, ...
+        base_version: the frames carry the versions base_version + 1, + 2, ...
         previous_end: bytes of the previous segment that count, 0 if there is no previous one.
         previous_version: last version of the previous segment, 0 if there is none. Less than base_version only
             after a restart that had to skip versions.
         created_at_us: microseconds since the epoch.
-        format: that the segment is written in.
+        format: the format in which the segment is written.
     """
 
     number: int
@@ -83,11 +83,11 @@ class SegmentHeader:
 
     @property
     def seed(self) -> int:
-        """What the checksums of the frames continue: the CRC-32 of number and salt, as they stand in the header."""
+        """The CRC-32 of number and salt, encoded as in the header. The checksums of the frames continue it."""
         return crc32(_SEED.pack(self.number, self.salt))
 
     def encode(self) -> bytes:
-        """Return the 64 bytes with which the segment begins."""
+        """Return the first 64 bytes of the segment."""
         return encode_header(
             SEGMENT_MAGIC,
             self.format,
@@ -105,15 +105,16 @@ class SegmentHeader:
     def decode(cls, data: bytes, path: str, *, is_last: bool) -> SegmentHeader | None:
         """Return the header of a segment, or None if its creation was interrupted.
 
-        Only the last segment can have been interrupted: its writer makes the header durable before anything else.
+        Only the creation of the last segment can have been interrupted: the writer makes the header durable before
+        anything else.
 
         Args:
             data: the segment's first 65 bytes, or all of it if it is shorter.
-            path: for messages.
-            is_last: nothing proves that the header was durable once.
+            path: the segment's path, for messages.
+            is_last: whether this is the last segment, and nothing proves that its header was ever durable.
 
         Raises:
-            FormatVersionError: not a segment, or one of a newer format.
+            FormatVersionError: the file is not a segment, or has a newer format.
             CorruptionError: the header is damaged.
         """
         if is_last and _is_torn_header(data):
@@ -126,10 +127,10 @@ class SegmentHeader:
 
 
 def _is_torn_header(data: bytes) -> bool:
-    """Tell whether `data` can be a segment whose header never became durable and which holds nothing else."""
+    """Return whether `data` can be a segment that holds only a header that never became durable."""
     if len(data) > HEADER_BYTES:
         return False
-    # What was never written reads as zeros; anything else is somebody else's file.
+    # Bytes that were never written read as zeros. With other bytes in place of the magic it is not one of our files.
     if any(byte not in {0, expected} for byte, expected in zip(data, SEGMENT_MAGIC, strict=False)):
         return False
     return len(data) < HEADER_BYTES or not header_checksum_holds(data)
@@ -139,14 +140,14 @@ def encode_frame(kind: FrameKind, version: int, synced: int, payload: bytes, see
     """Return one frame.
 
     Args:
-        kind: COMMIT, or CLOSE or MARK, whose payload is empty and whose version is the last one.
-        version: of the commit.
-        synced: bytes of this segment known to be durable now; 0 is always true.
+        kind: the frame's kind. CLOSE and MARK have an empty payload and repeat the last version.
+        version: the version of the commit.
+        synced: bytes of this segment known to be durable now; 0 is always valid.
         payload: an encoded CommitRecord.
-        seed: of the segment's header.
+        seed: the seed from the segment's header.
 
     Raises:
-        InvariantError: the payload is longer than a reader accepts.
+        InvariantError: the payload is longer than readers accept.
     """
     if len(payload) > FRAME_BYTES_MAX:
         raise InvariantError(f"a payload of {len(payload)} bytes, readers accept {FRAME_BYTES_MAX}")

@@ -1,16 +1,16 @@
-"""What one commit says in the log: the payload of a COMMIT frame.
+"""The log record of a commit: the payload of a COMMIT frame.
 
-The payload is one msgpack array, `[transaction_id, timestamp_us, operations]`. The operations stand in program order,
-each either of
+The payload is one msgpack array, `[transaction_id, timestamp_us, operations]`. The operations are in program order,
+each one of
 
     [run, tag, [[key, value | nil, expires_at_us], ...]]    writes to one table; nil leaves a tombstone
     [run]                                                   every table of the run is dropped
 
-Values are the codec's bytes, kept as msgpack bin and never looked into here. Everything that is read is untrusted: what
-does not have exactly these types is damage.
+Values are bytes encoded by the codec, stored as msgpack bin; this module does not decode them. All input is untrusted:
+anything that does not have exactly these types is damage.
 """
 
-# msgpack comes without types, and what it reads is of no known type before it has been checked.
+# msgpack has no type annotations, and the values it returns have no known type until they have been checked.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _unpackb: Final = cast("Callable[..., object]", msgpack.unpackb)
 
 
 class TableWrites(NamedTuple):
-    """The writes of one commit to one table, no key twice, as (key, value or None, expires_at_us or 0)."""
+    """The writes of one commit to one table, as (key, value or None, expires_at_us or 0). No key occurs twice."""
 
     run: str
     tag: int
@@ -39,7 +39,7 @@ class TableWrites(NamedTuple):
 
 
 class DropRun(NamedTuple):
-    """Every table of the run vanishes; operations that follow in the same commit start afresh."""
+    """Deletes every table of the run; later operations of the same commit start with empty tables."""
 
     run: str
 
@@ -48,7 +48,7 @@ Operation: TypeAlias = TableWrites | DropRun
 
 
 class CommitRecord(NamedTuple):
-    """One commit but for its version, which its frame carries; `timestamp_us` is when its transaction began."""
+    """One commit without its version, which the frame carries; `timestamp_us` is when the transaction began."""
 
     transaction_id: int
     timestamp_us: int
@@ -59,27 +59,27 @@ PlainOperation: TypeAlias = "tuple[str] | tuple[str, int, tuple[tuple[bytes, byt
 
 
 def encode_operations(operations: Sequence[PlainOperation]) -> Raw:
-    """Return operations as `encode_commit` takes them without looking at them again. O(bytes)."""
+    """Return the operations in encoded form, which `encode_commit` includes as it is. O(bytes)."""
     return Raw(pack(operations))
 
 
 encode_commit: Final[Callable[[tuple[int, int, Raw] | CommitRecord], bytes]] = pack
-"""Return the payload of the frame of a CommitRecord, or of its fields, the operations encoded already. O(bytes)."""
+"""Return the frame payload of a CommitRecord, or of its fields with the operations already encoded. O(bytes)."""
 
 COMMIT_HEAD_BYTES_MAX: Final = 19
-"""What a record takes at most beside its operations."""
+"""The most bytes that a record takes in addition to its operations."""
 
 
 def decode_commit(payload: bytes, path: str, offset: int) -> CommitRecord:
-    """Return the record that `encode_commit` made into `payload`.
+    """Return the record that `encode_commit` encoded as `payload`.
 
     Args:
         payload: untrusted bytes.
-        path: file they come from, for the error.
-        offset: byte in that file at which their frame begins, for the error.
+        path: file that the bytes come from, for the error.
+        offset: offset in the file at which the frame begins, for the error.
 
     Raises:
-        CorruptionError: anything but one record of the documented form.
+        CorruptionError: `payload` is not exactly one record of the documented form.
 
     Complexity: O(bytes) in time and memory, whatever lengths the payload claims.
     """
@@ -100,12 +100,12 @@ def decode_commit(payload: bytes, path: str, offset: int) -> CommitRecord:
 
 
 def unpack_untrusted(payload: bytes) -> tuple[Any, ...]:
-    """Return the one msgpack array that makes up the whole of `payload`, arrays as tuples.
+    """Return the msgpack array that `payload` consists of, with arrays decoded as tuples.
 
     Raises:
-        ValueError: malformed or incomplete msgpack, bytes behind it, or another type than an array.
+        ValueError: `payload` is malformed or incomplete msgpack, has trailing bytes, or is not an array.
     """
-    # unpackb takes no length to be larger than its input, and allocates nothing in advance for one that is claimed.
+    # unpackb rejects lengths greater than its input, and allocates nothing in advance for a claimed length.
     value: Any = _unpackb(payload, use_list=False)
     if type(value) is not tuple:
         raise ValueError("not an array")

@@ -1,6 +1,6 @@
-"""The MANIFEST: which segment the log has reached, so that a file that is gone is missed.
+"""The MANIFEST: which segment the log has reached, so that the loss of a file is detected.
 
-One file header of 64 bytes (see file_header) and nothing behind it:
+It is a single 64-byte file header (see file_header):
 
      0  8  magic b"INMEMMAN"
      8  2  format, 1
@@ -9,14 +9,14 @@ One file header of 64 bytes (see file_header) and nothing behind it:
     16  8  state: 1 OPEN, 2 CLOSED, 3 UNFINISHED
     24  8  number of the newest segment
     32  8  salt of that segment
-    40  8  end: bytes of it that count, in the state CLOSED; else 0
+    40  8  end: bytes of that segment that count if CLOSED, else 0
     48  8  version: the last one if CLOSED, else that segment's base version
     56  8  written at, microseconds: the latest time that the store had used
 
-It is replaced as a whole, by a rename, whenever a segment has been created and before the first frame is written to
-it, and after a clean close, which puts but a new time into it if nothing else was written. So a segment up to that
-number which is not there, or is shorter than a close has left it, has been lost. A database whose MANIFEST is
-UNFINISHED was being written by a salvage that did not come to its end.
+The file is replaced as a whole, by a rename: after a segment has been created and before the first frame is written to
+it, and after a clean close. A close that wrote nothing else changes only the time. So if a segment up to that number is
+missing, or shorter than a close has left it, data has been lost. UNFINISHED means that the database was being written
+by a salvage that did not complete.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MANIFEST_FORMAT: Final = 1
 
 
 class ManifestState(IntEnum):
-    """How the last writer left the database."""
+    """The state in which the last writer left the database."""
 
     OPEN = 1
     CLOSED = 2
@@ -47,7 +47,7 @@ class ManifestState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What the file says; see the module."""
+    """The content of the file; the module docstring describes the fields."""
 
     state: int
     segment: int
@@ -62,11 +62,11 @@ class Manifest:
 
     @classmethod
     def decode(cls, data: bytes, path: str) -> Manifest:
-        """Return what the file `data` says.
+        """Return the manifest encoded in `data`.
 
         Raises:
-            FormatVersionError: not a manifest, or one of a newer format.
-            CorruptionError: it is damaged.
+            FormatVersionError: the file is not a manifest, or has a newer format.
+            CorruptionError: the manifest is damaged.
         """
         _, facts = decode_header(data, path, MANIFEST_MAGIC, (MANIFEST_FORMAT,))
         manifest = cls(*facts)
@@ -77,18 +77,18 @@ class Manifest:
         return manifest
 
     def check_names(self, header: SegmentHeader, path: str) -> None:
-        """Raise CorruptionError if the segment has the number that is named here, and is another one."""
+        """Raise CorruptionError if the segment has the manifest's segment number but a different salt."""
         if self.segment == header.number and self.salt != header.salt:
             raise CorruptionError(path, 24, "this is not the segment that the manifest names")
 
 
 def known_end(number: int, following: SegmentHeader | None, manifest: Manifest | None) -> int | None:
-    """Return at which byte a segment ends, or None if nothing says so: it is then the one that was being written.
+    """Return the offset at which a segment ends, or None if it is unknown: then this segment was being written.
 
     Args:
-        number: of the segment.
+        number: the segment's number.
         following: header of the next segment, if there is one.
-        manifest: of the folder, if it has one.
+        manifest: the folder's manifest, if it has one.
     """
     if following is not None:
         return following.previous_end
@@ -98,12 +98,13 @@ def known_end(number: int, following: SegmentHeader | None, manifest: Manifest |
 
 
 def read_manifest(disk: Folder) -> Manifest | None:
-    """Return the folder's manifest, or None if it has none, as before format 2 of the segments.
+    """Return the folder's manifest, or None if it has none, as was the case before segment format 2.
 
-    Whoever reads beside the owner must list the folder afterwards: then no segment that is named here is missed.
+    A process that reads while the owner writes must list the folder afterwards: the listing then includes the segment
+    that the manifest names.
 
     Raises:
-        UnfinishedSalvageError: it says that the database is not whole.
+        UnfinishedSalvageError: the manifest says that the database is incomplete.
         FormatVersionError, CorruptionError: as `Manifest.decode`.
     """
     if MANIFEST_NAME not in disk.names():

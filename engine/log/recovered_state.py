@@ -1,7 +1,7 @@
-"""The state that a recovery builds: a checkpoint, and every commit after it in log order.
+"""The state that a recovery builds: a checkpoint, then every later commit in log order.
 
-Versions are taken as recorded and nothing is validated again, so that recovering twice, or elsewhere, gives the
-identical state.
+Versions are taken as recorded and commits are not validated again, so recovering twice, or on another machine, gives
+the identical state.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class Recovered:
     """The state that the files prove.
 
     Attributes:
-        version: of the last commit; the next one is at least one more.
-        transaction_id_max: greatest transaction id in use so far.
-        time_floor_us: latest time that the files prove to have been used, microseconds since the epoch.
-        roots: one per shard, each run's tables in the shard that `shard_of` names.
-        outcomes: (salt, transaction id) → version of the newest commits, in order of their versions.
-        outcomes_since: every commit after this version is in `outcomes`; one that is not there did not happen.
-        commits: commits replayed from the log.
-        keys: live keys, expired ones included.
-        last_drop_version: of the last replayed commit that dropped a run, 0 if none did.
+        version: the version of the last commit; the next commit's version is higher.
+        transaction_id_max: greatest transaction id used so far.
+        time_floor_us: latest time that the files prove to have been used, in microseconds since the epoch.
+        roots: one per shard; each run's tables are in the shard that `shard_of` returns.
+        outcomes: (salt, transaction id) → version of the newest commits, ordered by version.
+        outcomes_since: every commit after this version is in `outcomes`; a commit that is not there did not happen.
+        commits: the number of commits replayed from the log.
+        keys: the number of live keys, expired ones included.
+        last_drop_version: the version of the last replayed commit that dropped a run, 0 if there is none.
         retained: the newest commits of the log, for watchers.
     """
 
@@ -61,7 +61,7 @@ class Recovered:
 
     @classmethod
     def nothing(cls, shards: int) -> Self:
-        """Return the state of a store that nothing was ever written to."""
+        """Return the state of a store to which nothing was ever written."""
         return cls(
             version=0,
             transaction_id_max=0,
@@ -75,12 +75,12 @@ class Recovered:
 
 
 class Recovery:
-    """Folds a checkpoint and commits into a state, held in plain dicts until `result` freezes it.
+    """Applies a checkpoint and commits to a state, kept in plain dicts until `result` turns it into tables.
 
     Attributes:
-        version: of the last commit folded in.
-        commits: folded in.
-        retained: the newest commits folded in.
+        version: the version of the last commit applied.
+        commits: the number of commits applied.
+        retained: the newest commits applied.
     """
 
     def __init__(self) -> None:
@@ -90,13 +90,13 @@ class Recovery:
         self._transaction_id_max = 0
         self._time_floor_us = 0
         self._tables: dict[str, dict[int, dict[bytes, StoredEntry]]] = {}
-        # One more than are kept: the newest of those whose outcome nobody can ask for any more.
+        # One more than are kept in the result: the extra one is the newest commit whose outcome is no longer available.
         self._outcomes: deque[tuple[int, int, int]] = deque(maxlen=OUTCOMES_MAX + 1)
         self._outcomes_since = 0
         self._last_drop_version = 0
 
     def load_checkpoint(self, checkpoint: CheckpointReader, meter: Meter | None = None) -> None:
-        """Begin with the checkpoint. If it turns out to be damaged, this object is of no further use. O(bytes).
+        """Load a checkpoint as the initial state. If it turns out to be damaged, discard this object. O(bytes).
 
         Raises:
             CorruptionError: the checkpoint is incomplete or altered.
@@ -117,15 +117,15 @@ class Recovery:
             self._outcomes.append((version, salt, transaction_id))
 
     def apply(self, version: int, record: CommitRecord, salt: int) -> None:
-        """Fold in the next commit. O(its writes), and O(tables of the run) for a dropped run.
+        """Apply the next commit. O(its writes), and O(tables of the run) for a dropped run.
 
         Args:
-            version: of the commit.
-            record: what it did.
-            salt: of the opening that made it.
+            version: the version of the commit.
+            record: the commit's log record.
+            salt: the salt of the opening that wrote the commit.
 
         Raises:
-            InvariantError: the version is not beyond those folded in before.
+            InvariantError: the version is not higher than those applied before.
         """
         if version <= self.version:
             raise InvariantError(f"version {version} is folded in after {self.version}")
@@ -147,7 +147,7 @@ class Recovery:
                 self._last_drop_version = version
         self.version = version
         self.commits += 1
-        # Compared here: two calls of max() take a thirtieth of recovery.
+        # Compared inline: two calls of max() would take a thirtieth of the recovery time.
         if transaction_id > self._transaction_id_max:  # noqa: PLR1730
             self._transaction_id_max = transaction_id
         if timestamp_us > self._time_floor_us:  # noqa: PLR1730
@@ -155,9 +155,9 @@ class Recovery:
         self._outcomes.append((version, salt, transaction_id))
 
     def apply_late(self, version: int, record: CommitRecord, salt: int) -> None:
-        """Fold in a commit although commits before it are missing: of each key the newest entry wins.
+        """Apply a commit although commits before it are missing: for each key the newest entry wins.
 
-        For salvage alone. What comes of it is a state that the database need not ever have had.
+        Only for salvage. The result may be a state that the database never had.
         """
         tables = self._tables
         for operation in record.operations:
@@ -174,7 +174,7 @@ class Recovery:
         self._outcomes.append((version, salt, record.transaction_id))
 
     def merge(self, run: str, tag: int, entries: Iterable[tuple[bytes, StoredEntry]]) -> None:
-        """Take over entries of which newer ones may be known. For salvage alone."""
+        """Add entries, except those for whose keys a newer one is known. Only for salvage."""
         table = self._tables.setdefault(run, {}).setdefault(tag, {})
         for key, stored in entries:
             version = version_of(stored)
@@ -184,20 +184,20 @@ class Recovery:
             self.version = max(self.version, version)
 
     def note_time(self, time_us: int) -> None:
-        """See to it that time goes on behind `time_us`, microseconds since the epoch."""
+        """Make sure that the store's time continues after `time_us`, in microseconds since the epoch."""
         self._time_floor_us = max(self._time_floor_us, time_us)
 
     def note_ids(self, record: CommitRecord) -> None:
-        """See to it that ids and times go on behind those of a commit, whether it is folded in or not."""
+        """Make sure that new ids and times are after those of a commit, even if the commit is not applied."""
         self._transaction_id_max = max(self._transaction_id_max, record.transaction_id)
         self._time_floor_us = max(self._time_floor_us, record.timestamp_us)
 
     def forget_outcomes_up_to(self, version: int) -> None:
-        """Say nothing about commits up to `version` that are not there: they may have happened, and been lost."""
+        """Give no outcome for missing commits up to `version`: they may have happened and been lost."""
         self._outcomes_since = max(self._outcomes_since, version)
 
     def result(self, shards: int) -> Recovered:
-        """Return the state, its tables frozen and split among `shards`. O(n) for tables written in key order."""
+        """Return the state, with immutable tables split among `shards`. O(n) for tables written in key order."""
         self.retained.advance(self.version)
         outcomes = list(self._outcomes)
         if len(outcomes) > OUTCOMES_MAX:

@@ -1,7 +1,7 @@
-"""From the files of a database to its state: the newest good checkpoint, and every commit after it in log order.
+"""Recovering a database's state from its files: the newest good checkpoint, then every later commit in log order.
 
-`recover` drives the fold of engine/log/recovered_state.py over a folder and says where the log has to be continued.
-Nothing here writes: what is to be cut or removed is reported to the caller. Files are read in pieces, never whole.
+`recover` feeds a folder's files to `Recovery` (engine/log/recovered_state.py) and returns where the log continues. This
+module does not write: it reports to the caller what must be cut off or removed. Files are read in pieces, never whole.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _COMMIT: Final = int(FrameKind.COMMIT)
 
 
 class TornFile(NamedTuple):
-    """What an interrupted write left behind in the file `name`: `size` bytes from `offset` on.
+    """What an interrupted write left in the file `name`: `size` bytes from `offset`.
 
-    The caller keeps them aside under `torn_name(name, offset)` before it goes on: it cuts the file at `offset`, and
-    renames the whole file where that is 0.
+    Before continuing the log, the caller saves them as `torn_name(name, offset)` and cuts the file at `offset`; if
+    `offset` is 0, it renames the file instead.
     """
 
     name: str
@@ -56,18 +56,18 @@ class TornFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LogPosition:
-    """Where the log ends, and what is to be done before it is continued in segment `segment + 1`.
+    """Where the log ends, and what must be done before it continues in segment `segment + 1`.
 
     Attributes:
         segment: number of the last segment that counts, 0 if there is none.
-        end: bytes of it that count: `previous_end` of the next one.
-        version: the last one: `previous_version` of the next segment.
+        end: bytes of that segment that count: `previous_end` of the next one.
+        version: the last version in the log: `previous_version` of the next segment.
         last_frame: where the last frame before `end` begins, 0 if the segment has none.
-        is_clean: the last frame is a CLOSE and nothing lies behind it, or there is no log at all.
-        torn: at most a torn tail of the last segment, then a segment whose creation was interrupted.
-        damaged: checkpoints that were passed over in favour of an older one.
-        obsolete: names of files that are not needed any more, in the order in which to remove them.
-        segments: how many there are since the newest good checkpoint.
+        is_clean: whether the last frame is a CLOSE and nothing follows it, or there is no log at all.
+        torn: a torn tail of the last segment, if any, then a segment whose creation was interrupted, if any.
+        damaged: checkpoints that were skipped in favour of an older one.
+        obsolete: names of files that are no longer needed, in the order in which to remove them.
+        segments: the number of segments since the newest good checkpoint.
     """
 
     segment: int
@@ -84,21 +84,21 @@ class LogPosition:
 def recover(
     disk: Folder, shards: int, tell: Callable[[RecoveryProgress], None] | None = None
 ) -> tuple[Recovered, LogPosition]:
-    """Return the state that the files prove, and where the log is to be continued. Changes nothing.
+    """Return the state that the files prove, and where the log continues. Does not change any file.
 
     Args:
         disk: the folder.
-        shards: how many roots to split the state into.
-        tell: called every PROGRESS_BYTES.
+        shards: the number of roots into which to split the state.
+        tell: called with the progress every PROGRESS_BYTES.
 
     Raises:
-        CorruptionError: something that counted is damaged or missing.
-        FormatVersionError: a file is of a newer format, or no file is ours.
-        UnfinishedSalvageError: the database is half of what a salvage was going to write.
+        CorruptionError: data that counts is damaged or missing.
+        FormatVersionError: a file has a newer format, or the folder contains no inmem database.
+        UnfinishedSalvageError: the database was written by a salvage that did not complete.
 
     Complexity: O(bytes) in time; in memory the state, and a few windows or the longest commit.
     """
-    # Before the names and the segments: what it says of them is then no newer than what is read.
+    # Read the manifest before the names and the segments, so that it is not newer than they are.
     manifest = read_manifest(disk)
     contents = FolderContents.of(disk.names())
     meter = Meter(0 if tell is None else _size_of(disk, contents), tell)
@@ -106,7 +106,7 @@ def recover(
     numbers = _segments_from(disk, contents, chosen or 1, manifest, damaged)
     position = _replay(disk, numbers, recovery, chosen, manifest, meter)
     if manifest is not None:
-        # Reads may have seen a later time than the last commit: what had expired for them stays so.
+        # Reads may have used a later time than the last commit. An entry that had expired for them must stay expired.
         recovery.note_time(manifest.written_at_us)
     obsolete = (
         *contents.temporary,
@@ -132,7 +132,7 @@ def _size_of(disk: Folder, contents: FolderContents) -> int:
 def _load_checkpoint(
     disk: Folder, contents: FolderContents, meter: Meter
 ) -> tuple[Recovery, int, list[CorruptionError]]:
-    """Return a fold that begins with the newest good checkpoint, that one's number or 0, and what was passed over."""
+    """Return a `Recovery` from the newest good checkpoint, its number or 0, and the damage of those skipped."""
     damaged: list[CorruptionError] = []
     for number in reversed(contents.checkpoints):
         name = checkpoint_name(number)
@@ -163,11 +163,11 @@ def _segments_from(
     """Return the numbers of all segments from `first` on, without a gap.
 
     Raises:
-        CorruptionError: one is missing, or the checkpoint with which the log begins; if that is because of a damaged
-            checkpoint, the damage.
+        CorruptionError: a segment is missing, or the checkpoint with which the log begins; if a checkpoint is damaged,
+            the damage is raised instead.
     """
     numbers = [number for number in contents.segments if number >= first]
-    # Every checkpoint was written after the segment it is named for, the manifest after the one it names.
+    # A checkpoint is written after the segment with its number, and the manifest after the segment that it names.
     known = (0 if manifest is None else manifest.segment, *contents.checkpoints)
     last = max([*numbers, *known], default=0)
     if last and len(numbers) != last - first + 1:
@@ -182,7 +182,7 @@ def _segments_from(
 def _replay(
     disk: Folder, numbers: list[int], recovery: Recovery, chosen: int, manifest: Manifest | None, meter: Meter
 ) -> tuple[int, int, int, int, bool, tuple[TornFile, ...]]:
-    """Fold in all commits of the segments `numbers`; return the first six fields of a LogPosition."""
+    """Apply all commits of the segments `numbers`; return the first six fields of a LogPosition."""
     checkpoint_version = recovery.version
     last = end = version = last_frame = 0
     path = ""
@@ -208,7 +208,7 @@ def _replay(
         if frames.torn is not None:
             torn.append(TornFile(segment.name, *frames.torn))
         elif (
-            # Where nothing says where the segment ends, its writer may have gone on since.
+            # If the end of the segment is unknown, its writer may have continued to write after the frames were read.
             valid_end is not None
             and (following is None or following.header is None)
             and not is_blank(segment.file, frames.end)
@@ -228,16 +228,16 @@ def _replay(
 def end_of_segment(
     disk: Folder, segment: SegmentFile, following: SegmentFile | None, manifest: Manifest | None
 ) -> int | None:
-    """Return where the segment is known to end, by the next one or by the manifest, or None.
+    """Return where the segment ends according to the next one or the manifest, or None if neither says so.
 
     Raises:
-        CorruptionError: the manifest is missing, or names another segment of this number.
+        CorruptionError: the manifest is missing, or names a different segment with this number.
     """
     header = segment.header
     if header is None:
         return None
     if manifest is None and header.format > 1 and segment.file.size > HEADER_BYTES:
-        # It was written before the first frame was.
+        # The manifest is written before a segment's first frame.
         raise CorruptionError(path_of(disk, MANIFEST_NAME), 0, "the manifest is missing")
     if manifest is not None:
         manifest.check_names(header, segment.path)
@@ -248,9 +248,9 @@ def check_link(header: SegmentHeader, path: str, last: int, version: int, chosen
     """Raise CorruptionError unless the segment continues what was read before it.
 
     Args:
-        header: of the segment.
-        path: of the segment.
-        last: number of the segment before, 0 if none was read.
+        header: the segment's header.
+        path: the segment's path.
+        last: number of the previous segment, 0 if none was read.
         version: last version of that segment, or of the checkpoint.
         chosen: number of the checkpoint, or 0.
     """

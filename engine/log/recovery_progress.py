@@ -1,4 +1,4 @@
-"""How far a recovery has come, told by bytes: so that a slow disk can be told from a long log."""
+"""The progress of a recovery, in bytes, so that a slow disk can be distinguished from a long log."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROGRESS_BYTES: Final = 64 * 1024 * 1024
-"""How often recovery tells how far it is: about once a second, and not at all for a small database."""
+"""Bytes between two progress reports: about one report per second, and none for a small database."""
 
 
 class RecoveryProgress(NamedTuple):
-    """How far a recovery has come.
+    """The progress of a recovery.
 
     Attributes:
-        bytes_read: of the files that it reads.
-        bytes_total: of them all.
-        commits: replayed from the log so far.
+        bytes_read: bytes read so far, over all files.
+        bytes_total: total size of the files that recovery reads.
+        commits: commits replayed from the log so far.
     """
 
     bytes_read: int
@@ -26,10 +26,10 @@ class RecoveryProgress(NamedTuple):
 
 
 class Meter:
-    """Tells how far recovery is, file after file.
+    """Reports the progress of a recovery over several files.
 
     Attributes:
-        due_at: offset in the current file from which on to call `tell`.
+        due_at: offset in the current file at which the next call of `tell` is due.
     """
 
     def __init__(self, total: int, tell: Callable[[RecoveryProgress], None] | None) -> None:
@@ -40,14 +40,14 @@ class Meter:
         self.due_at: float = PROGRESS_BYTES if tell is not None else float("inf")
 
     def tell(self, offset: int, commits: int) -> None:
-        """Tell it, and when to tell again."""
+        """Report the progress, and set when the next report is due."""
         if self._tell is not None:
             self._tell(RecoveryProgress(self._before + offset, self._total, commits))
             self._due_bytes = self._before + offset + PROGRESS_BYTES
             self.due_at = self._due_bytes - self._before
 
     def next_file(self, size: int) -> None:
-        """Go on to the next file; that one had `size` bytes."""
+        """Continue with the next file; the current one had `size` bytes."""
         self._before += size
         if self._tell is not None:
             self.due_at = self._due_bytes - self._before

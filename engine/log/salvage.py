@@ -1,12 +1,12 @@
-"""Reading a damaged database: what of it is proven to be a state that it had, and what can be read beyond.
+"""Reading a damaged database: the state that it provably had, and the data that can be read beyond that.
 
-By default the result is a prefix of the commit order: the newest checkpoint that is whole, and the log on top of it up
-to the first commit that cannot be read. Commits are numbered without gaps, so damage between two that follow each other
-has hit none. Whatever lies behind a gap was built on commits that are missing, so it is left out, counted and
-named. With `beyond_damage` it is taken as well: every commit whose checksums hold, and the readable parts of a damaged
-checkpoint, the newest entry of each key winning. That is more data, and a state that the database may never have had.
+By default the result is a prefix of the commit order: the newest undamaged checkpoint, and the log on top of it up to
+the first unreadable commit. Commits are numbered without gaps, so damage between two consecutive commits has destroyed
+no commit. Commits after a gap were built on commits that are missing, so they are left out and reported. With
+`beyond_damage` they are included: every commit with valid checksums, and the readable parts of damaged checkpoints; for
+each key the newest entry wins. This yields more data, but a state that the database may never have had.
 
-Nothing here writes. Memory is bounded as in recovery, but for one number per commit that lies beyond the damage.
+This module does not write. Memory is bounded as in recovery, plus one number per commit after the damage.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 
 
 class _Stop(NamedTuple):
-    """Where the first damage begins.
+    """The place of the first damage.
 
     Attributes:
-        segment: its number.
-        offset: in it; 0 if it is the segment itself that does not fit, or is not there.
-        version: of the last frame before.
+        segment: the segment's number.
+        offset: the offset in the segment; 0 if the segment as a whole is missing or does not fit the log.
+        version: the version of the last frame before the damage.
     """
 
     segment: int
@@ -59,11 +59,11 @@ class _Stop(NamedTuple):
 
 
 def read_damaged(disk: Folder, *, beyond_damage: bool) -> Salvaged:
-    """Return what can be recovered of the database on `disk`, which is not changed.
+    """Return what can be recovered of the database in the folder `disk`, without changing it.
 
     Raises:
-        UnfinishedSalvageError: it is itself what an interrupted salvage has left.
-        StorageError: the operating system refused.
+        UnfinishedSalvageError: the database was itself written by a salvage that did not complete.
+        StorageError: the operating system refused an operation.
 
     Complexity: O(bytes).
     """
@@ -148,7 +148,7 @@ class _Salvager:
         return manifest
 
     def _read_header(self, number: int) -> SegmentHeader | None:
-        """Return the header of a segment, or None if it was never written or cannot be read."""
+        """Return the header of a segment, or None if the header was never written or cannot be read."""
         name = segment_name(number)
         is_last = number == self._contents.segments[-1] and (self._manifest is None or number > self._manifest.segment)
         try:
@@ -175,13 +175,13 @@ class _Salvager:
         return header
 
     def _end_of(self, number: int) -> int | None:
-        """Return where a segment is known to end."""
+        """Return where a segment ends according to the next one or the manifest, or None if neither says so."""
         return known_end(number, self._headers.get(number + 1), self._manifest)
 
     # The proven part.
 
     def _load_checkpoint(self) -> tuple[Recovery, int, list[int]]:
-        """Return a fold that begins with the newest whole checkpoint, its number or 0, and the damaged ones."""
+        """Return a `Recovery` from the newest undamaged checkpoint, its number or 0, and the damaged ones' numbers."""
         damaged: list[int] = []
         for number in reversed(self._contents.checkpoints):
             name = checkpoint_name(number)
@@ -203,7 +203,7 @@ class _Salvager:
         return Recovery(), 0, damaged
 
     def _fold_prefix(self, recovery: Recovery, chosen: int) -> _Stop | None:
-        """Fold in the log up to the first damage; return where that is, or None if there is none."""
+        """Apply the log up to the first damage; return where that is, or None if there is none."""
         checkpoint_version = version = recovery.version
         last = 0
         number = chosen or FIRST_SEGMENT
@@ -230,7 +230,7 @@ class _Salvager:
                         recovery.apply(frame.version, decode_commit(frame.payload, path, frame.offset), header.salt)
                         self._commits[name] = self._commits.get(name, 0) + 1
             except CorruptionError as error:
-                # What is lost behind it is found by looking for the next frame that can be read.
+                # How much is lost is found later, by searching for the next readable frame.
                 stop = _Stop(number, error.offset if error.offset >= HEADER_BYTES else 0, frames.version)
                 if stop.offset == 0:
                     self._lose(name, error.offset, 8, error.reason)
@@ -248,15 +248,15 @@ class _Salvager:
         return None
 
     def _miss(self, number: int) -> None:
-        """Note what is missing where the log breaks off, unless the segment is there and its damage has been noted."""
-        # What came before a checkpoint was removed on purpose, also if that is damaged now.
+        """Record the missing file at which the log ends, unless the segment exists and its damage is recorded."""
+        # Segments before a checkpoint were removed on purpose, even if the checkpoint is damaged now.
         wanted = max(number, min(self._contents.checkpoints, default=0))
         if segment_name(wanted) not in self._sizes:
             name, reason = self._contents.what_is_missing(wanted)
             self._lose(name, 0, 0, reason)
 
     def _fold_on(self, recovery: Recovery, stop: _Stop) -> None:
-        """Fold in the commits behind the damage for as long as their numbers prove that none is missing."""
+        """Apply the commits after the damage as long as their versions prove that none is missing."""
         start = version = max(recovery.version, stop.version)
         for number in self._contents.segments:
             header = self._headers[number]
@@ -265,7 +265,7 @@ class _Salvager:
             if header is None:
                 return
             if number > stop.segment:
-                # What a checkpoint holds already may be missing from the log.
+                # Commits that the checkpoint contains may be missing from the log.
                 if header.previous_version != version and not header.previous_version < version == start:
                     return
                 version = max(version, header.base_version)
@@ -281,7 +281,7 @@ class _Salvager:
     # Beyond the damage.
 
     def _survey(self, stop: _Stop, prefix_version: int, recovery: Recovery) -> dict[int, int]:
-        """Return version → segment of the commits behind the damage that can be read; note what cannot."""
+        """Return version → segment of the readable commits after the damage; record the unreadable bytes."""
         readable: dict[int, int] = {}
         for number in self._contents.segments:
             if number < stop.segment:
@@ -289,14 +289,14 @@ class _Salvager:
             for _, version, record in self._good_frames(number, stop, note=True):
                 recovery.note_ids(record)
                 if version > prefix_version:
-                    # A later segment that holds the same version is the one that counts.
+                    # If a later segment has the same version, the later one counts.
                     readable[version] = number
         return dict(sorted(readable.items()))
 
     def _readable_commits(
         self, stop: _Stop, prefix_version: int, readable: dict[int, int]
     ) -> Iterator[tuple[int, int, CommitRecord, str]]:
-        """Yield (salt, version, record, segment's name) of the commits that `_survey` has found, in log order."""
+        """Yield (salt, version, record, segment name) of the commits that `_survey` found, in log order."""
         for number in self._contents.segments:
             if number >= stop.segment:
                 for salt, version, record in self._good_frames(number, stop, note=False):
@@ -304,7 +304,7 @@ class _Salvager:
                         yield salt, version, record, segment_name(number)
 
     def _good_frames(self, number: int, stop: _Stop, *, note: bool) -> Iterator[tuple[int, int, CommitRecord]]:
-        """Yield (salt, version, record) of every frame behind the damage whose checksums hold."""
+        """Yield (salt, version, record) of every COMMIT frame after the damage whose checksums hold."""
         name = segment_name(number)
         path = path_of(self._disk, name)
         header = self._headers[number]
@@ -312,7 +312,7 @@ class _Salvager:
         try:
             if file.size < HEADER_BYTES:
                 return
-            # A damaged header may still have the two numbers that the frames' checksums begin with.
+            # Even in a damaged header the salt, from which the frames' checksums start, may be intact.
             salt = int.from_bytes(file.read_at(24, 8), "little") if header is None else header.salt
             seed = crc32(number.to_bytes(8, "little") + salt.to_bytes(8, "little"))
             at = max(HEADER_BYTES, stop.offset if number == stop.segment else 0)
@@ -343,9 +343,9 @@ class _Salvager:
             file.close()
 
     def _parts_of(self, number: int, prefix_version: int, into: Recovery | None) -> str | None:
-        """Return the name of a damaged checkpoint of which parts can be read that are newer than what is proven.
+        """Return the name of a damaged checkpoint if it has readable entries newer than the prefix, else None.
 
-        They are taken over, if there is something to take them `into`.
+        If `into` is given, merge those entries into it.
         """
         name = checkpoint_name(number)
         file = self._disk.open(name)
@@ -356,14 +356,14 @@ class _Salvager:
         found = None
         try:
             for run, tag, entries in parts:
-                # An older entry is in the proven state, or what is proven has removed it.
+                # An older entry is part of the prefix, or a commit of the prefix has replaced or removed it.
                 newer = [entry for entry in entries if version_of(entry[1]) > prefix_version]
                 if newer:
                     found = name
                     if into is not None:
                         into.merge(run, tag, newer)
         except (CorruptionError, FormatVersionError):
-            # That it is lost has been noted.
+            # The loss has already been recorded.
             return None
         finally:
             file.close()

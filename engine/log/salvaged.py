@@ -1,4 +1,4 @@
-"""What was found in a damaged database: of its files, and of its commits."""
+"""The result of reading a damaged database: what was found of its files and its commits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LostRange(NamedTuple):
-    """Bytes of a file that nothing can be read from: `size` of them from `offset` on, and why."""
+    """Bytes of a file that cannot be read: `size` bytes from `offset`, and the reason."""
 
     offset: int
     size: int
@@ -20,7 +20,7 @@ class LostRange(NamedTuple):
 
 
 class SalvagedFile(NamedTuple):
-    """What became of one file: its size, the commits that were taken from it, and what of it is lost."""
+    """What was found in one file: its size, the number of commits taken from it, and the lost ranges."""
 
     name: str
     size_bytes: int
@@ -30,20 +30,20 @@ class SalvagedFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What a damaged database still holds.
+    """What a damaged database still contains.
 
     Attributes:
         recovered: the state, in one shard.
-        is_whole: no damage was met on the way to the end of the log.
-        prefix_version: up to here, all commits are in it.
-        last_version: the greatest that was seen anywhere; new ones must be greater.
-        taken_beyond: commits behind the damage that are in it.
-        left_out: commits behind the damage that can be read and are not in it.
-        missing: commits that there were and that cannot be read.
-        parts_of: damaged checkpoints of which there are parts in it, with what some of the missing commits wrote.
-        parts_left_out: damaged checkpoints of which there could have been.
-        files: what became of each file, by name.
-        torn: the end of an interrupted write, which nobody was promised.
+        is_whole: whether no damage was found up to the end of the log.
+        prefix_version: all commits up to this version are in the state.
+        last_version: the greatest version seen anywhere; versions of new commits must be greater.
+        taken_beyond: commits after the damage that are in the state.
+        left_out: commits after the damage that are readable but not in the state.
+        missing: commits that existed but cannot be read.
+        parts_of: damaged checkpoints with parts in the state, which include writes of some of the missing commits.
+        parts_left_out: damaged checkpoints with readable parts that are not in the state.
+        files: what was found in each file, by name.
+        torn: what interrupted writes left; it contains nothing that was acknowledged.
     """
 
     recovered: Recovered

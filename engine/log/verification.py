@@ -1,4 +1,4 @@
-"""Reading a whole database to say whether it is sound, and if not, where."""
+"""Reading a whole database to check that it is undamaged, and to locate any damage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class KeptAside(NamedTuple):
-    """A file that holds the torn end of a segment, with its size in bytes."""
+    """A file to which a torn tail was moved, with its size in bytes."""
 
     name: str
     size: int
@@ -39,16 +39,17 @@ class VerifyReport:
     """What a full reading of a database found.
 
     Attributes:
-        is_valid: there are no problems; a torn tail is none.
-        version: of the last commit, 0 if the database cannot be recovered.
-        segments: segments in the folder, obsolete ones included.
-        checkpoints: checkpoints in the folder, obsolete ones included.
-        commits: readable commits in all segments.
-        keys: live entries of all kinds, those of indices and expired ones included; 0 if it cannot be recovered.
-        size_bytes: of all segments and checkpoints.
-        torn: what interrupted writes left behind, to be cut off by the next owner.
-        kept_aside: what earlier openings have cut off like that, as (name, size in bytes); it may be deleted.
-        problems: the first damaged place of every file, by path.
+        is_valid: whether there are no problems; a torn tail is not one.
+        version: the version of the last commit, 0 if the database cannot be recovered.
+        segments: the number of segments in the folder, obsolete ones included.
+        checkpoints: the number of checkpoints in the folder, obsolete ones included.
+        commits: the number of readable commits in all segments.
+        keys: the number of live entries of all kinds, including those of indices and expired ones; 0 if the database
+            cannot be recovered.
+        size_bytes: the total size of all segments and checkpoints.
+        torn: what interrupted writes left, which the next owner cuts off.
+        kept_aside: torn tails that earlier openings cut off, as (name, size in bytes); the files may be deleted.
+        problems: the first damage in every file, sorted by path.
     """
 
     is_valid: bool
@@ -64,21 +65,21 @@ class VerifyReport:
 
 
 def verify(disk: Folder) -> VerifyReport:
-    """Read every byte of every segment and checkpoint and report what is damaged. Changes nothing.
+    """Read every byte of every segment and checkpoint and report all damage. Does not change any file.
 
     Raises:
-        FormatVersionError: a file is of a newer format, or no file is ours.
+        FormatVersionError: a file has a newer format, or the folder contains no inmem database.
 
     Complexity: O(bytes) in time, reading every needed file twice; in memory as `recover`.
     """
     scan = _Scan(disk)
     scan.read_manifest()
     contents = FolderContents.of(disk.names())
-    # First, as they may be deleted at any time.
+    # First, because they may be deleted at any time.
     kept_aside = tuple(kept for name in contents.torn if (kept := _kept_aside(disk, name)) is not None)
     for number in contents.checkpoints:
         scan.read_checkpoint(number)
-    # Backwards, because each segment says how much of the one before it counts.
+    # Backwards, because each segment records how much of the previous one counts.
     for number in reversed(contents.segments):
         scan.read_segment(number, is_last=number == contents.segments[-1])
     problems = {error.path: error for error in scan.problems}
@@ -105,7 +106,7 @@ def verify(disk: Folder) -> VerifyReport:
 
 
 def _kept_aside(disk: Folder, name: str) -> KeptAside | None:
-    """Return what is to be told of the file, None if it has been deleted since it was listed."""
+    """Return the report's entry for the file, None if it has been deleted since it was listed."""
     try:
         file = disk.open(name)
     except StorageError as error:
@@ -117,7 +118,7 @@ def _kept_aside(disk: Folder, name: str) -> KeptAside | None:
 
 
 class _Scan:
-    """Reads files one by one and goes on behind a damaged one."""
+    """Reads files one by one and continues after a damaged one."""
 
     def __init__(self, disk: Folder) -> None:
         self.problems: list[CorruptionError] = []

@@ -1,1 +1,1 @@
-"""How keys and values are held in memory: persistent tables in key order, and snapshots of all of them."""
+"""Keys and values in memory: persistent tables in key order, and snapshots of the whole database."""

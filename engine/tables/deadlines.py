@@ -1,4 +1,4 @@
-"""When entries expire, in the order in which they do: the reaper's list of what to do."""
+"""The deadlines of entries, in order of expiry: the reaper's work list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Deadline: TypeAlias = "tuple[int, str, bytes]"
 
 
 class Deadlines:
-    """The latest known deadline of each key, however often it was written: a lease that is renewed takes one place."""
+    """The latest known deadline of each key. A lease takes one place however often it is renewed."""
 
     def __init__(self) -> None:
         self._ordered: SortedSet[Deadline] = SortedSet()
@@ -31,7 +31,7 @@ class Deadlines:
         return len(self._ordered)
 
     def note(self, deadlines: Iterable[Deadline]) -> None:
-        """Note deadlines; each replaces what was known of its key. O(log n) each."""
+        """Note deadlines; each replaces the deadline known for its key. O(log n) each."""
         for deadline in deadlines:
             time_us, run, key = deadline
             before_us = self._of_key.get((run, key))
@@ -41,21 +41,21 @@ class Deadlines:
             self._ordered.add(deadline)
 
     def first_us(self) -> int | None:
-        """Return the earliest of all, or None if there is none. O(1)."""
+        """Return the earliest deadline, or None if there is none. O(1)."""
         return self._ordered[0][0] if self._ordered else None
 
     def due(self, now_us: int, limit: int) -> list[Deadline]:
-        """Return those that are not after `now_us`, earliest first, at most `limit`. O(limit)."""
+        """Return at most `limit` deadlines that are not after `now_us`, earliest first. O(limit)."""
         return list(islice(self._ordered.irange(maximum=(now_us + 1, "", b""), inclusive=(True, False)), limit))
 
     def after(self, deadline: Deadline, limit: int) -> list[Deadline]:
-        """Return those behind `deadline` in the order of expiry, at most `limit`. O(limit)."""
+        """Return at most `limit` deadlines that follow `deadline` in the order of expiry. O(limit)."""
         return list(islice(self._ordered.irange(deadline, inclusive=(False, True)), limit))
 
     def compare(self, deadlines: Iterable[Deadline], snapshot: Snapshot) -> None:
-        """Forget those deadlines whose keys have none in the snapshot, and note the others as it has them.
+        """Replace each deadline by the one its key has in the snapshot, or forget it if the key has none there.
 
-        O(log n) each. The snapshot must be no older than what was noted: whatever it lacks is gone for good.
+        O(log n) each. The snapshot must be at least as new as the noted deadlines: what it lacks is gone for good.
         """
         for deadline in deadlines:
             noted_us, run, key = deadline
@@ -68,7 +68,7 @@ class Deadlines:
                     self.note(((time_us, run, key),))
 
     def forget(self, deadlines: Iterable[Deadline]) -> None:
-        """Forget deadlines, unless a later one was noted for the same key since. O(log n) each."""
+        """Forget deadlines, except where another one has been noted for the key since. O(log n) each."""
         for deadline in deadlines:
             time_us, run, key = deadline
             if self._of_key.get((run, key)) == time_us:

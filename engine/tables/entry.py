@@ -1,13 +1,12 @@
-"""What a table has under a key: a version, a value or none, and a deadline. The one place that knows how it is kept.
+"""A table's entry for a key (a version, a value or none, and a deadline), and the two forms in which it is stored.
 
-Nearly every entry is a small value that never expires. Such a one is a single `bytes` object: its version in 8 bytes,
-big-endian, then the value. As a tuple it would be two or three objects, of 96 bytes more than the value, and a store of
-a million keys would have a million more objects to keep. All other entries are kept as the tuples they are: tombstones,
-what expires, and values for which copying them at each read would cost more than the tuple.
+Nearly every entry is a small value that never expires. It is packed into a single `bytes` object: the version as 8
+big-endian bytes, then the value. A tuple would be two or three objects and take 96 bytes more than the value, and a
+store of a million keys would hold a million more objects. All other entries are stored as tuples: tombstones, entries
+with a deadline, and values so large that copying them at each read would cost more than the tuple.
 
-Where it is done for every key read or written (`Table.apply`, `engine/commits/reader.py`,
-`engine/commits/table_view.py`, `primitives/kv.py`) the two are told apart on the spot, since a call would cost more
-than all that it did.
+The hot paths (`Table.apply`, `engine/commits/reader.py`, `engine/commits/table_view.py`, `primitives/kv.py`) test for
+the packed form inline, because a function call would cost more than the test and the unpacking together.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ Entry: TypeAlias = tuple[int, bytes | None, int]
 """(version, encoded value or None for a tombstone, expiry in microseconds or 0 for never)."""
 
 StoredEntry: TypeAlias = bytes | Entry
-"""An entry as a table keeps it: packed into one `bytes` object, or as it is. Never of a subclass of either."""
+"""An entry as a table stores it: packed into one `bytes` object, or a tuple. Never an instance of a subclass."""
 
 VALUE: Final = slice(8, None)
-"""Where the value of a packed entry is."""
+"""The slice of a packed entry that is its value."""
 
 PACKED_VALUE_BYTES_MAX: Final = 1024
-"""The largest value that is packed. Each read copies it: up to here that takes 20 to 50 ns. Beyond, a tuple adds less
-than a tenth to what the value takes."""
+"""The largest value that is packed. Each read copies the value, which takes 20 to 50 ns up to this size. For larger
+values a tuple adds less than a tenth to the memory used."""
 
 _VERSION: Final = Struct(">Q")
 _pack_version: Final = cast("Callable[[int], bytes]", _VERSION.pack)
@@ -37,21 +36,21 @@ packed_version: Final = cast("Callable[[bytes], tuple[int]]", _VERSION.unpack_fr
 
 
 def stored_entry(version: int, value: bytes | None, expires_at_us: int) -> StoredEntry:
-    """Return the entry as a table keeps it. O(len(value)) if it is packed, else O(1)."""
+    """Return the entry in its stored form. O(len(value)) if it is packed, else O(1)."""
     if value is None or expires_at_us or len(value) > PACKED_VALUE_BYTES_MAX:
         return version, value, expires_at_us
     return _pack_version(version) + value
 
 
 def entry_of(stored: StoredEntry) -> Entry:
-    """Return the entry that `stored_entry` was given."""
+    """Return the entry that `stored_entry` converted."""
     if isinstance(stored, bytes):
         return packed_version(stored)[0], stored[VALUE], 0
     return stored
 
 
 def version_of(stored: StoredEntry | None) -> int:
-    """Return the version of an entry; 0 for None, a key that has never existed."""
+    """Return the version of an entry; 0 for None, which stands for a key that has never existed."""
     if stored is None:
         return 0
     return packed_version(stored)[0] if isinstance(stored, bytes) else stored[0]
@@ -63,10 +62,10 @@ def deadline_of(stored: StoredEntry) -> int:
 
 
 def is_large(stored: StoredEntry) -> bool:
-    """Return whether the entry's value is larger than one that is packed."""
+    """Return whether the entry's value is too large to be packed."""
     return not isinstance(stored, bytes) and stored[1] is not None and len(stored[1]) > PACKED_VALUE_BYTES_MAX
 
 
 def is_live(stored: StoredEntry) -> bool:
-    """Return whether the entry is no tombstone."""
+    """Return whether the entry is not a tombstone."""
     return isinstance(stored, bytes) or stored[1] is not None

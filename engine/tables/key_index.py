@@ -1,10 +1,9 @@
 """An immutable ordered set of keys that only grows: versions share most of their nodes.
 
-A B+ tree (Bayer and McCreight 1972; copied along the changed path, as in bbolt) whose leaves are
-plain tuples of keys, so that the garbage collector soon stops looking at them. Keys are never
-removed, because tombstones last as long as their table; hence nodes split but never merge. Nodes on
-the right edge split unevenly, the left part full, so that appending in order leaves full chunks
-behind instead of half-full ones.
+A B+ tree (Bayer and McCreight 1972; an insertion copies the path to the changed leaf, as in bbolt). Leaves are plain
+tuples of `bytes`, which the garbage collector soon stops tracking. Keys are never removed, because tombstones last as
+long as their table; hence nodes split but never merge. A node on the right edge splits unevenly, leaving the left part
+full, so appending in order produces full chunks instead of half-full ones.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _T = TypeVar("_T")
 class Branch(Struct, frozen=True, eq=False, gc=False):
     """An inner node: its children in key order, and the splits between them.
 
-    ``splits[i]`` is above every key of ``children[i]`` and above none of ``children[i + 1]``.
+    ``splits[i]`` is greater than every key of ``children[i]`` and not greater than any key of ``children[i + 1]``.
     """
 
     splits: tuple[bytes, ...]
@@ -38,30 +37,30 @@ _Node: TypeAlias = _Leaf | Branch
 
 
 class KeyIndex(Struct, frozen=True, eq=False, gc=False):
-    """An immutable sorted set of `bytes` keys; inserting gives a new one and leaves this one alone.
+    """An immutable sorted set of `bytes` keys; inserting returns a new set and leaves this one unchanged.
 
-    With n keys, an insert copies O(log n) chunks; membership and the ends of a range cost O(log n)
-    comparisons, and each further key of a range O(1).
+    With n keys, an insert copies O(log n) chunks. Membership tests and finding the ends of a range take O(log n)
+    comparisons, and each key of a range O(1).
     """
 
     _root: _Node
     _size: int
 
     chunk_max: ClassVar[int] = 64
-    """Keys per leaf and children per branch: fewer make a deep tree, more make long copies."""
+    """Keys per leaf and children per branch: a smaller value makes the tree deeper, a larger one the copies longer."""
 
     few_max: ClassVar[int] = 8
-    """So many keys are inserted one by one: to copy the nodes above each takes half of what merging them would."""
+    """Up to this many keys are inserted one by one: copying the path for each takes half as long as merging them."""
 
     @classmethod
     def empty(cls) -> Self:
-        """Return the index without keys."""
+        """Return an index without keys."""
         return cls((), 0)
 
     @classmethod
     def from_sorted(cls, keys: list[bytes]) -> Self:
         """Return an index of `keys`, which must be strictly ascending. O(n)."""
-        # Cut directly from the list: a tuple of all keys in between would leave a hole of its size among the leaves.
+        # Slice the list directly: an intermediate tuple of all keys would leave a hole of its size between the leaves.
         nodes: list[_Node] = [tuple(keys[low : low + cls.chunk_max]) for low in range(0, len(keys), cls.chunk_max)]
         while len(nodes) > 1:
             nodes = _branches(nodes, cls.chunk_max, right_edge=True)
@@ -78,7 +77,7 @@ class KeyIndex(Struct, frozen=True, eq=False, gc=False):
         return at < len(node) and node[at] == key
 
     def insert(self, key: bytes) -> Self:
-        """Return an index that also has `key`: this very one if it has it already.
+        """Return an index that also has `key`; the index itself if the key is present already.
 
         Complexity: O(log n), each of the log n steps copying one chunk.
         """
@@ -95,7 +94,7 @@ class KeyIndex(Struct, frozen=True, eq=False, gc=False):
             return self._merged((key,))
         grown: _Node
         if at == len(node):
-            # As in a log. Half the time of unpacking it into a new tuple.
+            # The common case in a log. Takes half as long as unpacking the node into a new tuple.
             grown = node + (key,)  # noqa: RUF005
         else:
             keys = list(node)
@@ -110,8 +109,8 @@ class KeyIndex(Struct, frozen=True, eq=False, gc=False):
     def insert_many(self, keys: list[bytes] | tuple[bytes, ...]) -> Self:
         """Return an index that also has `keys`, which must be strictly ascending.
 
-        Complexity: O(k log n) for k keys, each touched chunk being copied once; O(k + log n) if all
-        of them follow the last key.
+        Complexity: O(k log n) for k keys, copying each touched chunk once; O(k + log n) if all of them follow the last
+        key.
         """
         if len(keys) <= self.few_max:
             index = self
@@ -140,7 +139,7 @@ class KeyIndex(Struct, frozen=True, eq=False, gc=False):
     ) -> Iterator[tuple[bytes, ...]]:
         """Iterate over the keys of [start, end) in order, or in reverse order, as non-empty tuples.
 
-        For callers that want to pay per chunk rather than per key. `end` None means no upper bound.
+        Cheaper than a step per key. `end` None means no upper bound.
         """
         return _chunks(self._root, start, end, reverse=reverse)
 
@@ -172,10 +171,10 @@ def _low(node: _Node) -> bytes:
 
 
 def _cut(items: tuple[_T, ...], most: int, *, right_edge: bool) -> list[tuple[_T, ...]]:
-    """Cut into pieces of at most `most`.
+    """Cut `items` into pieces of at most `most`.
 
-    On the right edge of the tree these are full ones and a rest, elsewhere even ones, so that each
-    is at least half full.
+    On the right edge of the tree all pieces but the last are full. Elsewhere they are of even size, so each is at least
+    half full.
     """
     count = len(items)
     if count <= most:
@@ -196,14 +195,14 @@ def _branches(nodes: list[_Node], most: int, *, right_edge: bool) -> list[_Node]
 
 
 def _merge(node: _Node, keys: tuple[bytes, ...], most: int, *, right_edge: bool) -> tuple[list[_Node], int]:
-    """Return the nodes of its height that replace `node` once it has `keys`, and how many were new."""
+    """Merge `keys` into `node`; return the nodes of the same height that replace it, and how many keys were new."""
     if isinstance(node, tuple):
         merged = _merge_leaf(node, keys)
         return [*_cut(merged, most, right_edge=right_edge)], len(merged) - len(node)
     splits = node.splits
     children: list[_Node] = []
     added = taken = copied = 0
-    # From key to key, not from child to child: a few keys spread over many children touch only a few.
+    # Step from key to key, not from child to child: a few keys among many children touch only a few children.
     while taken < len(keys):
         at = bisect_right(splits, keys[taken], copied)
         children.extend(node.children[copied:at])

@@ -1,8 +1,8 @@
-"""The keys of a table in order: an index, and the newest keys, which are not in it yet.
+"""The keys of a table in order: an index, plus the newest keys, which are not yet in the index.
 
-To put one key into the index is to copy a chunk of keys on each of its levels. A commit that only adds entries needs
-no order, so its keys wait, and a few dozen go in together, for a fraction of what they would cost one by one. Whoever
-wants the order before that brings the index up to date, once for each version of the table.
+Inserting a key into the index copies a chunk of keys on each level. A commit that only adds entries does not need the
+order, so its keys wait outside the index, and a few dozen are inserted together for a fraction of what they would cost
+one by one. A reader that needs the order earlier brings the index up to date, once per version of the table.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
     from inmem.engine.tables.key_index import KeyIndex
 
 WAITING_MAX = 64
-"""Keys that may wait. Together they go in for a fraction of what each alone would take, yet at one go: some 50 µs at
-the end of a table, 1 ms scattered over a million keys. Four times as many save an append 2 %, and take 3 ms."""
+"""The most keys that may wait. Inserting them together costs a fraction of inserting each alone, but all at once: some
+50 µs at the end of a table, 1 ms when scattered over a million keys. A limit four times as high would make an append
+2 % cheaper, and the insertion would take 3 ms."""
 
 INDEXED_PER_WAITING = 8
-"""So many keys are in the index for each that may wait: one that waits takes 64 bytes more, which is then 8 a key."""
+"""One key may wait for every 8 in the index. A waiting key takes 64 bytes more, which is then 8 bytes per key."""
 
 _Waiting: TypeAlias = "tuple[bytes, _Waiting] | None"
-"""The newest key and those before it: adding one shares all the others."""
+"""The newest key, linked to the keys before it: adding a key shares all the others."""
 
 
 class KeyOrder(Struct, eq=False, gc=False):
-    """An ordered set of keys that only grows, to all appearances immutable: `add` gives a new one."""
+    """An ordered set of keys that only grows. It looks immutable from outside: `add` returns a new one."""
 
-    # The index, the keys that are not in it, and how many more may wait. Replaced, by whoever wants the order, with the
-    # same keys all in the index: in one assignment, as other threads may be reading or adding meanwhile.
+    # The index, the keys that are not in it, and how many more may wait. A reader that needs the order moves all keys
+    # into the index and replaces this tuple in one assignment, because other threads may be reading or adding.
     _state: tuple[KeyIndex, _Waiting, int]
     _last: bytes | None
 
@@ -47,9 +48,9 @@ class KeyOrder(Struct, eq=False, gc=False):
         return len(index) + sum(1 for _ in _each(waiting))
 
     def add(self, keys: Sequence[bytes]) -> Self:
-        """Return the order with `keys` too: at least one, strictly ascending, none of them in it before.
+        """Return an order that also has `keys`: at least one, strictly ascending, none of them present already.
 
-        Complexity: amortized that of `KeyIndex.insert_many` for `WAITING_MAX` keys, divided by their number.
+        Complexity: per key, amortized, 1 / `WAITING_MAX` of what `KeyIndex.insert_many` takes for `WAITING_MAX` keys.
         """
         index, waiting, room = self._state
         last = self._last

@@ -1,16 +1,17 @@
-"""A mapping of which every version stays as it is, although all of them share one dict.
+"""A persistent mapping: every version stays readable, although all versions share one dict.
 
-The dict is that of the newest version. A version that has been followed by another keeps what that one changed, as it
-was before, and knows the next: what it does not have itself has not changed between the two. So the newest version is
-read at the price of a dict, and one that nobody holds any more leaves nothing behind, since versions refer to newer
-ones only. (Baker 1991, "Shallow binding makes functional arrays fast".)
+The dict holds the newest version. When a version is superseded, it keeps the previous values of the keys that its
+successor changed, and a link to the successor; a key that is not among them has the same value in both versions. So
+reading the newest version costs as much as reading a dict, and since versions refer only to newer ones, a version that
+is no longer referenced leaves nothing behind. (Baker 1991, "Shallow binding makes functional arrays fast".)
 
-An old version that is held would hold with it all that was ever written after it. So a line of versions is cut into
-spans, and what was changed in spans of which nobody holds a version any more is put together, each key once. That is
-done when a new span begins, each time after a few, and a sixteenth as many as there are spans with a version held.
+An old version that is still referenced would keep alive the record of every change made after it. So a line of versions
+is divided into spans. The changes of spans without a referenced version are merged, each key once. This happens when a
+new span begins, but only after a few spans since the last merge, plus a sixteenth of the number of spans with a
+referenced version.
 
-What this saves over a tree whose changed paths are copied: a table of a million keys is one object to Python's garbage
-collector, and one that it does not look into as long as it holds nothing but `bytes`.
+The advantage over a tree that copies changed paths: a table of a million keys is one object to Python's garbage
+collector, and the collector does not traverse it as long as it holds only `bytes`.
 """
 
 from __future__ import annotations
@@ -29,27 +30,29 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 SPAN = 64
-"""Changes in a span. More of them cost less, and an old version then holds more of what is gone."""
+"""The number of changes in a span. A longer span costs less time, but an old version then keeps more obsolete values
+alive."""
 
 STEPS_MAX = 16
-"""Where a read takes more steps than this to the newest version, it shortens the way for those that follow."""
+"""A read that takes more steps than this towards the newest version shortens the chain for later reads."""
 
 JOINED_MAX = 1_000
-"""So many changes are put together for a shorter way, beside those who still need them one by one."""
+"""The most changes that are merged to shorten a chain, in addition to the separate copies that others may still use."""
 
 
-# Nothing here is part of a cycle, as versions refer to newer ones only: so the collector need not know of it.
+# Versions refer only to newer ones, so there are no reference cycles and the garbage collector need not track these
+# objects.
 class Past(Struct, Generic[K, V], eq=False, gc=False):
-    """What one version has, and later ones have not.
+    """How one version differs from later ones: a link in the chain from an old version to the newest.
 
-    Any older version may be passed through it, and any thread may be on its way there. So what it tells only grows, and
-    only by what those behind it tell.
+    A read of any older version may pass through this object, in any thread at any time. So its record of changes only
+    grows, and only by changes that the objects after it in the chain record.
 
     Attributes:
-        number: how many changes were made up to this version; one that replaces something large counts for many.
-        state: what the versions after this one have changed, as it was, None for what was not there; and the past of
-            the first version that it does not tell of. Both in one assignment, as other threads may be reading. None
-            as long as the version is the newest.
+        number: how many changes were made up to this version; replacing a large value counts as many changes.
+        state: the previous values of the keys that later versions changed, None for a key that was absent, and the
+            `Past` of the first version whose changes are not included. Both are set in one assignment, because other
+            threads may be reading. None as long as the version is the newest.
     """
 
     number: int
@@ -61,12 +64,12 @@ if TYPE_CHECKING:
 
 
 class Span(Struct, Generic[K, V], eq=False, weakref=True):
-    """Some versions in a row, each of which refers to this: it is there as long as somebody holds one of them.
+    """Consecutive versions that all refer to this object, which therefore lives as long as any of them is referenced.
 
     Attributes:
-        line: that they are in.
-        number: of the first version.
-        last: the past of the last of them, once it is known which that is.
+        line: the line to which the versions belong.
+        number: the number of the first version.
+        last: the `Past` of the last version, once the span has ended.
     """
 
     line: Line[K, V]
@@ -75,24 +78,24 @@ class Span(Struct, Generic[K, V], eq=False, weakref=True):
 
 
 class Line(Struct, Generic[K, V], eq=False, gc=False):
-    """The versions that share one dict, for whoever makes the next one.
+    """The versions that share one dict. Used only by the thread that makes the next version.
 
     Attributes:
-        spans: those that have ended, oldest first; some may be gone. None until one has.
-        spans_max: so many are kept before it is looked which of them are gone.
+        spans: the spans that have ended, oldest first, some of them perhaps dead. None until the first one ends.
+        spans_max: the length of `spans` beyond which dead spans are looked for.
     """
 
     spans: list[ref[Span[K, V]]] | None = None
     spans_max: int = 1
 
     def span_after(self, span: Span[K, V], number: int) -> Span[K, V]:
-        """Return the span that follows `span` and begins with the version of that number. Amortized O(changes)."""
+        """End `span` and return the next one, which begins with version `number`. Amortized O(changes)."""
         following: Span[K, V] = Span(self, number)
         if self.spans is None:
             self.spans = []
         before = self.spans[-1]() if self.spans else None
         if before is not None:
-            # Who passes through many spans that are held takes one step for each.
+            # A read that passes through many referenced spans then takes one step for each.
             _shorten(cast("Past[K, V]", before.last), cast("Past[K, V]", span.last).number)
         self.spans.append(ref(span))
         if len(self.spans) > self.spans_max:
@@ -105,9 +108,10 @@ class Line(Struct, Generic[K, V], eq=False, gc=False):
 
 
 def _shorten(past: Past[K, V], number: int) -> None:
-    """Let a past tell what those behind it do, up to the version of that number, or until it is too much.
+    """Add to `past` the changes recorded after it, up to version `number` or `JOINED_MAX` changes.
 
-    Any thread may do so at any time: each does the same, and what it does is true whatever others have done meanwhile.
+    Any thread may do this at any time: all threads make the same changes, and those are right whatever other threads
+    have done in between.
     """
     while (state := past.state) is not None:
         changed, later = state
@@ -116,16 +120,16 @@ def _shorten(past: Past[K, V], number: int) -> None:
         also_changed, beyond = later.state
         if len(changed) + len(also_changed) > JOINED_MAX:
             return
-        # Who reads meanwhile, and has not found a key here, goes on to `later` as before, and finds it there.
+        # A concurrent read that has not found its key here continues to `later`, as before, and finds it there.
         for key, value in also_changed.copy().items():
             changed.setdefault(key, value)
         past.state = changed, beyond
 
 
 def _join(past: Past[K, V], number: int) -> None:
-    """Let a past tell all that those behind it do, up to the version of that number: nobody holds those between.
+    """Add to `past` all changes recorded after it, up to version `number`: no version in between is referenced.
 
-    O(changes of the smaller of each two). For whoever makes the next version.
+    Only for the thread that makes the next version. O(changes of the smaller of each two).
     """
     while (state := past.state) is not None:
         changed, later = state
@@ -133,7 +137,7 @@ def _join(past: Past[K, V], number: int) -> None:
             return
         also_changed, beyond = later.state
         if len(also_changed) > len(changed):
-            # Who passes through has looked into `changed` before.
+            # Safe for a concurrent read that continues to `later`: it has already looked into `changed`.
             also_changed.update(changed)
             changed = also_changed
         else:
@@ -143,15 +147,15 @@ def _join(past: Past[K, V], number: int) -> None:
 
 
 class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
-    """An immutable mapping to values other than None, for a class that says what else there is to a version.
+    """An immutable mapping to values other than None. A subclass adds whatever else belongs to a version.
 
-    Any thread may read any version at any time. Versions that follow one another are made by one thread at a time: each
-    from the one before it, whose `past.state` is None until then. It is set first, and then the dict is changed.
+    Any thread may read any version at any time. New versions are made by one thread at a time, each from the newest
+    version, whose `past.state` is None. The writer first sets that `past.state` and then changes the dict.
 
     Attributes:
-        newest: the dict of the newest version. Who reads it directly has to look at `past` afterwards.
-        past: its `state` is None as long as this is the newest version.
-        span: that the version belongs to; None for the first version until it is followed.
+        newest: the dict of the newest version. Code that reads it directly must check `past` afterwards.
+        past: the link to later versions; its `state` is None as long as this version is the newest.
+        span: the span to which the version belongs; None for the first version until it is superseded.
     """
 
     newest: dict[K, V]
@@ -159,13 +163,13 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
     span: Span[K, V] | None
 
     def stored(self, key: K) -> V | None:
-        """Return the value of the key, or None. O(1), plus amortized O(1) for each change since."""
+        """Return the value of the key, or None. O(1), plus amortized O(1) for each later change."""
         value = self.newest.get(key)
-        # In this order: who changes the dict says before that what was there.
+        # In this order: a writer records the previous value before it changes the dict.
         return value if self.past.state is None else self.as_it_was(key, value)
 
     def as_it_was(self, key: K, value: V | None) -> V | None:
-        """Return the value of the key in this version, given what the dict had for it a moment ago."""
+        """Return the value of the key in this version, given the value just read from the dict."""
         state = self.past.state
         steps = 0
         while state is not None:
@@ -180,7 +184,7 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
         return value
 
     def has_changed(self, keys: tuple[K, ...]) -> bool:
-        """Return False if none of the keys has been changed since. True may be wrong where the way is long."""
+        """Return False only if no later version changed any of the keys. Where the chain is long, True may be wrong."""
         state = self.past.state
         steps = 0
         while state is not None:
@@ -196,13 +200,13 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
         if last is None:
             _shorten(self.past, sys.maxsize)
         else:
-            # What is behind the span is put together once for all of its versions.
+            # The changes after the span are merged once, for all of its versions.
             _shorten(self.past, last.number)
             _shorten(last, sys.maxsize)
 
     def as_dict(self) -> dict[K, V]:
         """Return a copy. O(n)."""
-        # Not its `copy`, which lets others change the original before it takes over the length (CPython 3.11).
+        # Not `dict.copy`: in CPython 3.11 other threads can change the original before its length is copied.
         content = dict(self.newest)
         changes: list[dict[K, V | None]] = []
         state = self.past.state
@@ -219,7 +223,7 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
         return content
 
     def next_span(self, number: int) -> Span[K, V]:
-        """Return the span of the version of that number, which is going to follow this one. Amortized O(changes)."""
+        """Return the span for version `number`, which is about to supersede this one. Amortized O(changes)."""
         span = self.span
         if span is None:
             line: Line[K, V] = Line()

@@ -1,4 +1,4 @@
-"""The whole database at one version, as an immutable value that is read without asking anybody."""
+"""The whole database at one version, as an immutable value that any thread reads without locks or messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Root: TypeAlias = Map[TableId, Table]
 
 
 def tables_of(root: Root, run: str) -> list[TableId]:
-    """Return what names the run's tables in the root, those included that this version does not know. O(tags)."""
+    """Return the ids of the run's tables in the root, including those with tags unknown to this code. O(tags)."""
     return [table_id for tag in TAGS if (table_id := (run, tag)) in root]
 
 
@@ -34,11 +34,11 @@ def without_run(root: Root, run: str) -> Root:
 
 
 class Snapshot(Struct, frozen=True, eq=False):
-    """Every commit up to `version` and nothing later. O(1) to create: it refers to the roots.
+    """Every commit up to `version` and nothing later. Created in O(1): it only refers to the roots.
 
     Attributes:
-        version: the newest commit it holds.
-        roots: one root per shard; a run's tables are all in the root that `shard_of` names.
+        version: the version of the newest commit in the snapshot.
+        roots: one root per shard; all tables of a run are in the root whose index `shard_of` returns.
     """
 
     version: int
@@ -46,25 +46,25 @@ class Snapshot(Struct, frozen=True, eq=False):
 
     @classmethod
     def empty(cls, shards: int) -> Snapshot:
-        """Return the snapshot of a database that nothing was ever written to."""
+        """Return the snapshot of a database to which nothing was ever written."""
         nothing: Root = Map()
         return cls(0, (nothing,) * shards)
 
     def table(self, run: str, tag: int) -> Table | None:
-        """Return the run's table of that tag, or None if nothing was ever written to it. O(1)."""
+        """Return the run's table for the tag, or None if nothing was ever written to it. O(1)."""
         roots = self.roots
         root = roots[0] if len(roots) == 1 else roots[shard_of(run, len(roots))]
         return root.get((run, tag))
 
     def tables(self) -> Iterator[tuple[str, int, Table]]:
         """Iterate over (run, tag, table) in key order. O(t log t) for t tables."""
-        # UTF-8 keeps the order of code points, so run ids sort as text as their encoded keys do.
+        # UTF-8 preserves code point order, so run ids sort in the same order as their encoded keys.
         tables = {table_id: table for root in self.roots for table_id, table in root.items()}
         for run, tag in sorted(tables):
             yield run, tag, tables[run, tag]
 
     def check(self) -> None:
-        """Raise InvariantError unless each table is sound, in its shard and not too new. O(n)."""
+        """Raise InvariantError unless each table is sound, in the right shard and not too new. O(n)."""
         if not self.roots:
             raise InvariantError("a snapshot without shards")
         for shard, root in enumerate(self.roots):

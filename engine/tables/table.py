@@ -1,7 +1,6 @@
 """One run's keys of one type, as an immutable value: a persistent map and an ordered index.
 
-Applying a commit gives a new table that shares nearly everything with the old one, so a snapshot is
-just a reference.
+Applying a commit returns a new table that shares nearly everything with the old one, so a snapshot is just a reference.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
 
     @classmethod
     def of(cls, entries: dict[bytes, StoredEntry], keys: KeyOrder, live_count: int, last_version: int) -> Table:
-        """Return the first table of a line of versions. O(1): `entries` are nobody else's from now on."""
+        """Return the first table of a new line of versions. O(1): the table takes ownership of `entries`."""
         return cls(entries, Past(0), None, keys, live_count, last_version)
 
     @classmethod
     def build(cls, entries: Mapping[bytes, StoredEntry]) -> Table:
-        """Return the table that holds exactly `entries`, packed or not. O(n log n), O(n) if in key order."""
+        """Return a table that holds exactly `entries`, packed or not. O(n log n), O(n) if in key order."""
         values = entries.values()
         return cls.of(
             dict(entries),
@@ -52,18 +51,18 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
         )
 
     def get(self, key: bytes) -> Entry | None:
-        """Return the key's entry, maybe a tombstone, or None if it was never written. O(1)."""
+        """Return the key's entry, which may be a tombstone, or None if the key was never written. O(1)."""
         stored = self.stored(key)
         return None if stored is None else entry_of(stored)
 
     def apply(self, writes: Sequence[Write], version: int) -> Table:
-        """Return the table after a commit of `version` that made `writes`; per key the last wins.
+        """Return the table after a commit of `version` that made `writes`; the last write of a key wins.
 
-        Complexity: O(1) per existing key, and for new keys that of `KeyOrder.add`, both amortized: one of many new keys
-        makes the dict grow. O(n) if this is not the newest version of its line.
+        Complexity: amortized O(1) per existing key and that of `KeyOrder.add` for new keys, one in many of which makes
+        the dict grow. O(n) if this is not the newest version of its line.
 
         Raises:
-            InvariantError: `version` is below one that the table holds already.
+            InvariantError: `version` is lower than one that the table already holds.
         """
         if version < self.last_version:
             raise InvariantError(f"version {version} applied after {self.last_version}")
@@ -101,13 +100,13 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
         if span is None or number >= span.number + SPAN:
             span = self.next_span(number)
         newer: Past[bytes, StoredEntry] = Past(number)
-        # In this order, as others are reading.
+        # In this order, because other threads may be reading.
         self.past.state = replaced, newer
         newest.update(changes)
         return Table(newest, newer, span, keys, live_count, version)
 
     def _with_one(self, write: Write, version: int) -> Table:
-        """As `apply` for one write, of the newest table of its line."""
+        """Do what `apply` does, for one write to the newest table of its line."""
         key, value, expires_at_us = write
         newest = self.newest
         live_count = self.live_count
@@ -127,7 +126,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
         if span is None or number >= span.number + SPAN:
             span = self.next_span(number)
         newer: Past[bytes, StoredEntry] = Past(number)
-        # In this order, as others are reading.
+        # In this order, because other threads may be reading.
         self.past.state = {key: previous}, newer
         newest[key] = stored_entry(version, value, expires_at_us)
         return Table(newest, newer, span, keys, live_count, version)
@@ -139,7 +138,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
 
         Args:
             start: first key of the range.
-            end: first key after it; None means no upper bound.
+            end: first key after the range; None means no upper bound.
             reverse: from the greatest key down.
 
         Complexity: O(log n) to begin, O(1) per key.
@@ -149,7 +148,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
     def stored_range(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, StoredEntry]]:
-        """Like `range`, but yields the entries as they are kept, for callers that cannot afford to unpack each one."""
+        """Like `range`, but yield stored entries, for callers that cannot afford to unpack each one."""
         stored_of = self.newest.__getitem__
         past = self.past
         for chunk in self.keys.chunks(start, end, reverse=reverse):
@@ -161,7 +160,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
     def changed_since(self, start: bytes, end: bytes | None, version: int) -> bytes | None:
         """Return the first key of [start, end) whose entry is newer than `version`, or None.
 
-        Complexity: O(1) if the whole table is no newer, else O(log n + keys in the range).
+        Complexity: O(1) if nothing in the table is newer, else O(log n + keys in the range).
         """
         if self.last_version > version:
             for key, stored in self.stored_range(start, end):
@@ -195,5 +194,5 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
 
 
 Table.EMPTY = Table.of({}, KeyOrder.of(KeyIndex.empty()), 0, 0)
-# It has been followed from the beginning, so that whoever changes it begins a line of its own.
+# Marked as superseded from the start, so that every `apply` to it begins a new line of versions.
 Table.EMPTY.past.state = {}, Past(1)

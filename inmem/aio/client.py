@@ -8,8 +8,6 @@ from contextlib import nullcontext
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from inmem.actors.client.client import BEGIN, Client
 from inmem.actors.client.courier import Courier
 from inmem.actors.client.transaction_arguments import (
@@ -126,14 +124,8 @@ class AsyncClient(Client):
         return Transaction(self, engine, run_id, begun.lease, limit=limit, attempt=attempt)
 
     async def _begun(self, limit: TimeLimit | None) -> Begun:
-        coordinator = self._courier.to(self._coordinator)
-
-        def with_lease(begun: Begun) -> Begun:
-            # Here, before anybody can drop it: letting go of a lease sends a message.
-            return replace(begun, lease=begun.lease.through(coordinator))
-
         self.require_handle()
-        answer = self.port.ask(self._coordinator, BEGIN, with_lease)
+        answer = self.port.ask(self._coordinator, BEGIN)
         # Without any time there may still be a look at what is there.
         is_limited = limit is not None and not limit.is_nothing
         # Only where there is a limit, as it can be entered in a Task only.

@@ -78,13 +78,10 @@ class Transaction(BaseTransaction):
             if outcome is None:
                 # The coordinator may not have heard of it.
                 self._lease.end()
-            else:
-                self._lease.settle()
             engine.finish(TransactionStatus.ABORTED)
             if cancelled is None or cancelled is error:
                 raise
             raise cancelled from error
-        self._lease.settle()
         engine.finish(TransactionStatus.COMMITTED)
         if cancelled is not None:
             raise cancelled

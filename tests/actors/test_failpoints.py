@@ -33,7 +33,6 @@ from inmem.actors.messages.transactions import (
     CommitDecided,
     Committed,
     Drain,
-    End,
     ReadOldest,
     ReadOutcome,
     ReadStats,
@@ -63,7 +62,6 @@ CORE = {
         core.Validated,
         core.Appended,
         core.Applied,
-        End,
         core.AppendRefused,
         CancelCommit,
         core.SegmentRotated,
@@ -543,7 +541,7 @@ def test_a_storm_in_the_reaper_costs_nobody_anything_and_ends_with_recover(house
     for number in range(100):
         db.put("mayflies", f"k{number}", number, ttl=0.001)
     assert db.kv.futures.put("looking", "k", 1).get(timeout=FAILSAFE_S)
-    assert address.stash == []
+    assert not address.stash
     assert keys_left(db)
     failpoint.disarm()
     db.recover()

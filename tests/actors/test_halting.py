@@ -8,7 +8,6 @@ import pytest
 import inmem
 from inmem.actors.core import core_keeper
 from inmem.actors.core.core_keeper import CoreKeeper
-from inmem.actors.core.transaction_registry import TransactionRegistry
 from inmem.actors.dispatch import actor as actor_module
 from inmem.actors.dispatch.actor import StoreActor
 from inmem.actors.dispatch.mailbox import Mailbox
@@ -119,22 +118,3 @@ def test_an_actor_that_fails_while_it_retires_has_retired(tmp_path, monkeypatch,
     assert not fails.is_armed
     with inmem.open(tmp_path / "db") as again:
         assert again.get("run", "k") == 1
-
-
-@pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("dispatcher", DISPATCHERS)
-def test_the_end_of_a_transaction_is_noted_though_the_coordinator_fails_over_it(monkeypatch, dispatcher, error):
-    """Nobody tells it twice, and the reaper would wait for ever."""
-    fails = Failing(monkeypatch, TransactionRegistry, "end", lambda *_: True, error)
-    with inmem.open(":memory:", dispatcher=dispatcher) as db:
-        transaction = db.begin("run")
-        fails.is_armed = True
-
-        def abort():
-            with contextlib.suppress(RecursionError, StrikeError):
-                transaction.abort()
-
-        in_threads(abort)
-        in_threads(lambda: db.put("run", "k", 1))
-        assert not fails.is_armed
-        assert db.stats().active_transactions == 0

@@ -137,3 +137,13 @@ def test_a_deletion_costs_the_same_beside_any_number_of_compare_and_swaps():
             return calls_of(lambda: txn.delete("k"))
 
     assert calls_to_delete(1_000) == calls_to_delete(1)
+
+
+def test_a_watcher_reads_no_commit_to_a_run_that_it_does_not_watch():
+    with inmem.open(":memory:") as db:
+        for number in range(50):
+            db.kv.put("other", "k", number)
+        watcher = db.watch(run="watched", after_version=0, timeout=0)
+        assert calls_by_name(lambda: list(watcher))["decode_commit"] == 0
+        everything = db.watch(after_version=0, timeout=0)
+        assert calls_by_name(lambda: list(everything))["decode_commit"] == 50
