@@ -174,7 +174,8 @@ def _attempt(
         if not is_failure(error, is_of_client=simulation.client_error is error):
             raise
         run = FailingRun(simulation.choices, simulation.steps, simulation.outsiders, error)
-        return run, len(simulation.steps)
+        # Clients that only let others run make no steps, yet take as long.
+        return run, steps_max if run.is_endless else len(simulation.steps)
     return None, len(simulation.steps)
 
 

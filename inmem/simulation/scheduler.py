@@ -114,6 +114,7 @@ class Scheduler:
         self._timer_count = 0
         self._urgent_timers = 0
         self._idle_timers_left = IDLE_TIMERS_MAX
+        self._silent_turns = 0  # in which a client did nothing that is a step, such as only let others run
 
     # For dispatchers, inboxes and clocks.
 
@@ -131,17 +132,11 @@ class Scheduler:
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Let others run until the reply is there or virtual time has passed."""
-        client = self.whose_turn()
-        if isinstance(future, SimulatedFuture):
-            future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, A_REPLY, 0 if timeout_s is None else self._patience())
+        self._wait_for_reply(future, timeout_s, A_REPLY)
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """As `wait`, for what need not ever come."""
-        client = self.whose_turn()
-        if isinstance(future, SimulatedFuture):
-            future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, A_CHANGE, 0 if timeout_s is None else self._patience())
+        self._wait_for_reply(future, timeout_s, A_CHANGE)
 
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""
@@ -275,8 +270,8 @@ class Scheduler:
             BaseException: whatever a client raised.
         """
         __tracebackhide__ = True
-        if len(self.steps) > self._steps_max:
-            raise without_end(self.steps, self.clients)
+        if max(len(self.steps), self._silent_turns) > self._steps_max:
+            raise without_end(self.steps, self.clients, self._silent_turns)
         ready = [client for client in self.clients if client.ready]
         messages = len(self._queues)
         count = messages + len(ready)
@@ -322,11 +317,13 @@ class Scheduler:
 
     def _give_turn(self, client: SimulatedClient) -> None:
         __tracebackhide__ = True
+        steps = len(self.steps)
         try:
             client.run()
         except ScenarioError as error:
             self._remember(error)
             raise
+        self._silent_turns += len(self.steps) == steps
 
     def _remember(self, refusal: ScenarioError) -> None:
         if self.refused is None:
@@ -343,8 +340,13 @@ class Scheduler:
     def _labels(self) -> list[str]:
         labels = [receiver for _, receiver in self._queues]
         labels += [client.name for client in self.clients if client.ready]
-        labels.append(TIMER)
-        return labels
+        return [*labels, TIMER]
+
+    def _wait_for_reply(self, future: ReplyFuture[Any], timeout_s: float | None, waits_for: str) -> None:
+        client = self.whose_turn()
+        if isinstance(future, SimulatedFuture):
+            future.waiter = client
+        self._wait_for(lambda: future.done, timeout_s, waits_for, 0 if timeout_s is None else self._patience())
 
     def _wait_for(
         self, done: Callable[[], bool], timeout_s: float | None, waits_for: str, patient_until: int = 0

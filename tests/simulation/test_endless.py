@@ -164,3 +164,20 @@ def test_a_seed_replays_what_explore_did_with_it_whatever_made_its_choices():
         assert str(replayed.value.cause) == str(found.value)
     with pytest.raises(inmem.UsageError, match="seed: must be an int"):
         replay(scenario, seed="3")
+
+
+def test_one_that_only_lets_others_run_is_named_as_well():
+    def scenario(sim):
+        db = sim.open(memory=True)
+        done = []
+
+        def pauses():
+            while not done:
+                sim.pause()
+
+        sim.spawn(pauses, name="Ada")
+        sim.spawn(db.put, "run", "k", 1, name="Ben")
+        sim.run()
+
+    with pytest.raises(Endless, match=r"^Ada goes on without end, after 500 steps: .*\n    Ada is at .*, in pauses: "):
+        Simulation(1, steps_max=500).check(scenario)
