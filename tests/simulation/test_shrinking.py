@@ -5,9 +5,12 @@ import contextlib
 import pytest
 
 import inmem
-from inmem.simulation import Faults, SimulationFailure, explore, replay, search
+from inmem.simulation import Endless, Faults, SimulationFailure, explore, replay, search
+from inmem.simulation.choices import SeededChooser
+from inmem.simulation.failure import FailingRun
 from inmem.simulation.faults import kinds_of
-from inmem.simulation.shrinking import NEAR_STEPS_MAX, SHRINK_STEPS_MAX
+from inmem.simulation.one_fault import with_one_kind
+from inmem.simulation.shrinking import NEAR_STEPS_MAX, RUN_STEPS, SHRINK_STEPS_MAX, steps_worth_shrinking
 from inmem.simulation.trace import WORLD
 from tests.simulation.test_exploration import racy
 
@@ -164,3 +167,35 @@ def test_each_kind_of_faults_alone():
     both = Faults(crash=True, lost_names=True, crashes_max=1, failed_sync=0.5)
     assert kinds_of(both) == [crashes, Faults(failed_sync=0.5)]
     assert len(kinds_of(Faults.everything())) == 6
+
+
+@pytest.mark.parametrize("cause", [LookupError(), Endless()])
+def test_the_kinds_of_faults_take_at_most_half_of_the_work(cause):
+    run = FailingRun([1], [], (), cause)
+    runs = []
+
+    def attempt(chooser, faults, steps_max):
+        for _ in range(200):
+            chooser.chance(0.1)
+        runs.append(faults)
+        return None, 1_000
+
+    faults, found, spent = with_one_kind(
+        Faults.everything(), run, attempt, lambda: [SeededChooser(seed) for seed in range(10)]
+    )
+    assert (faults, found) == (Faults.everything(), run)
+    assert spent == len(runs) * (1_000 + RUN_STEPS)
+    assert steps_worth_shrinking(run) // 4 < spent < steps_worth_shrinking(run) // 2 + 12 * (1_000 + RUN_STEPS)
+    assert set(runs) == set(kinds_of(Faults.everything()))
+    assert runs == sorted(runs, key=kinds_of(Faults.everything()).index)
+
+
+def test_one_fault_is_tried_in_each_place_in_turn():
+    seen = []
+
+    def attempt(chooser, faults, steps_max):
+        seen.append([chooser.choose(3), *(chooser.chance(0.1) for _ in range(3)), chooser.chance(0)])
+        return None, 1
+
+    with_one_kind(Faults(actor_crash=True), FailingRun([1], [], (), LookupError()), attempt, list)
+    assert seen == [[0, *(place == fault for place in range(3)), False] for fault in range(4)]
