@@ -1,6 +1,6 @@
-"""What takes part: stores behind one set of operations, our own among them, and the work that clients do on them.
+"""The contenders: stores behind a common set of operations, including inmem, and the work of their clients.
 
-Every store begins with the same keys.
+Every store starts with the same keys.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOAD_BATCH = 10_000
 
 
 def key_name(number: int) -> str:
-    """Return the name of a key; names sort as their numbers do."""
+    """Return the name of a key; names sort like their numbers."""
     return f"key-{number:08}"
 
 
@@ -31,11 +31,11 @@ class Session(Protocol):
     """One client of one store."""
 
     def increment(self, key: str) -> object:
-        """Read a number, add one, write it back, in one transaction that cannot lose an update."""
+        """Read a number, add one and write it back, in one transaction that cannot lose an update."""
         ...
 
     def put(self, key: str, value: Any) -> object:
-        """Set one key, in a transaction of its own."""
+        """Set one key, in its own transaction."""
         ...
 
     def get(self, key: str) -> Any:
@@ -43,7 +43,7 @@ class Session(Protocol):
         ...
 
     def scan(self, prefix: str) -> int:
-        """Read all keys and values with that prefix; return how many there were."""
+        """Read all keys and values with a prefix; return their number."""
         ...
 
 
@@ -54,7 +54,7 @@ class Store(Protocol):
     package: str | None
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store, empty."""
         ...
 
     def load(self, count: int, value: Any) -> None:
@@ -66,12 +66,12 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         ...
 
 
 class Inmem:
-    """This project."""
+    """The store of this project."""
 
     package = None
 
@@ -82,7 +82,7 @@ class Inmem:
         self._options: dict[str, Any] = {"durability": durability, "dispatcher": dispatcher, "shards": shards}
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store, empty."""
         self.db = inmem.open(folder, **self._options)
 
     def load(self, count: int, value: Any) -> None:
@@ -93,7 +93,7 @@ class Inmem:
                     txn.put(key_name(number), value)
 
     def session(self) -> Inmem:
-        """Any number of threads use one handle."""
+        """Return this object, as any number of threads can use one handle."""
         return self
 
     def increment(self, key: str) -> object:
@@ -113,7 +113,7 @@ class Inmem:
         return len(self.db.kv.list_with_values(RUN, prefix))
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         self.db.close()
 
 
@@ -122,9 +122,9 @@ class Doing:
     """A store with work for its clients: a Contender.
 
     Attributes:
-        store: which one.
-        keys: how many are loaded first, or None for `KEYS_PER_CLIENT` per client.
-        value: what they are loaded with.
+        store: the store.
+        keys: the number of keys loaded first, or None for `KEYS_PER_CLIENT` per client.
+        value: the value of the loaded keys.
         work: makes the work of one client from its session, its number and the number of loaded keys.
     """
 
@@ -135,11 +135,11 @@ class Doing:
 
     @property
     def name(self) -> str:
-        """The store's."""
+        """The name of the store."""
         return self.store.name
 
     def missing(self) -> str | None:
-        """Return the package that is needed and not installed."""
+        """Return the name of a required package that is not installed, or None."""
         package = self.store.package
         return package if package is not None and importlib.util.find_spec(package) is None else None
 
@@ -156,29 +156,29 @@ class Doing:
 
 
 def own_keys(client: int) -> Iterator[str]:
-    """Return the endless sequence of keys that only this client uses."""
+    """Return an endless iterator over the keys that only this client uses."""
     return cycle([key_name(client * KEYS_PER_CLIENT + number) for number in range(KEYS_PER_CLIENT)])
 
 
 def increments(session: Session, client: int, _: int) -> Callable[[], object]:
-    """Read-modify-write on one of the client's own keys after the other."""
+    """Return work that does a read-modify-write on the client's own keys in turn."""
     keys = own_keys(client)
     return lambda: session.increment(next(keys))
 
 
 def one_counter(session: Session, _: int, __: int) -> Callable[[], object]:
-    """Read-modify-write on the one key that all clients want."""
+    """Return work that does a read-modify-write on one key shared by all clients."""
     key = key_name(0)
     return lambda: session.increment(key)
 
 
 def puts(session: Session, client: int, _: int) -> Callable[[], object]:
-    """Set one of the client's own keys after the other."""
+    """Return work that sets the client's own keys in turn."""
     keys = own_keys(client)
     return lambda: session.put(next(keys), 1)
 
 
 def gets(session: Session, client: int, _: int) -> Callable[[], object]:
-    """Read one of the client's own keys after the other."""
+    """Return work that reads the client's own keys in turn."""
     keys = own_keys(client)
     return lambda: session.get(next(keys))

@@ -46,7 +46,7 @@ def _keys(settings: Settings) -> Result:
 
 
 def _spread_increments(session: Session, _: int, keys: int) -> Callable[[], object]:
-    """Read-modify-write all over the table: a stride that is prime to the number of keys visits every one."""
+    """Return work that does a read-modify-write across the table: a stride coprime to `keys` visits every key."""
     state = [0]
 
     def work() -> object:
@@ -84,7 +84,7 @@ def _value_size(settings: Settings) -> Result:
 
 
 def _shards(settings: Settings) -> Result:
-    """Four clients, each on runs of its own, so that shards share the work as evenly as they can."""
+    """Measure four clients, each on its own runs, so that the work is spread over the shards as evenly as possible."""
     points = steps(settings, 1, 2, 4, 8)
 
     def contenders(shards: int) -> list[Doing]:
@@ -101,7 +101,7 @@ def _run_increments(store: Inmem, client: int, _: int) -> Callable[[], object]:
 
 
 def _runs(settings: Settings) -> Result:
-    """The same number of keys, spread over more and more runs."""
+    """Measure the same number of keys, spread over more and more runs."""
     result = Result(axis="runs")
     keys = 10_000
     for runs in steps(settings, 1, 10, 100, 1000, 10_000):

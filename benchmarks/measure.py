@@ -1,7 +1,7 @@
-"""How things are measured: contenders take turns, round after round, and the median round counts.
+"""The method of measurement: contenders take turns in each of several rounds, and the median round counts.
 
-Machines are shared and noisy. What disturbs one round disturbs all contenders of that round alike, so ratios are taken
-within a round, and their median is what targets are held against.
+Machines are shared and noisy. A disturbance in one round affects all contenders of that round alike. So ratios are
+taken within a round, and targets are compared with the median ratio.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BATCH = 20
-"""Operations between two looks at the clock."""
+"""Operations between two readings of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long a run may take, and where it puts its files.
+    """The duration of a run and the place of its files.
 
     Attributes:
-        folder: on the disk to be measured.
-        rounds: how often each contender has its turn.
+        folder: a folder on the disk to be measured.
+        rounds: how many turns each contender has.
         seconds: the length of one turn.
-        quick: smaller stores and fewer points.
+        quick: whether to use smaller stores and fewer points.
     """
 
     folder: Path
@@ -46,13 +46,13 @@ class Settings:
 
 @dataclass(slots=True)
 class Figure:
-    """What one contender achieved in one subject, in every round.
+    """The results of one contender in one subject.
 
     Attributes:
-        name: of the contender.
+        name: the name of the contender.
         unit: such as "/s"; units that end in "/s" are better when higher, all others when lower.
-        rounds: one value each.
-        at: where on the x axis, for subjects that measure growth.
+        rounds: one value for each round.
+        at: the position on the x axis, for subjects that measure growth.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Figure:
 
     @property
     def median(self) -> float:
-        """The middle round."""
+        """The median of the rounds."""
         return statistics.median(self.rounds)
 
     @property
@@ -73,14 +73,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure has to reach.
+    """The target for a figure.
 
     Attributes:
         of: name of the figure.
         at_least: least acceptable value, or None.
         at_most: greatest acceptable value, or None.
         per: name of the figure it is divided by, round by round; None for the value itself.
-        full_only: a quick run is too small to judge it.
+        full_only: whether a quick run is too small to judge it.
     """
 
     of: str
@@ -90,7 +90,7 @@ class Target:
     full_only: bool = False
 
     def value(self, figures: Sequence[Figure]) -> float | None:
-        """Return what was reached, or None if one of the figures is missing."""
+        """Return the measured value, or None if one of the figures is missing."""
         by_name = {figure.name: figure for figure in figures}
         mine = by_name.get(self.of)
         if mine is None:
@@ -103,19 +103,19 @@ class Target:
         return statistics.median(a / b for a, b in zip(mine.rounds, other.rounds, strict=True))
 
     def is_met(self, value: float) -> bool:
-        """Tell whether `value` is good enough."""
+        """Return whether `value` meets the target."""
         return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
 
 @dataclass(slots=True)
 class Result:
-    """What a subject found.
+    """The result of a subject.
 
     Attributes:
-        figures: in the order in which they are shown.
-        skipped: contenders that are not installed.
-        notes: facts that belong beside the figures.
-        axis: what `Figure.at` counts, for subjects that measure growth.
+        figures: the figures, in the order in which they are shown.
+        skipped: messages about contenders that are not installed.
+        notes: facts shown with the figures.
+        axis: the unit of `Figure.at`, for subjects that measure growth.
     """
 
     figures: list[Figure] = field(default_factory=list)
@@ -126,13 +126,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One thing that is measured.
+    """One measurement.
 
     Attributes:
-        name: for the command line.
-        title: for people.
-        run: does it.
-        targets: what its figures have to reach.
+        name: its name on the command line.
+        title: its title in tables and plots.
+        run: does the measurement.
+        targets: the targets for its figures.
     """
 
     name: str
@@ -142,15 +142,15 @@ class Subject:
 
 
 class Contender(Protocol):
-    """Somebody who can do a piece of work."""
+    """A store together with the work of its clients."""
 
     @property
     def name(self) -> str:
-        """For tables and plots."""
+        """The name in tables and plots."""
         ...
 
     def missing(self) -> str | None:
-        """Return the name of the package that is needed and not installed, or None."""
+        """Return the name of a required package that is not installed, or None."""
         ...
 
     def clients(self, folder: Path, count: int) -> AbstractContextManager[list[Callable[[], object]]]:
@@ -161,14 +161,14 @@ class Contender(Protocol):
 def contest(
     settings: Settings, contenders: Sequence[Contender], *, clients: int = 1, unit: str = "/s", scale: float = 1.0
 ) -> Result:
-    """Let the contenders take turns and return the rates of each; those that are not installed are skipped.
+    """Let the contenders take turns and return their rates; skip contenders that are not installed.
 
     Args:
         settings: rounds, seconds and folder.
-        contenders: in the order of their turns.
-        clients: how many threads each works with.
-        unit: of the result.
-        scale: what one piece of work counts for.
+        contenders: the contenders, in the order of their turns.
+        clients: the number of client threads of each contender.
+        unit: the unit of the result.
+        scale: the factor by which each rate is multiplied.
     """
     result = Result()
     with ExitStack() as stack:
@@ -191,7 +191,7 @@ def contest(
 
 
 def rate(works: Sequence[Callable[[], object]], seconds: float) -> float:
-    """Return operations per second of all clients together, each in a thread of its own if there are several."""
+    """Return the operations per second of all clients together; several clients run in a thread each."""
     gc.collect()
     if len(works) == 1:
         started = time.perf_counter()
@@ -232,19 +232,19 @@ def _repeat(work: Callable[[], object], until: float, batch: int = BATCH) -> int
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Return how many seconds one call took."""
+    """Return the duration of one call in seconds."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the value that `share` of the ascending `ordered` values do not exceed."""
+    """Return the percentile of the ascending values `ordered` for `share`, from 0 to 1."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 class CollectorPauses:
-    """Notes how long each garbage collection takes while it is active."""
+    """A context manager that records the duration of each garbage collection."""
 
     def __init__(self) -> None:
         self.pauses_s: list[float] = []
@@ -265,6 +265,6 @@ class CollectorPauses:
 
 
 def steps(settings: Settings, *values: int) -> Iterator[int]:
-    """Yield the points of a growth curve: all of them, or every other one in a quick run, the last included."""
+    """Yield the points of a growth curve: all of them, or in a quick run every other one, including the last."""
     chosen = values[::-1][::2][::-1] if settings.quick else values
     yield from chosen

@@ -1,4 +1,4 @@
-"""Memory: what a process holds per byte of data, measured in a process of its own."""
+"""Memory: the bytes that a process holds per byte of data, measured in a separate process."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The other stores, each behind the same few operations as ours, so that all do the same work.
+"""The other stores, behind the same few operations as inmem, so that all do the same work.
 
-Values are encoded with msgpack where the peer stores bytes, as inmem does; where the peer has an encoding of its own
-(pickle in ZODB and diskcache), it is used. Each client has a connection of its own where the peer knows connections.
+If the peer stores bytes, values are encoded with msgpack, as in inmem; a peer with its own encoding (pickle in ZODB and
+diskcache) uses that. If the peer has connections, each client has its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Sqlite:
         self.synchronous = synchronous
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store, empty."""
         folder.mkdir(parents=True)
         self._path = folder / "peer.sqlite"
         self._sessions: list[SqliteSession] = []
@@ -51,7 +51,7 @@ class Sqlite:
         connection.execute("commit")
 
     def session(self) -> SqliteSession:
-        """Return a new client with a connection of its own."""
+        """Return a new client with its own connection."""
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=60, check_same_thread=False)
         connection.execute("pragma journal_mode = wal")
         connection.execute(f"pragma synchronous = {self.synchronous}")
@@ -59,7 +59,7 @@ class Sqlite:
         return self._sessions[-1]
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         for session in self._sessions:
             session.connection.close()
 
@@ -104,7 +104,7 @@ class Lmdb:
         self._sync = sync
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store, empty."""
         import lmdb  # noqa: PLC0415  (an optional peer)
 
         folder.mkdir(parents=True)
@@ -118,7 +118,7 @@ class Lmdb:
                 txn.put(key_name(number).encode(), data)
 
     def session(self) -> Lmdb:
-        """One environment serves any number of threads."""
+        """Return this object, as one environment serves any number of threads."""
         return self
 
     def increment(self, key: str) -> object:
@@ -133,7 +133,7 @@ class Lmdb:
             return txn.put(key.encode(), pack(value))
 
     def get(self, key: str) -> Any:
-        """See Session. A transaction per read: lmdb's way to the newest state."""
+        """See Session. Uses a transaction per read, which lmdb needs to see the newest state."""
         with self.environment.begin() as txn:
             return unpack(txn.get(key.encode()))
 
@@ -151,12 +151,12 @@ class Lmdb:
         return len(found)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         self.environment.close()
 
 
 class LmdbSnapshot(Lmdb):
-    """Lmdb as fast as it goes: all reads in one open transaction, which sees nothing newer."""
+    """Lmdb at its fastest: all reads are in one open transaction, which sees no newer commits."""
 
     def __init__(self) -> None:
         super().__init__(sync=False)
@@ -172,7 +172,7 @@ class LmdbSnapshot(Lmdb):
         return unpack(self._txn.get(key.encode()))
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         self._txn.abort()
         super().close()
 
@@ -184,7 +184,7 @@ class Zodb:
     package = "ZODB"
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store, empty."""
         import transaction  # noqa: PLC0415  (an optional peer)
         from BTrees.OOBTree import OOBTree  # noqa: PLC0415
         from ZODB import DB, FileStorage  # noqa: PLC0415
@@ -209,12 +209,12 @@ class Zodb:
         connection.close()
 
     def session(self) -> ZodbSession:
-        """Return a new client with a connection of its own."""
+        """Return a new client with its own connection."""
         manager = self._transaction.TransactionManager()
         return ZodbSession(manager, self._db.open(manager))
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         self._db.close()
 
 
@@ -257,13 +257,13 @@ class ZodbSession:
 
 
 class DiskCache:
-    """diskcache, a cache on top of sqlite3: its own defaults, except that nothing is ever evicted."""
+    """diskcache, a cache on top of sqlite3, with its default settings but without eviction."""
 
     name = "diskcache"
     package = "diskcache"
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store, empty."""
         import diskcache  # noqa: PLC0415  (an optional peer)
 
         self._cache = diskcache.Cache(str(folder), eviction_policy="none", timeout=60)
@@ -275,7 +275,7 @@ class DiskCache:
                 self._cache[key_name(number)] = value
 
     def session(self) -> DiskCache:
-        """The cache keeps a connection per thread by itself."""
+        """Return this object, as the cache itself keeps a connection per thread."""
         return self
 
     def increment(self, key: str) -> object:
@@ -296,27 +296,27 @@ class DiskCache:
         raise NotImplementedError(f"diskcache has no order to scan {prefix} in")
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         self._cache.close()
 
 
 class BareFile:
-    """The floor: append a record as long as ours, and fdatasync. Not a store; `increment` alone is there."""
+    """The floor: append a record as long as inmem's, and fdatasync. Not a store; it only has `increment`."""
 
     name = "write + fdatasync"
     package = None
     RECORD_BYTES: ClassVar[int] = 85
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store, empty."""
         folder.mkdir(parents=True)
         self._file = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def load(self, count: int, value: Any) -> None:
-        """Nothing is kept."""
+        """Do nothing, as no values are kept."""
 
     def session(self) -> Any:
-        """Return itself."""
+        """Return this object."""
         return self
 
     def increment(self, _: str) -> object:
@@ -325,20 +325,20 @@ class BareFile:
         return os.fdatasync(self._file)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         os.close(self._file)
 
 
 class CrowdedFile(BareFile):
-    """The floor of many threads: a queue, and a thread that makes durable at once whatever it finds there.
+    """The floor of many threads: a queue, and a thread that writes and syncs all queued records at once.
 
-    What this takes is taken by handing over between Python's threads, and by the disk.
+    Its only costs are handing over between Python's threads, and the disk.
     """
 
     name = "queue + write + fdatasync"
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store, empty."""
         super().open(folder)
         self._queue: deque[LockType | None] = deque()
         self._filled = threading.Semaphore(0)
@@ -346,11 +346,11 @@ class CrowdedFile(BareFile):
         self._writer.start()
 
     def session(self) -> CrowdedSession:
-        """Return a client with a place of its own to wait at."""
+        """Return a client with its own lock to wait on."""
         return CrowdedSession(self)
 
     def post(self, done: LockType | None) -> None:
-        """Have one record made durable, and then `done` released; None ends the writer."""
+        """Have one record made durable and then `done` released; None ends the writer thread."""
         self._queue.append(done)
         self._filled.release()
 
@@ -368,14 +368,14 @@ class CrowdedFile(BareFile):
                 done.release()
 
     def close(self) -> None:
-        """Close it."""
+        """Close the store."""
         self.post(None)
         self._writer.join()
         super().close()
 
 
 class CrowdedSession:
-    """One client of a `CrowdedFile`; `increment` alone is there."""
+    """One client of a `CrowdedFile`; it only has `increment`."""
 
     def __init__(self, file: CrowdedFile) -> None:
         self._post = file.post

@@ -1,4 +1,4 @@
-"""The primitives: each alone through its proxy, all in one transaction, and many threads on one log."""
+"""The primitives: each alone through its proxy, all in one transaction, and many threads on one event log."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def _records(store: Inmem, _: int, __: int) -> Callable[[], object]:
 
 
 class _SqliteAgent(Sqlite):
-    """The same five tables as an agent's author would make them by hand."""
+    """A hand-written schema for the same data, as an agent's author would make it."""
 
     def open(self, folder: Path) -> None:
-        """Create it, empty."""
+        """Create the store with its tables, empty."""
         super().open(folder)
         self._sessions[0].connection.executescript(
             """
@@ -85,7 +85,7 @@ class _SqliteAgent(Sqlite):
 
 
 def _agent_steps(session: SqliteSession, client: int, _: int) -> Callable[[], object]:
-    """One step of an agent in sqlite: key, hashed event, cell, trace with its indices, in one transaction."""
+    """Return one step of an agent in sqlite: key, hashed event, cell, trace with its indices, in one transaction."""
     execute = session.connection.execute
     keys = own_keys(client)
     ids = count()
@@ -121,7 +121,7 @@ def _agent_steps(session: SqliteSession, client: int, _: int) -> Callable[[], ob
 
 
 def _steps(store: Inmem, client: int, _: int) -> Callable[[], object]:
-    """The same step here."""
+    """Return the same step in inmem."""
     keys = own_keys(client)
     db = store.db
     db.cells.init(RUN, "phase", "start")
@@ -147,7 +147,7 @@ def _cross(settings: Settings) -> Result:
 
 
 def _append_50(settings: Settings) -> Result:
-    """Fifty threads beside one, and beside both what is left of them without a store."""
+    """Measure fifty threads and one thread, each with the floor: the same work without a store."""
     figures: list[Figure] = []
     for clients, name in ((APPENDERS, f"{APPENDERS} threads"), (1, "1 thread")):
         contenders: list[Any] = [Doing(Inmem("always"), _appends), Doing(CrowdedFile(), increments)]

@@ -1,4 +1,4 @@
-"""Reads of single keys: outside any transaction, and inside one."""
+"""Reads of single keys, outside a transaction and inside one."""
 
 from __future__ import annotations
 

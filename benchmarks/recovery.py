@@ -1,4 +1,4 @@
-"""Recovery: from the log alone, and from a checkpoint."""
+"""Recovery, from the log alone and from a checkpoint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _open_seconds(folder: Path) -> float:
 
 
 def _write_log(folder: Path, commits: int) -> None:
-    """Write the log that `commits` puts leave, without waiting for a client to make each of them."""
+    """Write the log that `commits` puts would leave, without the time for making each put."""
     folder.mkdir(parents=True)
     header = SegmentHeader(1, 1, 0, 0, 0, 0)
     value = b"\xd9\x50" + VALUE.encode()

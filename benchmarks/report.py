@@ -1,4 +1,4 @@
-"""What becomes of the results: a table on the terminal, a JSON file, plots; and the comparison of two JSON files."""
+"""Reports of the results: a table on the terminal, a JSON file, plots; and the comparison of two JSON files."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 PACKAGES = ("inmem", "pykka", "immutables", "msgpack", "msgspec", "sortedcontainers", "lmdb", "ZODB", "diskcache")
 CHANGE_WORTH_NOTICE = 0.1
-"""Relative change between two runs below which `compare` says nothing: less than what noise does here."""
+"""Relative change between two runs below which `compare` highlights nothing, as noise alone causes more."""
 
 console = Console()
 
 
 def environment(settings: Settings) -> dict[str, Any]:
-    """Return what the figures depend on besides the code."""
+    """Return the facts, besides the code, on which the figures depend."""
     versions = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     for package in PACKAGES:
         try:
@@ -64,14 +64,14 @@ def _commit() -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a value for people: three significant digits, thousands separated."""
+    """Return a value as readable text: three significant digits, or an integer with thousands separators."""
     if unit.endswith("/s") or abs(value) >= 1000:
         return f"{value:,.0f} {unit}".strip()
     return f"{value:.3g} {unit}".strip()
 
 
 def judge(target: Target, figures: Sequence[Figure], *, quick: bool) -> tuple[str, bool | None]:
-    """Return a target in words with what was reached, and whether it is met; None if that cannot be judged."""
+    """Return a target and the measured value in words, and whether it is met, or None if that cannot be judged."""
     unit = "x" if target.per else next((figure.unit for figure in figures if figure.name == target.of), "")
     bound, sign = (target.at_least, "≥") if target.at_least is not None else (target.at_most, "≤")
     words = f"{target.of} {sign} {quantity(bound or 0, unit)}" + (f" of {target.per}" if target.per else "")
@@ -85,7 +85,7 @@ def judge(target: Target, figures: Sequence[Figure], *, quick: bool) -> tuple[st
 
 
 def show(subject: Subject, result: Result, *, quick: bool) -> None:
-    """Print one subject."""
+    """Print the result of one subject."""
     table = Table(title=f"[bold]{subject.title}[/bold]  ({subject.name})", title_justify="left")
     if result.axis is not None:
         _add_growth(table, result)
@@ -116,7 +116,7 @@ def _add_growth(table: Table, result: Result) -> None:
 
 
 def as_json(facts: dict[str, Any], measured: Sequence[tuple[Subject, Result]]) -> dict[str, Any]:
-    """Return everything, in a form that another run can be compared with."""
+    """Return all results as JSON-compatible values, for comparison with another run."""
     subjects: dict[str, Any] = {}
     for subject, result in measured:
         targets = []
@@ -144,7 +144,7 @@ def as_json(facts: dict[str, Any], measured: Sequence[tuple[Subject, Result]]) -
 
 
 def draw(subject: Subject, result: Result, path: Path) -> None:
-    """Draw one subject into a PNG: bars, or lines over logarithmic axes where growth was measured."""
+    """Draw the result of one subject as a PNG file: bars, or lines on logarithmic axes for growth."""
     import matplotlib as mpl  # noqa: PLC0415  (slow to import, and only needed here)
 
     mpl.use("Agg")
@@ -177,7 +177,7 @@ def draw(subject: Subject, result: Result, path: Path) -> None:
 
 
 def compare(before_path: Path, after_path: Path) -> None:
-    """Print what changed between two JSON files, and in which direction."""
+    """Print the changes between two JSON files, with their direction."""
     before, after = (json.loads(path.read_text(encoding="utf-8")) for path in (before_path, after_path))
     for label, run in (("before", before), ("after", after)):
         facts = run["environment"]
@@ -202,7 +202,7 @@ def _change(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str, str]:
     unit = new["unit"]
     change = new["median"] / old["median"] - 1 if old["median"] else 0.0
     words = f"{change:+.0%}"
-    # Rounds that overlap prove nothing.
+    # Overlapping rounds show no significant change.
     overlap = max(min(old["rounds"]), min(new["rounds"])) <= min(max(old["rounds"]), max(new["rounds"]))
     if abs(change) >= CHANGE_WORTH_NOTICE and not overlap:
         better = (change > 0) == unit.endswith("/s")
@@ -211,6 +211,6 @@ def _change(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def progress(text: str) -> None:
-    """Tell on stderr what is being measured."""
+    """Print what is being measured to stderr, if that is a terminal."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Prefix scans: 1,000 of 100,000 keys, in keys per second."""
+"""Prefix scans of 1,000 of 100,000 keys, in keys per second."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _names(store: Inmem, _: int, __: int) -> Callable[[], object]:
 
 
 def _validated(store: Inmem, _: int, __: int) -> Callable[[], object]:
-    """Inside a transaction every key that is returned is remembered for validation."""
+    """Return a scan inside a transaction, which records every returned key for validation."""
 
     def scan() -> None:
         with store.db.begin(RUN) as txn:

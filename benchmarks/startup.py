@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _import(settings: Settings) -> Result:
-    """Seconds of a fresh interpreter with the import less those of one without, by turns."""
+    """Measure the time of a new interpreter with the import minus that of one without, alternately."""
     modules = {"inmem": "inmem", "sqlite3": "sqlite3", "lmdb": "lmdb", "ZODB": "ZODB", "diskcache": "diskcache"}
     result = Result()
     empty = "pass"
@@ -35,7 +35,7 @@ def _import(settings: Settings) -> Result:
 
 
 def _interpreter_ms(code: str) -> float | None:
-    # As a reader's shell would have it: packages that are installed have their bytecode beside them.
+    # As for a user, for whom installed packages have their bytecode cached.
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = time.perf_counter()
     completed = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, env=variables)  # noqa: S603  (our own code)
@@ -43,7 +43,7 @@ def _interpreter_ms(code: str) -> float | None:
 
 
 def _open_empty(settings: Settings) -> Result:
-    """An empty store is created, makes one durable commit possible, and is closed again."""
+    """Measure creating an empty store that is ready for a durable commit, and closing it."""
     stores: list[Store] = [Inmem("always", name="inmem"), Sqlite("FULL"), Lmdb(sync=True), Zodb()]
     result = Result()
     for store in stores:

@@ -1,4 +1,4 @@
-"""Tails: how long the slowest commits and reads take on a large store, and what the garbage collector adds."""
+"""Tails: the slowest commits and reads on a large store, and the pauses of the garbage collector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLIENTS = 4
 
 
 def _mixed_load(db: inmem.Database, keys: int, seconds: float) -> tuple[list[float], list[float]]:
-    """Return the ascending latencies in seconds of commits and of reads: one commit for every four reads."""
+    """Return the latencies of commits and of reads in seconds, ascending; there are four reads for each commit."""
     commits: list[list[float]] = [[] for _ in range(CLIENTS)]
     reads: list[list[float]] = [[] for _ in range(CLIENTS)]
 

@@ -52,7 +52,7 @@ def _always_16_threads(settings: Settings) -> Result:
 
 
 def _counter(settings: Settings) -> Result:
-    """Four threads on one counter: besides the rate, nothing may be lost."""
+    """Measure four threads on one counter, and check that no update is lost."""
     done = count()
     calls = 0
 
@@ -105,11 +105,11 @@ def _begin(settings: Settings) -> Result:
 
 
 def _validation(settings: Settings) -> Result:
-    """Step 2 of the commit protocol alone: 100 reads and 20 writes judged and reserved, then released.
+    """Measure only step 2 of the commit protocol: 100 reads and 20 writes are judged and reserved, then released.
 
-    Once as the dearest case: the table has changed since the snapshot, so each key is judged, and other transactions
-    are prepared before and after, so what is written is looked up and reserved by key. Once as the cheapest: nobody
-    else has done anything.
+    The most expensive case: the table has changed since the snapshot, so each key is judged; and other transactions are
+    prepared before and after, so the written keys are looked up and reserved one by one. The cheapest case: there are
+    no other transactions.
     """
     keys = [key_name(number).encode() for number in range(10_000)]
     table = Table.build(dict.fromkeys(keys, stored_entry(1, b"\x00", 0)))
@@ -146,7 +146,7 @@ def _validation(settings: Settings) -> Result:
 
 
 def _conflicts(settings: Settings) -> Result:
-    """Eight agents: nineteen of twenty transactions on their own keys, the twentieth on one of 100 shared keys."""
+    """Measure eight agents with 19 of 20 transactions on their own keys and one on 100 shared keys."""
     result = Result([Figure("inmem always", "% refused", []), Figure("inmem interval", "% refused", [])])
     for figure in result.figures:
         for attempt in range(settings.rounds):
@@ -171,7 +171,7 @@ def _agent(store: Inmem, agent: int) -> Callable[[], object]:
 
 
 def _overhead(settings: Settings) -> Result:
-    """The same increment without a file: what the actors and the transaction cost, beside what the log adds."""
+    """Measure the same increment without files: the cost of actors and transactions without the log."""
     db = inmem.open(":memory:")
     db.put(RUN, "key", 0)
     figure = Figure("inmem in memory", "/s", [])

@@ -1,8 +1,8 @@
 """An agent with memory, cells and traces: each of its steps is one transaction over all of them.
 
-The agent books a trip. A step reads what the agent knows, and then writes four things together: what it has learnt
-(KVStore), where it stands (StateCell), why it did what it did (TraceStore) and what happened (EventLog). A step that
-fails half-way leaves nothing behind; a step that collides with somebody else's commit runs again.
+The agent books a trip. Each step reads the agent's memory and then writes to four primitives in one commit: facts
+(KVStore), the current phase (StateCell), the reasoning (TraceStore) and what happened (EventLog). A step that fails
+half-way leaves nothing behind. A step that conflicts with another commit runs again.
 
     python examples/agent_memory.py
 """
@@ -26,7 +26,7 @@ def plan(txn: Transaction) -> None:
 
 
 def choose(txn: Transaction, flights: list[Flight]) -> Flight:
-    """Keep what was found, decide, and move on: all of it in one commit, or nothing."""
+    """Record the search, choose a flight and advance the phase: one commit or nothing."""
     goal = txn.kv.get("goal")
     parent = txn.kv.get("plan_trace")
     call = txn.traces.record_child(parent, ToolCall("search", {"to": goal["to"]}, result=flights))
@@ -49,10 +49,10 @@ def main() -> None:
 
         db.transaction(run, plan)
         print("planned:  five writes to four primitives, one commit")
-        # One commit registered the run, one holds the whole plan.
+        # One commit for registering the run, one for the whole plan.
         assert db.version == 2
 
-        # A step that fails half-way leaves nothing in any of the four places.
+        # A step that fails half-way leaves nothing in any of the four primitives.
         too_dear = [flight for flight in FLIGHTS if flight["price"] > 250]
         try:
             db.transaction(run, lambda txn: choose(txn, too_dear))
@@ -66,7 +66,7 @@ def main() -> None:
         assert db.events.len(run) == 1
         print("          nothing of that step was stored")
 
-        # Somebody changes the goal while the step is under way: the step runs again and sees the new goal.
+        # Another writer changes the goal while the step is running, so the step runs again and sees the new goal.
         budgets: list[int] = []
 
         def step(txn: Transaction) -> Flight:
@@ -86,7 +86,7 @@ def main() -> None:
         tree = db.traces.get_tree(run, db.kv.get(run, "plan_trace"))
         for depth, trace in tree.walk():
             print("  " * (depth + 1) + trace.trace_type)
-        # The attempt that was run again has left one decision, not two.
+        # The first attempt left nothing behind: there is one decision, not two.
         assert [trace.trace_type for _, trace in tree.walk()] == ["Thought", "ToolCall", "Decision"]
         assert [event.event_type for event in db.events.iter(run)] == ["planned", "chosen"]
 

@@ -1,11 +1,11 @@
-"""The OpenAI Agents SDK with its conversation in an inmem database: remembered, shared, and corrected atomically.
+"""The OpenAI Agents SDK with its conversation in an inmem database: persistent, shared, and corrected atomically.
 
-The model is a stand-in that needs no network: it says how much of the conversation it was shown. Two clerks talk in one
-session at once, and a correction takes back the last exchange together with an event that says who did it.
+The model is a stub that needs no network: it answers with the number of items it was given. Two clerks write to one
+conversation at the same time. A correction removes the last exchange and appends an event about it, in one commit.
 
     python examples/agents_session.py
 
-Needs the extra `openai-agents`: pip install '.[openai-agents]' in this clone. After `make test`, .venv has it.
+Needs the extra `openai-agents`: run pip install '.[openai-agents]' in this clone. `make test` installs it in .venv.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ from inmem.integrations.openai_agents import InmemSession
 
 
 class Counting(Model):
-    """Answers with the number of items that it was shown."""
+    """A model that answers with the number of items it was given."""
 
     async def get_response(self, *args: Any, **kwargs: Any) -> ModelResponse:
-        """Answer in one message."""
+        """Return the answer as one message."""
         shown = kwargs["input"] if "input" in kwargs else args[1]
         text = ResponseOutputText(text=f"I know {len(shown)} items", type="output_text", annotations=[])
         answer = ResponseOutputMessage(id="1", content=[text], role="assistant", status="completed", type="message")
         return ModelResponse(output=[answer], usage=Usage(), response_id=None)
 
     def stream_response(self, *args: Any, **kwargs: Any) -> Any:
-        """Nothing here is streamed."""
+        """Refuse: this example does not stream."""
         raise NotImplementedError
 
 
@@ -44,13 +44,13 @@ def say(session: InmemSession, text: str) -> Any:
 
 
 async def note_together(db: inmem.Database) -> None:
-    """Two clerks with sessions of their own add to one conversation."""
+    """Add the notes of two clerks to one conversation, each through a session of its own."""
     notes = [[{"role": "user", "content": f"{clerk}: {part}"} for part in (1, 2)] for clerk in ("Ada", "Ben")]
     await asyncio.gather(*(InmemSession("customer-7", db).add_items(note) for note in notes))  # type: ignore[arg-type]
 
 
 def take_back(txn: inmem.Transaction, session: InmemSession) -> None:
-    """Remove the last exchange and say so: one commit."""
+    """Remove the last exchange and append an event about it, in one commit."""
 
     async def last_two() -> list[Any]:
         inside = session.bound(txn)

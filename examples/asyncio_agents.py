@@ -1,4 +1,4 @@
-"""Twenty agents in one event loop claim tasks and work on them; some are cancelled; no task is lost or done twice.
+"""Twenty agents in one event loop claim and finish tasks. Some are cancelled, yet no task is lost or done twice.
 
 python examples/asyncio_agents.py
 """
@@ -15,7 +15,7 @@ BOARD = "board"
 
 
 def claim(txn: inmem.BaseTransaction) -> str | None:
-    """Take the first task that is open; two agents that want the same one conflict, and one of them looks again."""
+    """Claim the first open task. If two agents try to claim the same task, one gets a conflict and runs again."""
     for name in txn.cells.list("task-"):
         state = txn.cells.read(name)
         if state is not None and state.value == "open":
@@ -25,7 +25,7 @@ def claim(txn: inmem.BaseTransaction) -> str | None:
 
 
 def finish(name: str, agent: str) -> Callable[[inmem.BaseTransaction], None]:
-    """Return the transaction that ends a task: its cell and the event about it, both or neither."""
+    """Return a transaction that marks the task done and appends the event about it, both or neither."""
 
     def done(txn: inmem.BaseTransaction) -> None:
         txn.cells.set(name, "done")
@@ -41,7 +41,7 @@ async def work(db: inmem.aio.Database, agent: str) -> None:
             await asyncio.sleep(0)  # stands for a call to a model
             await db.transaction(BOARD, finish(name, agent), retry=retry)
         except asyncio.CancelledError:
-            # When an await ends, what was awaited has ended: the store tells whether the task was finished in time.
+            # A cancelled transaction has ended by now, committed or not; the cell tells which.
             state = await db.cells.read(BOARD, name)
             if state is not None and state.value == "claimed":
                 await db.cells.cas(BOARD, name, state.version, "open")
@@ -65,7 +65,7 @@ async def main(path: str) -> None:
         assert 0 < cancelled <= 10
         print("ten of twenty agents were cancelled at their work")
 
-        # A claim that was committed just when its agent was cancelled is open again for whoever looks after it.
+        # An agent cancelled while its claim was being committed leaves the task claimed: reopen such tasks.
         for name in await db.cells.list(BOARD, "task-"):
             await db.cells.transition(
                 BOARD, name, lambda state: ("open" if state.value == "claimed" else state.value, None)

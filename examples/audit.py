@@ -1,11 +1,11 @@
-"""An audit: are the events of every run the ones that were appended, and in that order?
+"""An audit: does every run still hold the events that were appended, in the same order?
 
-The auditor verifies a database and writes the hash of each run's last event down in another place. Then a forger gets
-at copies of it, and is caught three times:
+The auditor verifies a database and records the hash of each run's last event elsewhere. A forger then tampers with
+copies of the database in three ways. Each is detected:
 
-1. changes a byte of a file: the database does not open;
-2. knows docs/log-format.md and mends the checksums: the database opens, and the chain of hashes does not fit;
-3. writes the whole history anew: the chain fits, and ends in another hash than the one written down.
+1. The forger changes a byte of a file: the database does not open.
+2. The forger also fixes the checksums, following docs/log-format.md: the database opens, but the hash chain is broken.
+3. The forger rewrites the whole history: the chain is valid, but its last hash differs from the recorded one.
 
     python examples/audit.py
 """
@@ -21,7 +21,7 @@ import inmem
 PAYMENTS = {"march": [120, 80, 640], "april": [75, 310]}
 FORGED_PAYMENTS = {**PAYMENTS, "march": [120, 80, 940]}
 
-# The payload {"amount": 640}, and 940, in msgpack, as docs/primitives/events.md describes it.
+# The payloads {"amount": 640} and {"amount": 940} in msgpack; see docs/primitives/events.md.
 OLD, NEW = b"\xa6amount\xcd\x02\x80", b"\xa6amount\xcd\x03\xac"
 
 
@@ -35,7 +35,7 @@ def record(path: Path, payments: dict[str, list[int]]) -> None:
 
 
 def audit(path: Path) -> dict[str, bytes]:
-    """Print what is wrong, if anything; return the hash of the last event of every run whose chain is valid."""
+    """Print an error for each run whose chain is broken; return the last event's hash for every other run."""
     heads: dict[str, bytes] = {}
     with inmem.open(path, create=False) as db:
         for run in db.runs.list_runs():
@@ -50,7 +50,7 @@ def audit(path: Path) -> dict[str, bytes]:
 
 
 def forge(path: Path, *, mend_checksums: bool) -> None:
-    """Change an amount in the log, and make the checksums of every frame fit if asked to."""
+    """Change an amount in the log. With `mend_checksums`, also recompute the checksums of every frame."""
     [segment] = (file for file in path.glob("*.wal") if OLD in file.read_bytes())
     data = bytearray(segment.read_bytes().replace(OLD, NEW, 1))
     seed = zlib.crc32(data[16:32])

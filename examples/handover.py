@@ -1,8 +1,8 @@
 """Two pykka agents hand work over through a StateCell.
 
-A researcher and a writer work on one report in turns. Messages between them only say "have a look"; whose turn it is
-stands in a cell. So it does not matter that here every message is sent twice: whoever finds that it is not its turn
-does nothing, and a turn, with all that belongs to it, is one commit.
+A researcher and a writer take turns working on one report. The messages between them only say "have a look"; a cell
+records whose turn it is. Each turn is one commit, and an agent does nothing when it is not its turn. So duplicate
+messages are harmless: this example sends every message twice.
 
     python examples/handover.py
 """
@@ -17,9 +17,9 @@ ROUNDS = 3
 
 
 class Agent(pykka.ThreadingActor):
-    """Takes its turn when the cell says so, and wakes its partner."""
+    """An agent that takes its turn when the cell says so, and then wakes its partner."""
 
-    # The process ends without waiting for its thread: after a second Ctrl-C, too, while `main` stops the actors.
+    # Lets the process exit without joining this thread, even on a second Ctrl-C while `main` stops the actors.
     use_daemon_thread = True
 
     def __init__(self, store: pykka.ActorRef[Any], run: str, name: str, finished: pykka.ThreadingFuture[None]) -> None:
@@ -32,11 +32,11 @@ class Agent(pykka.ThreadingActor):
         self.ignored = 0
 
     def meet(self, partner: Any) -> None:
-        """Learn whom to wake after a turn."""
+        """Set the agent to wake after a turn."""
         self.partner = partner
 
     def look(self) -> None:
-        """Take a turn if it is this agent's."""
+        """Take a turn if it is this agent's turn."""
         taken = self.db.transaction(self.run, self.take_turn)
         if taken is None:
             self.ignored += 1
@@ -48,7 +48,7 @@ class Agent(pykka.ThreadingActor):
             self.partner.look()
 
     def take_turn(self, txn: inmem.Transaction) -> dict[str, Any] | None:
-        """Write the text, the event and the hand-over, together or not at all; return the turn, or None."""
+        """Write text, event and hand-over, all or nothing; return the turn, or None if it is the other agent's."""
         state = txn.cells.read("turn")
         if state is None or state.value["of"] != self.name:
             return None
@@ -59,7 +59,7 @@ class Agent(pykka.ThreadingActor):
         return turn
 
     def next_turn(self, turn: dict[str, Any]) -> dict[str, Any]:
-        """Return whose turn it is after this agent's."""
+        """Return the turn that follows this agent's turn."""
         if self.name == "researcher":
             return {"of": "writer", "round": turn["round"]}
         if turn["round"] < ROUNDS:
@@ -67,7 +67,7 @@ class Agent(pykka.ThreadingActor):
         return {"of": "nobody", "round": turn["round"]}
 
     def count_ignored(self) -> int:
-        """Return how many messages came when it was not this agent's turn."""
+        """Return how many messages arrived when it was not this agent's turn."""
         return self.ignored
 
 
@@ -87,7 +87,7 @@ def main() -> None:
 
         researcher.look()
         finished.get(timeout=30)
-        # What was sent to an agent before this question is handled before it.
+        # An actor handles messages in order, so each count includes every message sent before this request.
         ignored = researcher.count_ignored().get() + writer.count_ignored().get()
 
         turns = [(event.payload["by"], event.payload["round"]) for event in db.events.iter(run)]
@@ -98,7 +98,7 @@ def main() -> None:
 
         db.end_run(run)
     finally:
-        # Stops the agents first and then the store, which closes cleanly; after Ctrl-C too.
+        # Stops the agents and then the store, which closes cleanly, even after Ctrl-C.
         pykka.ActorRegistry.stop_all()
     assert not store.is_alive()
 

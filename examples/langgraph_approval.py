@@ -1,12 +1,13 @@
-"""A LangGraph agent that is killed, resumed, asked for approval, and goes on each time where it was.
+"""A LangGraph agent that is killed, is resumed, waits for approval, and continues each time where it stopped.
 
-The agent finds a seat, reserves it, asks a human, and books it. The process that starts it is killed while it
-reserves. Another one resumes: what was done is not done again. Every seat that the agent settles on is an event of the
-run, in the same commit as the checkpoint that says so; so the events tell exactly what happened, whoever was killed.
+The agent finds a seat, reserves it, asks a human for approval, and books it. The first process is killed during the
+reservation. A second process resumes the agent without repeating the finished step. Each seat the agent chooses is
+appended as an event in the same commit as the checkpoint that contains it, so the events and the checkpoints always
+agree, even after a kill.
 
     python examples/langgraph_approval.py
 
-Needs the extra `langgraph`: pip install '.[langgraph]' in this clone. After `make test`, .venv has it.
+Needs the extra `langgraph`: run pip install '.[langgraph]' in this clone. `make test` installs it in .venv.
 """
 
 import os
@@ -26,7 +27,7 @@ from inmem.integrations.langgraph import InmemSaver
 
 
 class Trip(TypedDict):
-    """What the graph knows."""
+    """The state of the graph."""
 
     city: str
     seat: str
@@ -77,7 +78,7 @@ THREAD: Any = {"configurable": {"thread_id": "trip-1"}}
 
 def start(folder: str) -> None:
     with inmem.open(folder) as db:
-        # "sync": the next step begins when the checkpoint of the last one is durable.
+        # "sync": a step begins only after the checkpoint of the previous step is durable.
         trip_graph(db).invoke({"city": "Oslo", "booked": False}, THREAD, durability="sync")
 
 

@@ -1,7 +1,7 @@
-"""A view that follows what is committed, is stopped in the middle, and goes on where it was, without gap or repetition.
+"""A view that follows commits, is stopped midway, and resumes where it stopped, with no gaps and no duplicates.
 
-The view counts the tool calls of every agent. What it has counted, and up to which version, it keeps in one
-transaction: so it may be killed at any moment, and no call is counted twice or not at all.
+The view counts the tool calls of every agent. It stores the counts and the version they cover in one transaction, so
+it may be killed at any moment and still counts every call exactly once.
 
     python examples/live_view.py
 """
@@ -25,22 +25,22 @@ def agent(db: inmem.Database, name: str) -> None:
 
 
 class View:
-    """Counts of tool calls by agent and tool, kept in a store of their own."""
+    """Counts of tool calls by agent and tool, kept in a separate store."""
 
     def __init__(self, db: inmem.Database) -> None:
         self.db = db
 
     @property
     def version(self) -> int:
-        """Up to where the counts go."""
+        """The version up to which changes are counted."""
         return self.db.get("view", "version") or 0
 
     def counts(self) -> dict[str, int]:
-        """Everything counted so far."""
+        """Return the counts so far."""
         return {key: self.db.get("counts", key) for key in self.db.kv.list("counts")}
 
     def take_in(self, changes: list[Change]) -> None:
-        """Count the changes of one commit, all of them or none, and remember how far that was."""
+        """Count the changes of one commit and store its version, in one transaction."""
 
         def store(txn: inmem.Transaction) -> None:
             counts = txn.on("counts").kv
@@ -53,13 +53,13 @@ class View:
         self.db.transaction("view", store)
 
     def follow(self, source: inmem.Database, enough: int | None = None, timeout: float | None = None) -> int:
-        """Take in what is new, until there is nothing for a while, or until it was enough; return how much it was."""
+        """Count new changes until `enough` are counted or none comes for `timeout` seconds; return how many."""
         count = 0
         commit: list[Change] = []
         with source.watch(primitive="traces", after_version=self.version, timeout=timeout) as watcher:
             for change in watcher:
                 commit.append(change)
-                # What several agents record at the same time may share a commit, and a version is that of a whole one.
+                # A commit may hold the traces of several agents, and a version always covers a whole commit.
                 if change.is_last:
                     self.take_in(commit)
                     count += len(commit)

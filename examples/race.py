@@ -1,8 +1,8 @@
-"""Two agents that may take the same task, the schedule in which they do, and the version in which they cannot.
+"""Two agents that race for one task, a schedule in which both take it, and a version without the race.
 
-Each agent looks whether the task is free, thinks for a while, as agents do, and then takes it: a check followed by an
-act, with everything that others do in between. In a test on a quiet machine that never fails. `explore` runs
-it under hundreds of message orders, finds one that breaks it, and shrinks that to the few steps that matter.
+Each agent checks whether the task is free, thinks for a while, and then takes the task. Other agents may act between
+the check and the take. In a test on a quiet machine this never fails. `explore` runs the agents under hundreds of
+message orders, finds one that fails, and shrinks it to the few steps that matter.
 
     python examples/race.py
 """

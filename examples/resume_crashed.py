@@ -1,9 +1,9 @@
 """A supervisor agent resumes runs whose process was killed.
 
-A worker process goes through its runs step by step. Each step is one transaction: it asks a tool, appends events and
+A worker process works through its runs step by step. Each step is one transaction: it calls a tool, appends events and
 moves the run's cursor, a StateCell. The supervisor kills the worker twice with SIGKILL, each time in the middle of a
-transaction. Each time it opens the database, sees which runs are still Active and how far they came, and starts a
-worker again. In the end every step of every run has happened, and has happened once.
+transaction. Each time it then opens the database, finds the runs that are still Active and how many steps they have
+done, and starts another worker. In the end every step of every run has happened exactly once.
 
     python examples/resume_crashed.py
 """
@@ -23,7 +23,7 @@ STEPS = 3
 
 
 def work(path: str) -> None:
-    """Continue every run that is Active. This is all that the worker process does; it knows nothing of crashes."""
+    """Continue every Active run. The worker process does nothing else and has no code for crashes."""
     with inmem.open(path) as db:
         for run in db.runs.query_runs(status="Active"):
             while take_step(db, run.run_id):
@@ -31,7 +31,7 @@ def work(path: str) -> None:
 
 
 def take_step(db: inmem.Database, run: str) -> bool:
-    """Take the run's next step; return whether there was one."""
+    """Take the run's next step; return False if no step is left."""
     with db.begin(run) as txn:
         done = txn.cells.read("done")
         if done is None or done.value == STEPS:
@@ -46,7 +46,7 @@ def take_step(db: inmem.Database, run: str) -> bool:
 
 
 def ask_tool(question: str) -> str:
-    """Ask something that takes its time: here, the supervisor at the other end of the pipe."""
+    """Call a slow tool: here, the supervisor answers through the pipe."""
     print(question, flush=True)
     return input()
 
@@ -54,7 +54,7 @@ def ask_tool(question: str) -> str:
 class Supervisor(pykka.ThreadingActor):
     """Looks after the runs of one database."""
 
-    # After Ctrl-C the process ends, whether or not somebody has stopped this actor.
+    # Lets the process exit after Ctrl-C even if nothing has stopped this actor.
     use_daemon_thread = True
 
     def __init__(self, path: str) -> None:
@@ -62,7 +62,7 @@ class Supervisor(pykka.ThreadingActor):
         self.path = path
 
     def register(self, runs: tuple[str, ...]) -> None:
-        """Register the runs that workers will work on: none is there without its cursor, whenever this is killed."""
+        """Register the runs. Each run and its cursor are one commit, so a kill leaves both or neither."""
         with inmem.open(self.path) as db:
             for run in runs:
                 with db.begin(run) as txn:
@@ -70,7 +70,7 @@ class Supervisor(pykka.ThreadingActor):
                     txn.cells.init("done", 0)
 
     def unfinished(self) -> dict[str, int]:
-        """Return how many steps each Active run has done. The lock of a dead process is no obstacle."""
+        """Return how many steps each Active run has done. A killed worker no longer holds the database's lock."""
         found = {}
         with inmem.open(self.path) as db:
             for run in db.runs.query_runs(status="Active"):
@@ -79,7 +79,7 @@ class Supervisor(pykka.ThreadingActor):
         return found
 
     def run_worker(self, answers: int | None) -> int:
-        """Start a worker, answer so many of its questions and then kill it; None answers all. Return its exit code."""
+        """Start a worker and return its exit code. Kill it after `answers` answers, or never if None."""
         command = [sys.executable, __file__, self.path]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:  # noqa: S603
             if worker.stdin is None or worker.stdout is None:
@@ -115,7 +115,7 @@ def main() -> None:
                 print(f"{run}: {metadata.status}, steps {steps}")
                 assert metadata.status is inmem.RunStatus.COMPLETED
                 assert steps == list(range(1, STEPS + 1))
-                # Of the transactions that were cut off, not even the question is there.
+                # The killed transactions left nothing, not even their "asked" events.
                 assert db.events.len(run) == 2 * STEPS
             assert db.verify().is_valid
         print("the worker was killed twice; no step is missing, none happened twice")

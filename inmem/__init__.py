@@ -1,4 +1,4 @@
-"""inmem: an embedded, crash-safe, transactional store for agent runs, made of actors.
+"""inmem: an embedded, crash-safe, transactional store for agent runs, built from actors.
 
 Start with `inmem.open`. The README shows the rest in three short programs.
 """
@@ -116,27 +116,28 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
     create: bool = True,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Database:
-    """Open a database, recovering it if need be, and return a handle. Closing the handle closes the database.
+    """Open a database, recover it if necessary, and return a handle. Closing the handle closes the database.
 
     Args:
-        path: the database's folder, made if it is missing; ":memory:" for one without files.
-        durability: "always": a commit is acknowledged when it is durable. "interval": when it is written; it is
-            made durable within `sync_interval`. "never": when it is written; the operating system decides.
-        sync_interval: seconds.
-        shards: storage shards; more of them change nothing but who does the work.
-        dispatcher: "caller": threads that wait run the actors. "threads": every actor has a thread.
-        read_only: look at the state as of opening, and of each `refresh`.
-        create: whether to make a missing database.
-        limits: of what may be written and what may wait.
+        path: the database's folder, created if it is missing; ":memory:" for a database without files.
+        durability: when a commit is acknowledged. "always": when it is durable. "interval": when it is written; it
+            becomes durable within `sync_interval`. "never": when it is written; the operating system decides when it
+            becomes durable.
+        sync_interval: seconds between syncs in the "interval" mode.
+        shards: number of storage shards. It changes only which actors do the work.
+        dispatcher: "caller": threads that wait for a reply run the actors. "threads": every actor has its own thread.
+        read_only: read the state as of opening, and as of each `refresh`.
+        create: whether to create a missing database.
+        limits: limits on what may be written and on how much may wait.
 
     Raises:
-        DatabaseLockedError: somebody has it open.
-        DatabaseNotFoundError: there is none, and `create` is False or `read_only` True.
+        DatabaseLockedError: another opener, in this process or another, owns the database.
+        DatabaseNotFoundError: the database does not exist, and `create` is False or `read_only` is True.
         CorruptionError: acknowledged data is damaged; nothing was changed.
-        FormatVersionError: not a database, or one written by a newer version.
-        ReadOnlyError: it can only be opened with `read_only`.
-        UnfinishedSalvageError: it is what a salvage that was interrupted has left.
-        StorageError: the operating system refuses; nothing is left running.
+        FormatVersionError: `path` is not a database, or a newer version wrote it.
+        ReadOnlyError: the database can only be opened with `read_only`.
+        UnfinishedSalvageError: an interrupted salvage left this folder.
+        StorageError: the operating system refused an operation; nothing is left running.
         UsageError: an option is not acceptable.
     """
     ref = _store_ref(
@@ -154,7 +155,7 @@ def open(  # noqa: A001  (as in sqlite3, dbm, shelve)
     try:
         return Database(_directory(ref), owner=True)
     except BaseException:
-        # Somebody pressed Ctrl-C: nobody will have the handle that closes it.
+        # Ctrl-C, for example: the caller never gets a handle with which to close the store.
         give_back(ref)
         raise
 
@@ -172,23 +173,24 @@ def spawn(
 ) -> pykka.ActorRef[Any]:
     """Open a database as part of an actor system and return its supervisor's ref.
 
-    Any actor may `ask` and `tell` the ref what `inmem.messages` holds; the ref survives restarts of the actors
-    below. `ref.stop()` and `pykka.ActorRegistry.stop_all()` close the database cleanly.
+    Any actor may `ask` or `tell` the ref the requests in `inmem.messages`. The ref survives restarts of the actors
+    below it. `ref.stop()` and `pykka.ActorRegistry.stop_all()` close the database cleanly.
 
     Args:
-        path: the database's folder, made if it is missing; ":memory:" for one without files.
-        durability: "always": a commit is acknowledged when it is durable. "interval": when it is written; it is
-            made durable within `sync_interval`. "never": when it is written; the operating system decides.
-        sync_interval: seconds.
-        shards: storage shards; more of them change nothing but who does the work.
-        dispatcher: "caller": threads that wait run the actors. "threads": every actor has a thread.
-        read_only: look at the state as of opening, and of each `refresh`, without owning the database or disturbing
+        path: the database's folder, created if it is missing; ":memory:" for a database without files.
+        durability: when a commit is acknowledged. "always": when it is durable. "interval": when it is written; it
+            becomes durable within `sync_interval`. "never": when it is written; the operating system decides when it
+            becomes durable.
+        sync_interval: seconds between syncs in the "interval" mode.
+        shards: number of storage shards. It changes only which actors do the work.
+        dispatcher: "caller": threads that wait for a reply run the actors. "threads": every actor has its own thread.
+        read_only: read the state as of opening, and as of each `refresh`, without owning the database or disturbing
             its owner.
-        create: whether to make a missing database.
-        limits: of what may be written and what may wait. What was written under others can be read.
+        create: whether to create a missing database.
+        limits: limits on what may be written and on how much may wait. Data written under other limits stays readable.
 
     Raises:
-        StorageError, UsageError: as `open`.
+        StorageError, UsageError: as for `open`.
     """
     options = Options.checked(
         path,
@@ -204,15 +206,15 @@ def spawn(
 
 
 def connect(ref: pykka.ActorRef[Any] | Database) -> Database:
-    """Return a handle on a store that is open already. Closing the handle leaves the store running.
+    """Return a handle on a store that is already open. Closing the handle leaves the store running.
 
     Args:
-        ref: what `spawn` has returned, or a handle on the store, as whoever tests an actor has in a simulation.
+        ref: a ref that `spawn` returned, or a handle on the store, such as a test of an actor in a simulation has.
 
     Raises:
         pykka.ActorDeadError: the store was stopped.
         DatabaseClosedError: the handle was closed.
-        UsageError: neither the ref of a store nor a handle.
+        UsageError: `ref` is neither a store's ref nor a handle.
     """
     if isinstance(ref, Database):
         return Database(ref.directory, owner=False)
@@ -230,22 +232,22 @@ def _directory(ref: MailboxRef) -> Directory:
     return directory
 
 
-if not TYPE_CHECKING:  # To type checkers, who know the packages from above, this would make any name one of ours.
+if not TYPE_CHECKING:  # Type checkers see the imports above; with this function they would accept any name.
 
     def __getattr__(name: str) -> Any:
-        """Import a package of this one at its first use: most programs need none of them, and all would pay."""
+        """Import a subpackage on first use: most programs need none, and eager imports would slow down all of them."""
         if name in _PACKAGES:
             return import_module(f"{__name__}.{name}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    # Without `ui`, which `help(inmem)` would import: it may not be there.
+    # `help(inmem)` imports every name listed here, and the packages that `ui` needs may not be installed.
     return sorted({*__all__, *_PACKAGES, "__version__"} - {"ui"})
 
 
 def new_run_id() -> str:
-    """Return a fresh run id; ids made later sort later."""
+    """Return a fresh run id. Ids created later sort later."""
     return time_ordered_id(time.time_ns() // 1000, _entropy)
 
 

@@ -1,4 +1,4 @@
-"""``python -m inmem``, and the command ``inmem``."""
+"""Entry point of ``python -m inmem`` and of the command ``inmem``."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 from inmem.actors.dispatch import interrupts
 
 _INTERRUPTED: Final = 130
-"""`inmem.cli.errors.INTERRUPTED`, which may not be loaded yet."""
+"""Equals `inmem.cli.errors.INTERRUPTED`; that module may not be imported yet."""
 
 
 def main() -> None:
-    """Run the command line, or say what it needs. Ctrl-C ends it, however often it comes."""
+    """Run the command line, or report the packages it needs. Ctrl-C ends it, however often it is pressed."""
     interrupts.install()
     interrupts.end_program_at_first(_INTERRUPTED)
     try:
         _run()
     except KeyboardInterrupt:
-        # Before a command had begun, or after its end.
+        # Ctrl-C came before a command began or after it ended.
         sys.exit(_INTERRUPTED)
     finally:
         interrupts.ignore_those_after_the_first()

@@ -1,15 +1,15 @@
-"""Amounts as people read them."""
+"""Format amounts for people."""
 
 from __future__ import annotations
 
 
 def counted(number: int, noun: str) -> str:
-    """Return ``1 run``, ``1,200 runs``."""
+    """Return a number with its noun: ``1 run``, ``1,200 runs``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def size(byte_count: int) -> str:
-    """Return a size in bytes for people."""
+    """Return a number of bytes in a readable unit: ``999 bytes``, ``1.2 MB``."""
     if byte_count < 1000:
         return f"{byte_count} bytes"
     amount, unit = byte_count / 1000, "kB"
@@ -19,6 +19,6 @@ def size(byte_count: int) -> str:
 
 
 def in_columns(rows: list[tuple[str, str]]) -> str:
-    """Return a line for each (name, text), the texts below each other; without a name, what is above goes on."""
+    """Return one line per (name, text), with the texts aligned. A row without a name continues the one above."""
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)

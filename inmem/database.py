@@ -44,12 +44,12 @@ T = TypeVar("T")
 
 
 class Database(NonCopyable):
-    """A handle on a running store. Use it from any thread; it stays good when the actors behind it are replaced.
+    """A handle on a running store. Use it from any thread; it stays valid when the actors behind it are replaced.
 
-    Made by `inmem.open`, which also starts the store and whose `close` stops it, or by `inmem.connect`, whose
-    `close` only lets go of this handle. Once it is closed, all but `close` and `path` raise DatabaseClosedError, in
-    a forked child ForkedProcessError. Whatever writes may raise ReadOnlyError, DiskFullError, StoreFailedError,
-    CommitOutcomeUnknownError and, of many requests, OverloadedError: see docs/errors.md.
+    Closing a handle from `inmem.open` stops the store; closing one from `inmem.connect` leaves it running. On a closed
+    handle, everything except `close` and `path` raises DatabaseClosedError; in a forked child, it raises
+    ForkedProcessError. Every method that writes may raise ReadOnlyError, DiskFullError, StoreFailedError,
+    CommitOutcomeUnknownError and, if too many requests wait, OverloadedError: see docs/errors.md.
 
     Attributes:
         kv: the KVStore.
@@ -113,14 +113,14 @@ class Database(NonCopyable):
         """Begin a transaction on the newest committed state. Costs the same on a store of any size.
 
         Args:
-            run: what plain keys and accessors of the transaction mean.
-            isolation: "snapshot", or "serializable" to have scans validated as well.
-            timeout: seconds from now, for the store to answer and until `commit` refuses writes: a transaction without
-                any commits later, too. 0 waits for the store as None does, and begins one that can only look.
+            run: the run that the transaction's plain keys and accessors refer to.
+            isolation: "snapshot", or "serializable" to validate scans as well.
+            timeout: seconds from now for the store to answer, and until `commit` refuses writes; a transaction without
+                writes may commit later. With 0, this call waits as with None, and the transaction can only read.
 
         Raises:
             InvalidKeyError, UsageError: an argument is not acceptable.
-            TransactionTimeoutError: the store has not answered in time; no transaction is left behind.
+            TransactionTimeoutError: the store did not answer in time; no transaction is left behind.
             DatabaseClosedError: the store was closed.
         """
         return self._client.begin(run, isolation=isolation, timeout=timeout)
@@ -136,38 +136,37 @@ class Database(NonCopyable):
     ) -> T:
         """Run `fn(txn)` in this thread, commit, and return what `fn` returned.
 
-        After a conflict `fn` is run again on a fresh snapshot, so it should have no effects but through `txn`.
+        After a conflict `fn` runs again on a fresh snapshot, so it should have no side effects except through `txn`.
 
         Args:
-            run: what plain keys and accessors of the transaction mean.
-            fn: takes the transaction. What it raises aborts the transaction and is passed on, never retried.
+            run: the run that the transaction's plain keys and accessors refer to.
+            fn: takes the transaction. An exception from it aborts the transaction and propagates; it is never retried.
             isolation: "snapshot" or "serializable".
-            retry: how often and after what pauses.
-            timeout: seconds for all attempts together, also of a transaction without writes; 0 is over at once.
+            retry: how often to retry, and how long to pause before each retry.
+            timeout: seconds for all attempts together, also for a transaction without writes; 0 expires at once.
 
         Raises:
-            RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
-            TransactionTimeoutError: the time was up; nothing was committed.
-            TransactionAbortedError: the store restarted meanwhile, or an actor failed, at the last attempt too; nothing
-                was committed, and it is worth trying again.
-            UsageError: an argument is not acceptable, or the transaction writes or has read too much; nothing was
-                committed.
-            InmemError: any other that `Transaction.commit` raises.
+            RetriesExhaustedError: the last attempt ended in a conflict too; `.conflicts` lists its conflicts.
+            TransactionTimeoutError: the time ran out; nothing was committed.
+            TransactionAbortedError: the store restarted or an actor failed, in the last attempt too; nothing was
+                committed, and trying again may succeed.
+            UsageError: a bad argument, or the transaction writes or has read too much; nothing was committed.
+            InmemError: any other error that `Transaction.commit` raises.
         """
         return self._client.transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
 
     def outcome(self, token: str) -> TransactionStatus:
-        """Tell how a commit ended whose `CommitOutcomeUnknownError` carried `token`: committed or aborted.
+        """Return how the commit ended whose `CommitOutcomeUnknownError` carried `token`: committed or aborted.
 
         Args:
-            token: of an error that this database raised, in this process or an earlier one. A database takes a
-                transaction of another one for one that is not there, and so for aborted.
+            token: from an error that this database raised, in this process or an earlier one. A token of another
+                database names a transaction that is not found here, and so counts as aborted.
 
         Raises:
-            UsageError: not a token, or one too old to be remembered.
-            ReadOnlyError: opened for reading, and not seen to be committed: only the owner can tell that it was not.
+            UsageError: `token` is not a token, or is too old to be remembered.
+            ReadOnlyError: opened for reading, and the commit is not visible: only the owner can tell that it aborted.
             StoreFailedError: the log cannot be read at the moment.
-            DatabaseClosedError: it is closed.
+            DatabaseClosedError: the database is closed.
         """
         salt, transaction_id, start_version = CommitToken.parse(token)
         version, since = self._client.ask_actor(self._client.directory.coordinator, ReadOutcome(salt, transaction_id))
@@ -185,22 +184,22 @@ class Database(NonCopyable):
         *,
         timeout: float | None = None,
     ) -> Watcher:
-        """Follow what is committed: an iterator of `Change`s, in commit order, without gap or repetition.
+        """Return an iterator over committed `Change`s, in commit order, without gaps or repetitions.
 
-        It begins at the call. Nobody who commits waits for it: the store retains the newest commits
-        (`RETAINED_BYTES_MAX`), and whoever is farther behind than that learns of it.
+        It starts at the call. Commits never wait for a watcher: the store retains the newest commits, up to
+        `RETAINED_BYTES_MAX`, and a watcher that is farther behind gets a `WatchLaggedError`.
 
         Args:
-            run: only what happens in this run.
-            primitive: "kv", "events", "cells", "traces" or "runs": only what happens there. The end of a whole run is
-                told in any case.
-            after_version: begin with what came after this version, as far as it is retained: `Watcher.version` of
-                an earlier watcher, also of an earlier process, or `Database.version` from before the state was read.
-                None begins with what comes after the newest commit.
-            timeout: seconds to wait for the next change before the iteration ends; None waits for as long as it takes.
+            run: only changes in this run.
+            primitive: "kv", "events", "cells", "traces" or "runs": only changes in this primitive. The deletion of a
+                whole run is reported in any case.
+            after_version: start after this version, as far as its successors are retained: the `Watcher.version` of an
+                earlier watcher, also from an earlier process, or the `Database.version` from before the state was
+                read. None starts after the newest commit.
+            timeout: seconds to wait for the next change before the iteration ends; None waits without limit.
 
         Raises:
-            WatchGapError: what came after `after_version` is not retained; look at the state, and watch from there.
+            WatchGapError: changes after `after_version` are not retained; read the state, and watch from there.
             UsageError, InvalidKeyError: an argument is not acceptable.
         """
         return Watcher(self._client, run, primitive, after_version, timeout)
@@ -228,69 +227,69 @@ class Database(NonCopyable):
         return self._client.directory.path
 
     def flush(self) -> None:
-        """Return when everything committed so far is durable, whatever the durability mode.
+        """Wait until everything committed so far is durable, in any durability mode.
 
         Raises:
-            StorageError: it could not be made durable.
+            StorageError: the commits could not be made durable.
             StoreFailedError: the store stopped writing.
-            ReadOnlyError: it was opened for reading.
-            DatabaseClosedError: it is closed.
+            ReadOnlyError: the database was opened for reading.
+            DatabaseClosedError: the database is closed.
         """
         self._client.ask_actor(self._client.directory.writer, Flush())
 
     def checkpoint(self) -> int:
-        """Write the state to a checkpoint, beside the commits, and remove the log before it; return its version.
+        """Write the state to a checkpoint while commits go on, remove the log before it, and return its version.
 
-        A store in memory has nothing to write, and returns its version.
+        A store in memory writes nothing and returns its version.
 
         Raises:
-            StorageError: it could not be written, or not all that it replaces could be removed. Nothing is lost; the
-                checkpoint may be there already, and files that are superfluous may be left.
+            StorageError: the checkpoint could not be written, or not all that it replaces could be removed. Nothing is
+                lost; the checkpoint may exist already, and superfluous files may be left.
             StoreFailedError: the store stopped writing.
-            ReadOnlyError: it was opened for reading.
-            DatabaseClosedError: it is closed.
+            ReadOnlyError: the database was opened for reading.
+            DatabaseClosedError: the database is closed.
         """
         version: int = self._client.ask_actor(self._client.directory.writer, Checkpoint())
         return version
 
     def recover(self) -> None:
-        """Rebuild the store from its log now: the way back for one that answers `StoreFailedError`.
+        """Rebuild the store from its log now. Call this to repair a store that raises `StoreFailedError`.
 
         Raises:
-            StoreFailedError: it still cannot be made durable; reads go on.
-            ReadOnlyError: it was opened for reading.
-            DatabaseClosedError: it is closed.
+            StoreFailedError: the store still cannot be made durable; reads go on.
+            ReadOnlyError: the database was opened for reading.
+            DatabaseClosedError: the database is closed.
         """
         self._client.ask_actor(self._client.directory.supervisor, Recover())
 
     def refresh(self) -> int:
-        """Show what the owner has committed since the opening, or since the last refresh; return the newest version.
+        """Show what the owner has committed since opening or since the last refresh; return the newest version.
 
-        For a database that was opened with `read_only=True`. Transactions that run, and what was read, stay as they
-        are. The handle of an owner always shows the newest state, so there this only returns the version.
+        For a database opened with `read_only=True`. Running transactions and values already read do not change. An
+        owner's handle always shows the newest state, so there this only returns the version.
 
         Raises:
-            CorruptionError: acknowledged data is damaged; this handle goes on showing what it did.
+            CorruptionError: acknowledged data is damaged; this handle continues to show the previous state.
 
-        Complexity: O(what was committed since). When a checkpoint of the owner's has removed the log that was read
-        last, O(the whole database), as opening it.
+        Complexity: O(what was committed since). If one of the owner's checkpoints has removed the log that was read
+        last, O(the whole database), as for opening.
         """
         version: int = self._client.ask_actor(self._client.directory.supervisor, Refresh())
         return version
 
     def stats(self) -> Stats:
-        """Return counters and the state of queues and transactions. O(tables + messages that wait).
+        """Return counters and the state of queues and transactions. O(tables + waiting messages).
 
         Raises:
-            DatabaseClosedError: it is closed.
+            DatabaseClosedError: the database is closed.
         """
         counted: CoordinatorStats = self._client.ask_actor(self._client.directory.coordinator, ReadStats())
         return stats_of(self._client, counted)
 
     def unregistered_runs(self) -> list[str]:
-        """Return the ids of the runs that hold data and are not registered, sorted.
+        """Return the ids of the runs that hold data but are not registered, sorted.
 
-        Complexity: O(tables), unlike any query, and O(1) per expired key behind which there is no other.
+        Complexity: O(tables), unlike any query, and O(1) per expired key that no live key of its run follows.
         """
         reader = self._client.reader()
         snapshot = reader.snapshot
@@ -300,16 +299,16 @@ class Database(NonCopyable):
             if tag < Tag.RUN
             and table.live_count
             and snapshot.table(run, Tag.RUN) is None
-            # Those that have expired count as live entries until the reaper comes.
+            # Expired keys count as live entries until the reaper turns them into tombstones.
             and (tag != Tag.KV or reader.view(run, tag).last() is not None)
         }
         return sorted(holding)
 
     def verify(self) -> Verification:
-        """Read every file and record, check every table, chain and parent. O(everything), while commits go on.
+        """Read every file and record, and check every table, chain and parent. O(everything), while commits go on.
 
         Raises:
-            StorageError: a file cannot be read, or is of a format that is not known here. Damage is told, not raised.
+            StorageError: a file cannot be read or has an unknown format. Damage is reported in the result, not raised.
         """
         return verify_store(self._client)
 
@@ -320,21 +319,22 @@ class Database(NonCopyable):
         *,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> RunExport:
-        """Write all that a run holds, as of now, to a file from which `import_run` makes the same run again.
+        """Write everything that a run holds now to a file from which `import_run` creates the same run again.
 
-        The same contents give the same bytes, see docs/export-format.md. A path has its older file until the new one is
-        whole, which is its owner's only and durable when this returns; a symbolic link stays, its target is written.
+        The same contents give the same bytes, see docs/export-format.md. If `file` is a path, a file that exists there
+        stays in place until the new one is complete, and the new one gets its permissions; otherwise only the owner
+        may access the new file. It is durable when this returns. A symbolic link is kept, and its target is written.
 
         Args:
             run: registered or not.
             file: a path, or a file open for writing bytes.
-            on_progress: called now and then with the number of items written and that of all items.
+            on_progress: called now and then with the number of items written and the total number of items.
 
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
-            UsageError: `file` is neither of the two.
-            StorageError: the run has traces whose parent is lost, so that nobody could import it; `verify` names them.
-            OSError: the file cannot be written, or not be made durable.
+            UsageError: `file` is neither a path nor a file open for writing bytes.
+            StorageError: the run has traces whose parent is lost, so no import could succeed; `verify` names them.
+            OSError: the file cannot be written or made durable.
 
         Complexity: O(contents) in time, one item in memory.
         """
@@ -347,21 +347,21 @@ class Database(NonCopyable):
     def import_run(
         self, file: str | os.PathLike[str] | BinaryIO, *, on_progress: Callable[[int, int], None] | None = None
     ) -> RunExport:
-        """Put the run that `export_run` wrote to a file into this database, in one commit, or refuse all of it.
+        """Import the run that `export_run` wrote to a file, in one commit: all of it or nothing.
 
         Every line is checked against its hash before anything is written, and every event against its chain. Times,
-        event hashes and versions of cells are those of the file; keys get the version of the commit.
+        event hashes and cell versions are those of the file; keys get the version of the commit.
 
         Args:
             file: a path, or a file open for reading bytes.
-            on_progress: called now and then with the number of steps done and that of all steps.
+            on_progress: called now and then with the number of steps done and the total number of steps.
 
         Raises:
             RunExistsError: the run is registered here, or holds something.
             RunFileError: the file is not as it was written; the error names the line.
-            FormatVersionError: it is no exported run, or one of a newer version.
+            FormatVersionError: the file is not an exported run, or a newer version wrote it.
             InvalidValueError: a value is larger than this store accepts; the error names the line and the limit.
-            UsageError: the run is larger than a transaction may be, or `file` is neither of the two.
+            UsageError: the run is too large for one transaction, or `file` is neither a path nor open to read bytes.
             OSError: the file cannot be read.
 
         Complexity: O(contents), in time and in memory.
@@ -371,14 +371,14 @@ class Database(NonCopyable):
         return found.export
 
     def close(self) -> None:
-        """Finish what is under way, make it durable and stop the store; a no-op on a store that is closed.
+        """Finish the work in progress, make it durable and stop the store. Does nothing if the store is closed.
 
-        Whoever closes while another thread does so waits for the same end, and gets the same error. A handle from
-        `inmem.connect` only becomes unusable; the store goes on.
+        If another thread is already closing the store, this call waits for it and raises the same error. A handle from
+        `inmem.connect` only becomes unusable; the store keeps running.
 
         Raises:
-            StorageError: what weaker durability modes had acknowledged could not be made durable, or only the mark of
-                a clean close; the message says which.
+            StorageError: commits that a weaker durability mode had acknowledged could not be made durable, or only the
+                mark of a clean close could not be written; the message says which.
         """
         self._client.close()
         try:

@@ -1,4 +1,4 @@
-"""Saying which extra is missing where its package is imported."""
+"""Report which extra is missing when one of its packages cannot be imported."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 UI_PACKAGES: Final = ("jinja2", "markupsafe", "starlette", "uvicorn")
-"""What comes with the extra ui: the command line says in its own words that it is missing."""
+"""The packages of the extra ui. The command line has its own message for when one is missing."""
 
 
 @contextmanager
 def needing(extra: str, *packages: str) -> Generator[None]:
-    """Import within the block what comes with an extra; if one of its packages is missing, the error says so.
+    """Wrap the imports of an extra: if one of its packages is missing, the error says how to install the extra.
 
     Raises:
-        ModuleNotFoundError: as ever, its `name` included, but told how to install what is missing.
+        ModuleNotFoundError: as usual, including its `name`, but with a message that says what to install.
     """
     try:
         yield

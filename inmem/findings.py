@@ -1,4 +1,4 @@
-"""What a verification found, in words: `print` shows them as they are, `inmem verify` in columns and colours."""
+"""The findings of a verification as text: `print` shows them plainly, `inmem verify` in columns and colours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Verdict = Literal["ok", "damaged", "torn", "aside", "unknown", ""]
 
 
 class Finding(NamedTuple):
-    """One line: what was looked at, or "" for one that goes on; how it is; and facts, of which there is one or more."""
+    """One line: the subject, or "" for a line that continues it; the verdict; and one or more facts."""
 
     subject: str
     verdict: Verdict
@@ -25,12 +25,12 @@ class Finding(NamedTuple):
 
 
 def findings_of_files(files: VerifyReport) -> Iterator[Finding]:
-    """Yield what reading the files found: how much there is, then everything that is wrong."""
+    """Yield the findings from reading the files: the totals, then everything that is wrong."""
     facts = (
         *([f"version {files.version:,}"] if files.version else []),
         counted(files.segments, "segment"),
         counted(files.checkpoints, "checkpoint"),
-        # What a checkpoint holds is not there as commits any more.
+        # The commits that a checkpoint covers are no longer counted: the log before it is removed.
         f"{counted(files.commits, 'commit')} in the log",
         size(files.size_bytes),
     )
@@ -45,7 +45,7 @@ def findings_of_files(files: VerifyReport) -> Iterator[Finding]:
 
 
 def findings_of_state(found: Verification) -> Iterator[Finding]:
-    """Yield what checking the state found: its chains, then everything else that is wrong."""
+    """Yield the findings from checking the state: the chains, then everything else that is wrong."""
     checked = f"{counted(found.events, 'event')} in {counted(found.chains, 'chain')}"
     yield Finding("chains", _verdict(is_sound=not (found.broken_chains or found.wrong_indices)), (checked,))
     for run, chain in found.broken_chains:

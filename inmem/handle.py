@@ -1,4 +1,4 @@
-"""What is passed for a database: told apart where it is passed, not at the first write."""
+"""Check an argument that must be a database where it is passed, not at the first write."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def plain_handle(db: object, argument: str) -> Database:
     """Return `db` if it is an `inmem.Database`, open or closed.
 
     Args:
-        db: what the caller was given.
-        argument: what the caller calls it.
+        db: the value to check.
+        argument: the name of the caller's parameter, for the message.
 
     Raises:
-        UsageError: it is something else. Calling a handle of `inmem.aio` without awaiting would lose every write
-            without a word, so its error names what to pass instead.
+        UsageError: `db` is something else. Code that calls a handle of `inmem.aio` without awaiting would silently
+            lose every write, so for such a handle the message names what to pass instead.
     """
     if isinstance(db, Database):
         return db

@@ -1,9 +1,9 @@
-"""Characters that cannot be seen, which are more than those that Python calls unprintable.
+"""Invisible characters: more than those that Python calls unprintable.
 
-The ranges are Unicode's property Default_Ignorable_Code_Point: what is shown as nothing unless a font knows better.
+The ranges have Unicode's property Default_Ignorable_Code_Point: they are not displayed unless a font supports them.
 Source: https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
 
-To them come the signs that are drawn as empty space though they are none, by their names in
+A few further characters are drawn as blank space although they are not spaces, judging by their names in
 https://www.unicode.org/Public/UCD/latest/ucd/NamesList.txt
 """
 
@@ -19,9 +19,9 @@ _IGNORABLE: Final = (
     (0x115F, 0x1160),  # Hangul fillers
     (0x17B4, 0x17B5),  # Khmer inherent vowels
     (0x180B, 0x180F),  # Mongolian selectors and vowel separator
-    (0x200B, 0x200F),  # spaces of no width, joiners, marks of direction
-    (0x202A, 0x202E),  # embeddings and overrides of direction
-    (0x2060, 0x206F),  # word joiner, invisible operators, isolates of direction
+    (0x200B, 0x200F),  # zero-width space, joiners, directional marks
+    (0x202A, 0x202E),  # directional embeddings and overrides
+    (0x2060, 0x206F),  # word joiner, invisible operators, directional isolates
     (0x3164, 0x3164),  # Hangul filler
     (0xFE00, 0xFE0F),  # variation selectors
     (0xFEFF, 0xFEFF),  # byte order mark
@@ -43,5 +43,5 @@ _INVISIBLE: Final = re.compile(f"[{''.join(f'{chr(low)}-{chr(high)}' for low, hi
 
 
 def is_seen(char: str) -> bool:
-    """Return whether a character leaves a mark of its own, or is the plain space. O(1)."""
+    """Return whether a character is visible, or is the plain space. O(1)."""
     return char.isprintable() and not _INVISIBLE.match(char)

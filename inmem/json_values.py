@@ -1,10 +1,10 @@
-"""Stored values and result types as JSON, and values back again, without loss.
+"""Convert stored values and result types to JSON, and values back, without loss.
 
 JSON has no bytes, no NaN and no infinities. They become objects with one key that begins with a dollar sign:
 
     {"$bytes": "<base64>"}
-    {"$float": "nan"}, "inf" or "-inf"; a NaN with other bits than the usual: its 8 bytes, big endian, as 16 hex digits
-    {"$dict": {...}}            a dict of the user's that has one key, beginning with a dollar sign
+    {"$float": "nan"}, "inf" or "-inf"; a NaN with unusual bits: its 8 bytes, big-endian, as 16 hex digits
+    {"$dict": {...}}            a user's dict that has one key, beginning with a dollar sign
 
 A number with a point or an exponent is a float, any other an int of up to 64 bits. Hashes are written in hexadecimal.
 """
@@ -52,7 +52,7 @@ def from_json(value: Any) -> Any:
     """Return the value that `to_json` made `value` from.
 
     Raises:
-        ValueError: an object with a dollar sign that `to_json` never makes.
+        ValueError: `value` contains an object with a dollar sign that `to_json` never writes.
     """
     if is_list(value):
         return [from_json(part) for part in value]
@@ -69,14 +69,15 @@ def from_json(value: Any) -> Any:
         made = _FLOATS[part] if part in _FLOATS else _float_of(part)
     else:
         raise ValueError(f"{mark} is not followed by what belongs there")
-    # Each value has one form. Base64 could end in other bits, and the digits could be those of an ordinary number.
+    # Each value has only one valid form. Base64 could have other padding bits, and the digits could be an ordinary
+    # number's.
     if to_json(made) != value:
         raise ValueError(f"{mark} is followed by another form than the one there is")
     return made
 
 
 def result_to_json(result: Any) -> dict[str, Any]:
-    """Return one of the package's result types as an object; the names are those of its fields. O(its size)."""
+    """Return one of the package's result types as an object with its field names as keys. O(its size)."""
     return {field.name: _field_to_json(field.name, getattr(result, field.name)) for field in fields(result)}
 
 
@@ -92,7 +93,7 @@ def _field_to_json(name: str, value: Any) -> Any:
 
 
 def is_marked(value: dict[str, Any]) -> bool:
-    """Return whether an object could be taken for one that stands for something else."""
+    """Return whether an object looks like one of the forms with a dollar sign."""
     return len(value) == 1 and next(iter(value)).startswith("$")
 
 

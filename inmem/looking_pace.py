@@ -1,13 +1,13 @@
-"""How often a database is looked at that another process writes."""
+"""How often to poll a database that another process writes."""
 
 from __future__ import annotations
 
 from typing import Final
 
 _RESTS_PER_LOOK: Final = 4
-"""It rests so many times as long as the last look took, so that a large database does not keep it busy."""
+"""Each rest is this many times as long as the last look took, so a large database does not keep the reader busy."""
 
 
 def rest_s(look_s: float, least_s: float) -> float:
-    """Return for how long to rest after a look that took `look_s`, at least `least_s`; all in seconds."""
+    """Return how long to rest after a look that took `look_s`, at least `least_s`; all in seconds."""
     return max(least_s, _RESTS_PER_LOOK * look_s)

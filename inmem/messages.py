@@ -1,6 +1,6 @@
-"""Every request that a running store handles, for ``ref.ask`` and ``ref.tell``; each class says what the answer is.
+"""Every request that a running store handles, for ``ref.ask`` and ``ref.tell``. Each class documents its answer.
 
-`Changed` and `WatchEnded` go the other way: the store tells them to actors for which it was asked to `Watch`.
+`Changed` and `WatchEnded` go the other way: after a `Watch`, the store tells them to the actor named in it.
 """
 
 from inmem.actors.messages.cells import (

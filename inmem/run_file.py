@@ -1,15 +1,15 @@
-"""An exported run: a file of JSON lines, each of them chained to the one before by its hash.
+"""The file of an exported run: JSON lines, each chained to the previous line by its hash.
 
-The first line is the header, the last one the trailer; between them stands one item per line, see run_items.py.
+The first line is the header and the last one the trailer. Each line between them holds one item, see run_items.py.
 
     {"format":"inmem-run","version":1,"run_id":"…","counts":{"runs":1,"keys":…},"line_hash":"…"}
     {"item":"run",…,"line_hash":"…"}
     …
     {"item":"end","lines":…,"line_hash":"…"}
 
-The file is ASCII. The hash of a line is the SHA-256 of the hash of the line before, 32 zero bytes for the first, and
-the line up to its last comma. So whatever is changed, added, removed or moved shows at that line, and the hash of the
-trailer is the digest of all. Nothing in the file depends on the moment or the place of the export.
+The file is ASCII. The hash of a line is the SHA-256 of the previous line's hash (32 zero bytes for the first line),
+followed by the line up to its last comma. So any change, addition, removal or move is detected at its line, and the
+trailer's hash is the digest of the whole file. Nothing in the file depends on when or where it was exported.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ _HASH_DIGITS: Final = 64
 _LINE_END: Final = b'"}\n'
 _TAIL_BYTES: Final = len(_HASH_MARK) + _HASH_DIGITS + len(_LINE_END)
 _HEADER_BYTES_MAX: Final = 64 * 1024
-"""Far more than a run id and counts take; of a file that is none of ours, no more than this is read."""
+"""Far more than a run id and the counts need. Of a file that is not an exported run, no more than this is read."""
 _PIECE_BYTES: Final = 1024 * 1024
-"""More than most lines have. A longer line is read a piece of this size at a time, and refused at the first one that is
-not printable ASCII, as all lines are: what is no export at all may have no end of line before the memory is full."""
+"""More than most lines have. A longer line is read in pieces of this size and refused at the first piece that is not
+printable ASCII, as all lines are: in a file that is not an export, memory could fill up before a line ends."""
 _JSON_BYTES_PER_BYTE_MAX: Final = 7
-"""What a stored byte can become. The worst case is an empty bytes in a list: 2 bytes stored, and ``{"$bytes":""},`` in
-JSON, which is 14. The next is a control character: 1 byte stored, and an escape of 6."""
+"""JSON bytes per stored byte, at most. The worst case is an empty bytes object in a list: 2 bytes stored, 14 in JSON,
+``{"$bytes":""},``. The next is a control character: 1 byte stored, an escape of 6 in JSON."""
 LINE_BYTES_MAX: Final = _JSON_BYTES_PER_BYTE_MAX * TRANSACTION_BYTES_MAX + _HEADER_BYTES_MAX
-"""What no line exceeds: all that an item holds was written by one transaction. The rest is names, times and hashes."""
+"""No line is longer: one transaction wrote everything that an item holds. The rest is names, times and hashes."""
 _COUNTS: Final = ("runs", "keys", "events", "cells", "traces")
 _CUT_OFF: Final = "is cut off"
 _CHANGED: Final = "was changed, or does not follow the line that is before it"
 _OTHER_FORM: Final = "not in the form in which inmem writes it"
 _PROGRESS_ITEMS: Final = 250
-"""Items between two reports of progress: some milliseconds of work."""
+"""Items between two progress reports: a few milliseconds of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,13 @@ class RunExport:
 
     Attributes:
         run_id: its id.
-        is_registered: whether the RunIndex knew it.
-        keys: of its KVStore.
-        events: of its EventLog.
-        cells: its StateCells, deleted ones included, as they go on counting.
-        traces: of its TraceStore.
-        digest: the hash of the last line in hexadecimal, which covers the file. Kept elsewhere, it proves later that
-            nobody has written the file anew.
+        is_registered: whether it was in the RunIndex.
+        keys: number of keys in its KVStore.
+        events: number of events in its EventLog.
+        cells: number of its StateCells, including deleted ones, because their versions continue.
+        traces: number of traces in its TraceStore.
+        digest: the hash of the last line in hexadecimal, which covers the file. Kept elsewhere, it later proves that
+            the file has not been rewritten.
     """
 
     run_id: str
@@ -92,7 +92,7 @@ class _Chain:
         self._hash = bytes(sha256().digest_size)
 
     def add(self, body: bytes) -> str:
-        """Return the hash of a line, given up to its last comma."""
+        """Add a line, given up to its last comma, and return its hash."""
         digest = sha256(self._hash)
         digest.update(body)
         self._hash = digest.digest()
@@ -119,7 +119,7 @@ def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnPro
             write(item_to_json(item))
             written += 1
         if written != total:
-            # Nobody could import it.
+            # Such a file could not be imported.
             raise InvariantError(f"run {run_id!r}: wrote {written} items, but the header counts {total}")
         digest = write(_trailer(total + 2))
     return _export(run_id, counts, digest)
@@ -127,17 +127,17 @@ def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnPro
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run read from a file, every line of which is what was written."""
+    """A run read from a file in which every line matched its hash."""
 
     path: str
     export: RunExport
     items: list[tuple[int, Item]]
-    """With the numbers of their lines."""
+    """Each item with its line number."""
     on_progress: OnProgress
 
     def put_into(self, db: Database) -> None:
         """Put it into a database in one commit. See `Database.import_run` for the errors."""
-        # Serializable, so that what somebody else puts into the run meanwhile is a conflict too.
+        # Serializable, so that anything another client adds to the run during the import is a conflict too.
         db.transaction(self.export.run_id, lambda txn: self._put_back(txn.contents), isolation="serializable")
 
     def _put_back(self, contents: RunContents) -> None:
@@ -152,13 +152,13 @@ class FoundRun:
 
         try:
             contents.put_back(numbered())
-            # Times that were changed would move traces: the next export would not be this file.
+            # Traces are ordered by time. Altered times would move them, and the next export would not equal this file.
             in_order = contents.trace_ids()
             for line, item in self.items:  # noqa: B007  (for the error below)
                 if isinstance(item, Trace) and (due := next(in_order)) != item.id:
                     raise UsageError(f"id: the trace {item.id!r} is not in the order of recording, {due!r} comes first")
         except InvalidValueError as error:
-            # Reading has shown that it can be stored; what is left is that this store takes none as large.
+            # Reading has shown that some store can hold the value. So it is larger than this store accepts.
             raise InvalidValueError(f"{self.path}, line {line}: {error.path}", error.reason) from error
         except UsageError as error:
             raise RunFileError(self.path, line, str(error)) from error
@@ -169,8 +169,8 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
 
     Raises:
         UsageError: `file` is neither a path nor a file open for reading bytes.
-        FormatVersionError: not an exported run, or one of a newer format.
-        RunFileError: a line is not what was written.
+        FormatVersionError: the file is not an exported run, or has a newer format.
+        RunFileError: a line is not as it was written.
         OSError: the file cannot be read.
     """
     with opened_for_reading(file) as source:
@@ -213,7 +213,7 @@ def _trailer(line_count: int) -> dict[str, Any]:
 
 
 def _body_of(record: dict[str, Any]) -> bytes:
-    """Return the one form of a line, up to its last comma."""
+    """Return the only valid form of a line, up to its last comma."""
     return json.dumps(record, separators=(",", ":"), allow_nan=False).encode()[:-1]
 
 
@@ -227,7 +227,7 @@ def _read_header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
         but = ", but traces as OTLP JSON, which is not enough of a run to import" if is_otlp else ""
         raise FormatVersionError(path, f"not a run that inmem has exported{but}")
     version: Any = record.get("version")
-    # JSON's true and 1.0 are other things than 1, though Python takes them for equal.
+    # In JSON, true and 1.0 are not 1, although Python compares them as equal.
     if type(version) is not int or version != VERSION:
         raise FormatVersionError(path, f"an exported run of format {version!r}; this version reads {VERSION}")
     counts: Any = record.get("counts")
@@ -240,7 +240,7 @@ def _read_header(path: str, line: bytes) -> tuple[str, dict[str, int]]:
 
 
 def _check_header(path: str, body: bytes, header: dict[str, Any]) -> None:
-    """Refuse a header that is not, byte for byte, the one that says the same."""
+    """Refuse a header that is not byte for byte what an export with the same contents has."""
     for name in _parsed(path, 1, body):
         if name not in header:
             raise RunFileError(path, 1, f"{name}: does not belong here")
@@ -249,7 +249,7 @@ def _check_header(path: str, body: bytes, header: dict[str, Any]) -> None:
 
 
 def _lines(path: str, source: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines after the header, refusing one that no export can have written before it takes the memory."""
+    """Yield the lines after the header. A line that no export can have written is refused before it fills memory."""
     number = 1
     while line := source.readline(_PIECE_BYTES):
         number += 1
@@ -263,7 +263,7 @@ def _long_line(path: str, number: int, piece: bytes, source: BinaryIO) -> bytes:
     while piece:
         whole += piece
         if not piece.isascii() or not piece.decode().removesuffix("\n").isprintable():
-            # Zeros, perhaps, or what never was text: it need not have an end.
+            # Perhaps zeros or binary data. Such a line may have no end.
             raise RunFileError(path, number, _CHANGED)
         if len(whole) > LINE_BYTES_MAX:
             raise RunFileError(path, number, "is longer than any line")
@@ -291,7 +291,7 @@ def _parsed(path: str, number: int, body: bytes) -> dict[str, Any]:
     if not is_object(record):
         raise RunFileError(path, number, "not an object")
     if again != body:
-        # Blanks, a name that is there twice, a number in other digits: it would not be exported as it stands.
+        # Blanks, a duplicate name or a number in other digits, for example: an export would not write it this way.
         raise RunFileError(path, number, _OTHER_FORM)
     return record
 
@@ -307,6 +307,6 @@ def _export(run_id: str, counts: dict[str, int], digest: str) -> RunExport:
 
 
 def _report(on_progress: OnProgress, at: int, total: int, step: int | None = None) -> None:
-    """Tell that all items before `at` are done, in the first or second of two steps, or in the only one."""
+    """Report that all items before `at` are done, in step 1 or 2 of two, or in the only step if `step` is None."""
     if on_progress is not None and at % _PROGRESS_ITEMS == 0:
         on_progress(at + total if step == 2 else at, total if step is None else 2 * total)

@@ -1,4 +1,4 @@
-"""The items of a run as lines of its export: result types as JSON, under the names of their fields.
+"""The items of a run as lines of its export: result types as JSON, keyed by their field names.
 
 item     the fields of
 run      inmem.RunMetadata
@@ -29,7 +29,7 @@ _TEXT_OR_NONE: Final = (str, type(None))
 _INT_OR_NONE: Final = (int, type(None))
 _HASH: Final = re.compile(rf"[0-9a-f]{{{2 * HASH_BYTES}}}")
 _BYTES_MAX: Final = GREATEST["value_bytes_max"]
-"""What no store can hold. What the one at hand accepts is judged where the item is put back."""
+"""The largest value that any store can hold. The importing store's own limit is checked when the item is put back."""
 _NAMES: Final[dict[type[Any], str]] = {
     RunMetadata: "run",
     KeyEntry: "key",
@@ -48,7 +48,7 @@ def item_from_json(record: dict[str, Any]) -> Item:
     """Return the item that `item_to_json` made `record` from, with its values encoded.
 
     Raises:
-        ValueError: it has other fields than such an item, or values that no store could hold there.
+        ValueError: `record` does not have the fields of such an item, or a field has a value that no store could hold.
     """
     taken = _Fields(record)
     item: Item
@@ -123,13 +123,13 @@ def _value(name: str, value: Any) -> Any:
 
 
 class _Fields:
-    """The fields of a line, each to be taken once, in the order in which they are written."""
+    """The fields of a line. Each must be taken once, in the order in which they are written."""
 
     def __init__(self, record: dict[str, Any]) -> None:
         self._left = dict(record)
 
     def take(self, name: str, *types: type[Any]) -> Any:
-        """Return a field of one of these types, or of any if none is given."""
+        """Return a field of one of `types`, or of any type if none is given."""
         if name not in self._left:
             raise ValueError(f"{name}: is missing")
         if next(iter(self._left)) != name:
@@ -140,14 +140,14 @@ class _Fields:
         return value
 
     def value(self, name: str, wanted: type[Any] | None = None) -> Any:
-        """Return a field that holds a stored value, of this type if one is given, encoded."""
+        """Return, encoded, a field that holds a stored value; if `wanted` is given, the value must be of that type."""
         value: Any = _value(name, self.take(name))
         if wanted is not None and type(value) is not wanted:
             raise ValueError(f"{name}: must be a {wanted.__name__}, not {type(value).__name__}")
         return Encoded(encode_value(value, name, _BYTES_MAX))
 
     def error(self, name: str) -> str | None:
-        """Return a field that holds the reason for which a run failed, or None."""
+        """Return a field that holds the reason why a run failed, or None."""
         error: str | None = self.take(name, *_TEXT_OR_NONE)
         return None if error is None else checked_error(error, _BYTES_MAX)
 
@@ -159,7 +159,7 @@ class _Fields:
         return bytes.fromhex(digits)
 
     def tags(self, name: str) -> tuple[str, ...]:
-        """Return a field that holds tags, each of them once."""
+        """Return a field that holds tags without duplicates."""
         tags: dict[str, None] = {}
         for tag in self.take(name, list):
             if type(tag) is not str:
@@ -170,6 +170,6 @@ class _Fields:
         return tuple(tags)
 
     def end(self) -> None:
-        """Refuse fields that nobody has asked for."""
+        """Refuse fields that were not taken."""
         if self._left:
             raise ValueError(f"{next(iter(self._left))}: does not belong here")

@@ -1,8 +1,8 @@
-"""Saving what a damaged database still holds: read it, change nothing, write a new one.
+"""Salvage what a damaged database still holds: read it, change nothing, write a new database.
 
-The new folder is marked as unfinished before anything else is written to it, and that mark is replaced by the one of a
-clean close at the very end. So a salvage that is interrupted leaves a folder that cannot be opened, and that the next
-salvage may write anew; the damaged one was only read.
+The new folder is marked as unfinished before anything else is written to it. At the very end, the mark of a clean close
+replaces that mark. So an interrupted salvage leaves a folder that cannot be opened, and that the next salvage may
+overwrite. The damaged database is only read.
 """
 
 from __future__ import annotations
@@ -50,30 +50,30 @@ FIRST = 1
 
 @dataclass(frozen=True, slots=True)
 class SalvageReport:
-    """What was saved, and what was not.
+    """What a salvage recovered, and what it did not.
 
     Attributes:
-        path: of the damaged database, which is as it was.
-        into: of the new one.
-        is_complete: nothing that counted was found to be missing or damaged.
-        version: of the new database, above every version that was seen in the old one.
-        prefix_version: up to this version, every commit is in it.
-        commits: taken from the log, on top of the checkpoint if there was one.
-        taken_beyond: (first, last) version of the commits behind the damage that were taken, on request.
-        left_out: of those that could have been.
-        missing: of those that are lost. There may have been more behind them, of which no trace is left.
+        path: the folder of the damaged database, which is unchanged.
+        into: the folder of the new database.
+        is_complete: whether nothing that mattered was found missing or damaged.
+        version: the version of the new database, which is the highest version seen in the old one.
+        prefix_version: every commit up to this version was recovered.
+        commits: number of commits taken from the log, on top of the checkpoint if there was one.
+        taken_beyond: (first, last) versions of the commits after the damage that were taken, on request.
+        left_out: (first, last) versions of the commits after the damage that could have been taken.
+        missing: (first, last) versions of the commits that are lost. Later commits may be lost without a trace.
         parts_of: damaged checkpoints of which parts were taken, on request: what they hold of the missing commits is
             in the new database.
         parts_left_out: damaged checkpoints of which parts could have been taken.
-        runs: in the new database's index of runs.
-        keys: of all KVStores.
-        events: in all chains.
-        entries: live ones of all kinds, those of indices included.
-        broken_chains: (run, what is wrong) of chains of events that do not verify.
-        orphans: (run, trace, parent) of traces whose parent is lost. They are roots now; nothing else tells of it.
-        indices_repaired: index tables that did not agree with their records any more, and were written anew.
-        files: what became of each file of the old database.
-        torn: what an interrupted write had left at its end: no commit that anybody was told of.
+        runs: number of runs in the new database's RunIndex.
+        keys: number of keys in all KVStores.
+        events: number of events in all chains.
+        entries: number of live entries of all kinds, including those of indices.
+        broken_chains: (run, what is wrong) of event chains that do not verify.
+        orphans: (run, trace, parent) of traces whose parent is lost. They are roots now; nothing else records this.
+        indices_repaired: number of index tables that no longer agreed with their records and were rewritten.
+        files: what happened to each file of the old database.
+        torn: incomplete data that an interrupted write left at the end of a file; no acknowledged commit.
     """
 
     path: str
@@ -101,25 +101,24 @@ class SalvageReport:
 def salvage(
     path: str | os.PathLike[str], into: str | os.PathLike[str], *, beyond_damage: bool = False
 ) -> SalvageReport:
-    """Write a new, sound database with what can be recovered of a damaged one, and tell what that is.
+    """Write a new, sound database with what can be recovered from a damaged one, and report what was recovered.
 
-    What is written is a state that the old database had: every commit up to the first one that cannot be read. The old
-    one is only read.
+    The new database has a state that the old one once had: every commit up to the first one that cannot be read. The
+    old database is only read.
 
     Args:
         path: the damaged database's folder.
-        into: the new folder, which must be missing, empty, or left by a salvage that was interrupted.
-        beyond_damage: also take what can be read behind the damage, although commits before it are missing. That
-            is a state that the old database may never have had: broken chains of events are reported, traces whose
-            parent is lost are reported and become roots, and indices that do not agree with their records any more
-            are written anew.
+        into: the new folder, which must be missing, empty, or left by an interrupted salvage.
+        beyond_damage: also take what can be read after the damage, although commits before it are missing. The old
+            database may never have had the resulting state: broken event chains are reported, traces whose parent is
+            lost are reported and become roots, and indices that no longer agree with their records are rewritten.
 
     Raises:
         DatabaseNotFoundError: there is no database at `path`.
-        DatabaseLockedError: one of the two is in use.
-        UnfinishedSalvageError: `path` is itself what an interrupted salvage has left.
-        UsageError: `into` holds something else already, or lies inside the damaged database; or an argument is not what
-            it has to be: `":memory:"` is no folder.
+        DatabaseLockedError: one of the two databases is in use.
+        UnfinishedSalvageError: an interrupted salvage left `path` itself.
+        UsageError: `into` already holds something else or lies inside the damaged database, or an argument is not
+            acceptable: `":memory:"` is not a folder.
         StorageError: the new database could not be written.
     """
     if type(beyond_damage) is not bool:
@@ -181,7 +180,7 @@ def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
 
 
 def _write(target: Disk, recovered: Recovered, snapshot: Snapshot, last_version: int) -> None:
-    """Write one checkpoint and one empty, closed segment; the manifest makes a database of them at the end."""
+    """Write one checkpoint and one empty, closed segment, then the manifest that turns them into a database."""
     now_us = time.time_ns() // 1000
     salt = SystemEntropy().bits(64)
     unfinished = Manifest(ManifestState.UNFINISHED, FIRST, salt, 0, snapshot.version, now_us)
@@ -236,6 +235,6 @@ def _require_free(path: str) -> None:
     except UnfinishedSalvageError:
         return
     except StorageError:
-        # Whatever it is, it is not what a salvage leaves.
+        # Whatever this is, no salvage left it.
         pass
     raise UsageError(f"into: {path} is not empty")

@@ -1,9 +1,9 @@
-"""Names as they are shown: no two look alike by what cannot be seen in them.
+"""Show names so that no two look alike because of characters that cannot be seen.
 
-A name that is shown as it is holds only what can be seen: characters with a mark of their own, and single plain spaces
-between them. Any other, and one that begins with a quote, is shown as a Python string in quotes, in which every space
-but the plain one is an escape. Names that are seen to be the same may still differ: a letter with its accent can be one
-character or two, and some letters of different scripts have one shape.
+A name is shown unchanged if it holds only visible characters, with single plain spaces between them. Any other name,
+and one that begins with a quote, is shown as a quoted Python string, in which every space but the plain one is an
+escape. Names that look the same may still differ: an accented letter can be one character or two, and some letters of
+different scripts have the same shape.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final
 
 from inmem.invisible import is_seen
 
-# What may need an escape: everything but printable ASCII. Most text never gets past this.
+# Characters that may need an escape: everything but printable ASCII. Most text has none of them.
 SUSPECT: Final = re.compile(r"[^ -~]")
 
 _TO_QUOTE: Final = re.compile(r'^[ "]|  | $|^$')
-"""Spaces that a browser would not show, nothing at all, and what would look like quotes of ours."""
+"""What is quoted although it is printable: spaces that a browser would not show, a leading quote, the empty name."""
 
 _QUOTED_ASCII: Final = str.maketrans({'"': '\\"', "\\": "\\\\"})
 
@@ -28,7 +28,7 @@ def plain_name(name: str) -> str:
 
 
 def plain_word(name: str) -> str:
-    """Return the name as it is shown beside others: as `plain_name`, and in quotes where it holds a blank."""
+    """Return the name as it is shown beside others: as `plain_name`, but also quoted if it holds a blank."""
     return name if is_plain(name) and " " not in name else _quoted(name)
 
 
@@ -37,20 +37,20 @@ def _quoted(name: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name can be seen as it is, so that no other looks like it."""
+    """Return whether a name can be shown unchanged: no other name looks like it because of invisible characters."""
     return not _TO_QUOTE.search(name) and all(map(shows_in_name, SUSPECT.finditer(name)))
 
 
 def shows_in_name(match: re.Match[str]) -> bool:
-    """Return whether a character that is suspect can be seen."""
+    """Return whether a suspect character is visible."""
     return is_seen(match[0])
 
 
 def in_quotes(name: str) -> str:
-    """Return the name as a Python string literal, but for what is not to be seen in it."""
+    """Return the name as a Python string literal in which invisible characters are not escaped yet."""
     return f'"{name.translate(_QUOTED_ASCII)}"'
 
 
 def escape_of(char: str) -> str:
-    """Return the escape of a character in a Python string."""
+    """Return the escape sequence of a character in a Python string."""
     return char.encode("unicode_escape").decode()

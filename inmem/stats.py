@@ -1,4 +1,4 @@
-"""What a running store counts."""
+"""Counters and state of a running store."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counters since the store was opened, and its state at the moment of asking.
+    """Counters since the store was opened, and its state at the time of the call.
 
     Attributes:
-        version: of the newest published commit.
-        commits: transactions that committed writes.
-        aborts: commits that were refused or aborted.
+        version: the version of the newest published commit.
+        commits: number of transactions that committed writes.
+        aborts: number of commits that were refused or aborted.
         conflicts: refused commits by kind of conflict: read, write, cas, scan. One commit can count under several.
-        retries: commits that were repeated attempts at the same piece of work.
-        conflict_rate: refused commits as a share of all attempted ones.
+        retries: number of commits that repeated an earlier attempt at the same work.
+        conflict_rate: refused commits as a share of all attempted commits.
         group_sizes: number of commits logged together → how often. Under `always`, one group is one sync.
-        in_flight: commits being validated or logged right now.
-        active_transactions: transactions begun and not ended.
-        oldest_snapshot_version: the version that the oldest of them reads, or None.
-        oldest_snapshot_age_s: how long ago it began, in seconds.
-        queue_depths: messages waiting, by actor.
-        keys: live entries of all kinds, index entries and expired keys included.
-        runs: runs registered or with data.
+        in_flight: number of commits being validated or logged now.
+        active_transactions: number of transactions that have begun and not ended.
+        oldest_snapshot_version: the version that the oldest active transaction reads, or None.
+        oldest_snapshot_age_s: how long ago that transaction began, in seconds.
+        queue_depths: waiting messages by actor.
+        keys: number of live entries of all kinds, including index entries and expired keys.
+        runs: number of runs that are registered or hold data.
     """
 
     version: int
@@ -51,7 +51,7 @@ class Stats:
     runs: int
 
     def __str__(self) -> str:
-        """All of it, a few lines with names."""
+        """Return everything as a few labelled lines."""
         refused = ", ".join(f"{count:,} {kind}" for kind, count in self.conflicts.items() if count)
         groups = sum(self.group_sizes.values())
         oldest = ""
@@ -73,7 +73,7 @@ class Stats:
 
 
 def stats_of(client: Client, counted: CoordinatorStats) -> Stats:
-    """Return what the coordinator has counted, with what can be seen without asking anybody. O(tables)."""
+    """Return the coordinator's counters, together with what can be read without asking an actor. O(tables)."""
     snapshot = client.snapshot()
     directory = client.directory
     tables = list(snapshot.tables())

@@ -1,4 +1,4 @@
-"""Times and durations as people read them."""
+"""Format times and durations, mostly for people."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(time_us: int) -> str:
-    """Return a stored time in UTC, to the millisecond; a number of microseconds if it lies past the calendar's end."""
+    """Return a stored time in UTC, to the millisecond; past the calendar's end, a number of microseconds."""
     time = _time(time_us)
     return f"{time_us} µs" if time is None else f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03}"
 
 
 def iso(time_us: int) -> str:
-    """Return a stored time as programs read it, or nothing if it lies past the calendar's end."""
+    """Return a stored time in ISO 8601 format for programs, or "" if it lies past the calendar's end."""
     time = _time(time_us)
     return "" if time is None else time.isoformat()
 
 
 def duration(span_us: float) -> str:
-    """Return a length of time, given in microseconds; below a minute with three digits, to compare them in a list."""
+    """Return a duration, given in microseconds; below a minute with three digits, for comparison in a list."""
     if span_us == inf:
         return "∞"
     seconds = span_us / 1_000_000

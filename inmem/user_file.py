@@ -1,9 +1,9 @@
-"""A file that the user names by its path or has opened, to read it or to write it whole.
+"""Read a file, or write it completely, that the user gives by its path or has opened.
 
-Why not with actors/files/durable_files.py, which also writes, syncs, renames and syncs the folder: that works through a
-`Disk`, in a folder that the store owns, has locked and may list, with names of its own, and refusals are StorageErrors.
-Here the folder is somebody else's. Nothing in it is locked or listed, the temporary name is one that nobody else has, a
-link is followed, a pipe is written to as it is, and the caller gets the operating system's own error.
+actors/files/durable_files.py also writes, syncs, renames and syncs the folder, but it is no substitute. It works
+through a `Disk`, in a folder that the store owns, has locked and may list, under the store's own file names, and it
+raises StorageErrors. Here the folder belongs to somebody else: nothing in it is locked or listed, the temporary name is
+unique, links are followed, a pipe is written to directly, and the caller gets the operating system's own error.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ File: TypeAlias = "str | os.PathLike[str] | BinaryIO"
 
 @contextmanager
 def opened_for_reading(file: File) -> Generator[BinaryIO]:
-    """Open what is given by its path; what is given open stays open.
+    """Open a file that is given by its path. A file that is given open stays open.
 
     Raises:
         UsageError: `file` is neither a path nor a file open for reading bytes.
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     source = _checked_file(file, "readline")
     with Path(source).open("rb") if isinstance(source, str) else nullcontext(source) as opened:
@@ -42,11 +42,12 @@ def opened_for_reading(file: File) -> Generator[BinaryIO]:
 
 @contextmanager
 def opened_for_writing(file: File) -> Generator[BinaryIO]:
-    """Open what is given by its path; a file appears under it only once it is whole, and is durable there at the end.
+    """Open a file that is given by its path. It appears there only when complete, and is durable at the end.
 
     Raises:
         UsageError: `file` is neither a path nor a file open for writing bytes.
-        OSError: it cannot be opened, or not be made durable: then its name may be the older file's after a power cut.
+        OSError: the file cannot be opened; or it cannot be made durable, and after a power cut the path may lead to
+            the older file.
     """
     target = _checked_file(file, "write")
     if not isinstance(target, str):
@@ -64,14 +65,15 @@ def _opened_at(target: str) -> Generator[BinaryIO]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, target) from None
     if older is not None and not stat.S_ISREG(older.st_mode):
-        # A pipe or a device cannot be replaced by a file that is whole. Under the name that was given: /dev/fd/1 leads
-        # to a pipe, but by no other path.
+        # A pipe or a device cannot be replaced by a complete file. Open it by the path as given: /dev/fd/1 leads to a
+        # pipe that has no other path.
         with Path(target).open("wb") as opened:
             yield opened
         return
-    # A symbolic link stays one: what it leads to is what is written.
+    # A symbolic link is kept, and its target is written.
     path = Path(os.path.realpath(target))
-    # Beside it, so that giving it its name is one step. Without its name, which may be as long as a name can be.
+    # In the same folder, so that the rename is atomic. The file's own name is not part of the temporary one: it may
+    # already have the maximum length.
     hidden = path.with_name(f".inmem-{os.urandom(8).hex()}")
     try:
         descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
@@ -80,13 +82,14 @@ def _opened_at(target: str) -> Generator[BinaryIO]:
     try:
         with os.fdopen(descriptor, "wb") as opened:
             if older is not None:
-                # Who may read it has been decided. A new one is for its owner only, as the database is.
+                # Keep the older file's permissions. A new file is accessible to its owner only, as the database is.
                 os.fchmod(descriptor, stat.S_IMODE(older.st_mode))
             yield opened
             opened.flush()
             os.fsync(descriptor)
         hidden.replace(path)
-        # Until then a power cut could take the name back, and whoever exports a run may delete it next.
+        # Until the folder is synced, a power cut could undo the rename, and a user who exports a run may delete the run
+        # next.
         sync_folder(str(path.parent))
     except BaseException:
         hidden.unlink(missing_ok=True)
@@ -95,7 +98,7 @@ def _opened_at(target: str) -> Generator[BinaryIO]:
 
 @contextmanager
 def _named(target: str) -> Generator[None]:
-    """Have errors of writing name the file, as those of opening it do."""
+    """Make write errors name the file, as errors on opening do."""
     try:
         yield
     except OSError as error:
@@ -105,10 +108,10 @@ def _named(target: str) -> Generator[None]:
 
 
 def write_whole(file: BinaryIO, data: bytes) -> None:
-    """Write all of `data`, of which a raw file may take less at a time.
+    """Write all of `data`, also to a raw file, which may take only a part at a time.
 
     Raises:
-        OSError: it cannot be written; what was taken before that stays written.
+        OSError: the data cannot be written; the part that was taken before stays written.
     """
     taken = file.write(data)
     while isinstance(file, RawIOBase) and taken != len(data):
@@ -119,7 +122,7 @@ def write_whole(file: BinaryIO, data: bytes) -> None:
 
 
 def _checked_file(file: File, method: str) -> str | BinaryIO:
-    """Return a path as a str, and what has the method of a file of bytes as it is."""
+    """Return a path as a str, and a binary file that has the method `method` as it is."""
     if isinstance(file, (str, os.PathLike)):
         return checked_path("file", file)
     given: object = file

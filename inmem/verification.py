@@ -1,4 +1,4 @@
-"""Checking a store from top to bottom: its files, its tables, its records, and every run's chain of events."""
+"""Check a store from top to bottom: its files, tables and records, and every run's event chain."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Verification:
     """What a full check of a store found.
 
     Attributes:
-        is_valid: nothing is wrong.
-        version: that was checked.
+        is_valid: whether nothing is wrong.
+        version: the version that was checked.
         files: what reading every byte of every file found; None for a database in memory.
-        problems: damaged places of files.
-        chains: runs whose chain of events was checked.
-        events: events in them.
-        broken_chains: (run, what is wrong) of those that are not intact.
+        problems: damaged places in files.
+        chains: number of runs whose event chain was checked.
+        events: number of events in these chains.
+        broken_chains: (run, what is wrong) of the chains that are not intact.
         wrong_indices: (run, tag) of index tables that do not agree with the records they lead to; "" is all runs.
-        unreadable: records that were written by something else than this store, as they cannot be read.
-        orphans: (run, trace, parent) of traces whose parent is lost, so that no tree shows them.
+        unreadable: records that cannot be read, so something other than this store wrote them.
+        orphans: (run, trace, parent) of traces whose parent is lost, so no tree shows them.
     """
 
     is_valid: bool
@@ -55,7 +55,7 @@ class Verification:
     orphans: tuple[Orphan, ...]
 
     def __str__(self) -> str:
-        """What was found, as `inmem verify` prints it: files, chains, and below each what is wrong."""
+        """Return the findings as `inmem verify` prints them: files, chains, and below each what is wrong."""
         of_files = () if self.files is None else findings_of_files(self.files)
         return in_columns(
             [
@@ -66,18 +66,18 @@ class Verification:
 
 
 def verify_folder(path: str) -> VerifyReport:
-    """Check the files of a database as they are now, whoever has it open. O(bytes).
+    """Check the files of a database as they are now, even while it is open. O(bytes).
 
     Raises:
-        FormatVersionError: no file is ours, or one is of a newer format.
-        StorageError: it cannot be read.
+        FormatVersionError: no file is a database's, or one has a newer format.
+        StorageError: the folder or a file cannot be read.
     """
     with FolderDisk(path, read_only=True).view() as folder:
         return verify_files(folder)
 
 
 class CheckedState(NamedTuple):
-    """What checking a state has found; the fields are those of `Verification`."""
+    """What a check of a state found; the fields are those of `Verification`."""
 
     chains: int
     events: int
@@ -93,7 +93,7 @@ class CheckedState(NamedTuple):
 
 
 class CheckedChains(NamedTuple):
-    """What checking every chain of events has found: how many there are, their events, and which are broken."""
+    """What a check of every event chain found: the number of chains and of their events, and the broken chains."""
 
     chains: int
     events: int
@@ -116,7 +116,7 @@ def verify_chains(snapshot: Snapshot) -> CheckedChains:
 
 
 def verify_state(snapshot: Snapshot) -> CheckedState:
-    """Check all that a state has to hold to. O(everything).
+    """Check every invariant of a state. O(everything).
 
     Raises:
         InvariantError: a structure in memory contradicts itself.

@@ -1,4 +1,4 @@
-"""For each parameter of a public call, by its name, an argument that is accepted."""
+"""A valid argument for each parameter of the public calls, by the parameter's name."""
 
 from inmem import ToolCall
 

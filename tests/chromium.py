@@ -1,4 +1,4 @@
-"""A browser for what only a browser knows."""
+"""A headless browser, for tests that need a real one."""
 
 import shutil
 
@@ -8,7 +8,7 @@ WHY_MISSING = "needs chromium and chromedriver (Debian: chromium chromium-driver
 
 
 def started(profile_folder):
-    """Start a browser without a window, which notes what pages complain about and ask for; `quit` ends it."""
+    """Start a headless browser that logs console messages and requests of pages; `quit` ends it."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 

@@ -1,6 +1,6 @@
-"""Hypothesis profiles; HYPOTHESIS_PROFILE names the one to use.
+"""Hypothesis profiles, chosen with HYPOTHESIS_PROFILE, and hooks for the whole suite.
 
-None has a deadline: how long an example takes says more about the machine than about the code.
+No profile has a deadline: the time of an example says more about the machine than about the code.
 """
 
 import gc
@@ -23,7 +23,7 @@ settings.register_profile(
     deadline=None,
     max_examples=100,
     stateful_step_count=50,
-    # New examples in every run; the blob, and the example database where it is kept, bring a failure back.
+    # New examples in every run. The printed blob, or a kept example database, reproduces a failure.
     derandomize=False,
     print_blob=True,
 )
@@ -32,10 +32,10 @@ settings.register_profile("thorough", parent=settings.get_profile("ci"), max_exa
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default"))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in a background job of a shell. The programs that tests interrupt would inherit it.
+    # SIGINT is ignored in background jobs of a shell, and the programs that tests interrupt would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Set here, in the process that starts the others, so that all of them have the same one.
+# Set in the first process, so that all worker processes inherit the same value.
 os.environ.setdefault("INMEM_FRESH_START", str(time.time_ns() // 1_000_000))
 
 
@@ -44,9 +44,9 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    # At once, and not only in the summary: where the run is cut short there is none.
+    # Print a failure at once, not only in the summary, which is missing if the run is cut short.
     if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
-        # A failure may show what no encoding has a character for, such as half a surrogate pair.
+        # A failure may show characters that cannot be encoded, such as half a surrogate pair.
         text = report.longreprtext.encode("utf-8", "backslashreplace").decode()
         sys.stdout.write(f"\n{report.nodeid}: {report.when} failed\n{text}\n")
         sys.stdout.flush()
@@ -59,14 +59,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # Modules and tests stay to the end. Many tests ask for a look at all garbage, which need not go through them.
+    # Modules and tests live until the end. Many tests run a full collection, which need not traverse them.
     gc.collect()
     gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run what is marked `unmeasured` without coverage, which makes it take two to five times as long."""
+    """Run tests marked `unmeasured` without coverage, with which they would take two to five times as long."""
     if item.get_closest_marker("unmeasured") is None:
         return (yield)
     tracers = sys.gettrace(), threading.gettrace()
@@ -81,6 +81,6 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture
 def events() -> Iterator[LogEvents]:
-    """Log events, as an application sees them that has configured structlog."""
+    """The store's log events, as seen by an application that has configured structlog."""
     with captured_events() as seen:
         yield seen

@@ -1,13 +1,13 @@
-"""Arguments that nobody passes on purpose, and that must not do more harm than being refused."""
+"""Hostile arguments, which must be refused without doing harm."""
 
 from math import inf, nan
 
 HUGE = 10**5000
-"""More digits than Python writes out."""
+"""A number with more digits than Python converts to a string."""
 
 
 class HarmError(Exception):
-    """Raised by the arguments themselves: it is no answer of the store's."""
+    """Raised by the arguments themselves, never by the store."""
 
 
 def _raises(*_):
@@ -15,13 +15,13 @@ def _raises(*_):
 
 
 class NoRepr:
-    """Cannot show itself."""
+    """An object without a repr."""
 
     __repr__ = __str__ = __format__ = _raises
 
 
 class Nothing(NoRepr):
-    """Can do nothing at all. Nor can it be iterated over: whoever passes an iterator has its code run."""
+    """An object whose operations all raise. It is not iterable either, since an iterator's own code would run."""
 
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = _raises
     __len__ = __bool__ = __index__ = __int__ = __float__ = _raises
@@ -36,11 +36,11 @@ class _Meta(type):
 
 
 class MetaclassRaises(metaclass=_Meta):
-    """Its type can neither be hashed, nor compared, nor named."""
+    """An object whose type cannot be hashed, compared or named."""
 
 
 class StrOfItsOwn(str):
-    """A str that does nothing as a str does it."""
+    """A subclass of str whose methods all raise."""
 
     __slots__ = ()
     __repr__ = __str__ = __format__ = __eq__ = __hash__ = __len__ = __iter__ = __getitem__ = _raises
@@ -48,7 +48,7 @@ class StrOfItsOwn(str):
 
 
 class IntOfItsOwn(int):
-    """An int that does nothing as an int does it."""
+    """A subclass of int whose methods all raise."""
 
     __repr__ = __str__ = __format__ = __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __bool__ = _raises
 
@@ -85,4 +85,4 @@ HOSTILE = {
     "a dict with such keys": {HUGE: 1},
     "a type": dict,
 }
-"""By what they are."""
+"""The arguments, by description."""

@@ -1,6 +1,6 @@
-"""The store's log events, as an application sees them that has configured structlog. The fixture `events` keeps them.
+"""The store's log events, as seen by an application that has configured structlog; the fixture `events` collects them.
 
-A test that plants `SECRET` as a value need not look for it: the fixture does, when the test is over.
+A test that stores `SECRET` as a value need not look for it in the log: the fixture does so after the test.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from typing import Any
 SECRET = "secret 7f0c5b"
 
 LogEvents = list[tuple[str, str, dict[str, Any]]]
-"""(level, event, facts) of each, in order."""
+"""(level, event, facts) of each log event, in order."""
 
 
 @contextmanager
 def captured_events() -> Iterator[LogEvents]:
-    """Collect what the store logs meanwhile; afterwards none of it may show `SECRET`."""
+    """Collect what the store logs in the block; at the end, check that nothing shows `SECRET`."""
     import structlog
 
     seen: LogEvents = []
@@ -34,17 +34,17 @@ def captured_events() -> Iterator[LogEvents]:
 
 
 def facts(events: LogEvents, name: str) -> list[dict[str, Any]]:
-    """Return the facts of every event of that name."""
+    """Return the facts of every event with a name."""
     return [facts for _, event, facts in events if event == name]
 
 
 def told(events: LogEvents, level: str, name: str) -> list[dict[str, Any]]:
-    """Return the same, for an event that the page lists at `level`: it must not have come at another one."""
+    """Return the facts of every event with a name, and check that each was logged at the documented `level`."""
     assert {at for at, event, _ in events if event == name} <= {level}
     return facts(events, name)
 
 
 def raised(fact: dict[str, Any], error: type[BaseException]) -> bool:
-    """Return whether a fact has the traceback of such an error."""
+    """Return whether the facts contain the traceback of an error of that type."""
     text: str = fact["exception"]
     return text.startswith("Traceback ") and error.__name__ in text.splitlines()[-1]

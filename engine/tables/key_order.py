@@ -7,14 +7,14 @@ one by one. A reader that needs the order earlier brings the index up to date, o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
 from inmem.engine.errors import InvariantError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from inmem.engine.tables.key_index import KeyIndex
 
@@ -23,46 +23,38 @@ WAITING_MAX = 64
 50 µs at the end of a table, 1 ms when scattered over a million keys. A limit four times as high would make an append
 2 % cheaper, and the insertion would take 3 ms."""
 
-INDEXED_PER_WAITING = 8
-"""One key may wait for every 8 in the index. A waiting key takes 64 bytes more, which is then 8 bytes per key."""
-
-_Waiting: TypeAlias = "tuple[bytes, _Waiting] | None"
-"""The newest key, linked to the keys before it: adding a key shares all the others."""
-
 
 class KeyOrder(Struct, eq=False, gc=False):
     """An ordered set of keys that only grows. It looks immutable from outside: `add` returns a new one."""
 
-    # The index, the keys that are not in it, and how many more may wait. A reader that needs the order moves all keys
-    # into the index and replaces this tuple in one assignment, because other threads may be reading or adding.
-    _state: tuple[KeyIndex, _Waiting, int]
+    # The index, and the keys that are not in it. A reader that needs the order moves all keys into the index and
+    # replaces this tuple in one assignment, because other threads may be reading or adding.
+    _state: tuple[KeyIndex, tuple[bytes, ...]]
     _last: bytes | None
 
     @classmethod
     def of(cls, index: KeyIndex) -> Self:
         """Return the order of the keys of an index. O(log n)."""
-        return cls(_with_room(index), index.last())
+        return cls((index, ()), index.last())
 
     def __len__(self) -> int:
-        index, waiting, _ = self._state
-        return len(index) + sum(1 for _ in _each(waiting))
+        index, waiting = self._state
+        return len(index) + len(waiting)
 
-    def add(self, keys: Sequence[bytes]) -> Self:
+    def add(self, keys: tuple[bytes, ...]) -> Self:
         """Return an order that also has `keys`: at least one, strictly ascending, none of them present already.
 
         Complexity: per key, amortized, 1 / `WAITING_MAX` of what `KeyIndex.insert_many` takes for `WAITING_MAX` keys.
         """
-        index, waiting, room = self._state
+        index, waiting = self._state
         last = self._last
         greatest = keys[-1]
         if last is None or last < greatest:
             last = greatest
-        room -= len(keys)
-        if room < 0:
-            return self.__class__(_with_room(index.insert_many(sorted([*_each(waiting), *keys]))), last)
-        for key in keys:
-            waiting = (key, waiting)
-        return self.__class__((index, waiting, room), last)
+        waiting += keys
+        if len(waiting) > WAITING_MAX:
+            return self.__class__((index.insert_many(sorted(waiting)), ()), last)
+        return self.__class__((index, waiting), last)
 
     def last(self) -> bytes | None:
         """Return the greatest key, or None if there is none. O(1)."""
@@ -89,18 +81,8 @@ class KeyOrder(Struct, eq=False, gc=False):
             raise InvariantError(f"the last key is {index.last()!r}, recorded {self._last!r}")
 
     def _up_to_date(self) -> KeyIndex:
-        index, waiting, _ = self._state
-        if waiting is not None:
-            index = index.insert_many(sorted(_each(waiting)))
-            self._state = _with_room(index)
+        index, waiting = self._state
+        if waiting:
+            index = index.insert_many(sorted(waiting))
+            self._state = index, ()
         return index
-
-
-def _with_room(index: KeyIndex) -> tuple[KeyIndex, None, int]:
-    return index, None, min(WAITING_MAX, len(index) // INDEXED_PER_WAITING)
-
-
-def _each(waiting: _Waiting) -> Iterator[bytes]:
-    while waiting is not None:
-        key, waiting = waiting
-        yield key

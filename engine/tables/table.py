@@ -95,7 +95,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
                 live_count += 1
             changes[key] = stored_entry(version, value, expires_at_us)
         created.sort()
-        keys = self.keys.add(created) if created else self.keys
+        keys = self.keys.add(tuple(created)) if created else self.keys
         span = self.span
         if span is None or number >= span.number + SPAN:
             span = self.next_span(number)

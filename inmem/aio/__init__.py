@@ -1,9 +1,9 @@
-"""The store for asyncio: the names of `inmem`, as coroutines wherever there is something to wait for.
+"""The store for asyncio: the same names as in `inmem`, with a coroutine for every call that may wait.
 
     async with inmem.aio.open("agent.db") as db:
         await db.kv.put(run, "k", 1)
 
-Types of results and errors are those of `inmem` itself.
+Result types and errors are those of `inmem`.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def open(  # noqa: A001  (as in inmem itself)
     """Open a database: ``async with inmem.aio.open(path) as db``, or ``db = await inmem.aio.open(path)``.
 
     Arguments and errors are those of `inmem.open`. Recovery runs in a thread. If the await is cancelled, the database
-    is not opened, or closed again before the cancellation goes on.
+    is either never opened or closed again before the cancellation proceeds.
     """
-    # Here and not only in the thread, which takes part in nothing.
+    # Checked here because the thread that opens the database never takes part in a simulation.
     require_may_start()
 
     def make() -> inmem.Database:
@@ -65,14 +65,14 @@ def open(  # noqa: A001  (as in inmem itself)
 
 
 def connect(ref: pykka.ActorRef[Any] | inmem.Database) -> Pending[Database]:
-    """Use a store that is open already, by the ref that `inmem.spawn` has returned or by a handle on it.
+    """Return a handle on a store that is already open, given the ref from `inmem.spawn` or another handle.
 
     ``async with inmem.aio.connect(ref) as db``, or ``db = await inmem.aio.connect(ref)``. Closing the handle leaves
     the store running.
 
     Raises:
         DatabaseClosedError: the store was closed.
-        UsageError: neither a ref of a store nor a handle.
+        UsageError: `ref` is neither a store's ref nor a handle.
     """
     return Pending("connect", lambda: _opened(lambda: inmem.connect(ref)), ref)
 
@@ -83,7 +83,7 @@ async def _opened(make: Callable[[], inmem.Database]) -> Database:
         try:
             return Database(plain)
         except BaseException:
-            # There was no thread to be had: nobody else knows of it.
+            # The courier's thread could not be started. No one else has the plain handle, so close it here.
             plain.close()
             raise
 

@@ -1,4 +1,4 @@
-"""A client whose callers are coroutines: what it sends goes through a courier, and what it waits for is awaited."""
+"""The client for coroutines: it sends messages through a courier and awaits the answers."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 class AsyncClient(Client):
     """A connection to one running store for any number of event loops, in any number of threads.
 
-    When an await ends, what was awaited has ended: a cancelled request is taken back if it has not reached the store,
-    and otherwise seen through before the cancellation goes on.
+    When an await ends, the awaited operation has ended. A cancelled request that has not reached the store is
+    withdrawn; otherwise the cancellation proceeds only after the answer has arrived.
 
     Args:
-        directory: where everybody is.
+        directory: the store's actors, feed and dispatcher.
     """
 
     def __init__(self, directory: Directory) -> None:
@@ -55,16 +55,16 @@ class AsyncClient(Client):
         self._local = threading.local()
 
     def start(self) -> None:
-        """Start the courier's thread. Not in a loop's thread, as it takes a moment."""
+        """Start the courier's thread. This blocks briefly, so do not call it in a loop's thread."""
         self._courier.start()
 
     def stop(self) -> None:
-        """Let the courier's thread end. Transactions that are still held can be ended all the same."""
+        """Let the courier's thread end. Transactions that are still open can be ended afterwards."""
         self._courier.close()
 
     @property
     def port(self) -> Port:
-        """That of the running loop."""
+        """The port of the running loop."""
         loop = asyncio.get_running_loop()
         port: Port | None = getattr(self._local, "port", None)
         if port is None or port.loop is not loop:
@@ -72,9 +72,9 @@ class AsyncClient(Client):
         return port
 
     def ask_actor(self, ref: MailboxRef, message: Any, timeout_s: float | None = None) -> Any:  # noqa: ARG002
-        """Refuse, whatever is asked: to wait for an answer here would run actors in the loop's thread.
+        """Refuse every request: waiting for an answer here would run actors in the loop's thread.
 
-        The methods of the plain proxies that `aio/proxies.py` does not take over come this way.
+        The methods of the plain proxies that `aio/proxies.py` does not wrap call this.
         """
         raise UsageError(
             f"{type(message).__name__} waits for the store: in a coroutine await the method of the same name of "
@@ -86,7 +86,7 @@ class AsyncClient(Client):
         return self.request(self._routes[type(request)], request)
 
     async def request(self, ref: MailboxRef, message: Any) -> Any:
-        """Send a request and return the answer; when this ends, the request has ended."""
+        """Send a request and return the answer; when this call ends, the request has ended."""
         self.require_handle()
         answer = self.port.ask(ref, message)
         try:
@@ -97,14 +97,14 @@ class AsyncClient(Client):
             raise
 
     async def wait_for(self, ref: MailboxRef, message: Any, convert: Callable[[Any], Any] | None = None) -> Any:
-        """Send a request that changes nothing and return the answer; a cancelled one is not waited for."""
+        """Send a request that changes no data and return the answer; if cancelled, do not wait for the answer."""
         self.require_handle()
         answer = self.port.ask(ref, message, convert)
         try:
             return await answer.future
         except asyncio.CancelledError:
             answer.withdraw()
-            # The traceback holds this frame, which must not hold what may have been answered.
+            # The traceback keeps this frame alive, and the frame must not keep the answer's value alive.
             del answer
             raise
 
@@ -126,9 +126,9 @@ class AsyncClient(Client):
     async def _begun(self, limit: TimeLimit | None) -> Begun:
         self.require_handle()
         answer = self.port.ask(self._coordinator, BEGIN)
-        # Without any time there may still be a look at what is there.
+        # A transaction with a timeout of 0 may still read its snapshot, so its begin has no limit.
         is_limited = limit is not None and not limit.is_nothing
-        # Only where there is a limit, as it can be entered in a Task only.
+        # Only with a limit: `asyncio.timeout` requires a Task, and a begin without a limit does not.
         own = asyncio.timeout(limit.remaining_s(self.monotonic_s())) if limit and is_limited else None
         try:
             async with own or nullcontext():
@@ -136,7 +136,7 @@ class AsyncClient(Client):
         except TimeoutError:
             if limit is None or own is None or not own.expired():
                 raise
-            # Not waited for: whoever lets go of its lease ends the transaction.
+            # No need to wait for the answer: if it arrives, dropping its lease ends the transaction.
             answer.withdraw()
         except asyncio.CancelledError:
             if not answer.withdraw():
@@ -145,20 +145,20 @@ class AsyncClient(Client):
                     begun.lease.end()
             raise
         finally:
-            # The traceback holds this frame, which must not hold what may have been answered.
+            # The traceback keeps this frame alive, and the frame must not keep the answer's value alive.
             del answer
         raise TransactionTimeoutError(limit.timeout_s)
 
     async def decide(
         self, request: CommitRequest, attempt: int, limit: TimeLimit | None
     ) -> tuple[Any, asyncio.CancelledError | None]:
-        """Take a sealed transaction through the commit protocol, to its end.
+        """Run the commit protocol for a sealed transaction and wait for its outcome.
 
-        When the time is over, or the task is cancelled, before the commit has gone to the log, it is withdrawn. After
-        that its true outcome is waited for.
+        If the time limit expires or the task is cancelled before the commit has gone to the log, the commit is
+        withdrawn. Afterwards this waits for the commit's true outcome.
 
         Returns:
-            What the coordinator answered, None if it was never asked; and the cancellation, if there was one.
+            The coordinator's answer, or None if it was never asked; and the cancellation, if there was one.
         """
         self.require_handle()
         port = self.port
@@ -195,7 +195,7 @@ class AsyncClient(Client):
         retry: RetryPolicy = DEFAULT_RETRY,
         timeout: float | None = None,
     ) -> Any:
-        """Run `fn(txn)`, await what it returns if that can be awaited, and commit. See `Database.transaction`."""
+        """Run `fn(txn)`, await its result if it is awaitable, and commit. See `Database.transaction`."""
         run_id = normalize_run_id(run)
         level = checked_isolation(isolation)
         limit = self.time_limit(timeout)
@@ -223,7 +223,7 @@ class AsyncClient(Client):
                     raise
                 try:
                     if txn.status is TransactionStatus.ACTIVE:
-                        # The time is that of the whole call: it is up even if there is nothing to commit.
+                        # The limit covers the whole call, so it applies even if there is nothing to commit.
                         txn.require_time()
                         await txn.commit()
                 except (ConflictError, TransactionAbortedError) as error:

@@ -1,4 +1,4 @@
-"""The database as coroutines hold it."""
+"""The database handle for coroutines."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ T = TypeVar("T")
 
 
 class Database(NonCopyable):
-    """A handle on a running store for coroutines: what waits in `inmem.Database` is awaited here, the rest is the same.
+    """A handle on a running store for coroutines: `inmem.Database` with every call that waits as a coroutine.
 
-    Use it from any number of tasks and event loops, in any number of threads. The thread of a loop never runs actors,
-    never waits for the disk and never for another thread.
+    Use it from any number of tasks and event loops, in any number of threads. A loop's thread never runs actors and
+    never waits for the disk or for another thread.
 
-    When an await ends, what was awaited has ended: see `docs/asyncio.md` for cancellation.
+    When an await ends, the awaited operation has ended: see `docs/asyncio.md` for cancellation.
 
-    Made by `inmem.aio.open`, whose `close` stops the store, or by `inmem.aio.connect`, whose `close` only lets go.
+    Closing a handle from `inmem.aio.open` stops the store; closing one from `inmem.aio.connect` leaves it running.
 
     Args:
-        plain: the handle that it owns. Making this one takes a moment, so it is not done in a loop's thread.
+        plain: the plain handle, owned by this one. The constructor starts a thread: do not call it in a loop's thread.
 
     Attributes:
-        plain: the same, for code that runs in a thread.
+        plain: the plain handle, for code that runs in a thread.
         kv: the KVStore.
         events: the EventLog.
         cells: the StateCells.
@@ -93,7 +93,7 @@ class Database(NonCopyable):
     async def cas(
         self, run: str | UUID, key: str, expected_version: int, value: object, ttl: float | None = None
     ) -> int:
-        """Set a key that has `expected_version` and return the commit version. The same as `db.kv.cas`."""
+        """Set a key if its version is `expected_version`; return the commit version. The same as `db.kv.cas`."""
         return await self.kv.cas(run, key, expected_version, value, ttl)
 
     async def begin_run(
@@ -104,7 +104,7 @@ class Database(NonCopyable):
         tags: Iterable[str] = (),
         metadata: dict[str, Any] | None = None,
     ) -> str:
-        """Register a run and return its id, a fresh one by default. See `db.runs.create_run`."""
+        """Register a run and return its id, a new one by default. See `db.runs.create_run`."""
         return (await self.runs.create_run(run_id, parent=parent, tags=tags, metadata=metadata)).run_id
 
     async def end_run(self, run: str | UUID) -> None:
@@ -118,12 +118,13 @@ class Database(NonCopyable):
     ) -> Pending[Transaction]:
         """Begin a transaction: ``async with db.begin(run) as txn``, or ``txn = await db.begin(run)``.
 
-        Inside, nothing waits and nothing is awaited but `txn.commit()`. For the arguments see `inmem.Database.begin`.
-        Each transaction takes a `begin` of its own, and its time runs from when that is awaited or entered.
+        Inside the transaction nothing waits, and only `txn.commit()` is awaited. For the arguments see
+        `inmem.Database.begin`. Each transaction needs its own `begin`. Its timeout runs from the moment the `begin` is
+        awaited or entered.
 
         Raises:
-            UsageError: when it is awaited or entered again.
-            TransactionTimeoutError: then, if the store has not answered in time.
+            UsageError: the result is awaited or entered a second time.
+            TransactionTimeoutError: the result is awaited or entered, and the store does not answer in time.
         """
         return Pending("begin", lambda: self._client.begin_transaction(run, isolation=isolation, timeout=timeout), self)
 
@@ -160,19 +161,18 @@ class Database(NonCopyable):
     ) -> Any:
         """Run `fn(txn)` in the loop, commit, and return what `fn` returned.
 
-        `fn` may be a plain function or an async one. After a conflict it is run again on a fresh snapshot.
+        `fn` may be a plain or an async function. After a conflict it runs again on a new snapshot.
 
-        When this ends, the transaction has ended: it has committed whole or nothing of it has, also when the task is
-        cancelled or runs into `asyncio.timeout`. The `status` of the transaction that `fn` was given tells which.
+        When this call ends, the transaction has ended: it has committed completely or not at all, even if the task is
+        cancelled or runs into `asyncio.timeout`. The `status` of the transaction passed to `fn` tells which.
 
         Raises:
-            RetriesExhaustedError: the last attempt met a conflict too; `.conflicts` lists its conflicts.
-            TransactionTimeoutError: the time was up; nothing was committed.
-            TransactionAbortedError: the store restarted meanwhile, or an actor failed, at the last attempt too; nothing
-                was committed, and it is worth trying again.
-            UsageError: an argument is not acceptable, or the transaction writes or has read too much; nothing was
-                committed.
-            InmemError: any other that `Transaction.commit` raises.
+            RetriesExhaustedError: the last attempt also conflicted; `.conflicts` lists its conflicts.
+            TransactionTimeoutError: the timeout expired; nothing was committed.
+            TransactionAbortedError: the store restarted or an actor failed during the last attempt too; nothing was
+                committed, and the caller may try again.
+            UsageError: an argument is invalid, or the transaction wrote or read too much; nothing was committed.
+            InmemError: any other error that `Transaction.commit` raises.
         """
         return await self._client.run_transaction(run, fn, isolation=isolation, retry=retry, timeout=timeout)
 
@@ -198,20 +198,20 @@ class Database(NonCopyable):
         *,
         timeout: float | None = None,
     ) -> Watcher:
-        """Follow what is committed: ``async for change in db.watch()``. See `inmem.Database.watch`."""
+        """Follow commits: ``async for change in db.watch()``. See `inmem.Database.watch`."""
         return Watcher(self._client, run, primitive, after_version, timeout)
 
     async def flush(self) -> None:
-        """Return when everything committed so far is durable, whatever the durability mode."""
+        """Return when every commit so far is durable, whatever the durability mode."""
         await self._client.wait_for(self._client.directory.writer, Flush())
 
     async def checkpoint(self) -> int:
-        """Write the state to a checkpoint and remove the log before it; return its version."""
+        """Write the state to a checkpoint, remove the log before it, and return the checkpoint's version."""
         version: int = await self._client.wait_for(self._client.directory.writer, Checkpoint())
         return version
 
     async def stats(self) -> Stats:
-        """Return counters and the state of queues and transactions, after all that this loop has sent before."""
+        """Return counters and the state of queues and transactions, after all requests this loop sent earlier."""
         counted: CoordinatorStats = await self._client.wait_for(self._client.directory.coordinator, ReadStats())
         return await look_in_thread(stats_of, self._client, counted)
 
@@ -223,30 +223,30 @@ class Database(NonCopyable):
     import_run = in_thread(PlainDatabase.import_run)
 
     async def close(self) -> None:
-        """Finish what is under way, make it durable and stop the store; a no-op on one that is closed.
+        """Finish the operations in progress, make them durable and stop the store; do nothing if it is closed.
 
-        Whoever closes while another task does so waits for the same end, and gets the same error. A handle from
-        `inmem.aio.connect` only becomes unusable; the store goes on.
+        A task that calls `close` while another task is closing waits for that close and gets the same error. A handle
+        from `inmem.aio.connect` only becomes unusable; the store keeps running.
 
         Raises:
-            StorageError: what weaker durability modes had acknowledged could not be made durable.
+            StorageError: commits acknowledged under a weaker durability mode could not be made durable.
         """
         if not self._client.is_disowned:
             await finish_in_thread(self._close_for, self._new_closer())
 
     def close_plain(self) -> None:
-        """Do what `close` does, but wait in this thread."""
+        """Do the same as `close`, but block this thread."""
         self._close_for(self._new_closer())
 
     def _new_closer(self) -> Future[None]:
-        """Note at once that somebody closes: until there is a thread for it, the end may have come."""
+        """Register a call of `close` now: another call may answer it before its own thread starts."""
         self._client.close()
         closer: Future[None] = Future()
         self._closers.append(closer)
         return closer
 
     def _close_for(self, closer: Future[None]) -> None:
-        """Close, unless somebody else has done so since `closer` was noted, and tell everybody who was noted by now."""
+        """Close, unless another call has answered `closer` already, and answer every closer registered by now."""
         with self._closing:
             if not closer.done():
                 error = self._close()

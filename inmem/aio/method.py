@@ -1,7 +1,7 @@
-"""From the methods of the plain proxies to those of the async ones: three ways, each a line per method.
+"""Three ways to make an async method from a method of a plain proxy; each takes one line per method.
 
-To type checkers the result is a descriptor that has the parameters of the method it was made from and returns a
-coroutine of its result. In truth it is a plain async function, so `help` and `inspect` show what one would expect.
+Type checkers see a descriptor with the parameters of the plain method that returns a coroutine of its result. At run
+time it is an ordinary async function, so `help` and `inspect` work as usual.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ T = TypeVar("T")
 
 
 class Proxied(Protocol):
-    """Something that has its plain counterpart. That of an async proxy is a plain proxy with an `AsyncClient`."""
+    """An object with a plain counterpart. The counterpart of an async proxy is a plain proxy with an `AsyncClient`."""
 
     @property
     def plain(self) -> Any:
-        """The counterpart."""
+        """The plain counterpart."""
         ...
 
 
 class AsyncMethod(Generic[P, T]):
-    """What type checkers take an async method for."""
+    """The type of an async method, for type checkers only."""
 
     @overload
     def __get__(self, instance: None, owner: type[Any]) -> Self: ...
@@ -43,7 +43,7 @@ class AsyncMethod(Generic[P, T]):
 
 
 def at_once(method: Callable[Concatenate[Any, P], T]) -> AsyncMethod[P, T]:
-    """Make an async method of one that only looks at the newest snapshot: it never waits, so it runs in the loop."""
+    """Make an async method from one that only reads the newest snapshot: it never waits, so it runs in the loop."""
 
     @wraps(method)
     async def call(self: Proxied, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -53,7 +53,7 @@ def at_once(method: Callable[Concatenate[Any, P], T]) -> AsyncMethod[P, T]:
 
 
 def in_thread(method: Callable[Concatenate[Any, P], T]) -> AsyncMethod[P, T]:
-    """Make an async method of one that takes its time: it runs in a thread, and to its end once it has begun."""
+    """Make an async method from a slow one: it runs in a thread, and to its end once it has begun."""
 
     @wraps(method)
     async def call(self: Proxied, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -63,9 +63,9 @@ def in_thread(method: Callable[Concatenate[Any, P], T]) -> AsyncMethod[P, T]:
 
 
 def requested(method: Callable[Concatenate[Any, P], T]) -> AsyncMethod[P, T]:
-    """Make an async method of one that sends a request, by way of its twin among the proxy's `futures`.
+    """Make an async method from one that sends a request, through the method of the same name in `futures`.
 
-    There an `AsyncClient` returns a coroutine where other clients return a future.
+    With an `AsyncClient`, the methods of `futures` return a coroutine instead of a future.
     """
     name = method.__name__
 

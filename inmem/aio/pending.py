@@ -1,4 +1,4 @@
-"""What can be awaited, and can be the subject of `async with`: something that takes a moment to come about."""
+"""The result of `open`, `connect` and `begin`: it can be awaited or used with `async with`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class Closing(Protocol):
-    """An async context manager whose context is itself."""
+    """An async context manager whose `__aenter__` returns itself."""
 
     async def __aenter__(self) -> Self:
-        """Return itself."""
+        """Return this object."""
         ...
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End it."""
+        """Close this object."""
         ...
 
 
@@ -30,14 +30,14 @@ ClosingT = TypeVar("ClosingT", bound=Closing)
 
 
 class Pending(Generic[ClosingT]):
-    """``x = await pending`` makes it, ``async with pending as x`` also ends it. Nothing happens before either.
+    """An object yet to be made: ``x = await pending`` makes it, ``async with pending as x`` makes it and closes it.
 
-    It makes one thing: a second use is refused with `UsageError`.
+    Nothing happens before either. A second use is refused with `UsageError`.
 
     Args:
-        call: what has returned it, for messages.
-        make: makes it.
-        of: what it is made of, for people.
+        call: the name of the call that returned this, for messages.
+        make: makes the object.
+        of: the argument or handle it is made from, for `repr`.
     """
 
     _made: ClosingT | None = None
@@ -52,9 +52,9 @@ class Pending(Generic[ClosingT]):
         return f"<inmem.aio: {self._call} of {shown(self._of)}, {'used' if self._is_used else 'to be awaited'}>"
 
     if not TYPE_CHECKING:
-        # To type checkers there is no such attribute.
+        # Hidden from type checkers, which then reject any such attribute.
         def __getattr__(self, name: str) -> Any:
-            # One that is being copied has no fields yet.
+            # While `copy` builds an instance, it has no fields yet.
             call = self.__dict__.get("_call", "this")
             raise AttributeError(f"`await` what {call} returns, or use it with `async with`: only that has {name!r}")
 
@@ -62,7 +62,7 @@ class Pending(Generic[ClosingT]):
             raise TypeError(f"what {self._call} returns takes `async with`, not `with`")
 
         def __exit__(self, *exc: object) -> None:
-            """Never reached; without it, Python would miss this one instead."""
+            """Never called. Without it, Python would complain of a missing `__exit__` and not call `__enter__`."""
 
     def __await__(self) -> Generator[Any, Any, ClosingT]:
         return self._make_once().__await__()
@@ -78,7 +78,7 @@ class Pending(Generic[ClosingT]):
             await self._made.__aexit__(exc_type, exc, traceback)
 
     def _make_once(self) -> Coroutine[Any, Any, ClosingT]:
-        # Entered twice, one inside the other, it would forget what it has made first and never end it.
+        # If entered twice, one inside the other, it would lose the first object and never close it.
         if self._is_used:
             raise UsageError(f"{self._call}: was awaited or entered before: each use takes a call of its own")
         self._is_used = True

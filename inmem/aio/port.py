@@ -1,7 +1,7 @@
-"""Where requests leave an event loop, and where their answers come in.
+"""The port of an event loop: requests leave the loop here, and their answers enter it.
 
-Requests go out through a courier, so the loop's thread never runs actors and never waits for a lock. Answers come from
-whatever thread runs the actor that answers; many of them cost the loop one wake-up.
+Requests go out through a courier, so the loop's thread never runs actors and never waits for a lock. An answer comes
+from the thread that runs the answering actor; many answers cost the loop one wake-up.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from inmem.actors.dispatch.mailbox import MailboxRef
 
 REQUESTS_UNDER_WAY_MAX: Final = 1_024
-"""Requests of one loop that are with the store at a time. Further ones wait in the loop, first come, first served."""
+"""Requests of one loop that may be with the store at a time. Further requests wait in the loop, in FIFO order."""
 
 REQUESTS_WAITING_MAX: Final = 100_000
-"""Requests that may wait in one loop; more are refused with `OverloadedError`."""
+"""Requests that may wait in one loop; further requests are refused with `OverloadedError`."""
 
 
 class Answer:
-    """The answer to one request, in the loop that waits for it. A reply address for the store.
+    """The answer to one request, in the loop that waits for it. It serves the store as a reply address.
 
     Args:
-        port: of the loop.
-        convert: applied to the answer where it arrives, in the store's thread.
+        port: the port of the loop.
+        convert: applied to the answer's value in the thread that delivers it.
     """
 
     __slots__ = ("_convert", "_port", "future", "is_here", "is_sent")
@@ -44,35 +44,35 @@ class Answer:
         self.is_sent = False
 
     def set(self, value: Any = None) -> None:
-        """From the store: a value."""
+        """Deliver a value, from the store's thread."""
         self._port.deliver(self, value if self._convert is None else self._convert(value), None)
 
     def set_exception(self, exc_info: Any = None) -> None:
-        """From the store: an error."""
+        """Deliver an error, from the store's thread."""
         self._port.deliver(self, None, as_answer(exc_info[1]))
 
     def settle(self, value: Any, error: BaseException | None) -> None:
-        """In the loop: the answer is here."""
+        """Set the answer, in the loop's thread."""
         self.is_here = True
         if self.future.done():
-            # Whoever waits has been cancelled and has not heard of it yet. It may ask all the same: see `to_the_end`.
+            # The waiting task was cancelled but has not run since. It may still ask for the answer: see `to_the_end`.
             self.future = self._port.loop.create_future()
         if error is None:
             self.future.set_result(value)
         else:
             self.future.set_exception(error)
-            # Looked at, so that nobody complains if nobody asks.
+            # Marks the exception as retrieved: asyncio logs nothing if no task asks for it.
             self.future.exception()
 
     def withdraw(self) -> bool:
-        """Take the request back, unless it is with the store already; return whether nothing will come of it."""
+        """Withdraw the request unless it is already with the store; return whether it was withdrawn."""
         if self.is_sent:
             return False
         self._port.forget(self)
         return True
 
     async def to_the_end(self) -> Any:
-        """Return the answer's value, or None for an error, however often the task is cancelled meanwhile."""
+        """Wait for the answer, however often the task is cancelled; return its value, or None for an error."""
         while not self.is_here:
             self.future = self._port.loop.create_future()
             try:
@@ -81,32 +81,32 @@ class Answer:
                 continue
             except Exception:  # noqa: BLE001  (the task is being cancelled: nobody asks how it would have ended)
                 break
-        # An answer and a cancellation may come in the same turn of the loop: then it is there all the same.
+        # If the answer and a cancellation come in the same iteration of the loop, `future` holds the answer here.
         return None if self.future.exception() is not None else self.future.result()
 
 
 class Port:
-    """Carries one handle's requests from one event loop to the store. All but `deliver` is for the loop's thread.
+    """Carries one handle's requests from one event loop to the store. Only `deliver` may be called in other threads.
 
     Args:
-        loop: the loop.
-        courier: takes the requests.
+        loop: the event loop.
+        courier: sends the requests.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, courier: Courier) -> None:
         self.loop = loop
         self._courier = courier
         self._under_way = 0
-        # In the order in which they came; whoever gives up leaves from anywhere in it, at once.
+        # In order of arrival. A mapping, because a cancelled request is removed from any position in O(1).
         self._waiting: OrderedDict[Answer, tuple[MailboxRef, Any]] = OrderedDict()
         self._arrived: deque[tuple[Answer, Any, BaseException | None]] = deque()
         self._is_woken = False
 
     def ask(self, ref: MailboxRef, message: Any, convert: Callable[[Any], Any] | None = None) -> Answer:
-        """Send a request as soon as there is room, and return its answer to be.
+        """Send a request as soon as there is room, and return the pending answer.
 
         Raises:
-            OverloadedError: too many wait already.
+            OverloadedError: too many requests are waiting.
         """
         answer = Answer(self, convert)
         if self._under_way < REQUESTS_UNDER_WAY_MAX:
@@ -118,33 +118,33 @@ class Port:
         return answer
 
     def forget(self, answer: Answer) -> None:
-        """Take the request of `answer` out of those that wait, if it is one of them. O(1)."""
+        """Remove the request of `answer` from the waiting requests, if it is there. O(1)."""
         self._waiting.pop(answer, None)
 
     def tell(self, ref: MailboxRef, message: Any) -> None:
-        """Send a message that has no answer, at once."""
+        """Send a message that has no answer, without waiting for room."""
         self._courier.send(ref, message, None)
 
     def deliver(self, answer: Answer, value: Any, error: BaseException | None) -> None:
-        """From any thread: an answer has arrived."""
+        """Hand an answer that has arrived to the loop, from any thread."""
         self._arrived.append((answer, value, error))
         if not self._is_woken:
             self._is_woken = True
             try:
                 call_soon(self.loop, self._hand_out)
             except BaseException:
-                # Otherwise nobody would ever wake the loop again.
+                # Otherwise no later answer would wake the loop.
                 self._is_woken = False
                 raise
 
     def _hand_out(self) -> None:
-        # Before looking: whoever adds an answer from now on wakes the loop again.
+        # Cleared before reading `_arrived`: a thread that adds an answer from now on wakes the loop again.
         self._is_woken = False
         arrived = self._arrived
         while arrived:
             answer, value, error = arrived.popleft()
             if answer.is_here:
-                # The courier was cut short while it sent the request, and has answered before the store.
+                # The store's answer to a request that the courier answered with an error when it was interrupted.
                 continue
             self._under_way -= 1
             answer.settle(value, error)
@@ -159,7 +159,7 @@ class Port:
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], Any]) -> None:
-    """From any thread: have the loop call `function`; if it is closed nobody waits any more, and nothing happens."""
+    """Have the loop call `function`, from any thread. Do nothing if the loop is closed: nothing waits in it then."""
     try:
         loop.call_soon_threadsafe(function)
     except RuntimeError:

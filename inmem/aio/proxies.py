@@ -1,4 +1,4 @@
-"""The five primitives as coroutines. What each does is told by the plain proxy of the same name, and is the same."""
+"""The five primitives for coroutines. Each behaves like the plain proxy of the same name, which documents it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from inmem.primitives.events import Event
 
 BATCH_SIZE: Final = 100
-"""Events that `EventLog.iter` decodes before it lets the loop do something else: less than a millisecond."""
+"""Events that `EventLog.iter` decodes before it yields to the loop: less than a millisecond."""
 
 
 def _shown(self: Any) -> str:
@@ -45,7 +45,7 @@ class KVStore:
 
 
 class EventLog:
-    """What happened in a run, in one order, chained by hashes; see `inmem.EventLog`."""
+    """The events of a run, in order and chained by hashes; see `inmem.EventLog`."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.plain = events.EventLog(client)
@@ -64,15 +64,15 @@ class EventLog:
     verify_chain = in_thread(events.EventLog.verify_chain)
 
     def iter(self, run: RunId, start: int = 0, *, batch_size: int = BATCH_SIZE) -> AsyncIterator[Event]:
-        """Iterate over the events that there are now; the loop does other things after each `batch_size` of them.
+        """Iterate over the events present now; yield to the loop after each `batch_size` of them.
 
-        See `inmem.EventLog.iter`; a bad argument is raised at the call.
+        See `inmem.EventLog.iter`; an invalid argument raises at the call.
         """
         return _in_batches(self.plain.iter(run, start, batch_size=batch_size), batch_size)
 
 
 class StateCell:
-    """A run's named states, changed by compare-and-swap; see `inmem.StateCell`."""
+    """The named states of a run, changed by compare-and-swap; see `inmem.StateCell`."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.plain = cells.StateCell(client)
@@ -89,7 +89,7 @@ class StateCell:
     list = at_once(cells.StateCell.list)
 
     async def transition(self, run: RunId, name: str, fn: Callable[[State], tuple[Any, Any]]) -> Any:
-        """Replace the cell's value by what `fn` makes of its state, and return what else `fn` returns.
+        """Call `fn` with the cell's state, store the new value it returns, and return its second result.
 
         `fn` runs in the loop, possibly several times. See `inmem.StateCell.transition`.
         """
@@ -98,7 +98,7 @@ class StateCell:
     async def transition_or_init(
         self, run: RunId, name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]
     ) -> Any:
-        """Do `init` with `initial` if there is no such cell, then `transition`, both in one commit."""
+        """Do `init` with `initial` if the cell does not exist, then `transition`, both in one commit."""
         return await self._client.run_transaction(run, lambda txn: txn.cells.transition_or_init(name, initial, fn))
 
 
@@ -125,7 +125,7 @@ class TraceStore:
 
 
 class RunIndex:
-    """Which runs there are, how they stand, and who started whom; see `inmem.RunIndex`."""
+    """The runs, their statuses and their parents; see `inmem.RunIndex`."""
 
     def __init__(self, client: AsyncClient) -> None:
         self.plain = runs.RunIndex(client)

@@ -1,4 +1,4 @@
-"""A transaction as coroutines hold it: only its commit is awaited."""
+"""The transaction for coroutines: only its commit is awaited."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
 class Transaction(BaseTransaction):
     """One transaction of one task.
 
-    Reads come from the snapshot of its beginning and writes are kept until `commit`, so nothing of either waits, and
-    nothing of it is awaited. As an async context manager it commits on a clean exit and aborts when an exception, a
-    cancellation for instance, passes through.
+    Reads come from the transaction's snapshot and writes are buffered until `commit`, so neither waits or is awaited.
+    As an async context manager it commits on a clean exit and aborts on an exception, including a cancellation.
 
     Attributes:
-        run_id: the run that plain keys and the accessors mean.
+        run_id: the run that plain keys and the accessors refer to.
     """
 
     __slots__ = ("_async_client",)
@@ -47,14 +46,15 @@ class Transaction(BaseTransaction):
         self._async_client = client
 
     async def commit(self) -> int:
-        """Commit, and return the version: the new one, or the start version when nothing was written.
+        """Commit, and return the commit version, or the start version if nothing was written.
 
-        When this ends, the transaction has ended: a cancellation withdraws the commit if it has not gone to the log,
-        waits for its true outcome otherwise, and goes on then. `status` tells which it was. A coroutine that is dropped
-        before its end, as when its loop is closed, ends nothing: `status` stays `validating`, committed or not.
+        When this call ends, the transaction has ended: a cancellation withdraws the commit if it has not gone to the
+        log; otherwise it waits for the true outcome and then proceeds. `status` tells which it was. If the coroutine is
+        dropped before its end, for instance because its loop is closed, `status` stays `validating`, whether the
+        transaction committed or not.
 
         Raises:
-            Exception: the same errors as those of `inmem.Transaction.commit`.
+            Exception: the same errors as `inmem.Transaction.commit`.
         """
         engine = self._engine
         self._require_active()
@@ -70,13 +70,13 @@ class Transaction(BaseTransaction):
                 raise cancelled
             version = committed_version(outcome)
         except CommitOutcomeUnknownError as error:
-            # Neither committed nor aborted: it stays what it is, validating.
+            # Known neither as committed nor as aborted: the status stays `validating`.
             raise error if cancelled is None else cancelled from error
         except (Exception, asyncio.CancelledError) as error:
-            # Whatever else ends this, such as the GeneratorExit of a coroutine that is dropped, may have left a commit
-            # under way: that stays validating, too.
+            # Other exceptions, such as the GeneratorExit of a dropped coroutine, are not caught: the commit may still
+            # be in progress, so the status stays `validating` then, too.
             if outcome is None:
-                # The coordinator may not have heard of it.
+                # The coordinator may not know of the end.
                 self._lease.end()
             engine.finish(TransactionStatus.ABORTED)
             if cancelled is None or cancelled is error:

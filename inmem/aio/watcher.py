@@ -18,40 +18,40 @@ if TYPE_CHECKING:
     from inmem.primitives.change import Change, PrimitiveName
 
 CHANGES_IN_A_ROW: Final = 100
-"""Changes handed out before the loop gets to do something else, however many there are."""
+"""Changes handed out in a row before the watcher yields to the loop."""
 
 
 class Bell:
-    """Rung by the feed, from any thread; heard in the loop."""
+    """A one-shot event that the feed sets from any thread and one loop waits for."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._rung: asyncio.Future[None] = self._loop.create_future()
 
     def set(self, value: Any = None) -> None:  # noqa: ARG002  (a reply address)
-        """Ring it."""
+        """Ring the bell, from any thread."""
         call_soon(self._loop, self.ring)
 
     def set_exception(self, exc_info: Any = None) -> None:
-        """Ring it."""
+        """Ring the bell, from any thread."""
         self.set(exc_info)
 
     def ring(self) -> None:
-        """Ring it, from its loop."""
+        """Ring the bell, from its loop's thread."""
         if not self._rung.done():
             self._rung.set_result(None)
 
     async def rings(self, timeout_s: float | None) -> bool:
-        """Return whether it has been rung, after `timeout_s` seconds at the latest."""
+        """Wait up to `timeout_s` seconds for the bell; return whether it has rung."""
         await asyncio.wait([self._rung], timeout=timeout_s)
         return self._rung.done()
 
 
 class Watcher:
-    """Everything that is committed, or a part of it, in commit order; see `inmem.Watcher`. For one task at a time.
+    """All changes, or a selection of them, in commit order; see `inmem.Watcher`. For one task at a time.
 
-    A cancelled wait loses nothing: the next one goes on where it was. While one task waits, another one is refused: a
-    watcher of its own costs little.
+    A cancelled wait loses nothing: the next wait continues at the same place. While one task waits, any other task is
+    refused; give each task its own watcher, which costs little.
     """
 
     def __init__(
@@ -73,27 +73,27 @@ class Watcher:
 
     @property
     def version(self) -> int:
-        """Everything of interest up to this version has been handed out: see `inmem.Watcher`."""
+        """The version up to which all selected changes have been handed out: see `inmem.Watcher`."""
         return self._cursor.version
 
     def __aiter__(self) -> Self:
         return self
 
     if not TYPE_CHECKING:
-        # To type checkers it cannot be iterated like that.
+        # Hidden from type checkers, which then reject a plain `for`.
         def __iter__(self) -> Any:
             raise TypeError("a watcher of inmem.aio takes `async for`, not `for`")
 
     async def __anext__(self) -> Change:
-        """Return the next change, and wait for it if need be.
+        """Return the next change; wait for it if necessary.
 
         Raises:
-            WatchLaggedError: the watcher is too far behind; `.version` says where it stands.
+            WatchLaggedError: the watcher is too far behind; `.version` tells how far it has come.
             WatchGapError: a refresh has found another history in the folder.
-            RuntimeError: another task is at it.
+            RuntimeError: another task is iterating over this watcher.
         """
         if self._in_use:
-            # As async generators do. Two tasks would share one bell, and only one of them would ever hear it.
+            # The same error as for async generators. Two tasks would share one bell, and only one would be woken.
             raise RuntimeError("this watcher is being iterated by another task: each needs a watcher of its own")
         self._in_use = True
         try:
@@ -110,7 +110,7 @@ class Watcher:
         deadline_s = None if self._timeout_s is None else client.monotonic_s() + self._timeout_s
         try:
             while True:
-                # Asked before looking: what was committed before the end is handed out before the end.
+                # Read before looking for a change: commits made before the end are handed out before it.
                 is_over = client.is_over()
                 if self._closed:
                     raise StopAsyncIteration
@@ -137,7 +137,7 @@ class Watcher:
                 self._bell = None
 
     def close(self) -> None:
-        """End the iteration, also for a task that is waiting in it. Does not wait; from the loop's thread."""
+        """End the iteration, even for a waiting task. Does not wait. Call it in the loop's thread."""
         self._closed = True
         if self._bell is not None:
             self._bell.ring()

@@ -1,4 +1,4 @@
-"""All commands, put together."""
+"""The `inmem` command with all its subcommands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`inmem completion`: what a shell needs to complete commands, options, and the names of runs and keys."""
+"""`inmem completion`: the shell code that completes commands, options, and the names of runs and keys."""
 
 from __future__ import annotations
 

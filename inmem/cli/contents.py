@@ -1,7 +1,7 @@
-"""What runs hold, counted in words.
+"""The contents of runs, counted in words.
 
-Deleted cells are counted too, everywhere: they go on counting their versions, so they are exported, imported and lost
-with their run. How many they are is said.
+Deleted cells are always included in the count: they keep their version counters, so they are exported, imported, and
+deleted with their run. The text says how many of the cells are deleted.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def contents_in_words(counts: Mapping[str, int], deleted_cells: int) -> str:
-    """Return ``1 key, 2 events, 1 cell, 0 traces``, with how many of the cells are deleted."""
+    """Return text such as ``1 key, 2 events, 1 cell, 0 traces``, with the number of deleted cells if any."""
     cells = counted(counts["cells"], "cell") + of_them_deleted(deleted_cells)
     keys, events, traces = (counted(counts[f"{noun}s"], noun) for noun in ("key", "event", "trace"))
     return f"{keys}, {events}, {cells}, {traces}"
 
 
 def of_them_deleted(count: int) -> str:
-    """Return what stands behind a number of cells, of which `count` are deleted."""
+    """Return the text to append to a number of cells if `count` of them are deleted."""
     return f" ({count:,} of them deleted)" if count else ""

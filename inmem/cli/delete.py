@@ -1,4 +1,4 @@
-"""`inmem delete`: runs that nobody needs any more."""
+"""`inmem delete`: deletes runs with all their contents."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _delete(txn: Transaction, database: str, runs: tuple[str, ...]) -> None:
     for run_id in runs:
         _expect(txn, database, run_id)
         if txn.runs.get_run(run_id) is None:
-            # Only what is registered can be deleted as a whole.
+            # Only a registered run can be deleted as a whole.
             txn.runs.create_run(run_id)
         txn.runs.delete_run(run_id)
 

@@ -1,4 +1,4 @@
-"""`inmem demo`: the product, shown on transcripts of its own."""
+"""`inmem demo`: a demonstration on bundled transcripts."""
 
 from __future__ import annotations
 

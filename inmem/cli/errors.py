@@ -1,4 +1,4 @@
-"""How a command ends when it cannot do what was asked: one line, and an exit code."""
+"""Failure of commands: one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ FINE: Final = 0
 NO: Final = 1
 """The answer is no: something is damaged, was not found or could not be done."""
 WRONG_USAGE: Final = 2
-"""What was asked makes no sense, as where a database or an exported run is expected and something else is named."""
+"""The command line makes no sense, for instance because it names a file that is no database or no exported run."""
 INTERRUPTED: Final = 130
-"""What shells report of a command that Ctrl-C ended."""
+"""The exit code that shells report for a command ended by Ctrl-C."""
 UNREAD: Final = 141
-"""What shells report of a command that SIGPIPE ended: whoever read the output has seen enough."""
+"""The exit code that shells report for a command ended by SIGPIPE: the reader of the output has stopped reading."""
 
 _WHEN_LOCKED: Final = "try again when it is closed there; commands that only read need not wait"
 
@@ -42,7 +42,7 @@ _WHEN_LOCKED: Final = "try again when it is closed there; commands that only rea
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _NO_SUCH_COMMAND: Final = "No such command "
-"""How click begins; only its newer releases have a class for it."""
+"""The beginning of click's message; only newer releases have an exception class for it."""
 
 
 class NoError(click.ClickException):
@@ -52,11 +52,11 @@ class NoError(click.ClickException):
 
 
 typed_paths: list[str] = []
-"""The databases that the command line names, as they were typed."""
+"""The databases named on the command line, as typed."""
 
 
 def as_typed(message: str) -> str:
-    """Return a message in which databases are called what they were called: the store knows where they are."""
+    """Return a message with the databases' paths as typed, where the store's messages have absolute paths."""
     for path in typed_paths:
         if path and not Path(path).is_absolute():
             with suppress(OSError):
@@ -65,26 +65,26 @@ def as_typed(message: str) -> str:
 
 
 def say_error(message: str) -> None:
-    """Write the line that tells of an error."""
-    # Where that cannot be written either, the exit code is left to tell of it.
+    """Write an error message as one line."""
+    # If stderr cannot be written either, only the exit code reports the error.
     with suppress(OSError):
         click.echo(f"inmem: error: {printable(message)}", err=True)
 
 
 def when_damaged(database: str) -> str:
-    """Return what can be done about a database that cannot be opened."""
+    """Return advice for a database that cannot be opened."""
     return f"restore a backup, or: inmem salvage {shlex.quote(database)} --into NEW"
 
 
 class Application(click.Group):
-    """A group of commands in sections, whose errors are one line each, whoever raised them."""
+    """A group of commands in sections. Every error is reported as one line, whatever its source."""
 
     def __init__(self, *args: Any, **extra: Any) -> None:
         super().__init__(*args, **extra)
         self.sections: dict[str, tuple[click.Command, ...]] = {}
 
     def add_section(self, title: str, commands: tuple[click.Command, ...]) -> None:
-        """Add commands that are listed together."""
+        """Add commands that are listed together under a title."""
         self.sections[title] = commands
         for command in commands:
             self.add_command(command)
@@ -103,12 +103,12 @@ class Application(click.Group):
                     formatter.write_dl(rows)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the command line, which may show a help."""
+        """Parse the command line, which may print a help text."""
         with _unread_is_no_answer():
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was named."""
+        """Run the named command."""
         with _unread_is_no_answer():
             return super().invoke(ctx)
 
@@ -138,7 +138,7 @@ class Application(click.Group):
 
 @contextmanager
 def _unread_is_no_answer() -> Generator[None]:
-    """End with the code that says that nobody read the output; click itself would exit with 1, which means "no"."""
+    """Turn a broken pipe into the exit code `UNREAD`; click itself would exit with 1, which means "no"."""
     try:
         yield
     except BrokenPipeError:
@@ -146,14 +146,14 @@ def _unread_is_no_answer() -> Generator[None]:
 
 
 def told(error: click.ClickException | InmemError | OSError) -> tuple[str, int]:
-    """Return the line that tells of an error, and the exit code that it means."""
+    """Return the message and the exit code of an error."""
     match error:
         case click.ClickException():
             return _told(error), error.exit_code
         case UsageError() | DatabaseNotFoundError() | FormatVersionError():
             return str(error), WRONG_USAGE
         case DatabaseLockedError():
-            # Without its advice, which is for programs.
+            # The error's own message has advice for programs, so it is replaced.
             return f"{error.path} is in use by {error.owner}; {_WHEN_LOCKED}", NO
         case CorruptionError():
             return f"{error}; {when_damaged(str(Path(error.path).parent))}", NO
@@ -161,14 +161,15 @@ def told(error: click.ClickException | InmemError | OSError) -> tuple[str, int]:
             return str(error), NO
         case _:
             where = error.filename
-            # A database and a file that is exported to are named. Of a long text, nothing is left that could be tried.
+            # Errors of databases and export files name the file. An unnamed one is of stdout if the disk is full, or if
+            # flushing stdout still fails; after a failed long write no buffered text is left, so a flush can succeed.
             if where is None and (error.errno in _FULL or not takes_what_is_written(sys.stdout)):
                 where = "the standard output"
             return str(error) if where is None else f"{where}: {error.strerror}", NO
 
 
 def _told(error: click.ClickException) -> str:
-    """Return what click has to say, and where there is more to read."""
+    """Return click's message, with a hint to the help where useful."""
     message = error.format_message()
     is_lost = isinstance(error, (click.MissingParameter, click.NoSuchOption)) or message.startswith(_NO_SUCH_COMMAND)
     if not is_lost or not isinstance(error, click.UsageError) or error.ctx is None:
@@ -176,12 +177,12 @@ def _told(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and _is_of_a_command(error.option_name, error.ctx.command):
         option = error.option_name
         return f"No such option of inmem itself: {option!r}; it goes after the command: inmem COMMAND {option}"
-    # Where there is a choice, click lists it on lines of their own.
+    # Click lists alternatives on lines of their own; join them.
     message = " ".join(message.split())
     return f"{message}{'' if message.endswith(('.', '?', '!', ')')) else '.'} Try: {error.ctx.command_path} --help"
 
 
 def _is_of_a_command(option: str, group: click.Command) -> bool:
-    """Return whether any command of a group has such an option."""
+    """Return whether any command of a group has the option."""
     commands = group.commands.values() if isinstance(group, click.Group) else ()
     return any(option in parameter.opts for command in commands for parameter in command.params)

@@ -1,4 +1,4 @@
-"""`inmem events`: what happened in a run, from its beginning, its end, or as it happens."""
+"""`inmem events`: lists the events of a run from its beginning, from its end, or as they are appended."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from inmem import Database, Event, Transaction
 
 _EVENTS_HELD: Final = 100
-"""Read at a time: enough to make finding them cheap, few enough to hold whatever they carry."""
+"""Events read at a time: enough to make each lookup cheap, few enough to hold in memory whatever their payloads."""
 
 _REST_S_MIN: Final = 0.2
-"""No more often than that does --follow look whether there is something new."""
+"""The least time in seconds between two checks of --follow for new events."""
 
 _TYPES_MAX: Final = 1000
-"""Types of events that the column of a list without an end is made wide enough for."""
+"""The number of event types considered for the width of the type column with --follow."""
 
 _ROOM: Final = ("0" * 6, "", "x" * 12)
-"""What the columns of such a list have room for at least: events to come have higher numbers, and other types."""
+"""The minimum width of columns with --follow, since later events have higher numbers and may have other types."""
 
 _COLUMNS: Final = (
     Column("#", justify="right"),
@@ -123,7 +123,7 @@ def _beginning(event: Event) -> tuple[str, str, str]:
 
 
 def _widths(txn: Transaction) -> list[tuple[str, ...]]:
-    """Return beginnings of rows that are as wide as those of the events that there are, or will be for a while."""
+    """Return beginnings of rows as wide as those of the present events, with some room for later ones."""
     head = txn.events.head()
     if head is None:
         return [_ROOM]
@@ -132,7 +132,7 @@ def _widths(txn: Transaction) -> list[tuple[str, ...]]:
 
 
 def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
-    """Yield the events from `start` on, of one type or of all, holding few at a time."""
+    """Yield the events from `start` on, of one type or all, holding only a few at a time."""
     if event_type is None:
         yield from txn.events.iter(start, batch_size=_EVENTS_HELD)
         return
@@ -143,9 +143,9 @@ def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator
 
 
 def _first_of_last(txn: Transaction, event_type: str | None, count: int) -> int:
-    """Return the sequence of the first of the last `count` events, of one type or of all.
+    """Return the sequence number of the first of the last `count` events, of one type or all.
 
-    Complexity: O(events of the type among the last), looking back twice as far each time until there are enough.
+    Complexity: O(events of the type in the range searched), which doubles until it holds enough of them.
     """
     end = txn.events.len()
     if event_type is None or count == 0:
@@ -160,10 +160,10 @@ def _first_of_last(txn: Transaction, event_type: str | None, count: int) -> int:
 
 
 def _followed(db: Database, run_id: str, event_type: str | None, start: int) -> Iterator[Event | None]:
-    """Yield the events from `start` on as they come, and None whenever there are no more yet.
+    """Yield the events from `start` on as they are appended, and None whenever there are no more yet.
 
     Raises:
-        BrokenPipeError: nobody reads the output any more.
+        BrokenPipeError: the output has no reader any more.
     """
     head: Event | None = None
     while True:

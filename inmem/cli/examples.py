@@ -1,12 +1,12 @@
-"""The examples that every command's help ends with.
+"""The examples at the end of every command's help.
 
-They can be tried as they stand: `inmem demo --keep demo` makes what they name.
+They can be run as shown: `inmem demo --keep demo` creates the files that they name.
 """
 
 from __future__ import annotations
 
 
 def example(command: str) -> str:
-    """Return the end of a command's help: a command that works, on a line of its own."""
-    # The backspace is how click is told to leave the line as it is.
+    """Return the end of a command's help: a working example on its own line."""
+    # The backspace tells click not to rewrap the line.
     return f"\b\nExample: {command}"

@@ -1,6 +1,6 @@
-"""Heads of chains of events, to be kept elsewhere: what finds a chain that was rewritten as a whole, or cut at its end.
+"""Heads of event chains, to be kept elsewhere: they reveal a chain that was rewritten as a whole or cut at its end.
 
-They are kept as lines of JSON, one for each chain: the run, how many events it has, and the hash of the last.
+Heads are kept as lines of JSON, one for each chain: the run, the number of its events, and the hash of the last one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Head:
     """The end of a chain of events.
 
     Attributes:
-        run_id: whose chain it is.
-        events: how many events it has, at least one.
-        hash: of the last of them, in hexadecimal: it vouches for all before it.
+        run_id: the run of the chain.
+        events: the number of its events, at least one.
+        hash: the hash of the last event, in hexadecimal; it vouches for all earlier events.
     """
 
     run_id: str
@@ -38,12 +38,12 @@ class Head:
 
 
 class Compared(NamedTuple):
-    """What comparing chains with the heads that were kept of them has found.
+    """The result of comparing chains with kept heads.
 
     Attributes:
-        heads: how many were compared.
-        grown: of how many there are more events now: the head that was kept is still in its chain.
-        broken: (head, what is wrong) of the others that are not as expected.
+        heads: the number of heads compared.
+        grown: the number of chains that have more events now and still contain the kept head.
+        broken: (head, fault) for each chain that no longer contains the kept head.
     """
 
     heads: int
@@ -52,7 +52,7 @@ class Compared(NamedTuple):
 
 
 def heads_of(txn: Transaction, runs: Iterable[str]) -> Iterator[Head]:
-    """Yield the heads of those of the runs that have events."""
+    """Yield the heads of the runs that have events."""
     for run_id in runs:
         head = txn.on(run_id).events.head()
         if head is not None:
@@ -60,7 +60,7 @@ def heads_of(txn: Transaction, runs: Iterable[str]) -> Iterator[Head]:
 
 
 def compare(txn: Transaction, expected: Iterable[Head]) -> Compared:
-    """Compare chains with the heads that were kept of them. Who compares has verified the chains. O(heads * log n)."""
+    """Compare chains with kept heads. The caller has verified the chains. O(heads * log n)."""
     heads = grown = 0
     broken: list[tuple[Head, str]] = []
     for head in expected:
@@ -84,15 +84,15 @@ def _expected(events: int) -> str:
 
 
 def line_of(head: Head) -> dict[str, Any]:
-    """Return a head as the object that is its line."""
+    """Return a head as the JSON object of its line."""
     return asdict(head)
 
 
 def read_heads(path: str) -> list[Head]:
-    """Return the heads that were kept in a file, or come from the standard input if it is ``-``.
+    """Return the heads in a file, or in the standard input if the path is ``-``.
 
     Raises:
-        UsageError: something in it is not a head, or there is none.
+        UsageError: a line is not a head, or there is no head.
     """
     with click.open_file(path, encoding="utf-8", errors="replace") as file:
         heads = [_head_of(path, number, line) for number, line in enumerate(file, 1) if line.strip()]
@@ -105,7 +105,7 @@ def _head_of(path: str, number: int, line: str) -> Head:
     try:
         match json.loads(line):
             case {"run_id": str(run_id), "events": events, "hash": str(digest)} as found:
-                # JSON's true is another thing than 1, though Python takes them for equal.
+                # `type(...) is int` excludes JSON's true, which Python considers equal to 1.
                 is_count = type(events) is int and 1 <= events <= INT_MAX
                 if len(found) == 3 and is_count and len(bytes.fromhex(digest)) == 32:
                     return Head(normalize_run_id(run_id), events, digest.lower())

@@ -1,4 +1,4 @@
-"""`inmem import` and `verify-export`: runs as `inmem export` has written them to files."""
+"""`inmem import` and `verify-export`: read the files that `inmem export` writes."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from inmem.run_file import FoundRun
 
 _NO_LIMITS: Final = Limits(**GREATEST)
-"""Whatever a store has taken, an export of it is no worse for: what another one would take is for that to say."""
+"""An exported run is valid whatever the limits of its store were; only an importing store applies its own limits."""
 
 _files_argument = click.argument(
     "files",
     metavar="FILE...",
     nargs=-1,
     required=True,
-    # Whether it is there is for the reader to say, of one file at a time.
+    # Existence is not checked here, as the reader reports missing files one at a time.
     type=click.Path(allow_dash=True, path_type=str),
 )
 
 
 class _Files:
-    """Files that are read one after the other, whatever is wrong with one of them.
+    """Files that are read one after the other, continuing after a file with errors.
 
     Attributes:
-        code: the exit code, after what was refused so far.
+        code: the exit code, given the files refused so far.
     """
 
     def __init__(self, files: tuple[str, ...]) -> None:
@@ -53,7 +53,7 @@ class _Files:
         self.code = FINE
 
     def read(self, doing: str) -> Iterator[tuple[str, FoundRun]]:
-        """Yield each file, and what was found in it, if all of it is as it was written."""
+        """Yield each intact file with the run found in it; refuse the others."""
         for file in self._files:
             with counting_items(doing) as on_progress:
                 try:
@@ -64,10 +64,10 @@ class _Files:
                 yield file, found
 
     def refuse(self, error: InmemError | OSError, before: str = "", behind: str = "") -> None:
-        """Tell what is wrong with a file: what the error says, between what it leaves out."""
+        """Print the error of a file, between the texts `before` and `behind`, and note the exit code."""
         message, code = told(error)
         say_error(before + message + behind)
-        # A folder is no exported run, whatever may be in it.
+        # A folder is never an exported run, so naming one is wrong usage.
         self.code = max(self.code, WRONG_USAGE if isinstance(error, IsADirectoryError) else code)
 
     def end(self) -> None:
@@ -92,7 +92,7 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
     with ExitStack() as at_the_end:
         db: Database | None = None
         for file, found in given.read("importing"):
-            # Not before one could be read, so that bad files leave no empty database behind.
+            # Opened only after a file was read, so that bad files leave no empty database behind.
             db = db or at_the_end.enter_context(inmem.open(database))
             try:
                 found.put_into(db)
@@ -131,7 +131,7 @@ def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
     sound: list[dict[str, Any]] = []
     for file, found in given.read("verifying"):
         try:
-            # What is left to check shows when it is put together: chains, parents, the order of things.
+            # Importing checks the rest: chains, parents, and the order of items.
             with inmem.open(":memory:", limits=_NO_LIMITS) as db:
                 found.put_into(db)
         except UsageError as error:

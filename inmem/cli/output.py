@@ -1,7 +1,7 @@
-"""Showing stored values to people and to programs.
+"""Output of stored values, for people and for programs.
 
-In neither text nor JSON can anything move the cursor or change colours. json_values.py says how JSON holds what it has
-no form for.
+Stored values can neither move the cursor nor change colours, whether printed as text or as JSON. json_values.py
+describes how values that JSON cannot express are written.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 CELL_CHARS_MAX: Final = 500
-"""A value in a table or tree on a terminal: more than any is wide."""
+"""Characters shown of a value in a table or tree on a terminal: wider than any terminal."""
 
 _WIDTH_MIN: Final = 20
-"""Below it there is nothing to be read."""
+"""Narrower output is unreadable."""
 
 _WIDTH: Final = "inmem.cli.output.width"
-"""Where the context of a command holds what --width asks for."""
+"""The key in a command's context under which the value of --width is stored."""
 
 
 def is_terminal(stream: IO[str]) -> bool:
-    """Return whether somebody is looking, on something of some width."""
+    """Return whether the stream is a terminal."""
     return stream.isatty()
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that writes what it is given, without markup, in colour on a terminal only.
+    """Return a console that writes text without interpreting markup, in colour on a terminal only.
 
-    NO_COLOR and FORCE_COLOR are heeded as rich does. COLUMNS is the width of a terminal: into a pipe, lines are as long
-    as they come.
+    NO_COLOR and FORCE_COLOR work as in rich. COLUMNS sets the width of a terminal; lines in a pipe are never limited by
+    it.
     """
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
     if (asked := _width_asked()) is not None and not stderr:
@@ -51,13 +51,13 @@ def console(*, stderr: bool = False) -> Console:
     elif not is_terminal(made.file):
         made.width = sys.maxsize
     elif not made.width:
-        # COLUMNS=0, which says nothing.
+        # COLUMNS=0 means that the width is unknown.
         made.width = shutil.get_terminal_size().columns
     return made
 
 
 def has_width(stream: IO[str]) -> bool:
-    """Return whether what is written is to fit a width: that of a terminal, or the one that --width asks for."""
+    """Return whether output must fit a width: that of a terminal, or the value of --width."""
     return is_terminal(stream) or _width_asked() is not None
 
 
@@ -81,7 +81,7 @@ width_option = click.option(
 
 
 def show(what: RenderableType, target: Console | None = None) -> None:
-    """Print a table or tree on the console; into a pipe whole, and without the blanks that fill its lines."""
+    """Print a table or tree on the console; into a pipe uncut and without trailing spaces."""
     target = target or console()
     if is_terminal(target.file):
         target.print(what)
@@ -89,25 +89,25 @@ def show(what: RenderableType, target: Console | None = None) -> None:
     with target.capture() as captured:
         target.print(what, soft_wrap=not has_width(target.file))
     if lines := captured.get().splitlines():
-        # At once, as each echo is flushed. Whether there are colours was the console's decision.
+        # In one call, as each echo is flushed. `color=True` keeps the colours that the console has chosen, if any.
         click.echo("\n".join([line.rstrip() for line in lines]), file=target.file, color=True)
 
 
 def print_json(value: Any) -> None:
-    """Print something that JSON can hold as one JSON document."""
+    """Print a JSON-compatible value as one JSON document."""
     click.echo(_document(value))
 
 
 def print_json_line(value: Any) -> None:
-    """Write something that JSON can hold as one line, which the output may hold back."""
+    """Write a JSON-compatible value as one line, without flushing."""
     sys.stdout.write(_json(value) + "\n")
 
 
 def print_json_list(items: Iterable[Any]) -> None:
-    """Print what JSON can hold as one JSON document, a list of them all: the same as `print_json`, one at a time."""
+    """Print JSON-compatible values as one JSON list: the same text as `print_json`, but one item at a time."""
     before = "[\n  "
     for item in items:
-        # Within strings line breaks are escaped: those that there are begin lines of the document.
+        # Line breaks within strings are escaped, so every line break begins a line of the document.
         sys.stdout.write(before + _document(item).replace("\n", "\n  "))
         before = ",\n  "
     click.echo("[]" if before[0] == "[" else "\n]")
@@ -118,28 +118,28 @@ def _document(value: Any) -> str:
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    # In any encoding but UTF-8 the stream would write a character that it does not have as an escape of Python's.
+    # In an encoding other than UTF-8, the stream would write missing characters as Python escapes, not JSON escapes.
     text = json.dumps(value, ensure_ascii=not _takes_any_character(sys.stdout), indent=indent, allow_nan=False)
     if not text.replace("\n", "").isprintable():
-        # What is not to be seen stands within strings, where JSON has an escape for it.
+        # Invisible characters only occur within strings, where JSON has escapes for them.
         text = "".join([char if char == "\n" or _is_visible(char) else json.dumps(char)[1:-1] for char in text])
     return text
 
 
 def _takes_any_character(stream: TextIO) -> bool:
-    # What has no encoding holds text.
+    # A stream without an encoding holds text.
     return not stream.encoding or codecs.lookup(stream.encoding).name == "utf-8"
 
 
 def as_text(value: Any) -> str:
-    """Return a stored value as JSON on one line, which may still hold characters that are not to be seen."""
+    """Return a stored value as JSON on one line, which may still contain invisible characters."""
     return json.dumps(to_json(value), ensure_ascii=False)
 
 
 def one_line(value: Any, chars_max: int = CELL_CHARS_MAX) -> str:
-    """Return a stored value on one line: text as it is, all else as JSON.
+    """Return a stored value on one line: a str as it is, any other value as JSON.
 
-    A terminal, or what is to be as wide as one, gets at most `chars_max` of it.
+    On a terminal, or with --width, it is cut to `chars_max` characters.
     """
     text = value if isinstance(value, str) else as_text(value)
     if len(text) > chars_max and has_width(sys.stdout):
@@ -148,7 +148,7 @@ def one_line(value: Any, chars_max: int = CELL_CHARS_MAX) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text with every character that is not to be seen replaced by its escape."""
+    """Return the text with every invisible character replaced by its escape."""
     if text.isprintable():
         return text
     return "".join([char if _is_visible(char) else char.encode("unicode_escape").decode() for char in text])

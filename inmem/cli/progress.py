@@ -1,4 +1,4 @@
-"""Telling on stderr, if it is a terminal, that something is under way that takes its time."""
+"""A progress bar for slow operations, on stderr if that is a terminal."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 PATIENCE_S: Final = 0.5
-"""What is over sooner shows nothing: a bar that flickers tells nobody anything."""
+"""Seconds before the bar appears: for shorter operations it would only flicker."""
 
 
 class OnProgress(Protocol):
-    """Takes how far it has come."""
+    """A function that takes the progress of an operation."""
 
     def __call__(self, done: float, total: float | None, told: str = "") -> None:
-        """Show that `done` of `total` is done, and what else there is to tell; no total means that nobody knows."""
+        """Show that `done` of `total` is done, with the text `told`; None means that the total is unknown."""
 
 
 @contextmanager
 def progress(doing: str) -> Generator[OnProgress]:
-    """Show that `doing` is under way until the block ends, and how far it is as far as the block tells."""
+    """Show `doing` and the progress that the block reports, until the block ends."""
     if not sys.stderr.isatty():
         yield _show_nothing
         return
@@ -51,7 +51,7 @@ def progress(doing: str) -> Generator[OnProgress]:
 
 @contextmanager
 def _shown_after(patience_s: float, bar: Progress) -> Generator[None]:
-    """Start the bar when the block has taken so long, if it does; before that not even the cursor is touched."""
+    """Start the bar once the block has taken `patience_s` seconds; before that do not even touch the cursor."""
     if patience_s <= 0:
         with bar:
             yield
@@ -63,11 +63,11 @@ def _shown_after(patience_s: float, bar: Progress) -> Generator[None]:
         yield
     finally:
         timer.cancel()
-        # It may be starting the bar just now.
+        # The timer's thread may be starting the bar at this moment.
         timer.join()
         if bar.live.is_started:
             bar.stop()
 
 
 def _show_nothing(done: float, total: float | None, told: str = "") -> None:
-    """Nobody is looking."""
+    """Do nothing: stderr is not a terminal."""

@@ -1,4 +1,4 @@
-"""Opening a database to look at it, and finding the run that is meant; completing their names in a shell."""
+"""Opening a database for reading, resolving the name of a run, and completing names in a shell."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _NAMES_SHOWN_MAX: Final = 5
 
 _COMPLETIONS_MAX: Final = 200
-"""More than anybody reads before typing another letter."""
+"""More than a user reads before typing another letter."""
 
 
 class _DatabaseType(click.Path):
@@ -36,7 +36,7 @@ class _DatabaseType(click.Path):
         super().__init__(path_type=str)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse a file, and a database in memory: it would end with the command."""
+        """Refuse a file, and a database in memory, which would not outlive the command."""
         if not value:
             self.fail("the name is empty; a database is a folder", param, ctx)
         if value == MEMORY:
@@ -57,7 +57,7 @@ database_type = _DatabaseType()
 
 @contextmanager
 def open_for_reading(path: str) -> Generator[Database]:
-    """Open the database as it is now, without disturbing whoever is writing to it."""
+    """Open the database as it is now, without disturbing a process that writes to it."""
     with progress("opening"):
         db = inmem.open(path, create=False, read_only=True)
     with db:
@@ -65,7 +65,7 @@ def open_for_reading(path: str) -> Generator[Database]:
 
 
 def _completed(names: Callable[[Database, Transaction, str], list[str]]) -> Callable[..., list[str]]:
-    """Return a completion of what `names` finds in the database that the command line names before."""
+    """Return a completion function for the names that `names` finds in the database named on the command line."""
 
     def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
         try:
@@ -73,10 +73,10 @@ def _completed(names: Callable[[Database, Transaction, str], list[str]]) -> Call
                 inmem.open(context.params["database"], create=False, read_only=True) as db,
                 db.begin(context.params.get("run") or "completion") as txn,
             ):
-                # A shell could neither show nor write what has to be escaped, and takes each line for a name.
+                # Omit names that need escapes: a shell could not show or write them, and takes each line as a name.
                 return [name for name in names(db, txn, incomplete) if printable(name) == name]
         except (inmem.InmemError, click.ClickException, OSError, KeyError):
-            # Nothing can be said while somebody is typing.
+            # No error can be shown while the user is typing.
             return []
 
     return complete
@@ -103,21 +103,21 @@ json_option = click.option("--json", "as_json_output", is_flag=True, help="Print
 
 @contextmanager
 def reading_run(path: str, name: str) -> Generator[Transaction]:
-    """Open the database and begin a transaction in the run that `name` means: all is read from one snapshot."""
+    """Open the database and begin a transaction in the run that `name` refers to: all reads see one snapshot."""
     with open_for_reading(path) as db, db.begin(resolve_run(db, name)) as txn:
         yield txn
 
 
 def resolve_run(db: Database, name: str) -> str:
-    """Return the id of the run that `name` means. See `find_run`."""
+    """Return the id of the run that `name` refers to. See `find_run`."""
     with db.begin(name) as txn:
         return find_run(db, txn, name)
 
 
 def find_run(db: Database, txn: Transaction, name: str) -> str:
-    """Return the id of the run that `name` is, or that alone begins with it, whether or not it was registered.
+    """Return the id of the run with the id `name`, or else of the only run whose id begins with it.
 
-    A whole name wins over beginnings.
+    Unregistered runs are found, too.
     """
     if not txn.on(name).contents.is_empty():
         return name
@@ -131,6 +131,6 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
 
 
 def _runs_that_begin(db: Database, txn: Transaction, beginning: str) -> Iterator[str]:
-    """Yield the runs whose ids begin so: the registered ones in the order of their creation, then the others."""
+    """Yield the runs whose ids begin with `beginning`: registered ones in order of creation, then the others."""
     for runs in (txn.runs.list_runs(include_archived=True), db.unregistered_runs()):
         yield from (run_id for run_id in runs if run_id.startswith(beginning))

@@ -1,7 +1,7 @@
-"""`inmem record`: transcripts become runs.
+"""`inmem record`: records transcripts as runs.
 
-The hidden option ``--pace SECONDS`` makes every agent wait after each message, as a real one would: it gives tests and
-the demonstration the time to kill a recording in the middle.
+The hidden option ``--pace SECONDS`` makes every agent wait after each message, as a real agent would. It gives tests
+and the demonstration time to kill a recording midway.
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ def record(
 
 
 def _require_conversations(files: tuple[str, ...]) -> None:
-    """Refuse files without a single conversation, so that a mistake leaves no empty database behind."""
+    """Refuse to record files without any conversation, which would leave an empty database behind."""
     faults: list[str] = []
     for path in files:
-        # What can be read only once, such as a pipe, is left to the recording.
+        # A pipe can be read only once: leave it to the recording.
         fault = fault_of(path) if path != STREAM and Path(path).is_file() else None
         if fault is None:
             return
@@ -111,7 +111,7 @@ def _require_conversations(files: tuple[str, ...]) -> None:
 
 @contextmanager
 def _recording(files: tuple[str, ...]) -> Generator[Callable[[RecordProgress], None]]:
-    """Show how far the recording is, by the size of what was read."""
+    """Show the progress of the recording, by bytes read."""
     started_at = time.monotonic()
     total = None if STREAM in files else sum(Path(path).stat().st_size for path in files)
     with progress("recording") as on_progress:

@@ -1,4 +1,4 @@
-"""`inmem export`: a run as a file."""
+"""`inmem export`: writes runs to files."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from inmem import Database, RunExport
 
     _Write = Callable[[Database, str, str | BinaryIO, Callable[[int, int], None]], str]
-    """Writes a run, tells how far it has come, and returns what it has written, in words."""
+    """Writes a run, reports its progress, and returns in words what it has written."""
 
 STREAM: Final = "-"
-"""The standard input or output instead of a file."""
+"""The file name that means standard input or output."""
 
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_CHARS_MAX: Final = 60
-"""Enough to recognize a run by; the file tells all of its id."""
+"""Enough to recognize a run; the file contains its full id."""
 
 
 @click.command(epilog=example("inmem export demo/harbour.db night-watch/0000 --out storm.jsonl"))
@@ -82,7 +82,7 @@ def export(*, database: str, run: str | None, out: str | None, folder: Path | No
 
 
 def _export_all(db: Database, folder: Path, write: _Write) -> str:
-    """Write all runs. They are of one moment because the database was opened for reading, and is not refreshed."""
+    """Write all runs. They are from one version, because the database was opened for reading and is not refreshed."""
     if folder.is_dir() and any(folder.iterdir()):
         raise click.UsageError(f"{folder} is not empty")
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -91,9 +91,9 @@ def _export_all(db: Database, folder: Path, write: _Write) -> str:
     written = 0
     with counting_items("exporting") as on_progress:
         for number, run_id in enumerate(runs, 1):
-            # The number tells apart what a file system may not; the rest is for people.
+            # The number keeps the file names distinct on any file system; the rest is for people.
             name = _UNFIT.sub("-", run_id)[:_NAME_CHARS_MAX].strip("-")
-            # Time goes on even so: of one that was never registered, the last key may have expired since.
+            # Keys still expire: an unregistered run may have lost its last key since it was listed.
             with suppress(inmem.RunNotFoundError):
                 write(db, run_id, str(folder / f"{number:06}-{name}.{suffix}"), _show_nothing)
                 written += 1
@@ -103,7 +103,7 @@ def _export_all(db: Database, folder: Path, write: _Write) -> str:
 
 def _write_run(db: Database, run_id: str, file: str | BinaryIO, on_progress: Callable[[int, int], None]) -> str:
     export = db.export_run(run_id, file, on_progress=on_progress)
-    # Of the same moment: the database was opened for reading.
+    # The transaction sees the version that was exported: the database was opened for reading.
     with db.begin(run_id) as txn:
         return contents_of(export, txn.contents.deleted_cells())
 
@@ -118,7 +118,7 @@ def _write_otlp(db: Database, run_id: str, file: str | BinaryIO, _on_progress: C
 
 @contextmanager
 def counting_items(doing: str) -> Generator[Callable[[int, int], None]]:
-    """Show how far it is, as reading and writing runs tell it: by the number of items."""
+    """Show the progress of reading or writing runs, by the number of items."""
     with progress(doing) as on_progress:
 
         def show(done: int, total: int) -> None:
@@ -128,9 +128,9 @@ def counting_items(doing: str) -> Generator[Callable[[int, int], None]]:
 
 
 def _show_nothing(_done: int, _total: int) -> None:
-    """How far one of many files is."""
+    """Do not show the progress of one of many files."""
 
 
 def contents_of(export: RunExport, deleted_cells: int) -> str:
-    """Return what a file holds, counted in words."""
+    """Return the contents of an exported file, counted in words."""
     return contents_in_words(asdict(export), deleted_cells)

@@ -1,4 +1,4 @@
-"""`inmem runs`, `cells` and `get`: what a database holds."""
+"""`inmem runs`, `cells` and `get`: show the contents of a database."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def runs(
 
 
 def _parent(db: Database, txn: Transaction, name: str) -> str:
-    """Return the id of the run that `name` means, which need not be there any more if others name it as theirs."""
+    """Return the id of the parent run that `name` refers to; it may be deleted if other runs name it as parent."""
     if txn.runs.query_runs(parent=name, include_archived=True, limit=1):
         return name
     return find_run(db, txn, name)
@@ -117,7 +117,7 @@ def _list_unregistered(database: str, limit: int | None, *, as_json_output: bool
 
 
 def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> RenderableType:
-    """Return the table of runs, given with the number of their events."""
+    """Return a table of runs; `found` has each run with the number of its events."""
     columns = (
         Column("RUN", "fold"),
         Column("STATUS"),
@@ -204,7 +204,7 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
             click.echo("\n".join(map(plain_name, keys)))
         return
     if found is None:
-        # A name that begins with a dash would be taken for an option.
+        # A name that begins with a dash would be parsed as an option.
         dashes = "-- " if database.startswith("-") or run_id.startswith("-") else ""
         where = f"{dashes}{shlex.quote(database)} {shlex.quote(run_id)}"
         hint = f". Try: inmem get {where}" if cell is None else f", but a cell of that name. Try: inmem cells {where}"
@@ -217,12 +217,12 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
     if raw:
         write_whole(sys.stdout.buffer, value if isinstance(value, bytes) else text.encode())
     else:
-        # At once, as each echo is flushed.
+        # In one call, as each echo is flushed.
         click.echo(_printable_lines(text))
 
 
 def _printable_lines(text: str) -> str:
-    """Return a text with lines and tabs as they are: nothing else that moves the cursor is safe on a terminal."""
+    """Return a text with all invisible characters escaped except line breaks and tabs, which terminals show safely."""
     *lines, last = text.split("\n")
     ended = [_printable_line(line[:-1]) + "\r" if line.endswith("\r") else _printable_line(line) for line in lines]
     return "\n".join([*ended, _printable_line(last)])

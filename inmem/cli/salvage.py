@@ -1,4 +1,4 @@
-"""`inmem salvage`: what a damaged database still holds, as a new one."""
+"""`inmem salvage`: saves the readable contents of a damaged database into a new one."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _told(report: SalvageReport) -> Table:
 
 
 def _commits(ranges: Sequence[Range]) -> str:
-    """Return ``3 commits (versions 5, 7-8)``."""
+    """Return text such as ``3 commits (versions 5, 7-8)``."""
     texts = [f"{first:,}" if first == last else f"{first:,}-{last:,}" for first, last in ranges[:_RANGES_SHOWN_MAX]]
     more = ", …" if len(ranges) > _RANGES_SHOWN_MAX else ""
     total = count(ranges)

@@ -91,7 +91,7 @@ def _sizes_of_files(folder: str) -> list[int]:
     sizes: list[int] = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            # A checkpoint of the owner's may remove it between the two looks.
+            # A checkpoint by the owner may remove the file between the listing and `stat`.
             with suppress(FileNotFoundError):
                 if entry.is_file():
                     sizes.append(entry.stat().st_size)

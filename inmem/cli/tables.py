@@ -1,6 +1,6 @@
 """Tables that fit the terminal without losing a column: texts move below, are cut or folded, or rows become blocks.
 
-Into a pipe there is no width to fit, and every text stands whole on the line of its row.
+A pipe has no width to fit: there, every text is complete and on the line of its row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _GAP_COLUMNS: Final = 2
 _INDENT_COLUMNS: Final = 2
 
 _NARROWEST: Final = {"cut": 8, "fold": 12}
-"""What is cut shorter says nothing any more; what is folded narrower is hard to put together again."""
+"""The narrowest useful columns: text cut shorter says nothing, and text folded narrower is hard to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Column:
 
     Attributes:
         name: its heading.
-        shrinks: what becomes of texts that do not fit: they are cut short, they go on in the next line, each gets a
-            line of its own below its row, or the column never is narrower than its texts.
+        shrinks: how texts that do not fit are shown: "cut" short, "fold"ed into the next line, or "below" their row on
+            a separate line. "never" means that the column is never narrower than its texts.
         justify: "left" or "right".
     """
 
@@ -48,8 +48,8 @@ class Column:
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width: int | None = None) -> RenderableType:
     """Return a table that fits into `width` columns, by default the console's, and shows every column.
 
-    Where the columns cannot stand side by side, each row becomes a block with a line for each column. Only a column
-    that could go below its rows and has no text in any is left out, if there is no room for it.
+    If the columns do not fit side by side, each row becomes a block with a line for each column. A column is omitted
+    only if there is no room for it, it could go below its rows, and it has no text in any row.
     """
     width = console().width if width is None else width
     naturals = [
@@ -74,7 +74,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], width
 
 
 class Facts:
-    """Facts on one line, ``a, b, c``, or on several where they do not fit: a line ends between two of them."""
+    """Facts on one line, ``a, b, c``, or broken between facts into several lines if they do not fit."""
 
     def __init__(self, facts: Iterable[str]) -> None:
         self._facts = [*facts]
@@ -92,20 +92,20 @@ class Facts:
         yield Text(line)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """Return how wide the widest fact is, and how wide all of them are."""
+        """Return the width of the widest fact, and of all facts on one line."""
         widest = max(cell_len(fact) for fact in self._facts) + 1
         whole = cell_len(", ".join(self._facts))
         return Measurement(min(widest, whole), whole).with_maximum(options.max_width)
 
 
 def show_rows(columns: Sequence[Column], rows: Iterable[Sequence[str]], beginnings: Iterable[Sequence[str]]) -> None:
-    """Print a table of any number of rows as `show` prints `table`; into a pipe with one row in memory.
+    """Print a table of any number of rows like `show(table(...))`; into a pipe, hold only one row in memory.
 
     Args:
-        columns: the last one not justified to the right.
-        rows: of printable text.
-        beginnings: the same rows without the text in the last column. A pipe is told with their help how wide the
-            others are before it gets the first row.
+        columns: the columns; the last one is not right-justified.
+        rows: the rows, of printable text.
+        beginnings: the same rows without the last column. For a pipe, they give the widths of the other columns before
+            the first row is written.
     """
     target = console()
     if has_width(target.file):
@@ -119,12 +119,12 @@ def show_rows(columns: Sequence[Column], rows: Iterable[Sequence[str]], beginnin
 
 
 class RowWriter:
-    """Writes the rows of a table one at a time, each on one line; where there is a width to fit, it is cut there.
+    """Writes the rows of a table one at a time, each on one line, which is cut if there is a width to fit.
 
     Args:
-        columns: the last one not justified to the right.
-        beginnings: rows without the text in the last column, as wide as the others will be. A wider one moves what
-            comes behind it on its line.
+        columns: the columns; the last one is not right-justified.
+        beginnings: rows without the last column, as wide as the rows to come. In a row with a wider text, the texts
+            after it move to the right.
     """
 
     def __init__(self, columns: Sequence[Column], beginnings: Iterable[Sequence[str]]) -> None:
@@ -146,7 +146,7 @@ class RowWriter:
         show(header, self._console)
 
     def write(self, row: Sequence[str]) -> None:
-        """Write a row of printable text, which the output may hold back."""
+        """Write a row of printable text, without flushing."""
         cells: list[str] = []
         for text, column, width in zip(row, self._columns, self._widths, strict=True):
             blanks = _blanks(text, width)
@@ -164,9 +164,9 @@ def _width(widths: Sequence[int]) -> int:
 def _parted(
     columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], naturals: Sequence[int], width: int
 ) -> tuple[list[int], list[int]]:
-    """Return which columns stand side by side, and which go below so that the others fit: as few as possible.
+    """Return the columns that stay side by side, and the fewest columns that must go below to make them fit.
 
-    One without any text goes before all others, and is in neither: it would take no line below.
+    A column without any text is removed first and is in neither list, as it would need no line below.
     """
     beside = list(range(len(columns)))
     movable = [at for at in beside if columns[at].shrinks == "below"]
@@ -185,7 +185,7 @@ def _parted(
 
 
 def _narrowed(columns: Sequence[Column], naturals: Sequence[int], width: int) -> list[int] | None:
-    """Return widths of columns that fit side by side; None where there are none."""
+    """Return widths with which the columns fit side by side, or None if there are none."""
     widths = [
         min(natural, _NARROWEST.get(column.shrinks, natural)) for column, natural in zip(columns, naturals, strict=True)
     ]
@@ -211,7 +211,7 @@ def _grid(
 
 
 def _labelled(labels: Sequence[str], texts: Sequence[str | Text], label_width: int) -> Table:
-    """Return a line for each text that is not empty, all beginning in the same column."""
+    """Return a line for each non-empty text, all aligned to the same column."""
     made = Table.grid(padding=(0, _GAP_COLUMNS, 0, 0))
     made.add_column(style="bold", width=label_width)
     made.add_column(overflow="fold")
@@ -235,7 +235,7 @@ def _lines(columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], natu
 
 
 def _blanks(text: str, width: int) -> str:
-    # One text of megabytes does not make every other line as long: only its own goes beyond the column.
+    # Limited, so that one text of megabytes does not pad every other line to its length.
     return " " * (min(width, CELL_CHARS_MAX) - cell_len(text))
 
 

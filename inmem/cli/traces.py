@@ -1,4 +1,4 @@
-"""`inmem trace`: the tree of what an agent did and why, drawn."""
+"""`inmem trace`: draws the tree of what an agent did and why."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from inmem import Trace, Transaction
 
 INDENTS_MAX: Final = 16
-"""As far to the right as a line begins; of what is deeper, the line says how deep. So a long chain is no square."""
+"""The maximum indentation; a deeper line shows its depth as a number. So a chain of n traces takes O(n) output."""
 
 
 class _Guides(NamedTuple):
-    """What stands before a line: at its branch, at the last branch of a parent, below a branch, below a last one."""
+    """The prefixes of lines: at a branch, at a parent's last branch, below a branch, and below a last branch."""
 
     branch: str
     last: str
@@ -37,7 +37,7 @@ class _Guides(NamedTuple):
 
 _DRAWN: Final = _Guides("├── ", "└── ", "│   ", "    ")
 _IN_ASCII: Final = _Guides("+-- ", "`-- ", "|   ", "    ")
-"""Where the encoding has no lines to draw with."""
+"""For encodings without box-drawing characters."""
 
 _LINES_SHOWN_AT_A_TIME: Final = 100
 
@@ -72,14 +72,14 @@ def walk_traces(txn: Transaction) -> Iterable[tuple[int, Trace]]:
     """Yield (depth, trace) for all traces of the transaction's run, parents before their children.
 
     Raises:
-        StorageError: at the end, if these were not all of them.
+        StorageError: raised at the end, if some traces are in no tree.
     """
     for tree in whole_forest(txn.traces, txn.run_id):
         yield from tree.walk()
 
 
 def draw(run_id: str, traces: Iterable[tuple[int, Trace]]) -> Iterator[Text]:
-    """Yield the drawing of a run's traces, each on one line. O(traces), whatever their depth."""
+    """Yield the lines of the drawing, one for the run and one for each trace. O(traces), whatever their depth."""
     yield Text(plain_name(run_id), "bold")
     found = [*traces]
     last = _last_of_theirs([depth for depth, _ in found])
@@ -87,7 +87,7 @@ def draw(run_id: str, traces: Iterable[tuple[int, Trace]]) -> Iterator[Text]:
     guides = _IN_ASCII if target.options.ascii_only else _DRAWN
     indents_max = INDENTS_MAX
     if has_width(target.file):
-        # Half of each line is left for what it says.
+        # Leave at least half of each line for its text.
         indents_max = min(indents_max, target.width // (2 * len(guides.beside)))
     beside: list[str] = []
     for (depth, trace_), is_last in zip(found, last, strict=True):
@@ -102,9 +102,9 @@ def draw(run_id: str, traces: Iterable[tuple[int, Trace]]) -> Iterator[Text]:
 
 
 def _last_of_theirs(depths: list[int]) -> list[bool]:
-    """Return of each depth in a walk of trees whether it is that of the last child of its parent. O(depths)."""
+    """Return for each trace, given the depths in preorder, whether it is the last child of its parent. O(depths)."""
     found: list[bool] = []
-    # From the end: of the depths that came since the last one above, those that are open have a later sibling.
+    # Walks backwards. `is_open[depth]` is whether a later sibling at this depth was seen under the same parent.
     is_open: list[bool] = []
     for depth in reversed(depths):
         del is_open[depth + 1 :]
@@ -123,7 +123,7 @@ def _label(found: Trace) -> Text:
             label.append(f"({'' if arguments is None else one_line(arguments, _ARGUMENTS_CHARS_MAX)})")
             if duration_ms is not None:
                 label.append(f"  {_duration(duration_ms)}", "magenta")
-            # None is what a call has that nobody has answered, too: the one cannot be told from the other.
+            # A result of None cannot be distinguished from a call without an answer.
             if result is not None:
                 label.append("  → ", "dim")
                 label.append(one_line(result, _RESULT_CHARS_MAX))

@@ -40,7 +40,7 @@ def ui(*, database: str, port: int, opens_browser: bool) -> None:
         def announce(url: str) -> None:
             click.echo(url)
             if opens_browser:
-                # Kept until the end: nobody says when the browser has read it.
+                # Kept until the end, as there is no way to know when the browser has read it.
                 folder = at_the_end.enter_context(TemporaryDirectory(prefix="inmem-ui-"))
                 webbrowser.open(_page_that_leads_to(url, Path(folder)))
 
@@ -48,9 +48,9 @@ def ui(*, database: str, port: int, opens_browser: bool) -> None:
 
 
 def _page_that_leads_to(url: str, folder: Path) -> str:
-    """Return the address of a page, in a folder of this user alone, that sends a browser on to `url`.
+    """Return the URL of a page in a private folder that redirects a browser to `url`.
 
-    What a browser is started with, every user of the machine can read in /proc: that must not be the address itself.
+    Every user of the machine can read a browser's command line in /proc, so it must not contain `url` itself.
     """
     page = folder / "open.html"
     page.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""`inmem verify`: whether everything in a database is as it was written."""
+"""`inmem verify`: checks whether everything in a database is as it was written."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def verify(*, database: str, run: str | None, prints_heads: bool, expect: str | 
             report, heads, compared = _look(db, run, expected)
         files = report.files
     except CorruptionError:
-        # It cannot be opened; its files can still be read one by one.
+        # The database cannot be opened, but its files can still be checked one by one.
         with progress("verifying"):
             files = verify_folder(database)
     is_valid = report is not None and report.is_valid and (compared is None or not compared.broken)
@@ -82,7 +82,7 @@ def verify(*, database: str, run: str | None, prints_heads: bool, expect: str | 
         for head in heads:
             print_json_line(line_of(head))
     else:
-        # What is kept for later are heads of what is sound, and nothing else.
+        # With --heads, stdout gets only heads, and only of a sound database; a report goes to stderr.
         shown = verification_table(report, files)
         _add_comparison(shown, compared)
         show(shown, console(stderr=prints_heads))
@@ -95,7 +95,7 @@ def verify(*, database: str, run: str | None, prints_heads: bool, expect: str | 
 def _look(
     db: Database, run: str | None, expected: list[Head] | None
 ) -> tuple[Verification, list[Head], Compared | None]:
-    """Verify a database or the chain of a run; return its heads, too, and how they compare."""
+    """Verify a database or the chain of a run; return the report, the heads, and their comparison."""
     run_id = None if run is None else resolve_run(db, run)
     if run_id is not None and expected is not None:
         expected = [head for head in expected if head.run_id == run_id]
@@ -103,7 +103,7 @@ def _look(
             raise NoError(f"no head of run {run_id!r} was kept")
     with progress("verifying"):
         report = db.verify() if run_id is None else _verify_chain(db, run_id)
-    # What is read here is the state that was verified: a database that was opened for reading stands still.
+    # This reads the state that was verified: a database opened for reading does not change until it is refreshed.
     with db.begin("verify") as txn:
         every = (*txn.runs.list_runs(include_archived=True), *db.unregistered_runs())
         heads = [*heads_of(txn, every if run_id is None else (run_id,))]
@@ -115,7 +115,7 @@ def _verify_chain(db: Database, run_id: str) -> Verification:
         chain = txn.events.verify_chain()
         version = db.version
     broken = () if chain.is_valid else ((run_id, chain),)
-    # Nothing else was looked at.
+    # Nothing else was checked.
     others: dict[str, Any] = dict.fromkeys(("problems", "wrong_indices", "orphans", "unreadable"), ())
     return Verification(
         is_valid=chain.is_valid,
@@ -145,7 +145,7 @@ def _comparison_as_json(compared: Compared) -> dict[str, Any]:
 
 
 def verification_table(report: Verification | None, files: VerifyReport | None) -> Table:
-    """Return the lines that tell what a verification found; no report means that the database could not be opened."""
+    """Return the findings of a verification as a table; `report` is None if the database could not be opened."""
     shown = Table.grid(padding=(0, 2))
     of_files = () if files is None else findings_of_files(files)
     of_state = (CANNOT_BE_OPENED,) if report is None else findings_of_state(report)
@@ -160,7 +160,7 @@ def _styled(verdict: Verdict) -> Text:
 
 
 def _verification_as_json(report: Verification | None, files: VerifyReport | None, *, is_valid: bool) -> dict[str, Any]:
-    """Return the fields of a `Verification`, as far as they are known."""
+    """Return the known fields of a `Verification`."""
     problems = [] if files is None else [vars(problem) for problem in files.problems]
     facts: dict[str, Any] = {"is_valid": is_valid, "version": None if report is None else report.version}
     if files is not None:

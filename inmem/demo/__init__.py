@@ -1,1 +1,1 @@
-"""What `inmem demo` shows, and the transcripts that it shows it on."""
+"""The demonstration of `inmem demo`, and its transcripts."""

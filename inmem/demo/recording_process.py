@@ -1,4 +1,4 @@
-"""A recording in a process of its own, which can be watched from outside and killed."""
+"""A recording in a separate process, which can be watched from outside and killed."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _PATIENCE_S = 60.0
 
 
 class DemoError(InmemError):
-    """Something did not go as the demonstration says it goes."""
+    """The demonstration did not go as described."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """How far a recording is: messages by run, of one moment."""
+    """The progress of a recording: the number of messages by run, from one snapshot."""
 
     messages: dict[str, int]
 
     @property
     def total(self) -> int:
-        """Messages of all runs."""
+        """The number of messages in all runs."""
         return sum(self.messages.values())
 
 
 def recorded_in(db: Database) -> Recorded:
-    """Return how far the recording in `db` is.
+    """Return the progress of the recording in `db`.
 
     Raises:
         DemoError: the cursor of a run does not agree with its events.
@@ -58,11 +58,11 @@ def recorded_in(db: Database) -> Recorded:
 
 
 class RecordingProcess:
-    """``python -m inmem record`` at work, with a pause after every message."""
+    """A running ``python -m inmem record`` that pauses after every message."""
 
     def __init__(self, files: Sequence[Path], database: Path, *, agents: int, pace_s: float) -> None:
         options = ["--into", str(database), "--agents", str(agents), "--pace", str(pace_s), "--json"]
-        # The package may have been found by way of the working directory, which says nothing to another process.
+        # This process may have found the package through its `sys.path`, which another process does not inherit.
         found_in = str(Path(inmem.__file__).parent.parent)
         python_path = os.pathsep.join(filter(None, (found_in, os.environ.get("PYTHONPATH"))))
         self._database = database
@@ -76,10 +76,10 @@ class RecordingProcess:
         )
 
     def watch_until(self, is_enough: Callable[[Recorded], bool]) -> Recorded:
-        """Look at the database, from outside and while it is written to, until `is_enough` says so.
+        """Look at the database from outside, while the process writes to it, until `is_enough` returns True.
 
         Raises:
-            DemoError: the process ended before, or takes far too long.
+            DemoError: the process ended before that, or takes far too long.
         """
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
@@ -93,7 +93,7 @@ class RecordingProcess:
         raise DemoError("the recording makes no progress")
 
     def kill(self) -> None:
-        """Kill the process with SIGKILL, which it can neither see coming nor refuse, and wait for its end."""
+        """Kill the process with SIGKILL, which it cannot catch, and wait for its end."""
         self._process.kill()
         self._output()
 
@@ -101,7 +101,7 @@ class RecordingProcess:
         """Wait for the recording to end and return its summary.
 
         Raises:
-            DemoError: it failed.
+            DemoError: the recording failed.
         """
         stdout, stderr = self._output()
         if self._process.returncode != 0:

@@ -1,4 +1,4 @@
-"""The demonstration: conversations are recorded, the recording is killed twice, and nothing is missing or doubled."""
+"""The demonstration: it records conversations, kills the recording twice, and shows that nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ _SHOWN_RUN = "night-watch/0000-storm"
 _BAR_CHARS = 18
 _INDENT = 2
 _LINE_CHARS_MAX = 100
-"""Of prose on a wide terminal; into a pipe each paragraph is one line."""
+"""The width of prose on a wide terminal. In a pipe, each paragraph is one line."""
 
 
 def show_demo(console: Console, keep: str | None = None) -> bool:
-    """Tell and do the demonstration; return whether everything was as it should be.
+    """Run and narrate the demonstration; return whether it succeeded.
 
     Args:
-        console: where it is told.
-        keep: a folder to put the database and the transcripts into, which stays; otherwise a temporary one is used.
+        console: the console to print to.
+        keep: a folder for the database and the transcripts, which is kept; by default a temporary folder.
 
     Raises:
-        UsageError: there is a database of an earlier demonstration in `keep`.
+        UsageError: `keep` holds the database of an earlier demonstration.
     """
     with _folder(keep) as folder:
         database = folder / _DATABASE

@@ -1,4 +1,4 @@
-"""Adapters for the frameworks in which agents are built. Each needs the extra of its name, and only public names.
+"""Adapters for agent frameworks. Each needs the extra of its name and uses only public names.
 
-Nothing here is imported by `import inmem`.
+`import inmem` imports nothing from here.
 """

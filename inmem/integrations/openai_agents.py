@@ -1,9 +1,9 @@
 """InmemSession: the conversation memory of the OpenAI Agents SDK on an inmem database.
 
-A session is the run of the same id, tagged "openai-agents". Its items lie in the run's KVStore under
-`openai-agents/NUMBER`, as the plain dicts that they are; the StateCell `openai-agents` holds how many there are. Every
-change reads and writes that cell: so changes of one session happen one after the other, whoever makes them, and
-no two of them can take or add the same item.
+A session is the run of the same id, tagged "openai-agents". Its items are plain dicts in the run's KVStore, under
+`openai-agents/NUMBER`; the StateCell `openai-agents` holds their number. Every change reads and writes that cell. So
+changes of one session are serialized, whichever process or thread makes them, and no two of them can pop or add the
+same item.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ NAME: Final = "openai-agents"
 
 
 class InmemSession(Bindable):
-    """Keeps the items of one conversation; each call is one transaction, and durable as the database is.
+    """Keeps the items of one conversation; each call is one transaction, as durable as the database makes it.
 
-    Any number of sessions may be open under one id, in any threads and event loops: they are the same conversation.
-    The methods do their work in a thread, so that the event loop never waits for a lock or a sync.
+    Any number of sessions may be open under one id, in any threads and event loops: they share one conversation. The
+    methods work in a thread, so the event loop never waits for a lock or a sync.
 
     Args:
-        session_id: the conversation, and the run that holds it: a str of at most 255 characters.
-        db: an open database, which stays the caller's to close.
-        session_settings: `limit` is what `get_items` takes by default. A dict of them does as well.
+        session_id: the id of the conversation and of the run that holds it: a str of at most 255 characters.
+        db: an open database, which the caller closes.
+        session_settings: the SDK's settings, or a dict of them; `limit` is the default limit of `get_items`.
 
     Raises:
-        UsageError: `db` is not an `inmem.Database`; from a method, if the cell holds what is no number of items.
-        TypeError: `session_settings` is neither, or is refused by the SDK.
+        UsageError: `db` is not an `inmem.Database`; from a method, if the cell does not hold a number of items.
+        TypeError: `session_settings` is neither settings nor a dict, or the SDK refuses it.
 
     Attributes:
         session_id: see above.
@@ -65,24 +65,24 @@ class InmemSession(Bindable):
         self._work = Work(db)
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
-        """Return the items in the order in which they were added, all from one snapshot.
+        """Return the items in the order they were added, all from one snapshot.
 
         Args:
-            limit: only so many, the latest; None means what the session's settings say, and by default all. A negative
-                one means all, as it does in the SDK's own sessions.
+            limit: return only the latest `limit` items. None means the limit in the session's settings, by default all.
+                A negative limit means all, as in the SDK's own sessions.
         """
         count = resolve_session_limit(limit, self.session_settings)
         return await run_in_thread(self._do, lambda items: items.latest(count))
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
-        """Add items behind those that there are, all of them in one commit or none.
+        """Append items, all of them in one commit or none.
 
         Raises:
-            TypeError: an item is not what JSON can hold.
+            TypeError: an item cannot be represented in JSON.
             InvalidValueError: an item cannot be stored.
         """
         if items:
-            # The SDK's contract is JSON: what is a subclass of a plain type there becomes plain here.
+            # The SDK's contract is JSON. The round trip turns instances of subclasses into plain dicts, lists and strs.
             plain: list[Any] = json.loads(json.dumps(items))
             await run_in_thread(self._do, lambda stored: stored.add(plain))
 
@@ -91,7 +91,7 @@ class InmemSession(Bindable):
         return await run_in_thread(self._do, _Items.pop)
 
     async def clear_session(self) -> None:
-        """Remove all items in one commit. Whatever else is in the run stays."""
+        """Remove all items in one commit. Other data in the run stays."""
         await run_in_thread(self._do, _Items.clear)
 
     def _do(self, fn: Callable[[_Items], T]) -> T:
@@ -99,7 +99,7 @@ class InmemSession(Bindable):
 
 
 class _Items:
-    """The items of one session inside one transaction: those with the numbers from 0 to the cell's value."""
+    """The items of one session inside one transaction, numbered from 0 up to the cell's value (exclusive)."""
 
     def __init__(self, txn: inmem.Transaction, session_id: str) -> None:
         run = txn.on(session_id)
@@ -142,5 +142,5 @@ class _Items:
 
 
 def _key(number: int) -> str:
-    # With leading zeros, so that a listing of the run's keys shows the items in their order.
+    # Leading zeros make a listing of the run's keys show the items in order.
     return f"{NAME}/{number:012}"

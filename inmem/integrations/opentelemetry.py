@@ -1,6 +1,6 @@
 """OpenTelemetry: a span exporter that records spans as traces of runs. Needs the extra ``otel``.
 
-docs/integrations/opentelemetry.md tells which span becomes which trace, and of which run.
+docs/integrations/opentelemetry.md describes which trace a span becomes, and in which run.
 """
 
 from __future__ import annotations
@@ -35,39 +35,38 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _logger: Final = logging.getLogger(__name__)
-"""As the SDK and its exporters do it: whoever listens to those hears this one too."""
+"""A logger named after the module, as in the SDK and its exporters."""
 
 DEFAULT_RUN: Final = "opentelemetry"
 
 _HOMES_MAX: Final = 10_000
-"""OpenTelemetry traces whose runs are remembered for spans that end after their root did."""
+"""OpenTelemetry traces whose runs are remembered, for spans that end after their root."""
 
 
 class InmemSpanExporter(SpanExporter):
-    """Records spans as traces: a batch is one transaction, and what it took is as durable as the database makes it.
+    """Records spans as traces: each batch is one transaction, as durable as the database makes it.
 
-    Use it with a `BatchSpanProcessor`, or with a `SimpleSpanProcessor` to have every span recorded as it ends. One
-    exporter per database. What an exporter before this one left waiting, as when its process was killed, is recorded
-    at once.
+    Use it with a `BatchSpanProcessor`, or with a `SimpleSpanProcessor` to record every span as it ends. Use one
+    exporter per database. Spans that an earlier exporter left waiting, for instance because its process was killed, are
+    recorded at once.
 
-    A span that cannot be recorded is the trouble of that span alone: it is recorded as far as it can be, or else it is
-    logged, and all others are recorded.
+    A span that cannot be recorded does not affect the others: it is recorded as far as possible, or else logged.
 
     Args:
-        db: open for writing; closing it is the caller's, after the provider was shut down.
-        run: of spans that name no run, nor have one above or below them that does: its id, or a function of the
-            topmost span that returns it. It may be asked several times about one span, and may record spans itself:
-            those that end in its own thread meanwhile are not asked about, but recorded in `DEFAULT_RUN`.
+        db: a database open for writing. The caller closes it after shutting down the provider.
+        run: the run of spans that name no run and have no ancestor or descendant that names one: its id, or a function
+            that returns it for the topmost span. The function may be called several times for one span. It may record
+            spans itself; spans that end in its thread during the call go to `DEFAULT_RUN` without another call.
 
     Raises:
-        UsageError: `db` is not an `inmem.Database`, or `run` can be no run's id.
+        UsageError: `db` is not an `inmem.Database`, or `run` is not a valid run id.
         InmemError: the database cannot be written.
     """
 
     def __init__(self, db: Database, *, run: str | UUID | Callable[[SpanRecord], str | UUID] = DEFAULT_RUN) -> None:
         self._db = plain_handle(db, "db")
         self._default_run = run if callable(run) else _checked_run(run)
-        # Processors do not promise to call one at a time.
+        # Processors may call an exporter from several threads at once.
         self._lock = threading.Lock()
         self._asking = _Asking()
         self._homes: Homes = {}
@@ -77,9 +76,9 @@ class InmemSpanExporter(SpanExporter):
         self._take_waiting([*self._waiting.keys])
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Record spans that have ended, in one commit; what is recorded already is left alone.
+        """Record spans that have ended, in one commit; skip spans that are recorded already.
 
-        Returns FAILURE if one of them could not be recorded; the log says which and why, and the others are recorded.
+        Returns FAILURE if a span could not be recorded; the log says which and why, and the others are recorded.
         """
         if self._is_shut_down:
             return SpanExportResult.FAILURE
@@ -97,7 +96,7 @@ class InmemSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS if are_all_taken else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Make what was recorded durable, whatever the database's durability mode; return whether it is."""
+        """Make all recorded spans durable, whatever the database's durability mode; return whether that succeeded."""
         del timeout_millis
         try:
             self._db.flush()
@@ -107,10 +106,10 @@ class InmemSpanExporter(SpanExporter):
         return True
 
     def shutdown(self) -> None:
-        """Record whatever still waits for a parent: the provider is shut down, and no more spans will end."""
+        """Record the spans that still wait for a parent: the provider is shut down, so no more spans will end."""
         if not self._is_shut_down:
             self._is_shut_down = True
-            # An export that is under way in another thread may leave more waiting.
+            # Waits for an export in progress in another thread, which may add waiting spans.
             with self._lock:
                 waiting = [*self._waiting.keys]
             try:
@@ -119,7 +118,7 @@ class InmemSpanExporter(SpanExporter):
                 _logger.warning("spans that waited could not be recorded: %s", error)
 
     def _take(self, batch: list[SpanRecord]) -> bool:
-        """Record a batch and return whether all of it is there."""
+        """Record a batch and return whether all its spans are recorded."""
         refused, too_much = self._in_parts(batch, Recording.take)
         for span, reason in too_much:
             refused |= self._with_what_waits(span["trace_id"], span, reason)
@@ -128,7 +127,7 @@ class InmemSpanExporter(SpanExporter):
         return not refused
 
     def _take_waiting(self, trace_ids: list[str]) -> None:
-        """Record what waits of these traces; the rest waits on."""
+        """Record the waiting spans of these traces; spans of other traces keep waiting."""
         refused, too_much = self._in_parts(trace_ids, Recording.take_waiting)
         for trace_id, reason in too_much:
             refused |= self._with_what_waits(trace_id, None, reason)
@@ -136,15 +135,15 @@ class InmemSpanExporter(SpanExporter):
             _logger.warning("the span %s waits on in %s: %s", span_id, WAITING_RUN, reason)
 
     def _with_what_waits(self, trace_id: str, arrived: SpanRecord | None, reason: UsageError) -> dict[str, UsageError]:
-        """Record what is too much for one transaction with all that waits for it in several, parents first.
+        """Record spans that are too much for one transaction in several, parents first.
 
         Args:
-            trace_id: of the spans.
-            arrived: the span that others may wait for; None if no more will arrive.
-            reason: why they were too much.
+            trace_id: the trace of the spans.
+            arrived: the span that other spans may be waiting for; None if no more spans will arrive.
+            reason: why the spans were too much.
 
         Returns:
-            Why spans were refused, by their ids.
+            The reasons why spans were refused, by span id.
         """
         found: list[Placement] = []
 
@@ -153,7 +152,7 @@ class InmemSpanExporter(SpanExporter):
 
         refused = self._commit(find)
         if arrived is not None and all(placement.key is not None for placement in found):
-            # It has to wait, and is too much for that.
+            # The arrived span has to wait, but is too much to be stored among the waiting spans.
             return {arrived["span_id"]: reason} | refused
         others, too_much = self._in_parts(found, Recording.place)
         return refused | others | {placement.span["span_id"]: why for placement, why in too_much}
@@ -161,10 +160,11 @@ class InmemSpanExporter(SpanExporter):
     def _in_parts(
         self, items: list[T], work: Callable[[Recording, list[T]], None]
     ) -> tuple[dict[str, UsageError], list[tuple[T, UsageError]]]:
-        """Do the work on all items, in their order, in several commits if it is too much for one.
+        """Do the work on all items in order, in several commits if it is too much for one.
 
         Returns:
-            Why spans were refused, by their ids; and the items that are too much each for itself, with the reason.
+            The reasons why spans were refused, by span id; and the items that are too much for one commit even alone,
+            with the reason.
         """
         try:
             return self._commit(lambda recording: work(recording, items)), []
@@ -176,26 +176,27 @@ class InmemSpanExporter(SpanExporter):
             return first[0] | second[0], first[1] + second[1]
 
     def _commit(self, work: Callable[[Recording], None]) -> dict[str, UsageError]:
-        """Do the work in one transaction and return the spans that it refused.
+        """Do the work in one transaction and return the spans that it refused, with the reasons.
 
         Raises:
-            UsageError: it is more than one transaction may write; nothing was recorded.
+            UsageError: the work is more than one transaction may write; nothing was recorded.
         """
         answers: dict[str, str | UsageError] = {}
         while True:
             try:
                 return self._commit_knowing(work, answers)
             except _UnansweredError as unanswered:
-                # Here, where nothing is held: the function may record spans, or wait for a thread that does.
+                # Called without the lock or a transaction: the function may record spans, or wait for a thread that
+                # does.
                 answers |= {span["span_id"]: self._run_by_default(span) for span in unanswered.spans}
 
     def _commit_knowing(
         self, work: Callable[[Recording], None], answers: dict[str, str | UsageError]
     ) -> dict[str, UsageError]:
-        """Do the same, given what the application has answered, by the ids of the spans.
+        """Do the same as `_commit`, with the application's answers so far, by span id.
 
         Raises:
-            _UnansweredError: there are others to be asked about; nothing was recorded.
+            _UnansweredError: the application must be asked about more spans; nothing was recorded.
         """
 
         def attempt(txn: Transaction) -> Recording:
@@ -208,7 +209,7 @@ class InmemSpanExporter(SpanExporter):
                 if isinstance(answer, UsageError):
                     raise answer
                 if answer is None:
-                    # The work goes on, so that all that is to be asked is asked at once.
+                    # Continue with `DEFAULT_RUN`, to collect all spans to ask about in one pass.
                     unanswered.append(span)
                 return answer or DEFAULT_RUN
 
@@ -227,8 +228,8 @@ class InmemSpanExporter(SpanExporter):
         return done.refused
 
     def _run_by_default(self, span: SpanRecord) -> str | UsageError:
-        """Return what the application says of a span, or what is wrong with that."""
-        # The span is one that the function has recorded: to be asked about it, it would record another, without end.
+        """Return the run that the application gives for a span, or the error in its answer."""
+        # Under way: the function itself recorded this span. Asked about it, it would record another, endlessly.
         if not callable(self._default_run) or self._asking.is_under_way:
             return DEFAULT_RUN
         self._asking.is_under_way = True
@@ -245,13 +246,13 @@ class InmemSpanExporter(SpanExporter):
 
 
 class _Asking(threading.local):
-    """Whether this thread is in the function that the application gave as `run`."""
+    """Whether this thread is inside the application's `run` function."""
 
     is_under_way = False
 
 
 class _UnansweredError(Exception):
-    """The application is to be asked about spans."""
+    """The application must be asked about the runs of `spans`."""
 
     def __init__(self, spans: list[SpanRecord]) -> None:
         super().__init__(spans)
@@ -259,7 +260,7 @@ class _UnansweredError(Exception):
 
 
 def _checked_run(run: str | UUID) -> str:
-    """Return the id of the run that is given or was returned for `run`, as it is kept."""
+    """Return the normalized id of a run that was passed as `run` or returned by it."""
     try:
         return Key.run(run).run_id
     except InvalidKeyError as error:
@@ -267,13 +268,13 @@ def _checked_run(run: str | UUID) -> str:
 
 
 def span_record(span: ReadableSpan) -> SpanRecord:
-    """Return an ended span as plain values that can be stored. O(its size)."""
+    """Return an ended span as plain values that can be stored. O(size of the span)."""
     start = storable_time(span.start_time)
     record = _record(
         {
             **_ids(span.get_span_context()),
             "name": storable_text(span.name),
-            # The SDK counts its kinds from INTERNAL, OTLP from UNSPECIFIED.
+            # The SDK numbers the kinds from INTERNAL = 0, OTLP from UNSPECIFIED = 0.
             "kind": span.kind.value + 1,
             "start_time_unix_nano": start,
             "end_time_unix_nano": storable_time(span.end_time) or start,
@@ -315,7 +316,7 @@ def span_record(span: ReadableSpan) -> SpanRecord:
 
 
 def _record(needed: dict[str, Any], **optional: Any) -> dict[str, Any]:
-    """Return a record without those optional fields that are empty."""
+    """Return a record without the optional fields that are empty."""
     return needed | {name: value for name, value in optional.items() if value}
 
 

@@ -1,4 +1,4 @@
-"""Where an adapter's operations run: each in a transaction of its own, or all in one that the caller commits."""
+"""Run an adapter's operations, each in its own transaction or all in one transaction that the caller commits."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENT: Final = inmem.RetryPolicy(max_retries=10_000, base_delay=0.0005, max_delay=0.02)
-"""For operations that frameworks expect to succeed however many callers there are. In every round of conflicts one of
-them commits, so this bound is met only by something that is broken."""
+"""For operations that frameworks expect to succeed with any number of callers. Of several conflicting callers one
+always commits, so only a bug reaches this bound."""
 
 
 class Work:
-    """A way to run functions of a transaction.
+    """Runs functions that take a transaction.
 
     Args:
-        db: where each call gets a transaction of its own.
+        db: the database on which each call gets its own transaction.
         txn: if given, every call runs in this transaction instead, one at a time, and its owner commits.
 
     Raises:
@@ -40,33 +40,33 @@ class Work:
         self._lock = RLock()
 
     def bound(self, txn: inmem.Transaction) -> Work:
-        """Return the same for calls that belong to `txn`."""
+        """Return a `Work` on the same database that runs every call in `txn`."""
         return Work(self._db, txn)
 
     def do(self, run: str, fn: Callable[[inmem.Transaction], T], *, isolation: IsolationName = "snapshot") -> T:
-        """Run `fn(txn)`, commit unless the transaction is the caller's, and return what `fn` returned."""
+        """Run `fn(txn)`, commit unless the transaction is the caller's, and return the result of `fn`."""
         if self._txn is None:
             return self._db.transaction(run, fn, isolation=isolation, retry=PATIENT)
         with self._lock:
             return fn(self._txn)
 
     def do_alone(self, run: str, fn: Callable[[inmem.Transaction], T]) -> T:
-        """Run `fn(txn)` in a serializable transaction of its own and return what it returned. See `require_own`."""
+        """Run `fn(txn)` in its own serializable transaction and return the result. See `require_own`."""
         self.require_own()
         return self.do(run, fn, isolation="serializable")
 
     def require_own(self) -> None:
-        """Refuse to go on where the transaction is the caller's: nobody knows whether its scans are validated.
+        """Refuse to run in the caller's transaction, as its scans may not be validated.
 
         Raises:
-            UsageError: it is.
+            UsageError: the transaction is the caller's.
         """
         if self._txn is not None:
             raise inmem.UsageError("bound: what removes data needs a transaction of its own; use the unbound object")
 
     @contextmanager
     def reading(self, run: str) -> Generator[inmem.Transaction]:
-        """Give a transaction to read one snapshot from, for as long as the context lasts."""
+        """Provide a transaction for reading from one snapshot while the context is open."""
         if self._txn is not None:
             yield self._txn
         else:
@@ -75,16 +75,16 @@ class Work:
 
 
 class Bindable:
-    """An adapter that does everything through its `Work`."""
+    """An adapter that runs all its operations through its `Work`."""
 
     _work: Work
 
     def bound(self, txn: inmem.Transaction) -> Self:
-        """Return the same object for use inside `txn`: it sees what it has written there, nobody else does.
+        """Return a copy for use inside `txn`: it sees its own writes there, other readers do not.
 
-        Nothing is stored before `txn` is committed, which remains its owner's business, and nothing is retried. Use it
-        from one thread at a time. Of an `InmemSaver`, what removes checkpoints needs a transaction of its own, so it
-        refuses.
+        Nothing is stored before the owner of `txn` commits it, and nothing is retried. Use the copy from one thread at
+        a time. The methods of `InmemSaver` that remove checkpoints need their own transaction, so a bound saver refuses
+        them.
         """
         twin = copy.copy(self)
         twin._work = self._work.bound(txn)  # noqa: SLF001  (a copy of this very object)
@@ -92,7 +92,7 @@ class Bindable:
 
 
 def register(txn: inmem.Transaction, run: str, tag: str) -> None:
-    """See to it that the run is in the RunIndex and has the tag, whoever registers it first. O(tags)."""
+    """Ensure that the run is in the RunIndex and has the tag, even if it was registered without it. O(tags)."""
     known = txn.runs.get_run(run)
     if known is None:
         txn.runs.create_run(run, tags=[tag])

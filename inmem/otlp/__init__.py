@@ -1,6 +1,6 @@
-"""Traces in the terms of OpenTelemetry: spans by the GenAI semantic conventions, written as OTLP JSON.
+"""Traces as OpenTelemetry spans: mapped by the GenAI semantic conventions and written as OTLP JSON.
 
-Nothing here needs a package of OpenTelemetry; the exporter that does is inmem.integrations.opentelemetry.
+This package needs no OpenTelemetry package. The span exporter, which needs one, is inmem.integrations.opentelemetry.
 """
 
 from inmem.otlp.export import run_to_otlp

@@ -1,7 +1,7 @@
-"""Between spans and traces: the GenAI semantic conventions, of which all is still called "development".
+"""The mapping between spans and traces by the GenAI semantic conventions, all of which still have "development" status.
 
-Written against https://github.com/open-telemetry/semantic-conventions-genai as of 2026; `gen_ai.system` and other names
-that were replaced are understood as well where they decide what a span is.
+Written against https://github.com/open-telemetry/semantic-conventions-genai as of 2026. The older names `db.system` and
+`db.statement` are also understood, as they decide the kind of a span.
 
     span                                        trace
     execute_tool                                ToolCall
@@ -50,17 +50,17 @@ _ROWS: Final = "db.response.returned_rows"
 DECIDING: Final = (
     RUN_ID, CONVERSATION_ID, OPERATION, TOOL_NAME, DATA_SOURCE, MEMORY_STORE, *_DATABASE, ERROR_TYPE,
 )  # fmt: skip
-"""What decides the run of a span and the kind of its step."""
+"""The attributes that decide the run of a span and the kind of its step."""
 
-# Tuples, as what is looked for in them may be of any type, and so without a hash.
+# Tuples, not sets: the values looked up in them may be unhashable.
 _SPEAKING: Final = ("chat", "generate_content", "text_completion", "plan")
 _TEXT_PARTS: Final = ("text", "reasoning")
 
 
 def kind_of(span: SpanRecord) -> Kind:
-    """Return what the step was that a span tells of, of whatever types its attributes are. O(their size).
+    """Return the kind of step that a span describes, whatever the types of its attributes. O(size of the attributes).
 
-    What attributes hold as JSON is parsed, and can be stored as far as they can be.
+    JSON in attributes is parsed; the result can be stored if the attributes can.
     """
     attributes = span.get("attributes", {})
     operation = attributes.get(OPERATION)
@@ -85,7 +85,7 @@ def kind_of(span: SpanRecord) -> Kind:
 
 
 def errors_of(span: SpanRecord) -> list[ErrorTrace]:
-    """Return what went wrong during a span; what did not end it with an error was recoverable."""
+    """Return the errors of a span; they are recoverable unless the span's status is "error"."""
     status = span.get("status", {})
     is_fatal = status.get("code") == STATUS_ERROR
     found = [
@@ -105,18 +105,18 @@ def errors_of(span: SpanRecord) -> list[ErrorTrace]:
 
 
 def run_named_by(span: SpanRecord) -> str | None:
-    """Return the run that a span itself says it belongs to, or None."""
+    """Return the run that a span itself names, or None."""
     places = span.get("attributes", {}), span.get("resource", {}).get("attributes", {})
     return _text(places[0], RUN_ID) or _text(places[1], RUN_ID) or _text(places[0], CONVERSATION_ID) or None
 
 
 def duration_ms(span: SpanRecord) -> float:
-    """Return how long a span lasted, in milliseconds; 0 for one that a stepping clock ended before its start."""
+    """Return the duration of a span in milliseconds; 0 if a clock step made it end before its start."""
     return max(0, span["end_time_unix_nano"] - span["start_time_unix_nano"]) / 1e6
 
 
 def attributes_of(kind: Kind) -> dict[str, Any]:
-    """Return the attributes that tell of a step as the conventions want it, with names of ours where they have none."""
+    """Return the attributes that describe a step by the conventions, with names of our own where there are none."""
     match kind:
         case ToolCall(tool_name, arguments, result):
             told = {TOOL_NAME: tool_name, TOOL_ARGUMENTS: arguments, TOOL_RESULT: result}
@@ -140,7 +140,7 @@ def attributes_of(kind: Kind) -> dict[str, Any]:
 
 
 def name_of(kind: Kind) -> str:
-    """Return the name of the span that tells of a step."""
+    """Return the name of the span that describes a step."""
     match kind:
         case ToolCall(tool_name):
             return f"execute_tool {tool_name}"
@@ -157,7 +157,7 @@ def name_of(kind: Kind) -> str:
 
 
 def _spoken(span: SpanRecord) -> Kind:
-    """Return what a model's answer amounts to: a choice among tools, a thought, or nothing that was kept."""
+    """Return the kind of a model's answer: a choice among tools, a thought, or custom if no content was kept."""
     attributes = span.get("attributes", {})
     parts = _parts(attributes.get(OUTPUT_MESSAGES))
     text = "\n".join(part["content"] for part in parts if part.get("type") in _TEXT_PARTS and _has_text(part))
@@ -185,9 +185,9 @@ def _has_text(part: dict[str, Any]) -> bool:
 
 
 def _parsed(value: Any) -> Any:
-    """Return a value that may be given as a JSON string, where attributes cannot be structured.
+    """Return the value of an attribute that may be a JSON string, as not all attributes can be structured.
 
-    JSON can write what no value can hold: escaped surrogates and integers of any length are as in other attributes.
+    Parsed lone surrogates and integers beyond 64 bits, which cannot be stored, become text as in other attributes.
     """
     if type(value) is not str or not value.lstrip().startswith(("{", "[")):
         return value
@@ -198,7 +198,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _content(value: Any) -> Any:
-    """Return the same, or the JSON string as it is if what it stands for is too large or nested too deeply."""
+    """Return the parsed value, or the JSON string itself if the parsed value is too large or too deep to store."""
     parsed = _parsed(value)
     return parsed if parsed is value or is_storable(parsed) else value
 

@@ -1,8 +1,8 @@
-"""The traces of a run as OTLP JSON.
+"""Export of a run's traces as OTLP JSON.
 
-A trace that came from a span becomes that span again, exactly. Any other becomes a span by the GenAI conventions: its
-ids are hashes of the run and the trace, so that exporting twice gives the same spans; it ends when it was recorded and
-begins as much earlier as a tool call says it took, or encloses what was recorded below it.
+A trace that came from a span becomes exactly that span again. Any other trace becomes a span by the GenAI conventions.
+Its ids are hashes of the run and the trace, so exporting twice gives the same spans. It ends when it was recorded. It
+begins earlier by the duration of its tool call, if any, and encloses the spans made from the traces below it.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ _SPAN_ID_DIGITS = 16
 
 
 def run_to_otlp(db: Database, run: str | UUID, *, service_name: str = "inmem") -> dict[str, Any]:
-    """Return all traces of a run as the OTLP JSON of one ExportTraceServiceRequest, of one moment.
+    """Return all traces of a run, from one snapshot, as the OTLP JSON of one ExportTraceServiceRequest.
 
-    `json.dumps` of it is what an OTLP/HTTP endpoint takes at ``/v1/traces`` as ``application/json``, and a line of an
-    OTLP file.
+    Its `json.dumps` is the body of a request to an OTLP/HTTP endpoint, at ``/v1/traces`` as ``application/json``, and a
+    line of an OTLP file.
 
     Args:
         db: the database.
-        run: the run, registered or not; one without traces gives a request without spans.
-        service_name: the resource of traces that did not come from spans.
+        run: the run, registered or not; a run without traces gives a request without spans.
+        service_name: the service name in the resource of traces that did not come from spans.
 
     Raises:
         UsageError: `db` is not an `inmem.Database`.
-        StorageError: there are traces whose parent is lost, so that no tree has them; `Database.verify` names them.
+        StorageError: traces have lost their parent, so they are in no tree; `Database.verify` names them.
 
     Complexity: O(traces), in time and in memory.
     """
@@ -79,7 +79,7 @@ def _spans(txn: Transaction, own_resource: ScopeRecord) -> Iterator[tuple[SpanRe
                 inherited: ScopeRecord = {} if above is None else above[1]
                 made[trace.id] = span, span.get("resource", inherited)
             elif above and parent in made and parent not in native and _is_told_by_the_span_above(trace):
-                # It is left out, and what was recorded below it hangs below the span.
+                # Leave the error trace out and attach the traces below it to the span.
                 told_by[trace.id] = above
             else:
                 made[trace.id] = _made_up(txn.run_id, trace, above, own_resource)
@@ -89,7 +89,7 @@ def _spans(txn: Transaction, own_resource: ScopeRecord) -> Iterator[tuple[SpanRe
 
 
 def _is_told_by_the_span_above(trace: Trace) -> bool:
-    """Return whether the exporter recorded a trace for an error that the span's own record tells of."""
+    """Return whether the exporter recorded this trace for an error that the span's own record contains."""
     return isinstance(trace.kind, ErrorTrace) and trace.metadata == {METADATA_KEY: {ERROR_OF: trace.parent_id}}
 
 
@@ -98,7 +98,7 @@ def _made_up(
 ) -> tuple[SpanRecord, ScopeRecord]:
     end = trace.timestamp * 1000
     kind = trace.kind
-    # Any number of at least 0, infinity as well: what began before the epoch is given as begun then.
+    # The duration may be any number >= 0, even infinity: a start before the epoch becomes the epoch.
     duration_ms = kind.duration_ms if isinstance(kind, ToolCall) and kind.duration_ms is not None else 0
     attributes = {RUN_ID: run_id, CONVERSATION_ID: run_id, **attributes_of(kind)}
     if trace.tags:
@@ -125,7 +125,7 @@ def _made_up(
 
 
 def _enclose(native: dict[str, Trace], made: dict[str, tuple[SpanRecord, ScopeRecord]]) -> None:
-    """Make every span of ours last at least as long as those of ours below it; children come after parents."""
+    """Extend every native span to enclose the native spans below it. `native` lists parents before children."""
     for trace in reversed(native.values()):
         if trace.parent_id in native:
             span, above = made[trace.id][0], made[trace.parent_id][0]
@@ -134,5 +134,5 @@ def _enclose(native: dict[str, Trace], made: dict[str, tuple[SpanRecord, ScopeRe
 
 
 def _digits(count: int, run_id: str, trace_id: str) -> str:
-    """Return so many hexadecimal digits that stand for a trace, the same ones every time."""
+    """Return `count` hexadecimal digits of a hash of the trace's id, the same every time."""
     return sha256(f"{len(run_id)}:{run_id}{trace_id}".encode()).hexdigest()[:count]

@@ -1,6 +1,7 @@
-"""Spans made to fit: of one that is too large or too deep for the store, as much is kept as can be.
+"""Reduction of spans that are too large or too deep for the store: as much as possible is kept.
 
-What decides its run and what kind of step it was goes last: without it, a span would be found where nobody looks.
+The attributes that decide the span's run and kind are dropped last: without them, the span would end up in the wrong
+place.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ _PLACE: Final = frozenset(
 )
 
 _TEXT_CHARS_MAX: Final = 100
-"""Of a name and of a reason where little can be kept: enough to recognize them, and a few hundred bytes at most."""
+"""The length of a name and a reason in an outline: enough to recognize them, and a few hundred bytes at most."""
 
 
 def storable(record: dict[str, Any]) -> SpanRecord:
-    """Return a span's record, or as much of it as can be stored."""
+    """Return a span's record, reduced as far as needed to be stored."""
 
     def checked(form: SpanRecord) -> SpanRecord:
-        # As it will lie in the metadata of its trace, which is one level deeper than it is itself.
+        # Encoded as in the metadata of its trace, which adds one level of nesting.
         encode_value({METADATA_KEY: form}, "metadata")
         return form
 
@@ -44,12 +45,12 @@ def storable(record: dict[str, Any]) -> SpanRecord:
 
 
 def stored(span: SpanRecord, store: Callable[[SpanRecord], T]) -> T:
-    """Return what `store` makes of a span, or of as much of it as can be stored; what is less says why.
+    """Return the result of `store` for a span, reduced as far as needed; a reduced span says why in `refused`.
 
-    Attributes, events and links go first, the largest before the others, twice as many each time.
+    Attributes, events and links are dropped first, the largest before the others, twice as many each time.
 
     Raises:
-        InvalidValueError: not even the name and the times can be stored, under limits of less than a kilobyte.
+        InvalidValueError: not even the name and the times can be stored, as with a limit of less than a kilobyte.
 
     Complexity: O(size · log(attributes, events and links)).
     """
@@ -66,7 +67,7 @@ def stored(span: SpanRecord, store: Callable[[SpanRecord], T]) -> T:
 
 
 def _smaller(span: SpanRecord, refusal: InvalidValueError) -> Iterator[SpanRecord]:
-    """Yield less and less of a span."""
+    """Yield smaller and smaller versions of a span."""
     others, deciding = _pieces(span)
     pieces = others + deciding
     powers = {1 << exponent for exponent in range(len(pieces).bit_length())}
@@ -76,7 +77,7 @@ def _smaller(span: SpanRecord, refusal: InvalidValueError) -> Iterator[SpanRecor
 
 
 def _pieces(span: SpanRecord) -> tuple[list[_Piece], list[_Piece]]:
-    """Return what can be left out one by one, the largest first; and that of it which decides what the span is."""
+    """Return the pieces that can be dropped one by one, largest first: those not in `DECIDING`, and those in it."""
     sizes: dict[_Piece, float] = {
         ("attributes", name): _size(part) for name, part in span.get("attributes", {}).items()
     }
@@ -106,7 +107,7 @@ def _without(span: SpanRecord, pieces: frozenset[_Piece]) -> dict[str, Any]:
 
 
 def _outline(span: SpanRecord, reason: str, deciding: Iterable[str]) -> SpanRecord:
-    """Return no more of a span than where and when it was, how it ended, and what decides what it is, if short."""
+    """Return only a span's ids, times, name and status code, and those `deciding` attributes that are short."""
     kept: dict[str, Any] = {name: value for name, value in span.items() if name in _PLACE}
     kept |= {"name": span["name"][:_TEXT_CHARS_MAX], "refused": reason[:_TEXT_CHARS_MAX]}
     code = span.get("status", {}).get("code")

@@ -1,9 +1,9 @@
-"""Spans that become traces, inside one transaction.
+"""Recording of spans as traces, inside one transaction.
 
-Spans arrive when they end, so children before their parents, while a trace can only be recorded below one that is
-there. What cannot be recorded yet waits in the run `WAITING_RUN`, in the same database and under the same promises: a
-killed process loses none of it. Each waiting span has a key of its own there, a number; keys are used again, so that
-their tombstones are no more than spans have ever waited at one time.
+Spans arrive when they end, children before their parents, but a trace can only be recorded below an existing trace. A
+span that cannot be recorded yet waits in the run `WAITING_RUN` of the same database, with the same guarantees: a killed
+process loses none of them. Each waiting span has its own numeric key there. Keys are reused, so there are never more
+tombstones than the largest number of spans that ever waited at the same time.
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ if TYPE_CHECKING:
     from inmem.actors.client.run_access import RunAccess
 
 WAITING_RUN: Final = "opentelemetry.waiting"
-"""Not registered, so no list of runs shows it; `inmem get DB opentelemetry.waiting` does."""
+"""The run is not registered, so no list of runs shows it; `inmem get DB opentelemetry.waiting` does."""
 
 RUN_TAG: Final = "opentelemetry"
 
 Homes: TypeAlias = "dict[str, tuple[str, ...]]"
-"""By OpenTelemetry trace, the runs that its spans were recorded in; the first is that of its first topmost span."""
+"""The runs of an OpenTelemetry trace's recorded spans, by trace; the first is that of its first topmost span."""
 
 _RUNS_MAX: Final = 100
-"""Runs of one OpenTelemetry trace that are remembered, in each of which the parent of a late span is looked for. Below
-one request there are one or two; a trace that goes on through more than this has mostly left the first ones behind."""
+"""Runs remembered per OpenTelemetry trace; the parent of a late span is looked up in each. One request has one or two
+runs; a trace with more than this many has usually left the first ones behind."""
 
 _KEYS_MAX: Final = 2**62
-"""More than any exporter could count to, and no more than a range can have in it."""
+"""More keys than any exporter can use, and not more than a range can hold."""
 
 _KEY_DIGITS_MAX: Final = len(str(_KEYS_MAX)) - 1
-"""All numbers of so many digits are keys; no exporter gets so far."""
+"""All numbers with up to this many digits are valid keys; no exporter uses more."""
 
 _NONE: Final[Map[int, str]] = Map()
 
 _Free: TypeAlias = "tuple[range, _Free | None]"
-"""Unused keys, at least one in each range: those to be used next, and the rest. The last is all the greater ones."""
+"""Unused keys as a linked list of non-empty ranges, the next to use first. The last range holds all greater keys."""
 
 
-# Compared and shown by identity: there may be a hundred thousand keys in it.
+# Compared and shown by identity, as it may hold a hundred thousand keys.
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Waiting:
-    """Which keys of `WAITING_RUN` hold spans, and which are unused. Immutable: what is made of it shares the rest.
+    """The used and unused keys of `WAITING_RUN`. Immutable: a new version shares the unchanged parts.
 
-    A root may be open for days while all its spans wait, each of which has come in a transaction: so whatever a
-    transaction does to this takes no longer the more there is.
+    A root may stay open for days while all its spans wait, and each span may arrive in its own transaction. So the time
+    a transaction takes to update this does not grow with the number of waiting spans.
 
     Attributes:
-        keys: by OpenTelemetry trace, those that hold spans of it, each with the span's id.
-        free: those that hold none.
+        keys: the keys that hold spans, each with the span's id, by OpenTelemetry trace.
+        free: the unused keys.
     """
 
     keys: Map[str, Map[int, str]]
@@ -71,11 +71,11 @@ class Waiting:
 
     @classmethod
     def read(cls, txn: Transaction) -> Waiting:
-        """Return what waits in a database. O(n log n) of waiting spans."""
+        """Return the waiting spans of a database. O(n log n) of waiting spans."""
         found: dict[str, dict[int, str]] = {}
         for name, span in txn.on(WAITING_RUN).kv.list_with_values():
             key = int(name) if name.isdecimal() and len(name) <= _KEY_DIGITS_MAX else -1
-            # Anybody can put something there, which is no reason not to record the rest.
+            # Users may put other values into this run; ignore them.
             if str(key) == name and is_span(span):
                 found.setdefault(span["trace_id"], {})[key] = span["span_id"]
         free: _Free | None = None
@@ -89,9 +89,9 @@ class Waiting:
         return cls(Map({trace_id: Map(keys) for trace_id, keys in found.items()}), free)
 
     def check(self) -> None:
-        """Raise InvariantError unless every key is in one place. O(n log n).
+        """Raise InvariantError unless every key is either used or unused. O(n log n).
 
-        As all structures have it, for tests: nothing that a transaction does to this may take so long.
+        For tests: too slow to run in every transaction.
         """
         ranges = [range(key, key + 1) for keys in self.keys.values() for key in keys]
         free: _Free | None = self.free
@@ -105,13 +105,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a span is to be recorded.
+    """The place where a span is to be recorded.
 
     Attributes:
         span: the span.
-        parent_id: of the trace above it, if there is one in the same run.
+        parent_id: the id of its parent trace, if that is in the same run.
         run_id: the run.
-        key: under which it waits, if it does.
+        key: the key under which the span waits, if it does.
     """
 
     span: SpanRecord
@@ -121,20 +121,19 @@ class Placement:
 
 
 class Recording:
-    """One transaction's worth of spans.
+    """The recording of spans in one transaction.
 
-    What is wrong with one span is the trouble of that span alone: it is recorded as far as it can be, or it is refused,
-    and all others are recorded.
+    An invalid span does not affect the others: it is recorded as far as possible, or else refused.
 
     Args:
         txn: the transaction.
-        waiting: what waits, before it.
-        homes: the runs in which each OpenTelemetry trace is, of those begun lately.
-        default_run: the run of spans that name none; raises UsageError where there is none.
+        waiting: the spans waiting before the transaction.
+        homes: the runs of recent OpenTelemetry traces.
+        default_run: returns the run of a span that names none; raises UsageError if there is none.
 
     Attributes:
-        homes: the same, after the transaction.
-        refused: why spans could be neither recorded nor kept waiting, by their ids. Those that waited already still do.
+        homes: the runs of recent OpenTelemetry traces after the transaction.
+        refused: why spans could be neither recorded nor left waiting, by span id. Spans that already waited still do.
     """
 
     def __init__(
@@ -150,7 +149,7 @@ class Recording:
         self.refused: dict[str, UsageError] = {}
 
     def take(self, spans: Iterable[SpanRecord]) -> None:
-        """Record the spans that can be recorded, with those that waited for them; let the others wait."""
+        """Record the spans that can be recorded and the spans that waited for them; let the others wait."""
         by_trace: dict[str, list[SpanRecord]] = {}
         for span in spans:
             by_trace.setdefault(span["trace_id"], []).append(span)
@@ -161,21 +160,21 @@ class Recording:
                 self._wait(trace_id, arrived)
 
     def take_waiting(self, trace_ids: Iterable[str]) -> None:
-        """Record what waits of these OpenTelemetry traces; where a parent is missing it will not come any more."""
+        """Record the waiting spans of these OpenTelemetry traces; missing parents will not arrive any more."""
         for trace_id in trace_ids:
             self._settle(trace_id, [], is_last=True)
 
     def placements(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> list[Placement]:
-        """Return what can be recorded of a trace, of what waits and what has arrived, parents first. Writes nothing.
+        """Return the waiting and arrived spans of a trace that can be recorded, parents first. Writes nothing.
 
-        What somebody else has deleted does not wait any more.
+        A waiting span whose entry was deleted by another writer is dropped.
 
         Args:
             trace_id: the OpenTelemetry trace.
-            arrived: spans of it that do not wait.
-            is_last: where a parent is missing it will not come any more.
+            arrived: spans of the trace that are not waiting.
+            is_last: whether missing parents will not arrive any more.
 
-        Complexity: O(n log n) of the spans that wait or have arrived.
+        Complexity: O(n log n) of the waiting and arrived spans.
         """
         keys = self._waiting.get(trace_id, _NONE)
         spans: list[tuple[SpanRecord, int | None]] = []
@@ -189,15 +188,15 @@ class Recording:
         return self._placed(spans, is_last=is_last)
 
     def place(self, placements: Iterable[Placement]) -> None:
-        """Record spans where they belong, and let them wait no more. Those that another has recorded are passed over.
+        """Record spans at their places and remove them from the waiting ones. Skip spans recorded by another thread.
 
         Args:
-            placements: from this transaction or an earlier one, parents first.
+            placements: the places, found in this transaction or an earlier one, parents first.
         """
         for placement in placements:
             span, key = placement.span, placement.key
             trace_id, span_id = span["trace_id"], span["span_id"]
-            # Between two transactions another thread may have recorded it, and its key may hold another span.
+            # Between two transactions another thread may have recorded the span, and its key may hold another one.
             if key is not None and self._waiting.get(trace_id, _NONE).get(key) != span_id:
                 continue
             try:
@@ -209,40 +208,40 @@ class Recording:
                 self._forget(trace_id, key)
 
     def left(self) -> Waiting:
-        """Return what waits after this transaction."""
+        """Return the spans waiting after this transaction."""
         return Waiting(self._waiting, self._free)
 
     def _is_ready(self, span: SpanRecord) -> bool:
         return local_parent_of(span) is None or self._run_above(span) is not None
 
     def _run_above(self, span: SpanRecord) -> str | None:
-        """Return the run in which the span above is recorded; None if there is none above, or none that is known of."""
+        """Return the run in which the parent span is recorded; None if there is no parent, or it is not found."""
         parent_id = local_parent_of(span)
         if parent_id is None:
             return None
         own, runs = self._run_of(span), self.homes.get(span["trace_id"], ())
-        # Whatever the span itself names, the one above may have named another run: a conversation below a request.
+        # The parent may be in another run than the one the span names: a conversation below a request.
         for run in (own, *reversed(runs)) if own is not None and own not in runs else reversed(runs):
             if self._txn.on(run).traces.get(parent_id) is not None:
                 return run
         return None
 
     def _remember(self, trace_id: str, run: str) -> None:
-        """Note that spans of an OpenTelemetry trace are in the run: what ends later may belong below them."""
+        """Note that spans of an OpenTelemetry trace are in the run: spans that end later may belong below them."""
         runs = self.homes.get(trace_id, ())
         if run not in runs:
-            # The first is the home of all that names nothing, so it is not what is forgotten.
+            # Never forget the first run: it is the home of all spans that name no run.
             self.homes[trace_id] = (*runs[:1], *runs[1:][2 - _RUNS_MAX :], run)
 
     def _settle(self, trace_id: str, arrived: list[SpanRecord], *, is_last: bool = False) -> None:
-        """Record what can be recorded of a trace, of what waits and what has arrived; let the others wait."""
+        """Record the waiting and arrived spans of a trace that can be recorded; let the others wait."""
         found = self.placements(trace_id, arrived, is_last=is_last)
         self.place(found)
         placed = {placement.span["span_id"] for placement in found} | self.refused.keys()
         self._wait(trace_id, [span for span in arrived if span["span_id"] not in placed])
 
     def _placed(self, spans: list[tuple[SpanRecord, int | None]], *, is_last: bool) -> list[Placement]:
-        """Return the places of all spans, each with its key, that have a way up to one that is ready."""
+        """Return the places of all spans that are ready or have an ancestor that is; each span comes with its key."""
         spans.sort(key=lambda each: each[0]["start_time_unix_nano"])
         present = {span["span_id"] for span, _ in spans}
         below: dict[str, list[tuple[SpanRecord, int | None]]] = {}
@@ -256,7 +255,7 @@ class Recording:
         found: list[Placement] = []
         done: set[int] = set()
         if is_last:
-            # What goes round in a circle is left, and what is below: the earliest of the circle is taken for the top.
+            # Only cycles and the spans below them are left: the earliest span of a cycle is taken as the top.
             circles = _in_circles([span for span, _ in spans])
             tops += [each for each in spans if each[0]["span_id"] in circles]
         for top, top_key in tops:
@@ -280,7 +279,7 @@ class Recording:
                         continue
                     done.add(id(child))
                     own_run = self._run_of(child) or run_id
-                    # A trace has its parent in its own run; the span in its metadata still names the other one.
+                    # A trace's parent must be in the same run. The span in the metadata still names its real parent.
                     pending.append(Placement(child, span_id if own_run == run_id else None, own_run, key))
         return found
 
@@ -288,7 +287,7 @@ class Recording:
         return next(iter(self.homes.get(span["trace_id"], ())), None)
 
     def _run_from_below(self, top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | None]]]) -> str:
-        """Return the one run that the spans below name, as below a web server's, or the default."""
+        """Return the run that the spans below name if it is only one, as below a web server's span, or the default."""
         named = {run for span in _all_below(top, below) if (run := self._run_of(span)) is not None}
         return named.pop() if len(named) == 1 else normalize_run_id(self._default_run(top))
 
@@ -306,9 +305,9 @@ class Recording:
             here.runs.create_run(run_id, tags=[RUN_TAG])
         for number, error in enumerate(errors_of(recorded)):
             error_id = f"{span['span_id']}-{number}"
-            # A trace of the application's may have that id: the error is told by the span's own record as well.
+            # The application may have a trace with this id. Skip the error then: the span's own record has it, too.
             if here.traces.get(error_id) is None:
-                # Part of the span's own record: an export to OTLP leaves it out.
+                # Marks the error as part of the span's record, so that an export to OTLP leaves it out.
                 metadata = {METADATA_KEY: {ERROR_OF: span["span_id"]}}
                 here.traces.record_with_options(error, id=error_id, parent_id=span["span_id"], metadata=metadata)
 
@@ -328,30 +327,30 @@ class Recording:
             except UsageError as error:
                 self.refused[span["span_id"]] = error
                 continue
-            # The last range has no end in practice, so there is a rest where one ends.
+            # The last range never runs out in practice, so `rest` is not None when a range does.
             self._free = (unused[1:], rest) if len(unused) > 1 else cast("_Free", rest)
             keys = self._waiting.get(trace_id, _NONE).set(key, span["span_id"])
             self._waiting = self._waiting.set(trace_id, keys)
 
     def _forget(self, trace_id: str, key: int) -> None:
-        """Delete a span that waited."""
+        """Delete the entry of a waiting span."""
         self._store.delete(str(key))
         self._release(trace_id, key)
 
     def _release(self, trace_id: str, key: int) -> None:
-        """Give the key of a span back that waits no more."""
+        """Mark the key of a span that no longer waits as unused."""
         left = self._waiting[trace_id].delete(key)
         self._waiting = self._waiting.set(trace_id, left) if left else self._waiting.delete(trace_id)
         unused, rest = self._free
         if unused.stop == key:
-            # Spans that have waited together mostly go together.
+            # Spans that waited together are mostly released together, in key order.
             self._free = range(unused.start, key + 1), rest
         else:
             self._free = range(key, key + 1), self._free
 
 
 def _all_below(top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | None]]]) -> list[SpanRecord]:
-    """Return the spans below one, each once, though they may go round in a circle."""
+    """Return all spans below `top`, each once, even if they form a cycle."""
     found: list[SpanRecord] = []
     pending, seen = [top["span_id"]], {top["span_id"]}
     for span_id in pending:
@@ -364,7 +363,7 @@ def _all_below(top: SpanRecord, below: dict[str, list[tuple[SpanRecord, int | No
 
 
 def _in_circles(spans: list[SpanRecord]) -> set[str]:
-    """Return the ids of the spans that are, by way of others, above themselves. O(len(spans))."""
+    """Return the ids of the spans that are their own ancestors. O(len(spans))."""
     above = {span["span_id"]: local_parent_of(span) for span in spans}
     found: set[str] = set()
     seen: set[str] = set()
@@ -384,7 +383,7 @@ def _write(here: RunAccess, span: SpanRecord, parent_id: str | None, *, keeps_re
     """Record the trace of a span, or nothing if the span cannot be stored, and return the span."""
     kept = {name: value for name, value in span.items() if name != "resource"}
     if keeps_resource:
-        # Also if it is empty, or that of the trace above would be taken for it.
+        # Even if it is empty; without it, the span would inherit the resource of the trace above.
         kept["resource"] = span.get("resource", {})
     operation: Any = span.get("attributes", {}).get(OPERATION)
     tags = [operation] if type(operation) is str and len(operation.encode()) <= USER_KEY_BYTES_MAX else []

@@ -1,4 +1,4 @@
-"""The resources of recorded spans. Each is kept once, by the topmost trace that has it: most processes have but one."""
+"""The resources of recorded spans. Each is stored once, at the topmost trace with it: most processes have only one."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ if TYPE_CHECKING:
 
 
 class Resources:
-    """What an export would take for the resource of a span whose trace keeps none, as one transaction sees it."""
+    """The resources that an export would use for spans whose traces store none, as seen by one transaction."""
 
     def __init__(self) -> None:
-        # By run and trace; None below a topmost trace that came from no span: an export names a resource for those.
+        # By run and trace. None below a root trace that came from no span: an export uses its own resource there.
         self._above: dict[tuple[str, str], ScopeRecord | None] = {}
 
     def is_inherited(self, here: RunAccess, span: SpanRecord, parent_id: str | None) -> bool:
-        """Return whether a span that is about to be recorded need not keep its resource, or that it has none.
+        """Return whether a span about to be recorded inherits its resource (or its lack of one) and need not store it.
 
-        When it has to, `note_kept` follows.
+        If it does not inherit, the caller calls `note_kept` after recording it.
 
         Args:
-            here: the run that it is recorded in.
-            span: as it arrived.
-            parent_id: of the trace above it, which is there, or None.
+            here: the run in which it is recorded.
+            span: the span as it arrived.
+            parent_id: the id of its parent trace, which exists, or None.
 
-        Complexity: O(traces above it), of which each is looked at once.
+        Complexity: O(traces above it); each is read once.
         """
         above: ScopeRecord | None = {} if parent_id is None else self._at(here, parent_id)
         resource = span.get("resource")
         if resource is None and above and "refused" in span:
-            # There was no room for it, and that of the trace above is more likely than none.
+            # There was no room for the resource. The parent's resource is a better guess than none.
             inherited = True
         else:
-            # Attributes are in the order in which they were set, so equal descriptions have equal reprs; True equals 1.
+            # Attributes keep the order in which they were set, so equal descriptions have equal reprs. Reprs are
+            # compared because True == 1.
             inherited = repr(resource or {}) == repr(above)
         if inherited:
             self._above[here.run_id, span["span_id"]] = above
         return inherited
 
     def note_kept(self, here: RunAccess, recorded: SpanRecord) -> None:
-        """Note what a span that does not inherit was recorded with: there may have been no room for its resource."""
+        """Note the resource stored with a span that does not inherit: there may have been no room for it."""
         self._above[here.run_id, recorded["span_id"]] = recorded.get("resource", {})
 
     def _at(self, here: RunAccess, trace_id: str) -> ScopeRecord | None:

@@ -1,4 +1,4 @@
-"""A span as plain values, which is how it is kept in the metadata of its trace, under ``otel``; and as OTLP JSON.
+"""Spans as plain values, stored under ``otel`` in the metadata of their traces, and as OTLP JSON.
 
 OTLP JSON is the JSON mapping of the OTLP protocol buffers with two exceptions: names are in lowerCamelCase, and trace
 and span ids are hexadecimal. 64-bit integers are strings.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY: Final = "otel"
 ERROR_OF: Final = "error_of"
-"""Under METADATA_KEY instead of a span: the trace is an error of the span of that id, whose record tells of it too."""
+"""Stored under METADATA_KEY in place of a span: the trace is an error of the span with this id and is in its record."""
 
 STATUS_ERROR: Final = 2
 KIND_INTERNAL: Final = 1
@@ -28,7 +28,7 @@ _IS_REMOTE: Final = 0x200
 
 
 class EventRecord(TypedDict, total=False):
-    """Something that happened during a span."""
+    """An event that happened during a span."""
 
     name: Required[str]
     time_unix_nano: Required[int]
@@ -37,7 +37,7 @@ class EventRecord(TypedDict, total=False):
 
 
 class LinkRecord(TypedDict, total=False):
-    """A span that has to do with this one."""
+    """A link to a related span."""
 
     trace_id: Required[str]
     span_id: Required[str]
@@ -54,7 +54,7 @@ class StatusRecord(TypedDict, total=False):
 
 
 class ScopeRecord(TypedDict, total=False):
-    """What a span, or the process it ran in, is described by."""
+    """The instrumentation scope or the resource of a span."""
 
     name: str
     version: str
@@ -63,7 +63,7 @@ class ScopeRecord(TypedDict, total=False):
 
 
 class SpanRecord(TypedDict, total=False):
-    """A span. What is empty may be missing; ids are hexadecimal, times nanoseconds since the epoch, kinds OTLP's."""
+    """A span. Empty fields may be missing; ids are hexadecimal, times nanoseconds since the epoch, kinds OTLP's."""
 
     trace_id: Required[Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]]
     span_id: Required[Annotated[str, Meta(pattern=r"\A[0-9a-f]{16}\Z")]]
@@ -84,21 +84,21 @@ class SpanRecord(TypedDict, total=False):
     scope: ScopeRecord
     resource: ScopeRecord
     refused: str
-    """Why some of the attributes, events and links, or more, could not be kept."""
+    """Why some attributes, events, links or other parts could not be kept."""
 
 
 def span_of(value: object) -> SpanRecord | None:
-    """Return the same if it is a span's record, complete and with nothing else in it, or None. O(events and links)."""
+    """Return `value` if it is a complete span record without other fields, else None. O(events and links)."""
     try:
         record = convert(value, SpanRecord)
     except ValidationError:
         return None
-    # Fields that no record has are left out of the converted one.
+    # The conversion drops unknown fields, so with any of them the two differ.
     return record if record == value else None
 
 
 def is_span(value: Any) -> bool:
-    """Return whether a value has what is needed of a span to record it. O(1)."""
+    """Return whether a value has the fields needed to record it as a span. O(1)."""
     if not isinstance(value, dict):
         return False
     texts, times = ("trace_id", "span_id", "name"), ("start_time_unix_nano", "end_time_unix_nano")
@@ -109,13 +109,13 @@ def is_span(value: Any) -> bool:
 
 
 def span_kept_by(trace: Trace) -> SpanRecord | None:
-    """Return the span that a trace came from, if the exporter recorded it: users may call their metadata `otel` too."""
+    """Return the span that the exporter recorded as this trace, if any. Users may also have metadata named `otel`."""
     span = span_of(trace.metadata.get(METADATA_KEY))
     return span if span is not None and span["span_id"] == trace.id and len(trace.metadata) == 1 else None
 
 
 def local_parent_of(span: SpanRecord) -> str | None:
-    """Return the id of the span of the same process that is above this one, or None."""
+    """Return the id of the parent span in the same process, or None."""
     return None if span.get("is_parent_remote", False) else span.get("parent_span_id")
 
 
@@ -125,7 +125,7 @@ def spans_to_otlp(spans: list[tuple[SpanRecord, ScopeRecord]]) -> dict[str, Any]
     scopes: dict[tuple[str, str], dict[str, Any]] = {}
     for span, resource in spans:
         scope = span.get("scope", {})
-        # Attributes are in the order in which they were set, so equal descriptions have equal reprs.
+        # Attributes keep the order in which they were set, so equal descriptions have equal reprs.
         group, subgroup = repr(resource), (repr(resource), repr(scope))
         if group not in resources:
             resources[group] = {

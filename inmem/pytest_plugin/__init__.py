@@ -3,11 +3,11 @@
 def test_agents(simulate):
     simulate(scenario, seeds=200, faults=Faults(crash=True))
 
-pytest --sim-seed 1234             that seed alone: how to replay a failure
-pytest --sim-seeds 5000            more seeds, or fewer, than the tests ask for
+pytest --sim-seed 1234             run only this seed, to replay a failure
+pytest --sim-seeds 5000            run more or fewer seeds than the tests ask for
 
-Installed under a name of its own, `inmem_pytest`: pytest imports a plugin in every run, and below `inmem` this module
-would bring the whole store with it. So whatever it needs of that is imported when a simulation is asked for.
+The plugin is installed under its own name, `inmem_pytest`. pytest imports it in every run, and a submodule of `inmem`
+would import the whole store each time. For the same reason, it imports parts of `inmem` only when a simulation runs.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Simulate:
-    """What the fixture `simulate` gives: `explore`, with the seeds of the command line.
+    """The value of the fixture `simulate`: `explore`, with the seeds from the command line.
 
     Args:
-        node_id: of the test, for the command that replays a failure.
-        seed: the only one to run, or None.
-        seeds: how many to run instead of what the test asks for, or None.
+        node_id: pytest's id of the test, for the command that replays a failure.
+        seed: the only seed to run, or None.
+        seeds: number of seeds to run instead of the test's own number, or None.
     """
 
     def __init__(self, node_id: str, seed: int | None, seeds: int | None) -> None:
@@ -43,10 +43,10 @@ class Simulate:
     def __call__(
         self, scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults: Faults | None = None
     ) -> int:
-        """Explore a scenario; return how many schedules were run. See `inmem.simulation.explore`.
+        """Explore a scenario and return the number of schedules run. See `inmem.simulation.explore`.
 
         Raises:
-            SimulationFailure: with a note that says how to run the failing seed again.
+            SimulationFailure: a schedule failed; a note on the error says how to run its seed again.
         """
         from inmem.simulation.exploration import explore  # noqa: PLC0415  (see above)
         from inmem.simulation.failure import SimulationFailure  # noqa: PLC0415
@@ -65,14 +65,14 @@ class Simulate:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
+    """Add the options `--sim-seed` and `--sim-seeds`."""
     group = parser.getgroup("inmem", "simulation of message orders (inmem)")
     group.addoption("--sim-seed", type=int, default=None, help="run simulated scenarios with this seed only")
     group.addoption("--sim-seeds", type=seed_count, default=None, help="run so many seeds of every simulated scenario")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse options that were given together, of which one would be ignored; a seed goes before what is configured."""
+    """Refuse both options on one command line, as one would be ignored. `--sim-seed` overrides configured seeds."""
     given = {str(argument).split("=")[0] for argument in config.invocation_params.args}
     if {"--sim-seed", "--sim-seeds"} <= given:
         raise pytest.UsageError("--sim-seed is one seed, --sim-seeds is how many: give one of them")

@@ -1,4 +1,4 @@
-"""Recording transcripts of agents as runs, message by message, as the agents would have done while running."""
+"""Recording of agent transcripts as runs, message by message, as the agents would have written them while running."""
 
 from inmem.recorder.place import TranscriptError
 from inmem.recorder.recording import RecordSummary, record_files

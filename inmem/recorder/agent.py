@@ -1,7 +1,7 @@
-"""An agent: takes conversations from the dispenser and writes each as if it were having it.
+"""The agent: takes conversations from the dispenser and records each as if it were having it now.
 
-It is a client of the store, as any user's actor may be, and no part of it: it waits for each of its commits, because it
-may not go on before its last step is durable.
+An agent is a client of the store, not a part of it, like any user's actor. It waits for each commit, because it must
+not continue before its last step is durable.
 """
 
 from __future__ import annotations
@@ -26,23 +26,22 @@ if TYPE_CHECKING:
     from inmem.recorder.transcript import Conversation
 
 REPORT_INTERVAL_S = 0.1
-"""Between two reports in the middle of a conversation: a report per message would cost a thread switch each."""
+"""Seconds between two reports within a conversation. A report per message would cost a thread switch each."""
 
 
 class Agent(pykka.ThreadingActor):
     """Records one conversation at a time, one message per transaction.
 
-    All it has to remember is in the store; what it holds itself is only what it is doing now.
+    All its lasting state is in the store; the actor itself only holds the conversation it is working on.
 
     Args:
-        db: where it records.
-        dispenser: from whom it gets conversations, and to whom it reports.
+        db: the database to record into.
+        dispenser: the actor that hands out conversations and takes reports.
         pace_s: seconds to wait after each message.
     """
 
     use_daemon_thread = True
-    """Whoever is interrupted while stopping the agents is not kept from ending: at any moment, they leave nothing half
-    done."""
+    """Lets the process exit if it is interrupted while stopping the agents: they never leave a step half done."""
 
     def __init__(self, db: Database, dispenser: pykka.ActorRef[Any], pace_s: float = 0.0) -> None:
         super().__init__()
@@ -59,7 +58,7 @@ class Agent(pykka.ThreadingActor):
         self._dispenser.tell(AgentReady(self.actor_ref))
 
     def on_receive(self, message: Any) -> None:
-        """Do one step: a conversation that fails is reported, and the next one asked for."""
+        """Do one step. If a conversation fails, report it and ask for the next one."""
         if isinstance(message, RecordConversation):
             self._conversation = message.conversation
         conversation = self._conversation

@@ -1,4 +1,4 @@
-"""Which call a tool's message answers."""
+"""Matching of tool messages to the calls that they answer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 
 
 def with_calls_found(messages: Iterable[Message]) -> Iterator[Message]:
-    """Yield the messages of a conversation, each answer with the call that it answers, if there is one.
+    """Yield the messages of a conversation, each answer with the call that it answers, if any.
 
-    That is the one which has waited longest of all of its id, or of all where the answer names none.
+    An answer with a call id answers the oldest unanswered call with that id; an answer without one answers the oldest
+    unanswered call of all.
 
-    Complexity: O(messages and calls), however many wait at the same time.
+    Complexity: O(messages and calls), however many calls are unanswered at the same time.
     """
-    # By the id that an answer may name; under None are all of them. Those that were found by the other way stay in.
+    # Calls by id, and all calls under None. A call answered through one queue stays in the other until it is first.
     waiting: defaultdict[str | None, deque[tuple[int, int]]] = defaultdict(deque)
     answered: set[tuple[int, int]] = set()
     for position, message in enumerate(messages):

@@ -1,14 +1,15 @@
-"""Chat messages: objects with a "role", as the chat interfaces of language models exchange them.
+"""Chat messages: objects with a "role", as exchanged by the chat APIs of language models.
 
-| role | what is read beside it |
+| role | fields read besides "role" |
 |---|---|
 | system, developer, user | "content" |
 | assistant | "content"; "tool_calls", each with "id" and "function" of "name" and "arguments"; "decision" |
 | tool | "content", "tool_call_id", "is_error", "duration_ms" |
 
-"content" is a string, null, or a list of parts, of which those with a "text" count. "arguments" is JSON in a string, or
-an object. "decision" explains a choice: an object of "question", "options", "chosen" and perhaps "reasoning"; it and
-"duration_ms" are this recorder's own, for transcripts that know more. All other fields are kept and not looked at.
+"content" is a string, null, or a list of parts, of which only those with a "text" are read. "arguments" is JSON in a
+string, or an object. "decision" explains a choice: an object with "question", "options", "chosen" and optionally
+"reasoning". "decision" and "duration_ms" are extensions of this recorder, for transcripts with more information. All
+other fields are stored but not read.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ _TIMED_OUT = "EXECUTION TIMED OUT"
 
 
 def read_message(value: object, place: Place) -> Message:
-    """Return the message that a JSON value is.
+    """Return the message in a JSON value.
 
     Raises:
-        TranscriptError: it is none, or holds something that cannot be stored.
+        TranscriptError: the value is not a message, or a part of it cannot be stored.
     """
     record = place.expect(value, OBJECT)
     role = place.field(record, "role", str)
@@ -50,12 +51,12 @@ def read_message(value: object, place: Place) -> Message:
 
 
 def structured(text: str) -> Any:
-    """Return what `text` stands for if it is a JSON object or list that can be stored, otherwise `text` itself."""
+    """Return the parsed `text` if it is a JSON object or list that can be stored, otherwise `text` itself."""
     if not text.lstrip().startswith(("{", "[")):
         return text
     try:
         value = json.loads(text)
-        # Working memory keeps it two levels down.
+        # Checked two levels deep, as in working memory.
         encode_value([{"": value}])
     except (ValueError, RecursionError):
         return text
@@ -63,7 +64,7 @@ def structured(text: str) -> Any:
 
 
 def error_in(result: Any) -> tuple[str, str] | None:
-    """Return (type, message) if a tool's result tells of an error, by the customs of those who write tools."""
+    """Return (type, message) if a tool's result looks like an error, by common conventions of tools."""
     if is_object(result):
         message = result.get("error")
         return ("ToolError", message) if type(message) is str and message else None

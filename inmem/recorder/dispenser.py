@@ -1,4 +1,4 @@
-"""The dispenser: hands conversations to agents as they are read, and gathers what comes of them."""
+"""The dispenser: reads conversations, hands them to agents, and collects progress and errors."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from inmem.recorder.transcript import Conversation
 
 _STORE_TROUBLE = (StorageError, DatabaseClosedError)
-"""After these there is no use in going on with other conversations."""
+"""After one of these errors no other conversation can be recorded either."""
 
 
 class Dispenser(pykka.ThreadingActor):
-    """Reads the files while the agents record, and sets `done` once every agent is out of work.
+    """Reads the files while the agents record, and sets `done` once no agent has work left.
 
     Args:
-        paths: of the files, in the order in which to record them.
-        agent_count: how many agents will come and ask.
-        done: gets (progress, errors) in the end, or the exception that kept it from coming.
-        on_progress: called in this actor's thread with all the progress so far.
+        paths: the files, in the order in which to record them.
+        agent_count: how many agents will ask for conversations.
+        done: set to (progress, errors) at the end, or to the exception that prevented it.
+        on_progress: called in this actor's thread with the total progress so far.
     """
 
     use_daemon_thread = True
-    """It may be reading from a pipe that says nothing, when nobody needs it any more."""
+    """The process may exit while this actor is blocked reading from a silent pipe."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Dispenser(pykka.ThreadingActor):
         self._store_failed = False
 
     def on_receive(self, message: Any) -> None:
-        """Give an agent its next conversation, or note what it reports."""
+        """Give an agent its next conversation, or record its report."""
         match message:
             case AgentReady(agent):
                 self._dispense(agent)
@@ -77,12 +77,12 @@ class Dispenser(pykka.ThreadingActor):
         exception_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Hand the failure to whoever waits for the end."""
+        """Set the failure as the result of `done`."""
         if self._done is not None:
             self._done.set_exception((exception_type, exception_value, traceback))
 
     def on_stop(self) -> None:
-        """Tell whoever waits for the end that it will not come."""
+        """Set an error as the result of `done` if it has none yet."""
         if self._done is not None:
             self._done.set_exception((DatabaseClosedError, DatabaseClosedError("the recording was stopped"), None))
             self._done = None
@@ -98,14 +98,14 @@ class Dispenser(pykka.ThreadingActor):
             self._done = None
 
     def _read(self, paths: Sequence[str]) -> Iterator[Conversation]:
-        """Yield the conversations of all files once each; a file that is not as it should be is left there."""
+        """Yield each conversation of all files once; at an error in a file, continue with the next file."""
         seen: set[str] = set()
         for path in paths:
             is_empty = True
             try:
                 for conversation in read_conversations(path):
                     is_empty = False
-                    # Two agents in one run would only be in each other's way.
+                    # Two agents recording one run would only conflict with each other.
                     if conversation.run_id not in seen:
                         seen.add(conversation.run_id)
                         yield conversation

@@ -1,4 +1,4 @@
-"""JSON read piece by piece, with the place of whatever is wrong in it."""
+"""A JSON reader that works piece by piece and reports the place of each error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def decode_utf8(data: bytes, place: Place) -> str:
     """Return the text of UTF-8 bytes.
 
     Raises:
-        TranscriptError: they are not UTF-8; the error names the byte.
+        TranscriptError: the bytes are not UTF-8; the error names the first invalid byte.
     """
     try:
         return data.decode()
@@ -28,10 +28,10 @@ def decode_utf8(data: bytes, place: Place) -> str:
 
 
 def read_value(text: str, place: Place) -> Any:
-    """Return the one JSON value that `text` is.
+    """Return the single JSON value in `text`.
 
     Raises:
-        TranscriptError: it is not JSON; the error names line and column, or only the column if `place` is a line.
+        TranscriptError: `text` is not JSON; the error names line and column, or only the column if `place` is a line.
     """
     value, end = _value_at(text, skip_blank(text, 0), place)
     _expect_end(text, end, place)
@@ -39,10 +39,10 @@ def read_value(text: str, place: Place) -> Any:
 
 
 def read_items(text: str, start: int, place: Place) -> Iterator[tuple[int, Any, str]]:
-    """Yield (index, value, source text) for each item of the JSON list whose bracket is at `start`, as it is read.
+    """Yield (index, value, source text) for each item of the JSON list that begins at `start`, as it is read.
 
     Raises:
-        TranscriptError: at the first thing that is not JSON, after the items before it have been yielded.
+        TranscriptError: the text is not JSON; the items before the error have been yielded.
     """
     at = skip_blank(text, start + 1)
     if text[at : at + 1] == "]":
@@ -64,7 +64,7 @@ def read_items(text: str, start: int, place: Place) -> Iterator[tuple[int, Any, 
 
 
 def skip_blank(text: str, at: int) -> int:
-    """Return the position of the first character from `at` on that is not JSON's white space."""
+    """Return the position of the first character from `at` on that is not JSON whitespace."""
     found = _BLANK.match(text, at)
     return at if found is None else found.end()
 
@@ -73,7 +73,7 @@ def _value_at(text: str, at: int, place: Place) -> tuple[Any, int]:
     try:
         return _DECODER.raw_decode(text, at)
     except json.JSONDecodeError as error:
-        # Python's own words, without the place that it adds in its own form.
+        # Python's message without its position, as the place is reported in our own form.
         raise _located(text, error.pos, place).error(f"not JSON: {error.msg}") from None
     except RecursionError:
         raise _located(text, at, place).error("nested too deeply") from None

@@ -1,4 +1,4 @@
-"""What the actors of a recording say to each other."""
+"""The messages between the actors of a recording."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AgentReady:
-    """An agent to the dispenser: I have nothing to do."""
+    """From an agent to the dispenser: the agent is idle."""
 
     agent: pykka.ActorRef[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class RecordConversation:
-    """The dispenser to an agent: record this one, from where it was left on."""
+    """From the dispenser to an agent: record this conversation, starting after the messages already recorded."""
 
     conversation: Conversation
 
 
 @dataclass(frozen=True, slots=True)
 class RecordNextMessage:
-    """An agent to itself: do the next step. Being a message, it lets the agent be stopped between two steps."""
+    """From an agent to itself: do the next step. As each step is a message, the agent can be stopped between steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What has been done since the last report, or in a whole recording.
+    """The progress since the last report, or of a whole recording.
 
     Attributes:
-        runs: conversations brought to their end, or found there.
+        runs: conversations recorded to their end, now or earlier.
         recorded: messages recorded.
-        already_recorded: messages found recorded.
-        tool_calls: of those runs.
-        size_bytes: the share of the files that has been dealt with.
+        already_recorded: messages that an earlier recording had recorded.
+        tool_calls: tool calls in those runs.
+        size_bytes: the part of the files that has been processed.
     """
 
     runs: int = 0
@@ -60,14 +60,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ProgressMade:
-    """An agent to the dispenser, a few times a second and at the end of a conversation."""
+    """From an agent to the dispenser, a few times a second and at the end of each conversation."""
 
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationFailed:
-    """An agent to the dispenser: this conversation stays as far as it came."""
+    """From an agent to the dispenser: recording this conversation failed; the messages recorded so far stay."""
 
     run_id: str
     error: Exception

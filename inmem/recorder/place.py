@@ -1,4 +1,4 @@
-"""Places in a transcript file, and how to say that something there is not as it should be."""
+"""Places in a transcript file, and the checks and errors that refer to them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from inmem.engine.limits import INT_MAX, INT_MIN
 T = TypeVar("T")
 
 OBJECT: Final[type[dict[str, Any]]] = dict
-"""A JSON object, as a type to ask for."""
+"""The type of a JSON object, for `expect` and `field`."""
 
 LIST: Final[type[list[Any]]] = list
-"""A JSON list, as a type to ask for."""
+"""The type of a JSON list, for `expect` and `field`."""
 
 
 _JSON_NAMES: Final[dict[type[Any], str]] = {
@@ -30,7 +30,7 @@ _JSON_NAMES: Final[dict[type[Any], str]] = {
 
 
 class TranscriptError(InmemError):
-    """A transcript cannot be read any further; `path`, `where` and `reason` say which, at what place and why."""
+    """A transcript cannot be read further; `path` and `where` tell the file and the place, `reason` why."""
 
     def __init__(self, path: str, where: str, reason: str) -> None:
         super().__init__(": ".join(part for part in (path, where, reason) if part))
@@ -44,9 +44,9 @@ class Place:
     """A place in a file.
 
     Attributes:
-        path: as errors name the file.
+        path: the path of the file, for errors.
         where: a line and column, or a path through the JSON, as in ``item 7, traj[3]``.
-        file_name: as its runs name the file.
+        file_name: the name of the file, for the ids and metadata of its runs.
     """
 
     path: str
@@ -58,35 +58,35 @@ class Place:
         return Place(self.path, f"{self.where}, {step}" if self.where else step, self.file_name)
 
     def below(self, step: str) -> Place:
-        """Return the place one step further in, written without a gap: ``traj[3]`` + ``.tool_calls[0]``."""
+        """Return the place one step further in, without a separator: ``traj[3]`` + ``.tool_calls[0]``."""
         return Place(self.path, self.where + step, self.file_name)
 
     def error(self, reason: str) -> TranscriptError:
-        """Return the error that names this place."""
+        """Return an error that names this place."""
         return TranscriptError(self.path, self.where, reason)
 
     def expect(self, value: object, kind: type[T]) -> T:
         """Return `value` if it is of exactly the type `kind`.
 
         Raises:
-            TranscriptError: it is not.
+            TranscriptError: it is of another type.
         """
         if type(value) is not kind:
             raise self.error(f"expected {_JSON_NAMES[kind]}, found {_JSON_NAMES[type(value)]}")
         return value
 
     def field(self, record: dict[str, Any], name: str, kind: type[T]) -> T:
-        """Return the field `name` of a JSON object, which must be there and be of type `kind`.
+        """Return the field `name` of a JSON object, which must be present and of type `kind`.
 
         Raises:
-            TranscriptError: it is missing, or something else.
+            TranscriptError: it is missing or of another type.
         """
         if name not in record:
             raise self.error(f'"{name}" is missing')
         return self._typed(name, record[name], kind)
 
     def optional(self, record: dict[str, Any], name: str, kind: type[T]) -> T | None:
-        """Return the field `name` as `field` does, or None if it is missing or null."""
+        """Return the field `name` like `field`, or None if it is missing or null."""
         value = record.get(name)
         return None if value is None else self._typed(name, value, kind)
 
@@ -100,10 +100,10 @@ class Place:
         return value
 
     def encoded(self, value: object) -> bytes:
-        """Return the value as the store will keep it, so that what cannot be stored is found while reading.
+        """Return the value in the store's encoding, to detect values that cannot be stored while reading.
 
         Raises:
-            TranscriptError: it cannot be stored; the error names the place inside it.
+            TranscriptError: the value cannot be stored; the error names the place inside it.
         """
         try:
             return encode_value(value, "")

@@ -1,4 +1,4 @@
-"""Recording files: some agents, a dispenser, and the wait for their end."""
+"""Recording of transcript files: start the dispenser and the agents, and wait until they have finished."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RecordSummary:
-    """What a recording came to.
+    """The result of a recording.
 
     Attributes:
-        runs: conversations that are recorded to their end.
-        messages: their messages, and those recorded of conversations that failed.
-        tool_calls: of the runs.
-        already_recorded: those of the messages that were found recorded.
+        runs: conversations recorded to their end.
+        messages: their messages, plus the recorded messages of conversations that failed.
+        tool_calls: tool calls in these runs.
+        already_recorded: messages, of those counted, that an earlier recording had recorded.
         errors: a line for each file that could not be read to its end, and each conversation that failed.
-        seconds: how long it took.
+        seconds: the duration of the recording.
     """
 
     runs: int
@@ -51,20 +51,20 @@ def record_files(
 ) -> RecordSummary:
     """Record every conversation of the files as a run of `db`, each message exactly once.
 
-    What is recorded already is left alone, so calling this again after it was interrupted, at whatever moment and
-    however often, completes the recording. A conversation that has changed in its file since, were it by one more
-    message, is another one: all of it is recorded as a run of its own. Trouble with one file or conversation does not
-    keep the others from being recorded.
+    Messages already recorded are skipped. So calling this again after an interruption, at any moment and any number of
+    times, completes the recording. A conversation that has changed in its file since, even by one added message, is a
+    new conversation: all of it is recorded as a separate run. An error in one file or conversation does not affect the
+    others.
 
     Args:
-        db: open for writing.
-        paths: transcript files; source.py tells the formats.
-        agents: how many conversations are recorded at the same time, each by a pykka actor of its own.
+        db: a database open for writing.
+        paths: transcript files; source.py describes the formats.
+        agents: how many conversations are recorded at the same time, each by its own pykka actor.
         pace_s: seconds that an agent waits after each message.
-        on_progress: called a few times a second, in another thread, with all the progress so far.
+        on_progress: called a few times a second, in another thread, with the total progress so far.
 
-    An exception such as KeyboardInterrupt ends it between two messages of every agent; which are recorded is seen by
-    calling it again.
+    An exception such as KeyboardInterrupt stops every agent between two messages; calling this again continues after
+    the messages recorded so far.
 
     Raises:
         UsageError: `agents` or `pace_s` is out of range.
@@ -82,13 +82,13 @@ def record_files(
             team.append(Agent.start(db, dispenser, pace_s))  # noqa: PERF401  those that are there are to be stopped
         progress, errors = done.get()
     finally:
-        # All are told before one is waited for: who is interrupted here, once more, leaves none that goes on.
+        # Tell all actors to stop before waiting for any: a second interrupt here leaves none of them running.
         stopping = [agent.stop(block=False) for agent in team]
         dispenser_stopped = dispenser.stop(block=False)
-        # An agent ends its step before it stops: nobody uses the database after this.
+        # An agent finishes its step before it stops, so no agent uses the database after this.
         for stopped in stopping:
             stopped.get()
-    # Not where it ends in an exception: the dispenser may be reading from a pipe that says nothing.
+    # Not reached after an exception: the dispenser may be blocked reading from a silent pipe then.
     dispenser_stopped.get()
     return RecordSummary(
         runs=progress.runs,

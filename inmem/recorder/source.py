@@ -1,6 +1,6 @@
-"""Transcript files: which format one has, and its conversations one by one.
+"""Transcript files: detect the format and yield the conversations one by one.
 
-The content decides, not the name:
+The content decides the format, not the file name:
 
 | content | format | conversations |
 |---|---|---|
@@ -11,7 +11,7 @@ The content decides, not the name:
 | one JSON object with "traj" or "messages" per line | chat-runs | one per line |
 | one JSON object with "role" per line | chat-messages | one |
 
-Conversations come as they are read. So what is wrong in one of them does not keep those before it from being recorded.
+Conversations are yielded as they are read, so an error in one does not prevent the recording of those before it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 STANDARD_INPUT = "-"
 _NAMELESS = "stream"
-"""What a file is called that has no name, or one that says nothing."""
+"""The name for files without a meaningful name."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MESSAGE_LISTS = ("traj", "messages")
@@ -48,16 +48,16 @@ _NOTHING_KNOWN = 'neither a message with "role", nor a conversation with "messag
 def read_conversations(path: str | Path) -> Iterator[Conversation]:
     """Yield the conversations of a transcript file as they are read. O(file size) in memory.
 
-    The path ``-`` is the standard input. Runs are not named after it, nor after a pipe: what such a file is called may
-    be the number of a descriptor, which is another one each time.
+    The path ``-`` is the standard input. Runs are named after regular files only: the name of a pipe may contain the
+    number of a descriptor, which changes each time.
 
     Raises:
-        TranscriptError: the file cannot be read, or something in it is not as it should be. The conversations before
-            that place have been yielded.
+        TranscriptError: the file cannot be read, or its content is invalid. The conversations before the error have
+            been yielded.
     """
     is_stdin = path == STANDARD_INPUT
     try:
-        # Unbuffered: it is read whole, in one go, and the end of the interpreter need not wait for whoever still reads.
+        # Unbuffered: the file is read in one go, and an exiting interpreter need not wait for a thread still reading.
         with open(0 if is_stdin else path, "rb", buffering=0, closefd=not is_stdin) as file:
             is_named = not is_stdin and stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             data = file.read().removeprefix(_BYTE_ORDER_MARK)
@@ -70,7 +70,7 @@ def read_conversations(path: str | Path) -> Iterator[Conversation]:
 
 
 def fault_of(path: str | Path) -> str | None:
-    """Return why a file has not one conversation to be recorded, or None if it has."""
+    """Return why no conversation of a file can be recorded, or None if at least one can."""
     try:
         first = next(read_conversations(path), None)
     except TranscriptError as error:
@@ -126,7 +126,7 @@ def _from_object(index: int, record: dict[str, Any], source: str, place: Place) 
         raise place.error(_NOTHING_KNOWN)
     values: list[object] = place.field(record, name, LIST)
     messages = tuple([read_message(value, place.at(f"{name}[{at}]")) for at, value in enumerate(values)])
-    # An empty text is what some write where there was none.
+    # Some transcripts have an empty string in place of no error.
     error = place.optional(record, "error", str) or None
     reward = place.optional_number(record, "reward")
     if error is None and reward is not None and not reward > 0:
@@ -155,7 +155,7 @@ def _conversation(
 
 
 def _first_object(data: bytes) -> dict[str, Any] | None:
-    """Return the object on the first line that is not blank, or None if there is no whole object on it."""
+    """Return the JSON object on the first non-blank line, or None if that line is not one complete object."""
     line = next(line for _, line in _lines(data) if line.strip())
     try:
         value: Any = json.loads(line.decode())

@@ -1,17 +1,17 @@
-"""What an agent writes in each of its steps: one transaction over all five primitives.
+"""The writes of an agent's steps: each step is one transaction over all five primitives.
 
 A conversation becomes a run with
 
-- an event per message, its type the role, its payload the message;
-- traces: a ``Custom("user")`` per user message, and below it what the agent did about it. What it said is a Thought or
-  a Decision, its tool calls are below that, and below a call the Error that came of it. What is done after a decision
-  is below the decision, until the agent answers the user;
-- working memory in the KVStore: what the agent needs to go on with, and nothing that it could not lose;
-- the cell ``cursor``: how many messages are recorded. Every step moves it on by compare-and-swap, so no message can be
-  recorded twice, and a recording goes on exactly where it was interrupted.
+- an event per message, with the role as its type and the message as its payload;
+- traces: a ``Custom("user")`` per user message, with the agent's steps below it. What the agent says is a Thought or a
+  Decision, its tool calls are below that, and the Error of a failed call is below the call. Steps after a decision are
+  below the decision, until the agent answers the user;
+- working memory in the KVStore: what the agent needs to continue, and nothing that it could not afford to lose;
+- the cell ``cursor``: the number of recorded messages. Every step advances it by compare-and-swap, so no message can be
+  recorded twice, and a recording continues exactly where it was interrupted.
 
-A tool call is recorded when its answer arrives, because a trace never changes. Until then it is noted under
-a key of its own: what waits is not written again for each answer.
+A tool call is recorded when its answer arrives, because a trace never changes. Until then it is stored under its own
+key, so an answer does not rewrite the other pending calls.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from inmem.recorder.transcript import Answer, Conversation, Message
 
 CURSOR = "cursor"
-"""The cell: how many messages of the conversation are recorded."""
+"""The cell with the number of recorded messages of the conversation."""
 
 LAST_USER_MESSAGE = "last_user_message"
-"""Working memory: what the user said last."""
+"""Working memory: the text of the user's last message."""
 
 REQUEST = "request"
-"""Working memory: the trace of what the user said last."""
+"""Working memory: the trace of the user's last message."""
 
 OPEN_PARENT = "open_parent"
-"""Working memory: the trace that the agent's next step belongs under, a decision or the request."""
+"""Working memory: the parent trace of the agent's next step, a decision or the request."""
 
 PENDING_CALLS = "pending_calls/"
-"""Working memory: what the keys of tool calls that have not been answered begin with; the trace's id is the rest."""
+"""Working memory: the key prefix of tool calls without an answer; the trace's id follows it."""
 
 _ALL_PENDING_CALLS = "pending_calls"
-"""Where an earlier version kept them, in one list."""
+"""The key under which an earlier version kept all pending calls, in one list."""
 
 UNANSWERED = "unanswered"
-"""The tag of tool calls that never were."""
+"""The tag of tool calls that were never answered."""
 
 
 def begin_recording(txn: Transaction, conversation: Conversation) -> int:
-    """Register the run unless it is registered, and return how many messages are recorded.
+    """Register the run unless it is registered, and return the number of recorded messages.
 
     Raises:
-        UsageError: there is such a run, but it is not a recording, or was ended by somebody else.
+        UsageError: the run exists but is not a recording, or it has ended before all messages were recorded.
     """
     run = txn.runs.get_run(conversation.run_id)
     if run is None:
@@ -63,7 +63,7 @@ def begin_recording(txn: Transaction, conversation: Conversation) -> int:
     position: int = cursor.value
     if run.status is not RunStatus.ACTIVE and position < len(conversation.messages):
         raise UsageError(f"the run is {run.status} at message {position} of {len(conversation.messages)}")
-    # A recording that was begun when all of them were under one key goes on, too.
+    # Continue recordings begun by an earlier version, which kept all pending calls under one key.
     pending: list[dict[str, Any]] = txn.kv.get(_ALL_PENDING_CALLS) or []
     for call in pending:
         txn.kv.put(PENDING_CALLS + call["trace"], call)
@@ -72,12 +72,12 @@ def begin_recording(txn: Transaction, conversation: Conversation) -> int:
 
 
 def record_message(txn: Transaction, position: int, message: Message) -> None:
-    """Record the message at `position`, the first one that is not recorded yet.
+    """Record the message at `position`, which must be the first one not yet recorded.
 
     Raises:
-        CasConflictError: it is not.
+        CasConflictError: another message is the first one not yet recorded.
     """
-    # The cell's first version, 1, is of position 0.
+    # The cell has version 1 at position 0.
     txn.cells.cas(CURSOR, position + 1, position + 1)
     txn.events.append(message.role, message.payload)
     trace_id = _trace_id(position)
@@ -90,7 +90,7 @@ def record_message(txn: Transaction, position: int, message: Message) -> None:
 
 
 def end_recording(txn: Transaction, conversation: Conversation) -> None:
-    """Record the calls that were never answered, clear the working memory and give the run its last status.
+    """Record the calls that were never answered, clear the working memory and end the run.
 
     Does nothing to a run that has ended.
     """
@@ -150,7 +150,7 @@ def _hear_tool(txn: Transaction, trace_id: str, answer: Answer) -> None:
     asked_as = None if answer.call_at is None else _call_id(*answer.call_at)
     call = None if asked_as is None else txn.kv.get(PENDING_CALLS + asked_as)
     if asked_as is None or call is None:
-        # Transcripts may begin in the middle, or have lost the question.
+        # The transcript may begin in the middle of a conversation, or lack the call.
         txn.traces.record_with_options(Custom("tool", answer.result), id=trace_id, parent_id=txn.kv.get(OPEN_PARENT))
     else:
         trace_id = asked_as
@@ -164,12 +164,12 @@ def _hear_tool(txn: Transaction, trace_id: str, answer: Answer) -> None:
 
 
 def _take_pending(txn: Transaction) -> list[dict[str, Any]]:
-    """Take the calls that have not been answered out of the working memory, in the order in which they were asked."""
+    """Remove the unanswered calls from the working memory and return them in the order in which they were made."""
     pending: list[dict[str, Any]] = []
     for key, call in txn.kv.list_with_values(PENDING_CALLS):
         txn.kv.delete(key)
         pending.append(call)
-    # As text, "0001.10" is before "0001.2".
+    # As strings, "0001.10" sorts before "0001.2".
     return sorted(pending, key=lambda call: [int(part) for part in call["trace"].split(".")])
 
 

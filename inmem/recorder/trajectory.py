@@ -1,13 +1,13 @@
 """Coding-agent trajectories: JSON objects with a "trajectory", as SWE-agent writes them into `.traj` files.
 
-Its messages are, in this order:
+The messages of a trajectory are, in order:
 
 1. the prompts: the entries of "history" before the agent's own first one;
-2. for each step of "trajectory" the assistant's message, which is the step's "thought" with its "action" as one tool
-   call, and the tool's message, which is the step's "observation".
+2. for each step of "trajectory" an assistant's message, made of the step's "thought" with its "action" as one tool
+   call, and a tool's message, made of the step's "observation".
 
 So a file with p prompts and s steps has p + 2s messages and s tool calls, less one for each step without an action. The
-rest of "history" repeats the steps as the model was shown them, and is not read.
+rest of "history" repeats the steps as shown to the model, and is not read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_trajectory(record: dict[str, Any], place: Place) -> Iterator[Message]:
     """Yield the messages of a trajectory.
 
     Raises:
-        TranscriptError: something in it is not as it should be.
+        TranscriptError: the trajectory is invalid.
     """
     history: list[object] = place.optional(record, "history", LIST) or []
     yield from _prompts(history, place)
@@ -39,10 +39,10 @@ def read_trajectory(record: dict[str, Any], place: Place) -> Iterator[Message]:
 
 
 def exit_error(record: dict[str, Any], place: Place) -> str | None:
-    """Return why the agent failed, or None if it submitted a result or nothing is known.
+    """Return why the agent failed, or None if it submitted a result or its exit status is unknown.
 
     Raises:
-        TranscriptError: it is none that can be stored.
+        TranscriptError: the exit status is invalid or cannot be stored.
     """
     info = place.optional(record, "info", OBJECT) or {}
     here = place.at("info")
@@ -59,7 +59,7 @@ def _prompts(history: list[object], place: Place) -> Iterator[Message]:
         here = place.at(f"history[{index}]")
         entry = here.expect(value, OBJECT)
         role = here.field(entry, "role", str)
-        # Demonstrations are part of the prompt, whoever speaks in them.
+        # Demonstrations are part of the prompt, whatever their role.
         if role == "assistant" and entry.get("is_demo") is not True:
             return
         if role not in ROLES:
@@ -84,13 +84,13 @@ def _step(value: object, name: str, place: Place) -> Iterator[Message]:
 
 
 _OF_THE_TOOL = frozenset({"observation", "execution_time", "state"})
-"""Fields of a step that were not there before the tool had run."""
+"""Fields of a step that exist only after the tool has run."""
 
 
 def _duration_ms(step: dict[str, Any], place: Place) -> float | None:
     written: Any = step.get("execution_time")
     seconds: float | None
-    # Some versions of SWE-agent write the number into a string.
+    # Some versions of SWE-agent write the number as a string.
     if type(written) is str:
         try:
             seconds = float(written)

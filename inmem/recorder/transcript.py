@@ -1,4 +1,4 @@
-"""What a transcript is to the recorder, whatever format it was written in."""
+"""The recorder's model of a transcript, independent of the source format."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Call:
     """A tool call that an assistant's message asks for.
 
     Attributes:
-        id: what the answer refers to, or None if the source does not name its calls.
-        tool_name: the tool.
-        arguments: a JSON value; a str where the source has arguments that are not JSON.
+        id: the id that the answer refers to, or None if the source does not name its calls.
+        tool_name: the name of the tool.
+        arguments: a JSON value; a str if the arguments in the source are not JSON.
     """
 
     id: str | None
@@ -26,15 +26,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a tool's message says.
+    """The content of a tool's message.
 
     Attributes:
-        call_id: what it says itself of the call that it answers, or None for the one that has waited longest.
-        result: a JSON value; a str where the source has text that is not a JSON object or list.
+        call_id: the id of the answered call as given in the message, or None for the oldest unanswered call.
+        result: a JSON value; a str if the text in the source is not a JSON object or list.
         error: (type, message) if the tool failed.
         duration_ms: how long the tool took, in milliseconds, if the source says so.
-        call_at: the call that it answers: the position of its message, and which of that message's calls it is. None
-            as long as nobody has looked, and where there is no such call.
+        call_at: the answered call, as the position of its message and its index among that message's calls. None until
+            `with_calls_found` has set it, and if there is no such call.
     """
 
     call_id: str | None
@@ -60,11 +60,11 @@ class Message:
 
     Attributes:
         role: "system", "developer", "user", "assistant" or "tool"; the event's type.
-        payload: the message as it stands in the source, whole: the event's payload.
-        text: what it says, "" if nothing.
-        calls: tool calls that it asks for.
-        answer: what a tool answered, for role "tool" only.
-        choice: a decision that it explains.
+        payload: the complete message as in the source; the event's payload.
+        text: the text of the message, "" if it has none.
+        calls: the tool calls that it makes.
+        answer: a tool's answer, for role "tool" only.
+        choice: the decision that it explains.
     """
 
     role: str
@@ -80,11 +80,11 @@ class Conversation:
     """One conversation, which becomes one run.
 
     Attributes:
-        run_id: the same whenever the same content is read from a file of the same name, and no other conversation's.
-        messages: in order.
-        size_bytes: its share of the file.
-        tags: of the run.
-        metadata: of the run.
+        run_id: unique to the conversation, and the same each time it is read from a file of the same name.
+        messages: the messages, in order.
+        size_bytes: the conversation's size in the file.
+        tags: the tags of the run.
+        metadata: the metadata of the run.
         error: why the run failed, or None if it completed.
     """
 
@@ -97,5 +97,5 @@ class Conversation:
 
     @property
     def call_count(self) -> int:
-        """Tool calls in all messages."""
+        """The number of tool calls in all messages."""
         return sum(len(message.calls) for message in self.messages)

@@ -1,4 +1,4 @@
-"""Testing under simulation: the production actors, and your agents, in every order that a seed can think of.
+"""Test by simulation: run the production actors, and your agents, in many orders of events, each chosen by a seed.
 
     from inmem.simulation import explore
 

@@ -1,7 +1,7 @@
-"""Who decides what happens next: a seed, a recorded list, or priorities; see systematic.py for every way in turn.
+"""Choosers decide what happens next: by a seed, a recorded list, or priorities. systematic.py tries every way in turn.
 
-Everything in a simulation that could go one way or another is one call of `choose`. A run is therefore
-the list of its choices: replaying the list replays the run, and a shorter list of smaller numbers is a simpler run.
+Every decision in a simulation is one call of `choose` or `chance`. A run is therefore the list of its choices:
+replaying the list replays the run, and a shorter list of smaller numbers is a simpler run.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     Labels = Callable[[], Sequence[str]]
 
 PRIORITY_DEPTH = 3
-"""Ordering constraints that a priority schedule is after."""
+"""The number of ordering constraints that a priority schedule aims at."""
 
 PRIORITY_STEPS = 200
-"""Steps among which the changes of priority are spread: about the length of a scenario."""
+"""Steps over which the priority changes are spread: about the length of a scenario."""
 
 OVERTAKING_TIMERS_MAX = 100
-"""So often time may pass in a priority schedule while something else can happen. Whoever polls, with a sleep in
-between, would otherwise keep all others from what it waits for: each sleep ends, and another one begins."""
+"""How many timers may fire in a priority schedule while something else can happen. A client that polls with a sleep in
+between could otherwise keep the others from running for ever: whenever a sleep ends, the next one begins."""
 
 FAIR_AFTER_STEPS = 1_000
-"""Where priorities end and every alternative is as likely as any other: whoever goes on until another one has done its
-part comes to an end. Of the schedulers of Coyote, a tester of .NET programs, the fair ones end in this way too."""
+"""After so many steps a priority schedule draws every alternative with equal odds, so that everybody gets turns. The
+fair schedulers of Coyote, a tester of .NET programs, do the same."""
 
 
 class Chooser(Protocol):
@@ -44,7 +44,7 @@ class Chooser(Protocol):
         ...
 
     def chance(self, probability: float) -> bool:
-        """Return whether something rare happens now."""
+        """Return whether a rare event happens now."""
         ...
 
 
@@ -56,7 +56,7 @@ class SeededChooser:
         self.made: list[int] = []
 
     def choose(self, count: int, labels: Labels | None = None) -> int:
-        """Return any alternative."""
+        """Return one of the alternatives."""
         if count == 1:
             return 0
         choice = self._pick(count, labels)
@@ -76,10 +76,10 @@ class SeededChooser:
 
 
 class PriorityChooser(SeededChooser):
-    """Strict random priorities, lowered at a few random moments: finds rare orders of few steps with known odds.
+    """Strict random priorities, lowered at a few random steps: finds rare orders of few steps with known odds.
 
-    They are strict for as long as a bug takes, not for ever: a program that waits for others by polling is correct, yet
-    never ends if those others get no turn.
+    They are not strict for ever: a program whose clients poll is correct, yet would not end if those that they wait for
+    never got a turn.
 
     Source: Burckhardt, Kothari, Musuvathi, Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees of
     Finding Bugs", ASPLOS 2010. A bug that needs d ordering constraints among n actors in k steps is found with
@@ -114,7 +114,7 @@ class PriorityChooser(SeededChooser):
 
 
 class RecordedChooser:
-    """Plays a list back; past its end, and where it asks for too much, the first alternative and no rare events."""
+    """Plays a list back. Too large a number means the last alternative; past the end, the first, and no rare events."""
 
     def __init__(self, recorded: Sequence[int]) -> None:
         self._recorded = recorded

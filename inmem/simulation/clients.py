@@ -1,6 +1,6 @@
-"""Blocking client code under the scheduler: a real thread each, of which only one runs at a time.
+"""Blocking client code under the scheduler: each client has a real thread, and only one of them runs at a time.
 
-A client runs until it has to wait: for a reply, for time to pass, for a message to its own inbox. It also pauses
+A client runs until it has to wait: for a reply, for time to pass, or for a message to its own inbox. It also pauses
 whenever it looks at the store's newest snapshot, so that anything can happen between two reads.
 """
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KILLS_MAX = 1000
-"""So often a client is told that its process has crashed. Each `finally` that uses the store takes one; only what
-catches everything and goes on takes so many."""
+"""How often `ClientKilled` is raised in one client at most. Each `finally` that uses the store consumes one; only code
+that catches everything and goes on consumes this many."""
 
 
 class ClientKilled(BaseException):
-    """Unwinds a client whose process has crashed. Not an Exception: client code must not take it for an error."""
+    """Unwinds a client whose process has crashed. Not an Exception, so client code does not catch it as an error."""
 
 
 class _Worker:
@@ -51,27 +51,27 @@ class _Worker:
                 client.work()
                 self.idle.append(self)
                 paused = client.paused
-                # Whatever goes with it goes while it is this thread's turn.
+                # This may be the last reference: finalizers must run while this thread has the turn.
                 del client
                 paused.release()
 
 
 class SimulatedClient:
-    """One piece of blocking code and where it stands.
+    """One piece of blocking client code and its state.
 
     Args:
         name: unique in the run.
-        function: what it does.
-        daemon: whether the run may end while it still waits, as an actor may for its next message.
-        ready: whether it may begin; otherwise it has to be woken.
+        function: the code to run.
+        daemon: whether the run may end while the client still waits, as an actor may wait for its next message.
+        ready: whether it may begin; if not, it has to be woken.
 
     Attributes:
-        ready: whether it can go on when it is given the turn.
-        done: it has returned, raised or been killed.
-        error: what it raised.
-        waits_for: in words, while it is not ready.
-        thread: that of the worker that runs it; 0 before.
-        is_lost: its thread does not come back: it is left alone, and whatever it asks for later is refused.
+        ready: whether it can go on when it gets the turn.
+        done: whether it has returned, raised or been killed.
+        error: the exception that it raised.
+        waits_for: what it waits for, in words, while it is not ready.
+        thread: ident of the worker thread that runs it; 0 before it begins.
+        is_lost: whether its thread was given up, because it does not return. Its later requests are refused.
     """
 
     def __init__(self, name: str, function: Callable[[], Any], *, daemon: bool = False, ready: bool = True) -> None:
@@ -91,10 +91,10 @@ class SimulatedClient:
         self._turn = _baton()
 
     def run(self) -> None:
-        """From the scheduler: let the client go on until it pauses or ends.
+        """Let the client run until it pauses or ends. Called by the scheduler.
 
         Raises:
-            ScenarioError: it does neither.
+            ScenarioError: the client does neither.
         """
         current.client = self
         try:
@@ -105,14 +105,14 @@ class SimulatedClient:
                 _Worker.start(self)
             self._await_pause()
         except BaseException:
-            # Also when somebody has pressed Ctrl-C meanwhile: it must not be waited for once more.
+            # Also after Ctrl-C: nothing may wait for this client again.
             self._lose()
             raise
         finally:
             current.client = None
 
     def pause(self, waits_for: str, *, ready: bool) -> None:
-        """From the client: let others run. A client that is not ready is not run again before `wake`."""
+        """Let others run. Called by the client. If it is not ready, it does not run again before `wake`."""
         if self._killed:
             self._die()
         self.ready = ready
@@ -123,14 +123,14 @@ class SimulatedClient:
             self._die()
 
     def wake(self) -> None:
-        """From the scheduler: what the client waits for has happened."""
+        """Make the client ready: what it waits for has happened. Called by the scheduler."""
         self.ready = not self.done
 
     def kill(self) -> None:
-        """From the scheduler: unwind the client.
+        """Unwind the client. Called by the scheduler.
 
         Raises:
-            ScenarioError: it does not let itself be unwound.
+            ScenarioError: the client cannot be unwound.
         """
         self._killed = True
         if not self._started:
@@ -144,11 +144,11 @@ class SimulatedClient:
                 )
 
     def work(self) -> None:
-        """On a worker's thread: the whole life of the client."""
+        """Run the client from beginning to end, in a worker's thread."""
         __tracebackhide__ = True
         self.thread = threading.get_ident()
         try:
-            # The thread may have run another client before. What that one has set is not for this one.
+            # The thread may have run another client before, whose context variables must not be visible to this one.
             Context().run(self._function)
         except ClientKilled:
             self._killed = True
@@ -172,7 +172,7 @@ class SimulatedClient:
         self._kills += 1
         if self._kills <= KILLS_MAX:
             raise ClientKilled
-        # No thread can be ended from outside. This one stays here, and the run goes on to say so.
+        # A thread cannot be ended from outside. This one blocks here for good, and the run goes on and reports it.
         self._lose()
         self.paused.release()
         self._turn.acquire()
@@ -183,7 +183,7 @@ class SimulatedClient:
 
 
 class _Current:
-    """The client whose turn it is. One variable will do: only one thread of a simulation runs at a time."""
+    """The client whose turn it is. One variable is enough: only one thread of a simulation runs at a time."""
 
     client: SimulatedClient | None = None
 
@@ -192,7 +192,7 @@ current = _Current()
 
 
 def _baton() -> LockType:
-    """Return a lock that is taken: whoever acquires it waits for somebody's `release`."""
+    """Return a lock that is already held: `acquire` blocks until another thread calls `release`."""
     lock = allocate_lock()
     lock.acquire()
     return lock

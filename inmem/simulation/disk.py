@@ -2,24 +2,25 @@
 
 It MAY, when the process crashes:
 
-- lose any suffix of what was appended to a file since its last sync, cutting anywhere, in the middle of a record too;
-- with `Faults.reordered_writes`, keep later unsynced bytes and lose earlier ones: they read as zeros;
-- forget names: of the creations, renames and removals since the last sync of the folder, any suffix in their order.
+- lose what was appended to a file since its last sync: all of it, or, with `Faults.torn_writes`, any suffix, which may
+  begin in the middle of a record;
+- with `Faults.reordered_writes`, keep later unsynced bytes and lose earlier ones, which then read as zeros;
+- with `Faults.lost_names`, undo any suffix of the creations, renames and removals since the last sync of the folder.
 
 It MAY, while the process runs:
 
-- with `Faults.failed_sync`, fail a sync. What was unsynced then may or may not survive a later crash, and later syncs
-  of the same file do not make it durable. It may also be gone at once, replaced by zeros from some byte on: Linux
+- with `Faults.failed_sync`, fail a sync. The unsynced bytes may or may not survive a later crash, and later syncs of
+  the same file do not make them durable. They may also be lost at once, replaced by zeros from some byte on: Linux
   marks the pages clean and is free to drop them;
 - with `Faults.full_disk`, refuse to append or to create;
-- with `Faults.slow_sync`, take seconds for a sync. Without it, too, any number of messages between other actors may be
+- with `Faults.slow_sync`, take seconds for a sync. Even without it, any number of messages between other actors may be
   delivered before a sync begins and before its end is noticed.
 
 It MAY NOT:
 
 - lose or alter what was synced, or a name whose folder was synced;
 - return from a successful sync before the bytes are durable;
-- alter bytes at rest: that is what the checksum tests are for, which flip every byte of real files.
+- alter bytes at rest. The checksum tests cover that: they flip every byte of real files.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class _Content:
-    """One file's bytes: all that were written, how many of them are durable, and whether a sync of it has failed."""
+    """A file's content: all bytes written, how many of them are durable, and whether a sync has failed."""
 
     __slots__ = ("data", "synced", "tainted")
 
@@ -73,13 +74,13 @@ class SimulatedFile:
         return len(self._content.data)
 
     def append(self, data: bytes) -> None:
-        """Append, or refuse because the disk is full."""
+        """Append the data, or refuse it because the disk is full."""
         self._disk.step("append", self._name)
         self._disk.refuse_if_full(self._name)
         self._content.data += data
 
     def sync(self) -> None:
-        """Make durable what was written, or fail."""
+        """Make the written bytes durable, or fail."""
         self._disk.step("sync", self._name)
         if self._disk.sync_fails():
             self._disk.taint(self._content)
@@ -88,21 +89,21 @@ class SimulatedFile:
             self._content.synced = len(self._content.data)
 
     def require_name(self) -> None:
-        """Nothing to look at: nobody else removes names here."""
+        """Do nothing: nobody else removes names here."""
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 class SimulatedReadFile:
-    """A file on a `SimulatedDisk` that is only read, as it was when it was opened."""
+    """A read-only file on a `SimulatedDisk`, as it was when it was opened."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
     @property
     def size(self) -> int:
-        """Bytes in it."""
+        """Its size in bytes."""
         return len(self._data)
 
     def read_at(self, offset: int, size: int) -> bytes:
@@ -110,17 +111,17 @@ class SimulatedReadFile:
         return self._data[offset : offset + size]
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing: there is nothing to release."""
 
 
 class SimulatedDisk:
-    """One folder. Survives the crashes of the processes that use it.
+    """One folder. It survives crashes of the processes that use it.
 
     Args:
-        path: for messages.
-        chooser: decides what faults do.
-        injector: decides which happen.
-        take_time: lets virtual time pass.
+        path: the folder's name, for messages.
+        chooser: decides what a fault does.
+        injector: decides which faults happen.
+        take_time: lets virtual time pass, in microseconds.
     """
 
     def __init__(self, path: str, chooser: Chooser, injector: FaultInjector, take_time: Callable[[int], None]) -> None:
@@ -152,7 +153,7 @@ class SimulatedDisk:
         return nullcontext(self)
 
     def open(self, name: str) -> SimulatedReadFile:
-        """Open a file to read it in pieces."""
+        """Open a file for reading in pieces."""
         return SimulatedReadFile(self.read(name))
 
     def create(self, name: str) -> SimulatedFile:
@@ -181,7 +182,7 @@ class SimulatedDisk:
         self._changes.append(_NameChange("remove", name, "", content))
 
     def truncate(self, name: str, size: int) -> None:
-        """Cut a file, and make the rest durable, or fail."""
+        """Truncate a file and make the rest durable, or fail."""
         self.step("truncate", name)
         content = self._find(name)
         del content.data[size:]
@@ -198,10 +199,10 @@ class SimulatedDisk:
         self._changes = []
 
     def close(self) -> None:
-        """Nothing to release: the simulated process owns the folder."""
+        """Do nothing: the simulated process owns the folder."""
 
     def crash(self) -> None:
-        """Lose what the faults allow, and leave what a new process would find."""
+        """Lose what the faults allow, and keep what a new process would find."""
         kept = self._chooser.choose(len(self._changes) + 1) if self._faults.lost_names else len(self._changes)
         names = dict(self._durable_names)
         for change in self._changes[:kept]:
@@ -219,7 +220,7 @@ class SimulatedDisk:
         self._changes = []
 
     def step(self, operation: str, name: str) -> None:
-        """Announce an operation, before which the process may crash."""
+        """Announce an operation. The process may crash before it."""
         self._injector.before_disk_step(operation, name)
         if operation in ("sync", "sync_names"):
             self.syncs += 1
@@ -236,7 +237,7 @@ class SimulatedDisk:
         return self._injector.chance(self._faults.failed_sync)
 
     def taint(self, content: _Content) -> None:
-        """A sync of this content has failed: what was unsynced is not to be relied upon any more."""
+        """Record that a sync of this content failed: its unsynced bytes are no longer reliable."""
         content.tainted = True
         unsynced = len(content.data) - content.synced
         if unsynced and self._chooser.choose(2):
@@ -258,7 +259,7 @@ class SimulatedDisk:
         content.tainted = False
 
     def _how_much(self, unsynced: int) -> int:
-        """Return how many unsynced bytes survive: all and none are the interesting cases, and get half the odds."""
+        """Return how many unsynced bytes survive. All and none, the interesting cases, each get a third or more."""
         if not self._faults.torn_writes:
             return unsynced if self._chooser.choose(2) == 0 else 0
         form = self._chooser.choose(3)

@@ -1,6 +1,6 @@
 """The dispatcher of one simulated store: its actors post here, and the scheduler decides when their messages arrive.
 
-Every question is watched: it must be answered exactly once.
+Every question, a message with a reply address, is tracked: it must be answered exactly once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Question:
-    """The reply address of one message, which counts the answers that pass through it."""
+    """The reply address of one message. It counts the answers that pass through it."""
 
     __slots__ = ("_dispatcher", "_reply_to", "answers", "message", "receiver")
 
@@ -49,7 +49,7 @@ class Question:
         return f"{describe(self.message)} to {self.receiver}"
 
     def _count(self) -> ReplyTo | None:
-        """Return where the first answer goes. It is not kept here: nobody may want it any more."""
+        """Count an answer, and return where the first one goes. Drop that address: nothing else may need it."""
         self.answers += 1
         if self.answers > 1:
             self._dispatcher.broken.append(BrokenPromise(f"{self} was answered {self.answers} times"))
@@ -61,16 +61,16 @@ class StoreDispatcher:
     """Implements `inmem.actors.dispatch.dispatcher.Dispatcher` on a scheduler.
 
     Args:
-        scheduler: decides.
-        prefix: of its mailboxes' names in the trace, when there are several stores.
-        before_delivery: told the receiver's name, the mailbox, the message and its reply address; returns whether the
-            message is to arrive.
+        scheduler: decides when messages arrive.
+        prefix: prefix of its mailboxes' names in the trace, when there are several stores.
+        before_delivery: called with the receiver's name, the mailbox, the message and its reply address; returns
+            whether the message arrives.
 
     Attributes:
-        on_message: told of every message when it is sent.
-        on_answer: told of every answer.
-        broken: promises found broken while a handler ran. They are raised outside of it, or the store would take
-            them for a failure of its actor.
+        on_message: called with every message when it is sent.
+        on_answer: called with every answer.
+        broken: promises found broken while a handler ran. They are raised outside the handler; inside it, the store
+            would treat them as a failure of the actor.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class StoreDispatcher:
         self.broken: list[BrokenPromise] = []
 
     def is_of(self, scheduler: Scheduler) -> bool:
-        """Whether that scheduler decides here."""
+        """Return whether this dispatcher belongs to `scheduler`."""
         return self._scheduler is scheduler
 
     def future(self) -> SimulatedFuture:
@@ -99,7 +99,7 @@ class StoreDispatcher:
         """Put a message on its way."""
         if self._scheduler.crashed:
             return
-        # Before anything is noted that would have to be undone.
+        # First, as this may raise: nothing has been recorded yet that would have to be undone.
         self._scheduler.whose_turn()
         receiver = self._prefix + mailbox.name
         if reply_to is not None and type(reply_to) is not Question:
@@ -117,35 +117,35 @@ class StoreDispatcher:
         self.post(mailbox, message, None)
 
     def ask(self, mailbox: Mailbox, message: Any, timeout_s: float | None) -> Any:
-        """Put a message on its way, and let others run until its answer is there."""
+        """Put a message on its way, and let others run until its answer arrives."""
         future = self.future()
         self.post(mailbox, message, future)
         return future.get(timeout=timeout_s)
 
     def post_all(self, letters: Iterable[Letter]) -> None:
-        """Put messages on their way: those of a courier, which a simulation refuses when it starts.
+        """Put messages on their way. Only the courier of `inmem.aio` calls this, and a simulation refuses its thread.
 
         Raises:
-            ScenarioError: as `Scheduler.whose_turn`, also if there are none.
+            ScenarioError: as for `Scheduler.whose_turn`, even if there are no messages.
         """
         self._scheduler.whose_turn()
         for letter in letters:
             self.post(*letter)
 
     def post_later(self, delay_s: float, mailbox: Mailbox, message: Any, *, idle: bool = False) -> None:
-        """Put a message on its way when the virtual clock says so."""
+        """Put a message on its way when the virtual clock has advanced by `delay_s` seconds."""
         name = self._prefix + mailbox.name
         self._scheduler.call_later(delay_s, name, lambda: self.post(mailbox, message, None), idle=idle)
 
     def deliver(self, target: Any, message: Any, reply_to: ReplyTo | None) -> None:
-        """From the scheduler: the message arrives now."""
+        """Deliver a message now. Called by the scheduler."""
         if self._before_delivery(self._scheduler.handling, target, message, reply_to):
             target.deliver(message, reply_to)
         if self.broken:
             raise self.broken[0]
 
     def note_answer(self, value: Any) -> None:
-        """Somebody is being answered."""
+        """Report an answer to `on_answer`."""
         if self._scheduler.crashed:
             return
         try:
@@ -154,11 +154,11 @@ class StoreDispatcher:
             self.broken.append(broken)
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Let others run until the reply is there or virtual time has passed."""
+        """Let others run until the reply arrives or the timeout passes in virtual time."""
         self._scheduler.wait(future, timeout_s)
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Let others run until the reply is there or virtual time has passed."""
+        """Let others run until the reply arrives or the timeout passes in virtual time."""
         self._scheduler.idle(future, timeout_s)
 
     def sleep(self, delay_s: float) -> None:
@@ -166,7 +166,7 @@ class StoreDispatcher:
         self._scheduler.sleep(delay_s)
 
     def depth(self, mailbox: Mailbox) -> int:
-        """Count the messages on their way to a mailbox, or kept there until an actor is behind it."""
+        """Count the messages on their way to a mailbox, or kept there until it has an actor."""
         return self._scheduler.depth(self._prefix + mailbox.name) + len(mailbox.stash)
 
     def backlog(self, mailbox: Mailbox) -> int:
@@ -174,16 +174,16 @@ class StoreDispatcher:
         return self.depth(mailbox)
 
     def close(self, mailbox: Mailbox) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
     def shut_down(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: there is nothing to stop."""
 
     def check_answers(self) -> None:
-        """At rest: check that whoever asked was answered, and only once.
+        """Check, at rest, that every question was answered exactly once.
 
         Raises:
-            BrokenPromise: somebody was not.
+            BrokenPromise: a question was not.
         """
         if self.broken:
             raise self.broken[0]
@@ -194,4 +194,4 @@ class StoreDispatcher:
 
 
 def _ignore(_: Any) -> None:
-    """Nobody is interested."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""A run that does not come to rest, and who is to blame."""
+"""The error for a run that does not come to rest, and who is to blame."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from inmem.simulation.trace import Step
 
 LAST_STEPS = 1_000
-"""Whoever has part in so many last ones goes on. Others, such as an actor without messages, only wait."""
+"""A client that takes part in one of the last so many steps goes on. Others, such as idle actors, only wait."""
 
 
 class Endless(AssertionError):  # noqa: N818  (a finding; pytest shows it as a failure)
-    """Clients go on without end. That is no fault of the store: what they wait for does not happen."""
+    """Clients go on without end. The store is not at fault: what the clients wait for does not happen."""
 
     __module__ = "inmem.simulation"  # where it is imported from
 
@@ -29,9 +29,9 @@ def without_end(
     """Return the error for a run that was given up.
 
     Args:
-        steps: of the run.
-        clients: of the run, those that are done as well.
-        silent_turns: of clients, in which there was no step.
+        steps: the steps of the run.
+        clients: the clients of the run, including those that are done.
+        silent_turns: how many turns of clients added no step.
     """
     after = f"after {max(len(steps), silent_turns) - 1:,} steps"
     active = {name for step in steps[-LAST_STEPS:] for name in (step.sender, step.receiver)}

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from inmem.simulation.scheduler import Scheduler
 
 EPOCH_US = 1_700_000_000_000_000
-"""Where simulated wall clocks start."""
+"""Where simulated wall clocks start, in microseconds."""
 
 JUMP_US = 3_600_000_000
-"""How far the wall clock jumps when it does: an hour, as when somebody corrects it."""
+"""How far the wall clock jumps, in microseconds: an hour, as when somebody corrects it."""
 
 JITTER_STEPS = 8
-"""So many different pauses before a retry are tried."""
+"""How many different pauses before a retry are tried."""
 
 
 class SimulatedClock:
-    """Time that passes only when the scheduler lets it. The wall clock may jump, the monotonic one never does."""
+    """Time that passes only when the scheduler lets it. The wall clock may jump, the monotonic clock never does."""
 
     def __init__(self, scheduler: Scheduler, injector: FaultInjector) -> None:
         self._scheduler = scheduler
@@ -43,7 +43,7 @@ class SimulatedClock:
 
 
 class SimulatedEntropy:
-    """Ids and salts from the seed, fresh and the same in every replay; jitter from the chooser."""
+    """Ids and salts from the seed, new on every call and the same in every replay; jitter from the chooser."""
 
     def __init__(self, seed: int, scheduler: Scheduler) -> None:
         self._random = random.Random(seed)  # noqa: S311  (to be repeated, not to be secret)
@@ -59,7 +59,7 @@ class SimulatedEntropy:
 
 
 class PausingPublished(Published):
-    """The newest snapshot; a client that looks at it lets others run first."""
+    """The newest snapshot. A client that looks at it lets others run first."""
 
     __slots__ = ("_published", "_scheduler")
 
@@ -69,7 +69,7 @@ class PausingPublished(Published):
 
     @property
     def snapshot(self) -> Snapshot:  # type: ignore[override]
-        """The newest snapshot at the moment when the client goes on."""
+        """The newest snapshot at the moment when the client continues."""
         self._scheduler.breathe()
         snapshot = self._published.snapshot
         self._scheduler.note_client(f"looks at version {snapshot.version}")

@@ -1,7 +1,7 @@
-"""Many runs of one scenario, and, when one fails, the smallest failing run that can be found."""
+"""Run one scenario many times and, when a run fails, find the smallest failing run."""
 
-# pytest leaves what sets `__tracebackhide__` out of its tracebacks. Of a failure people want to see their own code, and
-# the story.
+# Functions here set `__tracebackhide__`, so pytest leaves them out of its tracebacks: users want to see their own code
+# and the story of the failure.
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     Scenario = Callable[[Simulation], object]
 
 FEWER_FAULTS_SEEDS = 10
-"""So many schedules are tried without faults, and with one kind of them, should the failure not need all of them."""
+"""How many seeds are tried without faults, and with one kind, after a failure with faults, which may not need all."""
 
 ENDLESS_CHOICES_MAX = 200
-"""A run without end that takes more of them is shown as it was found: its seed can be read, and typed."""
+"""A run without end that needs more choices than this is shown as it was found, to be replayed by its seed."""
 
 PRIORITY_EVERY = 4
-"""Of so many seeds one gets a priority schedule, which finds what uniform choices hardly ever do."""
+"""One in so many seeds gets a priority schedule, which finds failures that uniform choices hardly ever find."""
 
 
 class Searched(NamedTuple):
@@ -48,7 +48,7 @@ class Searched(NamedTuple):
     runs: int
     """How many schedules were tried."""
     complete: bool
-    """Whether those were all the runs that there are within the bound."""
+    """Whether these were all possible runs within the bound."""
 
 
 def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults: Faults | None = None) -> int:
@@ -56,14 +56,15 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
 
     Args:
         scenario: takes a `Simulation`; must itself be deterministic.
-        seeds: how many schedules, at least one.
-        first_seed: of the first.
+        seeds: number of schedules, at least one.
+        first_seed: the seed of the first schedule.
         faults: what may go wrong besides the order of events.
 
     Raises:
-        SimulationFailure: with the smallest failing schedule, its seed, and the messages in it; or, if the scenario
-            does not do the same thing when it is run once more with the same choices, with that one schedule.
-        UsageError: an argument is not acceptable, or the scenario would test nothing: it is no plain function, has
+        SimulationFailure: a schedule failed. The error shows the smallest failing schedule that was found, its seed and
+            its messages; or, if the scenario behaves differently when it is repeated with the same choices, the
+            schedule as it first failed.
+        UsageError: an argument is not acceptable, or the scenario would test nothing: it is not a plain function, has
             returned something, or has spawned clients that it does not run.
     """
     __tracebackhide__ = True
@@ -80,7 +81,7 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
 def search(
     scenario: Scenario, *, runs_max: int = 10_000, deviations_max: int | None = None, faults: Faults | None = None
 ) -> Searched:
-    """Run a small scenario under every schedule there is, or every one within a bound; return how far that went.
+    """Run a small scenario under every possible schedule, or every one within a bound; return how far the search went.
 
     Args:
         scenario: takes a `Simulation`; must itself be deterministic.
@@ -89,9 +90,9 @@ def search(
         faults: what may go wrong besides the order of events. Each possible fault is a choice of its own.
 
     Raises:
-        SimulationFailure: a schedule made it fail.
-        UsageError: as for `explore`; or the scenario is not deterministic: of such a one nobody can say which schedules
-            there are. For that the first one is run once more at the end.
+        SimulationFailure: a schedule failed.
+        UsageError: as for `explore`; or the scenario is not deterministic, so that its schedules cannot be enumerated.
+            To detect this, the first schedule runs again at the end.
     """
     __tracebackhide__ = True
     require_count("runs_max", runs_max, 1)
@@ -129,13 +130,13 @@ def replay(
     """Run `scenario` once, with the choices that a `SimulationFailure` has shown.
 
     Args:
-        scenario: that failed.
-        seed: of the failure.
-        choices: by default those that `explore` makes with this seed.
-        faults: of the failure.
+        scenario: the scenario that failed.
+        seed: the seed of the failure.
+        choices: the choices of the failure; by default those that `explore` makes with this seed.
+        faults: the faults of the failure.
 
     Raises:
-        SimulationFailure: it still fails.
+        SimulationFailure: the scenario still fails.
         UsageError: as for `explore`.
     """
     __tracebackhide__ = True
@@ -152,7 +153,7 @@ def replay(
 
 
 def chooser_for(seed: int) -> Chooser:
-    """Return what makes the choices of a seed's run."""
+    """Return the chooser for a seed's run."""
     return PriorityChooser(seed) if seed % PRIORITY_EVERY == PRIORITY_EVERY - 1 else SeededChooser(seed)
 
 
@@ -174,7 +175,7 @@ def _attempt(
         if not is_failure(error, is_of_client=simulation.client_error is error):
             raise
         run = FailingRun(simulation.choices, simulation.steps, simulation.outsiders, error)
-        # Clients that only let others run make no steps, yet take as long.
+        # A run of clients that only call sim.pause() has few steps, yet takes as long.
         return run, steps_max if run.is_endless else len(simulation.steps)
     return None, len(simulation.steps)
 
@@ -203,14 +204,14 @@ def _report(
         else:
             failure = SimulationFailure(_name(scenario), found_by, seed, needed, smallest)
     else:
-        # Every other schedule would say as little about this one as its own repetition.
+        # The run cannot be repeated, so other schedules would say nothing about it either.
         failure = SimulationFailure(_name(scenario), found_by, seed, faults, run, repetition=Repetition(again))
     failure.__cause__ = failure.cause
     return failure
 
 
 def _made_smaller(scenario: Scenario, seed: int, allowed: Faults, run: FailingRun) -> tuple[Faults, FailingRun]:
-    """Return the smallest run that was found, and the faults that were allowed in it: none, if it needs none."""
+    """Return the smallest run that was found, and the faults allowed in it: none if it fails without."""
 
     def try_with(chooser: Chooser, faults: Faults, steps_max: int) -> tuple[FailingRun | None, int]:
         return _attempt(scenario, chooser, seed, faults, steps_max)
@@ -225,14 +226,14 @@ def _made_smaller(scenario: Scenario, seed: int, allowed: Faults, run: FailingRu
     smallest = Shrinker(begin, lambda chooser, steps_max: try_with(chooser, faults, steps_max), spent).shrink()
     if not smallest.is_endless:
         return faults, smallest
-    # The attempts were given up early: this one may come to rest after all.
+    # Attempts were given up early, so this run may come to rest after all.
     in_full = attempt(scenario, RecordedChooser(smallest.choices), seed, faults)
     return (allowed, run) if in_full is None or in_full.kind != run.kind else (faults, in_full)
 
 
 def _without_faults(scenario: Scenario, seed: int, run: FailingRun) -> FailingRun | None:
-    """Return the smallest of some runs without faults that fail as this one did, if any do."""
-    # The failing run says little about their length: a crash may have cut it short.
+    """Return the smallest of some runs without faults that fail as this one did, or None."""
+    # The failing run says little about the length of these runs: a crash may have cut it short.
     steps_max = max(ENDLESS_STEPS, steps_worth(run))
     tried = [attempt(scenario, RecordedChooser([]), seed, NO_FAULTS)]
     tried += [_attempt(scenario, chooser, seed, NO_FAULTS, steps_max)[0] for chooser in _choosers_near(seed)]
@@ -241,12 +242,12 @@ def _without_faults(scenario: Scenario, seed: int, run: FailingRun) -> FailingRu
 
 
 def _choosers_near(seed: int) -> list[Chooser]:
-    """Return some that may find without some of the faults what the seed has found with them."""
+    """Return the choosers that are tried with fewer faults after a failure of this seed."""
     return [chooser_for(seed + number) for number in range(FEWER_FAULTS_SEEDS)]
 
 
 def _require_scenario(run: FailingRun, found_by: str) -> None:
-    """Raise what is wrong with the scenario itself: no schedule of it is worth to be shown."""
+    """Raise the error as it is if the scenario itself is wrong: no schedule of it is worth showing."""
     if isinstance(run.cause, ScenarioError):
         run.cause.add_note(f"found by {found_by}")
         raise run.cause

@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from inmem.simulation.trace import Step
 
 TEST_LINE_CHARS_MAX: Final = 88
-"""Of a regression test: what formatters make of a file unless they are told otherwise."""
+"""Line length of a regression test: the usual default of formatters."""
 
 LIST_ITEMS_MAX: Final = 20
-"""Of a list of choices in one line."""
+"""Number of choices in one list."""
 
 ALIKE_MIN: Final = 10
-"""So many equal ones in a row are counted and not listed."""
+"""At least so many equal choices in a row are counted, not listed."""
 
 
 def is_failure(error: BaseException, *, is_of_client: bool) -> bool:
-    """Whether what a scenario has raised is a finding, and not a request to stop, skip or expect a failure.
+    """Return whether an exception from a scenario is a finding, not a request to stop, skip or expect a failure.
 
-    Those of pytest are no subclasses of Exception, but for the one that is to end the session. A client that exits or
-    is cancelled has failed; the scenario itself runs in a thread that others may want to stop.
+    pytest's own exceptions do not derive from Exception, except the one that ends the session. A client that exits or
+    is cancelled has failed. The scenario itself runs in a thread that others may want to stop.
     """
-    # Who can have raised them has imported it.
+    # Code that raised one of pytest's exceptions has imported pytest.
     pytest = sys.modules.get("pytest")
     if pytest is not None:
         if isinstance(error, pytest.skip.Exception | pytest.exit.Exception | pytest.xfail.Exception):
@@ -55,14 +55,14 @@ def is_failure(error: BaseException, *, is_of_client: bool) -> bool:
 
 
 class FailingRun:
-    """One failing run, as it is found and while it is made smaller.
+    """One failing run, as it was found or after shrinking.
 
     Attributes:
-        choices: that were made, without the zeros at their end, which need not be said.
-        steps: that happened, except those of actors being started.
-        story: the same without the store's inner life, unless it is the store that broke its promise.
+        choices: the choices made, without the zeros at the end, which are implied.
+        steps: the steps that happened, except those that start actors.
+        story: the steps without the store's internals, unless the store itself broke a promise.
         outsiders: names of the clients and users' actors.
-        cause: what was raised.
+        cause: the exception that was raised.
     """
 
     def __init__(self, choices: list[int], steps: list[Step], outsiders: Collection[str], cause: BaseException) -> None:
@@ -77,10 +77,10 @@ class FailingRun:
 
     @cached_property
     def size(self) -> tuple[int, int, int, int, int, list[int]]:
-        """What shrinking makes smaller: what there is to read, and how often it goes over from one to another.
+        """What shrinking minimizes: first the length of the story, and how often it switches from one actor to another.
 
-        Then the choices that are not the first alternative, all steps, and all choices. What has no end has no length
-        either: of that it is the choices alone, and so how early it takes the way that has no end.
+        Then the number of choices that are not the first alternative, the number of all steps, and the choices. An
+        endless run has no meaningful length: only its choices count, and so how early it takes the endless path.
         """
         if self.is_endless:
             return 0, 0, sum(map(bool, self.choices)), 0, len(self.choices), self.choices
@@ -96,7 +96,7 @@ class FailingRun:
 
     @property
     def kind(self) -> tuple[type[BaseException], str, int]:
-        """The type of what was raised and the place: two runs of the same kind fail for the same reason."""
+        """The type of the exception and where it was raised: two runs of the same kind fail for the same reason."""
         file, line = "", 0
         for frame, number in traceback.walk_tb(self.cause.__traceback__):
             if package_of(frame) != PYTEST:
@@ -104,12 +104,12 @@ class FailingRun:
         return type(self.cause), file, line
 
     def is_like(self, other: FailingRun) -> bool:
-        """Whether the other run failed for the same reason after the same course."""
+        """Return whether the other run failed for the same reason after the same course."""
         return self.kind == other.kind and self.choices == other.choices and len(self.steps) == len(other.steps)
 
     @property
     def place(self) -> str:
-        """``file:line, in function: source`` of the innermost frame of the scenario, "" if there is none."""
+        """``file:line, in function: source`` of the innermost frame of the scenario, or "" if there is none."""
         found = ""
         for frame, line in traceback.walk_tb(self.cause.__traceback__):
             if is_theirs(frame):
@@ -118,10 +118,10 @@ class FailingRun:
 
 
 class Repetition:
-    """What came of running a failing run once more, when that was something else.
+    """The outcome of repeating a failing run, if it differs from the first one.
 
     Args:
-        run: how it failed then; None if it passed.
+        run: the repetition if it failed; None if it passed.
     """
 
     def __init__(self, run: FailingRun | None) -> None:
@@ -137,26 +137,26 @@ class Repetition:
 class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failures)
     """A scenario failed under a schedule.
 
-    It can be pickled and copied, so that a pool of processes can hand it back. A copy has words in place of messages
-    and of the cause, which may hold what cannot leave the process.
+    It can be pickled and copied, so that a process pool can return it. A copy has text in place of the messages and the
+    cause, because these may hold objects that cannot leave the process.
 
     Args:
-        scenario: its qualified name, "" if it has none.
-        found_by: in words.
-        seed: of the run that found it.
-        faults: that were allowed.
-        run: the smallest that was found.
-        is_smallest: whether a smaller one was looked for.
-        is_of_seed: whether it is the run that the seed makes, so that nobody has to be shown its choices.
-        repetition: what came of running it once more, if that was not the same.
+        scenario: the scenario's qualified name, "" if it has none.
+        found_by: what found the failure, in words.
+        seed: the seed of the run that found it.
+        faults: the faults that were allowed.
+        run: the smallest failing run that was found.
+        is_smallest: whether a smaller run was looked for.
+        is_of_seed: whether the seed alone makes the choices of this run, so that they need not be shown.
+        repetition: the outcome of repeating the run, if it was different.
 
     Attributes:
-        seed: of the run that found it.
-        faults: that were allowed in the smallest run; none, if it fails without.
-        choices: of the smallest failing run; `replay` takes them.
-        steps: of that run, in full.
-        story: the same without the store's inner life, unless it is the store that broke its promise.
-        cause: what it raised.
+        seed: the seed of the run that found it.
+        faults: the faults allowed in the smallest run; none if it fails without.
+        choices: the choices of the smallest failing run, for `replay`.
+        steps: the steps of that run, in full.
+        story: the steps without the store's internals, unless the store itself broke a promise.
+        cause: the exception that the run raised.
     """
 
     __module__ = "inmem.simulation"  # where it is imported from
@@ -189,7 +189,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         super().__init__(f"{self._said}\n{place}\nfound by {found_by}. {advice}\n\n{told}\n")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without __init__, which takes the run; see InmemError.
+        # Restored without calling __init__, which takes the run; see InmemError.
         state = vars(self) | {
             "steps": in_words(self.steps),
             "story": in_words(self.story),
@@ -204,23 +204,23 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         return f"replay({', '.join(self._arguments(name if name.isidentifier() else 'scenario'))})"
 
     def as_text(self) -> str:
-        """Return the failing run as numbered lines, with everything that went on inside the store."""
+        """Return the failing run as numbered lines, including everything that happened inside the store."""
         return as_text(self.steps)
 
     def as_mermaid(self) -> str:
-        """Return the failing run as a Mermaid sequence diagram. Of a long story it has the beginning and the end."""
+        """Return the failing run as a Mermaid sequence diagram. A long story is cut to its beginning and end."""
         return as_mermaid(self.story)
 
     def as_test(self, module: str, scenario: str | None = None) -> str:
         """Return the source of a regression test that replays the failing run.
 
         Args:
-            module: where the scenario can be imported from.
-            scenario: its name there, by default its own.
+            module: the module that the scenario can be imported from.
+            scenario: the scenario's name there; by default its own name.
 
         Raises:
-            UsageError: that is no name of a module, or of something in a module: a lambda, or a function that was made
-                inside another one, has none unless you give it one.
+            UsageError: `module` is not a module's name, or the scenario has no importable name: a lambda, or a function
+                made inside another one, has none unless you pass one.
         """
         if not all(_is_name(part) for part in module.split(".")):
             raise UsageError(f"module: must be the name of a module, not {module!r}")
@@ -259,13 +259,13 @@ def _is_name(word: str) -> bool:
 
 
 def _said(error: BaseException) -> str:
-    """Return the error as Python prints it below a traceback; a bare assertion says nothing but its type."""
+    """Return the error as Python prints it below a traceback; for a bare assertion, only its type."""
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _runs_of(choices: list[int]) -> list[str]:
-    """Return the choices as lists to be added up, with many equal ones in a row as ``[0] * 177``."""
+    """Return the choices as list expressions to be added up, with many equal ones in a row as ``[0] * 177``."""
     parts: list[str] = []
     others: list[int] = []
     for choice, group in groupby(choices):

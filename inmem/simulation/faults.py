@@ -1,4 +1,4 @@
-"""Which faults a simulation may commit, and the one place that commits them."""
+"""Which faults a simulation may inject, and the one place that injects them."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
     from inmem.simulation.scheduler import Scheduler
 
 CRASH_ODDS = 0.01
-"""Per message and per disk step: most runs of a small scenario crash somewhere, few crash at once."""
+"""Per message and per disk step: most runs of a small scenario crash somewhere, few crash at the start."""
 
 ACTOR_CRASH_ODDS = 0.0025
-"""Per message and per disk step: a storm of failures, after which the store gives up, stays rare."""
+"""Per message and per disk step: so many failures in a row that the store gives up stay rare."""
 
 SLOW_SYNC_US = 5_000_000
-"""How long a slow sync takes: longer than any timeout or interval in use."""
+"""How long a slow sync takes, in microseconds: longer than any timeout or interval in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
     """Faults to inject. The default injects none: then only the order of events varies.
 
-    They happen during `Simulation.run` only, so that a scenario can prepare and look around in peace.
+    Faults happen only during `Simulation.run`, so a scenario can set up and inspect its stores undisturbed.
 
     Attributes:
         crash: the whole process may die at any message or disk step; the disk keeps what it must.
-        actor_crash: any actor of the store may fail at any message or disk step.
-        torn_writes: a crash may cut unsynced bytes anywhere, not only all or none.
+        actor_crash: any actor of the store except the supervisor may fail at any message or disk step.
+        torn_writes: a crash may cut unsynced bytes off anywhere, not only keep all or none.
         reordered_writes: a crash may lose earlier unsynced bytes and keep later ones.
-        lost_names: a crash may undo changes of names that were not synced.
+        lost_names: a crash may undo creations, renames and removals that were not synced.
         failed_sync: odds that a sync fails.
         slow_sync: odds that a sync takes seconds.
         full_disk: odds that the disk refuses an append or a creation.
         clock_jumps: odds, per reading, that the wall clock jumps, forwards or backwards.
-        crashes_max: at most so many crashes of the process in one run.
+        crashes_max: the maximum number of process crashes in one run.
 
     Raises:
-        UsageError: odds that are not between 0 and 1, a negative count, or a value of another type.
+        UsageError: odds are not between 0 and 1, the count is negative, or a value has another type.
     """
 
     crash: bool = False
@@ -71,12 +71,12 @@ class Faults:
 
     @classmethod
     def crashes(cls) -> Faults:
-        """Return all that can happen when the process dies."""
+        """Return all faults that can happen when the process dies."""
         return cls(crash=True, torn_writes=True, reordered_writes=True, lost_names=True)
 
     @classmethod
     def everything(cls) -> Faults:
-        """Return all of them at once."""
+        """Return all faults at once."""
         return cls(
             crash=True,
             actor_crash=True,
@@ -111,11 +111,11 @@ KINDS = (
     ("full_disk",),
     ("clock_jumps",),
 )
-"""Each by its fields. Those after the first say what goes with it, and mean nothing without."""
+"""The fields of each kind of fault. The first turns the kind on; the others mean nothing without it."""
 
 
 def kinds_of(faults: Faults) -> list[Faults]:
-    """Return each kind of the faults alone."""
+    """Return each kind of fault that is allowed, alone."""
     return [
         replace(NO_FAULTS, **{field: getattr(faults, field) for field in kind})
         for kind in KINDS
@@ -127,7 +127,7 @@ def allowed_faults(faults: Faults | None) -> Faults:
     """Return the faults, none by default.
 
     Raises:
-        UsageError: they are something else.
+        UsageError: `faults` is not a `Faults`.
     """
     if faults is None:
         return NO_FAULTS
@@ -137,7 +137,7 @@ def allowed_faults(faults: Faults | None) -> Faults:
 
 
 class SimulatedCrash(Exception):  # noqa: N818  (an end, not an error)
-    """Ends whatever was running when the simulated process died."""
+    """Ends the code that was running when the simulated process died."""
 
 
 class ActorCrash(Exception):  # noqa: N818  (raised inside an actor, seen by nobody but the supervisor)
@@ -145,16 +145,16 @@ class ActorCrash(Exception):  # noqa: N818  (raised inside an actor, seen by nob
 
 
 class FaultInjector:
-    """Decides, at every message and disk step, whether something bad happens there.
+    """Decides, at every message and disk step, whether a fault happens there.
 
     Args:
-        faults: those allowed.
-        chooser: decides.
-        scheduler: of the run.
+        faults: the allowed faults.
+        chooser: makes the decisions.
+        scheduler: the scheduler of the run.
 
     Attributes:
-        active: whether anything may happen at all.
-        crashes: of the process, so far.
+        active: whether any fault may happen now.
+        crashes: number of process crashes so far.
     """
 
     def __init__(self, faults: Faults, chooser: Chooser, scheduler: Scheduler) -> None:
@@ -165,11 +165,11 @@ class FaultInjector:
         self._scheduler = scheduler
 
     def chance(self, probability: float) -> bool:
-        """Whether a fault of these odds happens now."""
+        """Return whether a fault with this probability happens now."""
         return probability > 0 and self._is_on() and self._chooser.chance(probability)
 
     def before_delivery(self, receiver: str, mailbox: Mailbox | None, message: Any, reply_to: ReplyTo | None) -> bool:
-        """Decide whether something bad happens instead of a delivery; return False if it did."""
+        """Decide whether a fault happens instead of a delivery; return False if it did."""
         if not self._is_on():
             return True
         if self._process_dies(f"before {receiver} gets {type(message).__name__}"):
@@ -182,11 +182,11 @@ class FaultInjector:
         return True
 
     def before_disk_step(self, operation: str, name: str) -> None:
-        """Decide whether something bad happens instead of a disk operation.
+        """Decide whether a fault happens instead of a disk operation.
 
         Raises:
             SimulatedCrash: the process has died.
-            ActorCrash: the actor that wanted the operation has.
+            ActorCrash: the actor that wanted the operation has failed.
         """
         if self._scheduler.crashed:
             raise SimulatedCrash
@@ -196,7 +196,7 @@ class FaultInjector:
             return
         if self._process_dies(f"before {where}"):
             raise SimulatedCrash
-        # Nobody stands above the supervisor, so it is not made to fail.
+        # Nothing could replace the supervisor, so it is not made to fail.
         if not self._scheduler.handling.endswith("supervisor") and self._actor_fails():
             self._scheduler.note(WORLD, self._scheduler.handling, f"fails before {where}")
             raise ActorCrash(f"simulated failure before {where}")

@@ -1,4 +1,4 @@
-"""Frames of Python: whose code they are of, and where that is."""
+"""Python frames: whose code they run, and where it is."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
     from types import FrameType
 
 PYTEST: Final = "_pytest"
-"""The package that raises pytest's own failures: of all `pytest.raises` in the same line."""
+"""The package that raises pytest's own failures. The failures of every `pytest.raises` come from one line of it."""
 
 _NOT_THEIRS: Final = sys.stdlib_module_names | {"inmem", "pykka", PYTEST}
 """Packages whose frames say less about what broke, or where a client is, than the frame that called them."""
 
 
 def package_of(frame: FrameType) -> str:
-    """Return the name of the topmost package of the frame's code."""
+    """Return the name of the top-level package of the frame's code."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def is_theirs(frame: FrameType) -> bool:
-    """Whether the frame is of the scenario, or of what it has brought along."""
+    """Return whether the frame runs the user's code: the scenario, or a package that it has brought along."""
     return package_of(frame) not in _NOT_THEIRS
 
 

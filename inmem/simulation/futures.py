@@ -1,4 +1,4 @@
-"""Futures of a simulation: whoever waits for one is woken by the scheduler."""
+"""Futures of a simulation: a reply is noted in the trace and wakes the client that waits for it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class SimulatedFuture(ReplyFuture[Any]):
         self._announce()
 
     def _announce(self) -> None:
-        """The reply is there: whoever waits for it can go on."""
+        """Note the reply in the trace, and wake the client that waits for it."""
         if self.scheduler is not None:
             answer = self.value if self.error is None else self.error[1]
             if type(answer) is Begun:
-                # Only what it looks like: a transaction runs for as long as anybody holds its lease.
+                # Keep only its text: a transaction counts as running for as long as anything holds its lease.
                 answer = Words(describe(answer))
             self.scheduler.note_answer(self.asker, Answer(answer))
         if self.waiter is not None:

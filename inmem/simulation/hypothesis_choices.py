@@ -1,4 +1,4 @@
-"""Hypothesis makes the choices: it finds failing schedules its own way and shrinks them with its own means.
+"""Let Hypothesis make the choices: it finds failing schedules and shrinks them by its own methods.
 
 Needs Hypothesis, which inmem itself does not depend on.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inmem.simulation.faults import Faults
 
 CHANCE_STEPS = 1_000
-"""How finely odds are drawn."""
+"""The resolution with which odds are drawn."""
 
 
 class HypothesisChooser:
@@ -34,13 +34,13 @@ class HypothesisChooser:
     """
 
     def __init__(self, data: DataObject) -> None:
-        # A source of random numbers that Hypothesis controls and shrinks; quicker than a draw for each choice.
+        # A source of random numbers that Hypothesis controls and shrinks; faster than one draw per choice.
         self._random = data.draw(st.randoms(use_true_random=False))
         self._stop: BaseException | None = None
         self.made: list[int] = []
 
     def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
-        """Return any alternative; Hypothesis prefers the first."""
+        """Return one of the alternatives; Hypothesis prefers the first."""
         if count == 1:
             return 0
         choice = self._draw(count)
@@ -56,14 +56,14 @@ class HypothesisChooser:
         return happens
 
     def finish(self) -> None:
-        """End the test case the way Hypothesis wanted it to end, if it did."""
+        """Raise the exception with which Hypothesis ended the test case, if it did."""
         if self._stop is not None:
             raise self._stop
 
     def _draw(self, count: int) -> int:
-        # Hypothesis ends a test case by raising from a draw. That may be inside an actor's handler, which would take
-        # it for a failure of the actor and go on. So the run goes on without it, the simplest way, and `finish` ends
-        # the case.
+        # Hypothesis ends a test case by raising from a draw. Inside an actor's handler, the store would treat that as
+        # a failure of the actor and go on. So the exception is kept, the run goes on with first alternatives, and
+        # `finish` raises the exception.
         if self._stop is None:
             try:
                 return self._random.randrange(count)
@@ -73,10 +73,10 @@ class HypothesisChooser:
 
 
 def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults | None = None) -> Callable[[], None]:
-    """Return a Hypothesis test of `scenario`, to be called or to be collected by pytest under a name ``test_…``.
+    """Return a Hypothesis test of `scenario`. Call it, or let pytest collect it under a name ``test_…``.
 
-    Hypothesis's own settings apply: ``settings(max_examples=500)(hypothesis_test(scenario))``. It keeps the failures
-    found under the scenario's qualified name, which those that one function has made share.
+    Hypothesis's own settings apply: ``settings(max_examples=500)(hypothesis_test(scenario))``. Its database keeps
+    failures under the scenario's qualified name, which scenarios made by the same function share.
 
     Raises:
         UsageError: an argument is not acceptable.
@@ -91,13 +91,14 @@ def hypothesis_test(scenario: Callable[[Simulation], object], *, faults: Faults 
         finally:
             chooser.finish()
 
-    # To Hypothesis tests of equal source are one test: its database would keep no more failures than of one scenario.
+    # Hypothesis identifies tests by their source: without this, its database would keep the failures of only one
+    # scenario.
     test.__module__, test.__qualname__ = (
         scenario.__module__,
         getattr(scenario, "__qualname__", type(scenario).__qualname__),
     )
     name = test.__qualname__.rpartition(".")[2]
-    # `<lambda>` is no name that Hypothesis could give to a function.
+    # Hypothesis cannot give a function the name `<lambda>`.
     test.__name__ = name if name.isidentifier() else test.__name__
     vars(test)["_hypothesis_internal_add_digest"] = f"{test.__module__}.{test.__qualname__}".encode()
     run: Callable[[], None] = given(st.data())(test)

@@ -1,7 +1,7 @@
-"""Acked ⊆ recovered, prefix, atomic: a ledger that watches the messages of one store and checks what it shows.
+"""Acked ⊆ recovered, prefix, atomic: a ledger that watches the messages of one store and checks what the store shows.
 
-It stands outside of the code under test: what the state must be it knows from the records that were handed to the
-log, folded by itself, and not from any actor.
+The ledger stands outside the code under test: it computes the expected state itself, by folding the records that were
+handed to the log, and asks no actor.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 class CommitLedger:
     """Watches one store's commits, and checks what a crash has left of them.
 
-    It knows the order in which records were handed to the log and which of them somebody was told of. Whenever a core
+    It knows the order in which records were handed to the log, and which commits were acknowledged. Whenever a core
     starts, after a crash of the process or of an actor, the recovered state must be the fold of a prefix of that order,
-    and the prefix must reach to the last one told of.
+    and the prefix must include the last acknowledged commit.
 
     Attributes:
-        durable: whether what somebody is told of from now on must survive; in the weaker modes a suffix may be lost.
-        acked_version: the highest version that somebody was told of.
-        published: where the store makes snapshots visible; set when it has started.
-        lost: whether a suffix of what somebody was told of has been lost, as the weaker modes may.
+        durable: whether commits acknowledged from now on must survive; in the weaker modes a suffix may be lost.
+        acked_version: the highest acknowledged version.
+        published: where the store makes snapshots visible; set when the store has started.
+        lost: whether a suffix of the acknowledged commits has been lost, which the weaker modes allow.
         failed: whether the store refuses writes.
     """
 
     def __init__(self) -> None:
         self.durable = True
         self._core = 0
-        # Since the core started: handed to the log, in order.
+        # Handed to the log since the core started, in order: transaction id and record.
         self._handed: list[tuple[int, bytes]] = []
         self._numbered = 0
-        # Proven by a recovery: version and record.
+        # Commits that a recovery has proven: version and record.
         self._proven: list[tuple[int, CommitRecord]] = []
         self._version = 0
-        # What was promised to survive, by this opening or an earlier one.
+        # Commits up to this version must survive, as promised by this opening or an earlier one.
         self._durable_version = 0
         self.acked_version = 0
         self.published: Published | None = None
@@ -56,7 +56,7 @@ class CommitLedger:
         self.failed = False
 
     def observe(self, message: Any) -> None:
-        """Take note of a message that is being sent."""
+        """Record a message that is being sent."""
         if isinstance(message, Resume):
             actor = message.actor
             if isinstance(actor, Coordinator):
@@ -74,7 +74,7 @@ class CommitLedger:
                 self._handed = [entry for entry in self._handed if entry[0] not in refused]
 
     def answered(self, value: Any) -> None:
-        """Take note of an answer: of a commit, it must be visible, whole, before anybody is told of it."""
+        """Record an answer. A commit must be completely visible before it is acknowledged."""
         if not isinstance(value, Committed):
             return
         version = value.version
@@ -95,7 +95,7 @@ class CommitLedger:
                 raise BrokenPromise(f"version {version} was acknowledged, yet {key} shows version {found}")
 
     def check_visible(self) -> None:
-        """At rest: check that the visible state is that of all the commits that were logged.
+        """Check, at rest, that the visible state is that of all logged commits.
 
         Raises:
             BrokenPromise: it is not.
@@ -111,13 +111,13 @@ class CommitLedger:
 
     def _check_recovered(self, coordinator: Coordinator) -> None:
         snapshot = coordinator.published
-        # When a suffix was lost inside a living process, versions continue above what had been published.
+        # If a suffix was lost while the process lived on, versions continue above the last one published.
         lost = coordinator.lost_versions
         reached = lost[-1][0] - 1 if lost and lost[-1][1] == snapshot.version - 1 else snapshot.version
         if reached < self._durable_version:
             raise BrokenPromise(f"version {self._durable_version} was acknowledged, only {reached} was recovered")
         if reached < self._version:
-            # What was proven once may vanish where durability is weak: it had been read, not synced.
+            # Under weak durability, even a recovered commit may vanish later: it had been read, not synced.
             self._proven = [entry for entry in self._proven if entry[0] <= reached]
             self._handed = []
         elif reached - self._version > len(self._handed):
@@ -168,9 +168,9 @@ class CommitLedger:
 
 
 def _shown(records: list[CommitRecord], snapshot: Snapshot) -> list[tuple[str, int]]:
-    """Return every key that the first record wrote, with the version that the snapshot shows there.
+    """Return every key that the first record wrote, with the version that the snapshot shows for it.
 
-    Runs that were deleted in it or later are left out: they may show nothing any more.
+    Runs that the first record or a later one deleted are left out: they may no longer show anything.
     """
     dropped = {operation.run for record in records for operation in record.operations if isinstance(operation, DropRun)}
     shown: list[tuple[str, int]] = []

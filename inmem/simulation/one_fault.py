@@ -1,7 +1,7 @@
-"""Failing with fewer faults: most failures that need one at all need one only, in the default order of everything else.
+"""Looks for a failing run with fewer faults: most failures that need a fault need one, in the default order of events.
 
-The choices of a run in which more went wrong do not lead there. Without its first fault the run takes another course,
-and the choices after that mean something else in it. So such runs are looked for one by one.
+Leaving a fault out of the choices of a run does not find it: without the fault the run takes another course, in which
+the choices that follow mean something else. So runs with one fault are tried, one place after another.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     Attempt = Callable[[Chooser, Faults, int], tuple[FailingRun | None, int]]
 
 KIND_STEPS_MAX = 30_000
-"""Steps spent on one kind of faults: a second or two."""
+"""Steps spent on one kind of fault: a second or two."""
 
 
 class OneFaultChooser:
-    """The default order, in which one of the rare events happens.
+    """The default order with one rare event.
 
     Args:
-        number: of that event, from 0 on.
+        number: which of the rare events that could happen is the one that does, counted from 0.
 
     Attributes:
-        rare: how many could have happened so far.
+        rare: how many rare events could have happened so far.
+        made: the choices so far.
     """
 
     def __init__(self, number: int) -> None:
@@ -46,7 +47,7 @@ class OneFaultChooser:
         return 0
 
     def chance(self, probability: float) -> bool:
-        """Return whether this is the one."""
+        """Return whether this is the rare event that happens."""
         if probability <= 0:
             return False
         happens = self.rare == self._number
@@ -58,16 +59,16 @@ class OneFaultChooser:
 def with_one_kind(
     faults: Faults, run: FailingRun, attempt: Attempt, others: Callable[[], Iterable[Chooser]]
 ) -> tuple[Faults, FailingRun, int]:
-    """Return a run that fails as this one did, with one kind of faults, and that kind; or both as they are.
+    """Return one kind of fault and a run that fails with it as the given run does, or the arguments if none was found.
 
-    The third is how many steps that took: about half of what may be spent on making the run smaller, at most.
+    The third item is how many steps this took: at most about half of those that making the run smaller is worth.
 
     Args:
-        faults: that were allowed.
-        run: to begin with.
-        attempt: runs the scenario with a chooser and faults, for so many steps at most; returns the run if it fails,
-            and how many there were.
-        others: returns choosers to be tried should no single fault do.
+        faults: the faults that were allowed.
+        run: the failing run.
+        attempt: runs the scenario with a chooser and faults for at most the given number of steps; returns the run if
+            it fails, and how many steps it took.
+        others: returns choosers to try if no single fault is enough.
     """
     spent = 0
     kinds = kinds_of(faults)
@@ -76,7 +77,7 @@ def with_one_kind(
         for choosers, steps_max in ((_single_faults(), share * 3 // 4), (others(), share // 4)):
             found, steps = _first_alike(choosers, kind, run, attempt, steps_max)
             spent += steps
-            # With fewer kinds it may be longer, yet it leaves less to think of.
+            # A run with fewer kinds of faults is easier to understand even if it is longer.
             if found is not None and (len(kinds) > 1 or found.size < run.size):
                 return kind, found, spent
     return faults, run, spent
@@ -85,21 +86,21 @@ def with_one_kind(
 def _first_alike(
     choosers: Iterable[Chooser], kind: Faults, run: FailingRun, attempt: Attempt, steps_max: int
 ) -> tuple[FailingRun | None, int]:
-    """Return the first run that fails as the given one did, if there is one, and how many steps that took."""
+    """Return the first run that fails as the given run does, None if there is none, and how many steps that took."""
     spent = 0
     for chooser in choosers:
         if spent >= steps_max:
             break
         found, steps = attempt(chooser, kind, steps_worth(run))
         spent += RUN_STEPS + steps
-        # Another kind of faults may lead to an error of the same type elsewhere: that would be another finding.
+        # Another kind of fault may cause an error of the same type elsewhere, which is another finding.
         if found is not None and (found.kind, found.place) == (run.kind, run.place):
             return found, spent
     return None, spent
 
 
 def _single_faults() -> Iterator[OneFaultChooser]:
-    """Give choosers for each place in which a fault can happen, in turn."""
+    """Yield a chooser for each place where a fault can happen, in turn."""
     number = 0
     while True:
         chooser = OneFaultChooser(number)

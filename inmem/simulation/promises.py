@@ -1,4 +1,4 @@
-"""The error of all checkers."""
+"""The error that all checkers raise."""
 
 from __future__ import annotations
 

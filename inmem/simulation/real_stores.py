@@ -1,7 +1,7 @@
-"""While a simulation runs, nobody who takes part in it may use a store that it does not decide about.
+"""While a simulation runs, code that takes part in it may not use a real store, which it does not control.
 
-Such a store answers at once and in one order, so a scenario on it would pass whatever it does. Threads that have
-nothing to do with the simulation go on using theirs.
+A real store answers at once and in one order, so a scenario on it would pass whatever it does. Threads that take no
+part in the simulation may go on using real stores.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def no_real_stores(scheduler: Scheduler) -> Generator[None]:
-    """Within this context the scenario and its clients start no other store, and use none by a handle or a ref.
+    """Within this context, refuse real stores to the scenario and its clients: to start one, or use a handle or ref.
 
-    In production nobody is asked whether anything is simulated. For as long as the context lasts, this hooks into what
-    every call on a handle looks at anyway, and into the `ask` and `tell` of refs.
+    Production code never asks whether it is simulated. While the context lasts, this hooks into an attribute that every
+    call on a handle reads anyway, and into the `ask` and `tell` of refs.
     """
 
     def refuse_start() -> None:

@@ -1,4 +1,4 @@
-"""What a scenario must be, so that a run that found nothing has tried something."""
+"""What a scenario must be, so that a run without findings has tested something."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from inmem.engine.errors import UsageError
 
 SECONDS_MAX = 1e9
-"""A sleep of thirty years: whoever wants a longer one has taken another unit for seconds."""
+"""Thirty years. A longer sleep was surely given in another unit than seconds."""
 
 
 NOT_DETERMINISTIC = "The scenario is not deterministic: run once more with the same choices it took another course"
@@ -22,23 +22,23 @@ MUST_NOT_DEPEND = (
 
 
 class ScenarioError(UsageError):
-    """The scenario, not the store, is at fault: it cannot be run as it is written."""
+    """The scenario, not the store, is at fault: it cannot run as it is written."""
 
     __module__ = "inmem.simulation"  # where it is imported from
 
 
 def require_ran(what: str, returned: Any) -> None:
-    """Refuse what a function returns that has not run by having been called.
+    """Refuse the result of a function whose code did not run when it was called.
 
     Args:
         what: the function, for the message.
-        returned: by it.
+        returned: what the function returned.
 
     Raises:
-        ScenarioError: it is a coroutine or a generator, of which nothing has run yet.
+        ScenarioError: `returned` is a coroutine or a generator, of which nothing has run yet.
     """
     if inspect.iscoroutine(returned):
-        # Otherwise Python complains about it a second time, wherever it is collected.
+        # Otherwise Python also warns about it, wherever it is collected.
         returned.close()
     elif not (inspect.isgenerator(returned) or inspect.isasyncgen(returned)):
         return
@@ -50,10 +50,10 @@ def require_ran(what: str, returned: Any) -> None:
 
 
 def require_nothing(returned: Any) -> None:
-    """Refuse what a scenario returns: nobody looks at it, so whatever it was to say would be lost.
+    """Refuse any result of a scenario: nothing looks at it, so what it should report would be lost.
 
     Raises:
-        ScenarioError: it is not None.
+        ScenarioError: `returned` is not None.
     """
     if returned is None:
         return
@@ -68,26 +68,26 @@ def require_nothing(returned: Any) -> None:
 
 
 def require_function(name: str, value: Any) -> None:
-    """Refuse what cannot be called.
+    """Refuse a value that cannot be called.
 
     Raises:
-        ScenarioError: it cannot.
+        ScenarioError: `value` is not callable.
     """
     if not callable(value):
         raise ScenarioError(f"{name}: must be a function, not {value!r:.80}")
 
 
 def require_scenario(value: Any) -> None:
-    """Refuse what cannot be called with a `Simulation`.
+    """Refuse a value that cannot be called with a `Simulation`.
 
     Raises:
-        ScenarioError: it cannot.
+        ScenarioError: `value` is not callable with one argument.
     """
     require_function("scenario", value)
     try:
         signature = inspect.signature(value)
     except (ValueError, TypeError):
-        # Python does not tell, as of some functions that are written in C.
+        # Python does not know the signature, as for some functions written in C.
         return
     try:
         signature.bind(None)
@@ -99,20 +99,20 @@ def require_scenario(value: Any) -> None:
 
 
 def require_int(name: str, value: Any) -> None:
-    """Refuse what is no seed.
+    """Refuse a value that is not an int.
 
     Raises:
-        UsageError: it is not an int.
+        UsageError: `value` is not an int.
     """
     if type(value) is not int:
         raise UsageError(f"{name}: must be an int, not {value!r:.80}")
 
 
 def require_choices(name: str, value: Sequence[int]) -> None:
-    """Refuse what no run can have chosen.
+    """Refuse choices that no run can have made.
 
     Raises:
-        UsageError: it is no sequence of ints of at least 0.
+        UsageError: `value` is not a sequence of ints of at least 0.
     """
     is_sequence = isinstance(value, Sequence)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not is_sequence or not all(type(choice) is int and choice >= 0 for choice in value):
@@ -120,40 +120,40 @@ def require_choices(name: str, value: Sequence[int]) -> None:
 
 
 def require_count(name: str, value: Any, least: int) -> None:
-    """Refuse what is no number of runs.
+    """Refuse a value that is not a count, such as a number of runs.
 
     Raises:
-        UsageError: it is not an int, or less than `least`.
+        UsageError: `value` is not an int, or is less than `least`.
     """
     if type(value) is not int or value < least:
         raise UsageError(f"{name}: must be an int of at least {least}, not {value!r}")
 
 
 def require_text(name: str, value: Any) -> None:
-    """Refuse what no story can show as it is.
+    """Refuse a value that is not text for a story.
 
     Raises:
-        ScenarioError: it is no str.
+        ScenarioError: `value` is not a str.
     """
     if not isinstance(value, str):
         raise ScenarioError(f"{name}: must be a str, not {value!r:.80}")
 
 
 def require_bool(name: str, value: Any) -> None:
-    """Refuse what is no answer to a question of yes or no.
+    """Refuse a value that is not a bool.
 
     Raises:
-        ScenarioError: it is no bool.
+        ScenarioError: `value` is not a bool.
     """
     if type(value) is not bool:
         raise ScenarioError(f"{name}: must be a bool, not {value!r:.80}")
 
 
 def require_seconds(name: str, value: Any) -> None:
-    """Refuse what no time can pass by.
+    """Refuse a value that is not a possible number of seconds.
 
     Raises:
-        ScenarioError: it is no number from 0 to `SECONDS_MAX`.
+        ScenarioError: `value` is not a number from 0 to `SECONDS_MAX`.
     """
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= SECONDS_MAX:
         raise ScenarioError(f"{name}: must be a number from 0 to {SECONDS_MAX:.0e}, not {value!r:.80}")

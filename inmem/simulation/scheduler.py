@@ -1,8 +1,8 @@
 """The scheduler: every message, timer and client waits until the chooser picks it.
 
-What one sender has sent to one receiver stays in order; everything else may happen in any order. Client code runs under
-the scheduler too. Nothing here, and nothing below, looks at the machine's clock, at hashes or at addresses; at threads
-only to refuse those that are no part of the run.
+Messages from one sender to one receiver stay in order; everything else may happen in any order. Client code runs under
+the scheduler too. Nothing here, and nothing below, depends on the machine's clock, on hashes or on addresses. Threads
+are looked at only to refuse those that take no part in the run.
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ if TYPE_CHECKING:
     from inmem.simulation.trace import Answer
 
 STEPS_MAX = 20_000
-"""A run that has not come to rest after so many steps never will: small scenarios take a hundred, large ones 2,000."""
+"""A run that is not at rest after this many steps never will be: small scenarios take a hundred, large ones 2,000."""
 
 IDLE_TIMERS_MAX = 30
-"""How often housekeeping may set a timer: a schedule that prefers timers would otherwise never come to the rest."""
+"""How often housekeeping may set a timer: a schedule that prefers timers would otherwise get to nothing else."""
 
 EARLY_TIMEOUTS = 0.25
-"""How many of the timeouts may expire as soon as anything may happen. A call takes a dozen steps: could it come
-before any of them each time, hardly a call would end in time."""
+"""The share of timeouts that may expire at any step. A call takes a dozen steps: if every timeout could expire before
+each of them, hardly any call would end in time."""
 
 PATIENCE_STEPS = 200
-"""The others expire when nothing else is left to do, or after so many steps of others who go on for ever."""
+"""The other timeouts expire when nothing else can happen, or after this many steps if something goes on forever."""
 
 A_REPLY = "a reply"
-"""What a client waits for that has asked somebody."""
+"""What a client waits for after it has asked an actor."""
 
 A_CHANGE = "a change that nobody will make (give its db.watch a timeout=)"
-"""What a watcher waits for, in the words of a run that is over: only without a timeout does it wait then."""
+"""What a watcher waits for, as reported when a run is over: only a watcher without a timeout still waits then."""
 
 
 class Timer(NamedTuple):
-    """Something that happens when virtual time has come to `due_us`; the number tells it from others."""
+    """An action that is due when virtual time reaches `due_us`. The number tells timers apart."""
 
     due_us: int
     number: int
     name: str
     action: Callable[[], None]
     idle: bool
-    """Housekeeping, for which the run does not wait."""
+    """Whether it is housekeeping, for which the run does not wait."""
     patient_until: int
-    """How many steps there have to be before it may happen while anything else can."""
+    """Before this many steps of the run, it fires only if nothing else can happen."""
 
 
 class Carrier(Protocol):
-    """Hands a message over when the scheduler says that it arrives now."""
+    """Hands a message over when the scheduler decides that it arrives."""
 
     def deliver(self, target: Any, message: Any, reply_to: ReplyTo | None) -> None:
-        """Hand it over."""
+        """Hand the message over."""
         ...
 
 
@@ -76,22 +76,23 @@ class Scheduler:
     """Messages, timers and clients of one run, and the loop that picks among them.
 
     Args:
-        chooser: picks.
-        steps_max: a run that goes on for longer has no end.
+        chooser: picks what happens next.
+        steps_max: a run that takes more steps counts as endless.
 
     Attributes:
-        now_us: virtual time since the beginning.
+        now_us: virtual time since the beginning, in microseconds.
         steps: what has happened so far.
-        clients: everybody who runs, or waits to.
-        outsiders: names of all who ever did, and of the scenario itself.
-        handling: whose message is being handled, or "main".
-        crashed: the simulated process is dead; nothing happens any more.
+        clients: the clients started since the last crash, including those that are done.
+        outsiders: the names of all clients of the run, and of the scenario itself.
+        handling: the name of the actor whose message is being handled; "timer" while a timer fires, otherwise "main".
+        crashed: whether the simulated process is dead; then nothing happens any more.
         calm: while set, everything happens in the order in which it was caused.
-        thread: that of the scenario, in which actors run too.
-        refused: the first thing that the scenario has done outside of the simulation. Whoever did it was told, perhaps
-            in a thread where nobody hears of it.
-        client_error: the last that came out of a step.
-        unheard: the first error of a client that came out of a call of the scenario's on something else.
+        thread: ident of the scenario's thread, in which actors run too.
+        refused: the error for the first thing done outside the simulation. It was also raised where that was done,
+            perhaps in a thread where nobody sees it.
+        client_error: the last client error that a step raised.
+        unheard: the first client error that was raised out of an unrelated call of the scenario, which may have
+            swallowed it.
     """
 
     def __init__(self, chooser: Chooser, steps_max: int = STEPS_MAX) -> None:
@@ -108,13 +109,14 @@ class Scheduler:
         self.refused: ScenarioError | None = None
         self.client_error: BaseException | None = None
         self.unheard: BaseException | None = None
-        # Only pairs with something on its way are here, in the order in which their first message was sent.
+        # Messages on their way, by (sender, receiver). Pairs without any are left out; the others are in the order in
+        # which their queues began.
         self._queues: dict[tuple[str, str], deque[tuple[Carrier, Any, Any, ReplyTo | None]]] = {}
         self._timers: SortedKeyList[Timer, tuple[int, int]] = SortedKeyList(key=lambda timer: timer[:2])
         self._timer_count = 0
         self._urgent_timers = 0
         self._idle_timers_left = IDLE_TIMERS_MAX
-        self._silent_turns = 0  # in which a client did nothing that is a step, such as only let others run
+        self._silent_turns = 0  # turns of clients that added no step, such as those that end with sim.pause()
 
     # For dispatchers, inboxes and clocks.
 
@@ -131,11 +133,11 @@ class Scheduler:
         queue.append((carrier, target, message, reply_to))
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """Let others run until the reply is there or virtual time has passed."""
+        """Let others run until the reply arrives or the timeout passes in virtual time."""
         self._wait_for_reply(future, timeout_s, A_REPLY)
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
-        """As `wait`, for what need not ever come."""
+        """Wait as `wait` does, for a reply that may never come."""
         self._wait_for_reply(future, timeout_s, A_CHANGE)
 
     def sleep(self, delay_s: float) -> None:
@@ -145,9 +147,9 @@ class Scheduler:
     def call_later(
         self, delay_s: float, name: str, action: Callable[[], None], *, idle: bool = False, patient_until: int = 0
     ) -> Timer:
-        """Have `action` called when the virtual clock has advanced by `delay_s` seconds.
+        """Call `action` when the virtual clock has advanced by `delay_s` seconds.
 
-        Everything is at rest when only `idle` timers are left: time does not pass for them alone.
+        A run is at rest when only `idle` timers are left: time does not pass for them alone.
         """
         self._timer_count += 1
         timer = Timer(self.now_us + ceil(delay_s * 1e6), self._timer_count, name, action, idle, patient_until)
@@ -167,7 +169,7 @@ class Scheduler:
             self._urgent_timers -= not timer.idle
 
     def breathe(self) -> None:
-        """From client code, at a place where others may run: let them."""
+        """Let others run. Called by client code where they may."""
         client = self.whose_turn()
         if client is not None:
             client.pause("its turn", ready=True)
@@ -180,8 +182,8 @@ class Scheduler:
         """Return the client that calls this, or None for the scenario and the actors.
 
         Raises:
-            ScenarioError: it is neither. Nothing could be decided for a thread that nobody lets wait: it would run
-                beside the simulation, and whoever waits for it would wait for ever.
+            ScenarioError: the caller is in none of their threads. The scheduler cannot make such a thread wait: it
+                would run beside the simulation, and code that waits for it would wait forever.
         """
         if not self.is_calling():
             self.refuse(
@@ -191,12 +193,12 @@ class Scheduler:
         return current.client
 
     def is_calling(self) -> bool:
-        """Whether this is called by the scenario, one of its actors or the client whose turn it is."""
+        """Return whether the caller is the scenario, one of its actors or the client whose turn it is."""
         client = current.client
         return threading.get_ident() == (self.thread if client is None else client.thread)
 
     def refuse(self, what: str) -> NoReturn:
-        """Refuse what would not be simulated, and remember it.
+        """Refuse something that would not be simulated, and remember the error.
 
         Raises:
             ScenarioError: always.
@@ -206,10 +208,10 @@ class Scheduler:
         raise error
 
     def require_all_simulated(self) -> None:
-        """Raise what has been refused, if anything was: the run has not tried what it seems to have tried.
+        """Raise the first refusal, if there was one: the run has not tested what it seems to have tested.
 
         Raises:
-            ScenarioError: something was.
+            ScenarioError: something was refused.
         """
         if self.refused is not None:
             raise self.refused
@@ -221,12 +223,12 @@ class Scheduler:
         self.steps.append(Step(sender, receiver, what))
 
     def note_client(self, text: str) -> None:
-        """Add a step of the client whose turn it is to the trace."""
+        """Add a step to the trace for the client whose turn it is."""
         name = MAIN if current.client is None else current.client.name
         self.steps.append(Step(name, name, text))
 
     def note_answer(self, asker: str, answer: Answer) -> None:
-        """Add to the trace that somebody gets an answer."""
+        """Add to the trace that `asker` gets an answer."""
         sender = self.handling if current.client is None else current.client.name
         self.steps.append(Step(sender, asker, answer))
 
@@ -236,14 +238,14 @@ class Scheduler:
         """Make steps until `done()`, which the scenario waits for.
 
         Raises:
-            BrokenPromise: it never will be.
+            BrokenPromise: nothing more can happen, and `done()` is still false.
             Endless: as `step`.
         """
         while not done() and not self.crashed:
             try:
                 can_go_on = self.step()
             except BaseException as error:
-                # Whoever has called may expect such an error of what was called.
+                # The scenario may catch this error, because it expects such an error from the call it made.
                 if self.unheard is None and error is self.client_error:
                     self.unheard = error
                 raise
@@ -257,16 +259,15 @@ class Scheduler:
             pass
 
     def stuck(self) -> list[SimulatedClient]:
-        """Return the clients that wait for something that will not happen, and daemons that wait for a reply."""
-        waiting = [client for client in self.clients if not client.done]
-        return [client for client in waiting if not client.daemon or client.waits_for == A_REPLY]
+        """Return the clients that wait for something that will not happen; of daemons, those that wait for a reply."""
+        return [each for each in self.clients if not each.done and (not each.daemon or each.waits_for == A_REPLY)]
 
     def step(self) -> bool:
         """Make one step; return False when nothing can happen any more.
 
         Raises:
-            Endless: there were too many, and clients had part in the last ones.
-            BrokenPromise: there were too many, and clients had no part in the last ones.
+            Endless: there were too many steps, and clients took part in the last ones.
+            BrokenPromise: there were too many steps, and clients took no part in the last ones.
             BaseException: whatever a client raised.
         """
         __tracebackhide__ = True
@@ -294,10 +295,10 @@ class Scheduler:
         return True
 
     def clear(self) -> None:
-        """After a crash: forget every message, timer and client.
+        """Forget every message, timer and client, after a crash.
 
         Raises:
-            ScenarioError: a client cannot be ended. The others have been.
+            ScenarioError: a client cannot be ended; the others have been.
         """
         unended: ScenarioError | None = None
         for client in self.clients:
@@ -330,17 +331,16 @@ class Scheduler:
             self.refused = refusal
 
     def _is_time_up(self) -> bool:
-        """Whether the next timer may fire although something else can happen."""
+        """Return whether the next timer may fire although something else can happen."""
         return len(self.steps) >= self._timers[0].patient_until
 
     def _patience(self) -> int:
-        """Decide of a new timeout whether it may expire at once."""
+        """Decide whether a new timeout may expire at once; return its `patient_until`."""
         return 0 if not self.calm and self.chooser.chance(EARLY_TIMEOUTS) else len(self.steps) + PATIENCE_STEPS
 
     def _labels(self) -> list[str]:
-        labels = [receiver for _, receiver in self._queues]
-        labels += [client.name for client in self.clients if client.ready]
-        return [*labels, TIMER]
+        receivers = [receiver for _, receiver in self._queues]
+        return [*receivers, *[client.name for client in self.clients if client.ready], TIMER]
 
     def _wait_for_reply(self, future: ReplyFuture[Any], timeout_s: float | None, waits_for: str) -> None:
         client = self.whose_turn()

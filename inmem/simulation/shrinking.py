@@ -1,10 +1,10 @@
-"""Making a failing run smaller: fewer and smaller choices, for as long as it fails for the same reason.
+"""Make a failing run smaller: fewer and smaller choices, as long as it still fails for the same reason.
 
 A run is the list of its choices, so this is delta debugging on a list of numbers (Zeller and Hildebrandt, "Simplifying
 and Isolating Failure-Inducing Input", 2002), where numbers can also be replaced by zero, the first alternative.
 
-That ends at a run which no single change makes smaller. A smaller one may lie elsewhere: most failures need one or two
-deviations from the default order, so at last the runs nearest to that are looked through as well.
+That ends at a run which no single change makes smaller. A smaller one may exist elsewhere. Most failures need only one
+or two deviations from the default order, so at the end the runs nearest to that order are tried as well.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ NEAR_STEPS_MAX = 50_000
 """Steps spent on the runs nearest to the default order."""
 
 ENDLESS_STEPS_MAX = 50_000
-"""Steps spent on a run without end: two seconds, as running it in full takes a second each time."""
+"""Steps spent on an endless run: two seconds. Running it in full takes a second each time."""
 
 RUN_STEPS = 30
-"""To begin a run and to end it takes about as long as so many steps."""
+"""Beginning and ending a run takes about as long as this many steps."""
 
 NEAR_RUNS_MAX = 200
-"""Runs that are nearest to the default order."""
+"""How many of the runs nearest to the default order are tried."""
 
 NEAR_DEVIATIONS_MAX = 2
-"""So often they deviate from it."""
+"""How often such a run may deviate from the default order."""
 
 LONGER = 2
 SLACK_STEPS = 200
-"""An attempt that takes so many times the steps of the smallest run, and so many more, is hardly a shorter story."""
+"""An attempt longer than `LONGER` times the steps of the smallest run, plus these, is hardly a shorter story."""
 
 ENDLESS_STEPS = 2_000
-"""An attempt that has not come to rest after so many is taken for one that never does. The last one runs in full."""
+"""An attempt that is not at rest after this many steps counts as endless. The last one runs in full."""
 
 
 def steps_worth(run: FailingRun) -> int:
-    """Return after how many steps an attempt to fail as this run does, in a shorter story, is given up."""
+    """Return the number of steps after which an attempt to find a smaller run than this one is given up."""
     return ENDLESS_STEPS if run.is_endless else LONGER * len(run.steps) + SLACK_STEPS
 
 
@@ -62,10 +62,10 @@ class Shrinker:
     """Makes one failing run smaller.
 
     Args:
-        run: to begin with.
-        attempt: runs the scenario with a chooser, for so many steps at most; returns the run if it fails, and how many
-            there were.
-        spent: steps that others have spent on that already.
+        run: the run to begin with.
+        attempt: runs the scenario with a chooser for at most the given number of steps; returns the run if it fails,
+            and how many steps it took.
+        spent: how many steps have been spent on making the run smaller before.
 
     Attributes:
         best: the smallest failing run so far.
@@ -93,7 +93,7 @@ class Shrinker:
         return self.best
 
     def _without_end(self) -> None:
-        """Leave out the second half, as often as that helps: most that happens happens after what matters."""
+        """Leave out the second half as often as that helps: most of a run happens after what matters."""
         while self.best.choices and self._try(self.best.choices[: len(self.best.choices) // 2]):
             pass
 
@@ -120,7 +120,7 @@ class Shrinker:
             position += 1
 
     def _try(self, choices: list[int]) -> bool:
-        """Run with these choices; return whether that fails in the same way and is smaller."""
+        """Run with these choices; return whether the run fails in the same way and is smaller."""
         return self._steps_left > 0 and self._keep_if_smaller(RecordedChooser(choices))
 
     def _among_the_nearest(self) -> None:

@@ -1,4 +1,4 @@
-"""One simulated run: a scenario, the stores it opens, the clients it spawns, and the faults that befall them."""
+"""One simulated run: a scenario, the stores it opens, the clients it spawns, and the faults that hit them."""
 
 # pyright: reportPrivateUsage=false
 # pykka has no public way to empty its registry.
@@ -51,23 +51,23 @@ if TYPE_CHECKING:
 
 
 RECOVERIES_MAX = 20
-"""So many times in a row a store may fail to open because of injected faults."""
+"""How many times in a row the stores may fail to open because of injected faults."""
 
 _running = threading.Lock()
-"""What is replaced while a simulation runs, such as pykka's actors, is there once in a process."""
+"""One simulation runs at a time: it replaces state of the whole process, such as the runtime of pykka's actors."""
 
 
 class Simulation:
     """Runs scenarios on the production actors, with every choice made by a seed.
 
     Args:
-        seed: decides everything; the same seed gives the same run, message by message, anywhere.
+        seed: decides everything; the same seed gives the same run, message by message, on any machine.
         faults: what may go wrong besides the order of events.
-        chooser: instead of a seed, whatever else makes the choices.
-        steps_max: a run that goes on for longer counts as endless.
+        chooser: makes the choices instead of the seed.
+        steps_max: a run that takes more steps counts as endless.
 
     Attributes:
-        seed: as given, for scenarios that want to vary their parameters.
+        seed: as given, for scenarios that vary their parameters.
         faults: as given.
 
     Raises:
@@ -110,17 +110,18 @@ class Simulation:
         limits: Limits = DEFAULT_LIMITS,
         memory: bool = False,
     ) -> Database:
-        """Open a database by name and return a handle, which stays good over simulated crashes.
+        """Open a database by name and return a handle, which stays valid across simulated crashes.
 
         Args:
-            name: of the database. One that is open already is not opened again; one that was closed is.
+            name: the database's name. If it is already open, its handle is returned; if it was closed, it is opened
+                again.
             durability: as for `inmem.open`.
             shards: as for `inmem.open`.
             limits: as for `inmem.open`.
-            memory: without files, and so without anything that survives a crash, or being closed.
+            memory: without files, so nothing survives a crash or a close.
 
         Raises:
-            UsageError: an option is not acceptable, or the database is open with another one.
+            UsageError: an option is not acceptable, or the database is open with other options.
         """
         options = Options.checked(":memory:" if memory else name, durability=durability, shards=shards, limits=limits)
         store = self._stores.get(name)
@@ -135,7 +136,8 @@ class Simulation:
                 )
         else:
             store.options = options
-            # What a scenario opens before it runs is not what it is about. Every other opening is explored.
+            # Opening a store outside of `run` only sets the scenario up, so its order is fixed and its steps are left
+            # out. Every other opening is explored.
             calm = not self._injector.active
             steps = len(self._scheduler.steps)
             self._scheduler.calm = calm
@@ -148,17 +150,17 @@ class Simulation:
         return store.handle
 
     def spawn(self, function: Callable[..., Any], *args: Any, restart: bool = False, name: str | None = None) -> None:
-        """Have `function(*args)` run as a client, at the same time as the others, from the next `run` on.
+        """Run `function(*args)` as a client, concurrently with the others, from the next `run` on.
 
         Args:
             function: ordinary blocking code that uses handles of this simulation.
-            args: for it.
-            restart: whether it is started again, from the beginning, after a crash of the process.
-            name: for the trace; by default the function's. One that is taken, by another client or by an actor of the
-                store as `kv` is, gets a number.
+            args: the function's arguments.
+            restart: whether it starts again, from the beginning, after a crash of the process.
+            name: the client's name in the trace; by default the function's. A name that is taken, by another client or
+                by an actor of the store such as `kv`, gets a number.
 
         Raises:
-            UsageError: it is no function, or an argument is not acceptable.
+            UsageError: `function` cannot be called, or an argument is not acceptable.
         """
         require_function("function", function)
         require_bool("restart", restart)
@@ -170,7 +172,7 @@ class Simulation:
             __tracebackhide__ = True
             require_ran(f"the client {named}", function(*args))
 
-        # Before the next run the scenario may have to wait for the store, and nobody is to disturb that.
+        # Before the next run, the scenario may have to wait for the store, and no client may interfere.
         client = self._new_client(base, call, daemon=False, ready=self._injector.active)
         named = client.name
         if restart:
@@ -179,14 +181,14 @@ class Simulation:
             self._not_run.append(client)
 
     def run(self) -> None:
-        """Let messages, timers and clients happen until nothing more can, then check the stores.
+        """Run messages, timers and clients until nothing more can happen, then check the stores.
 
-        After a simulated crash of the process the databases that were open are opened again, checked against what had
-        been promised, and the clients that were spawned with ``restart=True`` are started again.
+        After a simulated crash of the process, the databases that were open are reopened and checked against what had
+        been promised, and the clients spawned with ``restart=True`` start again.
 
         Raises:
-            BrokenPromise: a store did what it promises not to do, or a client waits for ever.
-            Endless: clients go on and on.
+            BrokenPromise: a store did something that it promises never to do, or a client waits forever.
+            Endless: clients go on without end.
             UsageError: a client has called this, does not give its turn back, or cannot be ended.
             Exception: what a client raised, or an actor that was told something and has no `on_failure`.
         """
@@ -218,7 +220,7 @@ class Simulation:
         """Let virtual time pass for the calling client.
 
         Raises:
-            UsageError: that is no number of seconds, or less than 0.
+            UsageError: `seconds` is not a number from 0 to 1e9.
         """
         require_seconds("seconds", seconds)
         self._scheduler.sleep(seconds)
@@ -226,15 +228,15 @@ class Simulation:
     def pause(self) -> None:
         """Let others run here: a place where your code could be interrupted, such as a call to a model.
 
-        Between two lines of the scenario itself nobody else runs, so that there this does nothing.
+        In the scenario itself this does nothing, because nothing else runs between its lines.
         """
         self._scheduler.breathe()
 
     def note(self, text: str) -> None:
-        """Add a line of the calling client's to the trace.
+        """Add a line to the trace in the name of the calling client.
 
         Raises:
-            UsageError: it is no str.
+            UsageError: `text` is not a str.
         """
         require_text("text", text)
         self._scheduler.note_client(text)
@@ -246,7 +248,7 @@ class Simulation:
 
     @property
     def lost(self) -> bool:
-        """Whether a store has lost what it had acknowledged, as durability modes other than `always` may."""
+        """Whether a store has lost acknowledged commits, as durability modes other than `always` may."""
         return any(store.lost for store in self._stores.values())
 
     @property
@@ -261,7 +263,7 @@ class Simulation:
 
     @property
     def client_error(self) -> BaseException | None:
-        """The last error of a client that has ended a call of the scenario's, such as its `run`."""
+        """The last client error that ended a call of the scenario, such as `run`."""
         return self._scheduler.client_error
 
     @property
@@ -274,21 +276,22 @@ class Simulation:
         """Virtual time in seconds; for putting calls and returns in order, `len(sim.steps)` is finer."""
         return self._scheduler.now_us / 1e6
 
-    # For whoever explores.
+    # For code that runs scenarios.
 
     def check(self, scenario: Callable[[Simulation], Any]) -> None:
-        """Run a scenario once, as the only one of this simulation.
+        """Run a scenario once. A simulation runs only one.
 
         Raises:
-            UsageError: it is no plain function, has returned something, has opened and spawned nothing, has spawned
-                clients without a `run` after that, has used a store outside of the simulation, or waits for what a
-                simulation cannot give; there was a run before; or another simulation runs in this process.
+            UsageError: the scenario is not a plain function, has returned something, has opened and spawned nothing,
+                has spawned clients without a `run` after that, has used a store outside the simulation, or waits for
+                something that the simulation does not decide; this simulation has been used before; or another
+                simulation runs in this process.
             Exception: whatever the scenario, its clients or the checkers found.
         """
         __tracebackhide__ = True
         require_scenario(scenario)
         if self._is_used:
-            # Its stores, its clock and its choices are those of the run that is over: nothing would happen any more.
+            # Its stores, clock and choices belong to the finished run: nothing would happen any more.
             raise ScenarioError("a Simulation is one run: make another one for the next")
         if not _running.acquire(blocking=False):
             raise ScenarioError(
@@ -301,11 +304,11 @@ class Simulation:
             _running.release()
 
     def _check(self, scenario: Callable[[Simulation], Any]) -> None:
-        """As `check`, which nobody else runs meanwhile."""
+        """Do the work of `check`, while `_running` is held."""
         __tracebackhide__ = True
         self._is_used = True
         self._scheduler.thread = threading.get_ident()
-        # A collection would run finalizers at a moment of its own choosing, and theirs send messages.
+        # A garbage collection would run finalizers at unpredictable moments, and the store's finalizers send messages.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
@@ -318,7 +321,7 @@ class Simulation:
                     self._require_all_heard()
                     self._require_all_run()
                 except Exception:
-                    # Whatever has gone wrong after that may have gone wrong because of that.
+                    # A refusal comes first: errors after it may be its consequences.
                     self._scheduler.require_all_simulated()
                     raise
                 finally:
@@ -340,11 +343,11 @@ class Simulation:
         return client
 
     def _start_loop(self, base: str, function: Callable[[], Any]) -> str:
-        """Start the loop of an actor, for which the run does not wait, and return its name."""
+        """Start the loop of an actor as a client for which the run does not wait, and return the client's name."""
         return self._new_client(base, function, daemon=True, ready=True).name
 
     def _require_all_heard(self) -> None:
-        """Raise what a client has raised out of a call of the scenario's, which may have swallowed it."""
+        """Raise a client's error that came out of a call of the scenario, which may have swallowed it."""
         __tracebackhide__ = True
         if self._scheduler.unheard is not None:
             raise self._scheduler.unheard
@@ -368,7 +371,7 @@ class Simulation:
         self._stores[name].start(dispatcher, self._clock, self._entropy)
 
     def _recover(self) -> None:
-        """After a crash: clear everything that was in the process, let the disks lose what they may, open again."""
+        """Recover from a crash: clear all that was in the process, let the disks lose what they may, open again."""
         failures = 0
         while self._scheduler.crashed or failures:
             self._scheduler.clear()
@@ -382,7 +385,7 @@ class Simulation:
                     if store.is_open:
                         self._start(name)
             except (SimulatedCrash, InmemError, pykka.ActorDeadError, pykka.Timeout):
-                # Whatever kept the process from starting, it is started again.
+                # Whatever kept the process from starting, start it again.
                 failures += 1
                 if failures > RECOVERIES_MAX:
                     raise

@@ -1,10 +1,10 @@
-"""A client that has the turn and neither goes on nor gives it back: whoever could help it has to wait for it.
+"""Detect a client that has the turn but waits: nothing can end its wait, because everything else waits for the turn.
 
-That it waits shows in its stack: the same one, in every place, for so long that no machine is as slow.
+Such a client shows in its stack, which stays the same in every frame for longer than any slow machine could explain.
 """
 
 # pyright: reportPrivateUsage=false
-# Python documents how to see the stacks of other threads, under a name with an underscore.
+# The documented way to see the stacks of other threads has a name with an underscore.
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LOOK_EVERY_S: Final = 1.0
-"""Pauses between two looks at a client that has not given its turn back yet."""
+"""Seconds between two looks at a client that has not given its turn back yet."""
 
 STILL_LOOKS_MAX: Final = 30
-"""After so many looks at one and the same stack the client is given up. Looks are counted and not seconds: a process
-that was stopped for an hour has been looked at once."""
+"""After this many looks at the same stack the client is given up. Looks are counted, not seconds: a process that was
+stopped for an hour has been looked at once."""
 
 STACK_FRAMES_MAX: Final = 12
-"""Of a stack that is shown."""
+"""The number of frames shown of a stack."""
 
 _DEBUGGERS: Final = frozenset(["bdb", "pdb", "pydevd", "_pydevd_bundle", "debugpy"])
-"""Whose prompt a client may wait at for as long as it takes."""
+"""A client may wait at the prompt of these for any length of time."""
 
 
 class StallWatch:
@@ -54,9 +54,9 @@ class StallWatch:
 
 
 def stack_of(thread: int) -> str:
-    """Return where a thread is, as Python writes it: the innermost calls of the client's own code, the last one last.
+    """Return a thread's stack as Python prints it: the innermost calls of the client's own code, most recent last.
 
-    Of a thread that goes on meanwhile: where it was.
+    If the thread goes on meanwhile, this is where it was.
     """
     theirs = [frame for frame in _frames_of(thread) if is_theirs(frame)][:STACK_FRAMES_MAX]
     summary = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in reversed(theirs))
@@ -64,7 +64,7 @@ def stack_of(thread: int) -> str:
 
 
 def place_of(thread: int) -> str:
-    """Return the line of the client's own code where a thread is, as `line_of`, "" if it has not begun."""
+    """Return the line of the client's own code where a thread is, as `line_of` does, or "" if it has not begun."""
     for frame in _frames_of(thread):
         if is_theirs(frame):
             return line_of(frame, frame.f_lineno)

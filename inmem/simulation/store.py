@@ -1,7 +1,7 @@
-"""One database of a simulation: its disk, which outlives crashes, and whoever runs it at the moment."""
+"""One database of a simulation: its disk, which survives crashes, and the actors that run it at the moment."""
 
 # pyright: reportPrivateUsage=false
-# A handle is to point at another store after a crash, which it cannot do for anybody else.
+# After a crash a handle must lead to a new store. Only simulations need that, so it is not public.
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class SimulatedStore:
 
     Args:
         options: how it is opened.
-        disk: what is there when it is not opened in memory.
-        scheduler: of the run.
+        disk: holds its files, unless it is opened in memory.
+        scheduler: the scheduler of the run.
 
     Attributes:
-        options: how it is opened the next time, or was when it is open.
+        options: how it was opened if it is open, otherwise how it is opened next.
     """
 
     def __init__(self, options: Options, disk: SimulatedDisk, scheduler: Scheduler) -> None:
@@ -49,28 +49,28 @@ class SimulatedStore:
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody has opened it and not closed it."""
+        """Whether it was opened and has not been closed."""
         return self.handle is not None and self.handle._client.is_open  # noqa: SLF001
 
     @property
     def lost(self) -> bool:
-        """Whether it has lost what it had acknowledged. In memory, nothing is promised over a crash."""
+        """Whether it has lost acknowledged commits. In memory, nothing is promised across a crash."""
         return self._ledger_of_disk.lost
 
     def other_than(self, options: Options) -> list[str]:
-        """Return the names of the options that it was opened with otherwise."""
+        """Return the names of the options in which `options` differs from those it was opened with."""
         compared = {"durability": "durability", "shards": "shards", "limits": "limits", "memory": "in_memory"}
         return [name for name, field in compared.items() if getattr(self.options, field) != getattr(options, field)]
 
     def start(self, dispatcher: StoreDispatcher, clock: Clock, entropy: Entropy) -> None:
-        """Start the store's actors, behind the handle that there is if it is still good.
+        """Start the store's actors, behind the existing handle if that is still open.
 
         Raises:
-            InmemError: it could not be opened.
+            InmemError: the store could not be opened.
         """
         in_memory = self.options.in_memory
         self._dispatcher = dispatcher
-        # In memory it begins empty.
+        # In memory, every opening begins empty, and so does its ledger.
         self._ledger = ledger = CommitLedger() if in_memory else self._ledger_of_disk
         ledger.durable = in_memory or self.options.durability is Durability.ALWAYS
         ledger.published = None
@@ -80,7 +80,7 @@ class SimulatedStore:
         ref = start_supervisor(self.options, dispatcher, clock, entropy, self._open_disk)
         directory = ref.ask(Connect())
         ledger.published = directory.published
-        # Whoever connects to the handle looks at the store as the handle does.
+        # Other handles that connect through this one also get this directory, and so pause when they look at the store.
         directory = replace(directory, published=PausingPublished(directory.published, self._scheduler))
         if self.handle is None or not self.is_open:
             self.handle = Database(directory, owner=True)
@@ -88,15 +88,15 @@ class SimulatedStore:
             client.connect(directory)
 
     def crash(self) -> None:
-        """The process that ran it is dead, and with it whoever waited; the disk loses what it may."""
+        """Forget the actors, which died with the process, and let the disk lose what it may."""
         self._dispatcher = None
         self.disk.crash()
 
     def check_at_rest(self) -> None:
-        """Check everything that must hold when nothing is under way.
+        """Check everything that must hold when nothing is in progress.
 
         Raises:
-            BrokenPromise: it does not.
+            BrokenPromise: something does not hold.
         """
         if self._dispatcher is not None:
             self._dispatcher.check_answers()

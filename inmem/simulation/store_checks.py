@@ -1,4 +1,4 @@
-"""Every structure's own invariants, every chain, record and parent of a trace, and every index against its records."""
+"""Check every structure's invariants, every chain, record and trace's parent, and every index against its records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_store(snapshot: Snapshot) -> None:
-    """Check what `Database.verify` checks, but for the files. O(everything).
+    """Check what `Database.verify` checks, except the files. O(everything).
 
     Raises:
         BrokenPromise: something does not hold.

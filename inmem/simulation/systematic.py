@@ -1,4 +1,4 @@
-"""Every way in which a small scenario can go, or every one within a stated distance of the default order."""
+"""Try every possible run of a small scenario, or every one within a given distance of the default order."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class SystematicSearch:
         runs_max: give up after so many runs.
         deviations_max: only runs that deviate at most so often from the default order, in which whatever was caused
             first happens first; None for all runs. With k choices of about two alternatives there are k**d runs of
-            d deviations. Source: Emmi, Qadeer, Rakamarić, "Delay-Bounded Scheduling", POPL 2011: most bugs of order
+            d deviations. Source: Emmi, Qadeer, Rakamarić, "Delay-Bounded Scheduling", POPL 2011: most ordering bugs
             need one or two.
 
     Attributes:
-        runs: how many were handed out.
-        complete: whether those were all that there are within the bound.
+        runs: number of runs handed out.
+        complete: whether these were all runs within the bound.
     """
 
     def __init__(self, runs_max: int, deviations_max: int | None = None) -> None:
@@ -55,10 +55,10 @@ class SystematicSearch:
 
 
 class PathChooser:
-    """Follows a path of (choice, alternatives) and extends it by first alternatives.
+    """Follows a path of (choice, number of alternatives) and extends it by first alternatives.
 
     Attributes:
-        path: as far as it goes.
+        path: the path so far.
     """
 
     def __init__(self, path: list[tuple[int, int]]) -> None:
@@ -69,7 +69,7 @@ class PathChooser:
 
     @property
     def is_astray(self) -> bool:
-        """Whether the run was not the one that the path is of: there were other alternatives, or fewer choices."""
+        """Whether the run left its path: a choice had another number of alternatives, or there were fewer choices."""
         return self._has_strayed or len(self.made) < self._given
 
     def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
@@ -81,12 +81,12 @@ class PathChooser:
             self.path.append((0, count))
         choice, alternatives = self.path[position]
         if alternatives != count:
-            # Whoever has asked cannot be told: it may be the handler of an actor.
+            # Raising here would not help: the caller may be an actor's handler.
             self._has_strayed = True
             choice = min(choice, count - 1)
         self.made.append(choice)
         return choice
 
     def chance(self, probability: float) -> bool:
-        """Try both."""
+        """Try both outcomes."""
         return probability > 0 and self.choose(2) == 1

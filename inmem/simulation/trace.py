@@ -1,4 +1,4 @@
-"""What happened in a run, step by step: as text and as a Mermaid diagram, in full or as its outsiders saw it."""
+"""The steps of a run as text and as a Mermaid diagram: all of them, or those of its clients and users' actors."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 SHOWN_FIELDS_MAX = 4
 SHOWN_CHARS_MAX = 60
 TEXT_CHARS_MAX = 84
-"""Of one message, a commit aside. Behind the names of the store's own actors, it then has room in one line."""
+"""Length of one message's text, commits aside. It then fits on one line behind the names of the store's actors."""
 LINE_CHARS_MAX = 120
 _FACT_CHARS_MIN = 20
-"""A fact gets as much room, however many stand before it."""
+"""A fact gets at least this much room, however many precede it."""
 SHOWN_LEVELS_MAX = 8
-"""How deep a value may be nested; one that holds itself has no end."""
+"""How deeply a value that is shown may be nested. A value that contains itself has no end."""
 
 STORY_STEPS_MAX = 200
-"""What a longer story repeats in between helps nobody, and no browser draws it."""
+"""A longer story is cut in the middle: what repeats there is no help, and no browser draws it."""
 FIRST_STEPS = 40
 LAST_STEPS = 20
-"""Of a longer one."""
+"""The first and last steps that are kept of a longer story."""
 
 WORLD = "world"
 DISK = "disk"
@@ -42,7 +42,7 @@ _STORES_OWN = re.compile(
     rf"|{'|'.join(PRIMITIVE_ACTORS)})|{WORLD}|{DISK}|{TIMER}",
     re.DOTALL,
 )
-"""The names of a store's actors, behind that of their database if there are several."""
+"""The names of a store's actors, behind that of their database if there are several; and world, disk and timer."""
 
 _START_UP = (Resume, Open, Connect)
 _PLAIN = (bool, int, float, str)
@@ -51,13 +51,13 @@ _PARTED: frozenset[type[Any]] = frozenset((list, tuple, dict))
 
 
 class Words(str):
-    """Stands for a message that cannot leave the process, and is shown as the message was."""
+    """Text in place of a message that cannot leave the process. It is shown as the message was."""
 
     __slots__ = ()
 
 
 class Answer(NamedTuple):
-    """What somebody who had asked was answered."""
+    """The answer to a question."""
 
     value: Any
 
@@ -67,8 +67,8 @@ class Step(NamedTuple):
 
     Attributes:
         sender: an actor, a client, "main", "timer", "disk" or "world".
-        receiver: who got it; the same as the sender for what concerns only one.
-        what: a message, an `Answer`, or plain words. Turned into text only when somebody wants to read it.
+        receiver: who got it; the same as the sender for an event that concerns only one.
+        what: a message, an `Answer`, or plain text. Formatted only when it is read.
     """
 
     sender: str
@@ -77,7 +77,7 @@ class Step(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What it was, in one line, without anything that differs from one process to the next."""
+        """The event in one line, without anything that differs between processes."""
         return printable(self.what if type(self.what) is str else describe(self.what))
 
     def __str__(self) -> str:
@@ -85,12 +85,12 @@ class Step(NamedTuple):
 
 
 def printable(text: str) -> str:
-    """Return a text in one line, with escapes in place of whatever a terminal would not show."""
+    """Return a text in one line, with escapes in place of everything that a terminal would not show."""
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def describe(message: Any) -> str:
-    """Return a message in one short line: its type, and those of its fields that are plain facts.
+    """Return a message in one short line: its type, and its fields that are plain facts.
 
     Objects are left out, so that the same run gives the same text in every process.
     """
@@ -115,26 +115,26 @@ def describe(message: Any) -> str:
 
 
 def is_taken(name: str) -> bool:
-    """Return whether a name is that of somebody in every simulation, so that no client can have it."""
+    """Return whether a name is reserved in every simulation, so that no client can have it."""
     return _STORES_OWN.fullmatch(name) is not None
 
 
 def story(steps: Sequence[Step], outsiders: Collection[str]) -> list[Step]:
     """Return what the clients and the users' own actors did and were told.
 
-    The store's inner life is left out, and so is what the scenario itself did before and after, in peace.
+    Steps inside the store are left out, and so is what the scenario itself did before and after the run.
     """
     told = set(outsiders) - {MAIN}
     return [step for step in steps if step.sender == WORLD or step.sender in told or step.receiver in told]
 
 
 def without_start_up(steps: Sequence[Step]) -> list[Step]:
-    """Return the steps except those of actors being started."""
+    """Return the steps except those that start actors."""
     return [step for step in steps if not isinstance(step.what, _START_UP)]
 
 
 def in_words(steps: Sequence[Step]) -> list[Step]:
-    """Return the steps with words in place of messages, which hold files and threads. They look the same."""
+    """Return the steps with text in place of messages, which hold files and threads. They look the same."""
     return [
         step._replace(what=Answer(Words(describe(step.what.value))) if isinstance(step.what, Answer) else step.text)
         for step in steps
@@ -145,8 +145,8 @@ def as_text(steps: Sequence[Step], *, whole: bool = True) -> str:
     """Return the steps as a numbered list with aligned columns.
 
     Args:
-        steps: of a run.
-        whole: all of them, or of a long story the beginning and the end.
+        steps: the steps of a run.
+        whole: whether to show all of them; if not, a long story is cut to its beginning and end.
     """
     if not steps:
         return "(nothing happened)"
@@ -168,7 +168,7 @@ def as_text(steps: Sequence[Step], *, whole: bool = True) -> str:
 
 
 def as_mermaid(steps: Sequence[Step]) -> str:
-    """Return the steps as a Mermaid sequence diagram. Of a long story it has the beginning and the end."""
+    """Return the steps as a Mermaid sequence diagram. A long story is cut to its beginning and end."""
     head, left_out, tail = _in_short(steps)
     names = dict.fromkeys(name for step in (*head, *tail) for name in (step.sender, step.receiver))
     identifiers = {name: f"p{index}" for index, name in enumerate(names)}
@@ -192,7 +192,7 @@ def _arrow(step: Step, identifiers: Mapping[str, str]) -> str:
 
 
 def _in_mermaid(text: str) -> str:
-    """Return a text without what means something to Mermaid."""
+    """Return a text without characters that have a meaning in Mermaid."""
     return printable(text).replace(";", ",").replace("#", "")
 
 
@@ -208,7 +208,7 @@ def _gap(left_out: int) -> str:
 
 
 def _wrapped(line: str, indent: int) -> str:
-    """Return a line as several, the others below its text: a commit that names its keys, or a long note."""
+    """Wrap a long line, such as a commit that names its keys or a long note, and indent the rest below its text."""
     lines = textwrap.wrap(
         line, LINE_CHARS_MAX, subsequent_indent=" " * indent, replace_whitespace=False, break_on_hyphens=False
     )
@@ -243,7 +243,7 @@ def _fact(name: str, value: Any, room: int) -> str:
     if transaction_id:
         return f"transaction={transaction_id}"
     if transaction_id == 0:
-        # A primitive actor's own: the coordinator will give it an id.
+        # A primitive actor's own transaction, which the coordinator has not given an id yet.
         return ""
     if name in ("verdict", "outcome"):
         return type(value).__name__
@@ -251,7 +251,7 @@ def _fact(name: str, value: Any, room: int) -> str:
 
 
 def _request(request: CommitRequest) -> str:
-    """Return a transaction by its id, and by the keys that it has read and writes."""
+    """Return a transaction as its id, the keys it has read, and the keys it writes."""
     reads = [str(Key(part.run, Tag(part.tag), key)) for part in request.slices for key, _ in part.reads]
     reads += [f"{Key(part.run, Tag(part.tag), start)} and on" for part in request.slices for start, _ in part.scans]
     writes = [str(Key(part.run, Tag(part.tag), write[0])) for part in request.slices for write in part.writes]
@@ -263,7 +263,7 @@ def _request(request: CommitRequest) -> str:
 
 
 def _value(value: Any, room: int = SHOWN_CHARS_MAX) -> str:
-    """Return a value in short, or its type if it has parts that look different in every process."""
+    """Return a value in short form, or its type and length if parts of it look different in every process."""
     if type(value) in _LEAVES:
         return _short(value, room)
     if not _is_plain(value, SHOWN_LEVELS_MAX):
@@ -290,7 +290,7 @@ def _is_plain(value: Any, levels: int) -> bool:
 
 
 def _listed(items: Iterable[str], room: int) -> str:
-    """Return the items, or as many of the first ones as there is room for; the first in any case, cut if need be."""
+    """Return the items, or as many of the first ones as fit; the first in any case, cut if necessary."""
     shown = ""
     for item in items:
         longer = f"{shown}, {item}" if shown else _cut(item, room)

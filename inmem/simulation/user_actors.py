@@ -1,12 +1,13 @@
-"""Users' own pykka actors in a simulation: their loops become clients, their inboxes become scheduled.
+"""Users' own pykka actors in a simulation: their loops become clients, and the scheduler fills their inboxes.
 
-pykka foresees new kinds of actors: an inbox, a future and a loop are all that an actor needs from its runtime. During a
-simulation `pykka.ThreadingActor` gets those of the simulation, so that agents need not be changed to be tested; and
-the registry holds the actors of the simulation only. So it is for whoever takes part; other threads go on as ever.
+pykka supports new kinds of actors: an inbox, a future and a loop are all that an actor needs from its runtime. During a
+simulation `pykka.ThreadingActor` gets those of the simulation, so agents can be tested without changes, and pykka's
+registry holds only the simulation's actors. All this applies only to code that takes part in the simulation; for other
+threads nothing changes.
 """
 
 # pyright: reportPrivateUsage=false
-# pykka documents its hooks for new kinds of actors, under names with an underscore.
+# pykka's documented hooks for new kinds of actors have names with an underscore.
 
 from __future__ import annotations
 
@@ -31,19 +32,19 @@ A_MESSAGE = "a message"
 """What an actor waits for."""
 
 _RUNTIME = ("_create_actor_inbox", "_create_future", "_start_actor_loop")
-"""What pykka asks a kind of actors for."""
+"""The methods from which pykka gets the runtime of a kind of actors."""
 
 
 class SimulatedInbox:
-    """The inbox of a user's actor. What is put into it arrives when the scheduler says so.
+    """The inbox of a user's actor. What is put into it arrives when the scheduler decides.
 
     Args:
-        scheduler: of the run.
+        scheduler: the scheduler of the run.
 
     Attributes:
-        name: of the actor that it belongs to.
-        on_its_way: how much has been put here and has not arrived. Being told to stop does not count.
-        undone: how much of what has arrived is not done; so is starting, if the actor does anything then.
+        name: the name of its actor.
+        on_its_way: number of envelopes put here that have not arrived. A request to stop does not count.
+        undone: number of arrived envelopes that are not done, plus one for a start that the actor has work for.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
@@ -61,7 +62,7 @@ class SimulatedInbox:
         self.on_its_way += _counts(envelope)
 
     def deliver(self, target: Any, message: Any, reply_to: Any) -> None:  # noqa: ARG002
-        """From the scheduler: an envelope has arrived."""
+        """Take in an envelope that has arrived. Called by the scheduler."""
         self._envelopes.append(target)
         self.on_its_way -= _counts(target)
         self.undone += _counts(target)
@@ -69,12 +70,12 @@ class SimulatedInbox:
             self._owner.wake()
 
     def starts_with_work(self) -> None:
-        """The actor has something to do before it asks for its first envelope."""
+        """Note that the actor has work to do before it asks for its first envelope."""
         self.undone += 1
         self._handling = 1
 
     def get(self) -> Any:
-        """Return the next envelope; the actor's loop waits here, done with what it had before."""
+        """Return the next envelope. The actor's loop waits here, and is then done with the previous envelope."""
         self.undone -= self._handling
         self._handling = 0
         self._owner = current.client
@@ -88,16 +89,16 @@ class SimulatedInbox:
         return envelope
 
     def empty(self) -> bool:
-        """Whether nothing has arrived."""
+        """Return whether no arrived envelope is left."""
         return not self._envelopes
 
 
 class UserActors:
-    """Users' own actors of one run, and how each of them fares.
+    """The users' own actors of one run, and whether each of them is busy.
 
     Args:
-        scheduler: of the run.
-        start_loop: starts the loop of an actor under a base name and returns its own.
+        scheduler: the scheduler of the run.
+        start_loop: starts the loop of an actor under a base name and returns the name that it got.
     """
 
     def __init__(self, scheduler: Scheduler, start_loop: Callable[[str, Callable[[], Any]], str]) -> None:
@@ -106,11 +107,11 @@ class UserActors:
         self._inboxes: dict[str, SimulatedInbox] = {}
 
     def busy(self, *, has_run: bool) -> list[str]:
-        """Return the names of those who live and have something to do.
+        """Return the names of the live actors that have something to do.
 
         Args:
-            has_run: whether everything has come to rest before. Whoever has been waiting since then may wait for ever,
-                as an actor does that follows the store's changes.
+            has_run: whether everything has come to rest before. An actor that has been waiting since then may wait
+                forever, such as one that follows the store's changes.
         """
         names: list[str] = []
         for client in self._scheduler.clients:
@@ -123,7 +124,7 @@ class UserActors:
     def simulated(self) -> Generator[None]:
         """Within this context, `pykka.ThreadingActor` and its subclasses run inside the simulation.
 
-        Those that a thread starts which takes no part in it do not.
+        Actors started by threads that take no part in the simulation do not.
         """
         kind: Any = pykka.ThreadingActor
         registry: Any = pykka.ActorRegistry
@@ -131,7 +132,7 @@ class UserActors:
         is_calling = self._scheduler.is_calling
 
         def start(actor: pykka.ThreadingActor) -> None:
-            # A function and no bound method, or it would not be called with the actor.
+            # This must be a function: as an attribute of the class, a bound method would not receive the actor.
             if is_calling():
                 self._start(actor)
             else:
@@ -159,7 +160,7 @@ class UserActors:
 
 
 class _RefsByThread:
-    """In place of the registry's list: the simulation's for whoever takes part in it, the real one for others."""
+    """Replaces the registry's list of refs: code in the simulation gets its own list, other threads the real one."""
 
     def __init__(self, others: list[Any], is_calling: Callable[[], bool]) -> None:
         self._simulated: list[Any] = []
@@ -171,7 +172,7 @@ class _RefsByThread:
 
 
 class _WatchedLoop:
-    """The loop of one actor, and what it raises that pykka would only write to its log."""
+    """The loop of one actor. It raises errors that pykka would only write to its log."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
@@ -185,13 +186,13 @@ class _WatchedLoop:
         actor.on_failure = self._take_care
 
     def run(self) -> None:
-        """Be the actor until it stops.
+        """Run the actor until it stops.
 
         Raises:
-            BaseException: what has stopped it, unless it was for its own `on_failure` to deal with.
+            BaseException: the error that stopped it, unless its own `on_failure` has dealt with it.
         """
         __tracebackhide__ = True
-        # What a crash of the process unwinds must not look to pykka like a reason to stop everybody else.
+        # pykka must not take the unwinding after a crash of the process for a reason to stop all other actors.
         with contextlib.suppress(ClientKilled):
             self._actor._actor_loop()  # noqa: SLF001
             if self._failure is not None:
@@ -204,17 +205,17 @@ class _WatchedLoop:
         except Exception:
             raise
         except ClientKilled:
-            # pykka would stop the actor in good order. Whoever dies with the process does nothing any more.
+            # pykka would stop the actor in good order. An actor that dies with its process does nothing any more.
             self._actor.on_stop = _nothing
             raise
         except BaseException as error:
-            # As pytest raises when an expectation is not met. pykka would stop every actor and tell nobody.
+            # Such as pytest's failures. pykka would stop every actor and report nothing.
             if current.client is not None:
                 current.client.error = error
             raise
 
     def _failed(self, _kind: Any, error: BaseException, _traceback: Any) -> None:
-        # As pykka does, but for the log: a run that fails is repeated many times while it is made smaller.
+        # Like pykka's own method, but without logging: a failing run is repeated many times while it is shrunk.
         self._failure = error
         pykka.ActorRegistry.unregister(self._actor.actor_ref)
         self._actor.actor_stopped.set()
@@ -226,7 +227,7 @@ class _WatchedLoop:
 
 
 def _nothing() -> None:
-    """What the dead do."""
+    """Do nothing."""
 
 
 def _counts(envelope: Any) -> int:
@@ -234,7 +235,7 @@ def _counts(envelope: Any) -> int:
 
 
 def _shown(message: Any) -> Any:
-    """Return what the trace is to show of a user's message."""
+    """Return what the trace shows of a user's message."""
     if isinstance(message, pykka_messages.ProxyCall):
         return f"{'.'.join(message.attr_path)}(…)"
     if isinstance(message, pykka_messages.ProxyGetAttr | pykka_messages.ProxySetAttr):

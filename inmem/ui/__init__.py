@@ -1,10 +1,10 @@
-"""The run explorer: a local page on which people look at what agents did. The extra `ui` brings what it needs.
+"""The run explorer: local web pages that show what agents did. Needs the extra `ui`.
 
     with inmem.ui.start(db) as explorer:  # beside the agent, in the same process
         print(explorer.url)
         ...
 
-`inmem ui DB` is `serve` on the command line. docs/explorer.md shows the rest.
+`inmem ui DB` is `serve` on the command line. See docs/explorer.md.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ __all__ = ["Explorer", "serve", "start"]
 
 
 def start(database: Database | str | os.PathLike[str], *, port: int = 0) -> Explorer:
-    """Start an explorer in a thread of its own and return it; it listens when this returns, on loopback only.
+    """Start an explorer in its own thread and return it; it is then listening, on loopback only.
 
     Args:
-        database: a handle, whose commits are shown as they come; or the folder of a database whose owner may be another
-            process: it is opened for reading, and read again when it has changed.
-        port: to listen on; 0 takes a free one.
+        database: a handle, whose commits are shown at once; or the folder of a database whose owner may be another
+            process. The folder is opened read-only and read again when it has changed.
+        port: the port to listen on; 0 takes a free one.
 
     Raises:
         StorageError: the folder cannot be opened.
-        OSError: the port is taken.
-        UsageError: that is no port, or neither a handle nor a folder.
+        OSError: the port is in use.
+        UsageError: `port` is not a port number, or `database` is neither a handle nor a folder.
     """
     return Explorer(database, port)
 
@@ -49,7 +49,7 @@ def serve(
     Args:
         database: see `start`.
         port: see `start`.
-        on_start: called with the address once the explorer listens.
+        on_start: called with the URL once the explorer is listening.
     """
     with start(database, port=port) as explorer:
         try:

@@ -1,4 +1,4 @@
-"""A run as the RunIndex knows it: its metadata, its children, and whether its chain of events is intact."""
+"""The page about a run: its metadata, its children, and whether its chain of events is intact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHILDREN_SHOWN: Final = 20
 
 
 def show_about(look: Look) -> Response:
-    """Show what is known of a run."""
+    """Show a run's metadata, children and chain."""
     run = look.required("run")
     with look.snapshot(run) as txn:
         facts = facts_of(txn)

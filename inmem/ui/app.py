@@ -1,4 +1,4 @@
-"""The explorer's addresses, and which page is behind each."""
+"""The explorer's routes and their pages."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ STATIC: Final = Path(__file__).parent / "static"
 
 
 def show_version(look: Look) -> Response:
-    """Say which version there is to see, and what keeps newer ones from being read, if anything does. O(1).
+    """Return the newest readable version, and why newer versions cannot be read, if they cannot. O(1).
 
-    The pages ask it twice a second, to learn whether anything is new.
+    The pages poll this twice a second for new commits.
     """
     source = look.desk.source
     source.refresh()
@@ -60,7 +60,7 @@ PAGES: Final = {
 
 
 def make_app(source: Source, jobs: Jobs) -> Starlette:
-    """Return the explorer without its guard."""
+    """Return the explorer's application, without the guard."""
     desk = Desk(source, jobs)
     routes = [Route(f"/{name}", desk.page(show), methods=["GET"]) for name, show in PAGES.items()]
     return Starlette(

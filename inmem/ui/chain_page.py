@@ -1,4 +1,4 @@
-"""Whether a run's events are the ones that were appended: asked for by hand, found out in the background."""
+"""The verification of a run's chain of events: started by the user, done in the background."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What is known of a run's chain of events.
+    """The known state of a run's chain of events.
 
     Attributes:
-        run: the run.
-        length: how many events it has now.
-        job: the verification, or None if nobody has asked for one.
+        run: the id of the run.
+        length: the current number of its events.
+        job: the verification, or None if none was started.
     """
 
     run: str
@@ -35,27 +35,27 @@ class Chain:
 
     @property
     def verification(self) -> ChainVerification | None:
-        """What the verification has found, if it has come to its end."""
+        """The result of the verification, or None if it has not finished."""
         return None if self.job is None else self.job.result
 
     @property
     def added(self) -> int:
-        """Events that came after the verification."""
+        """The number of events appended since the verification."""
         return 0 if self.verification is None else self.length - self.verification.length
 
     @property
     def link(self) -> str:
-        """The address at which the run is verified as it is now."""
+        """The URL that starts a verification of the run's current state."""
         return link("chain", run=self.run, go=self.length)
 
 
 def chain_of(look: Look, run: RunFacts) -> Chain:
-    """Return what is known of a run's chain, without finding out more."""
+    """Return the known state of a run's chain, without starting a verification."""
     return Chain(run.run_id, run.events, look.desk.jobs.find(("chain", run.run_id)))
 
 
 def show_chain(look: Look) -> Response:
-    """Show what is known of a chain; with `go`, begin to verify it."""
+    """Show the known state of a chain; with `go`, start a verification."""
     run, label = look.required("run"), look.number("go")
     with look.snapshot(run) as txn:
         facts = facts_of(txn)

@@ -1,4 +1,4 @@
-"""What every page has at hand: the database, the query of its URL, and a way to answer."""
+"""The tools of every page: the database, the query parameters, and the templates."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ _NUMBER_MAX: Final = 2**63 - 1
 
 
 class Desk:
-    """What all pages of one explorer share.
+    """The state shared by all pages of one explorer.
 
     Args:
-        source: of the data.
-        jobs: what is done in the background.
+        source: the source of the data.
+        jobs: the background jobs.
     """
 
     def __init__(self, source: Source, jobs: Jobs) -> None:
         self.source = source
         self.jobs = jobs
-        # Everything that a template is given is text, and is escaped, unless values.py has made it.
+        # Templates escape everything as text, except markup made by values.py.
         self._templates = Environment(
             loader=PackageLoader("inmem.ui"),
             autoescape=True,
@@ -65,7 +65,7 @@ class Desk:
         names |= {"link": link, "release": inmem.__version__}
 
     def page(self, show: Callable[[Look], Response]) -> Callable[[Request], Response]:
-        """Return the endpoint that answers with what `show` makes of a request."""
+        """Return an endpoint that answers each request with the result of `show`."""
 
         def endpoint(request: Request) -> Response:
             try:
@@ -80,17 +80,17 @@ class Desk:
         return HTMLResponse(self._templates.get_template(template).render(facts), status)
 
     def refuse(self, _: Request, error: Exception) -> Response:
-        """Return the page that says why there is no other."""
+        """Return the error page."""
         status = error.status_code if isinstance(error, HTTPException) else 500
         detail = error.detail if isinstance(error, HTTPException) else "a bug of the explorer"
         return self.render("error.html", {"status": status, "detail": detail}, status)
 
 
 class Look:
-    """One look at the database: a request and what it takes to answer it.
+    """One request, with the tools to answer it.
 
     Args:
-        desk: what all have.
+        desk: the explorer's shared state.
         request: the request.
     """
 
@@ -106,7 +106,7 @@ class Look:
     def given(self, parameter: str) -> str | None:
         """Return a parameter of the URL, which may be empty, or None if it is missing.
 
-        Forms send names in hexadecimal, as ``run.hex``: a browser would change line breaks and NUL in what it sends.
+        Forms send names in hexadecimal, as ``run.hex``: a browser would change line breaks and NUL in plain fields.
         """
         encoded = self._query.get(f"{parameter}.hex")
         if encoded is None:
@@ -117,11 +117,11 @@ class Look:
             raise HTTPException(400, f"{parameter}.hex is not UTF-8 in hexadecimal") from None
 
     def texts(self, parameter: str) -> list[str]:
-        """Return a parameter that may be given several times."""
+        """Return the non-empty values of a parameter that may be given several times."""
         return [text for text in self._query.getlist(parameter) if text]
 
     def required(self, parameter: str) -> str:
-        """Return a parameter that the page cannot do without; it may be empty."""
+        """Return a required parameter, which may be empty."""
         text = self.given(parameter)
         if text is None:
             raise HTTPException(400, f"the address lacks {parameter}=")
@@ -138,15 +138,15 @@ class Look:
 
     @property
     def is_part(self) -> bool:
-        """Whether the page's script asks for the inner part of the page alone."""
+        """Whether the page's script requests only the inner part of the page."""
         return "part" in self._query
 
     @contextmanager
     def snapshot(self, run: str = "runs") -> Generator[Transaction]:
-        """Read one snapshot; the accessors mean `run`."""
+        """Provide a transaction on one snapshot, whose accessors refer to `run`."""
         self.desk.source.refresh()
         with self.database.begin(run) as txn:
-            # What the page says to be the state it shows: the oldest that it has read.
+            # The version shown on the page is the oldest one read.
             self._version = txn.start_version if self._version is None else min(self._version, txn.start_version)
             yield txn
 
@@ -156,27 +156,27 @@ class Look:
         return self.desk.source.database
 
     def render(self, template: str, **facts: Any) -> HTMLResponse:
-        """Return a page made from a template."""
+        """Return a page made from a template, with the database's path and the version shown."""
         version = self.database.version if self._version is None else self._version
         return self.desk.render(template, {"path": self.database.path, "version": version, **facts})
 
 
 def link(page: str, **query: object) -> str:
-    """Return the relative address of a page, with every character that could mean something escaped.
+    """Return the relative URL of a page, with every special character in the query escaped.
 
-    It begins with the name of a page of ours, whatever the query holds. A parameter that is None is left out.
+    It begins with the page's name, whatever the query holds. Parameters that are None are omitted.
     """
     return f"{page}?{urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)}"
 
 
 def shown_value(value: Any, all_of_it: str) -> dict[str, Any]:
-    """Return a value for the template value.html: its HTML, and the address of all of it if it had to be cut."""
+    """Return a value for the template value.html: its HTML, and the URL of the whole value if the HTML is cut."""
     html, is_whole = pretty(value)
     return {"html": html, "all": None if is_whole else all_of_it}
 
 
 def _key(text: str) -> str:
-    """Return a name as an attribute can hold it, different for different names."""
+    """Return a name in a form valid in an HTML attribute, different for different names."""
     return quote(text, safe="")
 
 
@@ -185,7 +185,7 @@ def _hex(text: str) -> str:
 
 
 def _typed(text: str | None) -> str:
-    """Return what somebody has typed as it may stand in the field again; what nobody can type is left out."""
+    """Return typed text for display in its field again, or "" if it contains characters that cannot be typed."""
     return text if text is not None and text.isprintable() else ""
 
 

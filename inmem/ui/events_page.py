@@ -1,4 +1,4 @@
-"""A run's timeline: its events in order, a page at a time, each with its content behind it."""
+"""A run's timeline: its events in order, a page at a time, each with a link to its content."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ PAGE_ROWS: Final = 200
 """Events on a page: a few screens."""
 
 TYPES_SHOWN_MAX: Final = 100
-"""Types to choose from; a run with more of them has its types in the address."""
+"""Types offered for selection; in a run with more types, any other type can be given in the URL."""
 
 _ERROR_WORD: Final = re.compile(r"(?:^|[^a-z])(?:error|fail|exception)|Error|Fail|Exception")
-"""At the beginning of a word of the type: `tool_error`, `ToolError`, but not `onerror`."""
+"""Matches at the beginning of a word in the type: `tool_error`, `ToolError`, but not `onerror`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """An event on one line. Its payload is let go of: a page of large ones holds one of them at a time."""
+    """An event on one line. It keeps only a preview of the payload: a page holds one large payload at a time."""
 
     sequence: int
     event_type: str
@@ -46,18 +46,18 @@ class EventRow:
 
     @property
     def is_error(self) -> bool:
-        """Whether the type sounds like one."""
+        """Whether the event's type suggests an error."""
         return _ERROR_WORD.search(self.event_type) is not None
 
 
 def show_events(look: Look) -> Response:
-    """Show a page of a run's events, from a sequence on or the last one."""
+    """Show a page of a run's events, from a sequence number on, or the last page."""
     run, event_type = look.required("run"), look.text("type")
     with look.snapshot(run) as txn:
         facts = facts_of(txn)
         is_at_end = look.text("from") == "end"
         start = max(facts.events - PAGE_ROWS, 0) if is_at_end else look.number("from") or 0
-        # One more than is shown: then it is known whether there is more.
+        # Reads one event more than is shown, to know whether there are more.
         rows = [_row(event, facts) for event in islice(_events(txn, event_type, start), PAGE_ROWS + 1)]
         types = txn.events.types(TYPES_SHOWN_MAX)
     more = rows.pop().sequence if len(rows) > PAGE_ROWS else None
@@ -77,7 +77,7 @@ def show_events(look: Look) -> Response:
 
 
 def show_event(look: Look) -> Response:
-    """Show one event whole."""
+    """Show one whole event."""
     run = look.required("run")
     sequence = look.number("seq") or 0
     with look.snapshot(run) as txn:
@@ -97,7 +97,7 @@ def show_event(look: Look) -> Response:
 
 
 def _events(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
-    """Yield the events from `start` on, of one type or of all, each read when it is asked for."""
+    """Yield the events from `start` on, of one type or all, each read only when requested."""
     if event_type is None:
         for sequence in range(start, txn.events.len()):
             event = txn.events.read(sequence)

@@ -1,9 +1,9 @@
-"""Who may ask, what, and under which rules a browser shows the answer.
+"""Access control: which requests are answered, and under which rules a browser shows the answers.
 
-The explorer listens on loopback only. That keeps other machines out, but neither other users of this one nor other
-pages in the user's browser: a page of an attacker can send requests to loopback, and by rebinding a name of its own to
-127.0.0.1 even read the answers. So every address begins with a random token, and the Host header must be ours. What
-the database holds is not trusted either: pages run no script but ours, and load nothing from anywhere else.
+The explorer listens on loopback only. That keeps out other machines, but not other users of this machine or other
+pages in the user's browser. An attacker's page can send requests to loopback, and by rebinding its own DNS name to
+127.0.0.1 it can even read the answers. So every path begins with a random token, and the Host header must be ours. The
+contents of the database are not trusted either: pages run only our own script, and load nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOKEN_BYTES: Final = 24
-"""192 random bits: nobody guesses them."""
+"""192 random bits cannot be guessed."""
 
 METHODS: Final = ("GET", "HEAD")
-"""The explorer changes nothing."""
+"""The explorer is read-only."""
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -36,16 +36,16 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
-"""On every answer, refusals included."""
+"""Headers of every answer, including refusals."""
 
 
 class Guard:
-    """Lets pass what is asked with the token, under a name of ours, and only to read. Wraps an ASGI application.
+    """Wraps an ASGI application and passes on only read requests with the token and an allowed Host header.
 
     Args:
-        app: what is guarded; to it the token is where it is mounted.
-        token: the first part of every address.
-        hosts: the Host headers that are ours, ports included.
+        app: the guarded application, mounted at the token.
+        token: the first part of every path.
+        hosts: the allowed Host headers, including the port.
     """
 
     def __init__(self, app: ASGIApp, token: str, hosts: frozenset[str]) -> None:
@@ -56,7 +56,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            # Nothing here starts up or shuts down, or speaks over web sockets.
+            # The application has no lifespan events and no web sockets.
             return
         await self._answer(scope)(scope, receive, _with_headers(send))
 
@@ -71,7 +71,7 @@ class Guard:
             return PlainTextResponse("the address lacks its token: use the one that was printed", 403)
         if path == f"/{token}":
             return RedirectResponse(f"/{token}/")
-        # Not cut off from the path: addresses that are made there, such as those of redirects, keep the token.
+        # `path` keeps the token, so URLs made by the application, as for redirects, keep it, too.
         scope["root_path"] = f"/{token}"
         return self._app
 

@@ -1,4 +1,4 @@
-"""Work that takes longer than a page may: it is done in the background, and the page asks how far it has come."""
+"""Background jobs, for work too slow for a page request. The page polls their progress."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     Work: TypeAlias = Callable[[Progress], Any]
 
 _WORKERS: Final = 2
-"""More would only share the one interpreter with the pages."""
+"""More workers would only compete with the pages for the interpreter."""
 
 _KEPT_MAX: Final = 50
-"""Results that are remembered: those that somebody has open, and a few more."""
+"""Results kept: enough for all open pages and a few more."""
 
 
 class _CancelledError(Exception):
@@ -29,15 +29,15 @@ class _CancelledError(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """One piece of work.
+    """One background job.
 
     Attributes:
-        label: which state of the data it is about, as its starter counts.
-        done: how much of it is done, in units of its own.
-        total: of how much; 0 if that is not known.
-        is_over: there is a result, or an error.
-        result: what it came to.
-        error: why it came to nothing, or None.
+        label: the state of the data that the job works on, as a number from its starter.
+        done: the amount of work done, in the job's own units.
+        total: the total amount of work; 0 if unknown.
+        is_over: whether the job has ended, with a result or an error.
+        result: the result.
+        error: why the job failed, or None.
     """
 
     label: int
@@ -49,7 +49,7 @@ class Job:
 
 
 class Jobs:
-    """Pieces of work by key. From any thread."""
+    """Background jobs by key. May be used from any thread."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(_WORKERS, thread_name_prefix="inmem-ui-job")
@@ -58,15 +58,15 @@ class Jobs:
         self._is_stopping = False
 
     def start(self, key: Hashable, label: int, work: Work) -> Job:
-        """Return the job of that key, begun now if there is none, or if it came to nothing or was about another state.
+        """Return the job of a key; start it if there is none, or if the last one failed or had another label.
 
-        One that is under way goes on. Whoever only waits for a job asks with `find`: two that called this with labels
-        of their own would begin it again in turn, and neither would see its end.
+        A running job continues, whatever its label. Callers that only poll a job use `find`: two callers that polled
+        with `start` and different labels would restart it in turn, and neither would see its result.
 
         Args:
-            key: what it is about.
-            label: which state of the data it is to be about.
-            work: takes a function to call with (done, total) now and then.
+            key: identifies the job.
+            label: the state of the data that the job works on.
+            work: does the job; it gets a function to call with (done, total) now and then.
         """
         with self._lock:
             job = self._jobs.get(key)
@@ -79,12 +79,12 @@ class Jobs:
         return job
 
     def find(self, key: Hashable) -> Job | None:
-        """Return the job of that key, if there is one."""
+        """Return the job of a key, or None."""
         with self._lock:
             return self._jobs.get(key)
 
     def stop(self) -> None:
-        """Give up what is being done, and return when nothing is any more."""
+        """Cancel all jobs, and return when none is running."""
         self._is_stopping = True
         self._executor.shutdown(cancel_futures=True)
 

@@ -1,4 +1,4 @@
-"""What became of one cell or key, read from the log in the background."""
+"""The history of one cell or key, read from the log in the background."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from inmem.ui.jobs import Progress
 
 CHANGES_MAX: Final = 500
-"""Changes that are kept and shown, the newest; older ones are counted."""
+"""The newest changes are kept and shown, up to this many; older ones are only counted."""
 
 KINDS: Final = {"cell": Tag.STATE, "key": Tag.KV}
-"""What has a history, and the tag of its table."""
+"""The kinds of entries with a history, and the tags of their tables."""
 
 
 _SHOWN_CHARS: Final = 2000
-"""Of each earlier value: there may be hundreds on a page, and the histories that were read last stay in memory."""
+"""Characters shown of each earlier value: a page may have hundreds, and recently read histories stay in memory."""
 
 _SMALL_BYTES: Final = 2000
-"""Values up to this size are made into text once it is known which changes are the newest; a large one would have to be
-kept until then."""
+"""Values up to this size are rendered only after the newest changes are known. Larger ones are rendered at once, so
+they need not be kept until then."""
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What one commit did.
+    """The change made by one commit.
 
     Attributes:
-        version: of the commit.
-        time_us: of the commit, microseconds since the epoch.
-        is_deleted: whether there was nothing behind it.
-        html: otherwise what was there, cut if need be.
-        is_whole: whether that is all of it.
+        version: the version of the commit.
+        time_us: the time of the commit in microseconds since the epoch.
+        is_deleted: whether the entry was absent after the commit.
+        html: the value after the commit, cut if necessary; None if the entry was deleted.
+        is_whole: whether `html` shows the whole value.
         number: a cell's own version, or None.
         expires_us: a key's deadline, or None.
     """
@@ -58,7 +58,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The past of one cell or key, the newest change first; see `KeyHistory` for the other fields."""
+    """The history of one cell or key, newest change first; see `KeyHistory` for the other fields."""
 
     changes: tuple[Past, ...]
     omitted: int
@@ -66,7 +66,7 @@ class History:
 
 
 def history_of(folder: str, run: str, kind: str, name: str, progress: Progress) -> History:
-    """Return what the log still tells of a cell or key. O(bytes of the log), and of each value a few thousand bytes.
+    """Return the history of a cell or key that the log holds. O(bytes of the log); keeps a few KB of each value.
 
     Raises:
         StorageError: the log cannot be read.
@@ -75,7 +75,7 @@ def history_of(folder: str, run: str, kind: str, name: str, progress: Progress) 
     def keep(change: KeyChange) -> KeyChange | Past:
         return change if change.value is None or len(change.value) <= _SMALL_BYTES else _past(kind, change)
 
-    # As it stands at this moment, whatever a checkpoint of the owner's removes meanwhile.
+    # The view keeps the log as it is now, even if a checkpoint by the owner removes parts of it during the read.
     with FolderDisk(folder, read_only=True).view() as view:
         found = read_history(view, run, KINDS[kind], user_key(name), CHANGES_MAX, keep, progress)
     newest_first = (each if isinstance(each, Past) else _past(kind, each) for each in reversed(found.changes))
@@ -83,7 +83,7 @@ def history_of(folder: str, run: str, kind: str, name: str, progress: Progress) 
 
 
 def value_at(folder: str, run: str, kind: str, name: str, version: int) -> tuple[Any] | None:
-    """Return, in a tuple, the value that the commit of a version gave to a cell or key, or None if the log has none.
+    """Return a 1-tuple of the value that the commit of `version` gave to a cell or key, or None if the log has none.
 
     Raises:
         StorageError: the log cannot be read.

@@ -1,4 +1,4 @@
-"""What the explorer says of a run wherever it names it."""
+"""The facts that the explorer shows about a run on every page."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class RunFacts:
 
     Attributes:
         run_id: its id.
-        known: what the RunIndex knows of it, or None.
-        events: how many events it has.
-        traces: how many traces it has.
-        span_us: from its creation to its end, microseconds; None while it lasts.
-        start_us: when it was created; of an unregistered run, when its first event was; None if there is none.
+        known: its entry in the RunIndex, or None if it is not registered.
+        events: the number of its events.
+        traces: the number of its traces.
+        span_us: the time from its creation to its end in microseconds; None while it lasts.
+        start_us: the time of its creation; for an unregistered run, of its first event, or None if it has none.
     """
 
     run_id: str
@@ -50,12 +50,12 @@ class RunFacts:
 
     @property
     def is_live(self) -> bool:
-        """Whether the run may go on."""
+        """Whether the run may continue."""
         return self.known is None or self.known.status in _LASTING
 
     @property
     def link(self) -> str:
-        """The address of the run."""
+        """The URL of the run."""
         return link("events", run=self.run_id)
 
 
@@ -63,7 +63,7 @@ def facts_of(txn: Transaction) -> RunFacts:
     """Return the facts of the transaction's run.
 
     Raises:
-        RunNotFoundError: it is not registered and holds nothing.
+        RunNotFoundError: the run is not registered and holds no data.
     """
     known = txn.runs.get_run(txn.run_id)
     if known is None and not txn.contents.holds_data():

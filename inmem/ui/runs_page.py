@@ -1,4 +1,4 @@
-"""The list of runs: filtered by the index, searched by reading, a page at a time in both directions."""
+"""The list of runs: filtered by the index, searched by scanning, with pages in both directions."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ PAGE_ROWS: Final = 50
 """Runs on a page."""
 
 SEARCH_ROWS_MAX: Final = 1000
-"""Runs that one page reads in search of a text: some 20 ms. Then it says how to search on."""
+"""Runs that one page reads when searching for a text: about 20 ms. The page then offers to continue the search."""
 
 _BATCH_ROWS: Final = 100
 """Runs read at a time while searching."""
 
 _ALL: Final = "All"
-"""As a status: archived runs too. Without a status, they are left out."""
+"""The status filter that includes archived runs. Without a status they are omitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What the address asks for."""
+    """The filters in the URL."""
 
     status: str | None
     tags: tuple[str, ...]
@@ -46,7 +46,7 @@ class Filter:
     oldest_first: bool
 
     def link(self, **changes: object) -> str:
-        """Return the address of the first page of this list, or of one with other filters."""
+        """Return the URL of the first page of this list, with some filters changed if given."""
         query: dict[str, object] = {
             "status": self.status,
             "tag": list(self.tags) or None,
@@ -59,13 +59,13 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of runs, and the cursors around it: ids of runs, or None where nothing lies beyond."""
+    """One page of runs, and the cursors before and after it: run ids, or None if there are no more runs there."""
 
     runs: list[RunMetadata]
     before: str | None
     after: str | None
     is_cut_short: bool
-    """The search has read as many runs as it may; whether there are more matches is not known."""
+    """Whether the search stopped after the maximum number of runs; there may be more matches."""
 
 
 def show_runs(look: Look) -> Response:
@@ -76,7 +76,7 @@ def show_runs(look: Look) -> Response:
         try:
             page = _page(txn, wanted, before, after)
         except RunNotFoundError:
-            # The run at which the page was to begin has been deleted: begin anew.
+            # The run of the cursor was deleted: show the first page.
             return RedirectResponse(wanted.link(), 303)
         stats = txn.runs.get_stats()
         rows = [RunFacts.of(txn, run.run_id, run) for run in page.runs]
@@ -97,9 +97,9 @@ def show_runs(look: Look) -> Response:
 
 
 def show_unregistered(look: Look) -> Response:
-    """Begin to find the runs that hold data and were never registered; with `past`, show what is known of them.
+    """Start a search for runs that hold data but were never registered; with `past`, show its result so far.
 
-    Finding them means looking at every table.
+    The search has to look at every table.
     """
     job = look.desk.jobs.find("unregistered")
     if job is None or look.text("past") is None:
@@ -128,12 +128,12 @@ def _filter_of(look: Look) -> Filter:
 
 
 def _page(txn: Transaction, wanted: Filter, before: str | None, after: str | None) -> Page:
-    """Return the page that ends before one run, or begins behind another, or the first one."""
+    """Return the page that ends before the run `before`, or begins after the run `after`, or the first page."""
     is_backward = before is not None
     read = 0
     last: str | None = None
     found: list[RunMetadata] = []
-    # One more than fits: then it is known whether there are more.
+    # Reads one run more than fits, to know whether there are more.
     for run in _query(txn, wanted, before or after, is_backward=is_backward):
         read += 1
         if _matches(run, wanted.text):
@@ -147,7 +147,7 @@ def _page(txn: Transaction, wanted: Filter, before: str | None, after: str | Non
     is_cut_short = not is_full and wanted.text is not None and read >= SEARCH_ROWS_MAX
     runs = found[:PAGE_ROWS]
     beyond = runs[-1].run_id if is_full else (last if is_cut_short else None)
-    # Where the page was come from there are runs, unless they were deleted meanwhile.
+    # The page that the user came from had runs, unless they were deleted since.
     behind = None if before is None and after is None else (runs[0].run_id if runs else (before or after))
     if is_backward:
         return Page(runs[::-1], beyond, behind, is_cut_short)
@@ -155,7 +155,7 @@ def _page(txn: Transaction, wanted: Filter, before: str | None, after: str | Non
 
 
 def _query(txn: Transaction, wanted: Filter, cursor: str | None, *, is_backward: bool) -> Iterator[RunMetadata]:
-    """Yield the runs that pass the filters which the index knows, read in batches."""
+    """Yield the runs that pass the filters of the index, read in batches."""
     rows = PAGE_ROWS + 1 if wanted.text is None else _BATCH_ROWS
     while True:
         batch = txn.runs.query_runs(
@@ -181,7 +181,7 @@ def _matches(run: RunMetadata, text: str | None) -> bool:
 
 
 def _named(txn: Transaction, text: str) -> str | None:
-    """Return the text if it is the id of a run, registered or not: then there is no need to search for it."""
+    """Return the text if it is the id of a run, registered or not, which can be linked without a search."""
     try:
         is_run = txn.runs.get_run(text) is not None or txn.on(text).contents.holds_data()
     except UsageError:

@@ -1,4 +1,4 @@
-"""The explorer as a server on loopback, in a thread beside whatever else the process does."""
+"""The explorer's server on loopback, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from inmem import Database
 
 HOST: Final = "127.0.0.1"
-"""Loopback, and nothing else: the pages show everything that the database holds."""
+"""Loopback only, because the pages show everything in the database."""
 
 _BACKLOG: Final = 64
 _GRACE_S: Final = 2
-"""How long answers that are under way may take once the explorer is stopped."""
+"""Seconds that requests in progress may take once the explorer is stopped."""
 
 
 class Explorer:
-    """A running explorer. `start` makes it; as a context manager it stops at the end.
+    """A running explorer, made by `start`. As a context manager it stops on exit.
 
     Attributes:
-        url: where it is, with its token: whoever knows it can read everything.
+        url: its URL, including the token: anyone who knows the URL can read everything.
     """
 
     def __init__(self, database: Database | str | os.PathLike[str], port: int) -> None:
@@ -42,7 +42,7 @@ class Explorer:
             raise UsageError(f"port: must be an int from 0 to 65535, not {port!r}")
         self._source = Source(database)
         try:
-            # Bound here, so that a port that is taken is an error of the caller's, and the address is known at once.
+            # Bound in the caller's thread: a port in use raises here, and the address is known at once.
             self._socket = _listen(port)
         except OSError:
             self._source.close()
@@ -57,11 +57,11 @@ class Explorer:
         self._thread.start()
 
     def wait(self) -> None:
-        """Return when the explorer has been stopped, by another thread."""
+        """Block until another thread has stopped the explorer."""
         self._thread.join()
 
     def stop(self) -> None:
-        """Stop listening, finish the answers that are under way, and return; a no-op the second time.
+        """Stop listening, finish the requests in progress, and return; a no-op the second time.
 
         The database stays open if it was given as a handle.
         """
@@ -83,12 +83,12 @@ class Explorer:
         self.stop()
 
     def __repr__(self) -> str:
-        # Without the token: this is what ends up in logs.
+        # Without the token, as a repr may end up in logs.
         return f"<inmem.ui.Explorer on {HOST}:{self.url.split('/')[2].rpartition(':')[2]}>"
 
 
 def _listen(port: int) -> socket.socket:
-    # The protocol is named, or asyncio leaves Nagle's algorithm on, which delays small answers by 40 ms.
+    # Unless the protocol is given, asyncio leaves Nagle's algorithm on, which delays small answers by 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,19 +103,19 @@ def _listen(port: int) -> socket.socket:
 
 def _hosts(port: int) -> frozenset[str]:
     names = (HOST, "localhost")
-    # Browsers leave out the port that http has by itself.
+    # Browsers omit http's default port.
     return frozenset(names if port == 80 else [f"{name}:{port}" for name in names])
 
 
 def _config(app: Guard) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        # Pure Python: the same wherever it is installed, and quick enough for one reader.
+        # Pure Python: the same on every installation, and fast enough for one reader.
         loop="asyncio",
         http="h11",
         ws="none",
         lifespan="off",
-        # What is asked for is in the addresses, and so is the token: nothing of it belongs in a log.
+        # URLs contain the token and the names of the user's data, neither of which belongs in a log.
         access_log=False,
         log_config=None,
         log_level="error",

@@ -1,4 +1,4 @@
-"""Where the explorer's pages read from: a database, as new as it can be had without making anybody wait."""
+"""The database that the explorer's pages read, as up to date as possible without making a page wait."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ if TYPE_CHECKING:
     from inmem import Database
 
 _REST_S_MIN: Final = 0.5
-"""No more often than that does the explorer look whether another process has written."""
+"""The least time between two checks whether another process has written."""
 
 
 class Source:
-    """A database to look at: a handle of this process, or a folder whose owner is another one. From any thread.
+    """A database to show: a handle of this process, or a folder owned by another process. For use from any thread.
 
-    A handle shows every commit at once. A folder is read when this is made, and read on in a thread of its own when
-    `refresh` is called; until that is done the pages show what was read before.
+    A handle shows every commit at once. A folder is read when this object is made; `refresh` reads new commits in a
+    separate thread. Until that thread has finished, or if it fails, the pages show the state read before.
 
     Attributes:
         database: the handle to read from.
-        trouble: why the folder could not be read on the last time, or None if it could. The pages show what was read
-            before.
+        trouble: why the last refresh failed, or None if it succeeded.
 
     Args:
-        database: the handle, which stays the caller's; or the folder.
+        database: a handle, which the caller closes; or a folder.
 
     Raises:
         StorageError: the folder cannot be read.
-        UsageError: neither of them was given.
+        UsageError: `database` is neither a handle nor a folder.
     """
 
     def __init__(self, database: Database | str | os.PathLike[str]) -> None:
         self._folder: str | None = None
         if isinstance(database, (str, os.PathLike)):
             self._folder = os.fspath(database)
-            # A thread for each actor: pages can begin to read while the store reads on.
+            # With a thread for each actor, pages can begin to read while the store reads new commits.
             database = inmem.open(self._folder, read_only=True, create=False, dispatcher="threads")
         self._lock = threading.Lock()
         self.database: Final = plain_handle(database, "database")
@@ -52,7 +51,7 @@ class Source:
         self._is_closed = False
 
     def refresh(self) -> None:
-        """See to it that what another process has written is shown soon. Returns at once."""
+        """Start reading what another process has written, if a refresh is due. Does not wait."""
         if self._folder is None:
             return
         with self._lock:
@@ -63,7 +62,7 @@ class Source:
             self._refreshing.start()
 
     def close(self) -> None:
-        """Close what this has opened."""
+        """Close the handle that this object opened, if any."""
         with self._lock:
             self._is_closed = True
             thread = self._refreshing
@@ -74,13 +73,13 @@ class Source:
 
     def _read_on(self) -> None:
         started_s = time.monotonic()
-        # Of an error that is none of the store's, Python tells when the thread ends.
+        # Python reports an error that is not the store's when the thread ends.
         trouble: str | None = "a bug of the explorer"
         try:
             self.database.refresh()
             trouble = None
         except InmemError as error:
-            # Caught in the middle of something, perhaps; what was read before stays good, and it is tried again.
+            # The owner may have been in the middle of a change. The state read before stays valid; try again later.
             trouble = str(error)
         finally:
             self.trouble = trouble

@@ -1,4 +1,4 @@
-"""Where a run stands: its cells and keys as they are, and what the log still knows of how they came to be so."""
+"""The state of a run: its current cells and keys, and their history as far as the log still holds it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from inmem.ui.key_history import History, Past
 
 PAGE_ROWS: Final = 100
-"""Cells, and keys, on a page."""
+"""The maximum number of cells, and of keys, on a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class EntryRow:
 
 @dataclass(frozen=True, slots=True)
 class EntryRows:
-    """A page of cells or keys: `more` is the address of the next one."""
+    """A page of cells or keys; `more` is the URL of the next page."""
 
     rows: list[EntryRow]
     more: str | None
 
 
 def show_state(look: Look) -> Response:
-    """Show a page of a run's cells, and one of its keys."""
+    """Show a page of a run's cells and a page of its keys."""
     run, prefix = look.required("run"), look.text("prefix")
     cells_after, keys_after = look.text("cells"), look.text("keys")
     with look.snapshot(run) as txn:
@@ -67,7 +67,7 @@ def show_state(look: Look) -> Response:
             if len(names) > PAGE_ROWS
             else None,
         )
-    # A name in full that is not there may have been: its page says where to look.
+    # If the prefix is a full name that no longer exists, the page of that entry tells where to look for its past.
     gone = [
         link("entry", run=run, kind=kind, name=prefix)
         for kind, page in (("cell", cells), ("key", keys))
@@ -77,7 +77,7 @@ def show_state(look: Look) -> Response:
 
 
 def show_entry(look: Look) -> Response:
-    """Show one cell or key whole, and, with `history`, its past."""
+    """Show one whole cell or key and, with `history`, its past."""
     run, kind, name = look.required("run"), look.required("kind"), look.required("name")
     if kind not in KINDS:
         raise HTTPException(400, "a kind is a cell or a key")
@@ -126,7 +126,7 @@ def _row(txn: Transaction, kind: str, name: str) -> EntryRow:
 
 
 def _entry(txn: Transaction, kind: str, name: str) -> tuple[EntryRow | None, Any]:
-    """Return a cell or key on one line, and its value; None if it does not exist."""
+    """Return the row and the value of a cell or key; both are None if it does not exist."""
     if kind == "cell":
         state = txn.cells.read(name)
         if state is None:

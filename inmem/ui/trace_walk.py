@@ -1,8 +1,8 @@
-"""Walking a run's traces as a tree, a page at a time, wherever the last page ended.
+"""A walk over a run's traces as a tree, a page at a time, each page starting where the last one ended.
 
-A tree may be of any depth and width, so no page may look at a whole subtree. From one trace, the next in the order of a
-drawn tree is found with one look at an index each: its first child; else its next sibling; else that of its parent, and
-so on. Going back up a deep chain takes many looks and shows nothing, so looks are counted too.
+A tree may have any depth and width, so no page may read a whole subtree. The trace after a given one, in preorder, is
+its first child; else its next sibling; else the next sibling of its parent, and so on. Each of these is one index
+lookup. Walking back up a deep chain takes many lookups and yields no row, so lookups are limited, too.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LOOKS_PER_ROW: Final = 4
-"""In a tree that is not made to be a nuisance, a row takes two."""
+"""Two are enough for ordinary trees, if not for one built to be costly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in the tree a page ended.
+    """The place in the tree where a page ended.
 
     Attributes:
-        trace_id: the trace.
+        trace_id: the last trace.
         depth: its depth, 0 for a root.
-        is_past: everything below it has been shown too.
+        is_past: whether everything below it has been shown.
     """
 
     trace_id: str
@@ -42,10 +42,10 @@ class Row(Generic[T]):
     """A trace in the drawn tree.
 
     Attributes:
-        depth: 0 for a root.
+        depth: its depth, 0 for a root.
         trace_id: its id.
-        kept: what was made of it.
-        has_children: None where the page ended before that was seen.
+        kept: the result of `keep` for the trace.
+        has_children: whether it has children; None if the page ended before that was known.
     """
 
     depth: int
@@ -57,25 +57,25 @@ class Row(Generic[T]):
 def walk_page(
     traces: TraceOperations, after: Place | None, limit: int, keep: Callable[[Trace], T]
 ) -> tuple[list[Row[T]], Place | None]:
-    """Return at most `limit` rows behind `after`, and where the next page begins, or None at the end of the tree.
+    """Return at most `limit` rows after `after`, and the place where the page ends, or None at the end of the tree.
 
-    A page can be short, even empty, and not be the last. O(limit * log n), whatever the form of the tree, with one
+    A page may be short, even empty, without being the last. O(limit * log n), whatever the shape of the tree, with one
     trace in memory at a time.
 
     Args:
-        traces: of the run.
-        after: where the page before ended; None begins with the first root.
-        limit: the most rows.
-        keep: makes of a trace what its row holds.
+        traces: the traces of the run.
+        after: the place where the previous page ended; None begins with the first root.
+        limit: the maximum number of rows.
+        keep: returns what the row of a trace keeps.
 
     Raises:
-        TraceNotFoundError: there is no such trace any more.
+        TraceNotFoundError: the trace of `after` does not exist any more.
     """
     found: list[tuple[int, str, T]] = []
     parents: dict[str, str | None] = {}
     place = after
     is_end = False
-    # One more than is shown: then it is known whether there is more, and whether the last row has children.
+    # Looks for one trace more than is shown, to know whether there are more and whether the last row has children.
     for _ in range(limit * _LOOKS_PER_ROW):
         depth, trace = _look(traces, place, parents)
         if trace is not None:
@@ -98,7 +98,7 @@ def walk_page(
 
 
 def _look(traces: TraceOperations, place: Place | None, parents: dict[str, str | None]) -> tuple[int, Trace | None]:
-    """Return the trace that a look from here finds, if any, and its depth."""
+    """Do one lookup from `place`; return the trace found, if any, and its depth."""
     if place is None:
         return 0, _first(traces.roots(1))
     if not place.is_past:
@@ -110,7 +110,7 @@ def _look(traces: TraceOperations, place: Place | None, parents: dict[str, str |
 
 
 def _onward(traces: TraceOperations, place: Place | None, parents: dict[str, str | None]) -> Place | None:
-    """Return the place to look from after a look that has found nothing; None at the end of the tree."""
+    """Return the next place to look from after a lookup found nothing; None at the end of the tree."""
     if place is None:
         return None
     if not place.is_past:

@@ -1,4 +1,4 @@
-"""A run's traces: as a tree, or those of one type or tag as a list; a page at a time."""
+"""A run's traces, a page at a time: all as a tree, or those of one type or tag as a list."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAGE_ROWS: Final = 200
 """Traces on a page: a few screens."""
 
 INDENTS_MAX: Final = 16
-"""Deeper levels are not moved further to the right; their number says how deep they are."""
+"""Deeper levels are not indented further; a number shows their depth."""
 
 _NAME_CHARS: Final = 100
 _TEXT_CHARS: Final = 300
@@ -39,17 +39,17 @@ _MS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a trace has to say on one line. It is let go of itself: a page of large ones holds one of them at a time.
+    """The summary of a trace on one line. It does not keep the trace: a page holds one large trace at a time.
 
     Attributes:
-        trace_id: its id.
+        trace_id: the id of the trace.
         trace_type: its type.
-        timestamp: when it was recorded.
-        duration_us: how long a tool call took, or None.
-        is_error: whether it is one.
-        name: what it is about.
-        detail: more of that.
-        outcome: what came of it, or None.
+        timestamp: the time when it was recorded.
+        duration_us: the duration of a tool call, or None.
+        is_error: whether it is an error.
+        name: its subject.
+        detail: more about its subject.
+        outcome: its outcome, or None.
     """
 
     trace_id: str
@@ -64,14 +64,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
-    """A trace in its place on a page.
+    """A row of the page.
 
     Attributes:
-        line: what it says.
-        depth: in the tree.
-        has_children: whether the row can be folded up; None if that is not known.
-        offset_us: from the start of the run.
-        share: its duration in percent of the page's longest.
+        line: the summary of the trace.
+        depth: its depth in the tree.
+        has_children: whether the row can be collapsed; None if unknown.
+        offset_us: the time since the start of the run.
+        share: its duration in percent of the longest on the page.
     """
 
     line: Line
@@ -82,7 +82,7 @@ class TraceRow:
 
     @property
     def indent(self) -> int:
-        """How far to the right it stands."""
+        """The row's level of indentation."""
         return min(self.depth, INDENTS_MAX)
 
 
@@ -112,7 +112,7 @@ def show_traces(look: Look) -> Response:
 
 
 def show_trace(look: Look) -> Response:
-    """Show one trace whole."""
+    """Show one whole trace."""
     run, trace_id = look.required("run"), look.required("id")
     with look.snapshot(run) as txn:
         facts = facts_of(txn)
@@ -143,7 +143,7 @@ def _tree(look: Look, txn: Transaction) -> tuple[list[Row[Line]], str | None]:
 
 
 def _list(look: Look, txn: Transaction, trace_type: str | None, tag: str | None) -> tuple[list[Row[Line]], str | None]:
-    # One more than is shown: then it is known whether there is more.
+    # Reads one trace more than is shown, to know whether there are more.
     found = islice(_listed(txn, trace_type, tag or "", look.text("after")), PAGE_ROWS + 1)
     rows = [_alone(trace) for trace in found]
     if len(rows) <= PAGE_ROWS:
@@ -153,7 +153,7 @@ def _list(look: Look, txn: Transaction, trace_type: str | None, tag: str | None)
 
 
 def _listed(txn: Transaction, trace_type: str | None, tag: str, after: str | None) -> Iterator[Trace]:
-    """Yield the traces of a type, or those with a tag, behind `after`, each read when it is asked for."""
+    """Yield the traces of a type, or with a tag, after `after`, each read only when requested."""
     while True:
         if trace_type is not None:
             found = txn.traces.query_by_type(trace_type, 1, after)

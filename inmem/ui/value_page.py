@@ -1,4 +1,4 @@
-"""A value whole, as plain text, however large it is."""
+"""A whole value as plain text, whatever its size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def show_value(look: Look) -> Response:
-    """Send an event's payload, a field or the metadata of a trace, a cell or key, now or then, or a run's metadata."""
+    """Send an event's payload, a trace's field or metadata, a current or past cell or key, or a run's metadata."""
     run = look.required("run")
     at = look.number("at")
     if at is not None:
@@ -58,7 +58,7 @@ def _value_now(look: Look, txn: Transaction) -> Any:
 
 
 def _value_then(look: Look, run: str, version: int) -> Any:
-    """Return what a commit made of a cell or key, read from the log: a history keeps no values."""
+    """Return the value that a commit gave to a cell or key, read from the log, as a history keeps no whole values."""
     kind = "key" if look.given("cell") is None else "cell"
     name = look.required(kind)
     path = look.database.path

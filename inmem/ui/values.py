@@ -1,16 +1,16 @@
-"""Showing stored values: faithfully, and as text whatever they hold.
+"""Display of stored values as text, faithfully, whatever they hold.
 
-Values are written as JSON, as on the command line: json_values.py says how it holds bytes and numbers that JSON has no
-form for. So 1, 1.0, true, "1" and the byte 1 look different. There is one rule for text: a character that is not to be
-seen, or that would move what stands around it, is shown as its escape. That covers control characters, NUL, marks that
-turn the direction of writing, spaces of no width, and whatever else invisible.py names. In values, the selector that
-makes an emoji of the symbol before it stays: its escape would be all that is seen.
+Values are written as JSON, as on the command line; json_values.py describes how bytes and numbers that JSON cannot
+express are written. So 1, 1.0, true, "1" and the byte 1 look different. One rule applies to all text: a character that
+is invisible, or that would move its surroundings, is shown as its escape. This covers control characters, NUL,
+bidirectional marks, zero-width spaces, and everything else that invisible.py names. In values, the variation selector
+that turns the symbol before it into an emoji is kept: its escape would only clutter the emoji.
 
-How names are told apart is a rule of its own: shown_name.py.
+Names have their own rule, which keeps them distinguishable: see shown_name.py.
 
     preview     one line, cut after some characters
     pretty      nested lists as HTML, cut after some characters
-    literal     all of it, as JSON that `json_values.from_json` reads back as the same value
+    literal     the whole value, as JSON that `json_values.from_json` reads back as the same value
 """
 
 from __future__ import annotations
@@ -34,42 +34,42 @@ PREVIEW_CHARS_MAX: Final = 240
 """More than a line of a wide window."""
 
 PRETTY_CHARS_MAX: Final = 20_000
-"""What a browser shows without a pause, many times over; the rest is one link away."""
+"""Few enough that a browser shows many such values without a pause; the whole value is one link away."""
 
 _ITEM_CHARS: Final = 20
-"""What an item of a list or dict counts as beside its own characters, for the markup around it."""
+"""Characters counted for the markup of each list or dict item, in addition to the item's own."""
 
 _LINE_CHARS_MAX: Final = 100
-"""Text longer than that, or of several lines, gets a block of its own."""
+"""Text longer than this, or with several lines, is shown as a block."""
 
 _CHUNK_CHARS: Final = 65_536
-"""Literals are made in pieces, so that a value of megabytes is never held twice."""
+"""Literals are written in chunks, so a value of megabytes is never held in memory twice."""
 
 _EMOJI_FORM: Final = "\ufe0f"
-"""The variation selector behind a symbol that is to be shown as an emoji."""
+"""The variation selector that follows a symbol to show it as an emoji."""
 
 _OF_TEXT: Final = f"\n\t\u200c\u200d\ufe0e{_EMOJI_FORM}"
-"""Line breaks, tabs, and what joins, parts or forms letters and emoji: in names they only serve to deceive."""
+"""Line breaks, tabs, and characters that join, separate or style letters and emoji: in names they only deceive."""
 
 _SYMBOLS: Final = ("So", "Sm")
 
 
 def visible(text: str, *, lines: bool = False) -> Markup:
-    """Return the text with every character that is not to be seen as a marked escape. O(len(text)).
+    """Return the text with every invisible character as a marked escape. O(len(text)).
 
     Args:
-        text: anything.
-        lines: whether the text is for reading, so that line breaks, tabs and joiners stay what they are.
+        text: any text.
+        lines: whether to keep line breaks, tabs and joiners, as in text for reading.
     """
     return _marked(text, _shows_in_text if lines else _shows_in_value)
 
 
 def name(text: str, chars_max: int | None = None) -> Markup:
-    """Return a name so that no two look alike by what cannot be seen in them, unless they are cut.
+    """Return a name such that invisible characters never make two names look alike, unless they are cut.
 
     Args:
         text: the name.
-        chars_max: it is cut to so many characters.
+        chars_max: the length to which it is cut.
     """
     cut = _cut(text, chars_max)
     if is_plain(cut):
@@ -78,12 +78,12 @@ def name(text: str, chars_max: int | None = None) -> Markup:
 
 
 def plain_name(text: str, chars_max: int | None = None) -> str:
-    """Return what `name` shows, for places that take no markup: titles and options."""
+    """Return the same as `name` without markup, for titles and options."""
     return shown_name.plain_name(_cut(text, chars_max))
 
 
 def one_line(text: str, chars_max: int) -> Markup:
-    """Return the beginning of a text on one line, its line breaks as blanks."""
+    """Return the beginning of a text on one line, with line breaks as spaces."""
     return visible(_cut(" ".join(text[: 2 * chars_max].split()), chars_max))
 
 
@@ -97,12 +97,12 @@ def preview(value: Any, chars_max: int = PREVIEW_CHARS_MAX) -> Markup:
         if left < 0:
             break
     text = "".join(shown)
-    # The pieces are escaped as JSON escapes; what is left to do is HTML.
+    # The pieces are already JSON-escaped; only HTML escaping is left.
     return escape(text if left >= 0 else f"{text[: chars_max - 1]}…")
 
 
 def literal(value: Any) -> Iterator[str]:
-    """Yield the whole value as JSON, in chunks of some 64 KB."""
+    """Yield the whole value as JSON, in chunks of about 64 KB."""
     chunk: list[str] = []
     size = 0
     for piece in _pieces(value, None):
@@ -115,7 +115,7 @@ def literal(value: Any) -> Iterator[str]:
 
 
 def pretty(value: Any, chars_max: int = PRETTY_CHARS_MAX) -> tuple[Markup, bool]:
-    """Return a value as nested lists, and whether that is all of it. O(chars_max), whatever the size of the value."""
+    """Return a value as nested lists, and whether it is complete. O(chars_max), whatever the size of the value."""
     writer = _Pretty(chars_max)
     writer.write(value)
     return Markup("".join(writer.parts)), not writer.is_cut  # noqa: S704  every part is escaped or markup of ours
@@ -130,7 +130,7 @@ def _shows_in_value(match: re.Match[str]) -> bool:
     if char == _EMOJI_FORM and start:
         before = match.string[start - 1]
         return unicodedata.category(before) in _SYMBOLS and is_seen(before)
-    # Spaces of every width are not printable by Python's rule, but harmless.
+    # Spaces of all widths are harmless, though Python does not count them as printable.
     return is_seen(char) or unicodedata.category(char) == "Zs"
 
 
@@ -139,7 +139,7 @@ def _shows_in_text(match: re.Match[str]) -> bool:
 
 
 def _marked(text: str, shows: Callable[[re.Match[str]], bool]) -> Markup:
-    """Return the text with every character that is not one to show as a marked escape."""
+    """Return the text with every character for which `shows` is false as a marked escape."""
 
     def marked(match: re.Match[str]) -> str:
         return match[0] if shows(match) else f'<span class="esc">{escape_of(match[0])}</span>'
@@ -162,10 +162,10 @@ def _scalar(value: Any, chars_max: int | None) -> str:
 
 
 def _pieces(value: Any, chars_max: int | None) -> Iterator[str]:
-    """Yield the parts of a value as JSON; text and bytes are cut to `chars_max`, if any. No value is very deep."""
+    """Yield a value as JSON in parts; cut text and bytes to `chars_max`, if given. Recursive, as no value is deep."""
     if is_object(value):
         if is_marked(value):
-            # As one key that begins with a dollar sign stands for something else.
+            # Without this wrapper, a dict with a single key that begins with `$` would read back as another value.
             yield '{"$dict": '
         yield "{"
         for at, (key, item) in enumerate(value.items()):
@@ -184,7 +184,7 @@ def _pieces(value: Any, chars_max: int | None) -> Iterator[str]:
 
 
 class _Pretty:
-    """Writes nested lists until its characters are used up."""
+    """A writer of nested lists that stops after a number of characters."""
 
     def __init__(self, chars_max: int) -> None:
         self.parts: list[str] = []

@@ -8,13 +8,14 @@ import pytest
 
 @pytest.fixture
 def untraced() -> Iterator[None]:
-    """Without coverage, callbacks of the garbage collector and other tests' garbage, for tests that raise from outside.
+    """Run a test without tracers, callbacks of the garbage collector, and other tests' garbage.
 
-    Hypothesis has such a callback, and garbage has finalizers: Python drops an exception that strikes in either.
+    For tests that raise asynchronous exceptions in threads. Hypothesis installs a callback of the collector, and
+    garbage has finalizers: Python drops an exception raised in either.
 
-    Coverage takes a lock in a tracer, and an exception that strikes there leaves it locked for ever. And in CPython
-    3.11 a traced thread that enters a function while such an exception waits for another thread goes round in the
-    interpreter until that one has run; it never does if it waits for the first.
+    Coverage takes a lock in its tracer, and an asynchronous exception raised there leaves it locked for ever. Besides,
+    in CPython 3.11, while such an exception is pending for another thread, a traced thread that enters a function loops
+    in the interpreter until the other thread has run. If that one waits for the traced thread, the loop never ends.
     """
     tracers = sys.gettrace(), threading.gettrace()
     sys.settrace(None)

@@ -1,12 +1,12 @@
-"""A disk that fails when it is told to, and the way to open a store on it.
+"""A disk that fails on demand, and a function to open a store on it.
 
-Wraps a real folder. Every operation is counted by kind, on the folder and on its files alike:
+It wraps a real folder. Operations on the folder and its files are counted by kind:
 
     create append sync sync_names rename remove read names truncate view
 
-A `Fault` belongs to one kind and strikes at the n-th call from the moment it is set, once or from then on. What a
-failed sync leaves behind is the reader's choice: the bytes as they were written, which is what most kernels do, or the
-file cut back to what was durable, which is what they may do.
+A `Fault` belongs to one kind of operation and strikes (raises its error) at the n-th call after it was set, once or
+from then on. The test chooses what a failed sync leaves behind: the bytes as written, as most kernels do, or the file
+cut back to its durable bytes, as kernels may do.
 """
 
 import errno
@@ -30,7 +30,7 @@ from inmem.engine.errors import DiskFullError, StorageError
 from inmem.engine.ports import AppendFile, Clock, Disk, Folder, ReadFile
 
 FAILSAFE_S = 30.0
-"""Nothing here takes that long, unless it hangs."""
+"""Seconds that nothing here takes unless it hangs."""
 
 ErrorMaker = Callable[[], BaseException]
 
@@ -69,7 +69,7 @@ class Fault:
 
 
 class Gate:
-    """Where one kind of operation waits: `arrived` tells that somebody does, `open` lets them through."""
+    """A gate at which operations of one kind wait: `arrived` is set when one does, `open` lets all of them through."""
 
     def __init__(self, operation: str, name_end: str) -> None:
         self.operation = operation
@@ -128,11 +128,11 @@ class FaultyDisk:
     """The Disk of a store under test.
 
     Attributes:
-        inner: the real one.
-        counts: calls by operation.
+        inner: the real disk.
+        counts: the number of calls by operation.
         history: all calls as (operation, name), in order.
-        violations: what no store may do, such as using a file after its sync has failed.
-        appends_overtake: the durability mode lets appends go on beside a sync, and so also beside one that fails.
+        violations: forbidden acts of the store, such as using a file after its sync has failed.
+        appends_overtake: whether the durability mode allows appends during a sync, and so also during one that fails.
     """
 
     def __init__(self, path: Path) -> None:
@@ -162,7 +162,7 @@ class FaultyDisk:
         return fault
 
     def repair(self) -> None:
-        """Let no fault strike any more, and everybody through every gate."""
+        """Remove all faults and open all gates."""
         self._faults.clear()
         for gate in self._gates:
             gate.open()
@@ -174,7 +174,7 @@ class FaultyDisk:
         return gate
 
     def fault(self, operation: str, name: str) -> Fault | None:
-        """Note a call; return the fault that strikes it."""
+        """Record a call; return the fault that strikes it, if any."""
         for gate in tuple(self._gates):
             gate.pass_through(operation, name)
         with self._lock:
@@ -239,7 +239,7 @@ class FaultyDisk:
 
 
 def open_on(disk: Disk, *, dispatcher: str = "caller", clock: Clock | None = None, **others: Any) -> Database:
-    """Open a store on a disk, and by a clock, of the test's choice, with the options of `inmem.open`."""
+    """Open a store on the given disk and clock, with the options of `inmem.open`."""
     options = Options.checked(disk.path, dispatcher=dispatcher, **others)
     runs = CallerDispatcher() if dispatcher == "caller" else ThreadsDispatcher()
     ref = start_supervisor(options, runs, clock or SystemClock(), SystemEntropy(), lambda: disk)

@@ -1,6 +1,6 @@
-"""A clock by which the store takes its time: the coordinator reads it in the middle of every `Begin`.
+"""A clock that can block its readers: the coordinator reads the clock in the middle of every `Begin`.
 
-Under the dispatcher `caller` the thread that runs the queue is held up with it, as by a write to a slow disk.
+With the dispatcher `caller`, this blocks the thread that runs the queue, like a write to a slow disk.
 """
 
 import threading
@@ -13,8 +13,8 @@ class HeldClock(SystemClock):
     """The machine's clock.
 
     Attributes:
-        arrived: somebody is being held up.
-        costs_s: so much monotonic time passes whenever somebody asks what time it is.
+        arrived: set when a reader is blocked.
+        costs_s: the monotonic time that passes at each reading of the time.
     """
 
     def __init__(self) -> None:
@@ -25,11 +25,11 @@ class HeldClock(SystemClock):
         self._open = threading.Event()
 
     def hold(self) -> None:
-        """Hold up the next one who asks what time it is; those after him pass."""
+        """Block the next reader; later readers pass."""
         self._holds = True
 
     def let_go(self) -> None:
-        """Let him go on."""
+        """Release the blocked reader."""
         self._open.set()
 
     def now_us(self) -> int:

@@ -1,4 +1,4 @@
-"""A stage for single actors: a dispatcher, no store, and one actor class that does what its messages say."""
+"""A stage for single actors: a dispatcher without a store, and an actor class that executes its messages."""
 
 import threading
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef
 from inmem.actors.dispatch.threads_dispatcher import ThreadsDispatcher
 
 FAILSAFE_S = 30.0
-"""Nothing in these tests takes this long, unless it hangs."""
+"""Seconds that nothing in these tests takes unless it hangs."""
 
 DISPATCHERS = {"caller": CallerDispatcher, "threads": ThreadsDispatcher}
 
 
 class Performer(StoreActor):
-    """Calls the messages that can be called, with itself as the argument, and echoes the others."""
+    """An actor that calls callable messages with itself as the argument, and echoes the others."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         super().__init__(mailbox, None)
@@ -43,13 +43,13 @@ class Performer(StoreActor):
         return super().on_pykka_message(message)
 
     def fail(self, message: Any, reply_to: Any, error: BaseException) -> None:
-        """Survive, and pass the error on, as pykka's actors do under `ask`."""
+        """Survive, and answer with the error, as pykka's actors do for `ask`."""
         if reply_to is not None:
             reply_to.set_exception((type(error), error, error.__traceback__))
 
 
 class Stage:
-    """Actors on one dispatcher, all of which are stopped in the end."""
+    """Actors on one dispatcher, all stopped by `close`."""
 
     def __init__(self, dispatcher: CallerDispatcher | ThreadsDispatcher) -> None:
         self.dispatcher = dispatcher
@@ -69,7 +69,7 @@ class Stage:
 
 
 def in_threads(*works: Callable[[], Any]) -> list[Any]:
-    """Run each in a thread of its own, all starting at once; return the results, or raise the first exception."""
+    """Run each function in its own thread, all starting at once; return the results, or raise the first exception."""
     barrier = threading.Barrier(len(works))
     outcomes: list[Any] = [None] * len(works)
     errors: list[BaseException] = []

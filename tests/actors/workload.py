@@ -1,7 +1,7 @@
-"""Work whose traces tell what became of every piece of it.
+"""A workload whose results show the outcome of every piece of work.
 
 Each piece is one transaction over two runs and several primitives, with a number of its own. Afterwards each number
-must be everywhere or nowhere, at most once, and everywhere if its worker was told so.
+must be in all places or in none, at most once, and in all places if the piece was acknowledged.
 """
 
 import threading
@@ -16,7 +16,7 @@ SHARED = "shared"
 
 
 def piece(txn: Transaction, worker: str, number: int) -> None:
-    """Leave traces of one number in four primitives of the worker's run and in the shared run."""
+    """Write one number to several primitives of the worker's run and to the shared run."""
     txn.kv.put(f"{number:08}", number)
     txn.events.append("piece", number)
     cell = txn.cells.read("count")
@@ -25,7 +25,7 @@ def piece(txn: Transaction, worker: str, number: int) -> None:
 
 
 class Worker:
-    """Does pieces one after the other and remembers what it was told of each."""
+    """A client that does pieces one after the other and remembers the reported outcome of each."""
 
     def __init__(self, db: Database, name: str) -> None:
         self.db = db
@@ -53,7 +53,7 @@ class Worker:
                 self.acked.append(number)
 
     def check(self, db: Database) -> None:
-        """Raise unless what the worker was told is true of `db`."""
+        """Raise unless the outcomes reported to the worker agree with `db`."""
         numbers = numbers_of(db, self.name)
         assert set(self.acked) <= numbers, f"{self.name}: acknowledged, but lost: {set(self.acked) - numbers}"
         assert not numbers & set(self.refused), f"{self.name}: refused, yet there: {numbers & set(self.refused)}"
@@ -61,7 +61,7 @@ class Worker:
 
 
 def numbers_of(db: Database, worker: str) -> set[int]:
-    """Return the numbers of which `db` has traces, after checking that each is whole and there once."""
+    """Return the numbers of the pieces in `db`, after checking that each piece is complete and present once."""
     keys = [value for _, value in db.kv.list_with_values(worker)]
     events = [event.payload for event in db.events.read_range(worker, 0, db.events.len(worker))]
     shared = [value for _, value in db.kv.list_with_values(SHARED, f"{worker}/")]
@@ -74,7 +74,7 @@ def numbers_of(db: Database, worker: str) -> set[int]:
 
 
 def check_no_hole(db: Database, workers: list[str]) -> None:
-    """Raise unless every version up to the newest is some piece's: what was lost is a suffix."""
+    """Raise unless every version up to the newest belongs to a piece: only a suffix may be lost."""
     versions = [
         found.version
         for worker in workers
@@ -85,22 +85,22 @@ def check_no_hole(db: Database, workers: list[str]) -> None:
 
 
 def state_of(db: Database) -> dict[tuple[str, int], list[tuple[bytes, Any]]]:
-    """Return everything that is in the store, versions included."""
+    """Return all entries of the store, with their versions."""
     snapshot = db._client.snapshot()
     return {(run, int(tag)): list(table.range()) for run, tag, table in snapshot.tables() if len(table.keys)}
 
 
 def until(condition: Callable[[], bool], otherwise: str) -> None:
-    """Return as soon as the condition holds; fail with what it means that it does not come to hold."""
+    """Return as soon as the condition holds; fail with the message `otherwise` if it never does."""
     deadline_s = time.monotonic() + FAILSAFE_S
     while not condition():
         assert time.monotonic() < deadline_s, otherwise
-        # Lets go of the interpreter, and takes no time.
+        # Releases the GIL without waiting.
         time.sleep(0)
 
 
 def in_parallel(*works: Callable[[], Any]) -> None:
-    """Run each in a thread of its own; raise the first exception, and complain about whoever hangs."""
+    """Run each function in its own thread; raise the first exception, and fail if a thread hangs."""
     errors: list[BaseException] = []
 
     def run(work: Callable[[], Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the asyncio tests share: a store on a disk that can be held up, and a look at what the loop's thread does."""
+"""Tools of the asyncio tests: a store on a disk that can be blocked, and a record of what the loop's thread does."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 
 
 class WatchedLock:
-    """A lock that notes which threads have waited for it, or could have."""
+    """A lock that records which threads have waited for it, or could have."""
 
     def __init__(self, lock, waited):
         self._lock = lock
@@ -36,7 +36,7 @@ class WatchedLock:
 
 
 class WatchedDisk(FaultyDisk):
-    """Notes which threads have written and synced."""
+    """A disk that records which threads have used it."""
 
     def __init__(self, path):
         super().__init__(path)
@@ -48,7 +48,7 @@ class WatchedDisk(FaultyDisk):
 
 
 class Witness:
-    """Which threads have run actors, used the disk, or waited for a lock of the dispatcher's."""
+    """A record of which threads have run actors or waited for a lock of the dispatcher."""
 
     def __init__(self):
         self.ran = Counter()
@@ -57,7 +57,7 @@ class Witness:
 
 @contextmanager
 def witness(db):
-    """Watch a store while this lasts."""
+    """Record the activity of threads in a store during the block."""
     seen = Witness()
     dispatcher = db.directory.dispatcher
     locks = {name: getattr(dispatcher, name) for name in ("_running", "_relieving") if hasattr(dispatcher, name)}
@@ -78,7 +78,7 @@ def witness(db):
 
 @asynccontextmanager
 async def store_on(disk, **options):
-    """Open a store on a disk, from within a loop."""
+    """Open a store on a disk, from an event loop."""
     plain = await asyncio.to_thread(open_on, disk, **options)
     try:
         async with inmem.aio.connect(plain) as db:
@@ -88,18 +88,18 @@ async def store_on(disk, **options):
 
 
 def let_pass(monkeypatch, db, seconds):
-    """Let so much time pass at once: the time for limits, and for nothing else."""
+    """Advance the clock of time limits, and no other clock, by `seconds`."""
     monotonic_s = db._client.monotonic_s
     monkeypatch.setattr(db._client, "monotonic_s", lambda: monotonic_s() + seconds)
 
 
 async def happens(event):
-    """Wait for a threading.Event without holding up the loop."""
+    """Wait for a threading.Event without blocking the loop."""
     assert await asyncio.to_thread(event.wait, FAILSAFE_S), "it does not happen"
 
 
 async def until(condition):
-    """Let the loop go on until something is so."""
+    """Yield to the loop until the condition holds."""
     async with asyncio.timeout(FAILSAFE_S):
         while not condition():  # noqa: ASYNC110  (nobody would set an event)
             await asyncio.sleep(0)

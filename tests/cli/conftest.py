@@ -1,4 +1,4 @@
-"""A database with a little of everything, and a way to run commands in this process."""
+"""Databases for the tests of commands, and fixtures that run commands."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def run_json(run):
 
 @pytest.fixture
 def start():
-    """Start a command in a process of its own, which is ended with the test, and return that."""
+    """Start a command in a separate process, which is killed after the test, and return the process."""
     environment = {**os.environ, "PYTHONPATH": str(Path(inmem.__file__).parent.parent), "PYTHONUNBUFFERED": ""}
     processes = []
 
@@ -62,7 +62,7 @@ def start():
 
 @pytest.fixture
 def on_terminal(monkeypatch):
-    """Have commands believe that they write to a terminal of so many columns."""
+    """Make commands believe that they write to a terminal with this many columns."""
 
     def on_terminal(columns):
         for module in ("output", "runs"):
@@ -77,7 +77,7 @@ def recorded(tmp_path_factory):
     """A database of the package's own transcripts. For reading only."""
     path = tmp_path_factory.mktemp("recorded") / "own.db"
     with inmem.open(path) as db:
-        # One agent, so that the order of the runs is that of the files.
+        # One agent, so that the runs are in the order of the files.
         record_files(db, OWN, agents=1)
     return path
 

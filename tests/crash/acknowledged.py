@@ -1,4 +1,4 @@
-"""Letting one of the processes of `committer.py` live for a while, and looking whether what it was promised is true."""
+"""Run a process of `committer.py` for a while, and check that the commits acknowledged to it are recovered."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ WORKERS = [f"worker-{n}" for n in range(THREADS)]
 def live(
     victims: Nursery, life: str, path: Path, durability: str, dispatcher: str, *, lines: int, signum: int
 ) -> tuple[dict[str, int], int]:
-    """Let a process acknowledge about that many pieces and send it a signal; with a negative number of lines at once.
+    """Let a process acknowledge about `lines` pieces, then send it a signal; if `lines` is negative, signal it at once.
 
     Returns:
-        the last piece of each worker that was acknowledged, and the exit code.
+        the last acknowledged piece of each worker, and the exit code.
     """
     acked: dict[str, int] = {}
     with victims.victim(f"tests.crash.committer:{life}", str(path), durability, dispatcher, str(THREADS)) as victim:
@@ -25,7 +25,7 @@ def live(
         else:
             assert victim.said.readline() == b"ready\n"
         for count, line in enumerate(victim.said):
-            # A line cut short was not wholly written, so the rest of it tells nothing.
+            # An incomplete line may contain only a part of the number.
             if line.endswith(b"\n") and line != b"ready\n":
                 name, number = line.split()
                 acked[name.decode()] = int(number)
@@ -35,8 +35,8 @@ def live(
 
 
 def check(path: Path, acked: dict[str, int]) -> None:
-    """Acknowledged is recovered; each worker's pieces are a prefix and whole; all of them together have no hole; and
-    the lock is free."""
+    """Check that acknowledged pieces are recovered; each worker's pieces are complete and a prefix; the versions have
+    no gap; and the lock is free."""
     with inmem.open(path) as db:
         for name in WORKERS:
             numbers = numbers_of(db, name)

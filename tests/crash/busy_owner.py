@@ -1,7 +1,7 @@
-"""An owner that never rests: commits, and checkpoints all the time. python -m tests.crash.busy_owner PATH
+"""An owner that commits and writes checkpoints without pause. python -m tests.crash.busy_owner PATH
 
-Each commit writes the same number in three places, so that half of one would show. Says "ready" once there is something
-to read; ends when its standard input does: cleanly, or by a signal to itself if it had read "kill".
+Each commit writes the same number in three places, so that half a commit would show. The process prints "ready" once
+there is something to read. It ends at the end of its standard input: cleanly, or with SIGKILL if it has read "kill".
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Processes that commit until something ends them.
+"""Processes that commit until they are ended.
 
-Each does the pieces of `tests/actors/workload.py`, every thread in a run of its own, beginning where the last process
-stopped, and writes "name number" to standard output, in one system call, once a piece is acknowledged.
+Each does the pieces of `tests/actors/workload.py`, every thread in its own run, continuing where the last process
+stopped. Once a piece is acknowledged, it writes "name number" to standard output in one system call.
 """
 
 import os
@@ -14,7 +14,7 @@ import inmem
 from tests.actors.workload import numbers_of, piece
 
 TERMINATED = 7
-"""The exit code of those that handle SIGTERM."""
+"""The exit code of processes that handle SIGTERM."""
 
 
 def _open(path: str, durability: str, dispatcher: str) -> inmem.Database:
@@ -33,7 +33,7 @@ def _work(db: inmem.Database, name: str, done: Callable[[], object] = lambda: No
 
 
 def commit_until_killed(path: str, durability: str, dispatcher: str, threads: str) -> None:
-    """Commit in so many threads, with a checkpoint under way all the time."""
+    """Commit in several threads, with a checkpoint always in progress."""
     db = _open(path, durability, dispatcher)
 
     def checkpoints() -> None:
@@ -49,7 +49,7 @@ def commit_until_killed(path: str, durability: str, dispatcher: str, threads: st
 
 
 def commit_until_terminated(path: str, durability: str, dispatcher: str, threads: str) -> None:
-    """Commit in the main thread, and others if there are to be more, until a handler of SIGTERM ends the program."""
+    """Commit in the main thread, and further threads if requested, until a handler of SIGTERM ends the program."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     db = _open(path, durability, dispatcher)
     for number in range(1, int(threads)):
@@ -58,7 +58,7 @@ def commit_until_terminated(path: str, durability: str, dispatcher: str, threads
 
 
 def leave_open(path: str, durability: str, dispatcher: str, threads: str) -> None:
-    """Come to the end of the program while daemon threads go on committing."""
+    """Reach the end of the program while daemon threads are still committing."""
     db = _open(path, durability, dispatcher)
     enough = threading.Semaphore(0)
     for number in range(int(threads)):

@@ -1,9 +1,9 @@
-"""Victims that start cheaply: one process imports everything, once, and forks a child for each short life.
+"""Victims that start cheaply: one process imports everything once, and forks a child for each short-lived victim.
 
-Starting an interpreter and importing the store takes longer than most of the lives that the tests in this folder are
-about. The nursery itself never opens a store and has one thread, so that its children are as good as new processes.
+Starting an interpreter and importing the store takes longer than most victims in this folder live. The nursery itself
+never opens a store and has only one thread, so its children are equivalent to new processes.
 
-    python -m tests.crash.nursery DESCRIPTOR        (of the socket on which it takes its orders)
+    python -m tests.crash.nursery DESCRIPTOR        (of the socket from which it reads orders)
 """
 
 import importlib
@@ -23,12 +23,12 @@ _ORDER_BYTES_MAX = 65_536
 
 
 class Victim:
-    """A process that lives until it is killed, or ends by itself. A context manager: at the end it is dead.
+    """A process that runs until it is killed or ends by itself. As a context manager it is killed on exit.
 
     Attributes:
         pid: its process id.
         said: its standard output.
-        returncode: as that of `subprocess.Popen`; None until `wait` has returned.
+        returncode: like that of `subprocess.Popen`; None until `wait` has returned.
     """
 
     def __init__(self, control: socket.socket, pid: int, said: BinaryIO) -> None:
@@ -38,12 +38,12 @@ class Victim:
         self.returncode: int | None = None
 
     def send_signal(self, signum: int) -> None:
-        """Its process is there to get it, dead or alive, until `wait` has returned."""
+        """Send a signal. The process exists, alive or as a zombie, until `wait` has returned."""
         if self.returncode is None:
             os.kill(self.pid, signum)
 
     def wait(self) -> int:
-        """Return its exit code once it has ended, -N if signal N has ended it."""
+        """Wait for the process to end; return its exit code, or -N if signal N has ended it."""
         if self.returncode is None:
             self.returncode = _order(self._control, wait=self.pid)
         return self.returncode
@@ -58,7 +58,7 @@ class Victim:
 
 
 class Nursery:
-    """Forks victims. To be used by one thread at a time; several victims may live side by side."""
+    """Forks victims. For use by one thread at a time; several victims may run at the same time."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -73,7 +73,7 @@ class Nursery:
 
 @contextmanager
 def nursery() -> Iterator[Nursery]:
-    """A nursery in a process of its own, which ends with the block."""
+    """Start a nursery in a separate process, which ends with the block."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "tests.crash.nursery", str(theirs.fileno())]
@@ -109,20 +109,20 @@ def _serve(control: socket.socket) -> None:
                 os.dup2(descriptors[0], 1)
             os.close(descriptors[0])
             if not answer:
-                # An exception ends the child as it would end a program, with a traceback.
+                # An exception ends the child like any program, with a traceback.
                 _live(order["run"], order["arguments"])
         control.send(str(answer).encode())
 
 
 def _live(function: str, arguments: list[str]) -> None:
-    """Never returns: a life ends as a process does, with its exit functions."""
+    """Run a function and exit, running the exit functions. Never returns."""
     module, _, name = function.partition(":")
     getattr(importlib.import_module(module), name)(*arguments)
     sys.exit()
 
 
 if __name__ == "__main__":
-    # What victims need, imported once.
+    # The modules that victims need, imported once.
     importlib.import_module("tests.crash.committer")
     importlib.import_module("tests.crash.victim")
     _serve(socket.socket(fileno=int(sys.argv[1])))

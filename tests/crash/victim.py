@@ -1,8 +1,8 @@
-"""A short life of a store, for tests that make its system calls fail.
+"""The short life of a store in a process, for tests that make its system calls fail.
 
-Writes to standard output what has become of each step: "acked n" once commit n is acknowledged, "refused n ErrorName"
-when it was not, "checkpoint", "closed", or what refused them. What the test strikes at begins when it has let the
-victim on, through a fifo beside the database, and ends with a look for a file that is called "mark".
+The process prints the outcome of each step: "acked n" once commit n is acknowledged, "refused n ErrorName" if it was
+refused, "checkpoint", "closed", or the error that refused them. The phase in which the test makes calls fail begins
+when the test releases the victim through a fifo beside the database. It ends with an access to a file called "mark".
 """
 
 import ctypes
@@ -51,30 +51,30 @@ class Life:
             say(done)
 
     def commit_and_flush(self) -> None:
-        """In the weaker modes a commit is acknowledged before its sync; with the flush both are in the phase."""
+        """Commit and flush. In weaker modes a commit is acknowledged before its sync; the flush puts the sync here."""
         self.commit()
         self.try_to("flushed", "flush")
 
     def switch_segments(self) -> None:
-        """The commit that fills a segment starts a checkpoint; the flush comes behind the switch."""
+        """Fill a segment, so that the commit starts a checkpoint; the flush comes after the switch."""
         group_commit.SEGMENT_BYTES_MAX = 64
         self.commit_and_flush()
         group_commit.SEGMENT_BYTES_MAX = 1 << 26
         self.try_to("checkpoint", "checkpoint")
 
     def wait_for_the_tracer(self) -> None:
-        # A tracer that is no ancestor needs leave, where the machine is strict.
+        # On machines with a strict policy (Yama), a tracer that is not an ancestor needs permission.
         ctypes.CDLL(None).prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0)
         say("ready")
         os.close(os.open(f"{self._path}.go", os.O_RDONLY))
 
     def mark(self) -> None:
-        # A call that the store itself never makes, so that it does not count among those that are struck.
+        # A system call that the store never makes, so it is not counted among the calls that may fail.
         os.access(f"{self._path}.mark", os.F_OK)
 
 
 def live(path: str, durability: str, phase: str) -> None:
-    """Live up to the phase, wait for the tracer, go through the phase, and go on living."""
+    """Run up to the phase, wait for the tracer, run the phase, and continue after it."""
     life = Life(path, durability)
     phases = {
         "open": life.open,
@@ -87,7 +87,7 @@ def live(path: str, durability: str, phase: str) -> None:
         life.open()
         for _ in range(2):
             life.commit()
-        # Whatever the mode, nothing of what came before is left to do in the phase.
+        # In every mode, no work of earlier steps is left for the phase.
         life.db.flush()
     life.wait_for_the_tracer()
     try:

@@ -1,8 +1,8 @@
-"""The help of every command, as docs/cli.md shows it.
+"""The help of every command, as shown in docs/cli.md.
 
     python -m tests.docs.cli_page
 
-writes it into the page: below the heading of each command, in its block, which is added where it is missing.
+writes it into the page, into the block below each command's heading; missing headings and blocks are added.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ TOP = "inmem"
 
 
 def help_of(name: str) -> str:
-    """Return the help of a command, or of the whole, on a terminal of 80 columns."""
+    """Return the help of a command, or of `inmem` itself, on a terminal of 80 columns."""
     arguments = ["--help"] if name == TOP else [name.removeprefix("inmem "), "--help"]
     result = CliRunner(catch_exceptions=False).invoke(app, arguments, env={"COLUMNS": "80"})
     return result.stdout.rstrip()
 
 
 def sections() -> list[str]:
-    """Return the headings that the page must have, in their order."""
+    """Return the headings that the page must have, in order."""
     return [TOP, *(f"inmem {command.name}" for commands in app.sections.values() for command in commands)]
 
 
 def shown_in(page: str) -> dict[str, str]:
-    """Return heading → help as the page has it."""
+    """Return heading → help as shown in the page."""
     return dict(re.findall(r"^## `(inmem.*?)`\n.*?^```text\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL))
 
 
 def rewritten(page: str) -> str:
-    """Return the page with the help as it is."""
+    """Return the page with the current help."""
     for name in sections():
         heading = f"## `{name}`\n"
         if heading not in page:

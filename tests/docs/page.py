@@ -1,20 +1,20 @@
-"""Runs what a documentation page shows, as its reader would.
+"""Run the examples of a documentation page, as its reader would.
 
-The fenced blocks of a page, by the word behind the backquotes:
+The fenced blocks of a page, by the word after the backquotes:
 
-    python                 All of them are one program, run in their order in the folder where this was started.
-    python raises=Name     Must end with that exception, which counts as printed: `Name: message`.
+    python                 All python blocks are one program, run in order in the current folder.
+    python raises=Name     Must end with that exception, which counts as printed output: `Name: message`.
     python title="a.py"    Is saved as that file, for `$ python a.py` below.
     json title="a.json"    The same, for a command that reads it.
-    output                 Directly behind a python block: what that block prints; `...` stands for anything.
-                           A python block without one must print nothing.
-    mermaid                Directly behind a python block, it is the same; elsewhere it is only looked at.
-    console                Lines that begin with `$ inmem` or `$ python` are run in the same folder and must succeed;
-                           the lines below such a line are what its reader sees: its output, then its errors; `...`
-                           stands for anything. As in a shell, `Killed` at the end of them means that the process
-                           died of SIGKILL; `> file` at the end of the line keeps its output in that file. Other
-                           commands are left to the reader.
-    text, hexdump          Only looked at; so is a block without a word.
+    output                 Directly after a python block: the output of that block; `...` matches anything.
+                           A python block without an output block must print nothing.
+    mermaid                Directly after a python block: the same as output; elsewhere it is not checked.
+    console                Lines that begin with `$ inmem` or `$ python` are run in the same folder and must succeed.
+                           The lines below such a line are its output and then its errors; `...` matches anything.
+                           As in a shell, `Killed` as the last line means that the process died of SIGKILL, and
+                           `> file` at the end of the command writes its output to that file. Other commands are not
+                           run.
+    text, hexdump          Not checked; nor is a block without a word.
 
     python tests/docs/page.py docs/transactions.md
 """
@@ -36,25 +36,25 @@ LANGUAGES = frozenset({"", "python", "json", "output", "console", "text", "merma
 _FENCE = re.compile(r"^```(?P<info>.*)$")
 _TITLE = re.compile(r'^title="(?P<name>[\w.]+)"$')
 PROGRAMS = {"inmem": ("-m", "inmem"), "python": ()}
-"""The commands that are run, as arguments of the interpreter."""
+"""The commands that are run, with their arguments for the interpreter."""
 _SLOW_CALLBACK = re.compile(r"^Executing <.*> took \d+\.\d+ seconds\n", re.MULTILINE)
 _CHECKER = doctest.OutputChecker()
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block: its language, what else stands behind the backquotes, its text and its first line's number."""
+    """One fenced block: its language, the option after it, its text, and the number of its first line."""
 
     language: str
     option: str
     text: str
     line: int
     follows_directly: bool
-    """Nothing but empty lines lie between it and the block before."""
+    """Whether only empty lines separate it from the block before."""
 
 
 class PageError(AssertionError):
-    """The page is not true."""
+    """The page shows something that is not so."""
 
 
 def blocks_of(text: str) -> list[Block]:
@@ -85,19 +85,19 @@ def blocks_of(text: str) -> list[Block]:
 
 
 def complaints(stderr: str) -> str:
-    """Return what a program under `-X dev` wrote to its stderr, but for asyncio's remarks on slow callbacks.
+    """Return the stderr of a program under `-X dev` without asyncio's warnings about slow callbacks.
 
-    How long one took says more about the machine than about the code.
+    The duration of a callback says more about the machine than about the code.
     """
     return _SLOW_CALLBACK.sub("", stderr)
 
 
 def run_page(text: str, name: str) -> None:
-    """Run all blocks of a page and compare.
+    """Run all blocks of a page and compare their output.
 
     Raises:
         PageError: something that the page shows is not so.
-        Exception: what a python block raised without being expected to.
+        Exception: an unexpected exception of a python block.
     """
     namespace: dict[str, object] = {"__name__": "__main__"}
     blocks = blocks_of(text)
@@ -119,7 +119,7 @@ def run_page(text: str, name: str) -> None:
 
 def _run_python(block: Block, name: str, namespace: dict[str, object]) -> str:
     expected_error = block.option.removeprefix("raises=")
-    # The empty lines make tracebacks name the page's own lines.
+    # The empty lines make line numbers in tracebacks those of the page.
     program = compile("\n" * (block.line - 1) + block.text, name, "exec", dont_inherit=True)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):

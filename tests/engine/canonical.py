@@ -1,4 +1,4 @@
-"""Judges encoded values from the outside, byte by byte, without building them: the codec's own judge."""
+"""An independent check of encoded values, byte by byte, without building them, to test the codec against."""
 
 from enum import Enum, auto
 from struct import Struct
@@ -17,7 +17,7 @@ class _Kind(Enum):
 
 
 _HEADS: Final[dict[int, tuple[_Kind, Struct, int, int]]] = {
-    # First byte: what it opens, the number that follows, and the range in which no shorter form would do.
+    # First byte: the kind, the number that follows, and the range of numbers for which no shorter form exists.
     0xC4: (_Kind.BIN, Struct(">B"), 0, 2**8 - 1),
     0xC5: (_Kind.BIN, Struct(">H"), 2**8, 2**16 - 1),
     0xC6: (_Kind.BIN, Struct(">I"), 2**16, 2**32 - 1),
@@ -40,21 +40,21 @@ _HEADS: Final[dict[int, tuple[_Kind, Struct, int, int]]] = {
 
 
 def check_encoded(data: bytes, bytes_max: int = VALUE_BYTES_MAX) -> None:
-    """Return only if `encode_value` could have made `data`, so that decoding and encoding again gives the same bytes.
+    """Raise unless `encode_value` could have made `data`, so that decoding and encoding again gives the same bytes.
 
-    Reads the bytes once without building the value. No length found in them is believed before the bytes are there.
+    Reads the bytes once without building the value. Lengths in the data are not trusted until the bytes are there.
 
     Raises:
-        MalformedValueError: naming the byte offset at which the data goes wrong.
+        MalformedValueError: the data is malformed; the message names the byte offset.
 
-    Complexity: O(len(data)) time; memory for the keys of the dicts that are open at one point, at most 64.
+    Complexity: O(len(data)) time; memory for the keys of the dicts open at one point, at most 64 dicts.
     """
     size = len(data)
     if size > bytes_max:
         raise MalformedValueError(f"{size} bytes, more than the {bytes_max} a value may have")
     offset = 0
-    # Of the container being read: how many items are still to come (keys and values of a dict each count), and
-    # the keys seen if it is a dict. `around` holds the same for the containers around it.
+    # `left` is how many items of the current container are still to come (keys and values of a dict each count), and
+    # `keys` holds the keys seen if it is a dict. `around` holds the same for the enclosing containers.
     left = 1
     keys: set[str] | None = None
     around: list[tuple[int, set[str] | None]] = []
@@ -96,7 +96,7 @@ def check_encoded(data: bytes, bytes_max: int = VALUE_BYTES_MAX) -> None:
 
 
 def _read_head(data: bytes, offset: int) -> tuple[_Kind, int, int]:
-    """Return what starts at `offset`, how many bytes or items it holds, and where those start. Scalars are skipped."""
+    """Return the kind at `offset`, its number of bytes or items, and the offset of these. Scalars are skipped."""
     if offset == len(data):
         raise MalformedValueError(f"byte {offset}: the value is cut off")
     first = data[offset]

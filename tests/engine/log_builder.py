@@ -1,4 +1,4 @@
-"""Writes databases by the rules of docs/log-format.md, with every number chosen by the test."""
+"""A writer of databases in the format of docs/log-format.md, with every number chosen by the test."""
 
 from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
 from inmem.engine.log.log_folder import MANIFEST_NAME, checkpoint_name, segment_name, torn_name
@@ -37,7 +37,7 @@ def tables_of(recovered: Recovered) -> Tables:
 
 
 class LogBuilder:
-    """One opening of the database on `disk`, with a new segment. Every commit is synced when `sync` is called."""
+    """One opening of the database on `disk`, with a new segment. Commits count as synced once `sync` is called."""
 
     def __init__(
         self, disk: Disk, *, salt: int = 0x5A17, skip_versions: int = 0, file_format: int = SEGMENT_FORMAT
@@ -82,7 +82,7 @@ class LogBuilder:
         return self.version
 
     def mark(self) -> None:
-        """What the writer leaves when everything is durable and nothing waits."""
+        """Write the mark that the log writer leaves when everything is durable and nothing waits."""
         self.sync()
         self.file.append(encode_frame(FrameKind.MARK, self.version, self.synced, b"", self.header.seed))
 

@@ -1,4 +1,4 @@
-"""A folder in memory: the Disk protocol without faults."""
+"""An in-memory folder that implements the Disk protocol without faults."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -24,7 +24,7 @@ class MemoryFile:
 
 
 class BytesFile:
-    """A file to be read, out of bytes."""
+    """A readable file made of bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -91,12 +91,12 @@ class MemoryDisk:
 
 
 class CountedDisk(MemoryDisk):
-    """Notes what is read of it.
+    """A disk that records all reads.
 
     Attributes:
-        places: (name, offset, bytes) of each piece, in order.
-        open_files: that are open now.
-        open_max: at one time.
+        places: (name, offset, size in bytes) of each read, in order.
+        open_files: the number of files open now.
+        open_max: the largest number of files open at one time.
     """
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The four kinds of store that the rules of transactions are tried on."""
+"""The four kinds of store on which the rules of transactions are tested."""
 
 import pytest
 
@@ -14,7 +14,7 @@ SETUPS = {
 
 @pytest.fixture(params=SETUPS)
 def any_db(request, tmp_path):
-    """A store of each kind; those that have files do not wait for the disk."""
+    """A store of each kind; stores with files do not wait for the disk."""
     path = ":memory:" if request.param == "memory" else tmp_path / "db"
     with inmem.open(path, durability="never", **SETUPS[request.param]) as db:
         yield db

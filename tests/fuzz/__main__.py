@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing of what reads files and values, by atheris.
+"""Coverage-guided fuzzing, with atheris, of the code that reads files and values.
 
     make fuzz FUZZ_ARGS="log -max_total_time=600"
 
-The first argument names the target; the rest are libFuzzer's. What was found useful is kept in build/fuzz/TARGET and
-is where the next run goes on; an input that fails is written there as crash-…, and becomes a regression test.
+The first argument names the target; the others are passed to libFuzzer. Useful inputs are kept in build/fuzz/TARGET,
+from where the next run continues. A failing input is written there as crash-…, and becomes a regression test.
 """
 
 # ruff: noqa: T201  (it tells whoever started it where it works)

@@ -1,4 +1,4 @@
-"""Where fuzzing starts: the golden databases, and values of every kind."""
+"""The initial inputs of fuzzing: the golden databases, and values of every kind."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ BOMBS = (
     b"\xca\x00\x00\x00\x00",
     b"\x01\x01",
 )
-"""Encodings that nobody but an attacker would write: lengths without content, nesting, keys twice, extension types."""
+"""Encodings only an attacker would write: lengths without content, deep nesting, duplicate keys, extension types."""
 
 
 _HASH = bytes(32)
@@ -59,11 +59,11 @@ RECORDS = tuple(
         (_POSITION, None, "Failed", 1, 2, (), encode_value({"a": 1}), "error"),
     )
 )
-"""One record of each form that a primitive stores."""
+"""One record of each form stored by a primitive."""
 
 
 def seeds(target: str) -> list[bytes]:
-    """Return the inputs with which fuzzing of that target begins."""
+    """Return the initial inputs of a target."""
     if target == "codec":
         return [*map(encode_value, VALUES), *BOMBS]
     if target == "records":

@@ -1,7 +1,7 @@
-"""What is fuzzed: functions that take any bytes at all and return, or raise what must never happen.
+"""The fuzz targets: functions that take any bytes and return, or raise if something happens that must never happen.
 
-Checksums would stop every mutation at the door, so the log and checkpoint targets mend them first, as somebody who
-means harm would: what is behind the door is what is to be tested. The first byte says whether to mend.
+Checksums would reject almost every mutation. So the log and checkpoint targets mend the checksums first, as an attacker
+would, to test the code behind them. The first byte of the input says whether to mend.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ from tests.engine.canonical import check_encoded
 from tests.engine.memory_disk import MemoryDisk
 
 MENDED = 1
-"""First byte of an input whose checksums are to be mended; any other leaves them as they are."""
+"""First byte of an input whose checksums are to be mended; any other byte leaves them unchanged."""
 
 _IDENTITY = Struct("<8sHH")
 _FRAME_FACTS = Struct("<HBBIQQI")
@@ -49,7 +49,7 @@ _ENTRIES, _END = 1, 3
 
 
 def fuzz_codec(data: bytes) -> None:
-    """Bytes are the encoding of a value, or refused by name; and whatever is read is written the same again."""
+    """Check that bytes are decoded or refused with the right error, and that canonical bytes survive a round trip."""
     try:
         check_encoded(data)
     except MalformedValueError:
@@ -65,14 +65,14 @@ def fuzz_codec(data: bytes) -> None:
 
 
 def fuzz_log(data: bytes) -> None:
-    """A folder with these bytes as its first segment."""
+    """Check a folder with these bytes as its first segment."""
     content = mended_segment(data[1:]) if data[:1] == bytes([MENDED]) else data[1:]
     _check_folder(_folder_of(content))
     _check_following(content, len(content) * data[-1] // 256 if data else 0)
 
 
 def fuzz_checkpoint(data: bytes) -> None:
-    """A folder with these bytes as a checkpoint, and the segment that follows it."""
+    """Check a folder with these bytes as a checkpoint, and the segment that follows it."""
     content = mended_checkpoint(data[1:]) if data[:1] == bytes([MENDED]) else data[1:]
     version = 0
     with contextlib.suppress(CorruptionError, FormatVersionError):
@@ -82,7 +82,7 @@ def fuzz_checkpoint(data: bytes) -> None:
 
 
 def fuzz_records(data: bytes) -> None:
-    """A table of each primitive with these bytes as a record: it is read, or refused by name."""
+    """Check that each primitive reads these bytes as a record, or refuses them with the right error."""
     record = data[1:]
     for tag, key, read in READS:
         table = Table.build({key: (1, record, 0)})
@@ -100,7 +100,7 @@ READS: tuple[tuple[Tag, bytes, Callable[[Reader], object]], ...] = (
     (Tag.TRACE, b"t", lambda reader: TraceOperations(reader, "run").get("t")),
     (Tag.RUN, b"", lambda reader: RunOperations(reader).get_run("run")),
 )
-"""What reads a stored record, by the table and the key under which it lies."""
+"""Functions that read a stored record, with its table and key."""
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
@@ -112,7 +112,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def mended_segment(data: bytes) -> bytes:
-    """Return `data` with the identity and every checksum of a segment 1 put right."""
+    """Return `data` with the identity and all checksums set to those of segment 1."""
     header = _mended_header(data, SEGMENT_MAGIC, SEGMENT_FORMAT)
     header = _with_number(header, 1)
     seed = crc32(header[16:32])
@@ -129,7 +129,7 @@ def mended_segment(data: bytes) -> bytes:
 
 
 def mended_checkpoint(data: bytes) -> bytes:
-    """Return `data` with the identity and every checksum of a checkpoint 2 put right, those of its END included."""
+    """Return `data` with the identity and all checksums, including the END block's, set to those of checkpoint 2."""
     header = _with_number(_mended_header(data, CHECKPOINT_MAGIC, CHECKPOINT_FORMAT), 2)
     seed = checksum = crc32(header)
     pieces = [header]
@@ -166,7 +166,7 @@ def _mended_header(data: bytes, magic: bytes, file_format: int) -> bytes:
 
 
 def _with_number(header: bytes, number: int) -> bytes:
-    """Return the header with its first fact set, and with the checksum that it then has."""
+    """Return the header with its first field set to `number`, and the matching checksum."""
     if len(header) < HEADER_BYTES:
         return header
     facts = number.to_bytes(8, "little") + header[24:HEADER_BYTES]
@@ -174,7 +174,7 @@ def _with_number(header: bytes, number: int) -> bytes:
 
 
 def _folder_of(content: bytes, number: int = 1) -> dict[str, bytes]:
-    """Return the folder with that segment, and with the manifest that its writer left if it came to write frames."""
+    """Return a folder with the segment, and with the manifest that its writer left if it has written any frame."""
     files = {segment_name(number): content}
     if len(content) > HEADER_BYTES:
         salt = int.from_bytes(content[24:32], "little")
@@ -183,7 +183,7 @@ def _folder_of(content: bytes, number: int = 1) -> dict[str, bytes]:
 
 
 def _check_folder(files: dict[str, bytes]) -> None:
-    """Recover the folder, and check that whatever reads it agrees and that it can be gone on with."""
+    """Recover the folder, and check that all its readers agree and that a writer can continue it."""
     disk = MemoryDisk(files)
     try:
         recovered, _ = recover(disk, 1)
@@ -201,7 +201,7 @@ def _check_folder(files: dict[str, bytes]) -> None:
 
 
 def _check_following(content: bytes, cut: int) -> None:
-    """Reading the segment in two steps is reading it at once, wherever the first one ends."""
+    """Check that reading the segment in two steps, split at `cut`, is the same as reading it at once."""
     try:
         first, position = recover(MemoryDisk(_folder_of(content[:cut])), 1)
         whole, _ = recover(MemoryDisk(_folder_of(content)), 1)

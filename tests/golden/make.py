@@ -1,9 +1,9 @@
-"""How the golden databases were made. Run once per format: a folder that exists is never written again.
+"""Makes the golden databases. Run it once per format: an existing folder is never written again.
 
     python -m tests.golden.make
 
-`expected.json` beside the files records what they must open to, for ever. A new format gets new folders: those
-without a number are of format 1, `closed-2` and so on of format 2, which brought marks and the MANIFEST.
+`expected.json` beside the files records the state to which they must open, for ever. A new format gets new folders:
+those without a number are of format 1; `closed-2` and so on are of format 2, which added marks and the MANIFEST.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""What the guards count with: messages, calls, and a disk that counts its syncs and bytes."""
+"""Counters of the guards: function calls and messages."""
 
 import gc
 import sys
@@ -14,20 +14,20 @@ from inmem.actors.dispatch.turns import Turns
 
 
 def calls_of(work: Callable[[], object]) -> int:
-    """Return how many functions written in Python `work` calls: the same on every machine and under any load."""
+    """Return how many calls of Python functions `work` makes: the same on every machine and under any load."""
     return sum(calls_by_name(work).values())
 
 
 def calls_by_name(work: Callable[[], object]) -> Counter[str]:
-    """Return the same, by name of the function."""
+    """Return the number of calls of Python functions that `work` makes, by function name."""
     calls: Counter[str] = Counter()
 
     def count(frame: FrameType, event: str, _: Any) -> None:
         if event == "call":
             calls[frame.f_code.co_name] += 1
 
-    # Counted is what this thread does for `work`: what the collector finds meanwhile, others have left behind, and a
-    # finalizer may call anything.
+    # Count only calls made for `work`. The collector would run finalizers of other code's garbage, which may call
+    # anything.
     previous, collects = sys.getprofile(), gc.isenabled()
     gc.disable()
     sys.setprofile(count)
@@ -37,14 +37,14 @@ def calls_by_name(work: Callable[[], object]) -> Counter[str]:
         sys.setprofile(previous)
         if collects:
             gc.enable()
-    # Comes after every sixteenth reply, whichever that is.
+    # Called after every sixteenth reply, so the count would depend on earlier work.
     calls.pop(Turns.look.__name__, None)
     return calls
 
 
 @contextmanager
 def messages() -> Iterator[list[tuple[str, str]]]:
-    """Collect (receiver, message) of every delivery while it lasts."""
+    """Collect (receiver, message type) of every delivery during the block."""
     delivered: list[tuple[str, str]] = []
     handle = StoreActor.handle
 
@@ -60,7 +60,7 @@ def messages() -> Iterator[list[tuple[str, str]]]:
 
 
 def store_of(keys: int) -> inmem.Database:
-    """Return a store in memory that holds so many keys in run "r"."""
+    """Return an in-memory store with this number of keys in run "r"."""
     db = inmem.open(":memory:")
     for first in range(0, keys, 5000):
         with db.begin("r") as txn:

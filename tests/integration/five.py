@@ -1,7 +1,7 @@
-"""What a run holds in its five primitives, as plain values, and every question that can be asked about it.
+"""The contents of a run in its five primitives as plain values, and checks of all reads against them.
 
-`expect` asks all of them and compares each answer with what a search through the plain values gives. `tables_of` looks
-below the primitives: which entries there are for a run, in which tables, at which versions.
+`expect` does every read and compares the result with a search through the plain values. `tables_of` looks below the
+primitives: it returns the entries of a run, with their tables and versions.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ PRIMITIVE_OF = {
     "RUN_INDEX": "runs",
     **{f"RUN_{status.upper()}": "runs" for status in RunStatus},
 }
-"""Who owns the tables of each tag."""
+"""The primitive that owns the tables of each tag."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Step:
 
 @dataclass
 class Registered:
-    """What the RunIndex knows of a run."""
+    """The entry of a run in the RunIndex."""
 
     status: RunStatus = RunStatus.ACTIVE
     parent: str | None = None
@@ -52,7 +52,7 @@ class Registered:
 
 @dataclass
 class Content:
-    """A run: keys with values, (type, payload) of events, (value, version) of cells, traces by id, the registration."""
+    """A run: values by key, (type, payload) of events, (value, version) of cells, traces by id, the registration."""
 
     kv: dict[str, Any] = field(default_factory=dict)
     events: list[tuple[str, Any]] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Content:
 
 
 class _Bound:
-    """A proxy with the run filled in: the shape that the accessors of a transaction have."""
+    """A proxy bound to a run, with the same methods as a transaction's accessor."""
 
     def __init__(self, proxy: Any, run: str) -> None:
         self._proxy = proxy
@@ -73,7 +73,7 @@ class _Bound:
 
 
 def proxies(db: Database, run: str) -> SimpleNamespace:
-    """Return the five proxies in the shape of a transaction's accessors."""
+    """Return the five proxies with the interface of a transaction's accessors."""
     bound = {name: _Bound(getattr(db, name), run) for name in PRIMITIVES if name != "runs"}
     return SimpleNamespace(**bound, runs=db.runs)
 
@@ -88,7 +88,7 @@ def expect_everywhere(db: Database, run: str, content: Content) -> None:
 
 
 def expect(access: Any, run: str, content: Content) -> None:
-    """Assert that every question about the run is answered as the plain content says."""
+    """Assert that every read of the run returns what the plain content says."""
     _expect_kv(access.kv, content.kv)
     _expect_events(access.events, content.events)
     _expect_cells(access.cells, content.cells)
@@ -170,9 +170,9 @@ def _expect_registration(runs: Any, run: str, content: Registered | None) -> Non
 
 
 def tables_of(db: Database, run: str) -> dict[str, dict[bytes, Any]]:
-    """Return tag name → key → entry of everything that is stored for a run, its index entries outside of it included.
+    """Return tag name → key → entry for all entries of a run, including its index entries outside the run.
 
-    Tables without entries are left out.
+    Tables without entries are omitted.
     """
     found: dict[str, dict[bytes, Any]] = {}
     for owner, tag, table in db._client.snapshot().tables():
@@ -190,9 +190,9 @@ def tables_of(db: Database, run: str) -> dict[str, dict[bytes, Any]]:
 
 
 def _run_of_index_key(name: str, key: bytes) -> str:
-    """Return the run that an entry of the RunIndex is about."""
+    """Return the run to which an index entry of the RunIndex refers."""
     if name == "RUN_INDEX":
-        # A family byte and a name, in which no 00 is followed by 00, stand before the position.
+        # Before the position are a family byte, a name in which no 00 is followed by 00, and 00 00.
         key = key.partition(b"\x00\x00")[2]
     return key[POSITION_BYTES:].decode()
 
@@ -207,6 +207,6 @@ def counts_of(tables: dict[str, dict[bytes, Any]]) -> dict[str, tuple[int, int]]
 
 
 def everything(db: Database) -> dict[tuple[str, int], dict[bytes, Any]]:
-    """Return every entry of every table that has any."""
+    """Return every entry of every non-empty table."""
     tables = {(run, tag): dict(table.range()) for run, tag, table in db._client.snapshot().tables()}
     return {table_id: entries for table_id, entries in tables.items() if entries}

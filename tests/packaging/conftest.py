@@ -1,4 +1,4 @@
-"""What the packaging tests look at: a copy of the checkout, so that no build leaves anything in it."""
+"""Copies of the checkout for the packaging tests, so that builds leave nothing in the checkout itself."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def checkout_files() -> list[str]:
-    """The files of the checkout, those that are about to be committed included; links are named, not followed."""
+    """The files of the checkout, including new ones not yet committed; symbolic links are listed, not followed."""
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("needs a git checkout")
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

@@ -1,4 +1,4 @@
-"""A state machine whose rules run inside an open transaction beside a plain model, and commit or abort at any time."""
+"""A state machine with a plain model. Its rules run inside an open transaction, and commit or abort at any time."""
 
 import copy
 
@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.primitives.store import Store
 
-# Everything that has ever been taken for a separator, a prefix, a path or an index entry, and pairs that begin alike.
+# Names that could be mistaken for separators, prefixes, paths or index entries, and names with a common prefix.
 HOSTILE_NAMES = [
     "a",
     "a__b",
@@ -34,7 +34,7 @@ values = st.recursive(
 
 
 picks = st.integers(0, 20)
-"""To be turned into a name with `TransactionMachine.pick`."""
+"""Numbers that `TransactionMachine.pick` turns into names."""
 
 
 def by_bytes(found):
@@ -42,7 +42,8 @@ def by_bytes(found):
 
 
 class TransactionMachine(RuleBasedStateMachine):
-    """Subclasses keep `model` as what the open transaction must see, and override `check` and `new_model`."""
+    """Base of the machines. Subclasses keep in `model` what the open transaction must see, and override `check` and
+    `new_model`."""
 
     clock_steps_back = False
 
@@ -56,7 +57,7 @@ class TransactionMachine(RuleBasedStateMachine):
         return {}
 
     def pick(self, at: int) -> str:
-        """Return a name that most probably is in the model: two names drawn independently seldom meet."""
+        """Return a name that is probably in the model; independently drawn names would rarely be equal."""
         candidates = [*self.model, *HOSTILE_NAMES[:2]]
         return candidates[at % len(candidates)]
 

@@ -1,4 +1,4 @@
-"""A store without actors and files: one shard, and commits that take effect at once."""
+"""A store without actors or files: one shard, and commits that take effect at once."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from tests.engine.seeded_entropy import SeededEntropy
 
 
 class Store:
-    """What a database does around the primitives, in the fewest lines."""
+    """A minimal database around the primitives."""
 
     def __init__(self) -> None:
         self.shard = Shard(Map())
@@ -39,7 +39,7 @@ class Store:
         return Transaction(self._last_id, self.snapshot, self.now_us, self._entropy, isolation)
 
     def commit(self, txn: Transaction) -> int:
-        """Return the version, or raise ConflictError."""
+        """Commit and return the version, or raise ConflictError."""
         request = txn.seal()
         verdict = self.shard.prepare(
             Part(
@@ -58,7 +58,7 @@ class Store:
         return self.version
 
     def conflicts(self, txn: Transaction) -> tuple[Conflict, ...]:
-        """Commit, and return the conflicts that this met."""
+        """Commit, and return the conflicts, if any."""
         try:
             self.commit(txn)
         except ConflictError as error:
@@ -72,7 +72,7 @@ class Store:
         self.commit(txn)
 
     def do(self, work: Callable[[Transaction], object]):
-        """Run `work` in a transaction of its own and return what it returns."""
+        """Run `work` in its own transaction and return its result."""
         txn = self.begin()
         result = work(txn)
         self.commit(txn)
@@ -94,7 +94,7 @@ class Store:
         return RunOperations(txn or self.begin())
 
     def tamper(self, run: str, tag: int, key: bytes, value: bytes | None) -> None:
-        """Change what is stored behind the primitives' back; None takes the entry away altogether."""
+        """Change a stored entry behind the primitives' back; None removes the entry altogether."""
         table = self.shard.root[run, tag]
         entries = table.as_dict()
         entries.pop(key, None)

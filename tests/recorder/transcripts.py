@@ -1,4 +1,4 @@
-"""Transcripts for the tests: written on the spot, the package's own, and real ones where they are at hand."""
+"""Transcripts for the tests: written by the test, bundled with the package, or real ones if available."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from inmem.engine.codec import decode_value
 from inmem.recorder.steps import begin_recording, end_recording, record_message
 
 OWN = sorted(inmem.demo.story.TRANSCRIPTS.iterdir())
-"""The transcripts that come with the package, one file of each format."""
+"""The transcripts bundled with the package, one file of each format."""
 
 
 def real_transcripts() -> list[Path]:
-    """The files in the folder that INMEM_TRANSCRIPTS names."""
+    """Return the transcript files in the folder named by INMEM_TRANSCRIPTS."""
     folder = os.environ.get("INMEM_TRANSCRIPTS")
     if not folder:
         pytest.skip("INMEM_TRANSCRIPTS names no folder of transcripts")
@@ -41,7 +41,7 @@ def tool(call_id, content, **more):
 
 
 def write_runs(path, *conversations):
-    """Write conversations, each a list of messages or a whole object, as a JSON list."""
+    """Write conversations, each a list of messages or a complete object, as a JSON list."""
     items = [each if isinstance(each, dict) else {"messages": each} for each in conversations]
     path.write_text(json.dumps(items), encoding="utf-8")
     return path
@@ -55,14 +55,14 @@ def record_whole(db, conversation):
 
 
 def record_some(db, conversation, start, end):
-    """Record messages [start, end) of a conversation that has been begun."""
+    """Record messages [start, end) of a conversation whose recording has begun."""
     for at in range(start, end):
         message = conversation.messages[at]
         db.transaction(conversation.run_id, lambda txn, at=at, message=message: record_message(txn, at, message))
 
 
 def expect_recorded(db, conversations):
-    """Assert that the database holds exactly these conversations, each message once, everything in agreement."""
+    """Assert that the database holds exactly these conversations, each message once, consistently."""
     assert sorted(db.runs.list_runs()) == sorted(conversation.run_id for conversation in conversations)
     for conversation in conversations:
         run = conversation.run_id

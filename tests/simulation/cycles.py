@@ -20,10 +20,10 @@ class Edge(NamedTuple):
 
 
 class Graph:
-    """Edges by their source. Of several edges between two nodes the first is kept.
+    """A graph, with edges by source. Of several edges between two nodes, the first is kept.
 
     Args:
-        edges: in any order; from a node to itself, too.
+        edges: the edges, in any order; an edge may lead from a node to itself.
     """
 
     def __init__(self, edges: Iterable[Edge]) -> None:

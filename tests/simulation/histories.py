@@ -1,9 +1,9 @@
-"""Recorded histories of list-append transactions, and what is wrong with them.
+"""Recorded histories of list-append transactions, and the detection of anomalies in them.
 
-Every transaction appends unique elements to lists, and reads whole lists. A list that was read tells in which order its
-elements were appended, so the dependencies between transactions can be read off, without knowing how the store
-works. Source: Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", VLDB 2020;
-the names of the anomalies are Adya's ("Weak Consistency", MIT 1999).
+Every transaction appends unique elements to lists and reads whole lists. The contents of a list show the order of its
+appends, which gives the dependencies between transactions without knowledge of the store's internals. Source:
+Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", VLDB 2020; the names of the
+anomalies are Adya's ("Weak Consistency", MIT 1999).
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class Append(NamedTuple):
-    """An element was put at the end of a list."""
+    """An element was appended to a list."""
 
     key: str
     element: int
 
 
 class Read(NamedTuple):
-    """A list was read, own appends included."""
+    """A list was read, including the transaction's own appends."""
 
     key: str
     elements: tuple[int, ...]
 
 
 class Ending(Enum):
-    """How a transaction ended, as far as its client knows."""
+    """The outcome of a transaction, as far as its client knows."""
 
     COMMITTED = "committed"
     ABORTED = "aborted"
@@ -47,11 +47,11 @@ class Observed:
     """One transaction as its client saw it.
 
     Attributes:
-        name: for messages.
-        begun_at: before this place in time it had not begun.
-        ended_at: after this place it had ended; None if the client never saw the end.
-        operations: in program order.
-        ending: unknown until the client says otherwise.
+        name: its name in messages.
+        begun_at: a point in time before its beginning.
+        ended_at: a point in time after its end; None if the client never saw the end.
+        operations: its operations, in program order.
+        ending: its outcome; unknown until the client reports it.
     """
 
     name: str
@@ -62,20 +62,20 @@ class Observed:
 
     @property
     def appends(self) -> list[Append]:
-        """What it appended."""
+        """The transaction's appends."""
         return [operation for operation in self.operations if isinstance(operation, Append)]
 
     @property
     def reads(self) -> list[Read]:
-        """What it read."""
+        """The transaction's reads."""
         return [operation for operation in self.operations if isinstance(operation, Read)]
 
 
 class History:
-    """Collects transactions while a scenario runs, and judges them afterwards.
+    """A history that collects transactions while a scenario runs, and checks them afterwards.
 
     Args:
-        now: tells the place in time: any number that never decreases, such as ``len(sim.steps)``.
+        now: returns the current point in time: any number that never decreases, such as ``len(sim.steps)``.
     """
 
     def __init__(self, now: Callable[[], int]) -> None:
@@ -84,7 +84,7 @@ class History:
         self.transactions: list[Observed] = []
 
     def begin(self, client: str) -> Observed:
-        """A client begins a transaction. Until `end` is called its outcome is unknown."""
+        """Record that a client begins a transaction. Until `end` is called, its outcome is unknown."""
         observed = Observed(f"{client}#{len(self.transactions)}", self._now())
         self.transactions.append(observed)
         return observed
@@ -95,18 +95,18 @@ class History:
         return self._elements
 
     def end(self, observed: Observed, ending: Ending) -> None:
-        """The client has learned how it ended."""
+        """Record the outcome that the client has learned."""
         observed.ending = ending
         observed.ended_at = self._now()
 
     def check(self, final: dict[str, Sequence[int]] | None = None) -> None:
-        """Check that the history is serializable, in an order that agrees with real time.
+        """Check that the history is serializable in an order that agrees with real time.
 
-        That is more than snapshot isolation asks for; with reads and writes of single keys it is what both isolation
-        levels of inmem promise.
+        That is stronger than snapshot isolation; for reads and writes of single keys, both isolation levels of inmem
+        guarantee it.
 
         Args:
-            final: what the lists hold in the end.
+            final: the final contents of the lists.
 
         Raises:
             BrokenPromise: it is not; the message names the anomaly and shows the cycle.
@@ -114,10 +114,10 @@ class History:
         self._check_cycles(final, _serializable)
 
     def check_snapshot_isolation(self, final: dict[str, Sequence[int]] | None = None) -> None:
-        """Check that the history is possible under snapshot isolation: write skew is allowed, nothing else.
+        """Check that the history is possible under snapshot isolation, where write skew is the only allowed anomaly.
 
         Raises:
-            BrokenPromise: it is not.
+            BrokenPromise: it is not possible.
         """
         self._check_cycles(final, _snapshot_isolated)
 
@@ -136,7 +136,7 @@ class History:
         return {append.element: observed for observed in self.transactions for append in observed.appends}
 
     def _orders(self, final: dict[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
-        """Return for each list the order of its elements; check what can be checked without a graph."""
+        """Return the order of each list's elements, and do the checks that need no graph."""
         orders: dict[str, tuple[int, ...]] = {key: tuple(elements) for key, elements in (final or {}).items()}
         seen = [
             (observed, read)
@@ -212,9 +212,9 @@ class History:
                     yield Edge(observed.name, writers[following].name, "rw", reason)
 
     def _real_time(self) -> Iterable[Edge]:
-        """Yield an edge from every transaction to those that began when it had ended.
+        """Yield an edge from every transaction to each one that began after its end.
 
-        Quadratic, and so for histories of a few hundred transactions.
+        Quadratic, so it suits histories of a few hundred transactions.
         """
         committed = [observed for observed in self.transactions if observed.ending is Ending.COMMITTED]
         for before in committed:
@@ -224,7 +224,7 @@ class History:
 
 
 def _without_own(observed: Observed, read: Read) -> tuple[int, ...]:
-    """Return what was read but for the transaction's own appends, which must come last."""
+    """Return the elements read without the transaction's own appends, which must come last."""
     own = [append.element for append in observed.appends if append.key == read.key and append.element in read.elements]
     if own and list(read.elements[-len(own) :]) != own:
         raise BrokenPromise(f"{observed.name} read {list(read.elements)} of {read.key}, its own {own} not at the end")
@@ -236,7 +236,7 @@ def _serializable(edges: list[Edge]) -> Iterable[Edge]:
 
 
 def _snapshot_isolated(edges: list[Edge]) -> Iterable[Edge]:
-    """Return edges that snapshot isolation keeps free of cycles: dependencies, alone or before one anti-dependency.
+    """Return edges that have no cycle under snapshot isolation: dependencies, alone or before one anti-dependency.
 
     Source: Cerone and Gotsman, "Analysing Snapshot Isolation", PODC 2016, theorem 10.
     """

@@ -1,7 +1,7 @@
-"""Is there an order of operations, in agreement with real time, in which a single cell would have answered like this?
+"""A linearizability check: is there an order of operations, consistent with real time, that explains all results?
 
-Source: Wing and Gong, "Testing and Verifying Concurrent Objects", 1993, with Lowe's memory of (operations done, state)
-pairs, which keeps small histories cheap. Exponential in the number of operations that overlap.
+Source: Wing and Gong, "Testing and Verifying Concurrent Objects", 1993, with Lowe's memoization of (operations done,
+state) pairs, which keeps small histories cheap. Exponential in the number of overlapping operations.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class Operation:
     """One call on one object.
 
     Attributes:
-        name: of the call, for messages.
+        name: the name of the call, for messages.
         apply: takes the object's state; returns the state afterwards and the result.
-        result: what the client was answered.
-        called_at: place in time before the call.
-        returned_at: place in time after the answer; None if there was none, and then `result` does not matter.
+        result: the result that the client got.
+        called_at: a point in time before the call.
+        returned_at: a point in time after the answer; None if there was none, in which case `result` is ignored.
     """
 
     name: str
@@ -35,9 +35,9 @@ class Operation:
 
 
 class CellModel:
-    """What a cell does, as pure functions of its state: (version, value, whether it exists).
+    """The operations of a cell as pure functions of its state: (version, value, whether it exists).
 
-    Versions go on counting when the cell is deleted.
+    A deleted cell keeps its version counter.
     """
 
     INITIAL = (0, None, False)
@@ -67,20 +67,20 @@ class CellModel:
 
     @staticmethod
     def delete(state: Any) -> tuple[Any, Any]:
-        """Return whether there was anything to delete."""
+        """Return whether the cell existed."""
         version, value, live = state
         return ((version, None, False), True) if live else ((version, value, False), False)
 
 
 def check_linearizable(operations: Sequence[Operation], initial: Hashable) -> None:
-    """Check that the answers are those of one object that carried the operations out one after the other.
+    """Check that the results are those of one object that executed the operations one after the other.
 
     Args:
-        operations: of one object, all of them.
-        initial: its state before.
+        operations: all operations of one object.
+        initial: the state of the object before them.
 
     Raises:
-        BrokenPromise: they are not.
+        BrokenPromise: no order explains the results.
     """
     everything = frozenset(range(len(operations)))
     must = frozenset(index for index, operation in enumerate(operations) if operation.returned_at is not None)
@@ -93,7 +93,7 @@ def check_linearizable(operations: Sequence[Operation], initial: Hashable) -> No
         if (left, state) in seen:
             continue
         seen.add((left, state))
-        # Whoever was called only after another had returned cannot go before it.
+        # An operation called only after another had returned cannot precede it.
         deadline = min(operations[index].returned_at or 0 for index in left & must)
         for index in left:
             operation = operations[index]

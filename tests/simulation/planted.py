@@ -1,6 +1,6 @@
-"""Bugs of the kinds that have lost people's data, planted into the store on purpose, one at a time.
+"""Bugs of kinds that have caused data loss elsewhere, planted into the store on purpose, one at a time.
 
-Each replaces one small piece of the product by the mistaken one. The simulation must find every one of them.
+Each replaces one small piece of the product with a faulty version. The simulation must find every one of them.
 """
 
 import contextlib
@@ -38,14 +38,14 @@ Plant = Callable[[pytest.MonkeyPatch], Callable[[], None]]
 
 @dataclasses.dataclass(frozen=True)
 class PlantedBug:
-    """One bug, and how it is to be found.
+    """One bug, and how it must be found.
 
     Attributes:
-        plant: puts it into the store; returns what to call at the start of each run.
-        faults: that it takes to notice it.
-        seeds: within so many it must be found.
-        finding: what must be raised, as ``Type: message``, a regular expression: the harm that the bug does. Anything
-            else means that it was not planted, as when the product has changed under it.
+        plant: plants the bug; returns a function to call at the start of each run.
+        faults: the faults needed to expose the bug.
+        seeds: the number of seeds within which it must be found.
+        finding: a regular expression for the expected failure, as ``Type: message``: the harm done by the bug. Any
+            other failure means that the bug was not planted, for instance because the product has changed.
     """
 
     name: str
@@ -56,7 +56,7 @@ class PlantedBug:
 
 
 def _nothing() -> None:
-    """Nothing to forget between two runs."""
+    """Do nothing: the bug keeps no state between runs."""
 
 
 def acknowledge_before_sync(monkeypatch):
@@ -114,7 +114,7 @@ def skip_the_directory_fsync(monkeypatch):
             return getattr(self._disk, name)
 
         def sync_names(self):
-            """Not this time."""
+            """Do nothing: this is the bug."""
 
     monkeypatch.setattr(
         log_disk, "create_segment", lambda disk, *args, **named: create_segment(Forgetful(disk), *args, **named)
@@ -128,7 +128,7 @@ def continue_after_a_torn_tail(monkeypatch):
         if not position.segment:
             return recovered, position
         name = segment_name(position.segment)
-        # Made durable as it is.
+        # The segment is made durable with its torn tail.
         disk.truncate(name, len(disk.read(name)))
         for torn in position.torn:
             if torn.offset == 0:
@@ -277,8 +277,8 @@ PLANTED = [
         drop_one_shards_abort,
         Faults(),
         50,
-        # Whoever waits for the part that stays prepared waits for ever; tried again itself, it is prepared twice, which
-        # no shard bears.
+        # A transaction that waits for the part that stays prepared waits for ever. If the aborted transaction itself is
+        # tried again, its part is prepared twice, which no shard allows.
         r"BrokenPromise: the store is not at rest after|TransactionAbortedError: .*the store restarted",
     ),
     PlantedBug(

@@ -1,6 +1,6 @@
-"""The main workload: clients that do a bit of everything, and what must hold afterwards, whatever has happened.
+"""The main workload: clients that use all features, and checks that must hold afterwards in any case.
 
-The program of a run comes from its seed; the order in which things happen, and what goes wrong, from its choices.
+The seed of a run determines the clients' programs; its choices determine the order of events and the faults.
 """
 
 import contextlib
@@ -13,14 +13,14 @@ from tests.simulation.histories import Append, Ending, History, Observed, Read
 from tests.simulation.linearizability import CellModel, Operation, check_linearizable
 
 RUNS = ("red", "green", "blue")
-"""On two shards or three they do not all fall to the same one."""
+"""With two or three shards, these runs are not all on the same shard."""
 
 ALWAYS_FINE = (inmem.ConflictError,)
 FINE_WITH_FAULTS = (inmem.TransactionAbortedError, inmem.DiskFullError, inmem.StoreFailedError)
 
 
 class Workload:
-    """One run's clients and what they have observed."""
+    """The clients of one simulation run, and their observations."""
 
     def __init__(self, sim: Simulation, *, durability: str | None = None, shards: int | None = None) -> None:
         self.sim = sim
@@ -60,7 +60,7 @@ class Workload:
             self.history.check(self.lists_now())
             check_linearizable(self.cell, CellModel.INITIAL)
 
-    # List-append: KV lists that are read and rewritten, and event logs that are appended to blindly.
+    # List-append: KV lists that are read and rewritten, and event logs that are appended to without reading.
 
     def lists_now(self) -> dict[str, list[int]]:
         lists = {f"kv {run}": self.db.get(run, "list") or [] for run in RUNS}
@@ -88,7 +88,7 @@ class Workload:
         observed.operations.append(Read(f"kv {run}", tuple(self.db.get(run, "list") or ())))
 
     def transaction(self, observed: Observed, number: float, rest: list[float]) -> None:
-        # A range of events is a predicate: only the serializable mode promises anything about what joins it later.
+        # A range of events is a predicate: only serializable isolation covers events added to it later.
         isolation = "serializable" if number > 0.8 or max(rest) >= 0.85 else "snapshot"
         txn = self.db.begin(RUNS[0], isolation=isolation, timeout=0.001 if number < 0.4 else None)
         try:
@@ -132,7 +132,7 @@ class Workload:
         with contextlib.suppress(inmem.StoreFailedError):
             self.db.recover()
 
-    # One cell that several clients use: every answer must be that of one cell.
+    # One cell used by several clients: the answers must be linearizable.
 
     def cells(self, program: list[float]) -> None:
         known = 0
@@ -179,7 +179,7 @@ class Workload:
             case _:
                 return cells.delete("red", "cell")
 
-    # The rest: what is checked is checked by the structures themselves, and in the end.
+    # Other clients. Their effects are checked by the store's own structures, and at the end.
 
     def pairs(self) -> None:
         for index in range(4):
@@ -226,7 +226,7 @@ class Workload:
             try:
                 self.see_mayfly(key)
             except inmem.ConflictError as error:
-                # A core that was rebuilt knows no longer which runs had been deleted, and refuses what began before.
+                # A rebuilt core no longer knows which runs were deleted, so it refuses transactions begun before.
                 if not self.restarts:
                     raise BrokenPromise(f"somebody touched what a running transaction could see: {error}") from error
             except (*FINE_WITH_FAULTS, inmem.CommitOutcomeUnknownError):

@@ -1,4 +1,4 @@
-"""What type checkers see of `inmem.aio`. Nothing runs this: `make types` and `make pyright` read it."""
+"""The types of `inmem.aio` as type checkers see them. Never run: `make types` and `make pyright` check it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import inmem.aio
 
 
 async def database(store: inmem.Database) -> None:
-    """Opening, connecting, and what belongs to no primitive."""
+    """Opening, connecting, and methods outside the primitives."""
     async with inmem.aio.open("path", durability="interval") as db:
         assert_type(db, inmem.aio.Database)
     async with inmem.aio.connect(store) as db:
@@ -28,7 +28,7 @@ async def database(store: inmem.Database) -> None:
 
 
 async def primitives(db: inmem.aio.Database) -> None:
-    """Each has the parameters of the plain one, and its result."""
+    """Each method has the parameters and the result of the plain one."""
     assert_type(await db.kv.put("run", "k", object()), int)
     assert_type(await db.kv.get("run", "k"), Any)
     assert_type(await db.kv.get_many("run", ["k"]), dict[str, Any])
@@ -49,7 +49,7 @@ async def primitives(db: inmem.aio.Database) -> None:
 
 
 async def transactions(db: inmem.aio.Database) -> None:
-    """A function may be plain or async, and may be one for both worlds."""
+    """A function may be plain or async; a plain one may also be used with the plain database."""
 
     def plain(txn: inmem.BaseTransaction) -> str:
         return txn.traces.record(inmem.Thought("t")).id
@@ -67,7 +67,7 @@ async def transactions(db: inmem.aio.Database) -> None:
 
 
 async def mistakes(db: inmem.aio.Database) -> None:
-    """What a checker must complain about; it complains about these comments if it does not."""
+    """Errors that a type checker must report; otherwise it reports the comments as unused."""
     await db.kv.put("run")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await db.kv.put("run", 5, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await db.cells.cas("run", "c", "1", 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""What type checkers see of arguments that are one of a few names. Nothing runs this; see aio_types.py."""
+"""The types of arguments that must be one of a few names. Never run; see aio_types.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inmem.simulation import Simulation
 
 
 def names(db: inmem.Database, durability: inmem.DurabilityName, isolation: inmem.IsolationName) -> None:
-    """A name, a member of the enum, and a variable of the alias are taken."""
+    """A name, a member of the enum, and a variable of the alias are accepted."""
     inmem.open("path", durability="interval", dispatcher="threads")
     inmem.spawn("path", durability=durability)
     db.begin("run", isolation="serializable")
@@ -24,7 +24,7 @@ def names(db: inmem.Database, durability: inmem.DurabilityName, isolation: inmem
 
 
 def mistakes(db: inmem.Database, simulation: Simulation) -> None:
-    """Names that are none; a checker complains about these comments if it does not complain about the names."""
+    """Invalid names, which a type checker must report; otherwise it reports the comments as unused."""
     inmem.open("path", durability="fsync")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     inmem.open("path", dispatcher="thread")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     inmem.spawn("path", durability="fsync")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

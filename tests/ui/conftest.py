@@ -1,4 +1,4 @@
-"""Databases to look at: a small one of everything, and one in which everything is hostile."""
+"""Databases and explorers for the tests: an empty database in memory, and one with only hostile content."""
 
 import pytest
 
@@ -25,7 +25,7 @@ SCRIPT = HOSTILE[0]
 
 
 def fill_with_hostile_content(db):
-    """Every name and every value is one that would do harm if it were anything but text."""
+    """Fill a database with names and values that would do harm if they were shown as anything but text."""
     for name in HOSTILE:
         db.runs.create_run(name, tags=[name, "evil"], metadata={name: name})
     for name in HOSTILE:

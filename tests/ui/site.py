@@ -1,4 +1,4 @@
-"""The explorer as a test sees it: its pages, what they link to, and whether what they hold stayed text."""
+"""The explorer for tests: its pages and links, with checks that stored content is shown only as text."""
 
 import re
 from html.parser import HTMLParser
@@ -16,7 +16,7 @@ TOKEN = "secret-token"
 HOST = "127.0.0.1:8000"
 BASE = f"http://{HOST}/{TOKEN}/"
 
-# What our templates and values.py write, and nothing else.
+# The elements written by our templates and values.py.
 _ELEMENTS = frozenset(
     [
         "a",
@@ -74,13 +74,13 @@ _NEVER_VISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u20
 
 
 class Page(HTMLParser):
-    """One page, checked while it is read.
+    """One page, checked while it is parsed.
 
     Attributes:
-        text: what it shows.
-        links: where it leads.
+        text: the text that it shows.
+        links: the targets of its links.
         rows: the keys of its rows, in order.
-        hints: elements by id with their attributes.
+        by_id: the attributes of its elements, by id.
     """
 
     def __init__(self, html):
@@ -102,7 +102,7 @@ class Page(HTMLParser):
         assert (tag == "script") == ("src" in given), given
         assert tag != "script" or given["src"] == "static/explorer.js"
         if "href" in given and tag == "a":
-            # Every link is one of ours, whatever it is about.
+            # Every link leads to one of our pages, whatever names it contains.
             assert re.match(r"[a-z]+\?[\w\-.~%=&+*]*$|#main$", given["href"]), given["href"]
             self.links.append(given["href"])
         if "data-key" in given:
@@ -133,15 +133,15 @@ class Site:
         return Page(answer.text)
 
     def done(self, page, **query):
-        """The page once what it has begun in the background is done."""
+        """Return the page after the background jobs that it has started are done."""
         self.get(page, **query)
-        self.jobs._executor.submit(int).result()  # whatever was submitted before has been begun
+        self.jobs._executor.submit(int).result()  # by now everything submitted before has started
         while not all(job.is_over for job in self.jobs._jobs.values()):
             pass
         return self.get(page, **query)
 
     def follow(self, page, **query):
-        """The rows of a page and of each that is behind it."""
+        """Return the rows of a page and of each following page."""
         rows = []
         shown = self.get(page, **query)
         while True:
@@ -152,7 +152,7 @@ class Site:
             shown = self.get(behind[0])
 
     def all_rows(self, page, **query):
-        """The same, as one list."""
+        """Return the rows of a page and all following pages as one list."""
         return list(chain.from_iterable(self.follow(page, **query)))
 
     def close(self):

@@ -1,15 +1,15 @@
 """The checkpoints of one LangGraph thread, as operations inside one transaction.
 
-A thread is a run of the same id. Its checkpoints lie in the run's KVStore, under the keys that keys.py describes:
+A thread is the run of the same id. Its checkpoints are in the run's KVStore, under the keys described in keys.py:
 
 - A checkpoint is a record: its id and its parent's, LangGraph's checkpoint without the channel values, the metadata,
-  the LangGraph run that made it, and for each channel that has a value its version and the value's digest.
-- A channel's value lies under the digest of its bytes. Checkpoints whose channel has not changed share it, and two
-  writers that give one version number to two values, as forks of a thread do, cannot overwrite each other's.
-- Writes that are pending on a checkpoint are entries of their own, so that parallel tasks never conflict.
+  the LangGraph run that made it, and the version and the value's digest for each channel that has a value.
+- A channel's value is stored under the digest of its bytes. Checkpoints between which a channel has not changed share
+  its value. Forks of a thread may give one version number to two values; they cannot overwrite each other's value.
+- Each pending write of a checkpoint is its own entry, so parallel tasks never conflict.
 
-A put reads the parent whose values it takes over, and every value that it finds present: collection.py, which removes
-what is no longer needed, counts on that.
+A put reads the parent whose values it inherits, and every value that it finds present. collection.py, which removes
+unneeded values, relies on these reads.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ TAG: Final = "langgraph"
 """The tag, in the RunIndex, of the runs that are threads."""
 
 PAGE: Final = 100
-"""Checkpoints that a listing reads at once, at most: enough that finding the place costs little, few enough to hold."""
+"""The most checkpoints that a listing reads at once: enough to make each seek cheap, few enough to hold in memory."""
 
 DIGEST_BYTES: Final = 32
-"""Two values with one digest would be one value: 256 bits rule that out, by chance and by design."""
+"""Values with equal digests are stored as one. 256 bits rule out collisions, accidental or deliberate."""
 
 
 class ThreadCheckpoints:
     """The checkpoints of one thread.
 
     Args:
-        txn: where everything is read and written.
-        thread_id: the thread, and the run that holds it.
-        serde: turns values into bytes.
+        txn: the transaction for all reads and writes.
+        thread_id: the id of the thread and of the run that holds it.
+        serde: the serializer of values.
 
     Attributes:
         kv: the KVStore of the run.
@@ -76,7 +76,7 @@ class ThreadCheckpoints:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> CheckpointTuple:
-        """Keep a checkpoint, and return it with the values that it was given, which may be read as plainer ones."""
+        """Store a checkpoint, and return it with the values as given; a later read may return plainer types."""
         namespace, parent_id = place_of(config)
         full_metadata = get_checkpoint_metadata(config, metadata)
         made_by = full_metadata.get("run_id")
@@ -100,7 +100,7 @@ class ThreadCheckpoints:
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> None:
-        """Keep the writes of a task. An ordinary one that is there stays; a special one (an error, …) is replaced."""
+        """Store the writes of a task. An existing ordinary write stays; a special one (an error, …) is replaced."""
         namespace, checkpoint_id = place_of(config)
         if checkpoint_id is None:
             raise KeyError("checkpoint_id")
@@ -119,7 +119,7 @@ class ThreadCheckpoints:
         return None if record is None else self.read(namespace, record)
 
     def read(self, namespace: str, record: dict[str, Any]) -> CheckpointTuple:
-        """Return what a record stands for, with its channels' values and pending writes."""
+        """Return the checkpoint of a record, with its channel values and pending writes."""
         values = {channel: self._value(digest) for channel, (_, digest) in record["channels"].items()}
         checkpoint: Any = {**self._load(record["checkpoint"]), "channel_values": values}
         writes = self._writes(namespace, record["id"])
@@ -137,7 +137,7 @@ class ThreadCheckpoints:
         return metadata
 
     def namespaces(self) -> Iterator[str]:
-        """Iterate over the namespaces that have checkpoints, passing over these. O(log n) each."""
+        """Iterate over the namespaces that have checkpoints, without visiting every checkpoint. O(log n) each."""
         after = None
         while found := self.kv.list(keys.CHECKPOINTS, limit=1, after=after):
             text = found[0].removeprefix(keys.CHECKPOINTS).partition("/")[0]
@@ -147,14 +147,14 @@ class ThreadCheckpoints:
     def newest_first(
         self, namespace: str, checkpoint_id: str | None = None, before: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Iterate over the records of a namespace. Reads no more ahead than it has given.
+        """Iterate over the records of a namespace. Never reads ahead more records than it has yielded.
 
         Args:
             namespace: the checkpoint namespace.
-            checkpoint_id: only this one.
-            before: only those older than the checkpoint of this id.
+            checkpoint_id: only the checkpoint with this id.
+            before: only checkpoints older than the one with this id.
 
-        Complexity: O(log n), and O(1) per record given.
+        Complexity: O(log n), and O(1) per record yielded.
         """
         if checkpoint_id is not None:
             record = self._record(namespace, checkpoint_id)
@@ -163,7 +163,7 @@ class ThreadCheckpoints:
             return
         after = None if before is None else keys.checkpoint_key(namespace, before)
         prefix = keys.in_namespace(keys.CHECKPOINTS, namespace)
-        # A listing of all threads pulls the first of each, and of most it wants no other.
+        # A listing of all threads takes the first record of each, and for most threads no other.
         size = 1
         while page := self.kv.list_with_values(prefix, limit=size, after=after):
             yield from (record for _, record in page)
@@ -178,7 +178,7 @@ class ThreadCheckpoints:
                 yield record
 
     def delta_history(self, config: RunnableConfig, channels: Sequence[str]) -> dict[str, DeltaChannelHistory]:
-        """Return for each channel its nearest stored value above a checkpoint and the writes since, oldest first."""
+        """Return for each channel the value of the nearest ancestor with one, and the writes since, oldest first."""
         namespace, checkpoint_id = place_of(config)
         record = self._record(namespace, checkpoint_id) if checkpoint_id else self._newest(namespace)
         histories: dict[str, DeltaChannelHistory] = {channel: {"writes": []} for channel in channels}
@@ -198,7 +198,7 @@ class ThreadCheckpoints:
         return histories
 
     def copy_to(self, target_id: str) -> None:
-        """Write everything into another thread, beside what it may hold already. Nothing, if there is nothing."""
+        """Copy all entries into another thread, which keeps its own. Write nothing if there are none."""
         entries = self.kv.list_with_values(keys.PREFIX)
         target = self.txn.on(target_id).kv
         for key, value in entries:
@@ -209,7 +209,7 @@ class ThreadCheckpoints:
     def _put_channels(
         self, namespace: str, parent_id: str | None, checkpoint: Checkpoint, new_versions: ChannelVersions
     ) -> dict[str, list[Any]]:
-        """Keep the channels' values and return [version, digest] for each channel that has one."""
+        """Store the channels' values and return [version, digest] for each channel that has a value."""
         parent = self._record(namespace, parent_id) if parent_id else None
         inherited: dict[str, list[Any]] = {} if parent is None else parent["channels"]
         values = checkpoint["channel_values"]
@@ -244,7 +244,7 @@ class ThreadCheckpoints:
         return found[0][1] if found else None
 
     def _writes(self, namespace: str, checkpoint_id: str) -> list[dict[str, Any]]:
-        """Return the pending writes of a checkpoint in the order in which a live run would apply them."""
+        """Return the pending writes of a checkpoint in the order in which a running graph would apply them."""
         found = self.kv.list_with_values(keys.writes_prefix(namespace, checkpoint_id))
         writes: list[dict[str, Any]] = [write for _, write in found]
         return sorted(writes, key=lambda write: writes_sort_key(write["path"], write["task"], write["index"]))
@@ -259,6 +259,6 @@ class ThreadCheckpoints:
 
 
 def place_of(config: RunnableConfig) -> tuple[str, str | None]:
-    """Return the namespace and the checkpoint id, or None, that a configuration names."""
+    """Return the namespace and the checkpoint id of a configuration; the id is None if it has none."""
     named = config.get("configurable", {})
     return named.get("checkpoint_ns") or "", named.get("checkpoint_id") or None

@@ -1,8 +1,8 @@
-"""Removing a thread's checkpoints, and the values that nothing needs any more.
+"""Removal of a thread's checkpoints, and of the values that no checkpoint needs any more.
 
-These operations belong in serializable transactions. They scan all checkpoints of the thread, so they conflict with a
-checkpoint that somebody stores meanwhile; and a checkpoint that comes second conflicts with them, as it has read the
-values it shares. Whichever is run again sees the other: no value is taken from under a checkpoint.
+These operations must run in serializable transactions. A removal scans all checkpoints of the thread, so it conflicts
+with a put that commits first. A put reads the values it shares, so it conflicts with a removal that commits first. The
+transaction that runs again sees the other one, so a removal never takes a value that a checkpoint needs.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 Records = list[dict[str, Any]]
 
 DELTAS: Final = "counters_since_delta_snapshot"
-"""The metadata in which LangGraph names the channels whose value is spread over a checkpoint's ancestors."""
+"""The metadata entry in which LangGraph names the channels whose value is spread over a checkpoint's ancestors."""
 
 
 def delete_runs(thread: ThreadCheckpoints, run_ids: Iterable[str]) -> None:
-    """Remove the checkpoints that these LangGraph runs made, with their writes and what only they need."""
+    """Remove the checkpoints made by these LangGraph runs, their writes, and the values that only they need."""
     doomed = frozenset(run_ids)
     _keep(thread, lambda _namespace, records: [record for record in records if record["run"] not in doomed])
 
 
 def keep_newest(thread: ThreadCheckpoints) -> None:
-    """Remove all checkpoints but the newest of each namespace and the ancestors it cannot be rebuilt without."""
+    """Remove all checkpoints except the newest of each namespace and the ancestors needed to rebuild it."""
 
     def newest_and_needed(namespace: str, records: Records) -> Records:
         kept = records[:1]
@@ -49,13 +49,13 @@ def keep_newest(thread: ThreadCheckpoints) -> None:
 
 
 def delete(thread: ThreadCheckpoints) -> None:
-    """Remove all that is kept of the thread; its run, too, if it is as it was registered and holds nothing else."""
+    """Remove all data of the thread, and its run if that is unchanged since its registration and otherwise empty."""
     for key in thread.kv.list(keys.PREFIX):
         thread.kv.delete(key)
     known = thread.txn.runs.get_run(thread.thread_id)
     if known is None or (known.tags, known.metadata, known.parent_run) != ((TAG,), {}, None):
         return
-    # That it has failed, or is done, is what somebody wanted to be known of it.
+    # Someone has set the run's status or error: keep that information.
     if known.status != inmem.RunStatus.ACTIVE or known.error is not None:
         return
     if thread.txn.runs.get_child_runs(thread.thread_id, include_archived=True, limit=1):
@@ -67,7 +67,7 @@ def delete(thread: ThreadCheckpoints) -> None:
 def check(thread: ThreadCheckpoints) -> None:
     """Raise InvariantError unless every checkpoint has its values and the entry of its LangGraph run. O(n).
 
-    Tests ask for it after whatever they have removed; it reads the whole thread, so nothing else does.
+    It reads the whole thread, so only tests call it, after every removal.
     """
     for namespace in thread.namespaces():
         for record in thread.newest_first(namespace):
@@ -77,7 +77,7 @@ def check(thread: ThreadCheckpoints) -> None:
 
 
 def _keep(thread: ThreadCheckpoints, choose: Callable[[str, Records], Records]) -> None:
-    """Remove the checkpoints that `choose(namespace, records newest first)` does not return, and what they leave."""
+    """Remove the checkpoints that `choose(namespace, records newest first)` omits, and all that only they need."""
     needed: set[str] = set()
     for namespace in list(thread.namespaces()):
         records = list(thread.newest_first(namespace))
@@ -96,7 +96,7 @@ def _keep(thread: ThreadCheckpoints, choose: Callable[[str, Records], Records]) 
 
 
 def _needed_by(namespace: str, record: dict[str, Any]) -> set[str]:
-    """Return the keys of the values that a checkpoint refers to and of the entry that refers to it."""
+    """Return the keys of the checkpoint's values and of the LangGraph run's entry that refers to it."""
     needed = {keys.BLOBS + digest for _, digest in record["channels"].values()}
     if record["run"] is not None:
         needed.add(keys.run_key(record["run"], namespace, record["id"]))

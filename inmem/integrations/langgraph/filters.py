@@ -1,8 +1,8 @@
-"""Whether a stored value passes the filter of a search, as LangGraph's InMemoryStore judges it.
+"""Search filters with the meaning they have in LangGraph's InMemoryStore.
 
-With these differences: what is refused as no filter is refused wherever it stands and whatever there is to be filtered;
-an ordering of what has no order, which raises an error there, does not hold; and texts that are not both numbers, which
-is such an error there, are ordered as texts.
+The differences: an invalid filter is refused wherever its invalid part is and whatever is stored; comparing the order
+of values that have none is false, where InMemoryStore raises an error; and two strings that are not both numbers are
+compared as strings, where InMemoryStore raises an error as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OPERATORS: Final = ("$eq", "$ne", *_ORDER)
 
 
 def check_filter(wanted: object) -> None:
-    """Raise UsageError unless `wanted` is a filter, whatever there is to be filtered. O(its size)."""
+    """Raise UsageError unless `wanted` is a valid filter, whatever is stored. O(size of the filter)."""
     if wanted is None:
         return
     if not isinstance(wanted, dict):
@@ -36,13 +36,13 @@ def check_filter(wanted: object) -> None:
 
 
 def passes(value: Any, wanted: Any) -> bool:
-    """Return whether `value` is what `wanted` asks for.
+    """Return whether `value` passes the filter `wanted`.
 
     Args:
-        value: what is stored, None if nothing is.
-        wanted: part of a filter that has been checked: a plain value, to be equal; a list, to be equal item by item; a
-            dict whose keys start with `$`, all of whose operators must hold; any other dict, each of whose entries
-            `value` must have, and may have others.
+        value: the stored value, or None if there is none.
+        wanted: a part of a checked filter. A plain value must be equal. The items of a list must pass one by one. If
+            the keys of a dict start with `$`, all its operators must hold. The entries of any other dict must pass;
+            `value` may have further entries.
     """
     if isinstance(wanted, dict):
         conditions = cast("dict[str, Any]", wanted)
@@ -91,14 +91,14 @@ def _holds(value: Any, name: str, operand: Any) -> bool:
 
 
 def _as_stored(operand: Any) -> Any:
-    """Return the operand with its tuples as lists: what is stored has no others."""
+    """Return the operand with tuples as lists, since stored values contain no tuples."""
     if isinstance(operand, dict):
         return {name: _as_stored(part) for name, part in cast("dict[str, Any]", operand).items()}
     return [_as_stored(part) for part in cast("list[Any]", operand)] if isinstance(operand, list | tuple) else operand
 
 
 def _comparable(value: Any, operand: Any) -> tuple[Any, Any] | None:
-    """Return the two as what can be compared: as numbers if they are or read so, as texts if they are; or None."""
+    """Return both as numbers if they are numbers or parse as such, else both if they are strings, else None."""
     numbers = _number(value), _number(operand)
     if None not in numbers:
         return numbers

@@ -1,8 +1,9 @@
 """The items of LangGraph's store, as operations inside one transaction.
 
 An item is an entry in the KVStore of a run, under its labels and key (keys.py): a dict of the value, the times of
-its creation and last change in microseconds, and the seconds it lives without being touched, or None. The deadline is
-the entry's own, so an expired item is absent for every reader at once, and the store's reaper removes it.
+its creation and last change in microseconds, and its time to live in seconds since the last access, or None. The
+deadline is that of the KVStore entry, so an expired item is absent for every reader at once, and the store's reaper
+removes it.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ TAG: Final = "langgraph-store"
 """The tag, in the RunIndex, of a run that holds items."""
 
 PAGE: Final = 100
-"""Items read ahead by a search: enough that finding the place costs little, few enough to hold."""
+"""Items that a search reads at once: enough to make each seek cheap, few enough to hold in memory."""
 
 TTL_MINUTES_MAX: Final = 10**11
-"""190,000 years: within what the store's deadlines can hold, whenever they begin."""
+"""190,000 years: within the range of the store's deadlines, whatever the current time."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _US: Final = timedelta(microseconds=1)
@@ -53,8 +54,8 @@ class Items:
     """The items that one run holds.
 
     Args:
-        txn: where everything is read and written.
-        run: the run.
+        txn: the transaction for all reads and writes.
+        run: the id of the run.
     """
 
     def __init__(self, txn: inmem.Transaction, run: str) -> None:
@@ -63,13 +64,14 @@ class Items:
         self._kv = txn.on(run).kv
 
     def apply(self, ops: Sequence[Op]) -> list[Result]:
-        """Carry out operations and return their results: first all reads, from before the batch, then all writes.
+        """Execute operations and return their results: first all reads, from before the batch, then all writes.
 
         Raises:
-            InvalidNamespaceError: no label, or one that is empty, not a str, or contains a period; or a str alone.
+            InvalidNamespaceError: a namespace has no label, is a str, or has a label that is empty, is not a str, or
+                contains a period.
             InvalidValueError: a value cannot be stored.
             InvalidKeyError: a key is not a str.
-            UsageError: an operation that is none, or one whose filter, limit, offset, depth or time to live is none.
+            UsageError: not an operation, or its filter, limit, offset, depth or time to live is invalid.
         """
         for op in ops:
             _check(op)
@@ -128,7 +130,7 @@ class Items:
             if not op.filter or passes(stored["value"], op.filter)
         )
         found: list[SearchItem] = []
-        # No list is longer than that, but limits that stand for "all" are.
+        # A limit that means "all" may exceed sys.maxsize, which islice refuses. No list is longer than that.
         start, stop = (min(place, sys.maxsize) for place in (op.offset, op.offset + op.limit))
         for key, stored in list(islice(matching, start, stop)):
             self._touch(key, stored, refresh=op.refresh_ttl)
@@ -144,7 +146,7 @@ class Items:
         return shown[op.offset : op.offset + op.limit]
 
     def _namespaces(self) -> Iterator[Labels]:
-        """Iterate over the namespaces that hold items, passing over these. O(log n) each."""
+        """Iterate over the namespaces that hold items, without visiting every item. O(log n) each."""
         after = None
         while found := self._kv.list(keys.ITEMS, limit=1, after=after):
             labels, _ = keys.labels_and_key(found[0])
@@ -158,20 +160,20 @@ class Items:
             after = page[-1][0]
 
     def _touch(self, key: str, stored: dict[str, Any], *, refresh: bool) -> None:
-        """Let an item that has a deadline live its full time from now on."""
+        """If the item has a deadline, set it to the item's full time to live from now."""
         if refresh and stored["ttl"] is not None:
             self._kv.put(key, stored, stored["ttl"])
 
 
 def checked_ttl(ttl: object, argument: str) -> float | None:
-    """Return a time to live in minutes, or None, which is for ever.
+    """Return a valid time to live in minutes, or None for unlimited.
 
     Raises:
         UsageError: it is neither; the error names the argument.
     """
     if ttl is None:
         return None
-    # Written so that NaN is refused too; the types are those whose products are stored.
+    # The comparison also refuses NaN. Subclasses are refused because their products could not be stored.
     if (type(ttl) is int or type(ttl) is float) and 0 < ttl <= TTL_MINUTES_MAX:
         return ttl
     raise inmem.UsageError(
@@ -180,7 +182,7 @@ def checked_ttl(ttl: object, argument: str) -> float | None:
 
 
 def _check(op: Op) -> None:
-    """Raise InvalidNamespaceError or UsageError if an operation asks for what cannot be."""
+    """Raise an error if an argument of the operation is invalid."""
     match op:
         case GetOp():
             _check_labels(op.namespace)
@@ -203,7 +205,7 @@ def _check(op: Op) -> None:
 
 
 def _check_labels(labels: object) -> None:
-    # LangGraph takes each character for a label, and finds nothing wrong with that.
+    # LangGraph would accept a str and take each character as a label.
     if isinstance(labels, str):
         raise InvalidNamespaceError(f"Namespace must be a tuple of labels, such as ({labels!r},), not the str alone.")
 
@@ -228,7 +230,7 @@ def _time(time_us: int) -> datetime:
 
 
 def _matches(labels: Labels, condition: MatchCondition) -> bool:
-    """Return whether the namespace begins, or ends, as the condition says; `*` stands for any one label."""
+    """Return whether the namespace has the prefix or suffix of the condition; `*` matches any one label."""
     path = condition.path
     if len(labels) < len(path):
         return False

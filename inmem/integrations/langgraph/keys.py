@@ -3,18 +3,18 @@
     langgraph/c/NAMESPACE/ID            a checkpoint
     langgraph/w/NAMESPACE/ID/TASK/INDEX one write of a task, pending on that checkpoint
     langgraph/b/DIGEST                  the value of a channel
-    langgraph/r/RUN/NAMESPACE/ID        which checkpoints a LangGraph run made
+    langgraph/r/RUN/NAMESPACE/ID        an entry for each checkpoint that a LangGraph run made
 
     langgraph-store/LABEL#LABEL##KEY    an item of the store; as no label is empty, the `##` before KEY ends the labels
 
-In a checkpoint's key a name is a component, with `%` and `/` written as `%25` and `%2F`; so `/` only ever ends a
-component, and whatever is in one component can never reach into the next. The ID is the checkpoint's id with its bytes
-complemented, in hex: LangGraph's ids grow, so keys in ascending order are checkpoints from the newest to the oldest,
-and the newest is found without passing the others.
+In a checkpoint's key each name is one component, with `%` and `/` written as `%25` and `%2F`. So `/` only ever ends a
+component, and the text of one component cannot extend into the next. The ID is the checkpoint's id with its bytes
+complemented, in hex. LangGraph's ids grow, so keys in ascending order list the checkpoints from the newest to the
+oldest, and the newest is found without visiting the others.
 
-Keys of items are in the order of namespaces and keys, as tuples of str: in a label, `%` and all characters below it are
-written as `%` and two hex digits, so `#`, which only ever ends a label, sorts below all that a label can go on with.
-The KEY is as it is.
+Item keys sort like (namespace, key) as tuples of str: in a label, `%` and all characters below it are written as `%`
+and two hex digits, so `#`, which only ever ends a label, sorts below every character that can continue a label. The KEY
+is stored unescaped.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ _LOW: Final = re.compile(r"[\x00-%]")
 
 
 def component(name: str) -> str:
-    """Return the name with nothing in it that could end a component."""
+    """Return the name escaped as one component, without any `/`."""
     return name.replace("%", "%25").replace("/", "%2F")
 
 
 def name_of(text: str) -> str:
-    """Return the name that `component` made `text` from."""
+    """Return the name that `component` escaped to `text`."""
     return text.replace("%2F", "/").replace("%25", "%")
 
 
 def behind(prefix: str) -> str:
-    """Return a cursor behind every key that starts with `prefix`."""
+    """Return a cursor after every key that starts with `prefix`."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _descending(checkpoint_id: str) -> str:
-    # The end is greater than any hex digit: an id sorts behind those that continue it, as the order is reversed.
+    # `~` is greater than any hex digit: in the reversed order an id sorts after the longer ids that begin with it.
     return checkpoint_id.encode().translate(_COMPLEMENT).hex() + "~"
 
 
 def in_namespace(kind: str, namespace: str) -> str:
-    """Return the prefix of what `kind`, CHECKPOINTS or WRITES, holds of a namespace."""
+    """Return the prefix of a namespace's keys under `kind`, which is CHECKPOINTS or WRITES."""
     return f"{kind}{component(namespace)}/"
 
 
@@ -65,7 +65,7 @@ def checkpoint_key(namespace: str, checkpoint_id: str) -> str:
 
 
 def writes_prefix(namespace: str, checkpoint_id: str) -> str:
-    """Return the prefix of the writes that are pending on a checkpoint."""
+    """Return the prefix of a checkpoint's pending writes."""
     return f"{in_namespace(WRITES, namespace)}{_descending(checkpoint_id)}/"
 
 
@@ -80,7 +80,7 @@ def run_prefix(run_id: str) -> str:
 
 
 def run_key(run_id: str, namespace: str, checkpoint_id: str) -> str:
-    """Return the key of the entry that says: this run made this checkpoint."""
+    """Return the key of the entry that records which LangGraph run made a checkpoint."""
     return f"{run_prefix(run_id)}{component(namespace)}/{_descending(checkpoint_id)}"
 
 
@@ -90,12 +90,12 @@ def labels_prefix(labels: tuple[str, ...]) -> str:
 
 
 def item_key(labels: tuple[str, ...], key: str) -> str:
-    """Return the key of an item of the store. Item keys sort as (labels, key) do."""
+    """Return the key of an item of the store. Item keys sort like (labels, key)."""
     return f"{labels_prefix(labels)}#{key}"
 
 
 def labels_and_key(text: str) -> tuple[tuple[str, ...], str]:
-    """Return what `item_key` made `text` from."""
+    """Return the labels and the key of the item whose key in the KVStore is `text`."""
     labels, _, key = text.removeprefix(ITEMS).partition("##")
     return tuple(unquote(label) for label in labels.split("#")), key
 

@@ -33,24 +33,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AHEAD: Final = 10
-"""Checkpoints that an async listing reads at a time: fewer changes of thread, but also states that nobody may want."""
+"""Checkpoints that an async listing reads at a time. More would save thread switches, but read states nobody uses."""
 
 
 class InmemSaver(Bindable, BaseCheckpointSaver[int]):
-    """Keeps the checkpoints of LangGraph threads; each call is one transaction, and durable as the database is.
+    """Keeps the checkpoints of LangGraph threads; each call is one transaction, as durable as the database makes it.
 
-    A thread is the run of the same id, tagged "langgraph"; its checkpoints lie in the run's KVStore under
+    A thread is the run of the same id, tagged "langgraph"; its checkpoints are in the run's KVStore under
     `langgraph/`. May be used from any number of threads and tasks. The async methods do the same work in a thread.
 
     Args:
-        db: an open database, which stays the caller's to close.
-        allowed_types: classes that stored values may be read back as, beside LangGraph's safe ones. State that holds
-            others is refused when it is to be written.
-        serde: a serializer of your own instead, which is then used as it is.
-        on_put: `on_put(txn, saved)` is called within the transaction that stores each checkpoint: what it writes
-            through `txn` is committed with the checkpoint or not at all. The transaction's run is the thread's, or
-            whatever that of a bound saver is. It may run again after a conflict; what it raises fails the put. `saved`
-            holds the very values that the graph has put, before any type is lost, and no pending writes.
+        db: an open database, which the caller closes.
+        allowed_types: classes that stored values may be read back as, in addition to LangGraph's safe types. State that
+            holds other classes is refused when written.
+        serde: a serializer to use, unchanged, in place of the default one.
+        on_put: `on_put(txn, saved)` is called in the transaction that stores each checkpoint: its writes through `txn`
+            are committed with the checkpoint or not at all. The run of `txn` is the thread's; in a bound saver it is
+            the run of the bound transaction. The function may run again after a conflict; if it raises, the put fails.
+            `saved` holds the values exactly as the graph put them, before any type is lost, and no pending writes.
 
     Raises:
         UsageError: `db` is not an `inmem.Database`, or both `allowed_types` and `serde` are given.
@@ -72,7 +72,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         self._on_put = on_put
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """Return the checkpoint that `config` names, or the newest of its namespace, or None. One snapshot."""
+        """Return the checkpoint that `config` names, or the newest of its namespace, or None; from one snapshot."""
         return self._on_thread(config, lambda thread: thread.get(config))
 
     def list(
@@ -83,16 +83,16 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Generator[CheckpointTuple]:
-        """Iterate over checkpoints, the newest first, all from the snapshot at the first step.
+        """Iterate over checkpoints, newest first, all from the snapshot taken at the first step.
 
         Args:
-            config: the thread, and if given the namespace and the checkpoint; None or {} means all threads.
-            filter: metadata that must be equal.
+            config: the thread, and optionally the namespace and the checkpoint; None or {} means all threads.
+            filter: entries that the metadata must contain.
             before: only checkpoints older than the one it names.
-            limit: at most so many.
+            limit: the maximum number of checkpoints.
 
-        Complexity: O(log n) per thread and namespace, plus O(1) per checkpoint passed; values are read only of those
-        returned.
+        Complexity: O(log n) per thread and namespace, plus O(1) per checkpoint visited; values are read only for the
+        checkpoints returned.
         """
         before_id = None if before is None else place_of(before)[1]
         with self._work.reading(_thread_of(config) if config else TAG) as txn:
@@ -110,10 +110,10 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Store a checkpoint, whole or not at all, and return the configuration that names it.
+        """Store a checkpoint atomically and return the configuration that names it.
 
         Raises:
-            InvalidValueError: a value cannot be stored, or would not be read back as itself.
+            InvalidValueError: a value cannot be stored, or would be read back as something else.
             InvalidKeyError: the thread's id is not a run id (at most 255 characters), or the namespace is too long.
         """
 
@@ -128,21 +128,21 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Store the writes of a task that are pending on a checkpoint, all of them or none."""
+        """Store a task's pending writes on a checkpoint, all of them or none."""
         self._on_thread(config, lambda thread: thread.put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
-        """Remove the thread's checkpoints and writes, and its run if nobody has used that for anything else.
+        """Remove the thread's checkpoints and writes, and its run if it was used for nothing else.
 
         Complexity: O(entries).
         """
         self._collect(thread_id, collection.delete)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Remove the checkpoints and writes of these LangGraph runs in all threads; each thread in one commit.
+        """Remove the checkpoints and writes of these LangGraph runs in all threads, with one commit per thread.
 
         Raises:
-            UsageError: `run_ids` is one str; nothing was removed.
+            UsageError: `run_ids` is a str; nothing was removed.
         """
         self._work.require_own()
         wanted = [str(run_id) for run_id in _several(run_ids, "run_ids")]
@@ -156,21 +156,21 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
             self._collect(thread_id, lambda thread: collection.delete_runs(thread, wanted))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy all checkpoints and writes in one commit, beside those that the target may have."""
-        # By their texts, as everywhere.
+        """Copy all checkpoints and writes in one commit; the target keeps the ones it has."""
+        # Ids are used as str everywhere.
         source, target = str(source_thread_id), str(target_thread_id)
         self._work.do(source, lambda txn: self._thread(txn, source).copy_to(target))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Remove what is old of each thread, in one commit per thread.
+        """Remove old checkpoints of each thread, in one commit per thread.
 
         Args:
             thread_ids: the threads.
-            strategy: "keep_latest" keeps the newest checkpoint of each namespace, and of graphs with delta channels
-                those before it that hold parts of its state; "delete" keeps nothing.
+            strategy: "keep_latest" keeps the newest checkpoint of each namespace and, for graphs with delta channels,
+                the earlier ones that hold parts of its state; "delete" keeps nothing.
 
         Raises:
-            UsageError: another strategy, or `thread_ids` is one str; nothing was removed.
+            UsageError: the strategy is unknown, or `thread_ids` is a str; nothing was removed.
         """
         match strategy:
             case "keep_latest":
@@ -186,7 +186,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what the values of delta channels at a checkpoint are made of. One snapshot."""
+        """Return the parts that make up the values of delta channels at a checkpoint, from one snapshot."""
         return self._on_thread(config, lambda thread: thread.delta_history(config, channels))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -208,7 +208,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
                 for saved in batch:
                     yield saved
         except BaseException:
-            # Left before its end: its snapshot is let go of in any case, however often this is cancelled.
+            # The iteration ended early: release its snapshot in any case, however often this task is cancelled.
             await finish_in_thread(found.close)
             raise
 
@@ -251,14 +251,14 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         return await run_in_thread(self.get_delta_channel_history, config=config, channels=channels)
 
     def get_next_version(self, current: float | str | None, channel: None) -> Any:
-        """Return a greater version of a channel: of the kind that the thread has, which is int if it began here.
+        """Return the next version of a channel, of the thread's version type: int for threads begun with this saver.
 
         Args:
-            current: the greatest version so far; a str in a thread that another checkpointer began, as most do.
-            channel: nothing.
+            current: the greatest version so far; a str in a thread begun with another checkpointer, as most use str.
+            channel: unused.
         """
         if isinstance(current, str):
-            # In the form that the checkpointers which write str agree on: greater as a number is greater as a str.
+            # The form shared by the checkpointers with str versions: zero-padded, so strs compare like the numbers.
             chance = random.random()  # noqa: S311  (sets the versions of forks apart; nobody has to guess it)
             return f"{int(current.split('.')[0]) + 1:032}.{chance:016}"
         return super().get_next_version(cast("int | None", current), channel)
@@ -276,7 +276,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
     def _records(
         self, txn: inmem.Transaction, config: RunnableConfig | None, before_id: str | None
     ) -> Iterator[tuple[dict[str, Any], str, ThreadCheckpoints]]:
-        """Iterate over (record, namespace, thread) of what `config` names, the newest first."""
+        """Iterate over (record, namespace, thread) of the checkpoints that `config` names, newest first."""
         named: dict[str, Any] = config.get("configurable", {}) if config else {}
         namespace, checkpoint_id = named.get("checkpoint_ns"), named.get("checkpoint_id") or None
 
@@ -298,7 +298,7 @@ def _thread_of(config: RunnableConfig) -> str:
 
 
 def _several(ids: Sequence[str], argument: str) -> Sequence[str]:
-    """Return the ids, unless they are one str: its characters would be taken for ids, and nothing be removed."""
+    """Return the ids, but refuse a single str: its characters would be taken as ids, and nothing would be removed."""
     if isinstance(ids, (str, bytes)):
         raise inmem.UsageError(f"{argument}: must be several ids, not {ids!r} alone")
     return ids

@@ -1,15 +1,14 @@
-"""How values become bytes, and why bytes can only become values of types that were named beforehand.
+"""The serializer of values: bytes are read back only as values of safe types or of types named beforehand.
 
-LangGraph's own serializer writes msgpack in which an object is its module, its class and its arguments. Left to its
-default it imports what stored bytes name and calls it, with a warning. Here it runs in its strict mode: what it
-constructs is on LangGraph's closed list of safe types (messages, dates, UUIDs, sets, …) or was named by the
-application. Everything else comes back as the plain data it was stored with. Neither pickle nor JSON with constructors
-is ever read.
+LangGraph's own serializer writes msgpack in which an object is its module, its class and its arguments. By default it
+imports and calls whatever the stored bytes name, with a warning. Here it runs in its strict mode: it constructs only
+types on LangGraph's closed list of safe types (messages, dates, UUIDs, sets, …) or named by the application. Every
+other object comes back as the plain data it was stored with. Neither pickle nor JSON with constructors is ever read.
 
-The strict mode would also turn the application's own classes silently into dicts, and reading does that in any mode
-to what cannot be built again from what it was stored as. So the other direction is checked, too: each object is built
-once when it is written, and refused if it does not become one of its class. What LangGraph stores as plain data to
-begin with comes back as that: see `StrictSerializer`.
+Strict mode silently turns the application's own classes into dicts. Any mode does so with objects that cannot be
+rebuilt from their stored arguments. So writing is checked, too: each object is rebuilt once when it is written, and
+refused if the result is not of its class. Values that LangGraph stores as plain data come back as plain data: see
+`StrictSerializer`.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _KINDS: Final = frozenset({"null", "bytes", "bytearray", "msgpack"})
-"""What `dumps_typed` writes. The base class would also read JSON with constructors in it."""
+"""The encodings that `dumps_typed` writes. The base class would also read JSON with constructors in it."""
 
 _NAMED: Final = frozenset(
     {
@@ -55,35 +54,35 @@ _NAMED: Final = frozenset(
         EXT_PYDANTIC_V2,
     }
 )
-"""The extension types that name what is to be called."""
+"""The extension types that name a class or function to call."""
 
 
 _LOST_ARRAYS: Final = "OV"
-"""The kinds of numpy arrays that hold objects, of which only addresses would be stored, and records without names."""
+"""The kinds of numpy arrays that are refused: of objects (only addresses would be stored) and of unnamed records."""
 
 
 def _packed(value: object) -> bytes:
-    """Encode as LangGraph does, but raise TypeError for lone surrogates, which it replaces by question marks."""
+    """Encode like LangGraph, but raise TypeError for lone surrogates, which LangGraph replaces with question marks."""
     return ormsgpack.packb(value, default=_parts, option=_option & ~ormsgpack.OPT_REPLACE_SURROGATES)
 
 
-# LangGraph's own function, except that it calls ours for what an object consists of.
+# LangGraph's own function, except that it encodes the parts of an object with `_packed`.
 _parts: Final = FunctionType(_msgpack_default.__code__, {**vars(jsonplus), "_msgpack_enc": _packed})
 
 
 class StrictSerializer(JsonPlusSerializer):
-    """Reads only types that are known to be safe or were named, and writes no object that it would not read back.
+    """Reads only safe and allowed types, and refuses to write an object that it would not read back as itself.
 
-    What is no object to LangGraph comes back as the plain data that it is stored as: a tuple as a list; a subclass of
-    dict, list, str, int, bytes or of a numpy array as what it is a subclass of; an exception as its repr; a key of a
-    dict that is a date, an enumeration or a UUID as its text or value. A deque has no `maxlen` any more, and a datetime
-    neither its fold nor the name of its time zone, but its offset.
+    Values that LangGraph does not store as objects come back as plain data: a tuple as a list; an instance of a
+    subclass of dict, list, str, int, bytes or of a numpy array as one of the base class; an exception as its repr; a
+    dict key that is a date, an enumeration or a UUID as its text or value. A deque loses its `maxlen`; a datetime loses
+    its fold and the name of its time zone, but keeps the offset.
 
     Args:
         allowed_types: further classes that may be constructed from stored bytes, as classes or (module, name).
 
     Raises:
-        UsageError: one of the classes would not be found again under its name.
+        UsageError: one of the classes could not be found under its name when reading.
     """
 
     def __init__(self, allowed_types: Iterable[type | tuple[str, ...]] = ()) -> None:
@@ -100,8 +99,8 @@ class StrictSerializer(JsonPlusSerializer):
         """Return the kind of encoding and the bytes.
 
         Raises:
-            InvalidValueError: something in `obj` would not be read back as what it is, or has a lone surrogate.
-            TypeError: something in `obj` has no encoding at all.
+            InvalidValueError: a part of `obj` would not be read back as itself, or a str in it has a lone surrogate.
+            TypeError: a part of `obj` has no encoding at all.
         """
         if obj is None or isinstance(obj, bytes | bytearray):
             kind, data = super().dumps_typed(obj)
@@ -110,17 +109,18 @@ class StrictSerializer(JsonPlusSerializer):
             data = _packed(obj)
         except TypeError as error:
             if "surrogates" not in str(error):
-                # What is wrong within an object is not told; but if it is that, LangGraph has question marks for it.
+                # The message hides an error inside an object. If that error is a lone surrogate, LangGraph's encoding
+                # succeeds, with a question mark; otherwise this raises.
                 super().dumps_typed(obj)
             raise inmem.InvalidValueError("value", "a str in it has a lone surrogate") from None
         self._check_readable(data)
         return "msgpack", data
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """Return the value. Whatever the bytes are, nothing is imported or called but what is allowed.
+        """Return the value. Whatever the bytes are, only safe and allowed types are imported or called.
 
         Raises:
-            InvalidValueError: a kind of encoding that is never written.
+            InvalidValueError: the encoding is one that `dumps_typed` never writes.
         """
         if data[0] not in _KINDS:
             raise inmem.InvalidValueError("stored value", f"has the encoding {data[0]!r:.40}, which is never read")
@@ -147,7 +147,7 @@ class StrictSerializer(JsonPlusSerializer):
             raise inmem.InvalidValueError("value", refused[0])
 
     def _is_allowed(self, code: int, named: list[Any]) -> bool:
-        """Return whether reading would rebuild what `named`, of module, name and arguments, stands for."""
+        """Return whether reading would rebuild the object that `named` (module, name, arguments) describes."""
         module, name = named[:2]
         if code == EXT_METHOD_SINGLE_ARG:
             return (module, name, named[3]) in SAFE_MSGPACK_METHODS
@@ -156,12 +156,12 @@ class StrictSerializer(JsonPlusSerializer):
 
 
 def _found(named: type) -> object:
-    """Return what is found where reading would look for the class."""
+    """Return the object found under the class's module and name, as reading would find it."""
     return getattr(sys.modules.get(named.__module__), named.__name__, None)
 
 
 def _is_one(value: object, module: str, name: str) -> bool:
-    """Return whether a value that was read is what the name stands for, rather than what was left of it."""
+    """Return whether a value that was read is an object of the named kind, not the plain data of one."""
     maker = getattr(sys.modules.get(module), name, None)
     # `re.compile` is the one name that is not a class.
     return type(value) is maker if isinstance(maker, type) else not isinstance(value, list | tuple | dict)

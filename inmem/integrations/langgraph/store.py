@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 class InmemStore(Bindable, BaseStore):
     """Keeps items that graphs share across threads; each batch is one transaction.
 
-    Items lie in the KVStore of one run, tagged "langgraph-store", under `langgraph-store/`. A search returns them in
+    Items are in the KVStore of one run, tagged "langgraph-store", under `langgraph-store/`. A search returns them in
     the order of namespace and key; its `query` and every `index` are ignored, as there are no embeddings. An item's
-    time to live is exact: from its deadline on it is absent everywhere. Reading an item that has one puts the
-    deadline off, which is a commit, unless `refresh_ttl=False` is given or `refresh_on_read` configured so.
+    time to live is exact: from its deadline on, the item is absent everywhere. Reading an item that has a deadline
+    extends it, which is a commit, unless `refresh_ttl=False` is given or `refresh_on_read` is configured as False.
 
     Args:
-        db: an open database, which stays the caller's to close.
+        db: an open database, which the caller closes.
         run: the run that holds the items. Two stores with different runs share nothing.
-        ttl: `default_ttl` in minutes and `refresh_on_read`; the reaper makes the rest of it superfluous.
+        ttl: `default_ttl` in minutes and `refresh_on_read`; inmem's reaper makes the other entries unnecessary.
             Kept as `ttl_config`.
 
     Raises:
-        UsageError: `db` is not an `inmem.Database`, or `ttl` is no such configuration; the error names the entry.
+        UsageError: `db` is not an `inmem.Database`, or `ttl` is not a valid configuration; the error names the entry.
     """
 
     supports_ttl = True
-    """Tells LangGraph so."""
+    """Tells LangGraph that this store supports a time to live."""
 
     def __init__(self, db: inmem.Database, *, run: str = "langgraph-store", ttl: TTLConfig | None = None) -> None:
         self._work = Work(db)
@@ -44,17 +44,17 @@ class InmemStore(Bindable, BaseStore):
         self.ttl_config = _checked_config(ttl)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Carry out operations in one transaction and return their results, in order.
+        """Execute operations in one transaction and return their results, in order.
 
-        Reads see the state before the batch. Of several puts to one key the last counts.
+        Reads see the state before the batch. If several puts have the same key, the last one wins.
 
         Raises:
-            InvalidNamespaceError: a label is empty, not a str, or contains a period, or a namespace is one str;
+            InvalidNamespaceError: a label is empty, is not a str, or contains a period, or a namespace is a str;
                 nothing was changed.
-            InvalidKeyError: a key is not a str, or with its labels too long; nothing was changed.
+            InvalidKeyError: a key is not a str, or is too long together with its labels; nothing was changed.
             InvalidValueError: a value cannot be stored; nothing was changed.
-            UsageError: a filter is not a dict of names and known operators, a time to live not a positive number of
-                minutes, or a limit, offset or depth not a number of at least 0; nothing was changed.
+            UsageError: a filter is not a dict of names and known operators, a time to live is not a positive number of
+                minutes, or a limit, offset or depth is not an int of at least 0; nothing was changed.
         """
         wanted = list(ops)
         return self._work.do(self._run, lambda txn: Items(txn, self._run).apply(wanted))
@@ -65,10 +65,10 @@ class InmemStore(Bindable, BaseStore):
 
 
 def _checked_config(ttl: object) -> TTLConfig | None:
-    """Return what may be configured of the time to live, unchanged.
+    """Return the time-to-live configuration unchanged if it is valid.
 
     Raises:
-        UsageError: it is not a dict, or an entry of it is unknown or not acceptable; the error names it.
+        UsageError: it is not a dict, or an entry is unknown or invalid; the error names the entry.
     """
     if ttl is None:
         return None
