@@ -186,12 +186,12 @@ def _report(
     """Return the failure to be shown: the smallest run that was found, or the run as it was.
 
     Args:
-        scenario: that failed.
-        found_by: in words.
-        seed: of the run.
-        faults: that were allowed.
-        run: that failed.
-        is_of_seed: whether the seed alone makes its choices.
+        scenario: the scenario that failed.
+        found_by: what found the failure, in words.
+        seed: the seed of the run.
+        faults: the faults that were allowed.
+        run: the failing run.
+        is_of_seed: whether the seed alone makes the choices of the run.
     """
     _require_scenario(run, found_by)
     again = attempt(scenario, RecordedChooser(run.choices), seed, faults)
