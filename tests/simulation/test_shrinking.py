@@ -148,10 +148,9 @@ def happened(failure):
     return [str(step) for step in failure.steps if step.sender == WORLD]
 
 
-@pytest.mark.parametrize("seed", [153, 183])
-def test_faults_of_kinds_that_do_not_matter_are_left_out(seed):
+def test_faults_of_kinds_that_do_not_matter_are_left_out():
     with pytest.raises(SimulationFailure, match="the cells actor failed") as caught:
-        explore(fails_with_its_actor, seeds=1, first_seed=seed, faults=Faults(crash=True, actor_crash=True))
+        explore(fails_with_its_actor, seeds=1000, first_seed=100, faults=Faults(crash=True, actor_crash=True))
     failure = caught.value
     assert failure.faults == Faults(actor_crash=True)
     assert len(happened(failure)) == 1
