@@ -49,7 +49,7 @@ class Database(NonCopyable):
     Closing a handle from `inmem.open` stops the store; closing one from `inmem.connect` leaves it running. On a closed
     handle, everything except `close` and `path` raises DatabaseClosedError; in a forked child, it raises
     ForkedProcessError. Every method that writes may raise ReadOnlyError, DiskFullError, StoreFailedError,
-    CommitOutcomeUnknownError and, if too many requests wait, OverloadedError: see docs/errors.md.
+    TransactionAbortedError, CommitOutcomeUnknownError, or OverloadedError if too many wait: see docs/errors.md.
 
     Attributes:
         kv: the KVStore.
@@ -332,7 +332,7 @@ class Database(NonCopyable):
 
         Raises:
             RunNotFoundError: the run is not registered and holds nothing.
-            UsageError: `file` is neither a path nor a file open for writing bytes.
+            UsageError: `file` is neither a path nor a file open for writing bytes, or `on_progress` is not callable.
             StorageError: the run has traces whose parent is lost, so no import could succeed; `verify` names them.
             OSError: the file cannot be written or made durable.
 
@@ -361,7 +361,7 @@ class Database(NonCopyable):
             RunFileError: the file is not as it was written; the error names the line.
             FormatVersionError: the file is not an exported run, or a newer version wrote it.
             InvalidValueError: a value is larger than this store accepts; the error names the line and the limit.
-            UsageError: the run is too large for one transaction, or `file` is neither a path nor open to read bytes.
+            UsageError: the run is too large for one transaction, or an argument is not of an accepted type.
             OSError: the file cannot be read.
 
         Complexity: O(contents), in time and in memory.

@@ -23,6 +23,7 @@ from inmem.engine.errors import FormatVersionError, InvalidValueError, Invariant
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import TRANSACTION_BYTES_MAX
 from inmem.json_values import is_object
+from inmem.primitives.arguments import require_callable_or_none
 from inmem.primitives.traces import Trace
 from inmem.run_items import item_from_json, item_to_json
 from inmem.user_file import opened_for_reading, opened_for_writing, write_whole
@@ -57,6 +58,7 @@ _COUNTS: Final = ("runs", "keys", "events", "cells", "traces")
 _CUT_OFF: Final = "is cut off"
 _CHANGED: Final = "was changed, or does not follow the line that is before it"
 _OTHER_FORM: Final = "not in the form in which inmem writes it"
+_REPORTED: Final = "a function that takes two numbers, what is done and what there is to do"
 _PROGRESS_ITEMS: Final = 250
 """Items between two progress reports: a few milliseconds of work."""
 
@@ -101,6 +103,7 @@ class _Chain:
 
 def write_run(run_id: str, contents: RunContents, file: File, on_progress: OnProgress = None) -> RunExport:
     """Write a run. See `Database.export_run`."""
+    require_callable_or_none("on_progress", _REPORTED, on_progress)
     counts = contents.counts()
     total = sum(counts.values())
     chain = _Chain()
@@ -168,11 +171,12 @@ def read_run(file: File, on_progress: OnProgress = None) -> FoundRun:
     """Read a run and check every line against its hash.
 
     Raises:
-        UsageError: `file` is neither a path nor a file open for reading bytes.
+        UsageError: `file` is neither a path nor a file open for reading bytes, or `on_progress` is not callable.
         FormatVersionError: the file is not an exported run, or has a newer format.
         RunFileError: a line is not as it was written.
         OSError: the file cannot be read.
     """
+    require_callable_or_none("on_progress", _REPORTED, on_progress)
     with opened_for_reading(file) as source:
         path = str(getattr(source, "name", "the stream"))
         chain = _Chain()

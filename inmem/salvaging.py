@@ -154,7 +154,8 @@ def _copy(source: Disk, target: Disk, *, beyond_damage: bool) -> SalvageReport:
     chains = verify_chains(snapshot)
     _write(target, recovered, snapshot, saved.last_version)
     tables = list(snapshot.tables())
-    reader = Reader(snapshot, time.time_ns() // 1000)
+    # What the store has once taken for expired stays so, whatever the clock says now.
+    reader = Reader(snapshot, max(time.time_ns() // 1000, recovered.time_floor_us))
     return SalvageReport(
         path=source.path,
         into=target.path,

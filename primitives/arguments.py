@@ -35,6 +35,23 @@ def several(where: str, items: Iterable[T], refusal: Callable[[str, str], UsageE
         raise refusal(where, f"must be iterable, not {type_name(items)}") from None
 
 
+def not_callable(where: str, wanted: str, given: object) -> UsageError:
+    """Return the error about the argument named `where`, which is called, but cannot be.
+
+    Args:
+        where: what the caller calls it.
+        wanted: what it must be, as the message is to say it.
+        given: what it is.
+    """
+    return UsageError(f"{where}: must be {wanted}, not {type_name(given)}")
+
+
+def require_callable_or_none(where: str, wanted: str, given: object) -> None:
+    """Raise UsageError unless the argument named `where` can be called, or is None. See `not_callable`."""
+    if given is not None and not callable(given):
+        raise not_callable(where, f"{wanted}, or None", given)
+
+
 def refuse_coroutine(result: object) -> None:
     """Raise UsageError if the caller's function returned a coroutine, whose body has not run yet."""
     if isinstance(result, CoroutineType):

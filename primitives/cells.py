@@ -16,7 +16,7 @@ from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundE
 from inmem.engine.keys import Key, Tag, user_key
 from inmem.engine.packing import pack
 from inmem.engine.shown import shown
-from inmem.primitives.arguments import checked_version, refuse_coroutine
+from inmem.primitives.arguments import checked_version, not_callable, refuse_coroutine
 from inmem.primitives.cell_record import CellRecord, unpack_cell
 from inmem.primitives.paging import at_most, scan_names
 
@@ -142,8 +142,9 @@ class CellOperations:
 
         Raises:
             CellNotFoundError: the cell does not exist.
-            UsageError: `fn` did not return a pair.
+            UsageError: `fn` is not callable, or did not return a pair.
         """
+        require_transition(fn)
         key = _key(name)
         version, updated_at, current = self._load(key)
         if current is None:
@@ -153,12 +154,15 @@ class CellOperations:
     def transition_or_init(self, name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]) -> Any:
         """Call `init` with `initial` if the cell does not exist, then `transition`; return the result of `fn`.
 
-        Both steps raise the version: a new cell ends at version 2. If `fn` raises, no cell is created.
+        Both steps raise the version: a new cell ends at version 2. If `fn` raises, no cell is created. `initial` must
+        be storable even if the cell exists.
         """
+        require_transition(fn)
         key = _key(name)
+        data = encode_value(initial, "initial", self._bytes_max)
         version, updated_at, current = self._load(key)
         if current is None:
-            current = encode_value(initial, "initial", self._bytes_max)
+            current = data
             version += 1
             updated_at = max(self._now_us, updated_at)
         return self._transition(key, State(decode_value(current), version, updated_at), fn)
@@ -184,6 +188,12 @@ class CellOperations:
     def _store(self, key: bytes, version: int, updated_at: int, value: bytes) -> int:
         self._view.put(key, pack(CellRecord(version + 1, max(self._now_us, updated_at), value)))
         return version + 1
+
+
+def require_transition(fn: object) -> None:
+    """Raise UsageError unless `fn` can be called."""
+    if not callable(fn):
+        raise not_callable("fn", "a function that takes the cell's State", fn)
 
 
 def state_of(data: bytes) -> State | None:

@@ -20,7 +20,7 @@ from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
 from inmem.engine.limits import INT_MAX
 from inmem.engine.packing import pack
 from inmem.engine.shown import shown
-from inmem.primitives.arguments import checked_count, several
+from inmem.primitives.arguments import checked_count, require_callable_or_none, several
 from inmem.primitives.event_chain import ChainVerification, verify_records
 from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.event_record import EventRecord, unpack_event
@@ -183,7 +183,11 @@ class EventOperations:
         Args:
             on_progress: called after every `BATCH_SIZE` events with the number of events read so far. An exception
                 that it raises ends the verification.
+
+        Raises:
+            UsageError: `on_progress` is not callable.
         """
+        require_callable_or_none("on_progress", "a function that takes the number of events read", on_progress)
         records = self._view.scan()
         return verify_records(self._run, records if on_progress is None else _reported(records, on_progress))
 

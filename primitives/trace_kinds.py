@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from inmem.engine.codec import Encoded, decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, UsageError
-from inmem.engine.limits import VALUE_BYTES_MAX
+from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_BYTES_MAX
 from inmem.engine.shown import shown, type_name
+from inmem.engine.value_copy import INT_REASON
 from inmem.primitives.arguments import one_of
 
 _TEXT: Final = (str,)
@@ -229,6 +230,19 @@ def _check(kind: Kind, name: str, allowed: tuple[type, ...]) -> None:
     else:
         wanted = " or ".join("None" if each is type(None) else each.__name__ for each in allowed)
         raise InvalidValueError(f"{type(kind).__name__}.{name}", f"must be {wanted}, not {type_name(value)}")
+    # What would be refused when it is recorded is refused now, while it is known where it comes from.
+    if isinstance(value, str):
+        if not value.isascii():
+            _check_encoding(kind, name, value)
+    elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
+        raise InvalidValueError(f"{type(kind).__name__}.{name}", INT_REASON)
+
+
+def _check_encoding(kind: Kind, name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValueError(f"{type(kind).__name__}.{name}", "str has a lone surrogate") from None
 
 
 def _check_not_negative(kind: ToolCall | Query, name: str) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from inmem.engine.codec import MalformedValueError, decode_value
-from inmem.engine.errors import InvalidValueError, InvariantError, TraceExistsError, TraceNotFoundError
+from inmem.engine.errors import InvalidKeyError, InvalidValueError, InvariantError, TraceExistsError, TraceNotFoundError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.packing import pack
+from inmem.engine.shown import type_name
 from inmem.primitives import trace_index
 from inmem.primitives.index_key import PRESENT, position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_new_metadata
@@ -82,7 +83,8 @@ class TraceOperations:
         return self.record_with_options(kind)
 
     def record_child(self, parent_id: str, kind: Kind | PackedKind) -> Trace:
-        """Record a child of trace `parent_id` with a fresh id. See `record_with_options`."""
+        """Record a child of trace `parent_id`, which must not be None, with a fresh id. See `record_with_options`."""
+        require_parent(parent_id)
         return self.record_with_options(kind, parent_id=parent_id)
 
     def record_with_options(
@@ -208,6 +210,12 @@ class TraceOperations:
             if data is None:
                 raise InvariantError(f"run {self._run!r}: the index names trace {key!r}, which does not exist")
             yield trace_of(key.decode(), data)
+
+
+def require_parent(parent_id: str | None) -> None:
+    """Raise InvalidKeyError if a parent has to be named, and None is."""
+    if parent_id is None:
+        raise InvalidKeyError("parent id", f"must be a str, not {type_name(parent_id)}")
 
 
 def trace_of(trace_id: str, data: bytes) -> Trace:

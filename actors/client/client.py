@@ -20,7 +20,7 @@ from inmem.actors.client.transaction_arguments import (
     checked_isolation,
     checked_retry,
     checked_timeout,
-    not_callable,
+    no_function,
     refuse_unstarted,
 )
 from inmem.actors.messages.control import Close
@@ -228,7 +228,7 @@ class Client(NonCopyable):
         if retry is not DEFAULT_RETRY:
             checked_retry(retry)
         if not callable(fn):
-            raise not_callable(fn)
+            raise no_function(fn)
         if limit is not None and limit.is_nothing:
             raise TransactionTimeoutError(limit.timeout_s)
         attempts = Attempts(retry, limit)

@@ -11,7 +11,7 @@ from inmem.engine.commits.retry import RetryPolicy
 from inmem.engine.commits.transaction import Isolation
 from inmem.engine.errors import UsageError
 from inmem.engine.shown import shown
-from inmem.primitives.arguments import one_of, refuse_coroutine
+from inmem.primitives.arguments import not_callable, one_of, refuse_coroutine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +51,9 @@ def checked_timeout(timeout: float | None) -> float | None:
     return None if timeout is not None and timeout > threading.TIMEOUT_MAX else timeout
 
 
-def not_callable(fn: object) -> UsageError:
+def no_function(fn: object) -> UsageError:
     """Return the error for a `fn` that cannot be called."""
-    return UsageError(f"fn: must be a function that takes the transaction, not {type(fn).__name__}")
+    return not_callable("fn", "a function that takes the transaction", fn)
 
 
 def refuse_unstarted(fn: Callable[..., Any], result: object) -> None:

@@ -100,11 +100,12 @@ def keep_back(error: BaseException) -> bool:
     return count <= STRIKES_MAX
 
 
-def install() -> None:
-    """Take over SIGINT, if this is the main thread and Python's own handler is installed."""
+def install(until_now: Callable[[int, FrameType | None], None] | None = None) -> None:
+    """Take over SIGINT, if this is the main thread and the handler is Python's own, or is `until_now`."""
     if threading.current_thread() is not threading.main_thread():
         return
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.default_int_handler or (handler is until_now and until_now is not None):
         signal.signal(signal.SIGINT, _on_sigint)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from inmem.actors.messages import edge
 from inmem.actors.messages.cells import CasCell, CellExists, DeleteCell, InitCell, ListCells, ReadCell, SetCell
 from inmem.actors.proxies.proxy import Proxy
 from inmem.engine.keys import normalize_run_id
-from inmem.primitives.cells import CellOperations
+from inmem.primitives.cells import CellOperations, require_transition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,11 +16,14 @@ if TYPE_CHECKING:
     import pykka
 
     from inmem.actors.client.client import Client
+    from inmem.actors.client.client_transaction import BaseTransaction
     from inmem.actors.proxies.kv import RunId
     from inmem.primitives.cells import State
 
 # Inside the classes below, `list` is a method.
 Names: TypeAlias = list[str]
+
+_INITIAL: Final = edge.value("initial")
 
 
 class StateCell(Proxy):
@@ -111,20 +115,36 @@ class StateCell(Proxy):
         Raises:
             CellNotFoundError: the cell does not exist.
             RetriesExhaustedError: others changed the cell during every attempt.
-            UsageError: `fn` did not return a pair.
+            UsageError: `fn` is not callable, or did not return a pair.
             Exception: whatever `fn` raised; the cell is unchanged.
         """
-        return self._client.transaction(run, lambda txn: txn.cells.transition(name, fn))
+        return self._client.transaction(run, sealed_transition(name, fn))
 
     def transition_or_init(self, run: RunId, name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]) -> Any:
         """Call `init` with `initial` if the cell does not exist, then `transition`, both in one commit.
 
-        Both steps raise the version: a new cell ends at version 2. `fn` must be pure. Errors are as for `transition`.
+        Both steps raise the version: a new cell ends at version 2. `fn` must be pure. Errors are as for `transition`;
+        `initial` must be storable even if the cell exists.
         """
-        return self._client.transaction(run, lambda txn: txn.cells.transition_or_init(name, initial, fn))
+        return self._client.transaction(run, sealed_transition_or_init(name, initial, fn))
 
     def _read(self, run: RunId) -> CellOperations:
         return CellOperations(self._client.reader(), normalize_run_id(run))
+
+
+def sealed_transition(name: str, fn: Callable[[State], tuple[Any, Any]]) -> Callable[[BaseTransaction], Any]:
+    """Return what carries a `transition` out in any transaction: checked at the call, as a request is."""
+    require_transition(fn)
+    return lambda txn: txn.cells.transition(name, fn)
+
+
+def sealed_transition_or_init(
+    name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]
+) -> Callable[[BaseTransaction], Any]:
+    """Return what carries a `transition_or_init` out: `initial` is encoded now, whatever is done to it meanwhile."""
+    require_transition(fn)
+    encoded = _INITIAL(initial)
+    return lambda txn: txn.cells.transition_or_init(name, encoded, fn)
 
 
 class StateCellFutures(Proxy):

@@ -165,6 +165,9 @@ class EventLog(Proxy):
             run: id of the run.
             on_progress: called after every thousand events with the number of events read so far. An exception that
                 it raises ends the verification and propagates.
+
+        Raises:
+            UsageError: `on_progress` is not callable.
         """
         return self._read(run).verify_chain(on_progress)
 

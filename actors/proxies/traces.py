@@ -18,7 +18,7 @@ from inmem.actors.messages.traces import (
 )
 from inmem.actors.proxies.proxy import Proxy
 from inmem.engine.keys import normalize_run_id
-from inmem.primitives.traces import Trace, TraceOperations
+from inmem.primitives.traces import Trace, TraceOperations, require_parent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +71,7 @@ class TraceStore(Proxy):
             TraceNotFoundError: the run has no trace `parent_id`.
             InvalidKeyError, InvalidValueError, UsageError: an argument is invalid; nothing was recorded.
         """
+        require_parent(parent_id)
         trace: Trace = self._client.ask(RecordTrace(run, kind, parent_id=parent_id))
         return trace
 
@@ -179,6 +180,7 @@ class TraceStoreFutures(Proxy):
 
     def record_child(self, run: RunId, parent_id: str, kind: Kind) -> pykka.Future[Trace]:
         """See `TraceStore.record_child`."""
+        require_parent(parent_id)
         return self._send(RecordTrace(run, kind, parent_id=parent_id))
 
     def record_with_options(

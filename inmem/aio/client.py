@@ -14,7 +14,7 @@ from inmem.actors.client.transaction_arguments import (
     DEFAULT_RETRY,
     checked_isolation,
     checked_retry,
-    not_callable,
+    no_function,
     refuse_generator,
 )
 from inmem.actors.messages.transactions import Begun, CancelCommit, Commit
@@ -201,7 +201,7 @@ class AsyncClient(Client):
         limit = self.time_limit(timeout)
         checked_retry(retry)
         if not callable(fn):
-            raise not_callable(fn)
+            raise no_function(fn)
         if limit is not None and limit.is_nothing:
             raise TransactionTimeoutError(limit.timeout_s)
         attempts = Attempts(retry, limit)

@@ -93,13 +93,13 @@ class StateCell:
 
         `fn` runs in the loop, possibly several times. See `inmem.StateCell.transition`.
         """
-        return await self._client.run_transaction(run, lambda txn: txn.cells.transition(name, fn))
+        return await self._client.run_transaction(run, cells.sealed_transition(name, fn))
 
     async def transition_or_init(
         self, run: RunId, name: str, initial: object, fn: Callable[[State], tuple[Any, Any]]
     ) -> Any:
         """Do `init` with `initial` if the cell does not exist, then `transition`, both in one commit."""
-        return await self._client.run_transaction(run, lambda txn: txn.cells.transition_or_init(name, initial, fn))
+        return await self._client.run_transaction(run, cells.sealed_transition_or_init(name, initial, fn))
 
 
 class TraceStore:

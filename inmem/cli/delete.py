@@ -36,12 +36,12 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
     A name that begins with a dash goes behind all options and --.
     """
     runs = tuple(dict.fromkeys(runs))
-    if not yes and not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-        raise click.UsageError("nobody can be asked here whether to delete: say --yes")
     if not yes:
         with open_for_reading(database) as db, db.begin("delete") as txn:
-            for run_id in runs:
-                click.echo(f"{plain_name(run_id)}: {_contents(txn, database, run_id)}", err=True)
+            found = [f"{plain_name(run_id)}: {_contents(txn, database, run_id)}" for run_id in runs]
+        if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+            raise click.UsageError("nobody can be asked here whether to delete: say --yes")
+        click.echo("\n".join(found), err=True)
         if not click.confirm(f"Delete {counted(len(runs), 'run')}?", err=True):
             raise click.exceptions.Exit(NO)
     with progress("deleting"), inmem.open(database, create=False) as db:

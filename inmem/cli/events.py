@@ -13,13 +13,13 @@ import click
 from inmem.cli.counts import count_type, limit_option
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import one_line, print_json_line, print_json_list, width_option
+from inmem.cli.output import one_line, print_json_line, print_json_list, say_none, width_option
 from inmem.cli.reading import database_argument, json_option, open_for_reading, resolve_run, run_argument
 from inmem.cli.streams import rest_while_read
 from inmem.cli.tables import Column, RowWriter, show_rows
 from inmem.json_values import result_to_json
 from inmem.looking_pace import rest_s
-from inmem.shown_name import plain_name
+from inmem.shown_name import plain_name, plain_word
 from inmem.times import moment
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ _REST_S_MIN: Final = 0.2
 
 _TYPES_MAX: Final = 1000
 """The number of event types considered for the width of the type column with --follow."""
+
+_TYPES_NAMED_MAX: Final = 20
+"""Types of events that are named to somebody who has asked for one that there is none of."""
 
 _ROOM: Final = ("0" * 6, "", "x" * 12)
 """The minimum width of columns with --follow, since later events have higher numbers and may have other types."""
@@ -79,10 +82,15 @@ def events(
         raise click.UsageError("--limit N takes the first of them and --last N the last: name one")
     with open_for_reading(database) as db:
         run_id = resolve_run(db, run)
+        asked_start = start
         with db.begin(run_id) as txn:
             if last is not None:
                 start = max(start, _first_of_last(txn, event_type, last))
             if not follow:
+                is_wanted = limit != 0 and last != 0
+                if not as_json_output and is_wanted and next(_events_of(txn, event_type, start), None) is None:
+                    say_none(_why_none(txn, event_type, asked_start))
+                    return
                 _list(txn, event_type, start, limit, as_json_output=as_json_output)
                 return
             writer = None if as_json_output else RowWriter(_COLUMNS, _widths(txn))
@@ -112,6 +120,21 @@ def _list(txn: Transaction, event_type: str | None, start: int, limit: int | Non
         print_json_list(map(result_to_json, found()))
     else:
         show_rows(_COLUMNS, map(_row, found()), map(_beginning, found()))
+
+
+def _why_none(txn: Transaction, event_type: str | None, start: int) -> str:
+    """Return what to say where no event is listed, though some were asked for."""
+    run = f"run {plain_name(txn.run_id)}"
+    head = txn.events.head()
+    if head is None:
+        return f"{run} has no events"
+    if event_type is not None and not txn.events.read_by_type(event_type, 1):
+        found = txn.events.types(_TYPES_NAMED_MAX + 1)
+        names = ", ".join(map(plain_word, found[:_TYPES_NAMED_MAX]))
+        more = ", …" if len(found) > _TYPES_NAMED_MAX else ""
+        return f"{run} has no event of type {plain_name(event_type)}; its types are: {names}{more}"
+    of_type = "" if event_type is None else f" of type {plain_name(event_type)}"
+    return f"{run} has no event{of_type} from {start} on; its last event is {head.sequence}"
 
 
 def _row(event: Event) -> tuple[str, ...]:

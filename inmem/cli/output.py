@@ -93,6 +93,11 @@ def show(what: RenderableType, target: Console | None = None) -> None:
         click.echo("\n".join([line.rstrip() for line in lines]), file=target.file, color=True)
 
 
+def say_none(what: str) -> None:
+    """Say on stderr that there is nothing to list, and why: headings with nothing below leave that open."""
+    click.echo(printable(what), err=True)
+
+
 def print_json(value: Any) -> None:
     """Print a JSON-compatible value as one JSON document."""
     click.echo(_document(value))

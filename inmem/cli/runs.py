@@ -13,7 +13,7 @@ from inmem import RunStatus
 from inmem.cli.counts import limit_option
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import as_text, is_terminal, one_line, print_json, printable, show, width_option
+from inmem.cli.output import as_text, is_terminal, one_line, print_json, printable, say_none, show, width_option
 from inmem.cli.reading import (
     database_argument,
     find_run,
@@ -79,24 +79,40 @@ def runs(
         _list_unregistered(database, limit, as_json_output=as_json_output)
         return
     with open_for_reading(database) as db, db.begin("runs") as txn:
+        parent = None if parent is None else _parent(db, txn, parent)
         found = txn.runs.query_runs(
             status=status,
             tags=tags,
-            parent=None if parent is None else _parent(db, txn, parent),
+            parent=parent,
             include_archived=include_archived,
             limit=limit,
             newest_first=newest,
+        )
+        only_archived = not found and txn.runs.query_runs(
+            status=status, tags=tags, parent=parent, include_archived=True, limit=1
         )
         rows = [(run, txn.on(run.run_id).events.len()) for run in found]
         others = [] if as_json_output or is_chosen else db.unregistered_runs()
     if as_json_output:
         print_json([result_to_json(run) | {"events": events} for run, events in rows])
         return
-    show(runs_table(rows))
+    if rows or limit == 0:
+        show(runs_table(rows))
+    else:
+        archived = ", but for archived ones, which --all lists too" if only_archived else ""
+        say_none(f"there is no {_in_words(status, tags, parent)}{archived}")
     if others:
         noun = "run that was" if len(others) == 1 else "runs that were"
         where = printable(shlex.quote(database))
         click.echo(f"{len(others):,} {noun} never registered: inmem runs {where} --unregistered", err=True)
+
+
+def _in_words(status: RunStatusName | None, tags: tuple[str, ...], parent: str | None) -> str:
+    """Return what runs were asked for."""
+    wanted = [f"of status {status}"] if status is not None else []
+    wanted += [f"with the tag {plain_word(tag)}" for tag in tags]
+    wanted += [f"with the parent {plain_name(parent)}"] if parent is not None else []
+    return "run " + " and ".join(wanted) if wanted else "registered run"
 
 
 def _parent(db: Database, txn: Transaction, name: str) -> str:
@@ -111,28 +127,34 @@ def _list_unregistered(database: str, limit: int | None, *, as_json_output: bool
         rows = [(run_id, txn.on(run_id).events.len()) for run_id in db.unregistered_runs()[:limit]]
     if as_json_output:
         print_json([{"run_id": run_id, "events": events} for run_id, events in rows])
+    elif not rows and limit != 0:
+        say_none("there is no run that was never registered")
     else:
         columns = (Column("RUN", "fold"), Column("EVENTS", justify="right"))
         show(table(columns, [(plain_name(run_id), f"{events:,}") for run_id, events in rows]))
 
 
 def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = None) -> RenderableType:
-    """Return a table of runs; `found` has each run with the number of its events."""
+    """Return a table of runs; `found` has each run with its number of events. Parents are shown if any run has one."""
+    found = [*found]
+    has_parents = any(run.parent_run is not None for run, _ in found)
     columns = (
         Column("RUN", "fold"),
         Column("STATUS"),
         Column("EVENTS", justify="right"),
         Column("ERROR", "below"),
         Column("CREATED (UTC)", "below"),
+        *([Column("PARENT", "below")] if has_parents else []),
         Column("TAGS", "below"),
     )
-    rows = [
+    rows: list[tuple[str | Text, ...]] = [
         (
             plain_name(run.run_id),
             Text(run.status, STATUS_STYLES[run.status]),
             f"{events:,}",
             one_line(run.error or ""),
             moment(run.created_at)[:19],
+            *([plain_name(run.parent_run) if run.parent_run is not None else ""] if has_parents else []),
             one_line(" ".join(map(plain_word, run.tags))),
         )
         for run, events in found

@@ -142,6 +142,46 @@ def test_transition_or_init_counts_both(db):
     assert not db.cells.exists("run", "other")
 
 
+def test_what_a_transition_cannot_use_is_refused_before_there_is_a_transaction(db):
+    db.cells.init("run", "cell", 0)
+    db.kv.put("run", "k", 1)
+    for name in ("cell", "new"):
+        with pytest.raises(inmem.InvalidValueError, match=r"^initial: set cannot be stored"):
+            db.cells.transition_or_init("run", name, set(), lambda _: (1, None))
+        with pytest.raises(inmem.UsageError, match="fn: must be a function that takes the cell's State, not int"):
+            db.cells.transition_or_init("run", name, 0, 5)
+        with pytest.raises(inmem.UsageError, match="fn: must be a function that takes the cell's State, not NoneType"):
+            db.cells.transition("run", name, None)
+    assert db.cells.list("run") == ["cell"]
+
+
+def test_what_a_new_cell_begins_with_is_what_it_was_at_the_call(db):
+    initial = [1]
+    seen = []
+
+    def lose_once(state):
+        seen.append(state.value)
+        if len(seen) == 1:
+            initial.append(2)
+            db.cells.init("run", "cell", 0)
+            db.cells.delete("run", "cell")
+        return state.value, None
+
+    db.cells.transition_or_init("run", "cell", initial, lose_once)
+    assert seen == [[1], [1]]
+
+
+def test_a_child_must_have_a_parent(db):
+    kind = inmem.Thought("x")
+    with pytest.raises(inmem.InvalidKeyError, match="parent id: must be a str, not NoneType"):
+        db.traces.record_child("run", None, kind)
+    with pytest.raises(inmem.InvalidKeyError, match="parent id: must be a str, not NoneType"):
+        db.traces.futures.record_child("run", None, kind)
+    assert db.traces.count("run") == 0
+    # To whom a parent is an option, None is none.
+    assert db.traces.record_with_options("run", kind, parent_id=None).parent_id is None
+
+
 def test_any_actor_may_send_requests_to_the_stores_ref():
     ref = inmem.spawn(":memory:")
     try:

@@ -13,6 +13,7 @@ from itertools import islice
 import pytest
 
 import inmem
+from inmem import salvaging
 from inmem.actors import reaper
 from inmem.actors.core.coordinator import Coordinator
 from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
@@ -108,6 +109,18 @@ def test_what_was_seen_to_have_expired_stays_so_after_a_clean_close(opened, cloc
     assert ways_to_see(db, "k") == {False}
     clock.us = START_US
     assert ways_to_see(opened(), "k") == {False}
+
+
+def test_a_salvage_does_not_count_what_has_expired_before_the_clock_stepped_back(opened, clock, tmp_path, monkeypatch):
+    monkeypatch.setattr(reaper, "PAUSE_MIN_S", 3600)
+    monkeypatch.setattr(reaper, "PAUSE_MAX_S", 3600)
+    db = opened()
+    db.put("run", "expired", 1, ttl=10)
+    clock.us += 10_000_000
+    db.put("run", "there", 1, ttl=10)
+    db.close()
+    monkeypatch.setattr(salvaging.time, "time_ns", lambda: START_US * 1000)
+    assert inmem.salvage(tmp_path / "db", tmp_path / "saved").keys == 1
 
 
 def test_what_was_seen_to_have_expired_stays_so_after_a_clean_close_of_a_store_that_wrote_nothing(

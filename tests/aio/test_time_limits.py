@@ -162,5 +162,17 @@ def test_a_function_that_cannot_be_called_is_refused_by_name():
                 inmem.UsageError, match="fn: must be a function that takes the transaction, not NoneType"
             ):
                 await db.transaction("run", None)
+            await db.cells.init("run", "cell", 0)
+            for name in ("cell", "new"):
+                with pytest.raises(inmem.UsageError, match="fn: must be a function that takes the cell's State"):
+                    await db.cells.transition("run", name, 5)
+                with pytest.raises(inmem.UsageError, match="fn: must be a function that takes the cell's State"):
+                    await db.cells.transition_or_init("run", name, 0, 5)
+                with pytest.raises(inmem.InvalidValueError, match=r"^initial: set cannot be stored"):
+                    await db.cells.transition_or_init("run", name, set(), lambda _: (1, None))
+            with pytest.raises(inmem.UsageError, match="on_progress: must be a function that takes"):
+                await db.events.verify_chain("run", 5)
+            with pytest.raises(inmem.InvalidKeyError, match="parent id: must be a str, not NoneType"):
+                await db.traces.record_child("run", None, inmem.Thought("x"))
 
     asyncio.run(main())

@@ -134,6 +134,47 @@ def test_a_terminal_shows_names_errors_and_tags_of_runs_whole(run, recorded, on_
     assert sum("  ERROR  " in line for line in shown) == 1
 
 
+def test_parents_are_listed_where_there_are_any(run, odd, tmp_path, on_terminal):
+    header, first, second = run("runs", odd).stdout.splitlines()
+    assert header.split() == ["RUN", "STATUS", "EVENTS", "ERROR", "CREATED", "(UTC)", "PARENT", "TAGS"]
+    at = header.index("PARENT")
+    assert (first[at : at + 6].strip(), second[at:].strip()) == ("", "run-1")
+    assert "PARENT" not in run("runs", odd, "--tag", "a").stdout
+
+    parent = "night-watch/0000-storm-of-the-century"
+    with inmem.open(tmp_path) as db:
+        db.runs.create_run(parent)
+        db.runs.create_run("child", parent=parent)
+    on_terminal(70)
+    shown = lines(run("runs", tmp_path))
+    assert all(len(line) <= 70 for line in shown)
+    assert [line.split() for line in shown].count(["PARENT", parent]) == 1
+
+
+def test_where_no_run_is_listed_it_is_said_that_there_is_none(run, run_json, odd, tmp_path):
+    inmem.open(tmp_path / "empty").close()
+    for arguments, told in (
+        ((odd, "--tag", "typo"), "there is no run with the tag typo"),
+        ((odd, "--tag", "a", "--tag", "x y"), 'there is no run with the tag a and with the tag "x y"'),
+        ((odd, "--status", "paused"), "there is no run of status Paused"),
+        ((odd, "--parent", "old"), "there is no run with the parent old"),
+        ((odd, "--unregistered", "--limit", 1), None),
+        ((odd, "--tag", "typo", "--limit", 0), None),
+        ((tmp_path / "empty",), "there is no registered run"),
+        ((tmp_path / "empty", "--unregistered"), "there is no run that was never registered"),
+    ):
+        shown = run("runs", *arguments)
+        assert (shown.exit_code, shown.stderr) == (0, "" if told is None else f"{told}\n")
+        assert bool(shown.stdout) == (told is None)
+    assert run_json("runs", odd, "--tag", "typo") == []
+
+    with inmem.open(tmp_path / "archived") as db:
+        db.runs.create_run("old", tags=["kept"])
+        db.runs.archive_run("old")
+    told = "there is no run with the tag kept, but for archived ones, which --all lists too\n"
+    assert run("runs", tmp_path / "archived", "--tag", "kept").stderr == told
+
+
 def test_names_that_differ_in_what_cannot_be_seen_look_different(run, run_json, tmp_path):
     names = ["pay", "pay ", " pay", "p  ay", "pay\u3164", "pay\u2800", "p\u034fay", "pay\ufe0f", "pay\xa0", '"pay"']
     with inmem.open(tmp_path / "db") as db:
@@ -538,7 +579,8 @@ def test_the_path_in_a_hint_can_be_pasted_into_a_shell(run, tmp_path):
     with inmem.open(tmp_path / "my agents.db") as db:
         db.put("loose", "k", 1)
         db.put("looser", "k", 1)
-    told = run("runs", tmp_path / "my agents.db").stderr
+    nothing, told = run("runs", tmp_path / "my agents.db").stderr.splitlines(keepends=True)
+    assert nothing == "there is no registered run\n"
     assert told == f"2 runs that were never registered: inmem runs '{tmp_path}/my agents.db' --unregistered\n"
 
 

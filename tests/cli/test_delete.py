@@ -55,6 +55,11 @@ def test_without_a_terminal_it_takes_a_yes(run, database):
     refused = run("delete", database, "trip")
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert refused.stderr == "inmem: error: nobody can be asked here whether to delete: say --yes\n"
+    # What nobody could delete is said first: with --yes it would be no better.
+    for names in (["nosuchrun"], ["trip", "nosuchrun"]):
+        missing = run("delete", database, *names)
+        assert (missing.exit_code, missing.stdout) == (1, "")
+        assert missing.stderr.startswith("inmem: error: there is no run of the whole name 'nosuchrun'. Try: ")
     assert len(left(database)) == 4
 
 

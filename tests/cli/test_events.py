@@ -56,6 +56,34 @@ def test_the_first_and_the_last_are_not_asked_for_together(run, odd):
     assert refused.stderr == "inmem: error: --limit N takes the first of them and --last N the last: name one\n"
 
 
+def test_where_no_event_is_listed_it_is_said_what_there_is(run, run_json, tmp_path):
+    with inmem.open(tmp_path) as db:
+        db.events.append_many("run", [("asked", 0), ("tool call", 1), ("asked", 2)])
+        db.events.append_many("many", [(f"type {at:02}", at) for at in range(30)])
+        db.put("without", "k", 1)
+    types = 'run run has no event of type typo; its types are: asked, "tool call"'
+    for arguments, told in (
+        (("run", "--type", "typo"), types),
+        (("run", "--type", "typo", "--last", 2), types),
+        (("run", "--type", "typo", "--start", 9), types),
+        (("run", "--start", 5000), "run run has no event from 5000 on; its last event is 2"),
+        (
+            ("run", "--start", 2, "--type", "tool call"),
+            "run run has no event of type tool call from 2 on; its last event is 2",
+        ),
+        (("without",), "run without has no events"),
+        (("without", "--type", "typo"), "run without has no events"),
+        (("run", "--limit", 0), None),
+        (("run", "--last", 0), None),
+    ):
+        shown = run("events", tmp_path, *arguments)
+        assert (shown.exit_code, shown.stderr) == (0, "" if told is None else f"{told}\n")
+        assert bool(shown.stdout) == (told is None)
+    many = run("events", tmp_path, "many", "--type", "typo").stderr
+    assert many.endswith('"type 18", "type 19", …\n')
+    assert run_json("events", tmp_path, "run", "--type", "typo") == []
+
+
 @pytest.fixture
 def follow(start, tmp_path):
     """Start following the run "run" of a database in a process of its own."""

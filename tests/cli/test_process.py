@@ -216,10 +216,62 @@ main()
 
 
 @pytest.mark.parametrize("name", ["click", "inmem.cli.ui"])
-def test_ctrl_c_while_the_command_line_is_loaded_ends_it_without_a_word(environment, name):
+def test_ctrl_c_while_the_command_line_is_loaded_ends_it_with_one_line(environment, name):
     result = run(sys.executable, "-c", STRUCK.format(name=name), environment=environment)
 
-    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "inmem: error: interrupted\n")
+
+
+STRUCK_EARLY = """
+import os, signal, sys
+
+class Striking:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Striking())
+{before}
+from inmem_command import main
+main()
+"""
+
+
+@pytest.fixture
+def command_environment(environment, tmp_path):
+    """An environment in which the command's first module is found, in a checkout as where it is installed."""
+    checkout = Path(inmem.__file__).parent / "command"
+    if not checkout.exists():
+        return environment
+    (tmp_path / "path").mkdir()
+    (tmp_path / "path" / "inmem_command").symlink_to(checkout)
+    return {**environment, "PYTHONPATH": os.pathsep.join([str(tmp_path / "path"), environment["PYTHONPATH"]])}
+
+
+# From the first module that it imports to the last one.
+@pytest.mark.parametrize(
+    "name", ["inmem", "inmem.engine", "msgspec", "pykka", "inmem.database", "inmem.__main__", "rich", "inmem.cli.ui"]
+)
+def test_ctrl_c_ends_the_command_with_one_line_whatever_it_imports(command_environment, name):
+    program = STRUCK_EARLY.format(name=name, before="")
+    result = run(sys.executable, "-c", program, environment=command_environment)
+
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "inmem: error: interrupted\n")
+
+
+def test_a_ctrl_c_that_whoever_started_the_command_ignores_is_ignored(command_environment):
+    program = STRUCK_EARLY.format(name="msgspec", before="signal.signal(signal.SIGINT, signal.SIG_IGN)")
+    result = run(sys.executable, "-c", program, "--version", environment=command_environment)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "inmem" in result.stdout
+
+
+def test_the_first_module_of_the_command_brings_nothing_along(command_environment):
+    program = "import os, sys; before = set(sys.modules); import inmem_command; print(*set(sys.modules) - before)"
+    result = run(sys.executable, "-c", program, environment=command_environment)
+
+    assert result.stdout.split() == ["inmem_command"]
 
 
 def in_terminal(command, environment):

@@ -731,6 +731,17 @@ def test_what_is_no_file_is_refused_by_the_name_of_the_argument(db, file):
         db.import_run(file)
 
 
+def test_who_is_to_be_told_must_be_a_function(db, other, tmp_path):
+    fill(db)
+    db.export_run("run", tmp_path / "run.jsonl")
+    with pytest.raises(inmem.UsageError, match=r"^on_progress: must be a function that takes two .*, or None, not int"):
+        db.export_run("run", tmp_path / "another.jsonl", on_progress=5)
+    with pytest.raises(inmem.UsageError, match=r"^on_progress: must be a function that takes two .*, or None, not int"):
+        other.import_run(tmp_path / "run.jsonl", on_progress=5)
+    assert [each.name for each in tmp_path.iterdir()] == ["run.jsonl"]
+    assert other.runs.list_runs() == []
+
+
 def test_an_import_is_durable_and_the_export_needs_no_ownership(db, tmp_path):
     fill(db)
     db.export_run("run", tmp_path / "run.jsonl")

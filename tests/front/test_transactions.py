@@ -10,6 +10,7 @@ import pickle
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +27,9 @@ from inmem import (
     WriteConflict,
 )
 from inmem.engine.commits.commit_token import CommitToken
+from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.stage import in_threads
+from tests.actors.workload import until
 
 FAILSAFE_S = 60.0
 AT_ONCE = RetryPolicy(base_delay=0, max_delay=0)
@@ -1200,17 +1203,32 @@ def test_stats_know_what_waits(any_db):
     assert all(depth >= 0 for depth in depths.values())
 
 
-def test_commits_that_come_together_are_logged_together(tmp_path):
-    """While the disk syncs one group, the next one gathers."""
-    with inmem.open(tmp_path / "db") as db:
-        futures = [db.kv.futures.put(f"run {number}", "k", 1) for number in range(20)]
-        futures += [db.cells.futures.set(f"run {number}", "c", 1) for number in range(20)]
-        for future in futures:
-            future.get(timeout=FAILSAFE_S)
-        groups = db.stats().group_sizes
-        commits = db.stats().commits
-    assert sum(size * count for size, count in groups.items()) == commits
-    assert commits < 40
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_commits_that_come_together_are_logged_together(tmp_path, dispatcher):
+    """While the disk syncs one group, the next one gathers: all commits that come until then, for one sync."""
+    disk = FaultyDisk(tmp_path / "db")
+    with open_on(disk, dispatcher=dispatcher) as db, ThreadPoolExecutor(5) as threads:
+        # The first commit begins the log, which takes syncs of its own.
+        assert db.put("run", "first", 1) == 1
+        gate = disk.gate("sync", ".wal")
+        try:
+            ahead = db.kv.futures.put("run", "ahead", 1)
+            assert gate.arrived.wait(FAILSAFE_S)
+            txns = [db.begin(f"run {number}") for number in range(5)]
+            for number, txn in enumerate(txns):
+                txn.put("k", number)
+            commits = [threads.submit(txn.commit) for txn in txns]
+            group = db._client.directory.writer.mailbox.actor._group
+            until(lambda: len(group._pending) == 5, "not all the commits reach the log writer")
+            syncs = disk.counts["sync"]
+            assert [commit.done() for commit in commits] == [False] * 5
+        finally:
+            gate.open()
+        assert ahead.get(timeout=FAILSAFE_S) == 2
+        assert sorted(commit.result(FAILSAFE_S) for commit in commits) == [3, 4, 5, 6, 7]
+        assert dict(db.stats().group_sizes) == {1: 2, 5: 1}
+        # The one that was held is counted when it goes on.
+        assert disk.counts["sync"] == syncs + 2
 
 
 # Unknown outcomes.

@@ -3,6 +3,7 @@
 Where an interleaving matters it is made with barriers: all have begun before anybody commits.
 """
 
+import gc
 import random
 import threading
 import tracemalloc
@@ -242,6 +243,48 @@ def test_a_transaction_of_20000_keys_is_one_commit(tmp_path, shards):
             assert db.kv.list_with_values(run) == list(expected.items())
             assert {db.get_versioned(run, key).version for key in keys[:-1]} == {1}
         assert db.verify().is_valid
+
+
+WRITTEN = "v" * 100
+HELD_BYTES_MAX = 500
+"""Of memory, for a key of 5 bytes with that value in a write set: some 320 are taken."""
+COMMITTING_BYTES_MAX = 1_500
+"""For the same while it is committed, with its log record and its place in the new state: some 950."""
+
+
+@pytest.mark.parametrize("end", ["abort", "conflict", "commit"])
+def test_a_large_write_set_takes_memory_for_what_it_holds_and_gives_it_back(db, end):
+    db.put("run", "warm", 1)
+    keys = [f"{at:05}" for at in range(KEYS)]
+    tracemalloc.start()
+    try:
+        before = used_bytes()
+        txn = db.begin("run")
+        for key in keys:
+            txn.put(key, WRITTEN)
+        held = used_bytes() - before
+        # Something is held, so this is where it is held.
+        assert KEYS * len(WRITTEN) < held < KEYS * HELD_BYTES_MAX
+        if end == "abort":
+            txn.abort()
+        elif end == "conflict":
+            db.put("run", keys[0], 1)
+            with pytest.raises(ConflictError):
+                txn.commit()
+        else:
+            tracemalloc.reset_peak()
+            txn.commit()
+            assert tracemalloc.get_traced_memory()[1] - before < KEYS * COMMITTING_BYTES_MAX
+        del txn
+        left = used_bytes() - before
+        assert left < (KEYS * HELD_BYTES_MAX if end == "commit" else held // 20)
+    finally:
+        tracemalloc.stop()
+
+
+def used_bytes():
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
 
 
 def test_a_transaction_that_read_20000_keys_is_refused_for_the_one_that_changed(db):

@@ -1,4 +1,4 @@
-"""The wheel holds every file of the four code folders, once: under the one import name, but for the pytest plugin."""
+"""The wheel holds every file of the four code folders, once: under the one import name, but for two modules."""
 
 import email
 import subprocess
@@ -28,8 +28,9 @@ def wheel(distributions):
 
 
 def _packaged_name(name: str) -> str:
-    if name.startswith("inmem/pytest_plugin/"):
-        return name.replace("inmem/pytest_plugin/", "inmem_pytest/")
+    for folder, installed in (("inmem/pytest_plugin/", "inmem_pytest/"), ("inmem/command/", "inmem_command/")):
+        if name.startswith(folder):
+            return name.replace(folder, installed)
     return name if name.startswith("inmem/") else f"inmem/{name}"
 
 
@@ -54,6 +55,12 @@ def test_the_source_distribution_holds_every_file_once(distributions):
     assert len(names) == len(set(names))
     doubled = [name for name in names if name.startswith(("inmem/actors", "inmem/engine", "inmem/primitives"))]
     assert doubled == []
+
+
+def test_the_command_begins_outside_of_the_package(wheel):
+    """Below `inmem`, its first line would come when the whole store has been imported."""
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    assert "[console_scripts]\ninmem = inmem_command:main\n" in wheel.read(name).decode()
 
 
 def test_every_runtime_dependency_is_bounded_on_both_sides(wheel):

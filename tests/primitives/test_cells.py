@@ -186,6 +186,19 @@ def test_a_failing_transition_changes_nothing(store):
     assert not txn.has_writes
 
 
+def test_what_is_wrong_with_a_transition_is_said_whether_or_not_there_is_a_cell(store):
+    txn = store.begin()
+    cells = store.cells(txn=txn)
+    for name in ("cell", "new"):
+        with pytest.raises(InvalidValueError, match=r"^initial: set cannot be stored"):
+            cells.transition_or_init(name, set(), lambda _: (1, None))
+        with pytest.raises(UsageError, match=r"^fn: must be a function that takes the cell's State, not int"):
+            cells.transition_or_init(name, 0, 5)
+        with pytest.raises(UsageError, match=r"^fn: must be a function that takes the cell's State, not NoneType"):
+            cells.transition(name, None)
+    assert not txn.has_writes
+
+
 def test_a_result_need_not_be_storable(store):
     result = object()
     assert store.cells().transition("cell", lambda _: (1, result)) is result

@@ -233,6 +233,12 @@ def test_verifying_tells_how_far_it_has_come_and_can_be_given_up(store):
         store.events().verify_chain(give_up)
 
 
+def test_who_is_to_be_told_must_be_a_function_however_few_events_there_are(store):
+    append(store, ("x", 1))
+    with pytest.raises(UsageError, match=r"^on_progress: must be a function that takes the .*, or None, not int"):
+        store.events().verify_chain(5)
+
+
 def test_runs_have_chains_of_their_own(store):
     first = append(store, ("x", 1), run="first")[0]
     second = append(store, ("x", 1), run="second")[0]

@@ -1,4 +1,5 @@
 import math
+from dataclasses import MISSING, fields
 
 import pytest
 
@@ -86,15 +87,44 @@ def test_the_nesting_limit_is_that_of_the_field_itself():
         (lambda: ErrorTrace("t", ValueError()), "ErrorTrace.message: must be str, not ValueError"),
         (lambda: ErrorTrace("t", "m", 1), "ErrorTrace.recoverable: must be bool, not int"),
         (lambda: Custom(None), "Custom.name: must be str, not NoneType"),
-        (lambda: pack_kind(Thought("\ud800")), "Thought.content: str has a lone surrogate"),
         (lambda: pack_kind(Decision("q", [1, {2}], 1)), "Decision.options[1]: set cannot be stored; store a list"),
-        (lambda: pack_kind(Query("t", "q", 2**63)), "Query.results_count: int does not fit in 64 bits"),
     ],
 )
 def test_a_wrong_field_is_named(make, message):
     with pytest.raises(InvalidValueError) as caught:
         make()
     assert str(caught.value) == message
+
+
+TEXTS = [(kind, field.name) for kind in KINDS.values() for field in fields(kind) if field.type in {"str", "str | None"}]
+NUMBERS = [(ToolCall, "duration_ms"), (Query, "results_count"), (Thought, "confidence")]
+
+
+def made_with(kind, name, value):
+    """Return a kind with this in one field, and something acceptable in those that need it."""
+    needed = {
+        field.name: [] if field.name == "options" else "é🚢" for field in fields(kind) if field.default is MISSING
+    }
+    return kind(**(needed | {name: value}))
+
+
+def test_every_text_is_among_those_that_are_tried():
+    assert len(TEXTS) == 8
+    assert {kind for kind, _ in TEXTS} == set(KINDS.values())
+
+
+@pytest.mark.parametrize(("kind", "name"), TEXTS)
+def test_a_text_that_cannot_be_stored_is_refused_when_the_kind_is_made(kind, name):
+    with pytest.raises(InvalidValueError, match=rf"^{kind.__name__}\.{name}: str has a lone surrogate$"):
+        made_with(kind, name, "é\ud800")
+    assert getattr(unpack_kind(pack_kind(made_with(kind, name, "é🚢"))), name) == "é🚢"
+
+
+@pytest.mark.parametrize(("kind", "name"), NUMBERS)
+def test_a_number_that_cannot_be_stored_is_refused_when_the_kind_is_made(kind, name):
+    with pytest.raises(InvalidValueError, match=rf"^{kind.__name__}\.{name}: int does not fit in 64 bits$"):
+        made_with(kind, name, 2**63)
+    assert getattr(unpack_kind(pack_kind(made_with(kind, name, 2**63 - 1))), name) == 2**63 - 1
 
 
 @pytest.mark.parametrize("kind", [None, "Thought", Thought, object()])

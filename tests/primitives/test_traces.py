@@ -231,6 +231,8 @@ def test_what_is_refused_leaves_nothing_behind(store):
         record(kind, id=1)
     with pytest.raises(InvalidKeyError, match=r"^parent id: "):
         record(kind, parent_id=1)
+    with pytest.raises(InvalidKeyError, match=r"^parent id: must be a str, not NoneType"):
+        store.traces(txn=txn).record_child(None, kind)
     with pytest.raises(InvalidKeyError, match=r"^tags: must be several str, not one"):
         record(kind, tags="abc")
     with pytest.raises(InvalidKeyError, match=r"^tag: must be a str, not int"):
