@@ -36,9 +36,12 @@ packed_version: Final = cast("Callable[[bytes], tuple[int]]", _VERSION.unpack_fr
 
 
 def stored_entry(version: int, value: bytes | None, expires_at_us: int) -> StoredEntry:
-    """Return the entry in its stored form. O(len(value)) if it is packed, else O(1)."""
-    if value is None or expires_at_us or len(value) > PACKED_VALUE_BYTES_MAX:
-        return version, value, expires_at_us
+    """Return the entry in its stored form. O(len(value))."""
+    if value is None:
+        return version, None, expires_at_us
+    if expires_at_us or len(value) > PACKED_VALUE_BYTES_MAX:
+        # What the encoder returns occupies up to half as much again as its length. A copy does not.
+        return version, bytes(memoryview(value)), expires_at_us
     return _pack_version(version) + value
 
 

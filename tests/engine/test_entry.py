@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from inmem.engine.codec import encode_value
 from inmem.engine.tables.entry import (
     PACKED_VALUE_BYTES_MAX,
     VALUE,
@@ -54,7 +56,20 @@ def test_a_small_value_that_never_expires_takes_8_bytes_more_than_the_value(size
 
 
 @pytest.mark.parametrize("entry", [(5, None, 0), (5, b"x", 9), (5, b"x" * (PACKED_VALUE_BYTES_MAX + 1), 0)])
-def test_the_others_are_kept_as_they_are_and_a_large_value_is_not_copied(entry: Entry) -> None:
-    stored = stored_entry(*entry)
-    assert stored == entry
-    assert stored[1] is entry[1]
+def test_other_entries_are_tuples(entry: Entry) -> None:
+    assert stored_entry(*entry) == entry
+
+
+@pytest.mark.parametrize(("size", "expires_at_us"), [(20, 9), (2_000, 0), (100_000, 0)])
+def test_a_value_takes_no_more_memory_than_its_bytes(size: int, expires_at_us: int) -> None:
+    """The buffer in which it was encoded may be half as long again."""
+    value = encode_value("v" * size)
+    tracemalloc.start()
+    try:
+        stored = stored_entry(5, value, expires_at_us)
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert stored == (5, value, expires_at_us)
+    assert stored[1] is not value
+    assert len(value) <= taken_bytes < len(value) + 200
