@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Protocol
 
+from inmem.simulation.trace import TIMER
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -19,6 +21,14 @@ PRIORITY_DEPTH = 3
 
 PRIORITY_STEPS = 200
 """Steps over which the priority changes are spread: about the length of a scenario."""
+
+OVERTAKING_TIMERS_MAX = 100
+"""How many timers may fire in a priority schedule while something else can happen. A client that polls with a sleep in
+between could otherwise keep the others from running for ever: whenever a sleep ends, the next one begins."""
+
+FAIR_AFTER_STEPS = 1_000
+"""After so many steps a priority schedule draws every alternative with equal odds, so that everybody gets turns. The
+fair schedulers of Coyote, a tester of .NET programs, do the same."""
 
 
 class Chooser(Protocol):
@@ -68,6 +78,9 @@ class SeededChooser:
 class PriorityChooser(SeededChooser):
     """Strict random priorities, lowered at a few random steps: finds rare orders of few steps with known odds.
 
+    They are not strict for ever: a program whose clients poll is correct, yet would not end if those that they wait for
+    never got a turn.
+
     Source: Burckhardt, Kothari, Musuvathi, Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees of
     Finding Bugs", ASPLOS 2010. A bug that needs d ordering constraints among n actors in k steps is found with
     probability of at least 1 / (n * k**(d-1)).
@@ -78,9 +91,10 @@ class PriorityChooser(SeededChooser):
         self._priorities: dict[str, float] = {}
         self._change_points = {self._random.randrange(steps) for _ in range(depth - 1)}
         self._step = 0
+        self._timers_left = OVERTAKING_TIMERS_MAX
 
     def _pick(self, count: int, labels: Labels | None) -> int:
-        if labels is None:
+        if labels is None or self._step == FAIR_AFTER_STEPS:
             return super()._pick(count, None)
         names = labels()
         priorities = self._priorities
@@ -92,6 +106,10 @@ class PriorityChooser(SeededChooser):
             priorities[names[choice]] = self._random.random()
             choice = max(range(count), key=lambda index: priorities[names[index]])
         self._step += 1
+        if names[choice] == TIMER:
+            self._timers_left -= 1
+            if not self._timers_left:
+                priorities[TIMER] = -1.0  # below all others, also those that a change has lowered
         return choice
 
 

@@ -23,15 +23,20 @@ class Endless(AssertionError):  # noqa: N818  (a finding; pytest shows it as a f
     __module__ = "inmem.simulation"  # where it is imported from
 
 
-def without_end(steps: Sequence[Step], clients: Sequence[SimulatedClient]) -> Endless | BrokenPromise:
+def without_end(
+    steps: Sequence[Step], clients: Sequence[SimulatedClient], silent_turns: int
+) -> Endless | BrokenPromise:
     """Return the error for a run that was given up.
 
     Args:
         steps: the steps of the run.
         clients: the clients of the run, including those that are done.
+        silent_turns: how many turns of clients added no step.
     """
-    after = f"after {len(steps) - 1:,} steps"
+    after = f"after {max(len(steps), silent_turns) - 1:,} steps"
     active = {name for step in steps[-LAST_STEPS:] for name in (step.sender, step.receiver)}
+    if silent_turns >= len(steps):
+        active |= {client.name for client in clients if client.ready}
     busy = [client for client in clients if not client.done and client.name in active]
     if not busy:
         return BrokenPromise(f"the store is not at rest {after}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
 from inmem.simulation.failure import FailingRun, Repetition, SimulationFailure, is_failure
 from inmem.simulation.faults import NO_FAULTS, allowed_faults
+from inmem.simulation.one_fault import with_one_kind
 from inmem.simulation.scenario import (
     MUST_NOT_DEPEND,
     NOT_DETERMINISTIC,
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
 
     Scenario = Callable[[Simulation], object]
 
-FAULTLESS_SEEDS = 10
-"""How many seeds are tried without faults after a failure with faults, which may not need any."""
+FEWER_FAULTS_SEEDS = 10
+"""How many seeds are tried without faults, and with one kind, after a failure with faults, which may not need all."""
+
+ENDLESS_CHOICES_MAX = 200
+"""A run without end that needs more choices than this is shown as it was found, to be replayed by its seed."""
 
 PRIORITY_EVERY = 4
 """One in so many seeds gets a priority schedule, which finds failures that uniform choices hardly ever find."""
@@ -70,7 +74,7 @@ def explore(scenario: Scenario, seeds: int = 100, *, first_seed: int = 0, faults
     for seed in range(first_seed, first_seed + seeds):
         run = attempt(scenario, chooser_for(seed), seed, allowed)
         if run is not None:
-            raise _report(scenario, f"seed {seed}", seed, allowed, run)
+            raise _report(scenario, f"seed {seed}", seed, allowed, run, is_of_seed=True)
     return seeds
 
 
@@ -120,20 +124,32 @@ def search(
     return Searched(systematic.runs, systematic.complete)
 
 
-def replay(scenario: Scenario, *, seed: int = 0, choices: Sequence[int], faults: Faults | None = None) -> None:
+def replay(
+    scenario: Scenario, *, seed: int = 0, choices: Sequence[int] | None = None, faults: Faults | None = None
+) -> None:
     """Run `scenario` once, with the choices that a `SimulationFailure` has shown.
+
+    Args:
+        scenario: the scenario that failed.
+        seed: the seed of the failure.
+        choices: the choices of the failure; by default those that `explore` makes with this seed.
+        faults: the faults of the failure.
 
     Raises:
         SimulationFailure: the scenario still fails.
         UsageError: as for `explore`.
     """
     __tracebackhide__ = True
-    require_choices("choices", choices)
+    require_int("seed", seed)
+    if choices is not None:
+        require_choices("choices", choices)
     allowed = allowed_faults(faults)
-    run = attempt(scenario, RecordedChooser(choices), seed, allowed)
+    run = attempt(scenario, chooser_for(seed) if choices is None else RecordedChooser(choices), seed, allowed)
     if run is not None:
         _require_scenario(run, "this replay")
-        raise SimulationFailure(_name(scenario), "this replay", seed, allowed, run, is_smallest=False) from run.cause
+        raise SimulationFailure(
+            _name(scenario), "this replay", seed, allowed, run, is_smallest=False, is_of_seed=choices is None
+        ) from run.cause
 
 
 def chooser_for(seed: int) -> Chooser:
@@ -159,16 +175,34 @@ def _attempt(
         if not is_failure(error, is_of_client=simulation.client_error is error):
             raise
         run = FailingRun(simulation.choices, simulation.steps, simulation.outsiders, error)
-        return run, len(simulation.steps)
+        # A run of clients that only call sim.pause() has few steps, yet takes as long.
+        return run, steps_max if run.is_endless else len(simulation.steps)
     return None, len(simulation.steps)
 
 
-def _report(scenario: Scenario, found_by: str, seed: int, faults: Faults, run: FailingRun) -> SimulationFailure:
+def _report(
+    scenario: Scenario, found_by: str, seed: int, faults: Faults, run: FailingRun, *, is_of_seed: bool = False
+) -> SimulationFailure:
+    """Return the failure to be shown: the smallest run that was found, or the run as it was.
+
+    Args:
+        scenario: the scenario that failed.
+        found_by: what found the failure, in words.
+        seed: the seed of the run.
+        faults: the faults that were allowed.
+        run: the failing run.
+        is_of_seed: whether the seed alone makes the choices of the run.
+    """
     _require_scenario(run, found_by)
     again = attempt(scenario, RecordedChooser(run.choices), seed, faults)
     if again is not None and again.is_like(run):
         needed, smallest = _made_smaller(scenario, seed, faults, run)
-        failure = SimulationFailure(_name(scenario), found_by, seed, needed, smallest)
+        if is_of_seed and smallest.is_endless and len(smallest.choices) > ENDLESS_CHOICES_MAX:
+            failure = SimulationFailure(
+                _name(scenario), found_by, seed, faults, run, is_smallest=False, is_of_seed=True
+            )
+        else:
+            failure = SimulationFailure(_name(scenario), found_by, seed, needed, smallest)
     else:
         # The run cannot be repeated, so other schedules would say nothing about it either.
         failure = SimulationFailure(_name(scenario), found_by, seed, faults, run, repetition=Repetition(again))
@@ -178,15 +212,18 @@ def _report(scenario: Scenario, found_by: str, seed: int, faults: Faults, run: F
 
 def _made_smaller(scenario: Scenario, seed: int, allowed: Faults, run: FailingRun) -> tuple[Faults, FailingRun]:
     """Return the smallest run that was found, and the faults allowed in it: none if it fails without."""
-    faults = allowed
-    begin = _without_faults(scenario, seed, run) if allowed != NO_FAULTS else None
-    if begin is not None:
-        faults = NO_FAULTS
 
-    def try_with(chooser: Chooser, steps_max: int) -> tuple[FailingRun | None, int]:
+    def try_with(chooser: Chooser, faults: Faults, steps_max: int) -> tuple[FailingRun | None, int]:
         return _attempt(scenario, chooser, seed, faults, steps_max)
 
-    smallest = Shrinker(begin or run, try_with).shrink()
+    faults, begin, spent = allowed, run, 0
+    if allowed != NO_FAULTS:
+        faultless = _without_faults(scenario, seed, run)
+        if faultless is None:
+            faults, begin, spent = with_one_kind(allowed, run, try_with, lambda: _choosers_near(seed))
+        else:
+            faults, begin = NO_FAULTS, faultless
+    smallest = Shrinker(begin, lambda chooser, steps_max: try_with(chooser, faults, steps_max), spent).shrink()
     if not smallest.is_endless:
         return faults, smallest
     # Attempts were given up early, so this run may come to rest after all.
@@ -198,11 +235,15 @@ def _without_faults(scenario: Scenario, seed: int, run: FailingRun) -> FailingRu
     """Return the smallest of some runs without faults that fail as this one did, or None."""
     # The failing run says little about the length of these runs: a crash may have cut it short.
     steps_max = max(ENDLESS_STEPS, steps_worth(run))
-    choosers = [chooser_for(seed + number) for number in range(FAULTLESS_SEEDS)]
     tried = [attempt(scenario, RecordedChooser([]), seed, NO_FAULTS)]
-    tried += [_attempt(scenario, chooser, seed, NO_FAULTS, steps_max)[0] for chooser in choosers]
+    tried += [_attempt(scenario, chooser, seed, NO_FAULTS, steps_max)[0] for chooser in _choosers_near(seed)]
     like = [other for other in tried if other is not None and other.kind == run.kind]
     return min(like, key=lambda other: other.size, default=None)
+
+
+def _choosers_near(seed: int) -> list[Chooser]:
+    """Return the choosers that are tried with fewer faults after a failure of this seed."""
+    return [chooser_for(seed + number) for number in range(FEWER_FAULTS_SEEDS)]
 
 
 def _require_scenario(run: FailingRun, found_by: str) -> None:

@@ -31,8 +31,8 @@ TEST_LINE_CHARS_MAX: Final = 88
 LIST_ITEMS_MAX: Final = 20
 """Number of choices in one list."""
 
-ZEROS_MIN: Final = 10
-"""At least so many zeros in a row are counted, not listed."""
+ALIKE_MIN: Final = 10
+"""At least so many equal choices in a row are counted, not listed."""
 
 
 def is_failure(error: BaseException, *, is_of_client: bool) -> bool:
@@ -147,6 +147,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         faults: the faults that were allowed.
         run: the smallest failing run that was found.
         is_smallest: whether a smaller run was looked for.
+        is_of_seed: whether the seed alone makes the choices of this run, so that they need not be shown.
         repetition: the outcome of repeating the run, if it was different.
 
     Attributes:
@@ -169,6 +170,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         run: FailingRun,
         *,
         is_smallest: bool = True,
+        is_of_seed: bool = False,
         repetition: Repetition | None = None,
     ) -> None:
         self.seed = seed
@@ -178,6 +180,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         self.story = run.story
         self.cause = run.cause
         self._scenario = scenario
+        self._is_of_seed = is_of_seed
         self._said = _said(run.cause)
         place = f"    at {run.place}\n" if run.place else ""
         which = "smallest run that was found" if is_smallest else "run"
@@ -198,7 +201,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
     def command(self) -> str:
         """One line of Python that replays the smallest failing run that was found."""
         name = self._scenario.rpartition(".")[2]
-        return _command(name if name.isidentifier() else "scenario", self.seed, self.choices, self.faults)
+        return f"replay({', '.join(self._arguments(name if name.isidentifier() else 'scenario'))})"
 
     def as_text(self) -> str:
         """Return the failing run as numbered lines, including everything that happened inside the store."""
@@ -229,9 +232,9 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
                 "give that"
             )
         number = str(self.seed).replace("-", "minus_")
-        replayed = f"    {_command(name, self.seed, self.choices, self.faults)}"
+        replayed = f"    replay({', '.join(self._arguments(name))})"
         if len(replayed) > TEST_LINE_CHARS_MAX:
-            arguments = _arguments(name, self.seed, self.choices, self.faults, "\n        + ")
+            arguments = self._arguments(name, "\n        + ")
             replayed = "    replay(\n" + "".join(f"        {argument},\n" for argument in arguments) + "    )"
         said = textwrap.wrap(f"Found by simulation: {self._said.splitlines()[0]}", TEST_LINE_CHARS_MAX - len("    # "))
         comment = textwrap.indent("\n".join(said), "    # ")
@@ -242,6 +245,13 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
             f"{comment}\n"
             f"{replayed}\n"
         )
+
+    def _arguments(self, scenario: str, joint: str = " + ") -> list[str]:
+        """Return those of `replay`."""
+        parts = [scenario, f"seed={self.seed}"]
+        if not self._is_of_seed:
+            parts.append(f"choices={joint.join(_runs_of(self.choices))}")
+        return parts if self.faults == NO_FAULTS else [*parts, f"faults={self.faults!r}"]
 
 
 def _is_name(word: str) -> bool:
@@ -254,23 +264,14 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _command(scenario: str, seed: int, choices: list[int], faults: Faults) -> str:
-    return f"replay({', '.join(_arguments(scenario, seed, choices, faults))})"
-
-
-def _arguments(scenario: str, seed: int, choices: list[int], faults: Faults, joint: str = " + ") -> list[str]:
-    parts = [scenario, f"seed={seed}", f"choices={joint.join(_runs_of(choices))}"]
-    return parts if faults == NO_FAULTS else [*parts, f"faults={faults!r}"]
-
-
 def _runs_of(choices: list[int]) -> list[str]:
-    """Return the choices as list expressions to be added up, with many zeros in a row as ``[0] * 177``."""
+    """Return the choices as list expressions to be added up, with many equal ones in a row as ``[0] * 177``."""
     parts: list[str] = []
     others: list[int] = []
-    for is_zero, group in groupby(choices, key=lambda choice: choice == 0):
+    for choice, group in groupby(choices):
         run = list(group)
-        if is_zero and len(run) >= ZEROS_MIN:
-            parts += [*_lists_of(others), f"[0] * {len(run)}"]
+        if len(run) >= ALIKE_MIN:
+            parts += [*_lists_of(others), f"[{choice}] * {len(run)}"]
             others = []
         else:
             others += run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from inmem.engine.errors import UsageError
@@ -102,6 +102,25 @@ class Faults:
 
 
 NO_FAULTS = Faults()
+
+KINDS = (
+    ("crash", "torn_writes", "reordered_writes", "lost_names", "crashes_max"),
+    ("actor_crash",),
+    ("failed_sync",),
+    ("slow_sync",),
+    ("full_disk",),
+    ("clock_jumps",),
+)
+"""The fields of each kind of fault. The first turns the kind on; the others mean nothing without it."""
+
+
+def kinds_of(faults: Faults) -> list[Faults]:
+    """Return each kind of fault that is allowed, alone."""
+    return [
+        replace(NO_FAULTS, **{field: getattr(faults, field) for field in kind})
+        for kind in KINDS
+        if getattr(faults, kind[0])
+    ]
 
 
 def allowed_faults(faults: Faults | None) -> Faults:

@@ -116,6 +116,7 @@ class Scheduler:
         self._timer_count = 0
         self._urgent_timers = 0
         self._idle_timers_left = IDLE_TIMERS_MAX
+        self._silent_turns = 0  # turns of clients that added no step, such as those that end with sim.pause()
 
     # For dispatchers, inboxes and clocks.
 
@@ -133,17 +134,11 @@ class Scheduler:
 
     def wait(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Let others run until the reply arrives or the timeout passes in virtual time."""
-        client = self.whose_turn()
-        if isinstance(future, SimulatedFuture):
-            future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, A_REPLY, 0 if timeout_s is None else self._patience())
+        self._wait_for_reply(future, timeout_s, A_REPLY)
 
     def idle(self, future: ReplyFuture[Any], timeout_s: float | None) -> None:
         """Wait as `wait` does, for a reply that may never come."""
-        client = self.whose_turn()
-        if isinstance(future, SimulatedFuture):
-            future.waiter = client
-        self._wait_for(lambda: future.done, timeout_s, A_CHANGE, 0 if timeout_s is None else self._patience())
+        self._wait_for_reply(future, timeout_s, A_CHANGE)
 
     def sleep(self, delay_s: float) -> None:
         """Let virtual time pass."""
@@ -265,8 +260,7 @@ class Scheduler:
 
     def stuck(self) -> list[SimulatedClient]:
         """Return the clients that wait for something that will not happen; of daemons, those that wait for a reply."""
-        waiting = [client for client in self.clients if not client.done]
-        return [client for client in waiting if not client.daemon or client.waits_for == A_REPLY]
+        return [each for each in self.clients if not each.done and (not each.daemon or each.waits_for == A_REPLY)]
 
     def step(self) -> bool:
         """Make one step; return False when nothing can happen any more.
@@ -277,8 +271,8 @@ class Scheduler:
             BaseException: whatever a client raised.
         """
         __tracebackhide__ = True
-        if len(self.steps) > self._steps_max:
-            raise without_end(self.steps, self.clients)
+        if max(len(self.steps), self._silent_turns) > self._steps_max:
+            raise without_end(self.steps, self.clients, self._silent_turns)
         ready = [client for client in self.clients if client.ready]
         messages = len(self._queues)
         count = messages + len(ready)
@@ -324,11 +318,13 @@ class Scheduler:
 
     def _give_turn(self, client: SimulatedClient) -> None:
         __tracebackhide__ = True
+        steps = len(self.steps)
         try:
             client.run()
         except ScenarioError as error:
             self._remember(error)
             raise
+        self._silent_turns += len(self.steps) == steps
 
     def _remember(self, refusal: ScenarioError) -> None:
         if self.refused is None:
@@ -343,10 +339,14 @@ class Scheduler:
         return 0 if not self.calm and self.chooser.chance(EARLY_TIMEOUTS) else len(self.steps) + PATIENCE_STEPS
 
     def _labels(self) -> list[str]:
-        labels = [receiver for _, receiver in self._queues]
-        labels += [client.name for client in self.clients if client.ready]
-        labels.append(TIMER)
-        return labels
+        receivers = [receiver for _, receiver in self._queues]
+        return [*receivers, *[client.name for client in self.clients if client.ready], TIMER]
+
+    def _wait_for_reply(self, future: ReplyFuture[Any], timeout_s: float | None, waits_for: str) -> None:
+        client = self.whose_turn()
+        if isinstance(future, SimulatedFuture):
+            future.waiter = client
+        self._wait_for(lambda: future.done, timeout_s, waits_for, 0 if timeout_s is None else self._patience())
 
     def _wait_for(
         self, done: Callable[[], bool], timeout_s: float | None, waits_for: str, patient_until: int = 0

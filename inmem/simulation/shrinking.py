@@ -53,6 +53,11 @@ def steps_worth(run: FailingRun) -> int:
     return ENDLESS_STEPS if run.is_endless else LONGER * len(run.steps) + SLACK_STEPS
 
 
+def steps_worth_shrinking(run: FailingRun) -> int:
+    """Return how many steps may be spent on making this run smaller."""
+    return ENDLESS_STEPS_MAX if run.is_endless else SHRINK_STEPS_MAX
+
+
 class Shrinker:
     """Makes one failing run smaller.
 
@@ -60,19 +65,19 @@ class Shrinker:
         run: the run to begin with.
         attempt: runs the scenario with a chooser for at most the given number of steps; returns the run if it fails,
             and how many steps it took.
+        spent: how many steps have been spent on making the run smaller before.
 
     Attributes:
         best: the smallest failing run so far.
     """
 
-    def __init__(self, run: FailingRun, attempt: Attempt) -> None:
+    def __init__(self, run: FailingRun, attempt: Attempt, spent: int = 0) -> None:
         self.best = run
         self._attempt = attempt
-        self._steps_left = 0
+        self._steps_left = steps_worth_shrinking(run) - spent
 
     def shrink(self) -> FailingRun:
         """Return the smallest failing run that was found."""
-        self._steps_left = ENDLESS_STEPS_MAX if self.best.is_endless else SHRINK_STEPS_MAX
         self._without_end()
         size = None
         while size != self.best.size and self._steps_left > 0:

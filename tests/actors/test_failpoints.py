@@ -339,6 +339,7 @@ REQUESTS: dict[str, list[Callable[[int], Any]]] = {
         lambda n: messages.ResumeRun(f"run-{n % 5}"),
         lambda n: messages.UpdateRunStatus(f"run-{n % 5}", "Paused"),
         lambda n: messages.AddRunTags(f"run-{n % 5}", ["tag"]),
+        lambda n: messages.RemoveRunTags(f"run-{n % 5}", ["tag"]),
         lambda n: messages.UpdateRunMetadata(f"run-{n % 5}", {"n": n}),
         lambda n: messages.CancelRun(f"run-{n % 5}"),
         lambda n: messages.CompleteRun(f"run-{n % 5}"),

@@ -3,7 +3,9 @@
 import pykka
 import pytest
 
+import inmem
 from inmem.simulation import Endless, Faults, Simulation, SimulationFailure, explore, replay
+from inmem.simulation.exploration import ENDLESS_CHOICES_MAX, chooser_for
 from inmem.simulation.shrinking import ENDLESS_STEPS, ENDLESS_STEPS_MAX
 
 TOTAL_STEPS_MAX = 3 * 21_000 + ENDLESS_STEPS_MAX + 12 * (ENDLESS_STEPS + 1_000)
@@ -115,3 +117,67 @@ def test_a_timer_says_when_it_fires_in_seconds():
         assert [str(step) for step in sim.steps] == ["timer -> Ada: at 0.25 s", "timer -> Ada: at 60.25 s"]
 
     explore(scenario, seeds=5)
+
+
+def hurried(sim: Simulation) -> None:
+    """Each gives up only after twenty turns in a row, which chance does not bring, and the default order does."""
+    db = sim.open("db")
+    turns = [""]
+
+    def look(name: str) -> None:
+        while len(turns) < 20:
+            db.get("run", "k")
+            turns[:] = [*turns, name] if turns[-1] == name else [name]
+
+    sim.spawn(look, "Ada", name="Ada")
+    sim.spawn(look, "Ben", name="Ben")
+    sim.run()
+
+
+def test_one_that_needs_its_choices_without_end_is_replayed_by_its_seed():
+    with pytest.raises(SimulationFailure) as caught:
+        explore(hurried, seeds=1, first_seed=1)
+    failure = caught.value
+    assert len(failure.choices) > ENDLESS_CHOICES_MAX
+    assert "found by seed 1. To replay the run:\n\n    replay(hurried, seed=1)\n\n" in str(failure)
+    assert max(map(len, str(failure).splitlines())) <= 120
+    assert failure.as_test("tests.simulation.test_endless").endswith("    replay(hurried, seed=1)\n")
+    with pytest.raises(SimulationFailure) as again:
+        eval(failure.command, {"replay": replay, "hurried": hurried})
+    assert again.value.choices == failure.choices
+    assert again.value.command == failure.command
+
+
+def test_a_seed_replays_what_explore_did_with_it_whatever_made_its_choices():
+    def scenario(sim):
+        db = sim.open(memory=True)
+        for name in ("Ada", "Ben", "Cid"):
+            sim.spawn(db.put, "run", name, 1, name=name)
+        sim.run()
+        raise LookupError([step.sender for step in sim.steps])
+
+    for seed in range(4):
+        with pytest.raises(LookupError) as found:
+            Simulation(seed, chooser=chooser_for(seed)).check(scenario)
+        with pytest.raises(SimulationFailure) as replayed:
+            replay(scenario, seed=seed)
+        assert str(replayed.value.cause) == str(found.value)
+    with pytest.raises(inmem.UsageError, match="seed: must be an int"):
+        replay(scenario, seed="3")
+
+
+def test_one_that_only_lets_others_run_is_named_as_well():
+    def scenario(sim):
+        db = sim.open(memory=True)
+        done = []
+
+        def pauses():
+            while not done:
+                sim.pause()
+
+        sim.spawn(pauses, name="Ada")
+        sim.spawn(db.put, "run", "k", 1, name="Ben")
+        sim.run()
+
+    with pytest.raises(Endless, match=r"^Ada goes on without end, after 500 steps: .*\n    Ada is at .*, in pauses: "):
+        Simulation(1, steps_max=500).check(scenario)
