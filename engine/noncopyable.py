@@ -10,5 +10,9 @@ class NonCopyable:
 
     __slots__ = ()
 
+    def __copy__(self) -> NoReturn:
+        # msgspec's structs, which some subclasses are, have a `__copy__` of their own.
+        self.__reduce__()
+
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self!r} cannot be copied or pickled")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import ref
 
+from msgspec import Struct
+
 from inmem.engine.noncopyable import NonCopyable
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 
-class Lease(NonCopyable):
+class Lease(NonCopyable, Struct, weakref=True, eq=False):
     """Keeps a transaction running. A client that is interrupted, or forgets the transaction, thereby ends it.
 
     Args:
@@ -25,11 +27,8 @@ class Lease(NonCopyable):
         ended: the queue in which its end is noted.
     """
 
-    __slots__ = ("__weakref__", "_ended", "_transaction_id")
-
-    def __init__(self, transaction_id: int, ended: Ended) -> None:
-        self._transaction_id = transaction_id
-        self._ended = ended
+    _transaction_id: int
+    _ended: Ended
 
     def end(self) -> None:
         """Note that the transaction has ended without a commit. Any thread may call this, more than once. O(1)."""

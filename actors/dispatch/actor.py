@@ -165,10 +165,11 @@ class StoreActor(pykka.Actor):
         except BaseException as error:  # noqa: BLE001  (whatever it is, callers must not be left waiting)
             self.fail(message, reply_to, error)
         else:
-            # Kept, it would keep the answer and the asker's frames alive until this actor's next message.
-            self._reply_to = None
-            if reply_to is not None and result is not LATER:
-                reply_to.set(result)
+            if reply_to is not None:
+                # Kept, it would keep the answer and the asker's frames alive until this actor's next message.
+                self._reply_to = None
+                if result is not LATER:
+                    reply_to.set(result)
 
     def on_pykka_message(self, message: Any) -> Any:
         """Handle the messages of pykka's refs and proxies. Only the supervisor can be stopped from outside."""

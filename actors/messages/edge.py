@@ -20,9 +20,8 @@ from inmem.primitives.change import tag_of
 from inmem.primitives.events import bounded_event_key, encoded_events
 from inmem.primitives.index_key import time_bound
 from inmem.primitives.kv import deadline_us
-from inmem.primitives.labels import encoded_metadata, encoded_new_metadata
+from inmem.primitives.labels import checked_error, encoded_metadata, encoded_new_metadata
 from inmem.primitives.paging import at_most
-from inmem.primitives.runs import checked_error
 from inmem.primitives.trace_kinds import pack_kind
 
 if TYPE_CHECKING:
