@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 @click.command(epilog=example("inmem delete demo/harbour.db lamp-controller/0000-2ac3ac90 --yes"))
 @database_argument
 @whole_runs_argument
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: bool) -> None:
-    """Delete runs with all that they hold.
+    """Delete runs and everything in them.
 
-    RUN is the whole name of a run here. What is to be deleted is shown, and asked about on a terminal; elsewhere it
-    takes --yes. All of them are deleted in one commit, or none. There is no way back but an export.
+    RUN must be the full name of a run. On a terminal, the command shows what it will delete and asks for confirmation;
+    elsewhere, pass --yes. All runs are deleted in one commit, or none. Deletion cannot be undone: export the runs
+    first if you may need them again.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     runs = tuple(dict.fromkeys(runs))
     if not yes:

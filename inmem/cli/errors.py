@@ -113,7 +113,7 @@ class Application(click.Group):
             return super().invoke(ctx)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
-        """Run a command and exit: 0 fine, 1 the answer is no, 2 wrong usage."""
+        """Run a command and exit: 0 success, 1 failure, 2 usage error."""
         extra |= {"standalone_mode": False, "prog_name": "inmem"}
         typed_paths.clear()
         prepare_streams()

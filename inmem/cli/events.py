@@ -54,10 +54,10 @@ _COLUMNS: Final = (
 @database_argument
 @run_argument
 @click.option("--type", "event_type", help="Only events of this type.")
-@click.option("--start", type=count_type, default=0, metavar="N", help="Begin with event N.")
+@click.option("--start", type=count_type, default=0, metavar="N", help="Start at event N.")
 @limit_option
-@click.option("--last", type=count_type, metavar="N", help="Only the last N of them.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with those that come, until Ctrl-C.")
+@click.option("--last", type=count_type, metavar="N", help="Only the last N matching events.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new events until Ctrl-C.")
 @width_option
 @json_option
 def events(
@@ -71,12 +71,12 @@ def events(
     follow: bool,
     as_json_output: bool,
 ) -> None:
-    """List the events of RUN in their order.
+    """List the events of RUN in order.
 
-    With --follow, those that anybody appends meanwhile are shown, in this or another process; --last 0 shows nothing
-    else. With --json each event is then a line of its own.
+    With --follow, also print events as they are appended, by any process; add --last 0 to print only those. With
+    --follow and --json, print one event per line.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     if last is not None and limit is not None:
         raise click.UsageError("--limit N takes the first of them and --last N the last: name one")

@@ -97,7 +97,14 @@ whole_runs_argument = click.argument(
     "runs", metavar="RUN...", nargs=-1, required=True, shell_complete=_completed(_runs_like)
 )
 key_argument = click.argument("key", metavar="[KEY]", required=False, shell_complete=_completed(_keys_like))
-into_option = click.option("--into", "database", metavar="DB", required=True, type=database_type, help="The database.")
+into_option = click.option(
+    "--into",
+    "database",
+    metavar="DB",
+    required=True,
+    type=database_type,
+    help="Database to write to; created if missing.",
+)
 json_option = click.option("--json", "as_json_output", is_flag=True, help="Print JSON instead of text.")
 
 

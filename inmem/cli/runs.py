@@ -50,12 +50,12 @@ _status_type = click.Choice(list(RunStatus), case_sensitive=False)
 
 @click.command(epilog=example("inmem runs demo/harbour.db --status failed"))
 @database_argument
-@click.option("--status", type=_status_type, help="Only runs of this status.")
-@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; may be given again.")
-@click.option("--all", "include_archived", is_flag=True, help="Archived runs too.")
-@click.option("--parent", metavar="RUN", help="Only runs that name RUN as their parent.")
-@click.option("--unregistered", is_flag=True, help="Runs that hold something and were never registered, instead.")
-@click.option("--newest", is_flag=True, help="The newest first.")
+@click.option("--status", type=_status_type, help="Only runs with this status.")
+@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; repeat it to require several.")
+@click.option("--all", "include_archived", is_flag=True, help="Include archived runs.")
+@click.option("--parent", metavar="RUN", help="Only runs whose parent is RUN.")
+@click.option("--unregistered", is_flag=True, help="List only runs that hold data but were never registered.")
+@click.option("--newest", is_flag=True, help="Newest first.")
 @limit_option
 @width_option
 @json_option
@@ -71,7 +71,7 @@ def runs(
     limit: int | None,
     as_json_output: bool,
 ) -> None:
-    """List the runs of DB in the order of their creation."""
+    """List the runs in DB, oldest first."""
     is_chosen = status is not None or bool(tags) or parent is not None
     if unregistered:
         if is_chosen or newest:
@@ -168,9 +168,9 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
 @width_option
 @json_option
 def cells(*, database: str, run: str, as_json_output: bool) -> None:
-    """List the state cells of RUN with their values.
+    """List the state cells of RUN and their values.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     with reading_run(database, run) as txn:
         found = [(name, txn.cells.read(name)) for name in txn.cells.list()]
@@ -195,15 +195,15 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
 @database_argument
 @run_argument
 @key_argument
-@click.option("--raw", is_flag=True, help="Print what is stored and nothing else, for a file or a pipe.")
+@click.option("--raw", is_flag=True, help="Write the stored value unchanged, to a file or pipe.")
 @json_option
 def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: bool) -> None:
-    """Print the value of KEY in RUN, or the keys that RUN has.
+    """Print the value of KEY in RUN, or list the keys of RUN.
 
-    Text is printed with its lines and tabs, all else that cannot be seen in it as escapes; any other value as JSON.
-    With --raw, text is written as UTF-8 and bytes as they are, without a line break at the end.
+    Print text with invisible characters escaped, except line breaks and tabs, and any other value as JSON. With --raw,
+    write text as UTF-8 and bytes unchanged, without a trailing newline.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     if raw:
         if key is None or as_json_output:

@@ -36,19 +36,19 @@ _RANGES_SHOWN_MAX = 5
     metavar="NEW",
     required=True,
     type=database_type,
-    help="The new database: a folder that is missing or empty.",
+    help="Folder for the new database; must be missing or empty.",
 )
 @click.option(
     "--beyond-damage",
     is_flag=True,
-    help="Also take what can be read behind the damage, although commits before it are missing.",
+    help="Also recover what is readable after the damage, although commits before it are missing.",
 )
 @json_option
 def salvage(*, database: str, target: str, beyond_damage: bool, as_json_output: bool) -> None:
-    """Save what a damaged DB still holds, into a new one.
+    """Recover the contents of a damaged DB into a new database.
 
-    DB is only read. The exit code is 1 if anything in it is missing or damaged, even where that has cost no commit,
-    and 2 if DB is no database.
+    DB itself is not modified. The exit code is 1 if anything in DB is missing or damaged, even if no commit was lost,
+    and 2 if DB is not a database.
     """
     with progress("salvaging"):
         report = inmem.salvage(database, target, beyond_damage=beyond_damage)
