@@ -41,7 +41,7 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
         with open_for_reading(database) as db, db.begin("delete") as txn:
             found = [f"{plain_name(run_id)}: {_contents(txn, database, run_id)}" for run_id in runs]
         if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-            raise click.UsageError("nobody can be asked here whether to delete: say --yes")
+            raise click.UsageError("not a terminal: pass --yes to delete without asking")
         click.echo("\n".join(found), err=True)
         if not click.confirm(f"Delete {counted(len(runs), 'run')}?", err=True):
             raise click.exceptions.Exit(NO)
@@ -72,4 +72,4 @@ def _delete(txn: Transaction, database: str, runs: tuple[str, ...]) -> None:
 
 def _expect(txn: Transaction, database: str, run_id: str) -> None:
     if txn.on(run_id).contents.is_empty():
-        raise NoError(f"there is no run of the whole name {run_id!r}. Try: inmem runs {shlex.quote(database)}")
+        raise NoError(f"no run is named exactly {run_id!r}. Try: inmem runs {shlex.quote(database)}")

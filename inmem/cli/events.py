@@ -79,7 +79,7 @@ def events(
     Put -- before a name that begins with a dash, after all options.
     """
     if last is not None and limit is not None:
-        raise click.UsageError("--limit N takes the first of them and --last N the last: name one")
+        raise click.UsageError("--limit and --last cannot be combined")
     with open_for_reading(database) as db:
         run_id = resolve_run(db, run)
         asked_start = start
@@ -134,7 +134,7 @@ def _why_none(txn: Transaction, event_type: str | None, start: int) -> str:
         more = ", …" if len(found) > _TYPES_NAMED_MAX else ""
         return f"{run} has no event of type {plain_name(event_type)}; its types are: {names}{more}"
     of_type = "" if event_type is None else f" of type {plain_name(event_type)}"
-    return f"{run} has no event{of_type} from {start} on; its last event is {head.sequence}"
+    return f"{run} has no event{of_type} from {start} onwards; its last event is {head.sequence}"
 
 
 def _row(event: Event) -> tuple[str, ...]:
@@ -205,13 +205,13 @@ def _expect_still_there(txn: Transaction, head: Event | None) -> None:
     if head is None:
         if txn.contents.is_empty():
             raise NoError(
-                f"run {txn.run_id!r} is not there any more: it was deleted, what it held has expired, "
+                f"run {txn.run_id!r} no longer exists: it was deleted, its contents have expired, "
                 "or its owner could not make it durable"
             )
         return
     found = txn.events.read(head.sequence)
     if found is None or found.hash != head.hash:
         raise NoError(
-            f"the events of run {txn.run_id!r} up to {head.sequence} are not there any more: "
-            "it was deleted, or its owner could not make them durable"
+            f"the events of run {txn.run_id!r} up to {head.sequence} no longer exist: "
+            "the run was deleted, or its owner could not make them durable"
         )

@@ -98,7 +98,8 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
                 found.put_into(db)
             except RunExistsError as error:
                 way_on = (
-                    f"; import it into another database, or first: inmem delete {shlex.join((database, error.name))}"
+                    f"; import it into another database, or delete it first: inmem delete "
+                    f"{shlex.join((database, error.name))}"
                 )
                 given.refuse(error, f"{file}: ", way_on)
                 continue

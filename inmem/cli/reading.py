@@ -132,7 +132,7 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NoError(f"there is no run {name!r}. Try: inmem runs {shlex.quote(as_typed(db.path))}")
+        raise NoError(f"no run matches {name!r}. Try: inmem runs {shlex.quote(as_typed(db.path))}")
     names = ", ".join(map(plain_name, found[:_NAMES_SHOWN_MAX])) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
     raise click.UsageError(f"{len(found)} runs begin with {name!r}: {names}")
 

@@ -83,7 +83,7 @@ def record(
         with inmem.open(database, durability=durability) as db, _recording(files) as on_progress:
             summary = record_files(db, files, agents=agents, pace_s=pace, on_progress=on_progress)
     except KeyboardInterrupt:
-        say_error("interrupted; the same command goes on from here")
+        say_error("interrupted; run the same command again to resume")
         raise click.exceptions.Exit(INTERRUPTED) from None
     for error in summary.errors:
         say_error(error)
@@ -131,8 +131,8 @@ def _told(summary: RecordSummary, rate: float) -> str:
         f"{counted(summary.tool_calls, 'tool call')}"
     )
     if not summary.messages and not summary.runs:
-        return "nothing was recorded"
+        return "nothing recorded"
     if 0 < summary.already_recorded == summary.messages:
-        return f"{counts}: all recorded already"
-    before = f"; {summary.already_recorded:,} of the messages were there already" if summary.already_recorded else ""
+        return f"{counts}: all already recorded"
+    before = f"; {summary.already_recorded:,} of the messages were already recorded" if summary.already_recorded else ""
     return f"{counts} recorded{before}; {summary.seconds:.1f} s, {rate:,.0f} messages/s"

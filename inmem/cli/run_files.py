@@ -71,7 +71,7 @@ def export(*, database: str, run: str | None, out: str | None, folder: Path | No
     Put -- before a name that begins with a dash, after all options.
     """
     if (run is None) == (folder is None) or (folder is not None and out is not None):
-        raise click.UsageError("name a RUN, or all of them with --all FOLDER, without --out")
+        raise click.UsageError("name a RUN, or export every run with --all FOLDER and without --out")
     write = _write_otlp if form == "otlp" else _write_run
     with open_for_reading(database) as db:
         if folder is not None:

@@ -84,7 +84,7 @@ def checkpoint(*, database: str, as_json_output: bool) -> None:
     if as_json_output:
         print_json({"version": version})
     else:
-        click.echo(f"checkpoint of version {version:,} written")
+        click.echo(f"wrote a checkpoint of version {version:,}")
 
 
 def _sizes_of_files(folder: str) -> list[int]:

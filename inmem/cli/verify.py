@@ -100,7 +100,7 @@ def _look(
     if run_id is not None and expected is not None:
         expected = [head for head in expected if head.run_id == run_id]
         if not expected:
-            raise NoError(f"no head of run {run_id!r} was kept")
+            raise NoError(f"no saved head for run {run_id!r}")
     with progress("verifying"):
         report = db.verify() if run_id is None else _verify_chain(db, run_id)
     # This reads the state that was verified: a database opened for reading does not change until it is refreshed.
@@ -133,7 +133,7 @@ def _add_comparison(shown: Table, compared: Compared | None) -> None:
         return
     found = f"{counted(compared.heads, 'head')} compared"
     if compared.grown:
-        found += f", {compared.grown:,} of them with more events behind"
+        found += f", {compared.grown:,} of them with more events since"
     shown.add_row(Text("heads", "bold"), _styled("damaged" if compared.broken else "ok"), found)
     for head, fault in compared.broken:
         shown.add_row("", "", printable(f"{head.run_id!r}: {fault}"))
