@@ -38,9 +38,9 @@ class _DatabaseType(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse a file, and a database in memory, which would not outlive the command."""
         if not value:
-            self.fail("the name is empty; a database is a folder", param, ctx)
+            self.fail("the path is empty; a database is a folder", param, ctx)
         if value == MEMORY:
-            self.fail(f"{MEMORY} keeps nothing; a database is a folder", param, ctx)
+            self.fail(f"{MEMORY} is not stored on disk; a database is a folder", param, ctx)
         if Path(value).is_file():
             self.fail(f"{value} is a file; a database is a folder", param, ctx)
         typed_paths.append(value)

@@ -42,7 +42,7 @@ CANNOT_BE_OPENED: Final = Finding("chains", "unknown", ("the database cannot be 
 @click.command(epilog=example("inmem verify demo/harbour.db && echo sound"))
 @database_argument
 @optional_run_argument
-@click.option("--heads", "prints_heads", is_flag=True, help="Print the head of each chain, to keep elsewhere.")
+@click.option("--heads", "prints_heads", is_flag=True, help="Print the head of each chain, to save elsewhere.")
 @click.option(
     "--expect",
     metavar="FILE",
@@ -133,7 +133,7 @@ def _add_comparison(shown: Table, compared: Compared | None) -> None:
         return
     found = f"{counted(compared.heads, 'head')} compared"
     if compared.grown:
-        found += f", {compared.grown:,} of them with more events since"
+        found += f", {compared.grown:,} of them with newer events"
     shown.add_row(Text("heads", "bold"), _styled("damaged" if compared.broken else "ok"), found)
     for head, fault in compared.broken:
         shown.add_row("", "", printable(f"{head.run_id!r}: {fault}"))

@@ -683,7 +683,7 @@ def test_a_database_in_memory_is_refused_as_it_would_keep_nothing(run, recorded,
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("inmem: error: Invalid value for ")
-    assert result.stderr.endswith(": :memory: keeps nothing; a database is a folder\n")
+    assert result.stderr.endswith(": :memory: is not stored on disk; a database is a folder\n")
     assert [path.name for path in tmp_path.iterdir()] == ["db"]
 
 
@@ -799,7 +799,7 @@ def test_whoever_is_lost_is_told_where_help_is(run):
     assert run("--json", "runs", "db").stderr == (
         "inmem: error: No such option before a command: '--json'. Put it after the command: inmem COMMAND --json\n"
     )
-    assert run("runs", "").stderr.endswith(": the name is empty; a database is a folder\n")
+    assert run("runs", "").stderr.endswith(": the path is empty; a database is a folder\n")
     assert run("runs", "db", "--jso").stderr.replace("'", "").endswith("Did you mean --json? Try: inmem runs --help\n")
     assert run("events", "db", "run", "--li").stderr.endswith("?) Try: inmem events --help\n")
 

@@ -38,7 +38,7 @@ def test_what_is_as_it_was_and_what_has_grown_is_as_expected(run, run_json, kept
         opened.events.append("new", "e", 5)
     grown = run("verify", db, "--expect", heads)
     assert grown.exit_code == 0
-    assert grown.stdout.splitlines()[-1].endswith("2 heads compared, 1 of them with more events since")
+    assert grown.stdout.splitlines()[-1].endswith("2 heads compared, 1 of them with newer events")
     assert run_json("verify", db, "--expect", heads)["expected"] == {"heads": 2, "grown": 1, "broken": []}
 
 
