@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.dispatch.actor import StoreActor
 from inmem.actors.dispatch.decision_reply import DecisionReply
 from inmem.actors.dispatch.mailbox import AsMessage
-from inmem.actors.messages.reaping import CompareDeadlines, Expiring, FindExpiring, FindMore, OldestRunning, ReapDue
+from inmem.actors.messages.reaping import Expiring, FindExpiring, FindMore, OldestRunning, ReapDue, ReconcileDeadlines
 from inmem.actors.messages.transactions import Commit, CommitAborted, CommitDecided, Committed, ReadOldest
 from inmem.engine.commits.transaction import Transaction
 from inmem.engine.errors import InvariantError
@@ -38,7 +38,7 @@ rewritten: the keys that expired first come first, and keys that are rewritten a
 
 KEYS_PER_LOOK_MAX = 1_000
 """Recovered keys and tables searched for deadlines in one go: half a millisecond, while everything else waits. As many
-deadlines are compared in one go, and fewer are not worth comparing."""
+deadlines are reconciled in one go, and fewer are not worth it."""
 
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 60.0
@@ -84,9 +84,9 @@ class Reaper(StoreActor):
         self._expiring = Deadlines()
         # The rest of the snapshot, still to be searched for deadlines that no message has told.
         self._recovered: Iterator[Deadline] = iter(())
-        # If there are more deadlines than this, some may be those of keys long gone: compare them with the snapshot.
-        self._compare_beyond = KEYS_PER_LOOK_MAX
-        self._is_comparing = False
+        # If there are more deadlines than this, some may be those of keys long gone: reconcile them with the snapshot.
+        self._reconcile_beyond = KEYS_PER_LOOK_MAX
+        self._is_reconciling = False
         self._timer_runs = False
         self._reaping: list[Deadline] = []
         self._halvings = 0
@@ -98,9 +98,9 @@ class Reaper(StoreActor):
             case Expiring(entries):
                 self._expiring.note(entries)
                 self._wait()
-                if len(self._expiring) > self._compare_beyond and not self._is_comparing:
-                    self._is_comparing = True
-                    self._compare((0, "", b""))
+                if len(self._expiring) > self._reconcile_beyond and not self._is_reconciling:
+                    self._is_reconciling = True
+                    self._reconcile((0, "", b""))
             case ReapDue():
                 self._timer_runs = False
                 self._ask_for_oldest()
@@ -115,8 +115,8 @@ class Reaper(StoreActor):
                 self._look_through_recovered()
             case FindMore():
                 self._look_through_recovered()
-            case CompareDeadlines(after):
-                self._compare(after)
+            case ReconcileDeadlines(after):
+                self._reconcile(after)
             case _:
                 raise InvariantError(f"the reaper cannot handle {type(message).__name__}")
 
@@ -127,18 +127,18 @@ class Reaper(StoreActor):
             self.ref.tell(FindMore())
         self._wait()
 
-    def _compare(self, after: Deadline) -> None:
+    def _reconcile(self, after: Deadline) -> None:
         """Forget deadlines of keys deleted or rewritten without one: the number of keys bounds that of deadlines.
 
-        Runs whenever there are twice as many as were left, so each new deadline is compared twice on average.
+        Runs whenever there are twice as many as were left, so each new deadline is reconciled twice on average.
         """
         some = self._expiring.after(after, KEYS_PER_LOOK_MAX)
-        self._expiring.compare(some, self._published.snapshot)
+        self._expiring.reconcile(some, self._published.snapshot)
         if len(some) == KEYS_PER_LOOK_MAX:
-            self.ref.tell(CompareDeadlines(some[-1]))
+            self.ref.tell(ReconcileDeadlines(some[-1]))
         else:
-            self._is_comparing = False
-            self._compare_beyond = max(KEYS_PER_LOOK_MAX, 2 * len(self._expiring))
+            self._is_reconciling = False
+            self._reconcile_beyond = max(KEYS_PER_LOOK_MAX, 2 * len(self._expiring))
 
     def _wait(self) -> None:
         """Set the timer for the next deadline, unless it runs or a commit is under way."""
@@ -182,7 +182,7 @@ class Reaper(StoreActor):
         else:
             # The keys were rewritten or deleted, or their run was dropped: nothing is left to do about them.
             self._aborted_in_a_row = 0
-            self._expiring.compare(due, txn.snapshot)
+            self._expiring.reconcile(due, txn.snapshot)
             self._go_on(due)
 
     def _note(self, outcome: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from inmem.actors.dispatch.stack_room import CutShortError, NoRoomError
+from inmem.actors.dispatch.stack_room import NoRoomError
+from inmem.actors.dispatch.unfinished import CutShortError
 from inmem.engine.shown import shown_failure
 
 if TYPE_CHECKING:

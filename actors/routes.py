@@ -12,10 +12,10 @@ from inmem.actors.watch_actor import WatchActor
 if TYPE_CHECKING:
     from inmem.actors.core.core import CoreMailboxes
     from inmem.actors.dispatch.mailbox import MailboxRef
-    from inmem.actors.requests.primitive_group import PrimitiveGroup
+    from inmem.actors.requests.primitive_keeper import PrimitiveKeeper
 
 
-def routes_of(core: CoreMailboxes, primitives: PrimitiveGroup) -> dict[type, MailboxRef]:
+def routes_of(core: CoreMailboxes, primitives: PrimitiveKeeper) -> dict[type, MailboxRef]:
     """Return the address of the actor that handles a message, by class of message."""
     routes: dict[type, MailboxRef] = {
         request: primitives.mailboxes[name].ref

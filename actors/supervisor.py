@@ -29,6 +29,7 @@ from inmem.actors.core.core_keeper import CoreKeeper
 from inmem.actors.directory import Directory
 from inmem.actors.dispatch import interrupts
 from inmem.actors.dispatch.actor import LATER, STOP, Owed, StoreActor, answer_all
+from inmem.actors.dispatch.mailbox import Mailbox
 from inmem.actors.dispatch.stack_room import has_room
 from inmem.actors.environment import StoreClock
 from inmem.actors.event_log import QuietLogger
@@ -52,7 +53,7 @@ from inmem.actors.messages.control import (
 from inmem.actors.messages.core import LogClosed
 from inmem.actors.messages.transactions import Drained
 from inmem.actors.published import Published
-from inmem.actors.requests.primitive_group import PrimitiveGroup
+from inmem.actors.requests.primitive_keeper import PrimitiveKeeper
 from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.routes import routes_of
 from inmem.engine.errors import (
@@ -71,7 +72,7 @@ from inmem.engine.tables.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
+    from inmem.actors.dispatch.mailbox import ReplyTo
     from inmem.actors.options import Options
     from inmem.engine.log.recovery import LogPosition
     from inmem.engine.ports import Clock, Disk, Entropy
@@ -108,10 +109,17 @@ class Supervisor(StoreActor):
         self._open_disk = open_disk
         self._clock = StoreClock(clock, 0)
         self._published = Published(Snapshot(0, ()))
+        reaper = Mailbox("reaper", mailbox.dispatcher)
         self._core = CoreKeeper(
-            self.ref, options, published=self._published, clock=self._clock, system_clock=clock, entropy=entropy
+            self.ref,
+            options,
+            published=self._published,
+            clock=self._clock,
+            system_clock=clock,
+            entropy=entropy,
+            reaper=reaper.ref,
         )
-        self._primitives = PrimitiveGroup(
+        self._primitives = PrimitiveKeeper(
             mailbox.dispatcher,
             self.ref,
             self._core.mailboxes.coordinator.ref,
@@ -120,8 +128,8 @@ class Supervisor(StoreActor):
             system_clock=clock,
             entropy=entropy,
             limits=options.limits,
+            reaper=reaper,
         )
-        self._core.wire(self._primitives.reaper.ref)
         self._directory = self._make_directory()
         mailbox.routes = self._directory.routes
         self._follower: Follower | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch import first_ctrl_c, interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +27,13 @@ def main(until_now: Callable[[int, FrameType | None], None] | None = None) -> No
     """
     try:
         interrupts.install(until_now)
-        interrupts.end_program_at_first(_INTERRUPTED)
+        first_ctrl_c.end_program_at_first(_INTERRUPTED)
         _run()
     except KeyboardInterrupt:
         # Ctrl-C came before a command began or after it ended.
         sys.exit(_INTERRUPTED)
     finally:
-        interrupts.ignore_those_after_the_first()
+        first_ctrl_c.ignore_those_after_the_first()
 
 
 def _run() -> None:

@@ -19,9 +19,10 @@ from inmem.engine.limits import GREATEST
 from inmem.json_values import from_json, result_to_json
 from inmem.primitives.event_hash import HASH_BYTES
 from inmem.primitives.events import Event
+from inmem.primitives.labels import checked_error
 from inmem.primitives.run_contents import CellEntry, Item, KeyEntry
 from inmem.primitives.run_status import status_of
-from inmem.primitives.runs import RunMetadata, checked_error
+from inmem.primitives.runs import RunMetadata
 from inmem.primitives.trace_kinds import KINDS, pack_kind, trace_type_of
 from inmem.primitives.traces import Trace
 

@@ -1,4 +1,4 @@
-"""Tags and metadata: what a caller attaches to a trace or a run to find or explain it."""
+"""Tags, metadata, errors: what a caller attaches to a trace or a run to find or explain it."""
 
 from __future__ import annotations
 
@@ -50,3 +50,15 @@ def encoded_metadata(metadata: object, bytes_max: int) -> bytes:
     if type(value) is not dict:
         raise InvalidValueError("metadata", f"must be a dict, not {type_name(value)}")
     return encode_value(metadata, "metadata", bytes_max)
+
+
+def checked_error(error: str, bytes_max: int) -> str:
+    """Return the reason why a run failed, at most `bytes_max` bytes.
+
+    Raises:
+        InvalidValueError: `error` is not a storable str.
+    """
+    if type(error) is not str:
+        raise InvalidValueError("error", f"must be a str, not {type_name(error)}")
+    encode_value(error, "error", bytes_max)
+    return error

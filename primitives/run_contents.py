@@ -24,12 +24,12 @@ from inmem.primitives.event_record import EventRecord
 from inmem.primitives.events import Event, EventOperations, checked_type, index_key
 from inmem.primitives.index_key import PRESENT, position_of
 from inmem.primitives.kv import KVOperations
-from inmem.primitives.labels import checked_tags, encoded_metadata
+from inmem.primitives.labels import checked_error, checked_tags, encoded_metadata
 from inmem.primitives.orphans import require_all
 from inmem.primitives.run_index import RunEntries
 from inmem.primitives.run_record import RunRecord
 from inmem.primitives.run_status import status_of
-from inmem.primitives.runs import RunMetadata, RunOperations, check_history, checked_error
+from inmem.primitives.runs import RunMetadata, RunOperations, check_history
 from inmem.primitives.trace_kinds import pack_kind
 from inmem.primitives.trace_record import TraceRecord
 from inmem.primitives.traces import Trace, TraceOperations

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from inmem.engine.codec import decode_value, encode_value
-from inmem.engine.errors import InvalidValueError, InvariantError, RunExistsError, RunNotFoundError, UsageError
+from inmem.engine.codec import decode_value
+from inmem.engine.errors import InvariantError, RunExistsError, RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
-from inmem.engine.shown import type_name
 from inmem.primitives.index_key import position_of, time_bound, time_of
-from inmem.primitives.labels import checked_tags, encoded_metadata, encoded_new_metadata
+from inmem.primitives.labels import checked_error, checked_tags, encoded_metadata, encoded_new_metadata
 from inmem.primitives.paging import at_most
 from inmem.primitives.run_index import RunEntries, suffix_of, update_entries
 from inmem.primitives.run_record import RUN_KEY, RunRecord, unpack_run
@@ -201,6 +200,18 @@ class RunOperations:
         record = self._load(name)
         return self._change(name, record, replace(record, tags=checked_tags((*record.tags, *added))))
 
+    def remove_tags(self, run_id: str | UUID, tags: Iterable[str]) -> RunMetadata:
+        """Remove tags from the run, in any status; those that it does not have are ignored.
+
+        Raises:
+            RunNotFoundError: the run is not registered.
+            InvalidKeyError: a tag is not a valid key.
+        """
+        name = normalize_run_id(run_id)
+        removed = frozenset(checked_tags(tags))
+        record = self._load(name)
+        return self._change(name, record, replace(record, tags=tuple(tag for tag in record.tags if tag not in removed)))
+
     def update_metadata(self, run_id: str | UUID, metadata: object) -> RunMetadata:
         """Set the keys of the dict `metadata` in the run's metadata, in any status; other keys are kept.
 
@@ -379,15 +390,3 @@ def check_history(run: RunMetadata) -> None:
     ):
         if not is_possible:
             raise UsageError(f"{field}: {fault}")
-
-
-def checked_error(error: str, bytes_max: int) -> str:
-    """Return the reason why a run failed, at most `bytes_max` bytes.
-
-    Raises:
-        InvalidValueError: `error` is not a storable str.
-    """
-    if type(error) is not str:
-        raise InvalidValueError("error", f"must be a str, not {type_name(error)}")
-    encode_value(error, "error", bytes_max)
-    return error

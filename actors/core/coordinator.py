@@ -82,6 +82,10 @@ class Coordinator(StoreActor):
         mailbox: its address.
         supervisor: told of failures.
         core: number of the core it belongs to.
+        shards: the shards' addresses, in order.
+        writer: the log writer's address.
+        checkpointer: writes checkpoints; None without a log to write to.
+        reaper: told of keys that will expire.
         published: where new snapshots are made visible.
         start: the published snapshot, on which commits build; an empty one if nothing will be committed.
         clock: the store's time.
@@ -101,6 +105,10 @@ class Coordinator(StoreActor):
         supervisor: MailboxRef,
         core: int,
         *,
+        shards: Sequence[Mailbox],
+        writer: Mailbox,
+        checkpointer: MailboxRef | None,
+        reaper: MailboxRef,
         published: Published,
         start: Snapshot,
         clock: StoreClock,
@@ -123,10 +131,11 @@ class Coordinator(StoreActor):
         self.lost_versions = lost_versions
         self.refusal = refusal
         self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, start)
-        self._shards: Sequence[Mailbox] = ()
-        self._writer: Mailbox | None = None
-        self._checkpointer: MailboxRef | None = None
-        self._reaper: MailboxRef | None = None
+        # Mailboxes for the receivers of every commit, refs for the others.
+        self._shards = shards
+        self._writer = writer
+        self._checkpointer = checkpointer
+        self._reaper = reaper
         self._draining: Owed | None = None
         self._checkpoint: SegmentRotated | None = None
         self._refused_in_a_row = 0
@@ -135,20 +144,6 @@ class Coordinator(StoreActor):
     def published(self) -> Snapshot:
         """The newest snapshot that this coordinator has published, or started from."""
         return self._pipeline.published
-
-    def wire(
-        self,
-        shards: Sequence[MailboxRef],
-        writer: MailboxRef | None,
-        checkpointer: MailboxRef | None,
-        reaper: MailboxRef | None,
-    ) -> None:
-        """Set the actors to send to, before the first message."""
-        self._reaper = reaper
-        # Mailboxes for the receivers of every commit, refs for the others.
-        self._shards = [shard.mailbox for shard in shards]
-        self._writer = None if writer is None else writer.mailbox
-        self._checkpointer = checkpointer
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
@@ -242,8 +237,6 @@ class Coordinator(StoreActor):
 
     def append(self, transaction_id: int, record: bytes) -> None:
         """Step 3."""
-        if self._writer is None:
-            raise InvariantError("a commit reached the log of a store that has none")
         self._dispatcher.pass_on(self._writer, Append(self.core, transaction_id, record))
 
     def apply(self, shard: int, batch_version: int, commits: tuple[tuple[int, int], ...]) -> None:
@@ -263,7 +256,7 @@ class Coordinator(StoreActor):
         self.registry.note_committed(request, version)
         self._refused_in_a_row = 0
         reply.answer(Committed(version))
-        if request.expires and self._reaper is not None:
+        if request.expires:
             expiring = [
                 (expires_at, part_slice.run, key)
                 for part_slice in request.slices

@@ -100,7 +100,7 @@ def start_core(
     clock: StoreClock,
     system_clock: Clock,
     disk: Disk | None,
-    reaper: MailboxRef | None,
+    reaper: MailboxRef,
     predecessor: Coordinator | None,
 ) -> Core:
     """Put new actors behind the addresses of the core: all of them, or none if one of them cannot be made.
@@ -127,6 +127,10 @@ def start_core(
         mailboxes.coordinator,
         supervisor,
         state.number,
+        shards=mailboxes.shards,
+        writer=mailboxes.writer,
+        checkpointer=mailboxes.checkpointer.ref if helpers else None,
+        reaper=reaper,
         published=published,
         start=start,
         clock=clock,
@@ -137,12 +141,6 @@ def start_core(
         lost_versions=state.lost_versions,
         refusal=state.refusal,
         predecessor=predecessor,
-    )
-    coordinator.wire(
-        [mailbox.ref for mailbox in mailboxes.shards],
-        mailboxes.writer.ref,
-        mailboxes.checkpointer.ref if helpers else None,
-        reaper,
     )
     # Shards first and the coordinator last: the messages waiting in its mailbox make it send to them at once.
     actors: tuple[StoreActor, ...] = (*shards, *helpers, writer, coordinator)

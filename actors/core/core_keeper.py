@@ -58,6 +58,7 @@ class CoreKeeper:
         clock: the store's time.
         system_clock: the machine's clock.
         entropy: the source of salts.
+        reaper: told of keys that will expire.
 
     Attributes:
         limit: decides when to give up.
@@ -78,6 +79,7 @@ class CoreKeeper:
         clock: StoreClock,
         system_clock: Clock,
         entropy: Entropy,
+        reaper: MailboxRef,
     ) -> None:
         self.limit = RestartLimit(system_clock)
         self.mailboxes = CoreMailboxes.create(supervisor.mailbox.dispatcher, options.shards)
@@ -91,7 +93,7 @@ class CoreKeeper:
         self._clock = clock
         self._system_clock = system_clock
         self._entropy = entropy
-        self._reaper: MailboxRef | None = None
+        self._reaper = reaper
         self._running: Core | None = None
         self._outcomes = Outcomes({}, 0)
         # Incarnations begun: one that was not completed has used its number.
@@ -111,10 +113,6 @@ class CoreKeeper:
     def log_is_deleted(self) -> bool:
         """Whether the core last failed because the log was deleted: committed data is in memory alone."""
         return self._deleted_file is not None
-
-    def wire(self, reaper: MailboxRef) -> None:
-        """Set the actor that the coordinator tells of keys that will expire."""
-        self._reaper = reaper
 
     def start(
         self,
@@ -242,7 +240,7 @@ class CoreKeeper:
         if self._running is not None:
             registry = self._running.coordinator.registry
             self._settlement.judge(known, self._halted_salt, self._published.snapshot.version, registry)
-        if refusal is None and self._reaper is not None:
+        if refusal is None:
             # The reaper has not been told of the keys in commits that were in flight.
             self._reaper.send(FindExpiring(), None)
         self.start(recovered, position, refusal=refusal)

@@ -5,6 +5,7 @@ The numbered steps are those of `supervisor.py`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from inmem.actors.core.coordinator import outcome_unknown
@@ -26,8 +27,9 @@ class Settlement:
     """
 
     def __init__(self) -> None:
-        # Each with whether it has been noted as a commit.
-        self._debts: dict[Owed, bool] = {}
+        # Each with whether it has been noted as a commit. An OrderedDict finds its first item at once; a dict looks at
+        # the place of every item removed before.
+        self._debts: OrderedDict[Owed, bool] = OrderedDict()
         self._is_judged = False
         self._known: Mapping[tuple[int, int], int] | None = None
         self._salt = 0

@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING, Any, Final
 from inmem.actors.dispatch import interrupts
 from inmem.actors.dispatch.deputy import Deputy
 from inmem.actors.dispatch.future import ReplyFuture
+from inmem.actors.dispatch.mailbox_lane import mailbox_lane
 from inmem.actors.dispatch.reentrancy import handler_threads, require_outside
-from inmem.actors.dispatch.taking import AT_ONCE, pass_through
-from inmem.actors.dispatch.threads_dispatcher import mailbox_lane
+from inmem.actors.dispatch.taking import AT_ONCE, wait_for_turn
 from inmem.actors.dispatch.timers import Timers
 from inmem.actors.dispatch.turns import Turns
 from inmem.actors.dispatch.unfinished import Unfinished
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from inmem.actors.dispatch.dispatcher import Letter
     from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
-    from inmem.actors.dispatch.unfinished import Delivery, DeliveryLane
+    from inmem.actors.dispatch.mailbox_lane import Delivery, DeliveryLane
 
 TELLER_MESSAGES_MAX = 64
 """Messages that a thread with no reply to wait for runs before it wants to be relieved."""
@@ -360,7 +360,7 @@ class CallerDispatcher:
         If another thread is about to take over already, leave it to that one, or, if `patiently`, wait for a turn.
         """
         try:
-            if pass_through(self._relieving, self._running, patiently=patiently):
+            if wait_for_turn(self._relieving, self._running, patiently=patiently):
                 self._run(None, None)
         except BaseException:
             # The thread that ran the queue may have stopped because this one was to take over.

@@ -9,7 +9,7 @@ The handler is installed when a store is opened from the main thread while Pytho
 replaces a handler of the program's. Such a handler may raise anything anywhere, so while there is one, the main thread
 is called exposed, and runs no actor at all: see `is_exposed`.
 
-A program may declare that its first Ctrl-C ends it, as the command line does: see `end_program_at_first`.
+A program may declare that its first Ctrl-C ends it, as the command line does: see `first_ctrl_c.py`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,8 @@ import _signal  # type: ignore[import-not-found]  # pyright: ignore[reportMissin
 import inspect
 import os
 import signal
-import sys
 import threading
-import time
 from _thread import get_ident
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from inmem.actors.dispatch.reentrancy import own_threads
@@ -47,12 +44,6 @@ _handler_of: Callable[[int], Any] = _signal.getsignal  # pyright: ignore[reportU
 
 _PROTECTED: set[CodeType] = set()
 
-IMPATIENT_AFTER_S: Final = 1.0
-"""A second Ctrl-C this long after the first is deliberate; an earlier one repeats the first. `timeout -s INT` sends it
-both to the process and to its group, and a key held down repeats it."""
-
-_STRIKES_AGAIN_AFTER_S: Final = 0.001
-
 STRIKES_MAX: Final = 8
 """Exceptions in a row that count as meant for a thread that has not been told of the first yet: another thread may
 raise them until this one is dead. An actor that raises more has failed itself, and must not be replaced for ever."""
@@ -60,6 +51,14 @@ raise them until this one is dead. An actor that raises more has failed itself, 
 pending: dict[int, tuple[threading.Thread, BaseException, int]] = {}
 """The exceptions kept back: by thread ident, the thread, the first exception, and how many there were. When this is
 not empty, the caller of an uninterrupted function calls `raise_pending` once that function has returned."""
+
+
+def _always() -> bool:
+    return True
+
+
+is_for_program: Callable[[], bool] = _always
+"""Asked at every Ctrl-C: whether to tell the program of it. `first_ctrl_c.py` puts its own answer here."""
 
 
 def uninterrupted(function: FunctionT) -> FunctionT:
@@ -85,7 +84,8 @@ def keep_back(error: BaseException) -> bool:
     first is kept. Nothing from outside may end the store's own threads.
 
     Returns:
-        Whether the exception was meant for the thread; False if it is the actor's own failure.
+        Whether the exception was meant for the thread. False if it is the actor's own failure; it is taken for that in
+        a thread of the store's own, too, and after `STRIKES_MAX` in a row.
     """
     ident = get_ident()
     if isinstance(error, Exception) or ident in own_threads:
@@ -107,66 +107,6 @@ def install(until_now: Callable[[int, FrameType | None], None] | None = None) ->
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler or (handler is until_now and until_now is not None):
         signal.signal(signal.SIGINT, _on_sigint)
-
-
-def end_program_at_first(exit_code: int) -> None:
-    """Have the first Ctrl-C end the program, and no later one keep it from stopping what it has started.
-
-    A Ctrl-C more than `IMPATIENT_AFTER_S` after the first ends the process at once, with `exit_code`, as `kill -9`
-    does: acknowledged commits are safe, and nothing else is waited for.
-    """
-    global _exit_code  # noqa: PLW0603  (there is one program)
-    _exit_code = exit_code
-    sys.unraisablehook = _strike_again_if_lost
-
-
-def ignore_those_after_the_first() -> None:
-    """Ignore SIGINT if the first has ended the program: the interpreter removes its handlers before it exits."""
-    if _first_at is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-_exit_code: int | None = None
-_first_at: float | None = None
-_is_in_hook = False
-
-
-def _strike_again_if_lost(unraisable: sys.UnraisableHookArgs) -> None:
-    """Raise a KeyboardInterrupt again that Python dropped, as in a `__del__` method: there will be no second one."""
-    global _first_at, _is_in_hook  # noqa: PLW0603  (there is one program)
-    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
-        sys.__unraisablehook__(unraisable)
-        return
-    _first_at = None
-    _is_in_hook = True
-    # At the end of the interpreter there is nothing left to interrupt, and no thread can be started.
-    with suppress(RuntimeError):
-        threading.Thread(target=_strike_again, daemon=True).start()
-    _is_in_hook = False
-
-
-def _strike_again() -> None:
-    """Interrupt the main thread once it has left the hook, where the exception would be lost again."""
-    while True:
-        time.sleep(_STRIKES_AGAIN_AFTER_S)
-        if not _is_in_hook:
-            break
-    # By a signal, because the main thread may be blocked in a system call by then, waiting for an answer for example.
-    signal.pthread_kill(_main_ident, signal.SIGINT)
-
-
-def _is_first() -> bool:
-    """Return whether to tell the program of this Ctrl-C; a late one that is not the first ends the process."""
-    global _first_at  # noqa: PLW0603  (there is one program)
-    if _exit_code is None:
-        return True
-    now = time.monotonic()
-    if _first_at is None:
-        _first_at = now
-        return True
-    if now - _first_at > IMPATIENT_AFTER_S:
-        os._exit(_exit_code)
-    return False
 
 
 def is_exposed() -> bool:
@@ -198,7 +138,7 @@ os.register_at_fork(after_in_child=_note_main_thread)
 
 
 def _on_sigint(signum: int, frame: FrameType | None) -> None:
-    if not _is_first():
+    if not is_for_program():
         return
     if _is_protected(frame):
         pending[get_ident()] = threading.current_thread(), KeyboardInterrupt(), 1

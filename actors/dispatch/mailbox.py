@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from inmem.actors.dispatch.actor import StoreActor
     from inmem.actors.dispatch.dispatcher import Dispatcher
     from inmem.actors.dispatch.future import ReplyFuture
+    from inmem.actors.dispatch.mailbox_lane import Delivery
     from inmem.engine.errors import OverloadedError
     from inmem.engine.limits import Limits
 
@@ -90,11 +91,11 @@ class Mailbox:
         # Where the actor forwards messages, by class. Messages of such a class must pass the limits there, too.
         self.routes: Mapping[type, MailboxRef] = {}
         self.actor: StoreActor | None = None
-        self.stash: deque[tuple[Any, ReplyTo | None]] = deque()
+        self.stash: deque[Delivery] = deque()
         # The stashed message being handled. If that is interrupted, it has failed, not the `Resume` that delivers it.
-        self.at_hand: tuple[Any, ReplyTo | None] | None = None
+        self.at_hand: Delivery | None = None
         # The message on which the previous actor failed, until there is a successor: it is not delivered again.
-        self.failed_over: tuple[Any, ReplyTo | None] | None = None
+        self.failed_over: Delivery | None = None
         self.stopped = False
         self.ref = MailboxRef(self)
 

@@ -18,23 +18,26 @@ AT_ONCE: Final = (False,)
 """The argument to `acquire` for not waiting, for use with `map`."""
 
 
-def pass_through(place: LockType, lock: LockType, *, patiently: bool) -> bool:
-    """Wait until `lock` is free, as the only thread that holds `place`; return whether this was that thread.
+def wait_for_turn(turn: LockType, lock: LockType, *, patiently: bool) -> bool:
+    """Wait until `lock` is free, as the one thread that holds `turn`, and give both back.
 
     Args:
-        place: held while this waits.
+        turn: held while this waits.
         lock: acquired, then released.
-        patiently: wait for `place`, too, if another thread holds it.
+        patiently: if another thread holds `turn`, wait for that, too, and do not return at once.
+
+    Returns:
+        Whether this thread was the one.
     """
-    has_place = has_lock = False
+    has_turn = has_lock = False
     try:
         try:
-            (has_place,) = map(place.acquire, (patiently,))
-            if has_place:
+            (has_turn,) = map(turn.acquire, (patiently,))
+            if has_turn:
                 (has_lock,) = map(lock.acquire, (True,))
         finally:
-            if has_place:
-                place.release()
+            if has_turn:
+                turn.release()
     finally:
         if has_lock:
             lock.release()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from inmem.actors.dispatch import interrupts
 from inmem.actors.dispatch.future import ReplyFuture
-from inmem.actors.dispatch.lane import Lane
 from inmem.actors.dispatch.mailbox import refuse_dead
+from inmem.actors.dispatch.mailbox_lane import mailbox_lane
 from inmem.actors.dispatch.reentrancy import require_outside
 from inmem.actors.dispatch.timers import Timers
 
@@ -17,23 +17,14 @@ if TYPE_CHECKING:
 
     from inmem.actors.dispatch.dispatcher import Letter
     from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
-
-
-def mailbox_lane(mailbox: Mailbox) -> Lane[tuple[Any, ReplyTo | None]]:
-    """Return the lane of a mailbox that has a thread of its own."""
-
-    def fail(delivery: tuple[Any, ReplyTo | None], error: BaseException) -> None:
-        """Have the actor fail on the message, whatever the exception was meant to end."""
-        mailbox.make_up(*delivery, error)
-
-    return Lane(f"inmem-{mailbox.name}", lambda delivery: mailbox.deliver(*delivery), fail)
+    from inmem.actors.dispatch.mailbox_lane import DeliveryLane
 
 
 class ThreadsDispatcher:
     """A lane, and so a thread, for every mailbox."""
 
     def __init__(self) -> None:
-        self._lanes: dict[Mailbox, Lane[tuple[Any, ReplyTo | None]]] = {}
+        self._lanes: dict[Mailbox, DeliveryLane] = {}
         self._timers = Timers()
 
     def future(self) -> ReplyFuture[Any]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from inmem.actors.dispatch.stack_room import cause_of
+from inmem.actors.dispatch.stack_room import ROOM_FRAMES, NoRoomError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from inmem.actors.dispatch.lane import Lane
     from inmem.actors.dispatch.mailbox import Mailbox, ReplyTo
+    from inmem.actors.dispatch.mailbox_lane import Delivery, DeliveryLane
 
-Delivery: TypeAlias = "tuple[Any, ReplyTo | None]"
-DeliveryLane: TypeAlias = "Lane[Delivery]"
 Cut: TypeAlias = "tuple[BaseException, TracebackType | None]"
+
+
+class CutShortError(Exception):
+    """An exception from outside has ended the thread that ran an actor, which is not the actor's fault."""
 
 
 class Unfinished:
@@ -49,9 +51,30 @@ class Unfinished:
                 # The supervisor has no supervisor, but it starts nothing that it has no room for: deliver again.
                 mailbox.deliver(message, reply_to)
             else:
-                mailbox.make_up(message, reply_to, cause_of(error, traceback))
+                mailbox.make_up(message, reply_to, _cause_of(error, traceback))
             self.messages.popleft()
         while self.deliveries:
             (lane, delivery), (error, traceback) = self.deliveries[0]
-            lane.fail_borrowed(delivery, cause_of(error, traceback))
+            lane.fail_borrowed(delivery, _cause_of(error, traceback))
             self.deliveries.popleft()
+
+
+def _cause_of(error: BaseException, traceback: TracebackType | None) -> BaseException:
+    """Return why `error` interrupted an actor: as NoRoomError if the stack was full, else the error itself.
+
+    An exception that was to end the thread concerns nobody else, and is returned as CutShortError.
+
+    Args:
+        error: the exception that left the actor.
+        traceback: from the call of the actor down to where the error was raised.
+    """
+    if not isinstance(error, Exception):
+        return CutShortError(repr(error)).with_traceback(error.__traceback__)
+    if type(error) is not RecursionError:
+        return error
+    frames = 0
+    while traceback is not None and frames < ROOM_FRAMES:
+        traceback = traceback.tb_next
+        frames += 1
+    # An actor that recurses without end fills the stack by itself.
+    return error if frames == ROOM_FRAMES else NoRoomError(*error.args)

@@ -10,9 +10,10 @@ from inmem.actors.files.durable_files import create_segment, write_file, write_n
 from inmem.engine.errors import StorageError
 from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import WINDOW_BYTES, read_frames
-from inmem.engine.log.log_folder import open_segment, path_of, segment_name, torn_name
+from inmem.engine.log.log_folder import path_of, segment_name, torn_name
 from inmem.engine.log.log_format import FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log.recovery import recover
+from inmem.engine.log.segment_files import open_segment
 
 if TYPE_CHECKING:
     from inmem.engine.log.recovered_state import Recovered

@@ -25,11 +25,11 @@ class FindMore(Message, frozen=True):
     """Reaper → itself: continue the search begun by `FindExpiring`."""
 
 
-class CompareDeadlines(Message, frozen=True):
-    """Reaper → itself: compare some more of the known deadlines with the keys' current ones."""
+class ReconcileDeadlines(Message, frozen=True):
+    """Reaper → itself: reconcile some more of the known deadlines with the keys' current ones."""
 
     after: Deadline
-    """The last deadline that was compared."""
+    """The last deadline that was reconciled."""
 
 
 class ReapDue(Message, frozen=True):

@@ -99,6 +99,15 @@ class AddRunTags(Request, frozen=True):
     EDGE: ClassVar = {"run": normalize_run_id, "tags": checked_tags}
 
 
+class RemoveRunTags(Request, frozen=True):
+    """Remove tags from a run. Answered by its RunMetadata."""
+
+    run: str | UUID
+    tags: Iterable[str]
+
+    EDGE: ClassVar = {"run": normalize_run_id, "tags": checked_tags}
+
+
 class UpdateRunMetadata(Request, frozen=True):
     """Set some keys of a run's metadata. The reply is its RunMetadata."""
 

@@ -18,6 +18,7 @@ from inmem.actors.messages.runs import (
     ListRuns,
     PauseRun,
     QueryRuns,
+    RemoveRunTags,
     ResumeRun,
     UpdateRunMetadata,
     UpdateRunStatus,
@@ -145,6 +146,15 @@ class RunIndex(Proxy):
             InvalidKeyError: a tag is not a valid key.
         """
         return self._change(AddRunTags(run_id, tags))
+
+    def remove_tags(self, run_id: RunId, tags: Iterable[str]) -> RunMetadata:
+        """Remove tags from the run, whatever its status. Tags that the run does not have are ignored.
+
+        Raises:
+            RunNotFoundError: the run is not registered.
+            InvalidKeyError: a tag could not be a key.
+        """
+        return self._change(RemoveRunTags(run_id, tags))
 
     def update_metadata(self, run_id: RunId, metadata: Any) -> RunMetadata:
         """Set the keys of the dict `metadata` in the run's metadata, in any status; other keys are kept.
@@ -292,6 +302,10 @@ class RunIndexFutures(Proxy):
     def add_tags(self, run_id: RunId, tags: Iterable[str]) -> pykka.Future[RunMetadata]:
         """See `RunIndex.add_tags`."""
         return self._send(AddRunTags(run_id, tags))
+
+    def remove_tags(self, run_id: RunId, tags: Iterable[str]) -> pykka.Future[RunMetadata]:
+        """See `RunIndex.remove_tags`."""
+        return self._send(RemoveRunTags(run_id, tags))
 
     def update_metadata(self, run_id: RunId, metadata: Any) -> pykka.Future[RunMetadata]:
         """See `RunIndex.update_metadata`."""

@@ -18,6 +18,7 @@ from inmem.actors.messages.runs import (
     ListRuns,
     PauseRun,
     QueryRuns,
+    RemoveRunTags,
     ResumeRun,
     UpdateRunMetadata,
     UpdateRunStatus,
@@ -45,6 +46,7 @@ class RunActor(PrimitiveActor):
         ArchiveRun,
         DeleteRun,
         AddRunTags,
+        RemoveRunTags,
         UpdateRunMetadata,
         QueryRuns,
         ListRuns,
@@ -78,6 +80,8 @@ class RunActor(PrimitiveActor):
                 return runs.delete_run(run)
             case AddRunTags(run, tags):
                 return runs.add_tags(run, tags)
+            case RemoveRunTags(run, tags):
+                return runs.remove_tags(run, tags)
             case UpdateRunMetadata(run, metadata):
                 return runs.update_metadata(run, metadata)
             case QueryRuns(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from inmem.engine.commits.undo import Undo, UndoDrop
 
 
 class Scope:
@@ -22,6 +25,5 @@ class Scope:
     def __init__(self, now_us: int, *, track_scans: bool) -> None:
         self.now_us = now_us
         self.track_scans = track_scans
-        # Contains `Undo` objects, and the transaction's own kind of undo record.
-        self.undo_log: list[Any] | None = None
+        self.undo_log: list[Undo | UndoDrop] | None = None
         self.ended_as: str | None = None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from msgspec import Struct
 from sortedcontainers import SortedList
 
 from inmem.engine.commits.part import Slice
+from inmem.engine.commits.undo import Undo
 from inmem.engine.errors import TransactionClosedError
 from inmem.engine.tables.entry import VALUE, entry_of
 from inmem.engine.tables.table import Table
@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from inmem.engine.commits.part import Write
     from inmem.engine.commits.scope import Scope
     from inmem.engine.tables.entry import Entry, StoredEntry
-
-
-class Undo(Struct, frozen=True):
-    """How to undo one buffered write."""
-
-    view: TableView
-    key: bytes
-    write: Write | None
-    """The write that was buffered for the key before, if any."""
-    was_swapped: bool
-    """Whether the key had until then been compared and swapped, and neither put nor deleted."""
-    expectation: tuple[int, bool] | None
-    """The expectation that the write added, if any."""
 
 
 class TableView:

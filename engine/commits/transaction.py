@@ -15,11 +15,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias
 
-from msgspec import Raw, Struct
-
 from inmem.engine.commits.part import Part, Slice
 from inmem.engine.commits.scope import Scope
-from inmem.engine.commits.table_view import TableView, Undo
+from inmem.engine.commits.table_view import TableView
+from inmem.engine.commits.undo import Undo, UndoDrop
 from inmem.engine.errors import InvariantError, TransactionClosedError, UsageError
 from inmem.engine.ids import time_ordered_id
 from inmem.engine.limits import DEFAULT_LIMITS, FRAME_BYTES_MAX
@@ -27,6 +26,8 @@ from inmem.engine.log.log_records import COMMIT_HEAD_BYTES_MAX, encode_commit, e
 from inmem.engine.noncopyable import NonCopyable
 
 if TYPE_CHECKING:
+    from msgspec import Raw
+
     from inmem.engine.commits.view import View
     from inmem.engine.limits import Limits
     from inmem.engine.log.log_records import PlainOperation
@@ -109,14 +110,6 @@ UNCOUNTED_WRITES_MAX: Final = 16
 """Up to this many writes are encoded at once, and their sizes added up only if the encoded record is too large."""
 
 
-class _Drop(Struct, frozen=True):
-    """How to undo a `drop_run`: the run, and copies of its views from before."""
-
-    run: str
-    was_dropped: bool
-    views: tuple[tuple[tuple[str, int], TableView], ...]
-
-
 class Transaction(NonCopyable):
     """Reads one snapshot, buffers writes, and remembers what must still hold at commit. Not thread-safe.
 
@@ -194,7 +187,7 @@ class Transaction(NonCopyable):
         undo_log = self._scope.undo_log
         if undo_log is not None:
             before = tuple((table_id, view.copy()) for table_id, view in views)
-            undo_log.append(_Drop(run, run in self._dropped, before))
+            undo_log.append(UndoDrop(run, run in self._dropped, before))
         self._dropped[run] = None
         for _, view in views:
             view.forget()
@@ -219,7 +212,7 @@ class Transaction(NonCopyable):
 
     def wrote_over(self, mark: int) -> bool:
         """Return whether a write since `mark` replaced or removed a write buffered before it. O(writes since)."""
-        since: list[Undo | _Drop] = (self._scope.undo_log or [])[mark:]
+        since = (self._scope.undo_log or [])[mark:]
         for at, undo in enumerate(since):
             if not isinstance(undo, Undo):
                 if any(view.writes for _, view in undo.views):
@@ -233,7 +226,7 @@ class Transaction(NonCopyable):
     def rollback_to(self, mark: int) -> None:
         """Undo every write since `mark`. Reads stay remembered. O(writes since)."""
         self._require_active()
-        undo_log: list[Undo | _Drop] | None = self._scope.undo_log
+        undo_log = self._scope.undo_log
         if undo_log is None:
             raise InvariantError("rollback_to without a mark")
         while len(undo_log) > mark:

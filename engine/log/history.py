@@ -11,19 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from inmem.engine.log.frame_reader import read_frames
-from inmem.engine.log.log_folder import FolderContents, linked_segments
+from inmem.engine.log.log_folder import FolderContents
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import TableWrites, decode_commit
 from inmem.engine.log.manifest import read_manifest
 from inmem.engine.log.recovery import end_of_segment
+from inmem.engine.log.segment_files import linked_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
-    from inmem.engine.log.log_folder import SegmentFile
     from inmem.engine.log.log_format import SegmentHeader
     from inmem.engine.log.log_records import CommitRecord
+    from inmem.engine.log.segment_files import SegmentFile
     from inmem.engine.ports import Folder
 
     Progress: TypeAlias = Callable[[int, int], object]

@@ -1,4 +1,4 @@
-"""The file names in a database's folder, and the order of its segments.
+"""The file names in a database's folder, and whether the folder is one of ours.
 
     LOCK                                  held by the owner, never removed
     MANIFEST                              which segment the log has reached, and whether it was closed
@@ -14,16 +14,15 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from inmem.engine.errors import CorruptionError, FormatVersionError
-from inmem.engine.log.file_header import HEADER_BYTES, HEADER_BYTES_MAX, MAGIC_START, is_intact_header
-from inmem.engine.log.log_format import SEGMENT_MAGIC, SegmentHeader
+from inmem.engine.log.file_header import HEADER_BYTES_MAX, MAGIC_START, is_intact_header
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
-    from inmem.engine.ports import Folder, ReadFile
+    from inmem.engine.ports import Folder
 
 MANIFEST_NAME: Final = "MANIFEST"
 
@@ -108,32 +107,22 @@ def _numbers(names: Sequence[str], suffix: str) -> list[int]:
     )
 
 
-class SegmentFile(NamedTuple):
-    """One segment, open. Its header is None if its creation was interrupted, which only the last segment's can be."""
-
-    number: int
-    name: str
-    path: str
-    header: SegmentHeader | None
-    file: ReadFile
-
-
 def path_of(disk: Folder, name: str) -> str:
     """Return the path of the file, for messages."""
     return f"{disk.path}/{name}"
 
 
 @contextmanager
-def damage_if_others_are_ours(disk: Folder, name: str, magic: bytes) -> Generator[None]:
-    """Treat an unknown header as damage if another file proves that the folder contains an inmem database.
+def corrupt_if_folder_is_ours(disk: Folder, name: str, magic: bytes) -> Generator[None]:
+    """Raise CorruptionError in place of FormatVersionError if another file has an intact header of ours.
+
+    Then the folder is ours, so this file is, too, and its header is damaged. A header that is intact and only newer
+    stays a FormatVersionError.
 
     Args:
         disk: the folder.
         name: the file whose header the `with` block decodes.
         magic: the magic with which that kind of file begins.
-
-    Raises:
-        CorruptionError: instead of a FormatVersionError, unless the header is intact and of a newer format.
     """
     try:
         yield
@@ -157,56 +146,3 @@ def _start_of(disk: Folder, name: str) -> bytes:
         return file.read_at(0, min(file.size, HEADER_BYTES_MAX))
     finally:
         file.close()
-
-
-def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
-    """Open a segment and decode its header.
-
-    Args:
-        disk: the folder.
-        number: the segment's number.
-        is_last: whether this is the last segment, and nothing proves that its header was ever durable.
-
-    Raises:
-        FormatVersionError: the folder contains no inmem database, or the segment has a newer format.
-        CorruptionError: the header is damaged, or contains another segment number.
-    """
-    name = segment_name(number)
-    path = path_of(disk, name)
-    file = disk.open(name)
-    try:
-        with damage_if_others_are_ours(disk, name, SEGMENT_MAGIC):
-            header = SegmentHeader.decode(file.read_at(0, min(file.size, HEADER_BYTES + 1)), path, is_last=is_last)
-        if header is not None and header.number != number:
-            raise CorruptionError(path, 16, f"the header says that this is segment {header.number}")
-    except BaseException:
-        file.close()
-        raise
-    return SegmentFile(number, name, path, header, file)
-
-
-def linked_segments(
-    disk: Folder, numbers: Sequence[int], proven: int
-) -> Iterator[tuple[SegmentFile, SegmentFile | None]]:
-    """Yield each segment together with the next one, opening every file once and keeping at most two open.
-
-    Args:
-        disk: the folder.
-        numbers: consecutive segment numbers up to the last segment.
-        proven: segments up to this number are known to have been created durably.
-
-    Raises:
-        FormatVersionError, CorruptionError: as `open_segment`.
-    """
-    opened: list[SegmentFile] = []
-    try:
-        for position, number in enumerate(numbers):
-            opened.extend(
-                open_segment(disk, near, is_last=near == numbers[-1] and near > proven)
-                for near in numbers[position + len(opened) : position + 2]
-            )
-            yield opened[0], opened[1] if number != numbers[-1] else None
-            opened.pop(0).file.close()
-    finally:
-        for segment in opened:
-            segment.file.close()

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 from inmem.engine.errors import CorruptionError, UnfinishedSalvageError
 from inmem.engine.log.file_header import HEADER_BYTES, decode_header, encode_header
-from inmem.engine.log.log_folder import MANIFEST_NAME, damage_if_others_are_ours
+from inmem.engine.log.log_folder import MANIFEST_NAME, corrupt_if_folder_is_ours
 
 if TYPE_CHECKING:
     from inmem.engine.log.log_format import SegmentHeader
@@ -110,7 +110,7 @@ def read_manifest(disk: Folder) -> Manifest | None:
     if MANIFEST_NAME not in disk.names():
         return None
     path = f"{disk.path}/{MANIFEST_NAME}"
-    with damage_if_others_are_ours(disk, MANIFEST_NAME, MANIFEST_MAGIC):
+    with corrupt_if_folder_is_ours(disk, MANIFEST_NAME, MANIFEST_MAGIC):
         manifest = Manifest.decode(disk.read(MANIFEST_NAME), path)
     if manifest.state == ManifestState.UNFINISHED:
         raise UnfinishedSalvageError(disk.path)

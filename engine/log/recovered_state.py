@@ -211,14 +211,14 @@ class Recovery:
                     table = root[run, tag] = Table.build(entries)
                     keys += table.live_count
         return Recovered(
-            self.version,
-            self._transaction_id_max,
-            self._time_floor_us,
-            tuple(Map(root) for root in roots),
-            {(salt, transaction_id): version for version, salt, transaction_id in outcomes},
-            self._outcomes_since,
-            self.commits,
-            keys,
-            self._last_drop_version,
-            self.retained,
+            version=self.version,
+            transaction_id_max=self._transaction_id_max,
+            time_floor_us=self._time_floor_us,
+            roots=tuple(Map(root) for root in roots),
+            outcomes={(salt, transaction_id): version for version, salt, transaction_id in outcomes},
+            outcomes_since=self._outcomes_since,
+            commits=self.commits,
+            keys=keys,
+            last_drop_version=self._last_drop_version,
+            retained=self.retained,
         )

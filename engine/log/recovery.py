@@ -6,7 +6,7 @@ module does not write: it reports to the caller what must be cut off or removed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.errors import CorruptionError
@@ -17,8 +17,7 @@ from inmem.engine.log.log_folder import (
     MANIFEST_NAME,
     FolderContents,
     checkpoint_name,
-    damage_if_others_are_ours,
-    linked_segments,
+    corrupt_if_folder_is_ours,
     path_of,
     segment_name,
 )
@@ -27,14 +26,15 @@ from inmem.engine.log.log_records import decode_commit
 from inmem.engine.log.manifest import Manifest, known_end, read_manifest
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery_progress import Meter
+from inmem.engine.log.segment_files import linked_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from inmem.engine.log.log_folder import SegmentFile
     from inmem.engine.log.log_format import SegmentHeader
     from inmem.engine.log.recovered_state import Recovered
     from inmem.engine.log.recovery_progress import RecoveryProgress
+    from inmem.engine.log.segment_files import SegmentFile
     from inmem.engine.ports import Folder
 
 
@@ -113,8 +113,7 @@ def recover(
         *(checkpoint_name(number) for number in contents.checkpoints if number < chosen),
         *(segment_name(number) for number in contents.segments if number < chosen),
     )
-    recovered = recovery.result(shards)
-    return recovered, LogPosition(*position, damaged=tuple(damaged), obsolete=obsolete, segments=len(numbers))
+    return recovery.result(shards), replace(position, damaged=tuple(damaged), obsolete=obsolete)
 
 
 def _size_of(disk: Folder, contents: FolderContents) -> int:
@@ -140,7 +139,7 @@ def _load_checkpoint(
         recovery = Recovery()
         file = disk.open(name)
         try:
-            with damage_if_others_are_ours(disk, name, CHECKPOINT_MAGIC):
+            with corrupt_if_folder_is_ours(disk, name, CHECKPOINT_MAGIC):
                 checkpoint = CheckpointReader(file, path)
             if checkpoint.header.first_segment != number:
                 raise CorruptionError(
@@ -181,8 +180,8 @@ def _segments_from(
 
 def _replay(
     disk: Folder, numbers: list[int], recovery: Recovery, chosen: int, manifest: Manifest | None, meter: Meter
-) -> tuple[int, int, int, int, bool, tuple[TornFile, ...]]:
-    """Apply all commits of the segments `numbers`; return the first six fields of a LogPosition."""
+) -> LogPosition:
+    """Apply all commits of the segments `numbers`; return where they end, with nothing damaged or obsolete."""
     checkpoint_version = recovery.version
     last = end = version = last_frame = 0
     path = ""
@@ -222,7 +221,17 @@ def _replay(
     if version < checkpoint_version:
         raise CorruptionError(path, end, f"the log ends at version {version}, the checkpoint has {checkpoint_version}")
     recovery.version = version
-    return last, end, version, last_frame, is_clean and not torn, tuple(torn)
+    return LogPosition(
+        segment=last,
+        end=end,
+        version=version,
+        last_frame=last_frame,
+        is_clean=is_clean and not torn,
+        torn=tuple(torn),
+        damaged=(),
+        obsolete=(),
+        segments=len(numbers),
+    )
 
 
 def end_of_segment(

@@ -23,7 +23,6 @@ from inmem.engine.log.log_folder import (
     MANIFEST_NAME,
     FolderContents,
     checkpoint_name,
-    open_segment,
     path_of,
     segment_name,
 )
@@ -33,6 +32,7 @@ from inmem.engine.log.manifest import known_end, read_manifest
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery import TornFile, check_link
 from inmem.engine.log.salvaged import LostRange, Salvaged, SalvagedFile
+from inmem.engine.log.segment_files import open_segment
 from inmem.engine.tables.entry import version_of
 from inmem.engine.version_ranges import Range, gaps_between, merged
 

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from inmem.engine.errors import CorruptionError, StorageError
 from inmem.engine.log.checkpoint_format import CHECKPOINT_MAGIC, CheckpointReader
 from inmem.engine.log.frame_reader import read_frames
-from inmem.engine.log.log_folder import (
-    FolderContents,
-    checkpoint_name,
-    damage_if_others_are_ours,
-    open_segment,
-    path_of,
-)
+from inmem.engine.log.log_folder import FolderContents, checkpoint_name, corrupt_if_folder_is_ours, path_of
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import decode_commit
 from inmem.engine.log.manifest import known_end, read_manifest
 from inmem.engine.log.recovery import recover
+from inmem.engine.log.segment_files import open_segment
 
 if TYPE_CHECKING:
     from inmem.engine.log.log_format import SegmentHeader
@@ -139,7 +134,7 @@ class _Scan:
         file = self._disk.open(name)
         self.size_bytes += file.size
         try:
-            with damage_if_others_are_ours(self._disk, name, CHECKPOINT_MAGIC):
+            with corrupt_if_folder_is_ours(self._disk, name, CHECKPOINT_MAGIC):
                 checkpoint = CheckpointReader(file, path_of(self._disk, name))
             for _ in checkpoint:
                 pass

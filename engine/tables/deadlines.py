@@ -52,7 +52,7 @@ class Deadlines:
         """Return at most `limit` deadlines that follow `deadline` in the order of expiry. O(limit)."""
         return list(islice(self._ordered.irange(deadline, inclusive=(False, True)), limit))
 
-    def compare(self, deadlines: Iterable[Deadline], snapshot: Snapshot) -> None:
+    def reconcile(self, deadlines: Iterable[Deadline], snapshot: Snapshot) -> None:
         """Replace each deadline by the one its key has in the snapshot, or forget it if the key has none there.
 
         O(log n) each. The snapshot must be at least as new as the noted deadlines: what it lacks is gone for good.

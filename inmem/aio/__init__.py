@@ -90,7 +90,7 @@ async def _opened(make: Callable[[], inmem.Database]) -> Database:
     made, cancelled = await begun_or_nothing(opened)
     if cancelled is None:
         return made.result()
-    if made.exception() is None:
+    if made.error is None:
         await to_the_end(made.result().close_plain)
     raise cancelled
 

@@ -33,6 +33,18 @@ class KVStore:
 
     __repr__ = _shown
 
+    if not TYPE_CHECKING:
+        # Type checkers should report any unknown attribute.
+        def __getattr__(self, name: str) -> Any:
+            if name == "mapping":
+                raise AttributeError(
+                    "a KVStore of inmem.aio has no 'mapping', as a dict cannot be awaited: use its coroutines, or"
+                    " `db.plain.kv.mapping(run)` in a thread",
+                    name=name,
+                    obj=self,
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
     put = requested(kv.KVStore.put)
     get = at_once(kv.KVStore.get)
     get_versioned = at_once(kv.KVStore.get_versioned)
@@ -143,6 +155,7 @@ class RunIndex:
     archive_run = requested(runs.RunIndex.archive_run)
     delete_run = requested(runs.RunIndex.delete_run)
     add_tags = requested(runs.RunIndex.add_tags)
+    remove_tags = requested(runs.RunIndex.remove_tags)
     update_metadata = requested(runs.RunIndex.update_metadata)
     query_runs = at_once(runs.RunIndex.query_runs)
     list_runs = at_once(runs.RunIndex.list_runs)

@@ -9,12 +9,14 @@ same item.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import inmem
 from inmem.aio.offload import run_in_thread
 from inmem.extras import needing
 from inmem.integrations.work import Bindable, Work, register
+from inmem.messages import GetRun
 
 with needing("openai-agents", "agents"):
     from agents.memory.session_settings import coerce_session_settings, resolve_session_limit
@@ -43,6 +45,7 @@ class InmemSession(Bindable):
         session_settings: the SDK's settings, or a dict of them; `limit` is the default limit of `get_items`.
 
     Raises:
+        InvalidKeyError: `session_id` is not a run id.
         UsageError: `db` is not an `inmem.Database`; from a method, if the cell does not hold a number of items.
         TypeError: `session_settings` is neither settings nor a dict, or the SDK refuses it.
 
@@ -60,6 +63,8 @@ class InmemSession(Bindable):
         *,
         session_settings: SessionSettings | dict[str, Any] | None = None,
     ) -> None:
+        # For its check of the id, which would otherwise fail only at the first call.
+        GetRun(session_id)
         self.session_id = session_id
         self.session_settings = coerce_session_settings({} if session_settings is None else session_settings)
         self._work = Work(db)
@@ -78,9 +83,13 @@ class InmemSession(Bindable):
         """Append items, all of them in one commit or none.
 
         Raises:
+            UsageError: `items` is one item or a str instead of a list; nothing is stored.
             TypeError: an item cannot be represented in JSON.
             InvalidValueError: an item cannot be stored.
         """
+        # Of a str or a dict, JSON would make a list of its characters or keys.
+        if isinstance(items, (str, bytes, Mapping)):
+            raise inmem.UsageError(f"items: must be a list of items, not one {type(items).__name__}: put it in a list")
         if items:
             # The SDK's contract is JSON. The round trip turns instances of subclasses into plain dicts, lists and strs.
             plain: list[Any] = json.loads(json.dumps(items))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from contextlib import contextmanager
 from threading import RLock
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 import inmem
 from inmem.handle import plain_handle
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from inmem.engine.commits.transaction import IsolationName
 
 T = TypeVar("T")
+
+Registration: TypeAlias = Literal["created", "tagged"]
+"""What an adapter has done to a run: registered it, or given its tag to one that was there."""
 
 PATIENT: Final = inmem.RetryPolicy(max_retries=10_000, base_delay=0.0005, max_delay=0.02)
 """For operations that frameworks expect to succeed with any number of callers. Of several conflicting callers one
@@ -91,10 +94,17 @@ class Bindable:
         return twin
 
 
-def register(txn: inmem.Transaction, run: str, tag: str) -> None:
-    """Ensure that the run is in the RunIndex and has the tag, even if it was registered without it. O(tags)."""
+def register(txn: inmem.Transaction, run: str, tag: str) -> Registration | None:
+    """Ensure that the run is in the RunIndex and has the tag, even if it was registered without it. O(tags).
+
+    Returns:
+        What was necessary for that, or None.
+    """
     known = txn.runs.get_run(run)
     if known is None:
         txn.runs.create_run(run, tags=[tag])
-    elif tag not in known.tags:
+        return "created"
+    if tag not in known.tags:
         txn.runs.add_tags(run, [tag])
+        return "tagged"
+    return None

@@ -13,7 +13,7 @@ from inmem.actors.dispatch import caller_dispatcher, interrupts, threads_dispatc
 from inmem.actors.dispatch.actor import LATER
 from inmem.actors.dispatch.caller_dispatcher import TELLER_MESSAGES_MAX, CallerDispatcher
 from inmem.actors.dispatch.future import ReplyFuture
-from inmem.actors.dispatch.threads_dispatcher import mailbox_lane
+from inmem.actors.dispatch.mailbox_lane import mailbox_lane
 from inmem.messages import PutKey
 from tests.actors.faulty_disk import FaultyDisk, open_on
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage, in_threads

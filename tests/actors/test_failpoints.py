@@ -25,7 +25,7 @@ from inmem.actors.core.shard_actor import ShardActor
 from inmem.actors.dispatch.actor import StoreActor
 from inmem.actors.messages import core
 from inmem.actors.messages.control import GoOn
-from inmem.actors.messages.reaping import CompareDeadlines, Expiring, FindExpiring, FindMore, OldestRunning, ReapDue
+from inmem.actors.messages.reaping import Expiring, FindExpiring, FindMore, OldestRunning, ReapDue, ReconcileDeadlines
 from inmem.actors.messages.transactions import (
     Begin,
     CancelCommit,
@@ -339,6 +339,7 @@ REQUESTS: dict[str, list[Callable[[int], Any]]] = {
         lambda n: messages.ResumeRun(f"run-{n % 5}"),
         lambda n: messages.UpdateRunStatus(f"run-{n % 5}", "Paused"),
         lambda n: messages.AddRunTags(f"run-{n % 5}", ["tag"]),
+        lambda n: messages.RemoveRunTags(f"run-{n % 5}", ["tag"]),
         lambda n: messages.UpdateRunMetadata(f"run-{n % 5}", {"n": n}),
         lambda n: messages.CancelRun(f"run-{n % 5}"),
         lambda n: messages.CompleteRun(f"run-{n % 5}"),
@@ -482,7 +483,7 @@ def test_a_storm_while_the_store_is_closed_ends(house, monkeypatch, actor_class,
         assert db.get("run", "k") == 1
 
 
-REAPING = (Expiring, ReapDue, OldestRunning, CommitDecided, FindExpiring, FindMore, CompareDeadlines)
+REAPING = (Expiring, ReapDue, OldestRunning, CommitDecided, FindExpiring, FindMore, ReconcileDeadlines)
 
 
 def keys_left(db: Database) -> bool:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import inmem
-from inmem.actors.dispatch import caller_dispatcher, future, interrupts
+from inmem.actors.dispatch import caller_dispatcher, first_ctrl_c, future, interrupts
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
 
 
@@ -453,15 +453,15 @@ def test_a_transaction_that_has_ended_is_disposed_of_without_running_anything(di
 @pytest.fixture
 def program(monkeypatch):
     """A program that its first Ctrl-C ends."""
-    monkeypatch.setattr(interrupts, "_first_at", None)
-    monkeypatch.setattr(interrupts, "_exit_code", None)
+    monkeypatch.setattr(first_ctrl_c, "_first_at", None)
+    monkeypatch.setattr(interrupts, "is_for_program", interrupts.is_for_program)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    interrupts.end_program_at_first(130)
+    first_ctrl_c.end_program_at_first(130)
 
 
 def test_in_a_program_that_the_first_ends_it_is_told_of_no_other(stage, program, monkeypatch):
     ends = []
-    monkeypatch.setattr(interrupts.os, "_exit", ends.append)
+    monkeypatch.setattr(first_ctrl_c.os, "_exit", ends.append)
     ref = stage.start()
 
     with pytest.raises(KeyboardInterrupt):
@@ -470,10 +470,10 @@ def test_in_a_program_that_the_first_ends_it_is_told_of_no_other(stage, program,
     ref.ask(strike)
     assert ends == []
 
-    monkeypatch.setattr(interrupts, "IMPATIENT_AFTER_S", 0)
+    monkeypatch.setattr(first_ctrl_c, "IMPATIENT_AFTER_S", 0)
     strike()
     assert ends == [130]
-    interrupts.ignore_those_after_the_first()
+    first_ctrl_c.ignore_those_after_the_first()
     strike()
     assert ends == [130]
 
@@ -495,7 +495,7 @@ def test_nor_where_the_thread_takes_its_time_to_get_out_of_there(stage, program,
 
     def start_and_be_put_off(thread):
         start(thread)
-        time.sleep(5 * interrupts._STRIKES_AGAIN_AFTER_S)
+        time.sleep(5 * first_ctrl_c._STRIKES_AGAIN_AFTER_S)
 
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", start_and_be_put_off)

@@ -92,6 +92,7 @@ OPERATIONS = {
         "archive_run": (messages.ArchiveRun, ("run",), {}),
         "delete_run": (messages.DeleteRun, ("run",), {}),
         "add_tags": (messages.AddRunTags, ("run", ["a"]), {}),
+        "remove_tags": (messages.RemoveRunTags, ("run", ["a"]), {}),
         "update_metadata": (messages.UpdateRunMetadata, ("run", {"m": 1}), {}),
         "query_runs": (
             messages.QueryRuns,
@@ -331,6 +332,7 @@ def test_changing_an_argument_afterwards_does_not_change_the_request():
 def test_iterators_are_read_once_when_the_request_is_made():
     assert messages.GetKeys("run", iter(["k", "l"])).keys == ("k", "l")
     assert messages.AddRunTags("run", (tag for tag in "aba")).tags == ("a", "b")
+    assert messages.RemoveRunTags("run", (tag for tag in "aba")).tags == ("a", "b")
     assert len(messages.AppendEvents("run", (("type", n) for n in range(3))).events) == 3
 
 

@@ -18,11 +18,11 @@ from inmem.actors.dispatch.mailbox import Mailbox
 from inmem.actors.messages.core import Appended
 from inmem.actors.messages.kv import PutKey
 from inmem.actors.messages.transactions import Commit
-from inmem.actors.requests import primitive_group
+from inmem.actors.requests import primitive_keeper
 from inmem.actors.requests.event_actor import EventActor
 from inmem.actors.requests.kv_actor import KVActor
 from inmem.actors.requests.primitive_actor import PrimitiveActor
-from inmem.actors.requests.primitive_group import PrimitiveGroup
+from inmem.actors.requests.primitive_keeper import PrimitiveKeeper
 from inmem.actors.restart_limit import RESTARTS_MAX
 from inmem.actors.supervisor import Supervisor
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, in_threads
@@ -41,8 +41,8 @@ STEPS = {
     "pay": (Coordinator, "_commit", Settlement, "_pay"),
     "replace": (Coordinator, "_commit", Supervisor, "_replace"),
     "supervise a halt": (Coordinator, "_commit", Supervisor, "_note_halted"),
-    "replace a primitive actor": (KVActor, "perform", PrimitiveGroup, "replace"),
-    "make a primitive actor": (KVActor, "perform", PrimitiveGroup, "_make"),
+    "replace a primitive actor": (KVActor, "perform", PrimitiveKeeper, "replace"),
+    "make a primitive actor": (KVActor, "perform", PrimitiveKeeper, "_make"),
 }
 """Which actor fails where, and what then fails in replacing it."""
 
@@ -250,9 +250,9 @@ def test_what_waits_for_a_successor_outlives_one_that_is_cut_short_over_the_firs
             until(lambda: len(crowd.mailbox.stash) >= 3)
         replace(self, failed)
 
-    perform, replace = KVActor.perform, PrimitiveGroup.replace
+    perform, replace = KVActor.perform, PrimitiveKeeper.replace
     monkeypatch.setattr(KVActor, "perform", perform_or_fail)
-    monkeypatch.setattr(PrimitiveGroup, "replace", replace_when_all_wait)
+    monkeypatch.setattr(PrimitiveKeeper, "replace", replace_when_all_wait)
     with inmem.open(":memory:", dispatcher=dispatcher) as db:
         crowd = Crowd(db, ["k0", "k1", "k2", "k3"])
         crowd.come()
@@ -287,11 +287,11 @@ def test_what_an_actor_owed_outlives_a_replacement_that_is_cut_short_when_its_su
         return message_class(*fields)
 
     cutting = []
-    perform, committed, message_class = KVActor.perform, Coordinator.committed, getattr(primitive_group, at)
+    perform, committed, message_class = KVActor.perform, Coordinator.committed, getattr(primitive_keeper, at)
     monkeypatch.setattr(KVActor, "perform", perform_or_fail)
     monkeypatch.setattr(Coordinator, "committed", decide_when_all_wait)
     with inmem.open(":memory:", dispatcher=dispatcher) as db:
-        monkeypatch.setattr(primitive_group, at, cut)
+        monkeypatch.setattr(primitive_keeper, at, cut)
         crowd = Crowd(db, ["k0", "k1", "k2", "k3"])
         crowd.come()
         check_only_the_broken_are_refused(db, crowd, {"k1"})
@@ -309,8 +309,8 @@ def test_a_recovery_whose_last_step_fails_is_answered_when_that_is_done_again(di
             raise BrokenError
         dismiss(self)
 
-    dismiss = PrimitiveGroup.dismiss_stand_ins
-    monkeypatch.setattr(PrimitiveGroup, "dismiss_stand_ins", fail_once)
+    dismiss = PrimitiveKeeper.dismiss_stand_ins
+    monkeypatch.setattr(PrimitiveKeeper, "dismiss_stand_ins", fail_once)
     with inmem.open(":memory:", dispatcher=dispatcher) as db:
         in_threads(db.recover)
         assert not failing

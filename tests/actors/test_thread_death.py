@@ -29,7 +29,7 @@ from inmem.actors.dispatch.timers import Timers
 from inmem.actors.dispatch.worker import Worker as StoreThread
 from inmem.actors.files.log_file import LogFile
 from inmem.actors.messages.control import ActorFailed, Resume
-from inmem.actors.requests.primitive_group import PRIMITIVE_ACTORS
+from inmem.actors.requests.primitive_keeper import PRIMITIVE_ACTORS
 from inmem.actors.supervisor import Supervisor
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on
 from tests.actors.stage import DISPATCHERS, Stage, in_threads

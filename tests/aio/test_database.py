@@ -56,6 +56,18 @@ def test_it_has_the_same_names_with_the_same_arguments(kind):
             assert inspect.iscoroutinefunction(own) == (name not in AT_ONCE or name == "close"), name
 
 
+def test_who_looks_for_the_mapping_is_told_where_it_is():
+    async def main():
+        async with inmem.aio.open(":memory:") as db:
+            with pytest.raises(AttributeError, match=r"use its coroutines, or `db\.plain\.kv\.mapping\(run\)`"):
+                db.kv.mapping("run")
+            with pytest.raises(AttributeError, match=r"^'KVStore' object has no attribute 'puts'"):
+                db.kv.puts("run")
+            assert not hasattr(db.kv, "mapping")
+
+    asyncio.run(main())
+
+
 def test_a_begin_needs_no_task():
     async def begin(db):
         return await db.begin("run")
@@ -146,6 +158,7 @@ def test_everything_once(tmp_path):
             assert (await db.runs.update_metadata(run, {"k": 1})).metadata == {"k": 1}
             assert await db.runs.list_runs() == [run]
             assert [found.run_id for found in await db.runs.query_runs(tags=["late"])] == [run]
+            assert (await db.runs.remove_tags(run, ["late", "never"])).tags == ("trip",)
             assert (await db.runs.get_stats()).total_runs == 2
             await db.runs.delete_run("other")
             assert await db.runs.get_run("other") is None

@@ -1,18 +1,21 @@
 """Blocking calls in threads: who cancels what, and whose threads they are."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import inmem
 import inmem.aio
-from inmem.aio import offload
+from inmem.actors.dispatch import threads
+from inmem.aio import call_threads, offload
 from inmem.aio.offload import run_in_thread
 from tests.actors.faulty_disk import FAILSAFE_S
 from tests.aio.rig import happens, until
@@ -294,12 +297,19 @@ def test_threads_end_after_a_while_in_a_loop_that_goes_on(monkeypatch):
     asyncio.run(main())
 
 
+def collect_until_gone(kept):
+    # The thread may still be on its way out of where it has told the loop of the end.
+    while kept() is not None:
+        gc.collect()
+
+
 def test_a_loop_that_nobody_closed_is_not_kept_and_its_threads_end():
     loop = asyncio.new_event_loop()
     thread = loop.run_until_complete(run_in_thread(of_the_pool))
+    kept = weakref.ref(loop)
     del loop
     with pytest.warns(ResourceWarning):
-        gc.collect()
+        collect_until_gone(kept)
     thread.join(FAILSAFE_S)
     assert not thread.is_alive()
 
@@ -313,6 +323,133 @@ def test_idle_threads_do_not_keep_the_program_alive():
         [sys.executable, "-W", "ignore", "-c", program], capture_output=True, timeout=FAILSAFE_S, check=True
     )
     assert (run.stdout, run.stderr) == (b"done\n", b"")
+
+
+CTRL_C_DURING_A_START = """
+import asyncio, sys, threading
+from inmem.aio.offload import finish_in_thread, run_in_thread
+
+start = threading.Thread.start
+
+def start_and_be_struck(thread):
+    start(thread)
+    raise KeyboardInterrupt  # as in the wait for the thread to be there
+
+threading.Thread.start = start_and_be_struck
+try:
+    asyncio.run(HOW(int))
+except KeyboardInterrupt as error:
+    # Whoever has this has the frames of all that was cut short.
+    kept = error
+    print("ends", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["run_in_thread", "finish_in_thread"])
+def test_a_ctrl_c_while_a_thread_starts_does_not_keep_the_program_alive(how):
+    """The thread was one that Python waits for at its end, but not yet one that it wakes."""
+    run = subprocess.run(
+        [sys.executable, "-c", CTRL_C_DURING_A_START.replace("HOW", how)],
+        capture_output=True,
+        timeout=FAILSAFE_S,
+        check=True,
+    )
+    assert (run.stdout, run.stderr) == (b"ends\n", b"")
+
+
+def test_a_call_that_has_begun_is_finished_before_the_program_ends():
+    program = """
+import asyncio, atexit, threading
+from inmem.aio.offload import run_in_thread
+
+loop = asyncio.new_event_loop()
+begun = asyncio.Event()
+at_exit = threading.Event()
+atexit.register(at_exit.set)
+
+def call():
+    loop.call_soon_threadsafe(begun.set)
+    at_exit.wait()
+    print("finished", flush=True)
+
+async def main():
+    global task
+    task = asyncio.ensure_future(run_in_thread(call))
+    await begun.wait()
+
+loop.run_until_complete(main())
+print("ends", flush=True)
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, timeout=FAILSAFE_S, check=True
+    )
+    assert run.stdout == b"ends\nfinished\n"
+
+
+class Strike(KeyboardInterrupt):
+    """What strikes the loop's thread, as the second Ctrl-C does."""
+
+
+def struck_at(moment, loop, work):
+    """Run `work`, and raise Strike at the n-th moment in the files concerned; return whether there was one.
+
+    Python looks for signals when a function begins and when a call has returned.
+    """
+    files = tuple(module.__file__ for module in (offload, call_threads, threads, threading))
+    left = moment
+
+    def profile(frame, event, _):
+        nonlocal left
+        if event in {"call", "c_return"} and frame.f_code.co_filename in files:
+            left -= 1
+            if left == -1:
+                sys.setprofile(None)
+                raise Strike
+
+    async def profiled():
+        sys.setprofile(profile)
+        try:
+            await work()
+        finally:
+            sys.setprofile(None)
+
+    # The latter is what Python makes of it in `Thread.start`, while a lock there is let go of for a moment.
+    # No collector meanwhile: a strike in something that it disposes of would be lost.
+    gc.disable()
+    try:
+        with contextlib.suppress(Strike, RuntimeError):
+            loop.run_until_complete(profiled())
+    finally:
+        gc.enable()
+    return left < 0
+
+
+def test_wherever_a_ctrl_c_strikes_later_calls_are_made_and_no_thread_is_left(monkeypatch):
+    """Not one for the program's end to wait for, and not one that does not end with the loop."""
+    monkeypatch.setattr(offload, "THREADS_MAX", 1)
+    before = {*threading.enumerate()}
+    served = set()
+    moment = 0
+    while True:
+        loop = asyncio.new_event_loop()
+        was_struck = struck_at(moment, loop, lambda: run_in_thread(int))
+        assert all(thread.daemon for thread in {*threading.enumerate()} - before)
+
+        async def later():
+            return await asyncio.gather(*(run_in_thread(of_the_pool) for _ in range(2)))
+
+        served_by = loop.run_until_complete(asyncio.wait_for(later(), FAILSAFE_S))
+        served.update(served_by)
+        loop.close()
+        if not was_struck:
+            break
+        moment += 1
+    assert moment > 20
+    # What was struck out holds its frames, and they hold their pool, until the collector finds them.
+    gc.collect()
+    for thread in served:
+        thread.join(FAILSAFE_S)
+        assert not thread.is_alive()
 
 
 def test_a_forked_child_has_threads_of_its_own():

@@ -51,11 +51,11 @@ class Machine(RuleBasedStateMachine):
         data=st.data(),
         entries=st.dictionaries(KEYS, st.sampled_from([(3, b"v", 0), (3, None, 0), (3, None, 5), (3, b"v", 7)])),
     )
-    def compare(self, data, entries):
+    def reconcile(self, data, entries):
         """Some deadlines with a snapshot in which keys have none, another, are deleted, or have never been."""
-        compared = data.draw(st.lists(st.sampled_from(self.in_order()), max_size=4))
-        self.deadlines.compare(compared, snapshot_of(entries))
-        for _, *key in compared:
+        some = data.draw(st.lists(st.sampled_from(self.in_order()), max_size=4))
+        self.deadlines.reconcile(some, snapshot_of(entries))
+        for _, *key in some:
             _, value, expires_at_us = entries.get(tuple(key), (0, None, 0))
             if value is not None and expires_at_us:
                 self.model[tuple(key)] = expires_at_us

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from inmem.engine.errors import CorruptionError
 from inmem.engine.log.following import Bookmark, read_on
 from inmem.engine.log.frame_reader import read_frames
-from inmem.engine.log.log_folder import FolderContents, linked_segments, segment_name
+from inmem.engine.log.log_folder import FolderContents, segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log.log_records import DropRun
 from inmem.engine.log.recovery import recover
+from inmem.engine.log.segment_files import linked_segments
 from inmem.engine.tables.snapshot import Snapshot
 from tests.engine.log_builder import LogBuilder, put
 from tests.engine.memory_disk import CountedDisk, MemoryDisk

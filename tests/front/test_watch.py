@@ -109,7 +109,8 @@ def do_something(random, db):
                         txn.runs.create_run(run, tags=[name])
                 case 8:
                     if txn.runs.get_run(run) is not None:
-                        txn.runs.add_tags(run, [name])
+                        change = random.choice([txn.runs.add_tags, txn.runs.remove_tags])
+                        change(run, [name])
                 case 9:
                     if txn.runs.get_run(run) is not None and random.randrange(3) == 0:
                         txn.runs.delete_run(run)

@@ -350,7 +350,7 @@ def test_pruning_removes_every_entry_that_nothing_needs(db):
     saver.prune(["t"], strategy="keep_latest")
 
     assert values_of(saver, config_of()) == before
-    assert [key.split("/")[1] for key in db.kv.list("t")] == ["b", "b", "c", "r", "w"]
+    assert [key.split("/")[1] for key in db.kv.list("t")] == ["b", "b", "c", "r", "registered", "w"]
     with pytest.raises(inmem.UsageError, match="keep_latest"):
         saver.prune(["t"], strategy="sometimes")
 
@@ -418,6 +418,57 @@ def test_deleting_a_thread_takes_its_run_only_if_nobody_else_uses_it(db):
     assert db.runs.get_run("failed").error == "the model gave up"
     assert db.events.len("with events") == 1
     assert db.get("with a key", "plan") == 1
+
+
+def test_deleting_a_thread_keeps_a_run_that_somebody_else_has_registered_as_it_was(db):
+    saver = InmemSaver(db)
+    db.begin_run("bare")
+    db.begin_run("tagged", tags=["mine"])
+    db.begin_run("as the saver does it", tags=["langgraph"])
+    db.begin_run("copied to")
+    for thread_id in ("bare", "tagged", "as the saver does it", "source"):
+        put(saver, config_of(thread_id), {"a": 1})
+    saver.copy_thread("source", "copied to")
+    saver.put_writes(config_of("bare", checkpoint_id="1"), [("a", 1)], "task")
+
+    for thread_id in ("bare", "tagged", "as the saver does it", "copied to", "source"):
+        saver.delete_thread(thread_id)
+
+    tags = {run.run_id: run.tags for run in db.runs.query_runs()}
+    assert tags == {"bare": (), "tagged": ("mine",), "as the saver does it": ("langgraph",), "copied to": ()}
+    assert all(db.kv.list(run) == [] for run in tags)
+
+
+def test_a_run_of_the_savers_own_that_stays_after_its_thread_is_no_thread_any_more(db):
+    saver = InmemSaver(db)
+    put(saver, config_of(), {"a": 1})
+    db.put("t", "mine", 1)
+    saver.delete_thread("t")
+    assert db.runs.get_run("t").tags == ()
+    assert db.runs.query_runs(tags=["langgraph"]) == []
+    # The next thread of that name finds a run that is in use, and leaves it as well.
+    put(saver, config_of(), {"a": 1})
+    db.kv.delete("t", "mine")
+    saver.prune(["t"], strategy="delete")
+    assert db.runs.get_run("t").tags == ()
+
+
+def test_taking_its_tag_off_does_not_make_the_savers_run_somebody_elses(db):
+    saver = InmemSaver(db)
+    config = put(saver, config_of(), {"a": 1})
+    db.runs.remove_tags("t", ["langgraph"])
+    put(saver, config, {"a": 2})
+    saver.delete_thread("t")
+    assert db.runs.get_run("t") is None
+
+
+def test_a_thread_of_an_earlier_version_whose_run_may_be_anybodys_is_kept(db):
+    saver = InmemSaver(db)
+    put(saver, config_of(), {"a": 1})
+    db.kv.delete("t", "langgraph/registered")
+    saver.delete_thread("t")
+    assert db.runs.get_run("t").tags == ("langgraph",)
+    assert db.kv.list("t") == []
 
 
 def test_a_copied_thread_lives_on_its_own(db):

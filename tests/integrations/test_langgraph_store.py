@@ -79,6 +79,14 @@ def test_a_batch_is_one_commit_whose_reads_come_first_and_whose_last_put_counts(
     assert db.version == before + 1
 
 
+@pytest.mark.parametrize("value", [5, "text", [("a", 1)]])
+def test_a_value_that_is_no_dict_is_refused_and_the_batch_with_it(db, value):
+    store = InmemStore(db)
+    with pytest.raises(inmem.InvalidValueError, match=f"^value: must be a dict, not {type(value).__name__}$"):
+        store.batch([PutOp(("a",), "first", {"n": 1}), PutOp(("a",), "k", value)])
+    assert db.version == 0
+
+
 @pytest.mark.parametrize("op", [PutOp((), "k", {}), GetOp(("a.b",), "k"), SearchOp(("",)), PutOp(("a", 1), "k", {})])
 def test_a_namespace_that_is_none_is_refused_in_a_batch_too(db, op):
     with pytest.raises(InvalidNamespaceError):

@@ -156,6 +156,22 @@ def test_settings_that_are_none_are_refused_when_the_session_is_made(db):
         InmemSession("talk", db, session_settings=1)
 
 
+@pytest.mark.parametrize(
+    ("session_id", "reason"),
+    [("", "must not be empty"), (5, "must be a str or a uuid.UUID, not int"), ("x" * 256, "at most 255")],
+)
+def test_an_id_that_is_none_is_refused_when_the_session_is_made(db, session_id, reason):
+    with pytest.raises(inmem.InvalidKeyError, match=rf"^run id: .*{reason}"):
+        InmemSession(session_id, db)
+
+
+@pytest.mark.parametrize("items", [{"role": "user", "content": "hi"}, {}, "hi", "", b"hi"])
+def test_an_item_or_a_text_that_is_no_list_of_items_is_refused_rather_than_taken_apart(db, items):
+    with pytest.raises(inmem.UsageError, match=f"^items: must be a list of items, not one {type(items).__name__}"):
+        asyncio.run(InmemSession("talk", db).add_items(items))
+    assert db.version == 0
+
+
 def test_all_items_of_an_add_are_one_commit_and_one_that_cannot_be_stored_keeps_the_others_out(db):
     session = InmemSession("talk", db)
     asyncio.run(session.add_items(items_of(*range(50))))

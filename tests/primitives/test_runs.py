@@ -92,6 +92,16 @@ class RunMachine(TransactionMachine):
             new = tuple(dict.fromkeys((*self.model[run].tags, *tags)))
             self.change(run, self.runs().add_tags(run, tags), tags=new)
 
+    @rule(at=picks, tags=name_sets)
+    def untag(self, at, tags):
+        run = self.pick(at)
+        if run not in self.model:
+            with pytest.raises(RunNotFoundError):
+                self.runs().remove_tags(run, tags)
+        else:
+            new = tuple(tag for tag in self.model[run].tags if tag not in tags)
+            self.change(run, self.runs().remove_tags(run, tags), tags=new)
+
     @rule(at=picks, metadata=st.dictionaries(names, values, max_size=2))
     def describe(self, at, metadata):
         run = self.pick(at)
@@ -408,6 +418,18 @@ def test_updating_metadata_and_tags_keeps_what_is_not_named(store):
     assert run.tags == ("a", "b")
     assert run.updated_at == store.now_us
     assert store.runs().query_runs(tags=["b"], include_archived=True) == [run]
+
+
+def test_removing_tags_leaves_the_others_where_they_are_and_takes_the_run_out_of_the_index(store):
+    create(store, "run", tags=["a", "b", "c"])
+    store.now_us += 1
+    run = store.do(lambda txn: store.runs(txn).remove_tags("run", ["b", "unknown"]))
+    assert (run.tags, run.updated_at) == (("a", "c"), store.now_us)
+    assert store.runs().query_runs(tags=["b"]) == []
+    assert store.runs().query_runs(tags=["c", "a"]) == [run]
+    store.runs().check()
+    with pytest.raises(InvalidKeyError, match=r"^tags: "):
+        store.runs().remove_tags("run", "a")
 
 
 def test_updated_at_never_goes_back(store):

@@ -90,7 +90,7 @@ class ThreadCheckpoints:
             "metadata": self._dump(full_metadata),
             "channels": self._put_channels(namespace, parent_id, checkpoint, new_versions),
         }
-        register(self.txn, self.thread_id, TAG)
+        _register(self.txn, self.thread_id)
         self.kv.put(keys.checkpoint_key(namespace, checkpoint["id"]), record)
         if run_id is not None:
             self.kv.put(keys.run_key(run_id, namespace, checkpoint["id"]), None)
@@ -104,7 +104,7 @@ class ThreadCheckpoints:
         namespace, checkpoint_id = place_of(config)
         if checkpoint_id is None:
             raise KeyError("checkpoint_id")
-        register(self.txn, self.thread_id, TAG)
+        _register(self.txn, self.thread_id)
         for position, (channel, value) in enumerate(writes):
             index = WRITES_IDX_MAP.get(channel, position)
             key = keys.write_key(namespace, checkpoint_id, task_id, index)
@@ -199,12 +199,13 @@ class ThreadCheckpoints:
 
     def copy_to(self, target_id: str) -> None:
         """Copy all entries into another thread, which keeps its own. Write nothing if there are none."""
-        entries = self.kv.list_with_values(keys.PREFIX)
+        # How the source was registered says nothing of the target.
+        entries = [entry for entry in self.kv.list_with_values(keys.PREFIX) if entry[0] != keys.REGISTERED]
         target = self.txn.on(target_id).kv
         for key, value in entries:
             target.put(key, value)
         if entries:
-            register(self.txn, target_id, TAG)
+            _register(self.txn, target_id)
 
     def _put_channels(
         self, namespace: str, parent_id: str | None, checkpoint: Checkpoint, new_versions: ChannelVersions
@@ -262,3 +263,12 @@ def place_of(config: RunnableConfig) -> tuple[str, str | None]:
     """Return the namespace and the checkpoint id of a configuration; the id is None if it has none."""
     named = config.get("configurable", {})
     return named.get("checkpoint_ns") or "", named.get("checkpoint_id") or None
+
+
+def _register(txn: inmem.Transaction, thread_id: str) -> None:
+    """Register the thread's run and note what that took, for `collection.delete`."""
+    done = register(txn, thread_id, TAG)
+    kv = txn.on(thread_id).kv
+    # Whoever takes the tag off a run that the saver has created does not make it somebody else's.
+    if done is not None and not kv.exists(keys.REGISTERED):
+        kv.put(keys.REGISTERED, done)

@@ -49,19 +49,33 @@ def keep_newest(thread: ThreadCheckpoints) -> None:
 
 
 def delete(thread: ThreadCheckpoints) -> None:
-    """Remove all data of the thread, and its run if that is unchanged since its registration and otherwise empty."""
+    """Remove all data of the thread, and its run if the saver created it and nobody has used or changed it since.
+
+    A run that stays loses the tag if the saver has added it. Runs in which the saver has noted nothing, such as those
+    of earlier versions, stay as they are.
+    """
+    registered = thread.kv.get(keys.REGISTERED)
     for key in thread.kv.list(keys.PREFIX):
         thread.kv.delete(key)
     known = thread.txn.runs.get_run(thread.thread_id)
-    if known is None or (known.tags, known.metadata, known.parent_run) != ((TAG,), {}, None):
+    if known is None or registered is None:
         return
+    if registered == "created" and _is_unused(thread, known):
+        thread.txn.runs.delete_run(thread.thread_id)
+    elif TAG in known.tags:
+        thread.txn.runs.remove_tags(thread.thread_id, [TAG])
+
+
+def _is_unused(thread: ThreadCheckpoints, known: inmem.RunMetadata) -> bool:
+    """Return whether the run is as the saver created it, and empty."""
+    if (known.tags, known.metadata, known.parent_run) != ((TAG,), {}, None):
+        return False
     # Someone has set the run's status or error: keep that information.
     if known.status != inmem.RunStatus.ACTIVE or known.error is not None:
-        return
+        return False
     if thread.txn.runs.get_child_runs(thread.thread_id, include_archived=True, limit=1):
-        return
-    if not thread.txn.on(thread.thread_id).contents.holds_data():
-        thread.txn.runs.delete_run(thread.thread_id)
+        return False
+    return not thread.txn.on(thread.thread_id).contents.holds_data()
 
 
 def check(thread: ThreadCheckpoints) -> None:

@@ -9,6 +9,7 @@ removes it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
@@ -191,6 +192,7 @@ def _check(op: Op) -> None:
             _check_labels(op.namespace)
             _check_key(op.key)
             checked_ttl(op.ttl, "ttl")
+            _check_value(op.value)
         case SearchOp():
             _check_labels(op.namespace_prefix)
             check_filter(op.filter)
@@ -213,6 +215,12 @@ def _check_labels(labels: object) -> None:
 def _check_key(key: object) -> None:
     if not isinstance(key, str):
         raise inmem.InvalidKeyError("key", f"must be a str, not {type(key).__name__}")
+
+
+def _check_value(value: object) -> None:
+    # None removes the item.
+    if value is not None and not isinstance(value, Mapping):
+        raise inmem.InvalidValueError("value", f"must be a dict, not {type(value).__name__}")
 
 
 def _check_page(op: SearchOp | ListNamespacesOp) -> None:

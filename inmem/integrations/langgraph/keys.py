@@ -4,6 +4,7 @@
     langgraph/w/NAMESPACE/ID/TASK/INDEX one write of a task, pending on that checkpoint
     langgraph/b/DIGEST                  the value of a channel
     langgraph/r/RUN/NAMESPACE/ID        an entry for each checkpoint that a LangGraph run made
+    langgraph/registered                whether the saver created the thread's run or only tagged it, if it did either
 
     langgraph-store/LABEL#LABEL##KEY    an item of the store; as no label is empty, the `##` before KEY ends the labels
 
@@ -28,6 +29,7 @@ CHECKPOINTS: Final = "langgraph/c/"
 WRITES: Final = "langgraph/w/"
 BLOBS: Final = "langgraph/b/"
 RUNS: Final = "langgraph/r/"
+REGISTERED: Final = "langgraph/registered"
 ITEMS: Final = "langgraph-store/"
 
 _COMPLEMENT: Final = bytes(range(255, -1, -1))

@@ -1,4 +1,4 @@
-"""The primitive actors, the reaper and the watch actor of one store: started together, replaced one by one."""
+"""Keeps the primitive actors, the reaper and the watch actor: starts them together, replaces them one by one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PrimitiveActorT = TypeVar("PrimitiveActorT", bound=PrimitiveActor)
 log = QuietLogger("inmem.supervisor")
 
 
-class PrimitiveGroup:
+class PrimitiveKeeper:
     """The addresses of the primitive actors, the reaper and the watch actor, and the actors behind them.
 
     Args:
@@ -48,6 +48,7 @@ class PrimitiveGroup:
         system_clock: the machine's clock.
         entropy: for ids and jitter.
         limits: bounds on what may be written and what may wait.
+        reaper: the reaper's mailbox, which the core knows, too.
 
     Attributes:
         mailboxes: the mailboxes of the primitive actors, by name.
@@ -67,9 +68,10 @@ class PrimitiveGroup:
         system_clock: Clock,
         entropy: Entropy,
         limits: Limits,
+        reaper: Mailbox,
     ) -> None:
         self.mailboxes = {name: Mailbox(name, dispatcher, limits=limits) for name in PRIMITIVE_ACTORS}
-        self.reaper = Mailbox("reaper", dispatcher)
+        self.reaper = reaper
         self.watches = Mailbox("watches", dispatcher)
         self.restart_limits = {mailbox.name: RestartLimit(system_clock) for mailbox in self}
         self._supervisor = supervisor
