@@ -39,7 +39,7 @@ def choose(txn: Transaction, flights: list[Flight]) -> Flight:
     txn.cells.cas("phase", phase.version, "chosen")
     txn.events.append("chosen", cheapest)
     if cheapest["price"] > goal["budget"]:
-        raise ValueError(f"{cheapest['price']} is more than the budget of {goal['budget']}")
+        raise ValueError(f"{cheapest['price']} exceeds the budget of {goal['budget']}")
     return cheapest
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         assert (phase.value, phase.version) == ("searching", 1)
         assert db.traces.count(run) == 1
         assert db.events.len(run) == 1
-        print("          nothing of that step was stored")
+        print("          that step stored nothing")
 
         # Another writer changes the goal while the step is running, so the step runs again and sees the new goal.
         budgets: list[int] = []
@@ -76,7 +76,7 @@ def main() -> None:
             return choose(txn, FLIGHTS)
 
         flight = db.transaction(run, step)
-        print("chosen:  ", flight, "with a budget of", " and then ".join(map(str, budgets)))
+        print("chosen:  ", flight, "with a budget of", ", then ".join(map(str, budgets)))
         assert budgets == [250, 220]
         assert db.kv.get(run, "flight") == {"to": "OSL", "price": 210}
 

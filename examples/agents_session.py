@@ -75,7 +75,7 @@ def main() -> None:
             notes = [item["content"] for item in items[4:]]
             assert sorted(notes) == ["Ada: 1", "Ada: 2", "Ben: 1", "Ben: 2"]
             assert notes[0][:3] == notes[1][:3]
-            print("notes:   each clerk's two stand together")
+            print("notes:   each clerk's two notes are adjacent")
 
             print("mistake:", say(session, "cancel everything"))
             before = db.version

@@ -63,7 +63,7 @@ async def main(path: str) -> None:
         results = await asyncio.gather(*agents, return_exceptions=True)
         cancelled = sum(isinstance(result, asyncio.CancelledError) for result in results)
         assert 0 < cancelled <= 10
-        print("ten of twenty agents were cancelled at their work")
+        print("ten of twenty agents were cancelled while working")
 
         # An agent cancelled while its claim was being committed leaves the task claimed: reopen such tasks.
         for name in await db.cells.list(BOARD, "task-"):
@@ -74,7 +74,7 @@ async def main(path: str) -> None:
 
         done = [event.payload["task"] async for event in db.events.iter(BOARD)]
         assert sorted(done) == await db.cells.list(BOARD, "task-")
-        print(f"{len(done)} tasks were done, none was lost, and none was done twice")
+        print(f"{len(done)} tasks done: none lost, none done twice")
 
 
 if __name__ == "__main__":

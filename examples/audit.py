@@ -69,10 +69,10 @@ def main() -> None:
         original = Path(folder, "payments.db")
         record(original, PAYMENTS)
         heads = audit(original)
-        print("0. the original is sound; the auditor writes down where its runs end:", ", ".join(heads))
+        print("0. the original is intact; the auditor saves the last hash of each run:", ", ".join(heads))
         assert heads.keys() == PAYMENTS.keys()
 
-        print("1. a byte is changed in a copy")
+        print("1. a forger changes a byte in a copy")
         damaged = Path(shutil.copytree(original, Path(folder, "damaged.db")))
         forge(damaged, mend_checksums=False)
         try:
@@ -82,7 +82,7 @@ def main() -> None:
         else:
             raise AssertionError("a database opened although a byte was changed")
 
-        print("2. a byte is changed in a copy, and all checksums are mended")
+        print("2. the forger changes a byte in a copy and fixes all checksums")
         forged = Path(shutil.copytree(original, Path(folder, "forged.db")))
         forge(forged, mend_checksums=True)
         assert audit(forged) == {"april": heads["april"]}
@@ -92,16 +92,16 @@ def main() -> None:
             assert event.payload == {"amount": 940}
             assert db.events.verify_chain("march").first_invalid == 2
 
-        print("3. the whole history is written anew with another amount")
+        print("3. the forger rewrites the whole history with another amount")
         rewritten = Path(folder, "rewritten.db")
         record(rewritten, FORGED_PAYMENTS)
         new_heads = audit(rewritten)
         assert new_heads.keys() == PAYMENTS.keys()
         assert new_heads["march"] != heads["march"]
-        print("   march: valid in itself, but it does not end in the hash that was written down")
+        print("   march: the chain is valid, but its last hash is not the saved one")
 
         assert audit(original) == heads
-        print("the original is as it was")
+        print("the original is unchanged")
 
 
 if __name__ == "__main__":

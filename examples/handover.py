@@ -94,7 +94,7 @@ def main() -> None:
         assert turns == [(name, number) for number in range(1, ROUNDS + 1) for name in ("researcher", "writer")]
         assert len(db.kv.get(run, "report")) == 2 * ROUNDS
         assert ignored > 0
-        print("every turn was taken once; messages that came at the wrong time were ignored")
+        print("each turn was taken once; messages that arrived out of turn were ignored")
 
         db.end_run(run)
     finally:

@@ -90,12 +90,12 @@ def main() -> None:
         worker = subprocess.run(program, env={**os.environ, "KILLED_WHILE_RESERVING": "1"}, check=False)  # noqa: S603
         assert worker.returncode == -signal.SIGKILL
 
-        print("another one resumes it", flush=True)
+        print("another process resumes it", flush=True)
         with inmem.open(folder) as db:
             asked = trip_graph(db).invoke(None, THREAD)
             print("  asks:   ", asked["__interrupt__"][0].value)
 
-        print("the answer comes the next day", flush=True)
+        print("the answer arrives the next day", flush=True)
         with inmem.open(folder) as db:
             graph = trip_graph(db)
             assert graph.get_state(THREAD).next == ("approve",)

@@ -79,27 +79,27 @@ def main(folder: Path) -> None:
             for worker in workers:
                 worker.join()
         assert first >= 25
-        print("the view took in 25 calls or a few more while the agents worked, and was stopped")
+        print("the view counted 25 calls or a few more while the agents were working, then stopped")
 
     with inmem.open(folder / "agents.db") as source, inmem.open(folder / "view.db") as db:
         second = View(db).follow(source, timeout=0)
         assert first + second == len(AGENTS) * CALLS
-        print("after both were opened again it took in the others")
+        print("after both databases were reopened, it counted the rest")
         counts = View(db).counts()
         expected: dict[str, int] = {}
         for name in AGENTS:
             for trace in source.traces.query_by_type(name, "ToolCall"):
                 call = f"{name}: {trace.kind.tool_name}"
                 expected[call] = expected.get(call, 0) + 1
-        assert counts == expected, "it knows what the store knows"
-        print(f"in all {sum(counts.values())} calls of {len(AGENTS)} agents, each counted once")
+        assert counts == expected, "the view agrees with the store"
+        print(f"{sum(counts.values())} calls by {len(AGENTS)} agents in total, each counted once")
         source.checkpoint()
 
     with inmem.open(folder / "agents.db") as source:
         try:
             source.watch(after_version=1)
         except WatchGapError:
-            print("whoever asks for changes that are not kept any more is told so")
+            print("asking for changes that are no longer kept raises WatchGapError")
 
 
 if __name__ == "__main__":

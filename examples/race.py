@@ -61,7 +61,7 @@ def main() -> None:
         print(f"{failure.cause} (seed {failure.seed})\n\n{as_text(failure.story)}\n")
     else:
         raise SystemExit("the race was not found")
-    print(f"with cas, {explore(two_careful_agents, seeds=500)} schedules end well")
+    print(f"with cas, {explore(two_careful_agents, seeds=500)} schedules pass")
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def main() -> None:
                 # The killed transactions left nothing, not even their "asked" events.
                 assert db.events.len(run) == 2 * STEPS
             assert db.verify().is_valid
-        print("the worker was killed twice; no step is missing, none happened twice")
+        print("the worker was killed twice; no step was lost or repeated")
 
 
 if __name__ == "__main__":

@@ -25,17 +25,17 @@ from inmem.cli.verify import verify
     cls=Application,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Try it: `inmem demo --keep demo` makes demo/harbour.db, which the examples of all commands use.",
+    epilog="Try it: `inmem demo --keep demo` creates demo/harbour.db, which the examples of all commands use.",
 )
 @click.version_option(inmem.__version__, "-V", "--version", prog_name="inmem")
 @click.pass_context
 def app(context: click.Context) -> None:
-    """Keep the runs of agents in a transactional store, and look at them.
+    """Keep and inspect agent runs in a transactional store.
 
-    DB is a database's folder. RUN is the name of a run, or a beginning of it that no other run has. Reading
-    disturbs nobody, not even a process that is writing. A name that begins with a dash goes behind all options and --.
+    DB is the folder of a database. RUN is the name of a run, or a prefix that no other run shares. Reading never blocks
+    or disturbs a process that is writing. Put -- before a name that begins with a dash, after all options.
 
-    Exit codes: 0 fine, 1 the answer is no (damaged, not found), 2 wrong usage.
+    Exit codes: 0 success, 1 failure (not found, damaged), 2 usage error.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
@@ -43,7 +43,7 @@ def app(context: click.Context) -> None:
 
 
 app.add_section(
-    "Look at runs",
+    "Inspect runs",
     (
         runs,
         events,
@@ -54,7 +54,7 @@ app.add_section(
     ),
 )
 app.add_section(
-    "Look after a database",
+    "Maintain a database",
     (
         stat,
         verify,
@@ -64,7 +64,7 @@ app.add_section(
     ),
 )
 app.add_section(
-    "Bring runs in and out",
+    "Record, export and import runs",
     (
         record,
         export,
@@ -73,7 +73,7 @@ app.add_section(
     ),
 )
 app.add_section(
-    "Get to know inmem",
+    "Get started",
     (
         demo,
         completion,

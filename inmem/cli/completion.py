@@ -14,13 +14,13 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", metavar="SHELL", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes a shell complete inmem's commands.
+    """Print a shell completion script.
 
-    SHELL is bash, zsh or fish. Commands, options, runs and keys are completed; for the latter the database is read.
-    To have it in every session, put the line of the example into ~/.bashrc or ~/.zshrc; for fish, write the output
-    to ~/.config/fish/completions/inmem.fish.
+    SHELL is bash, zsh or fish. The script completes commands, options, runs and keys; for runs and keys, it reads the
+    database. To enable it in every session, add the line below to ~/.bashrc, or to ~/.zshrc with zsh instead of bash.
+    For fish, write the output to ~/.config/fish/completions/inmem.fish.
     """
     made = get_completion_class(shell)
     if made is None:
-        raise click.UsageError(f"there is no completion for {shell}")
+        raise click.UsageError(f"no completion script for {shell}")
     click.echo(made(context.find_root().command, {}, "inmem", "_INMEM_COMPLETE").source())

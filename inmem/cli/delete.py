@@ -25,22 +25,23 @@ if TYPE_CHECKING:
 @click.command(epilog=example("inmem delete demo/harbour.db lamp-controller/0000-2ac3ac90 --yes"))
 @database_argument
 @whole_runs_argument
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: bool) -> None:
-    """Delete runs with all that they hold.
+    """Delete runs and everything in them.
 
-    RUN is the whole name of a run here. What is to be deleted is shown, and asked about on a terminal; elsewhere it
-    takes --yes. All of them are deleted in one commit, or none. There is no way back but an export.
+    RUN must be the full name of a run. On a terminal, the command shows what it will delete and asks for confirmation;
+    elsewhere, pass --yes. All runs are deleted in one commit, or none. Deletion cannot be undone: export the runs
+    first if you may need them again.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     runs = tuple(dict.fromkeys(runs))
     if not yes:
         with open_for_reading(database) as db, db.begin("delete") as txn:
             found = [f"{plain_name(run_id)}: {_contents(txn, database, run_id)}" for run_id in runs]
         if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
-            raise click.UsageError("nobody can be asked here whether to delete: say --yes")
+            raise click.UsageError("not a terminal: pass --yes to delete without asking")
         click.echo("\n".join(found), err=True)
         if not click.confirm(f"Delete {counted(len(runs), 'run')}?", err=True):
             raise click.exceptions.Exit(NO)
@@ -71,4 +72,4 @@ def _delete(txn: Transaction, database: str, runs: tuple[str, ...]) -> None:
 
 def _expect(txn: Transaction, database: str, run_id: str) -> None:
     if txn.on(run_id).contents.is_empty():
-        raise NoError(f"there is no run of the whole name {run_id!r}. Try: inmem runs {shlex.quote(database)}")
+        raise NoError(f"no run is named exactly {run_id!r}. Try: inmem runs {shlex.quote(database)}")

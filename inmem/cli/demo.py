@@ -15,13 +15,13 @@ from inmem.demo.story import show_demo
     "--keep",
     metavar="DIR",
     type=click.Path(path_type=str, file_okay=False),
-    help="Put the database and the transcripts into this folder, to stay.",
+    help="Keep the database and the transcripts in DIR.",
 )
 def demo(keep: str | None) -> None:
-    """Kill a recording of conversations twice, and lose nothing.
+    """Kill a recording process twice without losing anything.
 
-    Conversations of the package's own are recorded by several agents at once. The recording process is killed with
-    SIGKILL in the middle, twice; then the database is compared with the transcripts.
+    Several agents record bundled conversations at the same time. The recording process is killed with SIGKILL midway,
+    twice. At the end, the database is compared with the transcripts.
     """
     if not show_demo(console(), keep):
         raise click.exceptions.Exit(NO)

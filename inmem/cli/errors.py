@@ -36,7 +36,7 @@ INTERRUPTED: Final = 130
 UNREAD: Final = 141
 """The exit code that shells report for a command ended by SIGPIPE: the reader of the output has stopped reading."""
 
-_WHEN_LOCKED: Final = "try again when it is closed there; commands that only read need not wait"
+_WHEN_LOCKED: Final = "try again when it has been closed there; commands that only read need not wait"
 
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -113,7 +113,7 @@ class Application(click.Group):
             return super().invoke(ctx)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
-        """Run a command and exit: 0 fine, 1 the answer is no, 2 wrong usage."""
+        """Run a command and exit: 0 success, 1 failure, 2 usage error."""
         extra |= {"standalone_mode": False, "prog_name": "inmem"}
         typed_paths.clear()
         prepare_streams()
@@ -176,7 +176,7 @@ def _told(error: click.ClickException) -> str:
         return message
     if isinstance(error, click.NoSuchOption) and _is_of_a_command(error.option_name, error.ctx.command):
         option = error.option_name
-        return f"No such option of inmem itself: {option!r}; it goes after the command: inmem COMMAND {option}"
+        return f"No such option before a command: {option!r}. Put it after the command: inmem COMMAND {option}"
     # Click lists alternatives on lines of their own; join them.
     message = " ".join(message.split())
     return f"{message}{'' if message.endswith(('.', '?', '!', ')')) else '.'} Try: {error.ctx.command_path} --help"

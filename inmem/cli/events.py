@@ -54,10 +54,10 @@ _COLUMNS: Final = (
 @database_argument
 @run_argument
 @click.option("--type", "event_type", help="Only events of this type.")
-@click.option("--start", type=count_type, default=0, metavar="N", help="Begin with event N.")
+@click.option("--start", type=count_type, default=0, metavar="N", help="Start at event N.")
 @limit_option
-@click.option("--last", type=count_type, metavar="N", help="Only the last N of them.")
-@click.option("-f", "--follow", is_flag=True, help="Go on with those that come, until Ctrl-C.")
+@click.option("--last", type=count_type, metavar="N", help="Only the last N matching events.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new events until Ctrl-C.")
 @width_option
 @json_option
 def events(
@@ -71,15 +71,15 @@ def events(
     follow: bool,
     as_json_output: bool,
 ) -> None:
-    """List the events of RUN in their order.
+    """List the events of RUN in order.
 
-    With --follow, those that anybody appends meanwhile are shown, in this or another process; --last 0 shows nothing
-    else. With --json each event is then a line of its own.
+    With --follow, also print events as they are appended, by any process; add --last 0 to print only those. With
+    --follow and --json, print one event per line.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     if last is not None and limit is not None:
-        raise click.UsageError("--limit N takes the first of them and --last N the last: name one")
+        raise click.UsageError("--limit and --last cannot be combined")
     with open_for_reading(database) as db:
         run_id = resolve_run(db, run)
         asked_start = start
@@ -134,7 +134,7 @@ def _why_none(txn: Transaction, event_type: str | None, start: int) -> str:
         more = ", …" if len(found) > _TYPES_NAMED_MAX else ""
         return f"{run} has no event of type {plain_name(event_type)}; its types are: {names}{more}"
     of_type = "" if event_type is None else f" of type {plain_name(event_type)}"
-    return f"{run} has no event{of_type} from {start} on; its last event is {head.sequence}"
+    return f"{run} has no event{of_type} from {start} onwards; its last event is {head.sequence}"
 
 
 def _row(event: Event) -> tuple[str, ...]:
@@ -205,13 +205,13 @@ def _expect_still_there(txn: Transaction, head: Event | None) -> None:
     if head is None:
         if txn.contents.is_empty():
             raise NoError(
-                f"run {txn.run_id!r} is not there any more: it was deleted, what it held has expired, "
+                f"run {txn.run_id!r} no longer exists: it was deleted, its contents have expired, "
                 "or its owner could not make it durable"
             )
         return
     found = txn.events.read(head.sequence)
     if found is None or found.hash != head.hash:
         raise NoError(
-            f"the events of run {txn.run_id!r} up to {head.sequence} are not there any more: "
-            "it was deleted, or its owner could not make them durable"
+            f"the events of run {txn.run_id!r} up to {head.sequence} no longer exist: "
+            "the run was deleted, or its owner could not make them durable"
         )

@@ -97,7 +97,7 @@ def read_heads(path: str) -> list[Head]:
     with click.open_file(path, encoding="utf-8", errors="replace") as file:
         heads = [_head_of(path, number, line) for number, line in enumerate(file, 1) if line.strip()]
     if not heads:
-        raise click.UsageError(f"{path} holds no head of a chain")
+        raise click.UsageError(f"{path} contains no chain heads")
     return heads
 
 
@@ -113,4 +113,4 @@ def _head_of(path: str, number: int, line: str) -> Head:
                 pass
     except (ValueError, RecursionError, UsageError):
         pass
-    raise click.UsageError(f"{path}, line {number}: not a head as inmem verify --heads prints it")
+    raise click.UsageError(f"{path}, line {number}: not a chain head as printed by inmem verify --heads")

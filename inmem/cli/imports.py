@@ -81,11 +81,11 @@ class _Files:
 @into_option
 @json_option
 def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> None:
-    """Read runs from files, each if all of it is as it was written.
+    """Import runs from files, after verifying every line.
 
-    FILE is what `inmem export` wrote, or - for the standard input. Every line is checked against its hash, every
-    event against its chain; a run is imported in one commit, or not at all. A file that is refused does not keep the
-    others from being imported. DB is made if it is missing.
+    FILE is a file written by `inmem export`, or - for standard input. Every line is checked against its hash and every
+    event against its chain. A run is imported in one commit, or not at all. If a file is refused, the others are still
+    imported.
     """
     given = _Files(files)
     imported: list[dict[str, Any]] = []
@@ -98,7 +98,8 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
                 found.put_into(db)
             except RunExistsError as error:
                 way_on = (
-                    f"; import it into another database, or first: inmem delete {shlex.join((database, error.name))}"
+                    f"; import it into another database, or delete it first: inmem delete "
+                    f"{shlex.join((database, error.name))}"
                 )
                 given.refuse(error, f"{file}: ", way_on)
                 continue
@@ -120,12 +121,12 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
 @_files_argument
 @json_option
 def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
-    """Check files with exported runs, and import none.
+    """Verify exported runs without importing them.
 
-    FILE is what `inmem export` wrote, or - for the standard input. All is checked that `inmem import` checks. The
-    digest that is shown vouches for all of a file: kept elsewhere, it tells later whether somebody wrote the file anew.
+    FILE is a file written by `inmem export`, or - for standard input. It gets the same checks as in `inmem import`. The
+    digest that is printed vouches for the whole file: save it elsewhere to detect later whether the file was rewritten.
 
-    The exit code is 1 if a file is not as it was written, and 2 if it is no exported run.
+    The exit code is 1 if a file is damaged or was changed, and 2 if it is not an exported run.
     """
     given = _Files(files)
     sound: list[dict[str, Any]] = []

@@ -76,7 +76,7 @@ width_option = click.option(
     metavar="N",
     expose_value=False,
     callback=_ask_for_width,
-    help="Cut and fold as on a terminal of N columns.",
+    help="Format for a terminal N columns wide.",
 )
 
 

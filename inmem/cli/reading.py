@@ -38,9 +38,9 @@ class _DatabaseType(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse a file, and a database in memory, which would not outlive the command."""
         if not value:
-            self.fail("the name is empty; a database is a folder", param, ctx)
+            self.fail("the path is empty; a database is a folder", param, ctx)
         if value == MEMORY:
-            self.fail(f"{MEMORY} keeps nothing; a database is a folder", param, ctx)
+            self.fail(f"{MEMORY} is not stored on disk; a database is a folder", param, ctx)
         if Path(value).is_file():
             self.fail(f"{value} is a file; a database is a folder", param, ctx)
         typed_paths.append(value)
@@ -97,7 +97,14 @@ whole_runs_argument = click.argument(
     "runs", metavar="RUN...", nargs=-1, required=True, shell_complete=_completed(_runs_like)
 )
 key_argument = click.argument("key", metavar="[KEY]", required=False, shell_complete=_completed(_keys_like))
-into_option = click.option("--into", "database", metavar="DB", required=True, type=database_type, help="The database.")
+into_option = click.option(
+    "--into",
+    "database",
+    metavar="DB",
+    required=True,
+    type=database_type,
+    help="Database to write to; created if missing.",
+)
 json_option = click.option("--json", "as_json_output", is_flag=True, help="Print JSON instead of text.")
 
 
@@ -125,7 +132,7 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NoError(f"there is no run {name!r}. Try: inmem runs {shlex.quote(as_typed(db.path))}")
+        raise NoError(f"no run matches {name!r}. Try: inmem runs {shlex.quote(as_typed(db.path))}")
     names = ", ".join(map(plain_name, found[:_NAMES_SHOWN_MAX])) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
     raise click.UsageError(f"{len(found)} runs begin with {name!r}: {names}")
 

@@ -46,14 +46,15 @@ if TYPE_CHECKING:
     default=4,
     show_default=True,
     metavar="N",
-    help="How many agents record at the same time.",
+    help="Number of agents that record at the same time.",
 )
 @click.option(
     "--durability",
     type=click.Choice(["always", "interval", "never"]),
     default="always",
     show_default=True,
-    help="When a step counts as recorded: once it is durable, once written and durable soon, or once written.",
+    help="When a step counts as recorded: once durable (always), once written and soon durable (interval), or once "
+    "written (never).",
 )
 @click.option("--pace", type=click.FloatRange(min=0), default=0.0, hidden=True, help="Seconds to wait after each step.")
 @json_option
@@ -66,15 +67,15 @@ def record(
     pace: float,
     as_json_output: bool,
 ) -> None:
-    """Record the conversations of transcripts as runs.
+    """Record conversation transcripts as runs.
 
-    They are recorded as if the agents were having them now. FILE holds chat messages (a JSON list of conversations,
-    or JSON lines) or a coding agent's .traj; its content decides. - is the standard input. Every message is one
-    transaction: an event, the traces it belongs to, working memory, a cursor.
+    Conversations are recorded as if they were taking place now. FILE contains chat messages (a JSON list of
+    conversations, or JSON lines) or the .traj of a coding agent; the format is detected from the content. Use - for
+    standard input. Every message is one transaction: an event, its traces, working memory and a cursor.
 
-    Started again after it was killed, at whatever moment, it goes on where each conversation stopped: every message
-    is recorded exactly once. What is recorded already is left alone. If a conversation has changed in its file since
-    then, even by one message at its end, all of it is recorded again, as another run; the old run stays.
+    If the command is killed at any moment, run it again: it resumes each conversation where it stopped, so that every
+    message is recorded exactly once. Whatever is already recorded is left alone. If a conversation in FILE has changed
+    since, even by one message at its end, the whole conversation is recorded again as a new run; the old run stays.
     """
     if not Path(database).exists():
         _require_conversations(files)
@@ -82,7 +83,7 @@ def record(
         with inmem.open(database, durability=durability) as db, _recording(files) as on_progress:
             summary = record_files(db, files, agents=agents, pace_s=pace, on_progress=on_progress)
     except KeyboardInterrupt:
-        say_error("interrupted; the same command goes on from here")
+        say_error("interrupted; run the same command again to resume")
         raise click.exceptions.Exit(INTERRUPTED) from None
     for error in summary.errors:
         say_error(error)
@@ -130,8 +131,8 @@ def _told(summary: RecordSummary, rate: float) -> str:
         f"{counted(summary.tool_calls, 'tool call')}"
     )
     if not summary.messages and not summary.runs:
-        return "nothing was recorded"
+        return "nothing recorded"
     if 0 < summary.already_recorded == summary.messages:
-        return f"{counts}: all recorded already"
-    before = f"; {summary.already_recorded:,} of the messages were there already" if summary.already_recorded else ""
+        return f"{counts}: all already recorded"
+    before = f"; {summary.already_recorded:,} of the messages were already recorded" if summary.already_recorded else ""
     return f"{counts} recorded{before}; {summary.seconds:.1f} s, {rate:,.0f} messages/s"

@@ -41,13 +41,18 @@ _NAME_CHARS_MAX: Final = 60
 @click.command(epilog=example("inmem export demo/harbour.db night-watch/0000 --out storm.jsonl"))
 @database_argument
 @optional_run_argument
-@click.option("--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=str), help="Write to FILE.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=str),
+    help="Write to FILE instead of standard output.",
+)
 @click.option(
     "--all",
     "folder",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write every run, each to a file of its own in FOLDER, which is missing or empty.",
+    help="Write every run to its own file in FOLDER, which must be missing or empty.",
 )
 @click.option(
     "--format",
@@ -55,19 +60,18 @@ _NAME_CHARS_MAX: Final = 60
     type=click.Choice(["jsonl", "otlp"]),
     default="jsonl",
     show_default=True,
-    help="All of the run for `inmem import`, or its traces as OpenTelemetry's OTLP JSON.",
+    help="jsonl: the whole run, for `inmem import`; otlp: its traces as OpenTelemetry OTLP JSON.",
 )
 def export(*, database: str, run: str | None, out: str | None, folder: Path | None, form: str) -> None:
-    """Write a run to a file, every line with its hash.
+    """Write a run to a file, with a hash on every line.
 
-    Without --out it goes to the standard output. The file holds all of the run in all five primitives as JSON lines,
-    and `inmem import` makes the same run of it. With --all, the files are of one moment: no transaction is in some of
-    them and not in others.
+    The file holds the complete run, in all five primitives, as JSON lines; `inmem import` restores it. With --all, all
+    files come from one snapshot: no transaction is included only in part.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     if (run is None) == (folder is None) or (folder is not None and out is not None):
-        raise click.UsageError("name a RUN, or all of them with --all FOLDER, without --out")
+        raise click.UsageError("name a RUN, or export every run with --all FOLDER and without --out")
     write = _write_otlp if form == "otlp" else _write_run
     with open_for_reading(database) as db:
         if folder is not None:

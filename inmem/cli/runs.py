@@ -10,6 +10,7 @@ import click
 from rich.text import Text
 
 from inmem import RunStatus
+from inmem.amounts import counted
 from inmem.cli.counts import limit_option
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
@@ -50,12 +51,12 @@ _status_type = click.Choice(list(RunStatus), case_sensitive=False)
 
 @click.command(epilog=example("inmem runs demo/harbour.db --status failed"))
 @database_argument
-@click.option("--status", type=_status_type, help="Only runs of this status.")
-@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; may be given again.")
-@click.option("--all", "include_archived", is_flag=True, help="Archived runs too.")
-@click.option("--parent", metavar="RUN", help="Only runs that name RUN as their parent.")
-@click.option("--unregistered", is_flag=True, help="Runs that hold something and were never registered, instead.")
-@click.option("--newest", is_flag=True, help="The newest first.")
+@click.option("--status", type=_status_type, help="Only runs with this status.")
+@click.option("--tag", "tags", multiple=True, help="Only runs with this tag; repeat it to require several.")
+@click.option("--all", "include_archived", is_flag=True, help="Include archived runs.")
+@click.option("--parent", metavar="RUN", help="Only runs whose parent is RUN.")
+@click.option("--unregistered", is_flag=True, help="List only runs that hold data but were never registered.")
+@click.option("--newest", is_flag=True, help="Newest first.")
 @limit_option
 @width_option
 @json_option
@@ -71,11 +72,11 @@ def runs(
     limit: int | None,
     as_json_output: bool,
 ) -> None:
-    """List the runs of DB in the order of their creation."""
+    """List the runs in DB, oldest first."""
     is_chosen = status is not None or bool(tags) or parent is not None
     if unregistered:
         if is_chosen or newest:
-            raise click.UsageError("runs that were never registered have no status, tags, parent or time of creation")
+            raise click.UsageError("unregistered runs have no status, tags, parent or creation time")
         _list_unregistered(database, limit, as_json_output=as_json_output)
         return
     with open_for_reading(database) as db, db.begin("runs") as txn:
@@ -99,20 +100,20 @@ def runs(
     if rows or limit == 0:
         show(runs_table(rows))
     else:
-        archived = ", but for archived ones, which --all lists too" if only_archived else ""
-        say_none(f"there is no {_in_words(status, tags, parent)}{archived}")
+        archived = ", except archived ones: list them with --all" if only_archived else ""
+        say_none(f"no {_in_words(status, tags, parent)}{archived}")
     if others:
-        noun = "run that was" if len(others) == 1 else "runs that were"
         where = printable(shlex.quote(database))
-        click.echo(f"{len(others):,} {noun} never registered: inmem runs {where} --unregistered", err=True)
+        found_others = counted(len(others), "unregistered run")
+        click.echo(f"{found_others}; to list: inmem runs {where} --unregistered", err=True)
 
 
 def _in_words(status: RunStatusName | None, tags: tuple[str, ...], parent: str | None) -> str:
     """Return what runs were asked for."""
-    wanted = [f"of status {status}"] if status is not None else []
-    wanted += [f"with the tag {plain_word(tag)}" for tag in tags]
-    wanted += [f"with the parent {plain_name(parent)}"] if parent is not None else []
-    return "run " + " and ".join(wanted) if wanted else "registered run"
+    wanted = [f"with status {status}"] if status is not None else []
+    wanted += [f"with tag {plain_word(tag)}" for tag in tags]
+    wanted += [f"with parent {plain_name(parent)}"] if parent is not None else []
+    return "runs " + " and ".join(wanted) if wanted else "registered runs"
 
 
 def _parent(db: Database, txn: Transaction, name: str) -> str:
@@ -128,7 +129,7 @@ def _list_unregistered(database: str, limit: int | None, *, as_json_output: bool
     if as_json_output:
         print_json([{"run_id": run_id, "events": events} for run_id, events in rows])
     elif not rows and limit != 0:
-        say_none("there is no run that was never registered")
+        say_none("no unregistered runs")
     else:
         columns = (Column("RUN", "fold"), Column("EVENTS", justify="right"))
         show(table(columns, [(plain_name(run_id), f"{events:,}") for run_id, events in rows]))
@@ -168,9 +169,9 @@ def runs_table(found: Iterable[tuple[RunMetadata, int]], width: int | None = Non
 @width_option
 @json_option
 def cells(*, database: str, run: str, as_json_output: bool) -> None:
-    """List the state cells of RUN with their values.
+    """List the state cells of RUN and their values.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     with reading_run(database, run) as txn:
         found = [(name, txn.cells.read(name)) for name in txn.cells.list()]
@@ -195,21 +196,23 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
 @database_argument
 @run_argument
 @key_argument
-@click.option("--raw", is_flag=True, help="Print what is stored and nothing else, for a file or a pipe.")
+@click.option("--raw", is_flag=True, help="Write the stored value unchanged, to a file or pipe.")
 @json_option
 def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: bool) -> None:
-    """Print the value of KEY in RUN, or the keys that RUN has.
+    """Print the value of KEY in RUN, or list the keys of RUN.
 
-    Text is printed with its lines and tabs, all else that cannot be seen in it as escapes; any other value as JSON.
-    With --raw, text is written as UTF-8 and bytes as they are, without a line break at the end.
+    Print text with invisible characters escaped, except line breaks and tabs, and any other value as JSON. With --raw,
+    write text as UTF-8 and bytes unchanged, without a trailing newline.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     if raw:
         if key is None or as_json_output:
-            raise click.UsageError("--raw is for the value of a KEY, without --json")
+            raise click.UsageError("--raw needs a KEY and cannot be combined with --json")
         if is_terminal(sys.stdout):
-            raise click.UsageError("--raw is for a file or a pipe: what is stored could take over a terminal")
+            raise click.UsageError(
+                "--raw does not write to a terminal, which stored data could take over: use a file or pipe"
+            )
     with reading_run(database, run) as txn:
         if key is None:
             keys = txn.kv.list()
@@ -229,7 +232,7 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
         # A name that begins with a dash would be parsed as an option.
         dashes = "-- " if database.startswith("-") or run_id.startswith("-") else ""
         where = f"{dashes}{shlex.quote(database)} {shlex.quote(run_id)}"
-        hint = f". Try: inmem get {where}" if cell is None else f", but a cell of that name. Try: inmem cells {where}"
+        hint = f". Try: inmem get {where}" if cell is None else f", but a cell with that name. Try: inmem cells {where}"
         raise NoError(f"run {run_id!r} has no key {key!r}{hint}")
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))

@@ -36,19 +36,19 @@ _RANGES_SHOWN_MAX = 5
     metavar="NEW",
     required=True,
     type=database_type,
-    help="The new database: a folder that is missing or empty.",
+    help="Folder for the new database; must be missing or empty.",
 )
 @click.option(
     "--beyond-damage",
     is_flag=True,
-    help="Also take what can be read behind the damage, although commits before it are missing.",
+    help="Also recover what is readable after the damage, although commits before it are missing.",
 )
 @json_option
 def salvage(*, database: str, target: str, beyond_damage: bool, as_json_output: bool) -> None:
-    """Save what a damaged DB still holds, into a new one.
+    """Recover the contents of a damaged DB into a new database.
 
-    DB is only read. The exit code is 1 if anything in it is missing or damaged, even where that has cost no commit,
-    and 2 if DB is no database.
+    DB itself is not modified. The exit code is 1 if anything in DB is missing or damaged, even if no commit was lost,
+    and 2 if DB is not a database.
     """
     with progress("salvaging"):
         report = inmem.salvage(database, target, beyond_damage=beyond_damage)
@@ -66,19 +66,19 @@ def _told(report: SalvageReport) -> Table:
     shown.add_row(Text("kept", "bold green"), f"{kept}; every commit up to version {report.prefix_version:,}")
     shown.add_row("", f"entries: {report.entries:,} in all, those of indices included")
     for name in report.parts_of:
-        shown.add_row("", f"parts of {name}: not a state that ever was")
+        shown.add_row("", f"parts of {name}: together, a state that never existed")
     if report.taken_beyond:
-        shown.add_row("", f"{_commits(report.taken_beyond)} behind the damage: not a state that ever was")
+        shown.add_row("", f"{_commits(report.taken_beyond)} after the damage: together, a state that never existed")
     shown.add_row(Text("into", "bold"), printable(f"{report.into}, at version {report.version:,}"))
     if report.left_out:
         shown.add_row(
             Text("left out", "bold yellow"),
-            f"{_commits(report.left_out)}: readable, but behind the damage; --beyond-damage takes them",
+            f"{_commits(report.left_out)}: readable, but after the damage; recover them with --beyond-damage",
         )
     for name in report.parts_left_out:
-        shown.add_row(Text("left out", "bold yellow"), f"parts of {name}: readable; --beyond-damage takes them")
+        shown.add_row(Text("left out", "bold yellow"), f"parts of {name}: readable; recover them with --beyond-damage")
     if report.missing:
-        but = ", but for what those parts hold of them" if report.parts_of else ""
+        but = ", except for what those parts hold of them" if report.parts_of else ""
         shown.add_row(Text("lost", "bold red"), _commits(report.missing) + but)
     for file in report.files:
         for lost in file.lost:
@@ -90,7 +90,7 @@ def _told(report: SalvageReport) -> Table:
     for run_id, chain in report.broken_chains:
         shown.add_row(Text("broken", "red"), printable(f"{run_id!r}: {chain.error}"))
     for (run_id, parent_id), found in Counter((run_id, parent_id) for run_id, _, parent_id in report.orphans).items():
-        told = f"{counted(found, 'trace')} of {run_id!r}, now without a parent: {parent_id!r} is lost"
+        told = f"{counted(found, 'trace')} of {run_id!r}, now without a parent: {parent_id!r} was lost"
         shown.add_row(Text("orphaned", "yellow"), printable(told))
     if report.indices_repaired:
         shown.add_row(Text("repaired", "yellow"), counted(report.indices_repaired, "index table"))

@@ -23,7 +23,7 @@ from inmem.cli.reading import database_argument, json_option, open_for_reading
 @database_argument
 @json_option
 def stat(*, database: str, as_json_output: bool) -> None:
-    """Show how much there is in DB."""
+    """Show the size of DB and what it contains."""
     with open_for_reading(database) as db:
         with db.begin("stat") as txn:
             runs = asdict(txn.runs.get_stats())
@@ -75,16 +75,16 @@ def stat(*, database: str, as_json_output: bool) -> None:
 @database_argument
 @json_option
 def checkpoint(*, database: str, as_json_output: bool) -> None:
-    """Write the state of DB to a checkpoint, for a faster opening.
+    """Write a checkpoint of DB, so that it opens faster.
 
-    The log before it is removed. Somebody who reads DB meanwhile is not disturbed.
+    The log before the checkpoint is removed. Processes that are reading DB are not disturbed.
     """
     with progress("writing a checkpoint"), inmem.open(database, create=False) as db:
         version = db.checkpoint()
     if as_json_output:
         print_json({"version": version})
     else:
-        click.echo(f"checkpoint of version {version:,} written")
+        click.echo(f"wrote a checkpoint of version {version:,}")
 
 
 def _sizes_of_files(folder: str) -> list[int]:

@@ -51,11 +51,11 @@ _RESULT_CHARS_MAX = 200
 @width_option
 @json_option
 def trace(*, database: str, run: str, as_json_output: bool) -> None:
-    """Draw the traces of RUN as a tree; errors are marked.
+    """Draw the traces of RUN as a tree, with errors marked.
 
-    With --json, a list of the traces in the order of the tree, each with its depth.
+    With --json, print a list of the traces in tree order, each with its depth.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     with reading_run(database, run) as txn:
         traces = list(walk_traces(txn))

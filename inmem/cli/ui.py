@@ -18,14 +18,15 @@ from inmem.extras import UI_PACKAGES
 @click.command(epilog="Example: inmem ui demo/harbour.db --open")
 @database_argument
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Listen on port N; default: a free one."
+    "--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Listen on port N (default: any free port)."
 )
-@click.option("--open", "opens_browser", is_flag=True, help="Open the page in the browser.")
+@click.option("--open", "opens_browser", is_flag=True, help="Open the page in a browser.")
 def ui(*, database: str, port: int, opens_browser: bool) -> None:
-    """Serve a page on this machine that shows the runs of DB.
+    """Serve a local web page that shows the runs in DB.
 
-    Its address is printed. It holds a secret: whoever knows it can read all of DB while this runs. Nothing is
-    written to DB; what its owner writes meanwhile is shown. Ctrl-C ends it.
+    The command prints the address of the page. The address contains a secret: anyone who knows it can read all of DB
+    while the server runs. It never writes to DB, and it shows what the owner of DB writes in the meantime. Stop it with
+    Ctrl-C.
     """
     try:
         from inmem.ui import serve  # noqa: PLC0415  an extra of its own: without it this is the place to say so

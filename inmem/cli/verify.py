@@ -42,24 +42,24 @@ CANNOT_BE_OPENED: Final = Finding("chains", "unknown", ("the database cannot be 
 @click.command(epilog=example("inmem verify demo/harbour.db && echo sound"))
 @database_argument
 @optional_run_argument
-@click.option("--heads", "prints_heads", is_flag=True, help="Print the head of each chain, to be kept elsewhere.")
+@click.option("--heads", "prints_heads", is_flag=True, help="Print the head of each chain, to save elsewhere.")
 @click.option(
     "--expect",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=str),
-    help="Compare the chains with the heads kept in FILE.",
+    help="Compare the chains with the heads saved in FILE.",
 )
 @json_option
 def verify(*, database: str, run: str | None, prints_heads: bool, expect: str | None, as_json_output: bool) -> None:
-    """Check every file, table and chain of events of DB.
+    """Check every file, table and event chain in DB.
 
-    With RUN, only its chain is checked. The head of a chain, the hash of its last event, vouches for all of it. Heads
-    that were kept elsewhere, as --heads prints them, show with --expect whether a chain was cut or rewritten since. One
-    that has only grown is as expected.
+    With RUN, check only the event chain of that run. The head of a chain, the hash of its last event, vouches for the
+    whole chain. Save heads elsewhere with --heads; --expect then detects whether a chain has since been cut or
+    rewritten. A chain that has only grown passes.
 
-    The exit code is 1 if something is damaged or not as expected, and 2 if DB is no database.
+    The exit code is 1 if anything is damaged or differs from the saved heads, and 2 if DB is not a database.
 
-    A name that begins with a dash goes behind all options and --.
+    Put -- before a name that begins with a dash, after all options.
     """
     expected = None if expect is None else read_heads(expect)
     report: Verification | None = None
@@ -100,7 +100,7 @@ def _look(
     if run_id is not None and expected is not None:
         expected = [head for head in expected if head.run_id == run_id]
         if not expected:
-            raise NoError(f"no head of run {run_id!r} was kept")
+            raise NoError(f"no saved head for run {run_id!r}")
     with progress("verifying"):
         report = db.verify() if run_id is None else _verify_chain(db, run_id)
     # This reads the state that was verified: a database opened for reading does not change until it is refreshed.
@@ -133,7 +133,7 @@ def _add_comparison(shown: Table, compared: Compared | None) -> None:
         return
     found = f"{counted(compared.heads, 'head')} compared"
     if compared.grown:
-        found += f", {compared.grown:,} of them with more events behind"
+        found += f", {compared.grown:,} of them with newer events"
     shown.add_row(Text("heads", "bold"), _styled("damaged" if compared.broken else "ok"), found)
     for head, fault in compared.broken:
         shown.add_row("", "", printable(f"{head.run_id!r}: {fault}"))

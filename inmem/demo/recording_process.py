@@ -87,10 +87,10 @@ class RecordingProcess:
             if is_enough(seen):
                 return seen
             if self._process.poll() is not None:
-                raise DemoError(f"the recording ended too early: {self._output()[1] or 'without a word'}")
+                raise DemoError(f"the recording ended too early: {self._output()[1] or 'no error message'}")
             time.sleep(_POLL_INTERVAL_S)
         self.kill()
-        raise DemoError("the recording makes no progress")
+        raise DemoError("the recording is making no progress")
 
     def kill(self) -> None:
         """Kill the process with SIGKILL, which it cannot catch, and wait for its end."""

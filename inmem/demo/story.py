@@ -58,18 +58,18 @@ def show_demo(console: Console, keep: str | None = None) -> bool:
         database = folder / _DATABASE
         if database.exists():
             raise UsageError(
-                f"{database} exists already: the demonstration begins with an empty database. Name another folder"
+                f"{database} exists already, but the demonstration needs an empty database. Name another folder"
             )
         try:
             _Story(console, database).tell()
         except DemoError as error:
-            console.print(Text(f"\nThis is not as it should be: {error}", "bold red"))
+            console.print(Text(f"\nThe demonstration failed: {error}", "bold red"))
             return False
         if keep is not None:
             copytree(TRANSCRIPTS, folder / TRANSCRIPTS.name, dirs_exist_ok=True)
-            console.print(f"\nThe database is in {database}. Look around: inmem runs {database}")
+            console.print(f"\nThe database is kept in {database}. To explore it: inmem runs {database}")
         else:
-            console.print("\nIts database is gone. To keep one and look around: inmem demo --keep demo")
+            console.print("\nThe database was deleted. To keep and explore one: inmem demo --keep demo")
     return True
 
 
@@ -95,21 +95,21 @@ class _Story:
 
     def tell(self) -> None:
         self._introduce()
-        self._be_killed("1", "The process is killed", self._message_count // 3)
-        self._be_killed("2", "It is started again, and killed again", self._message_count * 2 // 3)
+        self._be_killed("1", "Kill the process", self._message_count // 3)
+        self._be_killed("2", "Start it again, and kill it again", self._message_count * 2 // 3)
         self._finish("3")
         self._compare("4")
 
     def _introduce(self) -> None:
         self._say(
-            "Port Wick is a small harbour run by software agents. "
-            f"{counted(len(self._source), 'conversation')} of theirs, {self._message_count} messages with "
-            f"{self._call_count} tool calls, are now recorded into an inmem database by {_AGENTS} actors, as "
-            "if they were having them at this moment.\n\n"
+            f"Port Wick is a small harbour run by software agents. {_AGENTS} actors now record "
+            f"{counted(len(self._source), 'conversation')} of these agents into an inmem database, "
+            f"{self._message_count} messages with {self._call_count} tool calls, as if the conversations were taking "
+            "place now.\n\n"
             "Each message is one transaction: an event in a hash-chained log, the traces that say why the agent did "
-            "what it did, its working memory, and a cursor. Either all of that is there or none of it, and once it is "
-            "acknowledged it is on the disk. To see whether that is true, the recording process is killed with "
-            "SIGKILL in the middle, twice."
+            "what it did, its working memory, and a cursor. Either all of these are stored or none, and once "
+            "acknowledged, they are on disk. To test that claim, the recording process is killed with SIGKILL midway, "
+            "twice."
         )
 
     def _be_killed(self, number: str, title: str, goal: int) -> None:
@@ -125,31 +125,31 @@ class _Story:
             raise DemoError(f"messages were lost in {', '.join(lost)}")
         later = found.total - seen.total
         self._say(
-            f"kill -9 when {seen.total} of {self._message_count} messages had been seen in the database from outside. "
-            f"Opened again, it holds {found.total}: every one of those"
-            + (f", and {later} that came between the look and the kill" if later else "")
-            + ". Each conversation stands between two messages, its log, its traces and its cursor in agreement:"
+            f"kill -9 when another process had read {seen.total} of {self._message_count} messages from the database. "
+            f"Reopened, the database holds {found.total}: all of those"
+            + (f", and {later} more recorded between the last read and the kill" if later else "")
+            + ". Each conversation is cut between two messages, and its log, traces and cursor agree:"
         )
         self._show(self._bars(found))
 
     def _finish(self, number: str) -> None:
-        self._heading(number, "It is started once more, and left alone")
+        self._heading(number, "Start it once more, and let it finish")
         with self._process() as process:
             summary = process.finish()
         self._say(
-            f"It found {summary['already_recorded']} messages recorded and added the other "
-            f"{summary['messages'] - summary['already_recorded']}. The runs, as `inmem runs` shows them:"
+            f"It found {summary['already_recorded']} messages already recorded and added the remaining "
+            f"{summary['messages'] - summary['already_recorded']}. The output of `inmem runs`:"
         )
         with inmem.open(self._database, create=False, read_only=True) as db, db.begin("demo") as txn:
             runs = [(run, txn.on(run.run_id).events.len()) for run in txn.runs.query_runs()]
             self._show(runs_table(runs, self._console.width - _INDENT))
             shown = next(run.run_id for run, _ in runs if run.run_id.startswith(_SHOWN_RUN))
         with inmem.open(self._database, create=False, read_only=True) as db, db.begin(shown) as txn:
-            self._say("What the night watch did about the storm, and why, as `inmem trace` draws it:")
+            self._say("What the night watch did about the storm, and why, in the output of `inmem trace`:")
             self._show(Group(*draw(shown, walk_traces(txn))))
 
     def _compare(self, number: str) -> None:
-        self._heading(number, "Is anything lost, or there twice?")
+        self._heading(number, "Check that nothing is lost or duplicated")
         with inmem.open(self._database, create=False, read_only=True) as db:
             report = self._expect_intact(db)
             stored = {run_id: [event.payload for event in db.events.iter(run_id)] for run_id in db.runs.list_runs()}
@@ -165,12 +165,12 @@ class _Story:
             equal = equal and expected == found
             shown.add_row(name, str(expected), str(found), self._verdict(expected == found))
         same = all(stored.get(conversation.run_id) == _payloads(conversation) for conversation in self._source)
-        shown.add_row("every message the same, in the same order", "", "", self._verdict(same))
+        shown.add_row("all messages identical and in order", "", "", self._verdict(same))
         self._show(shown)
         self._show(verification_table(report, report.files))
         if not (equal and same):
-            raise DemoError("the database does not hold what the transcripts hold")
-        self._say("Killed twice; nothing lost, nothing twice.", style="bold green")
+            raise DemoError("the database differs from the transcripts")
+        self._say("Killed twice: nothing lost, nothing duplicated.", style="bold green")
 
     def _process(self) -> RecordingProcess:
         return RecordingProcess(self._files, self._database, agents=_AGENTS, pace_s=_PACE_S)

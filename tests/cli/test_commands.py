@@ -154,14 +154,14 @@ def test_parents_are_listed_where_there_are_any(run, odd, tmp_path, on_terminal)
 def test_where_no_run_is_listed_it_is_said_that_there_is_none(run, run_json, odd, tmp_path):
     inmem.open(tmp_path / "empty").close()
     for arguments, told in (
-        ((odd, "--tag", "typo"), "there is no run with the tag typo"),
-        ((odd, "--tag", "a", "--tag", "x y"), 'there is no run with the tag a and with the tag "x y"'),
-        ((odd, "--status", "paused"), "there is no run of status Paused"),
-        ((odd, "--parent", "old"), "there is no run with the parent old"),
+        ((odd, "--tag", "typo"), "no runs with tag typo"),
+        ((odd, "--tag", "a", "--tag", "x y"), 'no runs with tag a and with tag "x y"'),
+        ((odd, "--status", "paused"), "no runs with status Paused"),
+        ((odd, "--parent", "old"), "no runs with parent old"),
         ((odd, "--unregistered", "--limit", 1), None),
         ((odd, "--tag", "typo", "--limit", 0), None),
-        ((tmp_path / "empty",), "there is no registered run"),
-        ((tmp_path / "empty", "--unregistered"), "there is no run that was never registered"),
+        ((tmp_path / "empty",), "no registered runs"),
+        ((tmp_path / "empty", "--unregistered"), "no unregistered runs"),
     ):
         shown = run("runs", *arguments)
         assert (shown.exit_code, shown.stderr) == (0, "" if told is None else f"{told}\n")
@@ -171,7 +171,7 @@ def test_where_no_run_is_listed_it_is_said_that_there_is_none(run, run_json, odd
     with inmem.open(tmp_path / "archived") as db:
         db.runs.create_run("old", tags=["kept"])
         db.runs.archive_run("old")
-    told = "there is no run with the tag kept, but for archived ones, which --all lists too\n"
+    told = "no runs with tag kept, except archived ones: list them with --all\n"
     assert run("runs", tmp_path / "archived", "--tag", "kept").stderr == told
 
 
@@ -240,7 +240,7 @@ def test_a_parent_need_not_be_there_any_more(run, run_json, tmp_path):
         db.runs.delete_run("parent")
 
     assert [each["run_id"] for each in run_json("runs", tmp_path, "--parent", "parent")] == ["child"]
-    assert run("runs", tmp_path, "--parent", "nobody").stderr.startswith("inmem: error: there is no run 'nobody'. ")
+    assert run("runs", tmp_path, "--parent", "nobody").stderr.startswith("inmem: error: no run matches 'nobody'. ")
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])
@@ -538,7 +538,7 @@ def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
     assert several.stderr == "inmem: error: 2 runs begin with 'run': run-1, run-10\n"
     none = run("events", odd, "unknown")
     assert (none.exit_code, none.stdout) == (1, "")
-    assert none.stderr == f"inmem: error: there is no run 'unknown'. Try: inmem runs {odd}\n"
+    assert none.stderr == f"inmem: error: no run matches 'unknown'. Try: inmem runs {odd}\n"
 
 
 def test_a_beginning_finds_a_run_that_was_never_registered_too(run, run_json, odd, tmp_path):
@@ -552,7 +552,7 @@ def test_a_beginning_finds_a_run_that_was_never_registered_too(run, run_json, od
 
 
 def test_runs_that_were_never_registered_are_told_of_and_listed(run, run_json, odd):
-    hint = f"1 run that was never registered: inmem runs {odd} --unregistered\n"
+    hint = f"1 unregistered run; to list: inmem runs {odd} --unregistered\n"
     shown = run("runs", odd)
     assert (shown.exit_code, shown.stderr) == (0, hint)
     # Neither has a status or tags by which it could be among these.
@@ -570,9 +570,7 @@ def test_runs_that_were_never_registered_are_told_of_and_listed(run, run_json, o
 def test_what_was_never_registered_is_not_chosen_by_what_it_does_not_have(run, odd, option):
     result = run("runs", odd, "--unregistered", *option)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == (
-        "inmem: error: runs that were never registered have no status, tags, parent or time of creation\n"
-    )
+    assert result.stderr == ("inmem: error: unregistered runs have no status, tags, parent or creation time\n")
 
 
 def test_the_path_in_a_hint_can_be_pasted_into_a_shell(run, tmp_path):
@@ -580,8 +578,8 @@ def test_the_path_in_a_hint_can_be_pasted_into_a_shell(run, tmp_path):
         db.put("loose", "k", 1)
         db.put("looser", "k", 1)
     nothing, told = run("runs", tmp_path / "my agents.db").stderr.splitlines(keepends=True)
-    assert nothing == "there is no registered run\n"
-    assert told == f"2 runs that were never registered: inmem runs '{tmp_path}/my agents.db' --unregistered\n"
+    assert nothing == "no registered runs\n"
+    assert told == f"2 unregistered runs; to list: inmem runs '{tmp_path}/my agents.db' --unregistered\n"
 
 
 def test_a_database_is_called_what_it_was_called(run, recorded, tmp_path, monkeypatch):
@@ -625,7 +623,7 @@ def test_a_key_that_was_not_found_is_a_no(run, odd):
     cell = run("get", odd, "run-1", "phase")
     assert (cell.exit_code, cell.stdout) == (1, "")
     assert cell.stderr == (
-        f"inmem: error: run 'run-1' has no key 'phase', but a cell of that name. Try: inmem cells {odd} run-1\n"
+        f"inmem: error: run 'run-1' has no key 'phase', but a cell with that name. Try: inmem cells {odd} run-1\n"
     )
 
 
@@ -685,7 +683,7 @@ def test_a_database_in_memory_is_refused_as_it_would_keep_nothing(run, recorded,
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("inmem: error: Invalid value for ")
-    assert result.stderr.endswith(": :memory: keeps nothing; a database is a folder\n")
+    assert result.stderr.endswith(": :memory: is not stored on disk; a database is a folder\n")
     assert [path.name for path in tmp_path.iterdir()] == ["db"]
 
 
@@ -757,7 +755,7 @@ def test_what_is_stored_is_kept_off_a_terminal(run, odd, on_terminal):
     on_terminal(80)
     refused = run("get", odd, "run-1", "lines", "--raw")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr.startswith("inmem: error: --raw is for a file or a pipe")
+    assert refused.stderr.startswith("inmem: error: --raw does not write to a terminal")
 
 
 def test_many_lines_are_written_at_once(tmp_path):
@@ -799,9 +797,9 @@ def test_whoever_is_lost_is_told_where_help_is(run):
     assert run("stats").stderr.endswith(" Try: inmem --help\n")
     # Releases of click differ in the quotes around names.
     assert run("--json", "runs", "db").stderr == (
-        "inmem: error: No such option of inmem itself: '--json'; it goes after the command: inmem COMMAND --json\n"
+        "inmem: error: No such option before a command: '--json'. Put it after the command: inmem COMMAND --json\n"
     )
-    assert run("runs", "").stderr.endswith(": the name is empty; a database is a folder\n")
+    assert run("runs", "").stderr.endswith(": the path is empty; a database is a folder\n")
     assert run("runs", "db", "--jso").stderr.replace("'", "").endswith("Did you mean --json? Try: inmem runs --help\n")
     assert run("events", "db", "run", "--li").stderr.endswith("?) Try: inmem events --help\n")
 
@@ -955,7 +953,7 @@ def test_salvage(run, run_json, recorded, tmp_path):
     first = [line.split()[0] for line in told.stdout.splitlines()]
     assert first == ["kept", "entries:", "into", "left", "lost", "damaged"]
     assert "1 commit (version " in told.stdout
-    assert "--beyond-damage takes them" in told.stdout
+    assert "recover them with --beyond-damage" in told.stdout
     assert run("verify", tmp_path / "saved").exit_code == 0
 
     again = run("salvage", tmp_path / "db", "--into", tmp_path / "saved")
@@ -972,7 +970,7 @@ def test_salvage(run, run_json, recorded, tmp_path):
     assert [file["name"] for file in damaged] == [segment.name]
     assert damaged[0]["lost"][0]["offset"] <= len(content) // 2
     shown = run("salvage", tmp_path / "db", "--into", tmp_path / "shown", "--beyond-damage").stdout
-    assert "behind the damage: not a state that ever was" in shown
+    assert "after the damage: together, a state that never existed" in shown
 
     sound = run("salvage", recorded, "--into", tmp_path / "copy")
     assert (sound.exit_code, lines(sound)[-1].split()) == (0, ["lost", "nothing"])
@@ -991,9 +989,9 @@ def test_what_a_damaged_checkpoint_still_holds_is_not_called_lost(run, recorded,
     checkpoint.write_bytes(content)
 
     told = run("salvage", tmp_path / "db", "--into", tmp_path / "saved", "--beyond-damage").stdout.splitlines()
-    assert told[2].split() == ["parts", "of", f"{checkpoint.name}:", "not", "a", "state", "that", "ever", "was"]
+    assert told[2].strip() == f"parts of {checkpoint.name}: together, a state that never existed"
     [lost] = [line for line in told if line.startswith("lost")]
-    assert lost.endswith("), but for what those parts hold of them")
+    assert lost.endswith("), except for what those parts hold of them")
     with inmem.open(tmp_path / "saved") as db:
         assert db.runs.list_runs()
 
@@ -1016,7 +1014,7 @@ def test_traces_whose_parent_is_lost_are_told_of_wherever_they_would_be_missing(
     named = [{"run_id": "r", "trace_id": name, "parent_id": "p"} for name in ("c0", "c1")]
 
     told = run("salvage", tmp_path / "db", "--into", tmp_path / "saved", "--beyond-damage").stdout
-    assert "orphaned  2 traces of 'r', now without a parent: 'p' is lost" in told
+    assert "orphaned  2 traces of 'r', now without a parent: 'p' was lost" in told
     facts = json.loads(run("salvage", tmp_path / "db", "--into", tmp_path / "more", "--beyond-damage", "--json").stdout)
     assert facts["orphans"] == named
     assert [(each["id"], each["depth"]) for each in run_json("trace", tmp_path / "saved", "r")] == [
@@ -1043,7 +1041,7 @@ def test_traces_whose_parent_is_lost_are_told_of_wherever_they_would_be_missing(
 def test_checkpoint(run, run_json, recorded, tmp_path):
     shutil.copytree(recorded, tmp_path / "db")
 
-    assert lines(run("checkpoint", tmp_path / "db"))[0].startswith("checkpoint of version ")
+    assert lines(run("checkpoint", tmp_path / "db"))[0].startswith("wrote a checkpoint of version ")
     assert run_json("checkpoint", tmp_path / "db") == {"version": run_json("stat", recorded)["version"]}
     assert run_json("verify", tmp_path / "db")["events"] == 90
 
@@ -1078,10 +1076,10 @@ def test_record(run, run_json, tmp_path):
     one_more = write_runs(tmp_path / "more.json", [user("one")])
     both = run("record", OWN[0], one_more, "--into", tmp_path / "db")
     counts = "4 runs, 39 messages, 10 tool calls recorded"
-    assert both.stdout.startswith(f"{counts}; 38 of the messages were there already; ")
+    assert both.stdout.startswith(f"{counts}; 38 of the messages were already recorded; ")
 
     again = run("record", *OWN, "--into", tmp_path / "db")
-    assert again.stdout == "7 runs, 90 messages, 31 tool calls: all recorded already\n"
+    assert again.stdout == "7 runs, 90 messages, 31 tool calls: all already recorded\n"
 
 
 def test_record_tells_where_a_file_is_malformed_and_keeps_the_rest(run, run_json, tmp_path):
@@ -1132,7 +1130,7 @@ def test_record_of_nothing_leaves_nothing(run, tmp_path):
 
     inmem.open(tmp_path / "db").close()
     result = run("record", tmp_path / "bad.json", "--into", tmp_path / "db")
-    assert (result.exit_code, result.stdout) == (1, "nothing was recorded\n")
+    assert (result.exit_code, result.stdout) == (1, "nothing recorded\n")
     # Whether the database is there already, it is the same mistake.
     result = run("record", tmp_path / "empty.json", OWN[0], "--into", tmp_path / "db")
     assert result.exit_code == 1

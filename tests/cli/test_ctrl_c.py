@@ -12,7 +12,7 @@ from inmem.demo.recording_process import recorded_in
 from tests.recorder.transcripts import OWN
 
 FAILSAFE_S = 60
-TOLD = "inmem: error: interrupted; the same command goes on from here\n"
+TOLD = "inmem: error: interrupted; run the same command again to resume\n"
 
 
 def wait_until_recorded(database, count, process):

@@ -45,21 +45,19 @@ def test_only_a_whole_name_is_deleted_and_all_of_them_or_none(run, database, nam
     assert refused.stdout == ""
     if name:
         assert refused.exit_code == 1
-        assert refused.stderr == (
-            f"inmem: error: there is no run of the whole name {name!r}. Try: inmem runs {database}\n"
-        )
+        assert refused.stderr == (f"inmem: error: no run is named exactly {name!r}. Try: inmem runs {database}\n")
     assert left(database) == ["trip", "trip-2", "kept", "loose"]
 
 
 def test_without_a_terminal_it_takes_a_yes(run, database):
     refused = run("delete", database, "trip")
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr == "inmem: error: nobody can be asked here whether to delete: say --yes\n"
+    assert refused.stderr == "inmem: error: not a terminal: pass --yes to delete without asking\n"
     # What nobody could delete is said first: with --yes it would be no better.
     for names in (["nosuchrun"], ["trip", "nosuchrun"]):
         missing = run("delete", database, *names)
         assert (missing.exit_code, missing.stdout) == (1, "")
-        assert missing.stderr.startswith("inmem: error: there is no run of the whole name 'nosuchrun'. Try: ")
+        assert missing.stderr.startswith("inmem: error: no run is named exactly 'nosuchrun'. Try: ")
     assert len(left(database)) == 4
 
 

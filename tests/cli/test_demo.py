@@ -15,10 +15,10 @@ def test_the_demonstration(run, tmp_path):
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.count("kill -9 when") == 2
     assert "decision Transmitter 1 is dead. What now?" in result.stdout
-    assert "Killed twice; nothing lost, nothing twice." in result.stdout
+    assert "Killed twice: nothing lost, nothing duplicated." in result.stdout
     shown = result.stdout.splitlines()
     assert shown == [line.rstrip() for line in shown]
-    assert any(line.startswith("Each message is") and line.endswith("in the middle, twice.") for line in shown)
+    assert any(line.startswith("Each message is") and line.endswith("midway, twice.") for line in shown)
     with inmem.open(tmp_path / "kept" / "harbour.db", create=False) as db:
         expect_recorded(db, [conversation for path in OWN for conversation in read_conversations(path)])
 
@@ -40,7 +40,7 @@ def test_a_demonstration_is_kept_in_a_folder_only(run, tmp_path):
 def test_a_demonstration_that_leaves_nothing_says_how_to_keep_it(run, monkeypatch):
     monkeypatch.setattr(story._Story, "tell", lambda _story: None)
 
-    assert run("demo").stdout.endswith("To keep one and look around: inmem demo --keep demo\n")
+    assert run("demo").stdout.endswith("To keep and explore one: inmem demo --keep demo\n")
 
 
 def test_a_demonstration_that_goes_wrong_says_so(run, monkeypatch):
@@ -49,7 +49,7 @@ def test_a_demonstration_that_goes_wrong_says_so(run, monkeypatch):
     result = run("demo")
 
     assert result.exit_code == 1
-    assert "This is not as it should be: messages were lost in " in result.stdout
+    assert "The demonstration failed: messages were lost in " in result.stdout
 
 
 def test_a_recording_that_fails_is_noticed(tmp_path):

@@ -53,7 +53,7 @@ def test_the_last_are_found_without_reading_the_others(run, tmp_path, monkeypatc
 def test_the_first_and_the_last_are_not_asked_for_together(run, odd):
     refused = run("events", odd, "run-1", "--last", 1, "--limit", 1)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr == "inmem: error: --limit N takes the first of them and --last N the last: name one\n"
+    assert refused.stderr == "inmem: error: --limit and --last cannot be combined\n"
 
 
 def test_where_no_event_is_listed_it_is_said_what_there_is(run, run_json, tmp_path):
@@ -66,10 +66,10 @@ def test_where_no_event_is_listed_it_is_said_what_there_is(run, run_json, tmp_pa
         (("run", "--type", "typo"), types),
         (("run", "--type", "typo", "--last", 2), types),
         (("run", "--type", "typo", "--start", 9), types),
-        (("run", "--start", 5000), "run run has no event from 5000 on; its last event is 2"),
+        (("run", "--start", 5000), "run run has no event from 5000 onwards; its last event is 2"),
         (
             ("run", "--start", 2, "--type", "tool call"),
-            "run run has no event of type tool call from 2 on; its last event is 2",
+            "run run has no event of type tool call from 2 onwards; its last event is 2",
         ),
         (("without",), "run without has no events"),
         (("without", "--type", "typo"), "run without has no events"),
@@ -168,8 +168,8 @@ def test_a_run_that_is_deleted_is_not_followed_any_more(follow, tmp_path, comes_
     # Where it comes back before anybody has looked, its first events are other ones.
     assert (process.returncode, stdout) == (1, "")
     assert stderr == (
-        "inmem: error: the events of run 'run' up to 2 are not there any more: "
-        "it was deleted, or its owner could not make them durable\n"
+        "inmem: error: the events of run 'run' up to 2 no longer exist: "
+        "the run was deleted, or its owner could not make them durable\n"
     )
 
 
@@ -184,7 +184,7 @@ def test_a_run_without_events_that_is_deleted_is_not_followed_any_more(follow, t
 
     assert (process.returncode, stdout) == (1, "")
     assert stderr == (
-        "inmem: error: run 'run' is not there any more: it was deleted, what it held has expired, "
+        "inmem: error: run 'run' no longer exists: it was deleted, its contents have expired, "
         "or its owner could not make it durable\n"
     )
 

@@ -38,7 +38,7 @@ def test_what_is_as_it_was_and_what_has_grown_is_as_expected(run, run_json, kept
         opened.events.append("new", "e", 5)
     grown = run("verify", db, "--expect", heads)
     assert grown.exit_code == 0
-    assert grown.stdout.splitlines()[-1].endswith("2 heads compared, 1 of them with more events behind")
+    assert grown.stdout.splitlines()[-1].endswith("2 heads compared, 1 of them with newer events")
     assert run_json("verify", db, "--expect", heads)["expected"] == {"heads": 2, "grown": 1, "broken": []}
 
 
@@ -84,7 +84,7 @@ def test_the_chain_of_one_run(run, run_json, kept):
 
     none = run("verify", db, "without", "--expect", heads)
     assert (none.exit_code, none.stdout) == (1, "")
-    assert none.stderr == "inmem: error: no head of run 'without events' was kept\n"
+    assert none.stderr == "inmem: error: no saved head for run 'without events'\n"
     assert run("verify", db, "nobody").exit_code == 1
 
 
@@ -134,7 +134,7 @@ def test_what_is_no_head_is_wrong_usage(run, kept, line):
     heads.write_text(heads.read_text() + "\n" + line + "\n")
     refused = run("verify", db, "--expect", heads)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr == f"inmem: error: {heads}, line 4: not a head as inmem verify --heads prints it\n"
+    assert refused.stderr == f"inmem: error: {heads}, line 4: not a chain head as printed by inmem verify --heads\n"
 
 
 def test_a_file_without_a_head_proves_nothing(run, kept):
@@ -142,4 +142,4 @@ def test_a_file_without_a_head_proves_nothing(run, kept):
     heads.write_text("\n")
     refused = run("verify", db, "--expect", heads)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert refused.stderr == f"inmem: error: {heads} holds no head of a chain\n"
+    assert refused.stderr == f"inmem: error: {heads} contains no chain heads\n"

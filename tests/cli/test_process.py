@@ -167,7 +167,7 @@ def test_what_the_encoding_does_not_have_is_no_error(environment, odd, encoding)
         result = run(*INMEM, name, odd, *more, environment={**environment, "PYTHONIOENCODING": encoding})
 
         assert result.returncode == 0
-        assert result.stderr in ("", f"1 run that was never registered: inmem runs {odd} --unregistered\n")
+        assert result.stderr in ("", f"1 unregistered run; to list: inmem runs {odd} --unregistered\n")
         assert result.stdout
 
 
@@ -364,7 +364,7 @@ def test_ctrl_c_stops_between_two_messages(environment, tmp_path):
     stdout, stderr = process.communicate()
 
     assert (process.returncode, stdout) == (130, "")
-    assert stderr == "inmem: error: interrupted; the same command goes on from here\n"
+    assert stderr == "inmem: error: interrupted; run the same command again to resume\n"
     with inmem.open(tmp_path / "db", create=False) as db:
         assert 5 < recorded_in(db).total < 90
         assert db.verify().is_valid
@@ -387,6 +387,6 @@ def test_a_database_in_use_is_told_with_its_owner_and_what_to_do(environment, re
             assert (result.returncode, result.stdout) == (1, "")
             assert result.stderr == (
                 f"inmem: error: {db} is in use by process {os.getpid()}; "
-                "try again when it is closed there; commands that only read need not wait\n"
+                "try again when it has been closed there; commands that only read need not wait\n"
             )
         assert run(*INMEM, "runs", db, environment=environment).returncode == 0

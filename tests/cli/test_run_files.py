@@ -32,7 +32,7 @@ def test_a_run_travels(run, run_json, recorded, storm, tmp_path):
 
     again = run("import", storm, "--into", tmp_path / "db")
     assert (again.exit_code, again.stdout) == (1, "")
-    way_on = f"import it into another database, or first: inmem delete {tmp_path / 'db'} {imported['run_id']}"
+    way_on = f"import it into another database, or delete it first: inmem delete {tmp_path / 'db'} {imported['run_id']}"
     assert again.stderr == f"inmem: error: {storm}: run {imported['run_id']!r} exists already; {way_on}\n"
 
 
@@ -123,7 +123,7 @@ def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
     into = ("--into", tmp_path / "db")
     assert refused(2, "import", tmp_path / "bad", *into) == f"{tmp_path / 'bad'}: not a run that inmem has exported"
     assert refused(1, "import", tmp_path / "none", *into) == f"{tmp_path / 'none'}: No such file or directory"
-    assert refused(1, "export", recorded, "nobody") == f"there is no run 'nobody'. Try: inmem runs {recorded}"
+    assert refused(1, "export", recorded, "nobody") == f"no run matches 'nobody'. Try: inmem runs {recorded}"
     missing = tmp_path / "missing" / "file"
     assert refused(1, "export", recorded, "lamp", "--out", missing) == f"{missing}: No such file or directory"
     assert refused(1, "export", recorded, "lamp", "--out", "/dev/full") == "/dev/full: No space left on device"
@@ -181,7 +181,7 @@ def test_one_run_or_all_of_them(run, recorded, tmp_path, monkeypatch, arguments)
     monkeypatch.chdir(tmp_path)
     result = run("export", recorded, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "inmem: error: name a RUN, or all of them with --all FOLDER, without --out\n"
+    assert result.stderr == "inmem: error: name a RUN, or export every run with --all FOLDER and without --out\n"
     assert list(tmp_path.iterdir()) == []
 
 

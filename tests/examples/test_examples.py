@@ -16,27 +16,27 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 OUTPUT = {
     "asyncio_agents.py": """\
 spring cleaning: 60 tasks
-ten of twenty agents were cancelled at their work
-60 tasks were done, none was lost, and none was done twice
+ten of twenty agents were cancelled while working
+60 tasks done: none lost, none done twice
 """,
     "live_view.py": """\
-the view took in 25 calls or a few more while the agents worked, and was stopped
-after both were opened again it took in the others
-in all 120 calls of 3 agents, each counted once
-whoever asks for changes that are not kept any more is told so
+the view counted 25 calls or a few more while the agents were working, then stopped
+after both databases were reopened, it counted the rest
+120 calls by 3 agents in total, each counted once
+asking for changes that are no longer kept raises WatchGapError
 """,
     "agents_session.py": """\
 first:   I know 1 items
 later:   I know 3 items
-notes:   each clerk's two stand together
+notes:   each clerk's two notes are adjacent
 mistake: I know 9 items
 event:   taken back {'question': 'cancel everything', 'answer': 'I know 9 items'}
 """,
     "agent_memory.py": """\
 planned:  five writes to four primitives, one commit
-failed:   320 is more than the budget of 250
-          nothing of that step was stored
-chosen:   {'to': 'OSL', 'price': 210} with a budget of 250 and then 220
+failed:   320 exceeds the budget of 250
+          that step stored nothing
+chosen:   {'to': 'OSL', 'price': 210} with a budget of 250, then 220
 memory:   ['flight', 'goal', 'plan_trace']
 events:   ['planned', 'chosen']
 reasoning:
@@ -45,14 +45,14 @@ reasoning:
       Decision
 """,
     "audit.py": """\
-0. the original is sound; the auditor writes down where its runs end: march, april
-1. a byte is changed in a copy
+0. the original is intact; the auditor saves the last hash of each run: march, april
+1. a forger changes a byte in a copy
    refused: 000000000001.wal is damaged
-2. a byte is changed in a copy, and all checksums are mended
+2. the forger changes a byte in a copy and fixes all checksums
    march: event 2 does not have the hash of its content
-3. the whole history is written anew with another amount
-   march: valid in itself, but it does not end in the hash that was written down
-the original is as it was
+3. the forger rewrites the whole history with another amount
+   march: the chain is valid, but its last hash is not the saved one
+the original is unchanged
 """,
     "handover.py": """\
 round 1: researcher
@@ -61,16 +61,16 @@ round 2: researcher
 round 2: writer
 round 3: researcher
 round 3: writer
-every turn was taken once; messages that came at the wrong time were ignored
+each turn was taken once; messages that arrived out of turn were ignored
 """,
     "langgraph_approval.py": """\
 a process starts the agent
   search:  found 12A to Oslo
   reserve: killed
-another one resumes it
+another process resumes it
   reserve: 12A is held
   asks:    12A to Oslo?
-the answer comes the next day
+the answer arrives the next day
   book:    1C
 events: ['12A', '1C']
 history: ['__start__', 'search', 'reserve', 'approve', 'book']
@@ -89,7 +89,7 @@ the task was started by Ada and Ben (seed 0)
    9     Ben -> events  AppendEvent(run='demo', event_type='started', payload='Ben')
   10  events -> Ben     answers Event(sequence=1, event_type='started', payload='Ben', timestamp=1700000000000000)
 
-with cas, 500 schedules end well
+with cas, 500 schedules pass
 """,
     "resume_crashed.py": """\
 starting a worker; steps done: {'invoice': 0, 'report': 0}
@@ -105,7 +105,7 @@ starting a worker; steps done: {'report': 1}
   report, step 3: answered
 invoice: Completed, steps [1, 2, 3]
 report: Completed, steps [1, 2, 3]
-the worker was killed twice; no step is missing, none happened twice
+the worker was killed twice; no step was lost or repeated
 """,
 }
 
