@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 OUTPUT = {
     "asyncio_agents.py": """\
 spring cleaning: 60 tasks
-ten of twenty agents were cancelled while working
+up to ten of the twenty agents were cancelled while working
 60 tasks done: none lost, none done twice
 """,
     "live_view.py": """\
