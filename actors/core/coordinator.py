@@ -76,7 +76,7 @@ log = QuietLogger("inmem.commit")
 
 
 class Coordinator(StoreActor):
-    """Begin, commit, end. Also the `Outbox` of its `CommitPipeline`.
+    """Begins and commits transactions. Also the `Outbox` of its `CommitPipeline`.
 
     Args:
         mailbox: its address.

@@ -36,9 +36,10 @@ class TransactionRegistry:
         self.conflicts: Counter[str] = Counter()
         self.log_groups: Counter[int] = Counter()
         self._newest_request_groups: dict[str, int] = {}
-        # In the order of their ids, which is also that of their start versions and times.
+        # In the order of their ids, which is also that of their times. Start versions may fall, where a reader's folder
+        # gets another history.
         self._active: dict[int, tuple[int, int, LeaseRef]] = {}
-        # Transactions that have ended without a commit, appended by any thread.
+        # Transactions that have ended without a `Commit` message, appended by any thread.
         self._ended: Ended = deque()
         self._note_ended = self._ended.append
 

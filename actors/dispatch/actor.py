@@ -153,16 +153,18 @@ class StoreActor(pykka.Actor):
         try:
             result = self._obey(message) if is_control else self.on_receive(message)
         except InmemError as error:
+            self._reply_to = None
             if reply_to is None or isinstance(error, InvariantError):
                 self.fail(message, reply_to, error)
             else:
-                self._reply_to = None
                 reply_to.set_exception((type(error), error, error.__traceback__))
         except RecursionError:
             # The thread has no stack left, not even for `fail`. The code that runs this thread has `fail` called where
             # there is room.
+            self._reply_to = None
             raise
         except BaseException as error:  # noqa: BLE001  (whatever it is, callers must not be left waiting)
+            self._reply_to = None
             self.fail(message, reply_to, error)
         else:
             if reply_to is not None:
@@ -183,7 +185,6 @@ class StoreActor(pykka.Actor):
         If this call is interrupted, it can be repeated.
         """
         is_its_own = not interrupts.keep_back(error)
-        self._reply_to = None
         if message.__class__ is Retire:
             # An actor whose store has ended gets no successor.
             StoreActor.retire(self)

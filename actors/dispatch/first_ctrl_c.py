@@ -1,4 +1,4 @@
-"""The first Ctrl-C ends the program, and none after it keeps the program from stopping what it has started."""
+"""The first Ctrl-C ends the program. One soon after it changes nothing; a later one ends the process at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _is_in_hook = False
 
 
 def end_program_at_first(exit_code: int) -> None:
-    """Have the first Ctrl-C end the program, and no later one keep it from stopping what it has started.
+    """Have the first Ctrl-C end the program, and let no repetition of it disturb the end.
 
     A Ctrl-C more than `IMPATIENT_AFTER_S` after the first ends the process at once, with `exit_code`, as `kill -9`
     does: acknowledged commits are safe, and nothing else is waited for.

@@ -2,7 +2,7 @@
 
 These actors form a *core*, and a core is always rebuilt from the log as a whole. A message between its actors carries
 the core's number, so that messages which an earlier core left in a mailbox are recognised and dropped. Requests from
-other actors carry no number: any core may answer them.
+clients and other actors carry no number: any core may answer them.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Applied(Message, frozen=True):
 
 
 class Flush(Message, frozen=True):
-    """Any actor → log writer: make everything appended so far durable. The reply comes when it is."""
+    """Client or actor → log writer: make everything appended so far durable. The reply comes when it is."""
 
 
 class SyncDue(Message, frozen=True):
@@ -135,7 +135,7 @@ class SegmentRefused(Message, frozen=True):
 
 
 class Checkpoint(Message, frozen=True):
-    """Any actor → log writer: start a checkpoint. The reply, sent once it is durable, is its version."""
+    """Client or actor → log writer: start a checkpoint. The reply, sent once it is durable, is its version."""
 
 
 class SegmentRotated(Message, frozen=True):

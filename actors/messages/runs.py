@@ -100,7 +100,7 @@ class AddRunTags(Request, frozen=True):
 
 
 class RemoveRunTags(Request, frozen=True):
-    """Remove tags from a run. Answered by its RunMetadata."""
+    """Remove tags from a run. The reply is its RunMetadata."""
 
     run: str | UUID
     tags: Iterable[str]

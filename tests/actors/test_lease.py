@@ -10,6 +10,8 @@ import pytest
 
 import inmem
 from inmem.actors.core.transaction_registry import TransactionRegistry
+from inmem.actors.messages.control import Refresh
+from inmem.actors.supervisor import Supervisor
 from inmem.engine.commits.transaction import CommitRequest
 
 DISPATCHERS = ("caller", "threads")
@@ -131,6 +133,26 @@ def test_no_actor_keeps_the_frames_of_somebody_whom_it_has_refused():
 
     with inmem.open(":memory:") as db:
         db.put("run", "k", 1)
+        local = refused()
+        gc.collect()
+        assert local() is None
+
+
+def test_the_supervisor_does_not_keep_them_either(monkeypatch):
+    class Local:
+        pass
+
+    def fail(_):
+        raise ZeroDivisionError
+
+    def refused():
+        local = Local()
+        with pytest.raises(ZeroDivisionError):
+            db.directory.supervisor.ask(Refresh())
+        return weakref.ref(local)
+
+    monkeypatch.setattr(Supervisor, "_refresh", fail)
+    with inmem.open(":memory:") as db:
         local = refused()
         gc.collect()
         assert local() is None
