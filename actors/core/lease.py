@@ -31,7 +31,7 @@ class Lease(NonCopyable, Struct, weakref=True, eq=False):
     _ended: Ended
 
     def end(self) -> None:
-        """Note that the transaction has ended without a `Commit` message. Any thread may call this, more than once. O(1)."""
+        """Note that the transaction has ended without a `Commit` message. Any thread may do so, repeatedly. O(1)."""
         self._ended.append(self._transaction_id)
 
 

@@ -25,7 +25,7 @@ class TimeLimit(Struct, frozen=True):
 
     @property
     def is_nothing(self) -> bool:
-        """Whether the timeout is zero: a transaction may then read its snapshot, but not commit, and no function runs."""
+        """Whether the timeout is zero: a transaction may then read its snapshot, not commit, and no function runs."""
         return not self.timeout_s
 
     def remaining_s(self, now_s: float) -> float:

@@ -308,8 +308,8 @@ class Simulation:
         __tracebackhide__ = True
         self._is_used = True
         self._scheduler.thread = threading.get_ident()
-        # A garbage collection would come at unpredictable moments. It ends transactions that nothing refers to any more,
-        # and runs the program's finalizers, which may use the store.
+        # A garbage collection would come at unpredictable moments. It ends transactions that nothing refers to, and
+        # runs the program's finalizers, which may use the store.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
