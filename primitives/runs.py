@@ -329,6 +329,8 @@ class RunOperations:
         return self._change(name, record, changed if error is None else replace(changed, error=error))
 
     def _change(self, name: str, old: RunRecord, new: RunRecord) -> RunMetadata:
+        if new == old:
+            return metadata_of(name, old)
         return self._store(name, old, replace(new, updated_at=self._now_us(old)))
 
     def _now_us(self, record: RunRecord) -> int:

@@ -27,13 +27,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _under_way: set[threading.Lock] = set()
-"""One held lock for each running call, released when the call ends."""
+"""One held lock for each running call, and for each that is about to run. Released when the call ends."""
+
+_is_exiting = False
+"""True once the interpreter exits. From then on no call begins, because nothing would wait for its end."""
 
 
 def _finish_calls() -> None:
     """Wait for all running calls, when the interpreter exits."""
-    for ending in [*_under_way]:
-        ending.acquire()
+    global _is_exiting  # noqa: PLW0603  (the interpreter exits once)
+    _is_exiting = True
+    # Again and again: a thread that has not seen the flag may still add a call.
+    while _under_way:
+        for ending in [*_under_way]:
+            ending.acquire()
 
 
 atexit.register(_finish_calls)
@@ -87,14 +94,15 @@ class Call(Generic[T]):
             del self
 
     def make(self) -> None:
-        """Make the call in this thread, unless it was withdrawn."""
-        fn = _taken(self._to_do)
-        if fn is None:
-            return
+        """Make the call in this thread, unless it was withdrawn or the interpreter exits."""
         ending = threading.Lock()
         ending.acquire()
+        # Noted before the look at the flag: either this sees the flag, or the exiting thread sees the note.
         _under_way.add(ending)
         try:
+            fn = None if _is_exiting else _taken(self._to_do)
+            if fn is None:
+                return
             self._results.append(self._context.run(fn))
         except BaseException as error:  # noqa: BLE001  (for whoever awaits it)
             self.error = error

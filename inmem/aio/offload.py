@@ -122,7 +122,7 @@ def _call(fn: Callable[[], T]) -> Call[T]:
 
 
 def _pool() -> CallThreads:
-    """Return the running loop's pool. Its threads end with the loop, or once idle after `POOL_KEPT_S` seconds."""
+    """Return the running loop's pool, which lasts as long as the loop, or for `POOL_KEPT_S` and its running calls."""
     loop = asyncio.get_running_loop()
     kept = _pools.get(loop)
     pool = None if kept is None else kept()

@@ -2,8 +2,8 @@
 
 A session is the run of the same id, tagged "openai-agents". Its items are plain dicts in the run's KVStore, under
 `openai-agents/NUMBER`; the StateCell `openai-agents` holds their number. Every change reads and writes that cell. So
-changes of one session are serialized, whichever process or thread makes them, and no two of them can pop or add the
-same item.
+changes of one session are serialized, whichever task, thread or session object makes them, and no two of them can pop
+or add the same item.
 """
 
 from __future__ import annotations

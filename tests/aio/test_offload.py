@@ -325,6 +325,48 @@ def test_idle_threads_do_not_keep_the_program_alive():
     assert (run.stdout, run.stderr) == (b"done\n", b"")
 
 
+def test_a_call_that_has_not_begun_when_the_program_ends_never_begins():
+    """Nothing would wait for its end."""
+    program = """
+import asyncio, sys, threading
+from inmem.aio import offload
+
+offload.THREADS_MAX = 1
+began, may_end = threading.Event(), threading.Event()
+
+def first():
+    began.set()
+    may_end.wait()
+    print("first", flush=True)
+
+def second():
+    print("second begins", flush=True)
+    threading.Event().wait()
+
+async def main():
+    running.append(asyncio.ensure_future(offload.run_in_thread(first)))
+    running.append(asyncio.ensure_future(offload.run_in_thread(second)))
+    await asyncio.to_thread(began.wait)
+
+running = []
+loop = asyncio.new_event_loop()
+loop.run_until_complete(main())
+
+def when_exiting():
+    # Runs while the exit waits for the first call.
+    from inmem.aio import call_threads
+    while not call_threads._is_exiting:
+        pass
+    may_end.set()
+
+threading.Thread(target=when_exiting, daemon=True).start()
+"""
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, timeout=FAILSAFE_S, check=False
+    )
+    assert run.stdout == b"first\n", os.fsdecode(run.stderr)
+
+
 CTRL_C_DURING_A_START = """
 import asyncio, sys, threading
 from inmem.aio.offload import finish_in_thread, run_in_thread

@@ -132,7 +132,7 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         self._on_thread(config, lambda thread: thread.put_writes(config, writes, task_id, task_path))
 
     def delete_thread(self, thread_id: str) -> None:
-        """Remove the thread's checkpoints and writes, and its run if the saver created it and nobody else uses it.
+        """Remove the thread's checkpoints and writes, and its run if only the saver has used it.
 
         A run that stays, such as one that you have registered, loses the tag "langgraph" if the saver has added it.
 
