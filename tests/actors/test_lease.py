@@ -33,7 +33,6 @@ def struck_at(opcode, function):
 
     def trace(frame, event, _):
         frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
         if event == "opcode":
             if not left[0]:
                 raise StrikeError
