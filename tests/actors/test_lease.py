@@ -128,39 +128,33 @@ def test_ends_are_noted_though_the_look_at_them_is_cut_short_anywhere(look):
     assert opcode > 10
 
 
+class Local:
+    """What the frame of an asker holds."""
+
+
+def local_of_one_refused(ask, error):
+    """Return a weak reference to a local of a function whose request was refused."""
+    local = Local()
+    with pytest.raises(error):
+        ask()
+    return weakref.ref(local)
+
+
 def test_no_actor_keeps_the_frames_of_somebody_whom_it_has_refused():
-    class Local:
-        pass
-
-    def refused():
-        local = Local()
-        with pytest.raises(inmem.ConflictError):
-            db.cas("run", "k", 99, 2)
-        return weakref.ref(local)
-
     with inmem.open(":memory:") as db:
         db.put("run", "k", 1)
-        local = refused()
+        local = local_of_one_refused(lambda: db.cas("run", "k", 99, 2), inmem.ConflictError)
         gc.collect()
         assert local() is None
 
 
 def test_the_supervisor_does_not_keep_them_either(monkeypatch):
-    class Local:
-        pass
-
     def fail(_):
         raise ZeroDivisionError
 
-    def refused():
-        local = Local()
-        with pytest.raises(ZeroDivisionError):
-            db.directory.supervisor.ask(Refresh())
-        return weakref.ref(local)
-
     monkeypatch.setattr(Supervisor, "_refresh", fail)
     with inmem.open(":memory:") as db:
-        local = refused()
+        local = local_of_one_refused(lambda: db.directory.supervisor.ask(Refresh()), ZeroDivisionError)
         gc.collect()
         assert local() is None
 
