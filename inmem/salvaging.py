@@ -68,7 +68,7 @@ class SalvageReport:
         runs: number of runs in the new database's RunIndex.
         keys: number of keys in all KVStores.
         events: number of events in all chains.
-        entries: number of live entries of all kinds, including those of indices.
+        entries: number of live entries of all kinds, including index entries.
         broken_chains: (run, what is wrong) of event chains that do not verify.
         orphans: (run, trace, parent) of traces whose parent is lost. They are roots now; nothing else records this.
         indices_repaired: number of index tables that no longer agreed with their records and were rewritten.

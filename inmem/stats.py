@@ -66,7 +66,7 @@ class Stats:
             ("conflicts", f"{refused or 'none'}; {self.conflict_rate:.1%} of the commits refused"),
             ("transactions", f"{self.active_transactions:,} active{oldest}; {self.in_flight:,} being committed"),
             ("waiting", waiting or "nothing"),
-            ("entries", f"{self.keys:,} in all, those of indices included"),
+            ("entries", f"{self.keys:,}, including index entries"),
             ("runs", f"{self.runs:,}"),
         ]
         return in_columns(rows)

@@ -39,7 +39,7 @@ class VerifyReport:
         segments: the number of segments in the folder, obsolete ones included.
         checkpoints: the number of checkpoints in the folder, obsolete ones included.
         commits: the number of readable commits in all segments.
-        keys: the number of live entries of all kinds, including those of indices and expired ones; 0 if the database
+        keys: the number of live entries of all kinds, including index entries and expired ones; 0 if the database
             cannot be recovered.
         size_bytes: the total size of all segments and checkpoints.
         torn: what interrupted writes left, which the next owner cuts off.

@@ -69,18 +69,14 @@ def compare(txn: Transaction, expected: Iterable[Head]) -> Compared:
         length = here.len()
         last = here.read(head.events - 1)
         if last is None and txn.on(head.run_id).contents.is_empty():
-            broken.append((head, f"the run is gone, and with it {_expected(head.events)}"))
+            broken.append((head, f"the run is gone; {counted(head.events, 'event')} expected"))
         elif last is None:
-            broken.append((head, f"has {length:,} of {_expected(head.events)}: its end was cut off"))
+            broken.append((head, f"has {length:,} of {counted(head.events, 'expected event')}: its end was cut off"))
         elif last.hash.hex() != head.hash:
-            broken.append((head, f"event {head.events - 1:,} is not the one that is expected: it was rewritten"))
+            broken.append((head, f"event {head.events - 1:,} is not the expected one: it was rewritten"))
         elif length > head.events:
             grown += 1
     return Compared(heads, grown, tuple(broken))
-
-
-def _expected(events: int) -> str:
-    return f"{counted(events, 'event')} that {'is' if events == 1 else 'are'} expected"
 
 
 def line_of(head: Head) -> dict[str, Any]:

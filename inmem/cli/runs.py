@@ -174,10 +174,14 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
     Put -- before a name that begins with a dash, after all options.
     """
     with reading_run(database, run) as txn:
+        run_id = txn.run_id
         found = [(name, txn.cells.read(name)) for name in txn.cells.list()]
     states = [(name, state) for name, state in found if state is not None]
     if as_json_output:
         print_json([{"name": name} | result_to_json(state) for name, state in states])
+        return
+    if not states:
+        say_none(f"run {plain_name(run_id)} has no cells")
         return
     columns = (
         Column("CELL", "fold"),
@@ -227,6 +231,8 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
             print_json(keys)
         elif keys:
             click.echo("\n".join(map(plain_name, keys)))
+        else:
+            say_none(f"run {plain_name(run_id)} has no keys")
         return
     if found is None:
         # A name that begins with a dash would be parsed as an option.

@@ -64,7 +64,7 @@ def _told(report: SalvageReport) -> Table:
     shown = Table.grid(padding=(0, 2))
     kept = ", ".join((counted(report.runs, "run"), counted(report.keys, "key"), counted(report.events, "event")))
     shown.add_row(Text("kept", "bold green"), f"{kept}; every commit up to version {report.prefix_version:,}")
-    shown.add_row("", f"entries: {report.entries:,} in all, those of indices included")
+    shown.add_row("", f"entries: {report.entries:,}, including index entries")
     for name in report.parts_of:
         shown.add_row("", f"parts of {name}: together, a state that never existed")
     if report.taken_beyond:

@@ -65,7 +65,7 @@ def stat(*, database: str, as_json_output: bool) -> None:
         ("events", f"{events:,}"),
         ("cells", f"{cells + deleted_cells:,}" + of_them_deleted(deleted_cells)),
         ("traces", f"{traces:,}"),
-        ("entries", f"{stats.keys:,} in all, those of indices included"),
+        ("entries", f"{stats.keys:,}, including index entries"),
     ):
         shown.add_row(Text(name, "bold"), fact)
     show(shown)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from inmem import Custom, Decision, ErrorTrace, Query, Thought, ToolCall
 from inmem.cli.examples import example
-from inmem.cli.output import console, has_width, one_line, print_json, show, width_option
+from inmem.cli.output import console, has_width, one_line, print_json, say_none, show, width_option
 from inmem.cli.reading import database_argument, json_option, reading_run, run_argument
 from inmem.json_values import result_to_json
 from inmem.primitives.orphans import whole_forest
@@ -62,6 +62,8 @@ def trace(*, database: str, run: str, as_json_output: bool) -> None:
         run_id = txn.run_id
     if as_json_output:
         print_json([{"depth": depth} | result_to_json(found) for depth, found in traces])
+    elif not traces:
+        say_none(f"run {plain_name(run_id)} has no traces")
     else:
         lines = draw(run_id, traces)
         while some := [*islice(lines, _LINES_SHOWN_AT_A_TIME)]:

@@ -505,9 +505,13 @@ def test_where_lines_cannot_be_drawn_the_tree_is_ascii(odd):
     ]  # fmt: skip
 
 
-def test_a_run_without_traces(run, run_json, odd):
-    assert lines(run("trace", odd, "run-10")) == ["run-10"]
-    assert run_json("trace", odd, "run-10") == []
+@pytest.mark.parametrize(
+    ("command", "things"), [("get", "keys"), ("events", "events"), ("cells", "cells"), ("trace", "traces")]
+)
+def test_where_a_run_has_nothing_to_list_it_is_said_that_it_has_none(run, run_json, odd, command, things):
+    shown = run(command, odd, "run-10")
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", f"run run-10 has no {things}\n")
+    assert run_json(command, odd, "run-10") == []
 
 
 def test_cells(run, run_json, odd):
@@ -822,12 +826,12 @@ def test_stat(run, run_json, recorded):
     told = dict(line.split(maxsplit=1) for line in lines(run("stat", recorded)))
     assert told["runs"] == "7 (6 completed, 1 failed)"
     assert (told["keys"], told["events"], told["cells"], told["traces"]) == ("7", "90", "7", "77")
-    assert told["entries"].endswith(" in all, those of indices included")
+    assert told["entries"].endswith(", including index entries")
 
     facts = run_json("stat", recorded)
     assert (facts["events"], facts["total_runs"], facts["failed_runs"]) == (90, 7, 1)
     assert (facts["keys"], facts["cells"], facts["traces"]) == (7, 7, 77)
-    assert f"{facts['entries']} in all" in told["entries"]
+    assert told["entries"].startswith(f"{facts['entries']}, ")
     assert facts["size_bytes"] == sum(path.stat().st_size for path in recorded.iterdir())
 
 
@@ -976,7 +980,7 @@ def test_salvage(run, run_json, recorded, tmp_path):
     assert (sound.exit_code, lines(sound)[-1].split()) == (0, ["lost", "nothing"])
     counted = run_json("stat", recorded)
     assert lines(sound)[0].split()[1:7] == ["7", "runs,", f"{counted['keys']}", "keys,", "90", "events;"]
-    assert lines(sound)[1].split()[1] == f"{counted['entries']}"
+    assert lines(sound)[1].split()[1] == f"{counted['entries']},"
     assert run_json("verify", tmp_path / "copy")["events"] == 90
 
 

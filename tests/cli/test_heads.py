@@ -45,10 +45,10 @@ def test_what_is_as_it_was_and_what_has_grown_is_as_expected(run, run_json, kept
 @pytest.mark.parametrize(
     ("left", "fault"),
     [
-        ([0, 1, 2], "has 3 of 5 events that are expected: its end was cut off"),
-        ([], "the run is gone, and with it 5 events that are expected"),
-        ([0, 1, 2, 3, "forged"], "event 4 is not the one that is expected: it was rewritten"),
-        ([0, 1, 2, 3, "forged", "more"], "event 4 is not the one that is expected: it was rewritten"),
+        ([0, 1, 2], "has 3 of 5 expected events: its end was cut off"),
+        ([], "the run is gone; 5 events expected"),
+        ([0, 1, 2, 3, "forged"], "event 4 is not the expected one: it was rewritten"),
+        ([0, 1, 2, 3, "forged", "more"], "event 4 is not the expected one: it was rewritten"),
     ],
 )
 def test_a_chain_that_was_cut_or_rewritten_is_named_though_it_is_valid(run, kept, left, fault):
@@ -106,7 +106,7 @@ def test_a_single_event_is_told_of_as_one(run, kept):
         opened.begin_run("loose\n")
         opened.runs.delete_run("loose\n")
     found = run("verify", db, "--expect", heads)
-    assert found.stdout.splitlines()[-1].endswith("the run is gone, and with it 1 event that is expected")
+    assert found.stdout.splitlines()[-1].endswith("the run is gone; 1 event expected")
 
 
 HASH = "ab" * 32

@@ -79,7 +79,7 @@ def test_counters_have_a_line_each():
         "conflicts     2 read, 1 write; 0.2% of the commits refused",
         "transactions  2 active, the oldest for 1.3 s at version 1,200; 1 being committed",
         "waiting       3 for kv",
-        "entries       4,000 in all, those of indices included",
+        "entries       4,000, including index entries",
         "runs          12",
     ]
     assert repr(counters).startswith("Stats(version=1234, commits=1200, ")
