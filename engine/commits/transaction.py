@@ -24,6 +24,7 @@ from inmem.engine.ids import time_ordered_id
 from inmem.engine.limits import DEFAULT_LIMITS, FRAME_BYTES_MAX
 from inmem.engine.log.log_records import COMMIT_HEAD_BYTES_MAX, encode_commit, encode_operations
 from inmem.engine.noncopyable import NonCopyable
+from inmem.engine.tables.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from inmem.engine.limits import Limits
     from inmem.engine.log.log_records import PlainOperation
     from inmem.engine.ports import Entropy
-    from inmem.engine.tables.snapshot import Snapshot
 
 
 class Isolation(StrEnum):
@@ -75,6 +75,7 @@ TRANSITIONS: dict[TransactionStatus, frozenset[TransactionStatus]] = {
 }
 
 
+_NOTHING: Final = Snapshot.empty(1)
 _ACTIVE: Final = TransactionStatus.ACTIVE
 _VALIDATING: Final = TransactionStatus.VALIDATING
 
@@ -302,7 +303,7 @@ class Transaction(NonCopyable):
         return request
 
     def finish(self, status: TransactionStatus) -> None:
-        """Move to `status` and refuse all further operations.
+        """Move to `status` and refuse all further operations. A committed or aborted transaction keeps no data.
 
         Raises:
             TransactionClosedError: `TRANSITIONS` does not allow the change.
@@ -315,6 +316,11 @@ class Transaction(NonCopyable):
         if scope.undo_log is not None:
             # Break the reference cycle between the log and the views: only the garbage collector would free it.
             scope.undo_log.clear()
+        if status is not _VALIDATING:
+            # The variable of a `with` block outlives the block. It must not keep the old states of changed keys alive.
+            self.snapshot = _NOTHING
+            for view in self._views.values():
+                view.release()
 
     def _require_size(self, slices: list[Slice], packed_bytes: int = 0) -> None:
         """Raise UsageError if the writes have too many bytes, or the log record would not fit into a frame."""

@@ -277,8 +277,8 @@ def test_a_closed_view_refuses_every_operation_and_changes_nothing(operation, st
     txn = begin({b"k": (1, b"x", 0)})
     view = txn.view("r", Tag.KV)
     view.put(b"own", b"1")
-    before = view.slice()
     txn.finish(status)
+    before = view.slice()
     with pytest.raises(TransactionClosedError) as caught:
         operation(view)
     assert caught.value.status == status

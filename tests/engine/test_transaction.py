@@ -1,5 +1,8 @@
 """Transaction: its status table, its end, and what it seals. Reads and writes are in test_table_view.py."""
 
+import gc
+from types import FunctionType, ModuleType
+
 import pytest
 from immutables import Map
 from msgspec.structs import replace
@@ -67,7 +70,48 @@ def test_a_transaction_that_has_ended_refuses_everything(operation, status) -> N
         operation(txn)
     assert caught.value.status == status
     assert txn.status is status
-    assert txn.has_writes
+
+
+def reached_from(start: object) -> list[object]:
+    """Return every object that `start` keeps alive, classes and functions aside."""
+    found: dict[int, object] = {}
+    ahead = [start]
+    while ahead:
+        for each in gc.get_referents(ahead.pop()):
+            if id(each) not in found and not isinstance(each, type | FunctionType | ModuleType):
+                found[id(each)] = each
+                ahead.append(each)
+    return [*found.values()]
+
+
+@pytest.mark.parametrize("status", [COMMITTED, ABORTED])
+@pytest.mark.parametrize("isolation", Isolation)
+@pytest.mark.parametrize("does_mark", [False, True])
+def test_a_transaction_that_is_over_keeps_neither_its_snapshot_nor_what_it_read_and_wrote(
+    status, isolation, does_mark
+) -> None:
+    txn = begin(isolation)
+    snapshot = txn.snapshot
+    view = txn.view("r", Tag.KV)
+    if does_mark:
+        txn.mark()
+    assert [*view.scan()] == [(b"k", b"x"), (b"l", b"y")]
+    view.put(b"large", bytes(100))
+    view.cas(b"k", 2, bytes(200))
+    assert view.last() == (b"large", bytes(100))
+    txn.drop_run("r")
+    view.put(b"afterwards", bytes(300))
+    table = snapshot.table("r", Tag.KV)
+    kept = [snapshot, table, *view.writes.values()]
+
+    before = {id(each) for each in reached_from(txn)}
+    assert before >= {id(each) for each in kept}
+
+    for step in PATHS[status]:
+        txn.finish(step)
+    after = reached_from((txn, view))
+    assert not {id(each) for each in after} & {id(each) for each in kept}
+    assert max(len(each) for each in after if isinstance(each, bytes)) < 100
 
 
 def test_seal_gives_an_immutable_account_of_everything() -> None:
