@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from inmem.actors.messages.core import Checkpoint, Flush
-from inmem.actors.messages.transactions import Begin, CancelCommit, Commit, ReadOutcome, ReadStats
+from inmem.actors.messages.transactions import Begin, CancelCommit, Commit, ReadOutcome, ReadStats, SettleCommit
 from inmem.actors.requests.primitive_actors import PRIMITIVE_ACTORS
 from inmem.actors.watch_actor import WatchActor
 
@@ -22,6 +22,6 @@ def routes_of(core: CoreMailboxes, primitives: PrimitiveKeeper) -> dict[type, Ma
         for name, actor_class in PRIMITIVE_ACTORS.items()
         for request in actor_class.HANDLES
     }
-    routes |= dict.fromkeys((Begin, Commit, CancelCommit, ReadOutcome, ReadStats), core.coordinator.ref)
+    routes |= dict.fromkeys((Begin, Commit, CancelCommit, SettleCommit, ReadOutcome, ReadStats), core.coordinator.ref)
     routes |= dict.fromkeys((Flush, Checkpoint), core.writer.ref)
     return routes | dict.fromkeys(WatchActor.HANDLES, primitives.watches.ref)

@@ -41,6 +41,15 @@ class Outcomes:
         """Return the version of the transaction's commit, or None if it is not remembered. O(1)."""
         return self._versions.get((salt, transaction_id))
 
+    def version_in_any_opening(self, transaction_id: int) -> int | None:
+        """Return the version of the commit with this id, the newest one if several openings had one, or None.
+
+        Complexity: O(OUTCOMES_MAX).
+        """
+        return next(
+            (version for (_, number), version in reversed(self._versions.items()) if number == transaction_id), None
+        )
+
     def up_to(self, version: int) -> dict[tuple[int, int], int]:
         """Return the remembered commits up to `version`, for a checkpoint. O(OUTCOMES_MAX)."""
         return {commit: committed_at for commit, committed_at in self._versions.items() if committed_at <= version}

@@ -24,7 +24,7 @@ from inmem.actors.client.transaction_arguments import (
     refuse_unstarted,
 )
 from inmem.actors.messages.control import Close
-from inmem.actors.messages.transactions import Begin, Begun, CancelCommit, Commit
+from inmem.actors.messages.transactions import Begin, Begun, CancelCommit, Commit, SettleCommit
 from inmem.engine.commits.attempts import Attempts, TimeLimit
 from inmem.engine.commits.reader import Reader
 from inmem.engine.commits.transaction import Isolation, Transaction, TransactionStatus
@@ -211,6 +211,17 @@ class Client(NonCopyable):
         if limit is None:
             return self.ask_actor(self._coordinator, message)
         return self._commit_in_time(message, limit)
+
+    def settle(self, request: CommitRequest) -> Any:
+        """Return how a commit ended whose `commit` was interrupted, perhaps before it was sent.
+
+        If it has not gone to the log, it is withdrawn; otherwise the call waits for its outcome.
+        """
+        question = SettleCommit(request.transaction_id, request.start_version)
+        while True:
+            # If the coordinator fails at the question, its successor knows the answer.
+            with contextlib.suppress(TransactionAbortedError):
+                return self.ask_actor(self._coordinator, question)
 
     def transaction(
         self,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from inmem.actors.client.commit_outcome import committed_version
 from inmem.actors.client.run_access import RunAccess
-from inmem.actors.messages.transactions import Committed
+from inmem.actors.messages.transactions import CommitAborted, Committed
 from inmem.engine.commits.transaction import TransactionStatus
 from inmem.engine.errors import (
     CommitOutcomeUnknownError,
@@ -14,6 +14,7 @@ from inmem.engine.errors import (
     InvalidKeyError,
     TransactionClosedError,
     TransactionTimeoutError,
+    UsageError,
 )
 from inmem.engine.keys import Key, Tag, normalize_run_id, sequence_of
 from inmem.engine.shown import type_name
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from inmem.actors.client.client import Client
     from inmem.actors.core.lease import Lease
     from inmem.engine.commits.attempts import TimeLimit
+    from inmem.engine.commits.transaction import CommitRequest
     from inmem.engine.commits.transaction import Transaction as EngineTransaction
 
 
@@ -45,6 +47,7 @@ _LISTED_BY: Final = {
 }
 
 _ACTIVE: Final = TransactionStatus.ACTIVE
+_VALIDATING: Final = TransactionStatus.VALIDATING
 _COMMITTED: Final = TransactionStatus.COMMITTED
 
 
@@ -279,7 +282,10 @@ class ClientTransaction(BaseTransaction):
             ReadOnlyError: the transaction has writes, and the database was opened for reading.
             DiskFullError, StoreFailedError, DatabaseClosedError: the store could not commit it.
             CommitOutcomeUnknownError: whether the commit is durable cannot be determined; see `Database.outcome`. In
-                all other cases nothing was committed.
+                all cases above nothing was committed.
+            BaseException: whatever hits this thread from outside, such as KeyboardInterrupt. The commit is withdrawn,
+                or if it has gone to the log, waited for first: then `status` tells whether it is committed or aborted.
+                It stays validating only if a second exception cuts the wait short.
         """
         engine = self._engine
         if engine.status is not _ACTIVE:
@@ -288,22 +294,45 @@ class ClientTransaction(BaseTransaction):
             return self._end_without_writes()
         if self._limit is not None:
             self.require_time()
-        request = engine.seal()
-        outcome: Any = None
+        request = outcome = None
         try:
+            request = engine.seal()
             outcome = self._client.commit(request, self._attempt, self._limit)
             version: int = outcome.version if outcome.__class__ is Committed else committed_version(outcome)
-        except CommitOutcomeUnknownError:
-            # Neither committed nor aborted: the status stays validating.
+            engine.finish(_COMMITTED)
+        except (CommitOutcomeUnknownError, UsageError):
+            # Too much to commit: the status is still active. Otherwise the outcome is unknown, or this thread may not
+            # wait for it, and the status stays validating.
             raise
-        except Exception:
+        except InmemError:
             if outcome is None:
-                # The coordinator may not have received the commit.
+                # The coordinator has not received the commit.
                 self._lease.end()
             engine.finish(TransactionStatus.ABORTED)
             raise
-        engine.finish(_COMMITTED)
+        except BaseException:
+            # From outside: Ctrl-C, or an exception of a signal handler.
+            self._find_out(request, outcome)
+            raise
         return version
+
+    def _find_out(self, request: CommitRequest | None, outcome: Any) -> None:
+        """Give the transaction its true status after an exception from outside has hit `commit`.
+
+        Waits if need be. If the outcome cannot be learned now, the status stays validating.
+        """
+        if self._engine.status is not _VALIDATING:
+            return
+        if request is not None and outcome is None:
+            try:
+                outcome = self._client.settle(request)
+            except InmemError:
+                return
+        if outcome.__class__ is Committed:
+            self._engine.finish(_COMMITTED)
+        elif not (outcome.__class__ is CommitAborted and isinstance(outcome.error, CommitOutcomeUnknownError)):
+            self._lease.end()
+            self._engine.finish(TransactionStatus.ABORTED)
 
     def __enter__(self) -> Self:
         self._require_active()

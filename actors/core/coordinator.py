@@ -39,6 +39,7 @@ from inmem.actors.messages.transactions import (
     ReadOldest,
     ReadOutcome,
     ReadStats,
+    SettleCommit,
 )
 from inmem.engine.commits.commit_token import CommitToken
 from inmem.engine.commits.pipeline import CommitPipeline
@@ -181,6 +182,8 @@ class Coordinator(StoreActor):
             case CancelCommit(transaction_id, timeout_s):
                 self._pipeline.cancel(transaction_id, TransactionTimeoutError(timeout_s))
                 self._continue_draining()
+            case SettleCommit(transaction_id, start_version):
+                return self._settle(transaction_id, start_version)
             case SegmentRotated():
                 self._checkpoint = message
                 self._continue_checkpoint()
@@ -303,6 +306,25 @@ class Coordinator(StoreActor):
         else:
             self._pipeline.commit(request, owed)
         return LATER
+
+    def _settle(self, transaction_id: int, start_version: int) -> Any:
+        for owed in self.owed:
+            if isinstance(owed.message, Commit) and owed.transaction_id == transaction_id:
+                # The commit's own reply was lost by the thread that waited for it.
+                owed.reply_to = self._reply_to
+                self._pipeline.cancel(transaction_id, TransactionAbortedError("it was interrupted, and is withdrawn"))
+                self._continue_draining()
+                return LATER
+        version = self._outcomes.version_in_any_opening(transaction_id)
+        if version is not None:
+            return Committed(version)
+        if isinstance(self.refusal, StoreFailedError):
+            raise self.refusal.anew()
+        if start_version < self._outcomes.since:
+            raise InvariantError(f"the outcome of transaction {transaction_id} is too old to be remembered")
+        # It never came here, or its refusal did not reach the thread that waited for it.
+        self.registry.end(transaction_id)
+        return CommitAborted(TransactionAbortedError("it was interrupted before it was committed"))
 
     def _outcome(self, salt: int, transaction_id: int) -> tuple[int | None, int]:
         version = self._outcomes.version_of(salt, transaction_id)

@@ -47,6 +47,16 @@ class CancelCommit(Message, frozen=True):
     timeout_s: float
 
 
+class SettleCommit(Message, frozen=True):
+    """Ask how a commit ended, from the thread that was interrupted while it sent the commit or waited for its outcome.
+
+    If the commit has not been sent to the log yet, it is aborted. The reply is a `CommitOutcome`, once it is decided.
+    """
+
+    transaction_id: int
+    start_version: int
+
+
 class Committed(Message, frozen=True):
     """The transaction is in the log and visible to every transaction that begins from now on."""
 

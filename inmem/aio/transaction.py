@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.client.client_transaction import BaseTransaction
 from inmem.actors.client.commit_outcome import committed_version
 from inmem.engine.commits.transaction import TransactionStatus
-from inmem.engine.errors import CommitOutcomeUnknownError
+from inmem.engine.errors import CommitOutcomeUnknownError, InmemError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -72,9 +72,9 @@ class Transaction(BaseTransaction):
         except CommitOutcomeUnknownError as error:
             # Known neither as committed nor as aborted: the status stays `validating`.
             raise error if cancelled is None else cancelled from error
-        except (Exception, asyncio.CancelledError) as error:
-            # Other exceptions, such as the GeneratorExit of a dropped coroutine, are not caught: the commit may still
-            # be in progress, so the status stays `validating` then, too.
+        except (InmemError, asyncio.CancelledError) as error:
+            # Other exceptions are not caught, such as the GeneratorExit of a dropped coroutine, or what a signal
+            # handler raises: the commit may still be in progress, so the status stays `validating` then, too.
             if outcome is None:
                 # The coordinator may not know of the end.
                 self._lease.end()

@@ -37,6 +37,7 @@ from inmem.actors.messages.transactions import (
     ReadOutcome,
     ReadStats,
     RetryDue,
+    SettleCommit,
 )
 from inmem.actors.messages.watching import FeedGrown, LookOn, Taken, Unwatch, Watch
 from inmem.actors.requests.primitive_actor import PrimitiveActor
@@ -64,6 +65,7 @@ CORE = {
         core.Applied,
         core.AppendRefused,
         CancelCommit,
+        SettleCommit,
         core.SegmentRotated,
         ReadOutcome,
         ReadStats,
@@ -244,6 +246,7 @@ def chores(house: House, kind: type, failpoint: Failpoint) -> Callable[[], None]
         db.checkpoint,
         lambda: db._client.directory.coordinator.ask(ReadOldest()),
         lambda: db._client.directory.coordinator.tell(CancelCommit(10**9, 1.0)),
+        lambda: db._client.directory.coordinator.ask(SettleCommit(10**9, db.version)),
     )
 
 

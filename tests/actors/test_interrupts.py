@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 
 import pytest
 
@@ -361,6 +362,38 @@ def test_what_a_program_s_own_handler_raises_harms_nothing(tmp_path, monkeypatch
                 break
         assert number > 20
         assert db.verify().is_valid
+
+
+@pytest.mark.parametrize("durability", ["always", "never"])
+@pytest.mark.parametrize("dispatcher", DISPATCHERS)
+@pytest.mark.parametrize("strikes", [StrikeAt, StrikeAfterCall])
+def test_a_commit_that_was_struck_tells_how_it_ended(request, tmp_path, strikes, dispatcher, durability):
+    if strikes is StrikeAfterCall:
+        request.getfixturevalue("handler_of_the_program_s_own")
+    ended = Counter()
+    with inmem.open(tmp_path / "db", dispatcher=dispatcher, durability=durability, shards=2) as db:
+        for number in itertools.count(1):
+            txn = db.begin("run")
+            txn.put("k", number)
+            txn.on("other run").kv.put("k", number)
+            with strikes(number) as struck:
+                try:
+                    txn.commit()
+                except (KeyboardInterrupt, DeadlineError):
+                    assert struck.struck
+            # Known at once, not only later.
+            is_there = [db.get(run, "k") == number for run in ("run", "other run")]
+            assert is_there == [txn.status == "committed"] * 2, f"{number}: {txn.status}"
+            ended[txn.status] += 1
+            if txn.status == "active":
+                txn.abort()
+            del txn
+            assert db.stats().active_transactions == db.stats().in_flight == 0
+            if not struck.struck:
+                break
+        assert db.verify().is_valid
+    assert ended["committed"] > 10
+    assert set(ended) <= {"active", "committed", "aborted"}
 
 
 @pytest.fixture
