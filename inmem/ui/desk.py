@@ -117,8 +117,8 @@ class Look:
             raise HTTPException(400, f"{parameter}.hex is not UTF-8 in hexadecimal") from None
 
     def texts(self, parameter: str) -> list[str]:
-        """Return the non-empty values of a parameter that may be given several times."""
-        return [text for text in self._query.getlist(parameter) if text]
+        """Return the values, which may be empty, of a parameter that may be given several times."""
+        return self._query.getlist(parameter)
 
     def required(self, parameter: str) -> str:
         """Return a required parameter, which may be empty."""

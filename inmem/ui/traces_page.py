@@ -88,7 +88,7 @@ class TraceRow:
 
 def show_traces(look: Look) -> Response:
     """Show a page of a run's traces."""
-    run, trace_type, tag = look.required("run"), look.text("type"), look.text("tag")
+    run, trace_type, tag = look.required("run"), look.text("type"), look.given("tag")
     if trace_type not in (None, *KINDS):
         raise HTTPException(400, "there is no such type")
     with look.snapshot(run) as txn:
@@ -133,7 +133,7 @@ def show_trace(look: Look) -> Response:
 
 
 def _tree(look: Look, txn: Transaction) -> tuple[list[Row[Line]], str | None]:
-    after = look.text("after") if look.number("depth") is not None else None
+    after = look.given("after") if look.number("depth") is not None else None
     place = None if after is None else Place(after, look.number("depth") or 0, look.text("past") is not None)
     rows, place = walk_page(txn.traces, place, PAGE_ROWS, _line)
     if place is None:
@@ -144,7 +144,7 @@ def _tree(look: Look, txn: Transaction) -> tuple[list[Row[Line]], str | None]:
 
 def _list(look: Look, txn: Transaction, trace_type: str | None, tag: str | None) -> tuple[list[Row[Line]], str | None]:
     # Reads one trace more than is shown, to know whether there are more.
-    found = islice(_listed(txn, trace_type, tag or "", look.text("after")), PAGE_ROWS + 1)
+    found = islice(_listed(txn, trace_type, tag or "", look.given("after")), PAGE_ROWS + 1)
     rows = [_alone(trace) for trace in found]
     if len(rows) <= PAGE_ROWS:
         return rows, None

@@ -148,6 +148,21 @@ def test_long_trees_and_lists_of_traces_have_pages(db, site):
     assert site.all_rows("traces", run="run", type="Thought") == ids
 
 
+def test_a_trace_id_and_a_tag_may_be_empty(db, site):
+    ids = [f"id-{at:03}" for at in range(TRACE_ROWS + 5)]
+    ids[TRACE_ROWS - 1] = ""
+    with db.begin("run") as txn:
+        for trace_id in ids:
+            txn.traces.record_with_options(Thought(trace_id), id=trace_id, tags=["" if trace_id < "id-002" else "x"])
+    assert site.follow("traces", run="run") == [ids[:TRACE_ROWS], ids[TRACE_ROWS:]]
+    # A list by type or tag is ordered by time; the traces of one transaction share theirs.
+    assert site.all_rows("traces", run="run", type="Thought") == [
+        trace.id for trace in db.traces.query_by_type("run", "Thought")
+    ]
+    [tagged] = [link for link in site.get("trace", run="run", id="").links if "tag=" in link]
+    assert sorted(site.get(tagged).rows) == ["", "id-000", "id-001"]
+
+
 def test_cells_and_keys_have_pages_of_their_own(db, site):
     with db.begin("run") as txn:
         for at in range(STATE_ROWS + 5):

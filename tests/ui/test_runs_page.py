@@ -65,6 +65,14 @@ def test_filters_are_those_of_the_index(db, site):
     assert site.answer("runs", status="<b>").status_code == 400
 
 
+def test_a_tag_may_be_empty(db, site):
+    db.runs.create_run("empty", tags=["", "x"])
+    db.runs.create_run("other", tags=["x"])
+    [link] = [link for link in site.get("runs").links if link == "runs?tag="]
+    assert site.get(link).rows == ["empty"]
+    assert site.get("runs", tag=["", "x"]).rows == ["empty"]
+
+
 def test_a_search_looks_into_names_tags_and_errors(db, site):
     db.runs.create_run("Booking-1", tags=["Travel"])
     db.runs.create_run("other")
