@@ -1,4 +1,4 @@
-"""Invisible characters: more than those that Python calls unprintable.
+"""Invisible characters, which are more than those that Python calls unprintable, and their escapes.
 
 The ranges have Unicode's property Default_Ignorable_Code_Point: they are not displayed unless a font supports them.
 Source: https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
@@ -9,8 +9,18 @@ https://www.unicode.org/Public/UCD/latest/ucd/NamesList.txt
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from typing import Final
+
+SUSPECT: Final = re.compile(r"[^ -~]")
+"""A character that may need an escape: everything but printable ASCII. Most text has none of them."""
+
+EMOJI_FORM: Final = "\ufe0f"
+"""The variation selector that follows a symbol to show it as an emoji."""
+
+_SYMBOLS: Final = ("So", "Sm")
 
 _IGNORABLE: Final = (
     (0x00AD, 0x00AD),  # soft hyphen
@@ -45,3 +55,35 @@ _INVISIBLE: Final = re.compile(f"[{''.join(f'{chr(low)}-{chr(high)}' for low, hi
 def is_seen(char: str) -> bool:
     """Return whether a character is visible, or is the plain space. O(1)."""
     return char.isprintable() and not _INVISIBLE.match(char)
+
+
+def escape_of(char: str) -> str:
+    """Return the escape sequence of a character in a Python string."""
+    return char.encode("unicode_escape").decode()
+
+
+def shows_in_value(match: re.Match[str]) -> bool:
+    """Return whether a suspect character is shown unchanged in a stored value."""
+    char, start = match[0], match.start()
+    if char == EMOJI_FORM and start:
+        before = match.string[start - 1]
+        return unicodedata.category(before) in _SYMBOLS and is_seen(before)
+    # Spaces of all widths are harmless, though Python does not count them as printable.
+    return is_seen(char) or unicodedata.category(char) == "Zs"
+
+
+def printable(text: str) -> str:
+    """Return a text, which is no name, on one line with every invisible character as its escape."""
+    if text.isprintable() and not _INVISIBLE.search(text):
+        return text
+    return SUSPECT.sub(lambda match: match[0] if shows_in_value(match) else escape_of(match[0]), text)
+
+
+def printable_json(written: str) -> str:
+    """Return a JSON document with every invisible character as its JSON escape, line breaks between items excepted."""
+    if written.replace("\n", "").isprintable() and not _INVISIBLE.search(written):
+        return written
+    # They occur only within strings, where JSON has escapes for them, and for line breaks too.
+    return SUSPECT.sub(
+        lambda match: match[0] if match[0] == "\n" or shows_in_value(match) else json.dumps(match[0])[1:-1], written
+    )

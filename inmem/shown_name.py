@@ -11,10 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from inmem.invisible import is_seen
-
-# Characters that may need an escape: everything but printable ASCII. Most text has none of them.
-SUSPECT: Final = re.compile(r"[^ -~]")
+from inmem.invisible import SUSPECT, escape_of, is_seen
 
 _TO_QUOTE: Final = re.compile(r'^[ "]|  | $|^$')
 """What is quoted although it is printable: spaces that a browser would not show, a leading quote, the empty name."""
@@ -49,8 +46,3 @@ def shows_in_name(match: re.Match[str]) -> bool:
 def in_quotes(name: str) -> str:
     """Return the name as a Python string literal in which invisible characters are not escaped yet."""
     return f'"{name.translate(_QUOTED_ASCII)}"'
-
-
-def escape_of(char: str) -> str:
-    """Return the escape sequence of a character in a Python string."""
-    return char.encode("unicode_escape").decode()

@@ -20,8 +20,8 @@ from inmem import (
     InmemError,
     UsageError,
 )
-from inmem.cli.output import printable
 from inmem.cli.streams import drop_unwritten, prepare_streams, takes_what_is_written
+from inmem.invisible import printable
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -13,10 +13,11 @@ import inmem
 from inmem import FormatVersionError, InmemError, Limits, RunExistsError, RunFileError, UsageError
 from inmem.cli.errors import FINE, WRONG_USAGE, say_error, told
 from inmem.cli.examples import example
-from inmem.cli.output import print_json, printable
+from inmem.cli.output import print_json
 from inmem.cli.reading import into_option, json_option
 from inmem.cli.run_files import STREAM, contents_of, counting_items
 from inmem.engine.limits import GREATEST
+from inmem.invisible import printable
 from inmem.json_values import result_to_json
 from inmem.primitives.run_contents import CellEntry
 from inmem.run_file import read_run

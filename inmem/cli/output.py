@@ -10,12 +10,12 @@ import codecs
 import json
 import shutil
 import sys
-import unicodedata
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
 
+from inmem.invisible import printable, printable_json
 from inmem.json_values import to_json
 
 if TYPE_CHECKING:
@@ -124,11 +124,8 @@ def _document(value: Any) -> str:
 
 def _json(value: Any, indent: int | None = None) -> str:
     # In an encoding other than UTF-8, the stream would write missing characters as Python escapes, not JSON escapes.
-    text = json.dumps(value, ensure_ascii=not _takes_any_character(sys.stdout), indent=indent, allow_nan=False)
-    if not text.replace("\n", "").isprintable():
-        # Invisible characters only occur within strings, where JSON has escapes for them.
-        text = "".join([char if char == "\n" or _is_visible(char) else json.dumps(char)[1:-1] for char in text])
-    return text
+    ensure_ascii = not _takes_any_character(sys.stdout)
+    return printable_json(json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, allow_nan=False))
 
 
 def _takes_any_character(stream: TextIO) -> bool:
@@ -150,14 +147,3 @@ def one_line(value: Any, chars_max: int = CELL_CHARS_MAX) -> str:
     if len(text) > chars_max and has_width(sys.stdout):
         text = text[: chars_max - 1] + "…"
     return printable(text)
-
-
-def printable(text: str) -> str:
-    """Return the text with every invisible character replaced by its escape."""
-    if text.isprintable():
-        return text
-    return "".join([char if _is_visible(char) else char.encode("unicode_escape").decode() for char in text])
-
-
-def _is_visible(char: str) -> bool:
-    return char.isprintable() or unicodedata.category(char) == "Zs"

@@ -14,8 +14,8 @@ from click.shell_completion import CompletionItem
 import inmem
 from inmem.actors.options import MEMORY
 from inmem.cli.errors import NoError, as_typed, typed_paths
-from inmem.cli.output import printable
 from inmem.cli.progress import progress
+from inmem.invisible import printable
 from inmem.shown_name import plain_name
 
 if TYPE_CHECKING:

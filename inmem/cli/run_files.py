@@ -16,9 +16,9 @@ import inmem
 from inmem.amounts import counted
 from inmem.cli.contents import contents_in_words
 from inmem.cli.examples import example
-from inmem.cli.output import printable
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, open_for_reading, optional_run_argument, resolve_run
+from inmem.invisible import printable
 from inmem.otlp import run_to_otlp
 from inmem.user_file import opened_for_writing, write_whole
 

@@ -14,7 +14,7 @@ from inmem.amounts import counted
 from inmem.cli.counts import limit_option
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import as_text, is_terminal, one_line, print_json, printable, say_none, show, width_option
+from inmem.cli.output import as_text, is_terminal, one_line, print_json, say_none, show, width_option
 from inmem.cli.reading import (
     database_argument,
     find_run,
@@ -25,6 +25,7 @@ from inmem.cli.reading import (
     run_argument,
 )
 from inmem.cli.tables import Column, table
+from inmem.invisible import printable
 from inmem.json_values import result_to_json
 from inmem.shown_name import plain_name, plain_word
 from inmem.times import moment
@@ -260,4 +261,4 @@ def _printable_lines(text: str) -> str:
 
 
 def _printable_line(line: str) -> str:
-    return line if line.isprintable() else "\t".join([printable(part) for part in line.split("\t")])
+    return "\t".join([printable(part) for part in line.split("\t")])

@@ -14,10 +14,11 @@ import inmem
 from inmem.amounts import counted, size
 from inmem.cli.errors import NO
 from inmem.cli.examples import example
-from inmem.cli.output import print_json, printable, show
+from inmem.cli.output import print_json, show
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, database_type, json_option
 from inmem.engine.version_ranges import count
+from inmem.invisible import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,10 @@ import inmem
 from inmem.amounts import counted, size
 from inmem.cli.contents import of_them_deleted
 from inmem.cli.examples import example
-from inmem.cli.output import print_json, printable, show
+from inmem.cli.output import print_json, show
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, json_option, open_for_reading
+from inmem.invisible import printable
 
 
 @click.command(epilog=example("inmem stat demo/harbour.db --json"))

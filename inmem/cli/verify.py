@@ -14,11 +14,12 @@ from inmem.amounts import counted
 from inmem.cli.errors import NO, NoError, when_damaged
 from inmem.cli.examples import example
 from inmem.cli.heads import Compared, Head, compare, heads_of, line_of, read_heads
-from inmem.cli.output import console, print_json, print_json_line, printable, show
+from inmem.cli.output import console, print_json, print_json_line, show
 from inmem.cli.progress import progress
 from inmem.cli.reading import database_argument, json_option, open_for_reading, optional_run_argument, resolve_run
 from inmem.cli.tables import Facts
 from inmem.findings import Finding, Verdict, findings_of_files, findings_of_state
+from inmem.invisible import printable
 from inmem.json_values import result_to_json, to_json
 from inmem.verification import verify_folder
 

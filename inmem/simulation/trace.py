@@ -12,6 +12,7 @@ from inmem.actors.requests.primitive_actors import PRIMITIVE_ACTORS
 from inmem.engine.codec import Encoded, decode_value
 from inmem.engine.commits.transaction import CommitRequest
 from inmem.engine.keys import Key, Tag
+from inmem.invisible import printable
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -82,11 +83,6 @@ class Step(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.sender} -> {self.receiver}: {self.text}"
-
-
-def printable(text: str) -> str:
-    """Return a text in one line, with escapes in place of everything that a terminal would not show."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def describe(message: Any) -> str:

@@ -16,15 +16,14 @@ Names have their own rule, which keeps them distinguishable: see shown_name.py.
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 from markupsafe import Markup, escape
 
 from inmem import shown_name
-from inmem.invisible import is_seen
+from inmem.invisible import EMOJI_FORM, SUSPECT, escape_of, printable_json, shows_in_value
 from inmem.json_values import is_list, is_marked, is_object, to_json
-from inmem.shown_name import SUSPECT, escape_of, in_quotes, is_plain, shows_in_name
+from inmem.shown_name import in_quotes, is_plain, shows_in_name
 
 if TYPE_CHECKING:
     import re
@@ -45,13 +44,8 @@ _LINE_CHARS_MAX: Final = 100
 _CHUNK_CHARS: Final = 65_536
 """Literals are written in chunks, so a value of megabytes is never held in memory twice."""
 
-_EMOJI_FORM: Final = "\ufe0f"
-"""The variation selector that follows a symbol to show it as an emoji."""
-
-_OF_TEXT: Final = f"\n\t\u200c\u200d\ufe0e{_EMOJI_FORM}"
+_OF_TEXT: Final = f"\n\t\u200c\u200d\ufe0e{EMOJI_FORM}"
 """Line breaks, tabs, and characters that join, separate or style letters and emoji: in names they only deceive."""
-
-_SYMBOLS: Final = ("So", "Sm")
 
 
 def visible(text: str, *, lines: bool = False) -> Markup:
@@ -61,7 +55,7 @@ def visible(text: str, *, lines: bool = False) -> Markup:
         text: any text.
         lines: whether to keep line breaks, tabs and joiners, as in text for reading.
     """
-    return _marked(text, _shows_in_text if lines else _shows_in_value)
+    return _marked(text, _shows_in_text if lines else shows_in_value)
 
 
 def name(text: str, chars_max: int | None = None) -> Markup:
@@ -125,17 +119,8 @@ def _cut(text: str, chars_max: int | None) -> str:
     return text if chars_max is None or len(text) <= chars_max else f"{text[: chars_max - 1]}…"
 
 
-def _shows_in_value(match: re.Match[str]) -> bool:
-    char, start = match[0], match.start()
-    if char == _EMOJI_FORM and start:
-        before = match.string[start - 1]
-        return unicodedata.category(before) in _SYMBOLS and is_seen(before)
-    # Spaces of all widths are harmless, though Python does not count them as printable.
-    return is_seen(char) or unicodedata.category(char) == "Zs"
-
-
 def _shows_in_text(match: re.Match[str]) -> bool:
-    return match[0] in _OF_TEXT or _shows_in_value(match)
+    return match[0] in _OF_TEXT or shows_in_value(match)
 
 
 def _marked(text: str, shows: Callable[[re.Match[str]], bool]) -> Markup:
@@ -149,8 +134,7 @@ def _marked(text: str, shows: Callable[[re.Match[str]], bool]) -> Markup:
 
 def _quoted(text: str) -> str:
     """Return the text as a JSON string."""
-    written = json.dumps(text, ensure_ascii=False)
-    return SUSPECT.sub(lambda match: match[0] if _shows_in_value(match) else json.dumps(match[0])[1:-1], written)
+    return printable_json(json.dumps(text, ensure_ascii=False))
 
 
 def _scalar(value: Any, chars_max: int | None) -> str:

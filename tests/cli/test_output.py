@@ -2,15 +2,18 @@
 
 import contextlib
 import io
+import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
 from inmem.amounts import counted, size
-from inmem.cli.output import one_line, print_json, print_json_list, printable, show
+from inmem.cli.output import one_line, print_json, print_json_list, show
 from inmem.cli.tables import Column, show_rows, table
+from inmem.invisible import is_seen, printable
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary(),
@@ -60,7 +63,24 @@ def test_printable_text_is_left_alone_and_the_rest_escaped(text):
     shown = printable(text)
 
     assert printable(shown) == shown
-    assert not text.isprintable() or shown == text
+    assert not all(map(is_seen, text)) or shown == text
+
+
+# Python calls the first seven printable: fillers, a blank that is no space, joiners, variation selectors.
+@pytest.mark.parametrize("char", [*"\u115f\u3164\u2800\u034f\u17b4\ufe00\U000e0100", *"\x1b\u200d\u202e"])
+def test_a_character_that_nobody_sees_is_an_escape_in_text_and_in_json(char):
+    escape = char.encode("unicode_escape").decode()
+    assert printable(f"a{char}b") == one_line(f"a{char}b") == f"a{escape}b"
+    shown = printed(print_json, {"k": f"a{char}b"})
+    assert json.dumps(char)[1:-1] in shown
+    assert json.loads(shown) == {"k": f"a{char}b"}
+
+
+def test_what_is_seen_stays_as_it_is():
+    for text in ("日本\u3000語 é", "❤\ufe0f ✓"):
+        assert printable(text) == text
+        assert f'"{text}"' in printed(print_json, [text])
+    assert printable("a\ufe0f") == "a\\ufe0f"
 
 
 def test_a_long_value_is_cut_for_a_terminal_only(on_terminal):
