@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import string
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,7 @@ import inmem
 from inmem.actors.options import MEMORY
 from inmem.cli.errors import NoError, as_typed, typed_paths
 from inmem.cli.progress import progress
-from inmem.invisible import printable
+from inmem.invisible import is_seen
 from inmem.shown_name import plain_name
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class _DatabaseType(click.Path):
 
 database_type = _DatabaseType()
 
+_HARMLESS: Final = frozenset(string.ascii_letters + string.digits + "_@%+=:./-")
+"""The ASCII characters without a meaning in any shell, nor in the scripts for completion."""
+
+_SPECIAL_AT_FIRST: Final = ("", "-", "=")
+
 
 @contextmanager
 def open_for_reading(path: str) -> Generator[Database]:
@@ -73,13 +79,23 @@ def _completed(names: Callable[[Database, Transaction, str], list[str]]) -> Call
                 inmem.open(context.params["database"], create=False, read_only=True) as db,
                 db.begin(context.params.get("run") or "completion") as txn,
             ):
-                # Omit names that need escapes: a shell could not show or write them, and takes each line as a name.
-                return [name for name in names(db, txn, incomplete) if printable(name) == name]
+                return [name for name in names(db, txn, incomplete) if _is_harmless(name)]
         except (inmem.InmemError, click.ClickException, OSError, KeyError):
             # No error can be shown while the user is typing.
             return []
 
     return complete
+
+
+def _is_harmless(name: str) -> bool:
+    """Return whether a shell can show a name, and takes it for what it is.
+
+    Bash inserts what it is offered without quotes. Agents choose the names of runs and keys, and a name such as
+    ``$(reboot)`` would be run as a command.
+    """
+    return name[:1] not in _SPECIAL_AT_FIRST and all(
+        char in _HARMLESS if char.isascii() else is_seen(char) for char in name
+    )
 
 
 def _runs_like(db: Database, txn: Transaction, incomplete: str) -> list[str]:

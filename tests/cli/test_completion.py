@@ -44,12 +44,32 @@ def test_runs_and_keys_come_from_the_database(odd, recorded):
     assert completed("get", odd, "run-1", "l") == ["lines"]
 
 
+HARMLESS = ("plain", "night-watch/0000-storm", "user:42", "a@b.c", "50%", "x=1", "a_b+c", "日本🚢", "é")
+NOT_OFFERED = (
+    *("new\nline", "\x1b[31mred", "\u202ertl", "two words", "tab\there", "wide\u3000space", "filler\u3164"),
+    *("$(touch hacked)", "`touch hacked`", "x;touch hacked", "x&touch hacked", "x|sh", "x>hacked", "<hacked", "(x)"),
+    *("$HOME", "~root", "*", "a?", "[ab]", "{a,b}", "a,b", "it's", 'say "x"', "back\\slash", "!!", "#1", "^a^b", "a^b"),
+    *("-rf", "--all", "=ls"),
+)
+
+
 def test_names_that_no_shell_could_show_or_write_are_left_out(odd, tmp_path):
     assert completed("get", odd, "run-1", "") == ["bytes", "lines", "nan"]
     with inmem.open(tmp_path) as db:
-        for name in ("plain", "new\nline", "\x1b[31mred", "\u202ertl", "two words", "日本 🚢"):
+        for name in (*HARMLESS, *NOT_OFFERED):
             db.begin_run(name)
-    assert completed("events", tmp_path, "") == ["plain", "two words", "日本 🚢"]
+            db.put("plain", name, 1)
+    assert completed("events", tmp_path, "") == [*HARMLESS]
+    assert completed("get", tmp_path, "plain", "") == sorted(HARMLESS, key=str.encode)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_takes_every_name_that_is_offered_for_itself(tmp_path):
+    for name in HARMLESS:
+        told = subprocess.run(
+            ["bash", "-c", f"printf %s {name}"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert told.stdout == name
 
 
 def test_nothing_can_be_said_of_what_cannot_be_read(tmp_path, odd):
