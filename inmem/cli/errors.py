@@ -64,6 +64,17 @@ def as_typed(message: str) -> str:
     return message
 
 
+def to_try(command: str, *names: str) -> str:
+    """Return the command line of a command, to be pasted into a shell.
+
+    It is empty if a terminal cannot show the names as they are: with their escapes, it could mean another run.
+    """
+    words = shlex.join(names)
+    # A name that begins with a dash would be parsed as an option.
+    dashes = "-- " if any(name.startswith("-") for name in names) else ""
+    return f"inmem {command} {dashes}{words}" if printable(words) == words else ""
+
+
 def say_error(message: str) -> None:
     """Write an error message as one line."""
     # If stderr cannot be written either, only the exit code reports the error.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +10,7 @@ import click
 
 import inmem
 from inmem import FormatVersionError, InmemError, Limits, RunExistsError, RunFileError, UsageError
-from inmem.cli.errors import FINE, WRONG_USAGE, say_error, told
+from inmem.cli.errors import FINE, WRONG_USAGE, say_error, to_try, told
 from inmem.cli.examples import example
 from inmem.cli.output import print_json
 from inmem.cli.reading import into_option, json_option
@@ -98,11 +97,9 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
             try:
                 found.put_into(db)
             except RunExistsError as error:
-                way_on = (
-                    f"; import it into another database, or delete it first: inmem delete "
-                    f"{shlex.join((database, error.name))}"
-                )
-                given.refuse(error, f"{file}: ", way_on)
+                advice = to_try("delete", database, error.name)
+                way_on = "; import it into another database, or delete it first"
+                given.refuse(error, f"{file}: ", f"{way_on}: {advice}" if advice else way_on)
                 continue
             except UsageError as error:
                 given.refuse(error, f"{file}: ")

@@ -12,7 +12,7 @@ from rich.text import Text
 from inmem import RunStatus
 from inmem.amounts import counted
 from inmem.cli.counts import limit_option
-from inmem.cli.errors import NoError
+from inmem.cli.errors import NoError, to_try
 from inmem.cli.examples import example
 from inmem.cli.output import as_text, is_terminal, one_line, print_json, say_none, show, width_option
 from inmem.cli.reading import (
@@ -236,11 +236,9 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
             say_none(f"run {plain_name(run_id)} has no keys")
         return
     if found is None:
-        # A name that begins with a dash would be parsed as an option.
-        dashes = "-- " if database.startswith("-") or run_id.startswith("-") else ""
-        where = f"{dashes}{shlex.quote(database)} {shlex.quote(run_id)}"
-        hint = f". Try: inmem get {where}" if cell is None else f", but a cell with that name. Try: inmem cells {where}"
-        raise NoError(f"run {run_id!r} has no key {key!r}{hint}")
+        advice = to_try("get" if cell is None else "cells", database, run_id)
+        but = "" if cell is None else ", but a cell with that name"
+        raise NoError(f"run {run_id!r} has no key {key!r}{but}" + (f". Try: {advice}" if advice else ""))
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return

@@ -1,6 +1,7 @@
 """`inmem export` and `import`, by pipe and by file."""
 
 import json
+import shlex
 import subprocess
 import sys
 from hashlib import sha256
@@ -296,3 +297,37 @@ def test_an_export_of_larger_values_than_usual_is_verified(run, tmp_path):
         db.export_run("run", tmp_path / "run.jsonl")
     assert run("verify-export", tmp_path / "run.jsonl").exit_code == 0
     assert run("import", tmp_path / "run.jsonl", "--into", tmp_path / "new").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "advised"),
+    [
+        ("plain", "inmem delete {db} plain"),
+        ("two words", "inmem delete {db} 'two words'"),
+        ("-dash", "inmem delete -- {db} -dash"),
+        ("--yes", "inmem delete -- {db} --yes"),
+        ("it's", "inmem delete {db} 'it'\"'\"'s'"),
+        # Shown with its escape, this would be the name of another run.
+        ("tab\tname", None),
+        ("filler\u3164", None),
+    ],
+)
+def test_what_is_advised_is_about_that_very_run(run, tmp_path, name, advised):
+    with inmem.open(tmp_path / "db") as db:
+        for each in (name, name.encode("unicode_escape").decode()):
+            db.put(each, "k", 1)
+        db.export_run(name, tmp_path / "file.jsonl")
+    missing = run("get", "--", tmp_path / "db", name, "no key").stderr
+    assert ("Try: inmem get" in missing) == (advised is not None)
+
+    told = run("import", tmp_path / "file.jsonl", "--into", tmp_path / "db").stderr
+    assert "; import it into another database, or delete it first" in told
+    if advised is None:
+        assert "inmem delete" not in told
+    else:
+        command = advised.format(db=tmp_path / "db")
+        assert told.endswith(f": {command}\n")
+        _, delete, *rest = shlex.split(command)
+        assert run(delete, "--yes", *rest).exit_code == 0
+        with inmem.open(tmp_path / "db") as db:
+            assert db.get(name, "k") is None
