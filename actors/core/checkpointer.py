@@ -16,7 +16,7 @@ from inmem.actors.files.durable_files import install_temporary, write_temporary
 from inmem.actors.messages.core import CheckpointFailed, CheckpointWritten, Flush, LogFlushed, WriteCheckpoint
 from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
-from inmem.engine.log.log_folder import TEMPORARY_SUFFIX, FolderContents, checkpoint_name, segment_name
+from inmem.engine.log.log_folder import TEMPORARY_SUFFIX, FolderContents, checkpoint_name
 
 if TYPE_CHECKING:
     from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef
@@ -77,13 +77,8 @@ class Checkpointer(StoreActor):
 
     def _install(self, first_segment: int) -> None:
         install_temporary(self._disk, checkpoint_name(first_segment))
-        contents = FolderContents.of(self._disk.names())
-        for number in contents.checkpoints:
-            if number < first_segment:
-                self._disk.remove(checkpoint_name(number))
-        for number in contents.segments:
-            if number < first_segment:
-                self._disk.remove(segment_name(number))
+        for name in FolderContents.of(self._disk.names()).before(first_segment):
+            self._disk.remove(name)
         self._disk.sync_names()
 
     def _give_up(self, message: WriteCheckpoint, error: StorageError | OSError) -> None:

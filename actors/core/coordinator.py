@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from inmem.actors.core.transaction_registry import TransactionRegistry
 from inmem.actors.dispatch.actor import LATER, Owed, StoreActor
 from inmem.actors.event_log import QuietLogger
@@ -297,7 +299,7 @@ class Coordinator(StoreActor):
 
     def _commit(self, request: CommitRequest, attempt: int, owed: Owed) -> Any:
         if request.transaction_id == 0:
-            request = request.with_id(self.registry.next_id())
+            request = replace(request, transaction_id=self.registry.next_id())
         owed.transaction_id = request.transaction_id
         self.registry.retries += attempt > 0
         refusal = self._why_not(request)

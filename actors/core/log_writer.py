@@ -95,7 +95,6 @@ class LogWriter(StoreActor):
         # Each with the version that the checkpoint must reach: the newest one when it was asked for.
         self._checkpoints: list[tuple[Owed, int]] = []
         # A checkpoint is named after its first segment; several may be under way when segments fill fast.
-        self._rotation_wanted = False
         self._rotated_to = 0
         self._checkpointed_to = 0
         self._closing: Owed | None = None
@@ -197,24 +196,21 @@ class LogWriter(StoreActor):
 
     def rotated(self, number: int, base_version: int) -> None:
         """Start the checkpoint that makes the segments before `number` superfluous."""
-        self._rotation_wanted = False
         self._rotated_to = number
         self._dispatcher.pass_on(self._coordinator, SegmentRotated(self.core, number, base_version))
 
     def not_rotated(self, error: StorageError) -> None:
         """Give up the checkpoint."""
         log.warning("segment_refused", error=str(error))
-        self._rotation_wanted = False
         self._end_checkpoint(0, error)
 
     def _start_checkpoint(self) -> None:
         if not self._checkpoint_runs:
-            self._rotation_wanted = True
             self._group.rotate()
 
     @property
     def _checkpoint_runs(self) -> bool:
-        return self._rotation_wanted or self._checkpointed_to < self._rotated_to
+        return self._group.is_rotating or self._checkpointed_to < self._rotated_to
 
     def _end_checkpoint(self, version: int, error: StorageError | None) -> None:
         waiting, self._checkpoints = self._checkpoints, []

@@ -24,12 +24,6 @@ class Waiting(Protocol):
         ...
 
 
-class _Unset:
-    """Nothing has been set yet."""
-
-
-_UNSET: Final = _Unset()
-
 _arming: Final = threading.RLock()
 """Held while a future gets its baton: two threads that begin to wait for it must share one. Reentrant, because a signal
 handler or a finalizer may run in the same thread meanwhile, and wait for a future of its own."""
@@ -51,7 +45,7 @@ class ReplyFuture(pykka.Future[T]):
 
     def __init__(self, waiting: Waiting | None = None) -> None:
         self._waiting = waiting
-        self.value: Any = _UNSET
+        self.value: Any = None
         """The reply, once it has arrived."""
         self.error: Any = None
         """The `exc_info` triple, if the reply is an exception."""
@@ -70,18 +64,18 @@ class ReplyFuture(pykka.Future[T]):
             pykka.Timeout: no reply in time. The request is still being handled.
         """
         if self._get_hook is not None:
-            if self.value is _UNSET:
+            if not self.done:
                 self.value = self._get_hook(timeout)
                 self.done = True
             return self.value  # type: ignore[no-any-return]
-        if self.value is _UNSET:
+        if not self.done:
             if self._waiting is not None:
                 self._waiting.wait(self, timeout)
             else:
                 self.block(timeout)
             if interrupts.pending:
                 interrupts.raise_pending()
-            if self.value is _UNSET:
+            if not self.done:
                 raise pykka.Timeout(f"{timeout} seconds")
         if self.error is not None:
             _, error, traceback = self.error
@@ -109,11 +103,11 @@ class ReplyFuture(pykka.Future[T]):
         if interrupts.pending:
             interrupts.raise_pending()
         # The order matters: `set` stores the value before it looks for the baton, so one of the two sees the other.
-        if self.value is _UNSET and self.baton is not None:
+        if not self.done and self.baton is not None:
             try:
                 self.baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
             finally:
-                if self.value is not _UNSET:
+                if self.done:
                     # Several threads may wait for one reply; each wakes the next.
                     self.nudge()
         return self.done
@@ -135,7 +129,7 @@ class ReplyFuture(pykka.Future[T]):
         Raises:
             queue.Full: there is a reply already.
         """
-        if self.value is not _UNSET or self._get_hook is not None:
+        if self.done or self._get_hook is not None:
             # The call that set the reply may have been interrupted before it woke a thread, and this may repeat it.
             self.nudge()
             raise queue.Full
@@ -151,20 +145,19 @@ class ReplyFuture(pykka.Future[T]):
         Raises:
             queue.Full: there is a reply already.
         """
-        if self.value is not _UNSET or self._get_hook is not None:
+        if self.done or self._get_hook is not None:
             # The call that set the reply may have been interrupted before it woke a thread, and this may repeat it.
             self.nudge()
             raise queue.Full
         info: Any = exc_info or sys.exc_info()
         error_type, error, traceback = info
         self.error = (error_type, error_type() if error is None else error, traceback)
-        self.value = None
         self.done = True
         if self.baton is not None:
             self.nudge()
 
     def set_get_hook(self, func: Any) -> None:
         """Have `func`, called with the timeout, supply the value when it is first asked for."""
-        if self.value is not _UNSET:
+        if self.done:
             raise queue.Full
         self._get_hook = func

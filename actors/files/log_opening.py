@@ -9,7 +9,7 @@ from inmem.actors.event_log import QuietLogger
 from inmem.actors.files.durable_files import create_segment, write_file, write_new
 from inmem.engine.errors import StorageError
 from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.frame_reader import WINDOW_BYTES, read_frames
+from inmem.engine.log.frame_reader import WINDOW_BYTES, FrameReader
 from inmem.engine.log.log_folder import path_of, segment_name, torn_name
 from inmem.engine.log.log_format import FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log.recovery import recover
@@ -101,12 +101,12 @@ def rewrite_tail(disk: Disk, position: LogPosition, now_us: int) -> LogPosition:
         return position
     path = path_of(disk, last.name)
     try:
-        reader = read_frames(last.file, last.header, path, position.end)
+        reader = FrameReader(last.file, last.header, path, position.end)
         for _ in reader:
             pass
         durable_end = max(reader.synced, HEADER_BYTES)
         # Read a second time, to hold in memory only the frames that must be written.
-        again = read_frames(last.file, last.header, path, position.end)
+        again = FrameReader(last.file, last.header, path, position.end)
         carried = [frame for frame in again if frame.offset >= durable_end and frame.kind == FrameKind.COMMIT]
     finally:
         last.file.close()

@@ -91,7 +91,6 @@ class InFlight(Struct, Generic[ReplyT], eq=False):
     verdicts: dict[int, Verdict]
     is_prepared: bool = True
     """Whether every verdict so far lets it commit."""
-    waits_for: set[int] | None = None
     cancelled: Exception | None = None
 
 
@@ -116,7 +115,8 @@ class CommitPipeline(Generic[ReplyT]):
         self._shard_count = len(snapshot.roots)
         self._published = snapshot
         self._validating: OrderedDict[int, InFlight[ReplyT]] = OrderedDict()
-        self._blocked: dict[int, InFlight[ReplyT]] = {}
+        # Commits that wait for the decision of others, with the ids of those.
+        self._blocked: dict[int, tuple[InFlight[ReplyT], set[int]]] = {}
         # Commits refused because of another commit that a shard has applied but that is not published yet, with that
         # other commit's version, and all the conflicts.
         self._losers: dict[int, tuple[InFlight[ReplyT], int, tuple[Conflict, ...]]] = {}
@@ -206,10 +206,9 @@ class CommitPipeline(Generic[ReplyT]):
         if in_flight is not None:
             in_flight.cancelled = error
             return
-        loser = self._losers.pop(transaction_id, None)
-        in_flight = self._blocked.pop(transaction_id, None) if loser is None else loser[0]
-        if in_flight is not None:
-            self._out.aborted(in_flight.reply, in_flight.request, error)
+        waiting = self._losers.pop(transaction_id, None) or self._blocked.pop(transaction_id, None)
+        if waiting is not None:
+            self._out.aborted(waiting[0].reply, waiting[0].request, error)
 
     def check(self) -> None:
         """Raise `InvariantError` unless each commit is in one stage and each one that waits has commits to wait for."""
@@ -218,9 +217,9 @@ class CommitPipeline(Generic[ReplyT]):
         if len(staged) != len(set(staged)):
             raise InvariantError("a commit is in two stages at once")
         decided = set(self._validating) | set(self._appending) | set(applying)
-        for in_flight in self._blocked.values():
-            if not in_flight.waits_for or not in_flight.waits_for <= decided:
-                raise InvariantError(f"transaction {in_flight.request.transaction_id} waits for nobody in flight")
+        for transaction_id, (_, waits_for) in self._blocked.items():
+            if not waits_for or not waits_for <= decided:
+                raise InvariantError(f"transaction {transaction_id} waits for nobody in flight")
         for transaction_id, (_, version, _) in self._losers.items():
             if not self._published.version < version <= self._logged_version:
                 raise InvariantError(f"transaction {transaction_id} waits for version {version} to be published")
@@ -300,12 +299,12 @@ class CommitPipeline(Generic[ReplyT]):
         transaction_id = in_flight.request.transaction_id
         in_flight.verdicts = {}
         in_flight.is_prepared = True
-        in_flight.waits_for = {blocker for blocker in blockers if self._is_undecided(blocker)}
-        if not in_flight.waits_for:
+        waits_for = {blocker for blocker in blockers if self._is_undecided(blocker)}
+        if not waits_for:
             self._validate(in_flight)
             return
-        self._blocked[transaction_id] = in_flight
-        for blocker in sorted(in_flight.waits_for):
+        self._blocked[transaction_id] = in_flight, waits_for
+        for blocker in sorted(waits_for):
             self._waiters.setdefault(blocker, []).append(transaction_id)
 
     def _is_undecided(self, transaction_id: int) -> bool:
@@ -322,13 +321,12 @@ class CommitPipeline(Generic[ReplyT]):
     def _wake_waiters(self, transaction_id: int) -> None:
         """Validate again the commits that waited only for this transaction, now decided or no longer prepared."""
         for waiter_id in self._waiters.pop(transaction_id, ()):
-            waiter = self._blocked.get(waiter_id)
-            if waiter is None or waiter.waits_for is None:
-                continue
-            waiter.waits_for.discard(transaction_id)
-            if not waiter.waits_for:
-                del self._blocked[waiter_id]
-                self._validate(waiter)
+            if waiter_id in self._blocked:
+                waiter, waits_for = self._blocked[waiter_id]
+                waits_for.discard(transaction_id)
+                if not waits_for:
+                    del self._blocked[waiter_id]
+                    self._validate(waiter)
 
     def _release(self, in_flight: InFlight[ReplyT]) -> None:
         for shard, _ in in_flight.parts:

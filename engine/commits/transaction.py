@@ -93,19 +93,6 @@ class CommitRequest(Part, frozen=True):
         """Return the log record. O(bytes)."""
         return encode_commit((self.transaction_id, self.timestamp_us, self.operations))
 
-    def with_id(self, transaction_id: int) -> CommitRequest:
-        """Return the same request with a different transaction id."""
-        return CommitRequest(
-            transaction_id,
-            self.start_version,
-            self.slices,
-            self.dropped_runs,
-            self.judges_drops,
-            self.timestamp_us,
-            self.operations,
-            self.expires,
-        )
-
 
 UNCOUNTED_WRITES_MAX: Final = 16
 """Up to this many writes are encoded at once, and their sizes added up only if the encoded record is too large."""
@@ -135,7 +122,6 @@ class Transaction(NonCopyable):
         "_scope",
         "_views",
         "id",
-        "isolation",
         "limits",
         "now_us",
         "snapshot",
@@ -156,7 +142,6 @@ class Transaction(NonCopyable):
         self.snapshot = snapshot
         self.start_version = snapshot.version
         self.now_us = now_us
-        self.isolation = isolation
         self.limits = limits
         self.status: TransactionStatus = _ACTIVE
         self._entropy = entropy

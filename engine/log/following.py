@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.keys import shard_of
 from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_folder import FolderContents, path_of, segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log.log_records import TableWrites, decode_commit
@@ -25,7 +25,6 @@ from inmem.engine.tables.snapshot import Snapshot, without_run
 from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
-    from inmem.engine.log.frame_reader import FrameReader
     from inmem.engine.log.log_format import SegmentHeader
     from inmem.engine.log.log_records import CommitRecord
     from inmem.engine.log.recovery import LogPosition
@@ -121,14 +120,14 @@ def read_on(folder: Folder, bookmark: Bookmark, snapshot: Snapshot) -> Progress 
         fold = _Fold(bookmark, snapshot)
         before = bookmark.version_before
         start = bookmark.offset or HEADER_BYTES
-        frames = read_frames(file, bookmark.header, path_of(folder, name), valid_end, start=start, version=before)
+        frames = FrameReader(file, bookmark.header, path_of(folder, name), valid_end, start=start, version=before)
         fold.read(frames, file)
         if fold.bookmark.end < bookmark.end:
             return None
         while segment is not None and segment.header is not None:
             check_link(segment.header, segment.path, segment.number - 1, fold.bookmark.version, 0)
             valid_end = _bytes_that_count(following)
-            fold.read(read_frames(segment.file, segment.header, segment.path, valid_end), segment.file)
+            fold.read(FrameReader(segment.file, segment.header, segment.path, valid_end), segment.file)
             segment, following = next(later, (None, None))
         return fold.result()
     finally:

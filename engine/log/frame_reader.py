@@ -64,6 +64,14 @@ class TornTail(NamedTuple):
 class FrameReader:
     """The valid frames of one segment, in order. Iterate once; the attributes then describe how the segment ended.
 
+    Args:
+        file: the segment, header included.
+        header: the segment's decoded header.
+        path: the segment's path, for messages.
+        valid_end: where the segment ends according to the next one or the MANIFEST; None if neither says so.
+        start: where the first frame to be read begins.
+        version: the version of the frame before it; None if it is the segment's first frame.
+
     Attributes:
         header: the segment's header.
         path: the segment's path, for messages.
@@ -78,7 +86,14 @@ class FrameReader:
     __slots__ = ("_file", "_valid_end", "end", "header", "is_closed", "last", "path", "synced", "torn", "version")
 
     def __init__(
-        self, file: ReadFile, header: SegmentHeader, path: str, valid_end: int | None, start: int, version: int
+        self,
+        file: ReadFile,
+        header: SegmentHeader,
+        path: str,
+        valid_end: int | None,
+        *,
+        start: int = HEADER_BYTES,
+        version: int | None = None,
     ) -> None:
         self._file: Final = file
         self._valid_end: Final = valid_end
@@ -86,7 +101,7 @@ class FrameReader:
         self.path: Final = path
         self.end = start
         self.last = 0
-        self.version = version
+        self.version = header.base_version if version is None else version
         self.is_closed = False
         self.synced = HEADER_BYTES
         self.torn: TornTail | None = None
@@ -184,28 +199,6 @@ class FrameReader:
                 return header
         self.torn = TornTail(end, self._file.size - end, reason)
         return None
-
-
-def read_frames(
-    file: ReadFile,
-    header: SegmentHeader,
-    path: str,
-    valid_end: int | None,
-    *,
-    start: int = HEADER_BYTES,
-    version: int | None = None,
-) -> FrameReader:
-    """Return a reader of the segment's frames.
-
-    Args:
-        file: the segment, header included.
-        header: the segment's decoded header.
-        path: the segment's path, for messages.
-        valid_end: where the segment ends according to the next one or the MANIFEST; None if neither says so.
-        start: where the first frame to be read begins.
-        version: the version of the frame before it; None if it is the segment's first frame.
-    """
-    return FrameReader(file, header, path, valid_end, start, header.base_version if version is None else version)
 
 
 def is_blank(file: ReadFile, start: int) -> bool:

@@ -176,6 +176,11 @@ class GroupCommit(Generic[TicketT]):
         """Whether no record or flush waits, and no sync or segment creation is running."""
         return not (self._pending or self._starting or self._syncing_to is not None or self._flushes)
 
+    @property
+    def is_rotating(self) -> bool:
+        """Whether a new segment has been asked for that does not exist yet."""
+        return self._rotate
+
     def append(self, transaction_id: int, record: bytes) -> None:
         """Accept a record. It is written at once, or with the next group."""
         self._pending.append((transaction_id, record))

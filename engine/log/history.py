@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_folder import FolderContents
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import TableWrites, decode_commit
@@ -159,7 +159,7 @@ def _commits(
 ) -> Iterator[tuple[int, CommitRecord]]:
     # A commit that concerns the run contains these bytes somewhere in its record.
     named = run.encode()
-    for frame in read_frames(segment.file, header, segment.path, valid_end):
+    for frame in FrameReader(segment.file, header, segment.path, valid_end):
         if frame.kind == FrameKind.COMMIT and named in frame.payload:
             yield frame.version, decode_commit(frame.payload, segment.path, frame.offset)
 

@@ -70,6 +70,12 @@ class FolderContents:
             tuple(sorted(name for name in names if _is_torn(name))),
         )
 
+    def before(self, first: int) -> tuple[str, ...]:
+        """Return the files that checkpoint `first` makes obsolete, in the order in which to remove them."""
+        checkpoints = (checkpoint_name(number) for number in self.checkpoints if number < first)
+        segments = (segment_name(number) for number in self.segments if number < first)
+        return (*checkpoints, *segments)
+
     def what_is_missing(self, number: int) -> tuple[str, str]:
         """Return which file is missing, and why it must have existed, when segment `number` is needed but absent.
 

@@ -28,7 +28,7 @@ description, including what a writer must make durable in which order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import IntEnum
 from struct import Struct
 from typing import Final
@@ -88,18 +88,8 @@ class SegmentHeader:
 
     def encode(self) -> bytes:
         """Return the first 64 bytes of the segment."""
-        return encode_header(
-            SEGMENT_MAGIC,
-            self.format,
-            (
-                self.number,
-                self.salt,
-                self.base_version,
-                self.previous_end,
-                self.previous_version,
-                self.created_at_us,
-            ),
-        )
+        *facts, file_format = astuple(self)
+        return encode_header(SEGMENT_MAGIC, file_format, tuple(facts))
 
     @classmethod
     def decode(cls, data: bytes, path: str, *, is_last: bool) -> SegmentHeader | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from inmem.engine.errors import CorruptionError
 from inmem.engine.log.checkpoint_format import CHECKPOINT_MAGIC, CheckpointReader
 from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.frame_reader import is_blank, read_frames
+from inmem.engine.log.frame_reader import FrameReader, is_blank
 from inmem.engine.log.log_folder import (
     MANIFEST_NAME,
     FolderContents,
@@ -108,11 +108,7 @@ def recover(
     if manifest is not None:
         # Reads may have used a later time than the last commit. An entry that had expired for them must stay expired.
         recovery.note_time(manifest.written_at_us)
-    obsolete = (
-        *contents.temporary,
-        *(checkpoint_name(number) for number in contents.checkpoints if number < chosen),
-        *(segment_name(number) for number in contents.segments if number < chosen),
-    )
+    obsolete = (*contents.temporary, *contents.before(chosen))
     return recovery.result(shards), replace(position, damaged=tuple(damaged), obsolete=obsolete)
 
 
@@ -195,7 +191,7 @@ def _replay(
         path = segment.path
         check_link(header, path, last, version if last else checkpoint_version, chosen)
         valid_end = end_of_segment(disk, segment, following, manifest)
-        frames = read_frames(segment.file, header, path, valid_end)
+        frames = FrameReader(segment.file, header, path, valid_end)
         salt = header.salt
         for frame in frames:
             if frame.kind == _COMMIT and frame.version > checkpoint_version:

@@ -17,7 +17,7 @@ from zlib import crc32
 from inmem.engine.errors import CorruptionError, FormatVersionError
 from inmem.engine.log.checkpoint_format import CheckpointReader, readable_parts
 from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.frame_reader import intact_frame_headers, is_blank, read_frames
+from inmem.engine.log.frame_reader import FrameReader, intact_frame_headers, is_blank
 from inmem.engine.log.log_folder import (
     FIRST_SEGMENT,
     MANIFEST_NAME,
@@ -220,7 +220,7 @@ class _Salvager:
                 return _Stop(number, 0, version)
             path = path_of(self._disk, name)
             file = self._disk.open(name)
-            frames = read_frames(file, header, path, self._end_of(number))
+            frames = FrameReader(file, header, path, self._end_of(number))
             try:
                 check_link(header, path, last, version, chosen)
                 if self._manifest is not None and self._manifest.segment == number:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.errors import CorruptionError, StorageError
 from inmem.engine.log.checkpoint_format import CHECKPOINT_MAGIC, CheckpointReader
-from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_folder import FolderContents, checkpoint_name, corrupt_if_folder_is_ours, path_of
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import decode_commit
@@ -160,7 +160,7 @@ class _Scan:
             self._following = header
             is_next = following is not None and following.number == number + 1
             valid_end = known_end(number, following if is_next else None, manifest)
-            for frame in read_frames(segment.file, header, segment.path, valid_end):
+            for frame in FrameReader(segment.file, header, segment.path, valid_end):
                 if frame.kind == FrameKind.COMMIT:
                     decode_commit(frame.payload, segment.path, frame.offset)
                     self.commits += 1

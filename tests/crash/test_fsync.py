@@ -10,7 +10,7 @@ import pytest
 
 import inmem
 from inmem import CommitOutcomeUnknownError, Database, StoreFailedError, TransactionAbortedError, TransactionClosedError
-from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_format import FrameKind, SegmentHeader
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, io_error, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of
@@ -53,7 +53,7 @@ def test_one_failed_sync_is_not_retried_and_the_tail_is_written_anew(disk, event
     data = disk.inner.read("000000000002.wal")
     header = SegmentHeader.decode(data, "", is_last=False)
     commits = [
-        frame.version for frame in read_frames(BytesFile(data), header, "", None) if frame.kind == FrameKind.COMMIT
+        frame.version for frame in FrameReader(BytesFile(data), header, "", None) if frame.kind == FrameKind.COMMIT
     ]
     assert commits == [2]
     (rewritten,) = told(events, "warning", "tail_rewritten")

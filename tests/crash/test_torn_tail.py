@@ -10,7 +10,7 @@ import pytest
 
 import inmem
 from inmem.actors.files import log_file
-from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_folder import segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from tests.actors.workload import numbers_of, piece
@@ -47,7 +47,7 @@ def frame_offsets(path: Path) -> list[int]:
     data = path.read_bytes()
     header = SegmentHeader.decode(data, str(path), is_last=False)
     assert header is not None
-    frames = read_frames(BytesFile(data), header, str(path), None)
+    frames = FrameReader(BytesFile(data), header, str(path), None)
     return [frame.offset for frame in frames if frame.kind == FrameKind.COMMIT]
 
 

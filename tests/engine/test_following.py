@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from inmem.engine.errors import CorruptionError
 from inmem.engine.log.following import Bookmark, read_on
-from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_folder import FolderContents, segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log.log_records import DropRun
@@ -79,7 +79,7 @@ def logged_after(disk, version):
     for segment, following in linked_segments(disk, FolderContents.of(disk.names()).segments, 0):
         if segment.header is not None:
             valid_end = None if following is None or following.header is None else following.header.previous_end
-            frames = read_frames(segment.file, segment.header, segment.path, valid_end)
+            frames = FrameReader(segment.file, segment.header, segment.path, valid_end)
             commits |= {frame.version: frame.payload for frame in frames if frame.kind == FrameKind.COMMIT}
     return sorted(commit for commit in commits.items() if commit[0] > version)
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from inmem.engine.errors import DiskFullError, InvariantError, StorageError
 from inmem.engine.log import group_commit as group_commit_module
-from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.group_commit import RETRIES_PER_SEGMENT, SEGMENTS_MAX, Durability, GroupCommit
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, SegmentHeader
 from tests.engine.memory_disk import BytesFile
@@ -187,7 +187,7 @@ class Disk:
             data = bytes(segment.content)
             header = SegmentHeader.decode(data, "log", is_last=following is None)
             assert header == segment.header
-            reader = read_frames(BytesFile(data), header, "log", None if following is None else following.previous_end)
+            reader = FrameReader(BytesFile(data), header, "log", None if following is None else following.previous_end)
             for frame in reader:
                 if frame.payload:
                     yield frame.version, int(frame.payload[:8])
@@ -333,7 +333,7 @@ class GroupCommitMachine(RuleBasedStateMachine):
         assert unpack_from("<Q", frame, 16)[0] <= segment.durable
         assert group.position == (segment.header.number, len(segment.content))
         segment.content += frame
-        reader = read_frames(BytesFile(bytes(segment.content)), segment.header, "log", None)
+        reader = FrameReader(BytesFile(bytes(segment.content)), segment.header, "log", None)
         assert len(list(reader)) > 0
         assert (reader.is_closed, reader.version) == (True, disk.version)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
 from inmem.engine.log import frame_reader, log_format
-from inmem.engine.log.frame_reader import read_frames
+from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log.log_records import DropRun
 from tests.engine.log_builder import LogBuilder, put
@@ -33,7 +33,7 @@ def segment(*frames, header=HEADER):
 
 
 def read(data, valid_end=None, header=HEADER):
-    reader = read_frames(BytesFile(data), header, "x.wal", valid_end)
+    reader = FrameReader(BytesFile(data), header, "x.wal", valid_end)
     return reader, list(reader)
 
 
@@ -330,7 +330,7 @@ def test_a_segment_that_is_being_written_is_not_taken_for_a_damaged_one(data):
     progress = sorted(data.draw(st.lists(st.integers(64, len(content)), min_size=1, max_size=12)))
     file = GrowingFile(content, data.draw(st.integers(len(content), 2 * len(content))), progress)
     whole = sum(len(b"".join(frames[:count])) <= file.written for count in range(2, len(frames) + 1))
-    reader = read_frames(file, HEADER, "x.wal", None)
+    reader = FrameReader(file, HEADER, "x.wal", None)
     versions = [frame.version for frame in reader]
     assert versions == [*range(11, 11 + len(versions))]
     assert len(versions) >= whole

@@ -185,7 +185,7 @@ def test_what_a_frame_cannot_hold_is_refused_to_the_byte(monkeypatch: pytest.Mon
         return txn
 
     # Under the longest id that the coordinator can give it, and the latest time.
-    most = len(replace(written().seal().with_id(INT_MAX), timestamp_us=INT_MAX).record()) - excess
+    most = len(replace(written().seal(), transaction_id=INT_MAX, timestamp_us=INT_MAX).record()) - excess
     monkeypatch.setattr(transaction, "FRAME_BYTES_MAX", most)
     txn = written()
     if not excess:
