@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from inmem.actors.core.transaction_registry import TransactionRegistry
 from inmem.actors.dispatch.actor import LATER, Owed, StoreActor
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.messages.core import (
@@ -61,6 +60,7 @@ from inmem.engine.shown import shown_failure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inmem.actors.core.transaction_registry import TransactionRegistry
     from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef, ReplyTo
     from inmem.actors.environment import StoreClock
     from inmem.actors.published import Published
@@ -94,12 +94,10 @@ class Coordinator(StoreActor):
         clock: the store's time.
         outcomes: the outcomes of the newest commits.
         salt: the salt of this opening.
-        transaction_id: the highest id given so far.
-        last_drop_version: version of the last commit that dropped a run, under any core.
+        registry: the store's running transactions and its counts. Only the coordinator of the running core uses it.
         lost_versions: versions of the commits that were published and then lost, in any restart: a snapshot of one of
             them shows lost data. Ascending by their ends.
         refusal: why the store accepts no writes, or None.
-        predecessor: the coordinator of an earlier core, whose registry of transactions is taken over.
     """
 
     def __init__(
@@ -117,20 +115,16 @@ class Coordinator(StoreActor):
         clock: StoreClock,
         outcomes: Outcomes,
         salt: int,
-        transaction_id: int,
-        last_drop_version: int,
+        registry: TransactionRegistry,
         lost_versions: tuple[Range, ...],
         refusal: InmemError | None,
-        predecessor: Coordinator | None,
     ) -> None:
         super().__init__(mailbox, supervisor, core)
         self._published = published
         self._clock = clock
         self._outcomes = outcomes
         self._salt = salt
-        self.registry: TransactionRegistry = TransactionRegistry() if predecessor is None else predecessor.registry
-        self.registry.transaction_id = max(transaction_id, self.registry.transaction_id)
-        self.registry.last_drop_version = last_drop_version
+        self.registry = registry
         self.lost_versions = lost_versions
         self.refusal = refusal
         self._pipeline: CommitPipeline[Owed] = CommitPipeline(self, start)

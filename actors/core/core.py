@@ -18,6 +18,7 @@ from inmem.engine.tables.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inmem.actors.core.transaction_registry import TransactionRegistry
     from inmem.actors.dispatch.actor import StoreActor
     from inmem.actors.dispatch.dispatcher import Dispatcher
     from inmem.actors.dispatch.mailbox import MailboxRef
@@ -63,20 +64,16 @@ class CoreState:
     Attributes:
         number: number of the core, counting up.
         salt: salt of the opening.
-        transaction_id: the highest id given so far.
         outcomes: outcomes of the newest commits.
         position: the log's end; None without a log.
-        last_drop_version: version of the last recovered commit that dropped a run.
         lost_versions: see `Coordinator`.
         refusal: why there will be no writes, or None.
     """
 
     number: int
     salt: int
-    transaction_id: int
     outcomes: Outcomes
     position: LogPosition | None
-    last_drop_version: int
     lost_versions: tuple[Range, ...]
     refusal: InmemError | None
 
@@ -101,18 +98,15 @@ def start_core(
     system_clock: Clock,
     disk: Disk | None,
     reaper: MailboxRef,
-    predecessor: Coordinator | None,
+    registry: TransactionRegistry,
 ) -> Core:
     """Put new actors behind the addresses of the core: all of them, or none if one of them cannot be made.
 
     The actors of an incomplete core would go on using the files beside the next core.
     """
-    # Transactions may still run that began before a run was dropped under an earlier core, and a checkpoint may have
-    # removed that deletion from the log.
-    dropped_up_to = max(state.last_drop_version, 0 if predecessor is None else predecessor.registry.last_drop_version)
     # A core that commits nothing must not keep old tables alive: a reader moves on to newer snapshots.
     start = published.snapshot if state.refusal is None else Snapshot.empty(len(mailboxes.shards))
-    shards = _make_shards(mailboxes, state, supervisor, published, start, dropped_up_to)
+    shards = _make_shards(mailboxes, state, supervisor, published, start, registry.last_drop_version)
     writer, helpers = _make_writer(
         mailboxes,
         state,
@@ -136,11 +130,9 @@ def start_core(
         clock=clock,
         outcomes=state.outcomes,
         salt=state.salt,
-        transaction_id=state.transaction_id,
-        last_drop_version=dropped_up_to,
+        registry=registry,
         lost_versions=state.lost_versions,
         refusal=state.refusal,
-        predecessor=predecessor,
     )
     # Shards first and the coordinator last: the messages waiting in its mailbox make it send to them at once.
     actors: tuple[StoreActor, ...] = (*shards, *helpers, writer, coordinator)

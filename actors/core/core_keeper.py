@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from inmem.actors.core.core import CoreMailboxes, CoreState, start_core
 from inmem.actors.core.fileless_log_writer import FilelessLogWriter
 from inmem.actors.core.settlement import Settlement
+from inmem.actors.core.transaction_registry import TransactionRegistry
 from inmem.actors.event_log import QuietLogger
 from inmem.actors.files.log_file import FileDeletedError
 from inmem.actors.files.log_opening import rewrite_tail
@@ -96,6 +97,7 @@ class CoreKeeper:
         self._reaper = reaper
         self._running: Core | None = None
         self._outcomes = Outcomes({}, 0)
+        self._registry = TransactionRegistry()
         # Incarnations begun: one that was not completed has used its number.
         self._begun = 0
         self.is_down = False
@@ -126,13 +128,16 @@ class CoreKeeper:
         salt = self._entropy.bits(64)
         self.refusal = refusal
         self._outcomes = Outcomes(recovered.outcomes, recovered.outcomes_since)
+        registry = self._registry
+        registry.transaction_id = max(recovered.transaction_id_max, registry.transaction_id)
+        # Transactions may still run that began before a run was dropped under an earlier core, and a checkpoint may
+        # have removed that deletion from the log.
+        registry.last_drop_version = max(recovered.last_drop_version, registry.last_drop_version)
         state = CoreState(
             number=self._begun,
             salt=salt,
-            transaction_id=recovered.transaction_id_max,
             outcomes=self._outcomes,
             position=position,
-            last_drop_version=recovered.last_drop_version,
             lost_versions=tuple(self._lost_versions),
             refusal=refusal,
         )
@@ -146,7 +151,7 @@ class CoreKeeper:
             system_clock=self._system_clock,
             disk=self.disk,
             reaper=self._reaper,
-            predecessor=None if self._running is None else self._running.coordinator,
+            registry=registry,
         )
         self.number = self._begun
         self.salt = salt
@@ -237,9 +242,7 @@ class CoreKeeper:
             because=self._halted_because,
             in_flight=len(self._settlement),
         )
-        if self._running is not None:
-            registry = self._running.coordinator.registry
-            self._settlement.judge(known, self._halted_salt, self._published.snapshot.version, registry)
+        self._settlement.judge(known, self._halted_salt, self._published.snapshot.version, self._registry)
         if refusal is None:
             # The reaper has not been told of the keys in commits that were in flight.
             self._reaper.send(FindExpiring(), None)

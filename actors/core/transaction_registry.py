@@ -1,4 +1,4 @@
-"""Which transactions run, and how earlier ones ended. Outlives the coordinators that keep it."""
+"""Which transactions run, and how earlier ones ended. Outlives the coordinators, which use it one after the other."""
 
 from __future__ import annotations
 
