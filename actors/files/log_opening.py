@@ -12,8 +12,8 @@ from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import WINDOW_BYTES, FrameReader
 from inmem.engine.log.log_folder import path_of, segment_name, torn_name
 from inmem.engine.log.log_format import FrameKind, SegmentHeader, encode_frame
+from inmem.engine.log.numbered_files import open_segment
 from inmem.engine.log.recovery import recover
-from inmem.engine.log.segment_files import open_segment
 
 if TYPE_CHECKING:
     from inmem.engine.log.recovered_state import Recovered

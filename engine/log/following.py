@@ -18,8 +18,8 @@ from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_folder import FolderContents, path_of, segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log.log_records import TableWrites, decode_commit
+from inmem.engine.log.numbered_files import linked_segments, open_segment
 from inmem.engine.log.recovery import check_link
-from inmem.engine.log.segment_files import linked_segments, open_segment
 from inmem.engine.retained_commits import RetainedCommits
 from inmem.engine.tables.snapshot import Snapshot, without_run
 from inmem.engine.tables.table import Table
@@ -27,8 +27,8 @@ from inmem.engine.tables.table import Table
 if TYPE_CHECKING:
     from inmem.engine.log.log_format import SegmentHeader
     from inmem.engine.log.log_records import CommitRecord
+    from inmem.engine.log.numbered_files import SegmentFile
     from inmem.engine.log.recovery import LogPosition
-    from inmem.engine.log.segment_files import SegmentFile
     from inmem.engine.ports import Folder, ReadFile
 
 _KIND_AT: Final = 2

@@ -15,8 +15,8 @@ from inmem.engine.log.log_folder import FolderContents
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import TableWrites, decode_commit
 from inmem.engine.log.manifest import read_manifest
+from inmem.engine.log.numbered_files import linked_segments
 from inmem.engine.log.recovery import end_of_segment
-from inmem.engine.log.segment_files import linked_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from inmem.engine.log.log_format import SegmentHeader
     from inmem.engine.log.log_records import CommitRecord
-    from inmem.engine.log.segment_files import SegmentFile
+    from inmem.engine.log.numbered_files import SegmentFile
     from inmem.engine.ports import Folder
 
     Progress: TypeAlias = Callable[[int, int], object]

@@ -10,31 +10,29 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from inmem.engine.errors import CorruptionError
-from inmem.engine.log.checkpoint_format import CHECKPOINT_MAGIC, CheckpointReader
 from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import FrameReader, is_blank
 from inmem.engine.log.log_folder import (
     MANIFEST_NAME,
     FolderContents,
     checkpoint_name,
-    corrupt_if_folder_is_ours,
     path_of,
     segment_name,
 )
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import decode_commit
 from inmem.engine.log.manifest import Manifest, known_end, read_manifest
+from inmem.engine.log.numbered_files import checkpoint_in, linked_segments
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery_progress import Meter
-from inmem.engine.log.segment_files import linked_segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inmem.engine.log.log_format import SegmentHeader
+    from inmem.engine.log.numbered_files import SegmentFile
     from inmem.engine.log.recovered_state import Recovered
     from inmem.engine.log.recovery_progress import RecoveryProgress
-    from inmem.engine.log.segment_files import SegmentFile
     from inmem.engine.ports import Folder
 
 
@@ -130,18 +128,10 @@ def _load_checkpoint(
     """Return a `Recovery` from the newest good checkpoint, its number or 0, and the damage of those skipped."""
     damaged: list[CorruptionError] = []
     for number in reversed(contents.checkpoints):
-        name = checkpoint_name(number)
-        path = path_of(disk, name)
         recovery = Recovery()
-        file = disk.open(name)
+        file = disk.open(checkpoint_name(number))
         try:
-            with corrupt_if_folder_is_ours(disk, name, CHECKPOINT_MAGIC):
-                checkpoint = CheckpointReader(file, path)
-            if checkpoint.header.first_segment != number:
-                raise CorruptionError(
-                    path, 16, f"the header says that this is checkpoint {checkpoint.header.first_segment}"
-                )
-            recovery.load_checkpoint(checkpoint, meter)
+            recovery.load_checkpoint(checkpoint_in(disk, number, file), meter)
         except CorruptionError as error:
             damaged.append(error)
             continue

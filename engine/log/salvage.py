@@ -29,10 +29,10 @@ from inmem.engine.log.log_folder import (
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
 from inmem.engine.log.log_records import decode_commit
 from inmem.engine.log.manifest import known_end, read_manifest
+from inmem.engine.log.numbered_files import open_segment
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery import TornFile, check_link
 from inmem.engine.log.salvaged import LostRange, Salvaged, SalvagedFile
-from inmem.engine.log.segment_files import open_segment
 from inmem.engine.tables.entry import version_of
 from inmem.engine.version_ranges import Range, gaps_between, merged
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.errors import CorruptionError, StorageError
-from inmem.engine.log.checkpoint_format import CHECKPOINT_MAGIC, CheckpointReader
 from inmem.engine.log.frame_reader import FrameReader
-from inmem.engine.log.log_folder import FolderContents, checkpoint_name, corrupt_if_folder_is_ours, path_of
+from inmem.engine.log.log_folder import FolderContents, checkpoint_name
 from inmem.engine.log.log_format import FrameKind
 from inmem.engine.log.log_records import decode_commit
 from inmem.engine.log.manifest import known_end, read_manifest
+from inmem.engine.log.numbered_files import checkpoint_in, open_segment
 from inmem.engine.log.recovery import recover
-from inmem.engine.log.segment_files import open_segment
 
 if TYPE_CHECKING:
     from inmem.engine.log.log_format import SegmentHeader
@@ -130,13 +129,10 @@ class _Scan:
             self.problems.append(error)
 
     def read_checkpoint(self, number: int) -> None:
-        name = checkpoint_name(number)
-        file = self._disk.open(name)
+        file = self._disk.open(checkpoint_name(number))
         self.size_bytes += file.size
         try:
-            with corrupt_if_folder_is_ours(self._disk, name, CHECKPOINT_MAGIC):
-                checkpoint = CheckpointReader(file, path_of(self._disk, name))
-            for _ in checkpoint:
+            for _ in checkpoint_in(self._disk, number, file):
                 pass
         except CorruptionError as error:
             self.problems.append(error)

@@ -10,8 +10,8 @@ from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_folder import FolderContents, segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind
 from inmem.engine.log.log_records import DropRun
+from inmem.engine.log.numbered_files import linked_segments
 from inmem.engine.log.recovery import recover
-from inmem.engine.log.segment_files import linked_segments
 from inmem.engine.tables.snapshot import Snapshot
 from tests.engine.log_builder import LogBuilder, put
 from tests.engine.memory_disk import CountedDisk, MemoryDisk

@@ -38,6 +38,17 @@ def test_an_empty_folder_is_sound():
     assert (report.version, report.segments, report.size_bytes) == (0, 0, 0)
 
 
+def test_a_checkpoint_under_the_name_of_another_is_a_problem():
+    disk = database()
+    [name] = [name for name in disk.names() if name.endswith(".checkpoint")]
+    disk.files[checkpoint_name(1)] = bytearray(disk.files[name])
+    report = verify(disk)
+    assert not report.is_valid
+    [problem] = report.problems
+    assert (problem.path, problem.offset) == (f"{disk.path}/{checkpoint_name(1)}", 16)
+    assert problem.reason == f"the header says that this is checkpoint {int(name.split('.')[0])}"
+
+
 def test_a_torn_tail_is_no_problem():
     disk = database()
     disk.files[segment_name(3)] += b"torn"

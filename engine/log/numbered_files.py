@@ -1,12 +1,13 @@
-"""Opening segments, and which follows which."""
+"""Opening the numbered files of a log, and which segment follows which."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.errors import CorruptionError
+from inmem.engine.log.checkpoint_format import CHECKPOINT_MAGIC, CheckpointReader
 from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.log_folder import corrupt_if_folder_is_ours, path_of, segment_name
+from inmem.engine.log.log_folder import checkpoint_name, corrupt_if_folder_is_ours, path_of, segment_name
 from inmem.engine.log.log_format import SEGMENT_MAGIC, SegmentHeader
 
 if TYPE_CHECKING:
@@ -49,6 +50,27 @@ def open_segment(disk: Folder, number: int, *, is_last: bool) -> SegmentFile:
         file.close()
         raise
     return SegmentFile(number, name, path, header, file)
+
+
+def checkpoint_in(disk: Folder, number: int, file: ReadFile) -> CheckpointReader:
+    """Return a reader of an open checkpoint.
+
+    Args:
+        disk: the folder.
+        number: the checkpoint's number.
+        file: the checkpoint.
+
+    Raises:
+        FormatVersionError: the folder contains no inmem database, or the checkpoint has a newer format.
+        CorruptionError: the header is damaged, or contains another number.
+    """
+    name = checkpoint_name(number)
+    path = path_of(disk, name)
+    with corrupt_if_folder_is_ours(disk, name, CHECKPOINT_MAGIC):
+        reader = CheckpointReader(file, path)
+    if reader.header.first_segment != number:
+        raise CorruptionError(path, 16, f"the header says that this is checkpoint {reader.header.first_segment}")
+    return reader
 
 
 def linked_segments(
