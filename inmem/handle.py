@@ -23,3 +23,9 @@ def plain_handle(db: object, argument: str) -> Database:
     if isinstance(getattr(db, "plain", None), Database):
         raise UsageError(f"{argument}: must be an inmem.Database, not one of inmem.aio: pass {argument}.plain")
     raise UsageError(f"{argument}: must be an inmem.Database, as inmem.open returns it, not {type_name(db)}")
+
+
+def require_function_or_none(argument: str, given: object) -> None:
+    """Raise UsageError unless the argument is something to call, or None."""
+    if given is not None and not callable(given):
+        raise UsageError(f"{argument}: must be a function or None, not {type_name(given)}")

@@ -9,14 +9,13 @@ or add the same item.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import inmem
 from inmem.aio.offload import run_in_thread
 from inmem.extras import needing
 from inmem.integrations.work import Bindable, Work, register
-from inmem.messages import GetRun
 
 with needing("openai-agents", "agents"):
     from agents.memory.session_settings import coerce_session_settings, resolve_session_limit
@@ -63,9 +62,7 @@ class InmemSession(Bindable):
         *,
         session_settings: SessionSettings | dict[str, Any] | None = None,
     ) -> None:
-        # For its check of the id, which would otherwise fail only at the first call.
-        GetRun(session_id)
-        self.session_id = session_id
+        self.session_id = inmem.Key.run(session_id).run_id
         self.session_settings = coerce_session_settings({} if session_settings is None else session_settings)
         self._work = Work(db)
 
@@ -88,7 +85,7 @@ class InmemSession(Bindable):
             InvalidValueError: an item cannot be stored.
         """
         # Of a str or a dict, JSON would make a list of its characters or keys.
-        if isinstance(items, (str, bytes, Mapping)):
+        if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise inmem.UsageError(f"items: must be a list of items, not one {type(items).__name__}: put it in a list")
         if items:
             # The SDK's contract is JSON. The round trip turns instances of subclasses into plain dicts, lists and strs.

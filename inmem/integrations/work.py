@@ -43,7 +43,13 @@ class Work:
         self._lock = RLock()
 
     def bound(self, txn: inmem.Transaction) -> Work:
-        """Return a `Work` on the same database that runs every call in `txn`."""
+        """Return a `Work` on the same database that runs every call in `txn`.
+
+        Raises:
+            UsageError: `txn` is not an `inmem.Transaction`.
+        """
+        if not isinstance(txn, inmem.Transaction):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise inmem.UsageError(f"txn: must be an inmem.Transaction, not {type(txn).__name__}")
         return Work(self._db, txn)
 
     def do(self, run: str, fn: Callable[[inmem.Transaction], T], *, isolation: IsolationName = "snapshot") -> T:
@@ -88,6 +94,9 @@ class Bindable:
         Nothing is stored before the owner of `txn` commits it, and nothing is retried. Use the copy from one thread at
         a time. The methods of `InmemSaver` that remove checkpoints need their own transaction, so a bound saver refuses
         them.
+
+        Raises:
+            UsageError: `txn` is not an `inmem.Transaction`.
         """
         twin = copy.copy(self)
         twin._work = self._work.bound(txn)  # noqa: SLF001  (a copy of this very object)

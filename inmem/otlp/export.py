@@ -57,11 +57,13 @@ def run_to_otlp(db: Database, run: str | UUID, *, service_name: str = "inmem") -
         service_name: the service name in the resource of traces that did not come from spans.
 
     Raises:
-        UsageError: `db` is not an `inmem.Database`.
+        UsageError: `db` is not an `inmem.Database`, or `service_name` is not a str.
         StorageError: traces have lost their parent, so they are in no tree; `Database.verify` names them.
 
     Complexity: O(traces), in time and in memory.
     """
+    if not isinstance(service_name, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise inmem.UsageError(f"service_name: must be a str, not {type(service_name).__name__}")
     with plain_handle(db, "db").begin(run) as txn:
         return spans_to_otlp(list(_spans(txn, {"attributes": {"service.name": service_name}})))
 

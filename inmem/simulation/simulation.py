@@ -141,8 +141,10 @@ class Simulation:
             calm = not self._injector.active
             steps = len(self._scheduler.steps)
             self._scheduler.calm = calm
-            self._start(name)
-            self._scheduler.calm = False
+            try:
+                self._start(name)
+            finally:
+                self._scheduler.calm = False
             if calm:
                 del self._scheduler.steps[steps:]
         if store.handle is None:

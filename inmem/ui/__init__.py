@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inmem import UsageError
 from inmem.extras import UI_PACKAGES, needing
 
 with needing("ui", *UI_PACKAGES):
@@ -50,7 +51,12 @@ def serve(
         database: see `start`.
         port: see `start`.
         on_start: called with the URL once the explorer is listening.
+
+    Raises:
+        UsageError: `on_start` cannot be called.
     """
+    if not callable(on_start):
+        raise UsageError(f"on_start: must be a function, not {type(on_start).__name__}")
     with start(database, port=port) as explorer:
         try:
             on_start(explorer.url)

@@ -1,6 +1,7 @@
 """Whatever takes a database says at once, and what to pass instead, when it is given something else."""
 
 import asyncio
+import uuid
 from importlib import import_module
 
 import pytest
@@ -63,3 +64,45 @@ def test_the_plain_handle_of_one_for_coroutines_is_accepted(take, argument):
             await asyncio.to_thread(take, db.plain)
 
     asyncio.run(story())
+
+
+def saver(db, **arguments):
+    return pytest.importorskip("inmem.integrations.langgraph").InmemSaver(db, **arguments)
+
+
+def store(db, **arguments):
+    return pytest.importorskip("inmem.integrations.langgraph").InmemStore(db, **arguments)
+
+
+def session(db, session_id):
+    return pytest.importorskip("inmem.integrations.openai_agents").InmemSession(session_id, db)
+
+
+BAD_ARGUMENTS = {
+    "allowed_types, a str": (lambda db: saver(db, allowed_types="abc"), "allowed_types"),
+    "allowed_types, an int in it": (lambda db: saver(db, allowed_types=[5]), "allowed_types"),
+    "allowed_types, an enum": (lambda db: saver(db, allowed_types=inmem.RunStatus), "allowed_types"),
+    "allowed_types, None": (lambda db: saver(db, allowed_types=None), "allowed_types"),
+    "on_put": (lambda db: saver(db, on_put=5), "on_put"),
+    "bound": (lambda db: saver(db).bound(5), "txn"),
+    "run of the store, empty": (lambda db: store(db, run=""), "run id"),
+    "run of the store, an int": (lambda db: store(db, run=5), "run id"),
+    "session_id": (lambda db: session(db, ""), "run id"),
+    "items": (lambda db: asyncio.run(session(db, "s").add_items(5)), "items"),
+    "service_name": (lambda db: run_to_otlp(db, "r", service_name=object()), "service_name"),
+    "on_start": (lambda db: pytest.importorskip("inmem.ui").serve(db, on_start=5), "on_start"),
+}
+
+
+@pytest.mark.parametrize(("call", "place"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS)
+def test_a_bad_argument_is_refused_at_the_call_that_takes_it(call, place):
+    with inmem.open(":memory:") as db:
+        with pytest.raises(inmem.InmemError, match=place):
+            call(db)
+        assert db.version == 0
+
+
+def test_the_id_of_a_session_is_a_str():
+    run = uuid.uuid4()
+    with inmem.open(":memory:") as db:
+        assert session(db, run).session_id == str(run)

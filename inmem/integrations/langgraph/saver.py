@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 
 import inmem
 from inmem.aio.offload import finish_in_thread, run_in_thread
+from inmem.handle import require_function_or_none
 from inmem.integrations.langgraph import collection
 from inmem.integrations.langgraph.checkpoints import TAG, ThreadCheckpoints, place_of
 from inmem.integrations.langgraph.keys import run_prefix
@@ -53,7 +54,8 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
             `saved` holds the values exactly as the graph put them, before any type is lost, and no pending writes.
 
     Raises:
-        UsageError: `db` is not an `inmem.Database`, or both `allowed_types` and `serde` are given.
+        UsageError: `db` is not an `inmem.Database`, `allowed_types` holds something else than classes, `on_put` cannot
+            be called, or both `allowed_types` and `serde` are given.
     """
 
     def __init__(
@@ -64,7 +66,8 @@ class InmemSaver(Bindable, BaseCheckpointSaver[int]):
         serde: SerializerProtocol | None = None,
         on_put: Callable[[inmem.Transaction, CheckpointTuple], object] | None = None,
     ) -> None:
-        types = tuple(allowed_types)
+        types = _checked_types(allowed_types)
+        require_function_or_none("on_put", on_put)
         if serde is not None and types:
             raise inmem.UsageError("allowed_types: belongs to the default serializer; give it or `serde`")
         super().__init__(serde=StrictSerializer(types) if serde is None else serde)
@@ -312,3 +315,14 @@ def _threads(txn: inmem.Transaction) -> Iterable[str]:
 
 def _has(metadata: CheckpointMetadata, wanted: dict[str, Any]) -> bool:
     return all(metadata.get(name) == value for name, value in wanted.items())
+
+
+def _checked_types(allowed: Iterable[type | tuple[str, ...]]) -> tuple[type | tuple[str, ...], ...]:
+    try:
+        types = tuple(allowed)
+    except TypeError:
+        raise inmem.UsageError(f"allowed_types: must be several classes, not {allowed!r}") from None
+    for at, each in enumerate(types):
+        if not isinstance(each, type | tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise inmem.UsageError(f"allowed_types[{at}]: must be a class, or a tuple that names one, not {each!r}")
+    return types

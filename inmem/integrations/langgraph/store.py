@@ -32,6 +32,7 @@ class InmemStore(Bindable, BaseStore):
             Kept as `ttl_config`.
 
     Raises:
+        InvalidKeyError: `run` is not the id of a run.
         UsageError: `db` is not an `inmem.Database`, or `ttl` is not a valid configuration; the error names the entry.
     """
 
@@ -40,7 +41,7 @@ class InmemStore(Bindable, BaseStore):
 
     def __init__(self, db: inmem.Database, *, run: str = "langgraph-store", ttl: TTLConfig | None = None) -> None:
         self._work = Work(db)
-        self._run = run
+        self._run = inmem.Key.run(run).run_id
         self.ttl_config = _checked_config(ttl)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
