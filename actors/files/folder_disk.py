@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, TypeVar
 
 from inmem.actors.files import log_file
-from inmem.actors.files.folder_lock import LOCK_NAME, NO_LOCK, FolderLock
+from inmem.actors.files.folder_lock import LOCK_NAME, FolderLock
 from inmem.actors.files.folder_view import FolderView, PiecewiseFile
 from inmem.actors.files.log_file import LogFile
 from inmem.actors.files.system_calls import (
@@ -55,10 +55,10 @@ class FolderDisk:
             self._guard(lambda: _make_folders(absolute(path)))
         elif not stat.S_ISDIR(mode):
             raise StorageError(f"{path} is a file; a database is a folder")
-        if read_only:
+        if read_only or not create:
             self._require_database()
-        else:
-            self._lock.own(create=create)
+        if not read_only:
+            self._lock.own()
 
     @property
     def path(self) -> str:
@@ -135,9 +135,9 @@ class FolderDisk:
     def _require_database(self) -> None:
         names = self.names()
         contents = FolderContents.of(names)
-        # A folder whose LOCK file was deleted is still a database.
+        # A folder whose LOCK file was deleted, or left out of a backup, is still a database.
         if LOCK_NAME not in names and not contents.segments and not contents.checkpoints:
-            raise DatabaseNotFoundError(self._path, NO_LOCK)
+            raise DatabaseNotFoundError(self._path, f"the folder has no file {LOCK_NAME}, which every database has")
 
     def _join(self, name: str) -> str:
         if os.sep in name or name in {"", ".", ".."}:

@@ -13,16 +13,14 @@ from inmem.actors.files.system_calls import (
     FILE_MODE,
     close_descriptor,
     guarded,
-    mode_of,
     open_to_read,
     require_regular,
     storage_error,
     sync_folder,
 )
-from inmem.engine.errors import DatabaseLockedError, DatabaseNotFoundError, StorageError
+from inmem.engine.errors import DatabaseLockedError, StorageError
 
 LOCK_NAME = "LOCK"
-NO_LOCK = f"the folder has no file {LOCK_NAME}, which every database has"
 _OPEN_HERE = (
     "that is this very process: share the handle that it has open, between threads too, or close it first; "
     "one that was dropped without close() keeps its lock until the process ends"
@@ -50,20 +48,14 @@ class FolderLock:
         # Before anything is opened, because another thread may fork while that happens.
         _held.add(self)
 
-    def own(self, *, create: bool) -> None:
-        """Become the owner.
-
-        Args:
-            create: whether to create the LOCK file if it is missing.
+    def own(self) -> None:
+        """Become the owner. Creates the LOCK file if it is missing.
 
         Raises:
-            DatabaseNotFoundError: the LOCK file is missing and must not be created.
             DatabaseLockedError: the folder already has an owner.
             ReadOnlyError, StorageError: the operating system refuses.
         """
         path = os.path.join(self._path, LOCK_NAME)
-        if not create and guarded(lambda: mode_of(path), self._path, reads=True) is None:
-            raise DatabaseNotFoundError(self._path, NO_LOCK)
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
         with _opening:
             self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)

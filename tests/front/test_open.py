@@ -1120,6 +1120,15 @@ def test_the_error_says_so_when_the_owner_is_this_very_process(path):
         inmem.open(db.path)
 
 
+def test_a_copy_without_its_lock_file_is_a_database_to_everybody(path):
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
+    for options in ({"read_only": True}, {"create": False}, {}):
+        (path / "LOCK").unlink(missing_ok=True)
+        with inmem.open(path, **options) as db:
+            assert db.get("run", "k") == 1
+
+
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_folder_of_something_else_is_no_database(tmp_path, read_only):
     (tmp_path / "notes.txt").write_text("not ours")
