@@ -23,5 +23,7 @@ def demo(keep: str | None) -> None:
     Several agents record bundled conversations at the same time. The recording process is killed with SIGKILL midway,
     twice. At the end, the database is compared with the transcripts.
     """
+    if keep == "":
+        raise click.UsageError("the path is empty")
     if not show_demo(console(), keep):
         raise click.exceptions.Exit(NO)

@@ -51,7 +51,7 @@ _NAME_CHARS_MAX: Final = 60
     "--all",
     "folder",
     metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False, path_type=str),
     help="Write every run to its own file in FOLDER, which must be missing or empty.",
 )
 @click.option(
@@ -62,7 +62,7 @@ _NAME_CHARS_MAX: Final = 60
     show_default=True,
     help="jsonl: the whole run, for `inmem import`; otlp: its traces as OpenTelemetry OTLP JSON.",
 )
-def export(*, database: str, run: str | None, out: str | None, folder: Path | None, form: str) -> None:
+def export(*, database: str, run: str | None, out: str | None, folder: str | None, form: str) -> None:
     """Write a run to a file, with a hash on every line.
 
     The file holds the complete run, in all five primitives, as JSON lines; `inmem import` restores it. With --all, all
@@ -70,12 +70,14 @@ def export(*, database: str, run: str | None, out: str | None, folder: Path | No
 
     Put -- before a name that begins with a dash, after all options.
     """
+    if folder == "" or out == "":
+        raise click.UsageError("the path is empty")
     if (run is None) == (folder is None) or (folder is not None and out is not None):
         raise click.UsageError("name a RUN, or export every run with --all FOLDER and without --out")
     write = _write_otlp if form == "otlp" else _write_run
     with open_for_reading(database) as db:
         if folder is not None:
-            told, target = _export_all(db, folder, write), str(folder)
+            told, target = _export_all(db, Path(folder), write), folder
         else:
             run_id = resolve_run(db, run or "")
             target = STREAM if out is None else out

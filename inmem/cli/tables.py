@@ -121,6 +121,8 @@ def show_rows(columns: Sequence[Column], rows: Iterable[Sequence[str]], beginnin
 class RowWriter:
     """Writes the rows of a table one at a time, each on one line, which is cut if there is a width to fit.
 
+    If that leaves too little of the last column, each row is a block with one line per column.
+
     Args:
         columns: the columns; the last one is not right-justified.
         beginnings: rows without the last column, as wide as the rows to come. In a row with a wider text, the texts
@@ -135,9 +137,13 @@ class RowWriter:
                 self._widths[at] = max(self._widths[at], cell_len(text))
         self._console = console()
         self._width = self._console.width if has_width(self._console.file) else None
+        least = _width([*self._widths[:-1], _NARROWEST["cut"]])
+        self._is_narrow = self._width is not None and least > self._width
 
     def write_header(self) -> None:
-        """Write the names of the columns."""
+        """Write the names of the columns, unless each row has them."""
+        if self._is_narrow:
+            return
         header = _lines(self._columns, [], self._widths)
         if self._width is not None:
             for line in header.renderables:
@@ -147,6 +153,9 @@ class RowWriter:
 
     def write(self, row: Sequence[str]) -> None:
         """Write a row of printable text, without flushing."""
+        if self._is_narrow:
+            show(Group(_blocks(self._columns, [row]), ""), self._console)
+            return
         cells: list[str] = []
         for text, column, width in zip(row, self._columns, self._widths, strict=True):
             blanks = _blanks(text, width)

@@ -207,3 +207,14 @@ def long_payload(tmp_path):
     with inmem.open(tmp_path) as db:
         db.events.append("run", "event", "x" * 1000)
     return tmp_path
+
+
+@pytest.mark.parametrize("columns", [20, 40])
+def test_where_the_columns_do_not_fit_each_event_that_is_followed_is_a_block(run, odd, on_terminal, columns):
+    on_terminal(columns)
+    listed = run("events", odd, "run-1", "--type", "plain", "--limit", 2).stdout
+    followed = run("events", odd, "run-1", "--type", "plain", "--limit", 2, "--follow").stdout
+    if columns == 20:
+        assert followed.split() == listed.split()
+    assert [line.split()[0] for line in followed.splitlines() if "PAYLOAD" in line] == ["PAYLOAD"] * 2
+    assert all(len(line) <= columns for line in followed.splitlines())

@@ -331,3 +331,14 @@ def test_what_is_advised_is_about_that_very_run(run, tmp_path, name, advised):
         assert run(delete, "--yes", *rest).exit_code == 0
         with inmem.open(tmp_path / "db") as db:
             assert db.get(name, "k") is None
+
+
+@pytest.mark.parametrize("option", ["--all", "--out"])
+def test_an_empty_path_does_not_mean_the_current_folder(run, recorded, tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    told = run("export", recorded, *([] if option == "--all" else ["night-watch/0000"]), option, "")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "the path is empty" in told.stderr
+    told = run("demo", "--keep", "")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert [*tmp_path.iterdir()] == []
