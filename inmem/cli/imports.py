@@ -12,9 +12,10 @@ import inmem
 from inmem import FormatVersionError, InmemError, Limits, RunExistsError, RunFileError, UsageError
 from inmem.cli.errors import FINE, WRONG_USAGE, say_error, to_try, told
 from inmem.cli.examples import example
-from inmem.cli.output import print_json
+from inmem.cli.output import is_terminal, print_json
+from inmem.cli.progress import progress
 from inmem.cli.reading import into_option, json_option
-from inmem.cli.run_files import STREAM, contents_of, counting_items
+from inmem.cli.run_files import STREAM, contents_of
 from inmem.engine.limits import GREATEST
 from inmem.invisible import printable
 from inmem.json_values import result_to_json
@@ -55,13 +56,14 @@ class _Files:
     def read(self, doing: str) -> Iterator[tuple[str, FoundRun]]:
         """Yield each intact file with the run found in it; refuse the others."""
         for file in self._files:
-            with counting_items(doing) as on_progress:
-                try:
-                    found = read_run(sys.stdin.buffer if file == STREAM else file, on_progress)
-                except (RunFileError, FormatVersionError, OSError) as error:
-                    self.refuse(error)
-                    continue
-                yield file, found
+            is_stream = file == STREAM
+            try:
+                with progress(doing, is_typed=is_stream and is_terminal(sys.stdin)) as on_progress:
+                    found = read_run(sys.stdin.buffer if is_stream else file, on_progress)
+            except (RunFileError, FormatVersionError, OSError) as error:
+                self.refuse(error)
+                continue
+            yield file, found
 
     def refuse(self, error: InmemError | OSError, before: str = "", behind: str = "") -> None:
         """Print the error of a file, between the texts `before` and `behind`, and note the exit code."""
@@ -95,7 +97,8 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
             # Opened only after a file was read, so that bad files leave no empty database behind.
             db = db or at_the_end.enter_context(inmem.open(database))
             try:
-                found.put_into(db)
+                with progress("storing"):
+                    found.put_into(db)
             except RunExistsError as error:
                 advice = to_try("delete", database, error.name)
                 way_on = "; import it into another database, or delete it first"
@@ -131,7 +134,7 @@ def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
     for file, found in given.read("verifying"):
         try:
             # Importing checks the rest: chains, parents, and the order of items.
-            with inmem.open(":memory:", limits=_NO_LIMITS) as db:
+            with progress("verifying"), inmem.open(":memory:", limits=_NO_LIMITS) as db:
                 found.put_into(db)
         except UsageError as error:
             given.refuse(error, f"{file}: ")

@@ -26,9 +26,14 @@ class OnProgress(Protocol):
 
 
 @contextmanager
-def progress(doing: str) -> Generator[OnProgress]:
-    """Show `doing` and the progress that the block reports, until the block ends."""
-    if not sys.stderr.isatty():
+def progress(doing: str, *, is_typed: bool = False) -> Generator[OnProgress]:
+    """Show `doing` and the progress that the block reports, until the block ends. The block must not print anything.
+
+    Args:
+        doing: what is being done.
+        is_typed: whether somebody types what is read. Then nothing is shown: it would disturb the typing.
+    """
+    if is_typed or not sys.stderr.isatty():
         yield _show_nothing
         return
     bar = Progress(
@@ -70,4 +75,4 @@ def _shown_after(patience_s: float, bar: Progress) -> Generator[None]:
 
 
 def _show_nothing(done: float, total: float | None, told: str = "") -> None:
-    """Do nothing: stderr is not a terminal."""
+    """Do nothing."""

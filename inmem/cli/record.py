@@ -6,6 +6,7 @@ and the demonstration time to kill a recording midway.
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,7 +19,7 @@ import inmem
 from inmem.amounts import counted
 from inmem.cli.errors import INTERRUPTED, NO, say_error
 from inmem.cli.examples import example
-from inmem.cli.output import print_json
+from inmem.cli.output import is_terminal, print_json
 from inmem.cli.progress import progress
 from inmem.cli.reading import into_option, json_option
 from inmem.cli.run_files import STREAM
@@ -115,7 +116,7 @@ def _recording(files: tuple[str, ...]) -> Generator[Callable[[RecordProgress], N
     """Show the progress of the recording, by bytes read."""
     started_at = time.monotonic()
     total = None if STREAM in files else sum(Path(path).stat().st_size for path in files)
-    with progress("recording") as on_progress:
+    with progress("recording", is_typed=STREAM in files and is_terminal(sys.stdin)) as on_progress:
 
         def show(state: RecordProgress) -> None:
             rate = state.recorded / max(time.monotonic() - started_at, 1e-6)
@@ -135,4 +136,4 @@ def _told(summary: RecordSummary, rate: float) -> str:
     if 0 < summary.already_recorded == summary.messages:
         return f"{counts}: all already recorded"
     before = f"; {summary.already_recorded:,} of the messages were already recorded" if summary.already_recorded else ""
-    return f"{counts} recorded{before}; {summary.seconds:.1f} s, {rate:,.0f} messages/s"
+    return f"{counts} recorded{before}; {summary.seconds:.1f} s, {counted(round(rate), 'message')}/s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -23,7 +23,7 @@ from inmem.otlp import run_to_otlp
 from inmem.user_file import opened_for_writing, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from inmem import Database, RunExport
 
@@ -81,7 +81,7 @@ def export(*, database: str, run: str | None, out: str | None, folder: str | Non
         else:
             run_id = resolve_run(db, run or "")
             target = STREAM if out is None else out
-            with counting_items("exporting") as on_progress:
+            with progress("exporting") as on_progress:
                 told = write(db, run_id, sys.stdout.buffer if target == STREAM else target, on_progress)
     if target != STREAM:
         click.echo(f"{printable(target)}: {told}", err=True)
@@ -95,7 +95,7 @@ def _export_all(db: Database, folder: Path, write: _Write) -> str:
     runs = [*db.runs.list_runs(include_archived=True), *db.unregistered_runs()]
     suffix = "json" if write is _write_otlp else "jsonl"
     written = 0
-    with counting_items("exporting") as on_progress:
+    with progress("exporting") as on_progress:
         for number, run_id in enumerate(runs, 1):
             # The number keeps the file names distinct on any file system; the rest is for people.
             name = _UNFIT.sub("-", run_id)[:_NAME_CHARS_MAX].strip("-")
@@ -120,17 +120,6 @@ def _write_otlp(db: Database, run_id: str, file: str | BinaryIO, _on_progress: C
         write_whole(target, json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n")
     scopes = [scope for resource in request["resourceSpans"] for scope in resource["scopeSpans"]]
     return counted(sum(len(scope["spans"]) for scope in scopes), "span")
-
-
-@contextmanager
-def counting_items(doing: str) -> Generator[Callable[[int, int], None]]:
-    """Show the progress of reading or writing runs, by the number of items."""
-    with progress(doing) as on_progress:
-
-        def show(done: int, total: int) -> None:
-            on_progress(done, total)
-
-        yield show
 
 
 def _show_nothing(_done: int, _total: int) -> None:

@@ -1,11 +1,13 @@
 """`inmem export` and `import`, by pipe and by file."""
 
+import contextlib
 import json
 import shlex
 import subprocess
 import sys
 from hashlib import sha256
 
+import click
 import pytest
 
 import inmem
@@ -342,3 +344,29 @@ def test_an_empty_path_does_not_mean_the_current_folder(run, recorded, tmp_path,
     told = run("demo", "--keep", "")
     assert (told.exit_code, told.stdout) == (2, "")
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("command", ["import", "verify-export"])
+def test_nothing_is_printed_while_a_progress_bar_is_shown(run, storm, tmp_path, monkeypatch, command):
+    shown, printed = [], []
+
+    @contextlib.contextmanager
+    def bar(doing, **_):
+        shown.append(doing)
+        try:
+            yield lambda *_: None
+        finally:
+            shown.pop()
+
+    echo = click.echo
+
+    def echoed(*arguments, **options):
+        printed.append(arguments)
+        assert not shown
+        echo(*arguments, **options)
+
+    monkeypatch.setattr("inmem.cli.imports.progress", bar)
+    monkeypatch.setattr("click.echo", echoed)
+    into = ["--into", tmp_path / "db"] if command == "import" else []
+    assert run(command, storm, tmp_path / "none", *into, storm).exit_code == 1
+    assert len(printed) >= 3
