@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pykka
 
+from inmem.actors.client.client import close_clients
 from inmem.actors.dispatch import interrupts
 from inmem.actors.dispatch.caller_dispatcher import CallerDispatcher
 from inmem.actors.dispatch.mailbox import Mailbox
@@ -177,6 +178,11 @@ def _close_all() -> None:
             continue
         except Exception as error:  # noqa: BLE001  (whatever it is, the others are to be closed)
             failures.append((path, error))
+        except BaseException:
+            # Ctrl-C. The interpreter is about to stop the actors' threads wherever they are: a finalizer that runs
+            # after that must not wait for them.
+            close_clients()
+            raise
     if failures:
         raise StorageError("; ".join(f"{path}: {error}" for path, error in failures)) from failures[0][1]
 

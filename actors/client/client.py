@@ -350,6 +350,12 @@ def clients_of(directory: Directory) -> list[Client]:
     return [client for client in tuple(_clients) if client.directory is directory]
 
 
+def close_clients() -> None:
+    """Have every client of this process refuse everything from now on, whatever its store."""
+    for client in tuple(_clients):
+        client.close()
+
+
 def _after_fork_in_child() -> None:
     for client in tuple(_clients):
         client.disown()

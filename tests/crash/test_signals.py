@@ -220,6 +220,46 @@ def test_a_program_that_ends_with_the_store_open(tmp_path, durability, dispatche
         assert len(db.kv.list("run")) == 50
 
 
+STRUCK_AT_THE_END = """
+import os
+import sys
+import inmem
+from inmem.actors.dispatch.mailbox import MailboxRef
+from inmem.actors.messages.control import Close
+
+class Saver:
+    def __init__(self, db):
+        # Python collects the cycle at its very end.
+        self.myself, self.db, self.write = self, db, os.write
+
+    def __del__(self):
+        try:
+            self.db.put("run", "last", 1)
+        except BaseException as error:
+            self.write(1, type(error).__name__.encode())
+
+def struck(ref, message, *arguments, **options):
+    if isinstance(message, Close):
+        MailboxRef.ask = ask
+        raise KeyboardInterrupt
+    return ask(ref, message, *arguments, **options)
+
+saver = Saver(inmem.open(sys.argv[1], dispatcher=sys.argv[2]))
+saver.db.put("run", "k", 1)
+ask, MailboxRef.ask = MailboxRef.ask, struck
+"""
+
+
+@pytest.mark.parametrize("dispatcher", ["caller", "threads"])
+def test_ctrl_c_while_the_end_closes_the_store_leaves_no_finalizer_waiting(tmp_path, dispatcher):
+    command = [sys.executable, "-c", STRUCK_AT_THE_END, str(tmp_path / "db"), dispatcher]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, check=False)
+    assert "KeyboardInterrupt" in done.stderr
+    assert done.stdout == "DatabaseClosedError"
+    with inmem.open(tmp_path / "db") as db:
+        assert db.get("run", "k") == 1
+
+
 HANDLER_WRITES = """
 import faulthandler
 import signal
