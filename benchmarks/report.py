@@ -7,7 +7,6 @@ import os
 import platform
 import sqlite3
 import subprocess
-import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -208,9 +207,3 @@ def _change(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, str, str]:
         better = (change > 0) == unit.endswith("/s")
         words = f"[green]{words}[/green]" if better else f"[red]{words}[/red]"
     return quantity(old["median"], unit), quantity(new["median"], unit), words
-
-
-def progress(text: str) -> None:
-    """Print what is being measured to stderr, if that is a terminal."""
-    if sys.stderr.isatty():
-        print(text, file=sys.stderr)

@@ -96,10 +96,10 @@ class AsyncClient(Client):
                 await answer.to_the_end()
             raise
 
-    async def wait_for(self, ref: MailboxRef, message: Any, convert: Callable[[Any], Any] | None = None) -> Any:
+    async def wait_for(self, ref: MailboxRef, message: Any) -> Any:
         """Send a request that changes no data and return the answer; if cancelled, do not wait for the answer."""
         self.require_handle()
-        answer = self.port.ask(ref, message, convert)
+        answer = self.port.ask(ref, message)
         try:
             return await answer.future
         except asyncio.CancelledError:

@@ -31,21 +31,19 @@ class Answer:
 
     Args:
         port: the port of the loop.
-        convert: applied to the answer's value in the thread that delivers it.
     """
 
-    __slots__ = ("_convert", "_port", "future", "is_here", "is_sent")
+    __slots__ = ("_port", "future", "is_here", "is_sent")
 
-    def __init__(self, port: Port, convert: Callable[[Any], Any] | None) -> None:
+    def __init__(self, port: Port) -> None:
         self._port = port
-        self._convert = convert
         self.future: asyncio.Future[Any] = port.loop.create_future()
         self.is_here = False
         self.is_sent = False
 
     def set(self, value: Any = None) -> None:
         """Deliver a value, from the store's thread."""
-        self._port.deliver(self, value if self._convert is None else self._convert(value), None)
+        self._port.deliver(self, value, None)
 
     def set_exception(self, exc_info: Any = None) -> None:
         """Deliver an error, from the store's thread."""
@@ -102,13 +100,13 @@ class Port:
         self._arrived: deque[tuple[Answer, Any, BaseException | None]] = deque()
         self._is_woken = False
 
-    def ask(self, ref: MailboxRef, message: Any, convert: Callable[[Any], Any] | None = None) -> Answer:
+    def ask(self, ref: MailboxRef, message: Any) -> Answer:
         """Send a request as soon as there is room, and return the pending answer.
 
         Raises:
             OverloadedError: too many requests are waiting.
         """
-        answer = Answer(self, convert)
+        answer = Answer(self)
         if self._under_way < REQUESTS_UNDER_WAY_MAX:
             self._send(ref, message, answer)
         elif len(self._waiting) < REQUESTS_WAITING_MAX:

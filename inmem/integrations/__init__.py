@@ -1,4 +1,4 @@
-"""Adapters for agent frameworks. Each needs the extra of its name and uses only public names.
+"""Adapters for agent frameworks. Each needs the extra of its name.
 
 `import inmem` imports nothing from here.
 """

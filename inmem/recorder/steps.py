@@ -39,9 +39,6 @@ OPEN_PARENT = "open_parent"
 PENDING_CALLS = "pending_calls/"
 """Working memory: the key prefix of tool calls without an answer; the trace's id follows it."""
 
-_ALL_PENDING_CALLS = "pending_calls"
-"""The key under which an earlier version kept all pending calls, in one list."""
-
 UNANSWERED = "unanswered"
 """The tag of tool calls that were never answered."""
 
@@ -63,11 +60,6 @@ def begin_recording(txn: Transaction, conversation: Conversation) -> int:
     position: int = cursor.value
     if run.status is not RunStatus.ACTIVE and position < len(conversation.messages):
         raise UsageError(f"the run is {run.status} at message {position} of {len(conversation.messages)}")
-    # Continue recordings begun by an earlier version, which kept all pending calls under one key.
-    pending: list[dict[str, Any]] = txn.kv.get(_ALL_PENDING_CALLS) or []
-    for call in pending:
-        txn.kv.put(PENDING_CALLS + call["trace"], call)
-    txn.kv.delete(_ALL_PENDING_CALLS)
     return position
 
 

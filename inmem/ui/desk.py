@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 
 import inmem
 from inmem import DatabaseClosedError, InmemError, NotFoundError, UsageError, times
-from inmem.ui.values import name, one_line, plain_name, pretty, preview, visible
+from inmem.ui.values import name, one_line, plain_name, pretty, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -52,7 +52,6 @@ class Desk:
             "name": name,
             "plain_name": plain_name,
             "one_line": one_line,
-            "preview": preview,
             "moment": times.moment,
             "iso": times.iso,
             "duration": times.duration,

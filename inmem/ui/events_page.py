@@ -68,7 +68,6 @@ def show_events(look: Look) -> Response:
         chain=chain_of(look, facts),
         rows=rows,
         start=start,
-        page_rows=PAGE_ROWS,
         types=types,
         event_type=event_type,
         tail=link("events", run=run, type=event_type, **{"from": rows[-1].sequence + 1 if rows else start}),
@@ -99,10 +98,7 @@ def show_event(look: Look) -> Response:
 def _events(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
     """Yield the events from `start` on, of one type or all, each read only when requested."""
     if event_type is None:
-        for sequence in range(start, txn.events.len()):
-            event = txn.events.read(sequence)
-            if event is not None:
-                yield event
+        yield from txn.events.iter(start, batch_size=1)
         return
     after = start - 1 if start else None
     while found := txn.events.read_by_type(event_type, 1, after):

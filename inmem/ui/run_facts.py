@@ -49,11 +49,6 @@ class RunFacts:
         return cls(run_id, known, here.events.len(), here.traces.count(), span_us, start_us)
 
     @property
-    def is_live(self) -> bool:
-        """Whether the run may continue."""
-        return self.known is None or self.known.status in _LASTING
-
-    @property
     def link(self) -> str:
         """The URL of the run."""
         return link("events", run=self.run_id)

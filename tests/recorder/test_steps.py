@@ -212,25 +212,6 @@ def test_answers_with_and_without_an_id_each_find_the_call_that_waited_longest(d
     ]
 
 
-def test_a_recording_whose_calls_wait_in_one_list_goes_on(db, converse):
-    """As they did in an earlier version."""
-    conversation = converse(user("go"), assistant(None, ("c1", "f", {"x": 1}), ("c2", "g", {})), tool("c1", "done"))
-    run = conversation.run_id
-    db.transaction(run, lambda txn: begin_recording(txn, conversation))
-    record_some(db, conversation, 0, 2)
-    waiting = db.kv.list_with_values(run, "pending_calls/")
-    db.transaction(run, lambda txn: [txn.kv.delete(key) for key, _ in waiting])
-    db.put(run, "pending_calls", [call for _, call in waiting])
-
-    record_whole(db, conversation)
-
-    assert [trace.kind for trace in db.traces.query_by_type(run, "ToolCall")] == [
-        ToolCall("f", {"x": 1}, "done"),
-        ToolCall("g", {}),
-    ]
-    expect_recorded(db, [conversation])
-
-
 def test_an_answer_is_kept_though_somebody_has_deleted_what_waited_for_it(db, converse):
     conversation = converse(assistant(None, ("c1", "f", {})), tool("c1", "done"))
     run = conversation.run_id

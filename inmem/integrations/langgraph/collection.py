@@ -51,8 +51,8 @@ def keep_newest(thread: ThreadCheckpoints) -> None:
 def delete(thread: ThreadCheckpoints) -> None:
     """Remove all data of the thread, and its run if the saver created it and nobody has used or changed it since.
 
-    A run that stays loses the tag if the saver has added it. Runs in which the saver has noted nothing, such as those
-    of earlier versions, stay as they are.
+    A run that stays loses the tag if the saver has added it. Runs in which the saver has noted nothing stay as they
+    are.
     """
     registered = thread.kv.get(keys.REGISTERED)
     for key in thread.kv.list(keys.PREFIX):
