@@ -335,7 +335,7 @@ def _commit_unless_ended(txn: ClientTransaction, limit: TimeLimit | None) -> Fai
         if limit is not None:
             # The limit covers the whole call: it applies even if there is nothing to commit.
             txn.require_time()
-        txn.commit()
+        txn.commit_and_keep()
     except (ConflictError, TransactionAbortedError) as error:
         return error
     except BaseException:

@@ -196,6 +196,7 @@ class BaseTransaction(RunAccess):
         self._require_active()
         self._engine.finish(TransactionStatus.ABORTED)
         self._lease.end()
+        self._engine.release()
 
     def require_time(self) -> None:
         """Raise if no time is left for the commit. For the package itself; programs do not need it.
@@ -287,6 +288,15 @@ class ClientTransaction(BaseTransaction):
                 or if it has gone to the log, waited for first: then `status` tells whether it is committed or aborted.
                 It stays validating only if a second exception cuts the wait short.
         """
+        try:
+            return self.commit_and_keep()
+        finally:
+            if self._engine.status is not _ACTIVE:
+                # The variable of a `with` block outlives the block. It must not keep old states of keys alive.
+                self._engine.release()
+
+    def commit_and_keep(self) -> int:
+        """Commit as `commit` does, but keep what was read. For the package itself, which then drops the transaction."""
         engine = self._engine
         if engine.status is not _ACTIVE:
             raise TransactionClosedError(engine.status)

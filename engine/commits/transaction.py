@@ -288,7 +288,7 @@ class Transaction(NonCopyable):
         return request
 
     def finish(self, status: TransactionStatus) -> None:
-        """Move to `status` and refuse all further operations. A committed or aborted transaction keeps no data.
+        """Move to `status` and refuse all further operations.
 
         Raises:
             TransactionClosedError: `TRANSITIONS` does not allow the change.
@@ -301,11 +301,12 @@ class Transaction(NonCopyable):
         if scope.undo_log is not None:
             # Break the reference cycle between the log and the views: only the garbage collector would free it.
             scope.undo_log.clear()
-        if status is not _VALIDATING:
-            # The variable of a `with` block outlives the block. It must not keep the old states of changed keys alive.
-            self.snapshot = _NOTHING
-            for view in self._views.values():
-                view.release()
+
+    def release(self) -> None:
+        """Let go of the snapshot, and of everything read and written, once it has been sealed or aborted. O(tables)."""
+        self.snapshot = _NOTHING
+        for view in self._views.values():
+            view.release()
 
     def _require_size(self, slices: list[Slice], packed_bytes: int = 0) -> None:
         """Raise UsageError if the writes have too many bytes, or the log record would not fit into a frame."""

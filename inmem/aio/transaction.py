@@ -59,9 +59,13 @@ class Transaction(BaseTransaction):
         engine = self._engine
         self._require_active()
         if not engine.has_writes:
-            return self._end_without_writes()
+            version = self._end_without_writes()
+            engine.release()
+            return version
         self.require_time()
         request = engine.seal()
+        # The variable of an `async with` block outlives the block. It must not keep old states of keys alive.
+        engine.release()
         outcome: Any = None
         cancelled: asyncio.CancelledError | None = None
         try:

@@ -25,8 +25,9 @@ PROXIES = {
     inmem.aio.Watcher: inmem.Watcher,
     inmem.aio.Transaction: inmem.Transaction,
 }
-# A dict that waits would have to be another kind of dict; and who builds on the plain handle has it.
-PLAIN_ONLY = {(inmem.KVStore, "mapping"), (inmem.Database, "directory")}
+# A dict that waits would have to be another kind of dict. Who builds on the plain handle has it. The last is for the
+# package alone.
+PLAIN_ONLY = {(inmem.KVStore, "mapping"), (inmem.Database, "directory"), (inmem.Transaction, "commit_and_keep")}
 AT_ONCE = {"begin", "watch", "iter", "close"}
 """Methods that are no coroutines: they return what is awaited or iterated over, or never wait."""
 
@@ -495,3 +496,19 @@ def test_what_was_not_awaited_says_so():
             assert not hasattr(copy.copy(db.begin("run")), "commit")
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("puts", [True, False])
+def test_a_transaction_that_has_ended_keeps_no_old_state_alive(puts):
+    async def story():
+        async with inmem.aio.open(":memory:") as db:
+            await db.put("run", "k", 0)
+            async with db.begin("run") as txn:
+                assert txn.get("k") == 0
+                if puts:
+                    txn.put("own", 1)
+            assert txn.status == "committed"
+            assert txn._engine.snapshot.version == 0
+            assert not txn._kv._view.writes
+
+    asyncio.run(story())

@@ -87,7 +87,7 @@ def reached_from(start: object) -> list[object]:
 @pytest.mark.parametrize("status", [COMMITTED, ABORTED])
 @pytest.mark.parametrize("isolation", Isolation)
 @pytest.mark.parametrize("does_mark", [False, True])
-def test_a_transaction_that_is_over_keeps_neither_its_snapshot_nor_what_it_read_and_wrote(
+def test_a_transaction_that_is_released_keeps_neither_its_snapshot_nor_what_it_read_and_wrote(
     status, isolation, does_mark
 ) -> None:
     txn = begin(isolation)
@@ -109,6 +109,7 @@ def test_a_transaction_that_is_over_keeps_neither_its_snapshot_nor_what_it_read_
 
     for step in PATHS[status]:
         txn.finish(step)
+    txn.release()
     after = reached_from((txn, view))
     assert not {id(each) for each in after} & {id(each) for each in kept}
     assert max(len(each) for each in after if isinstance(each, bytes)) < 100

@@ -1,5 +1,6 @@
 """Transactions as users write them: by hand, with `with`, as a function that is run again, and as single operations."""
 
+import contextlib
 import copy
 import functools
 import gc
@@ -1285,3 +1286,23 @@ def test_time_of_a_transaction_never_decreases(db, monkeypatch):
     event = db.events.append("run", "type")
     monkeypatch.undo()
     assert db.events.append("run", "type").timestamp >= event.timestamp >= first
+
+
+@pytest.mark.parametrize("ends", ["commit", "no writes", "abort", "refused", "exception"])
+def test_a_transaction_that_has_ended_keeps_no_old_state_alive(db, ends):
+    db.put("run", "k", 0)
+    with contextlib.suppress(inmem.ConflictError, ZeroDivisionError), db.begin("run") as txn:
+        kv = txn.kv
+        assert kv.get("k") == 0
+        if ends != "no writes":
+            kv.put("own", 1)
+        if ends == "abort":
+            txn.abort()
+        elif ends == "refused":
+            db.put("run", "k", 1)
+        elif ends == "exception":
+            _ = 1 / 0
+    assert txn._engine.snapshot.version == 0
+    assert not kv._view.writes
+    with pytest.raises(inmem.TransactionClosedError):
+        kv.get("k")
