@@ -317,7 +317,8 @@ class Coordinator(StoreActor):
         if isinstance(self.refusal, StoreFailedError):
             raise self.refusal.anew()
         if start_version < self._outcomes.since:
-            raise InvariantError(f"the outcome of transaction {transaction_id} is too old to be remembered")
+            token = CommitToken(self._salt, transaction_id, start_version)
+            return CommitAborted(CommitOutcomeUnknownError(str(token), "it is too old to be remembered"))
         # It never came here, or its refusal did not reach the thread that waited for it.
         self.registry.end(transaction_id)
         return CommitAborted(TransactionAbortedError("it was interrupted before it was committed"))

@@ -6,7 +6,7 @@ hide it, and per key the last operation in program order wins. It works on encod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from sortedcontainers import SortedList
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from inmem.engine.commits.part import Write
     from inmem.engine.commits.scope import Scope
     from inmem.engine.tables.entry import Entry, StoredEntry
-
-_NO_TABLE: Final = Table.EMPTY
 
 
 class TableView:
@@ -374,7 +372,7 @@ class TableView:
 
     def release(self) -> None:
         """Let go of the table, and of what was read and written, once the transaction has ended."""
-        self._table = _NO_TABLE
+        self._table = Table.EMPTY
         self._reads.clear()
         self.writes.clear()
         self._order = None

@@ -11,6 +11,8 @@ import pytest
 
 import inmem
 from inmem.actors.dispatch import caller_dispatcher, first_ctrl_c, future, interrupts
+from inmem.actors.messages.transactions import CommitAborted
+from inmem.engine import outcomes
 from tests.actors.stage import DISPATCHERS, FAILSAFE_S, Stage
 
 
@@ -394,6 +396,22 @@ def test_a_commit_that_was_struck_tells_how_it_ended(request, tmp_path, strikes,
         assert db.verify().is_valid
     assert ended["committed"] > 10
     assert set(ended) <= {"active", "committed", "aborted"}
+
+
+def test_an_outcome_that_is_too_old_to_be_remembered_is_unknown_and_harms_nobody(monkeypatch):
+    monkeypatch.setattr(outcomes, "OUTCOMES_MAX", 3)
+    with inmem.open(":memory:") as db:
+        old, new = db.begin("run"), None
+        for number in range(10):
+            db.put("run", "k", number)
+            new = new or (db.begin("run") if number == 8 else None)
+        for txn, kind in ((old, inmem.CommitOutcomeUnknownError), (new, inmem.TransactionAbortedError)):
+            txn.put("own", 1)
+            answer = db._client.settle(txn._engine.seal())
+            assert type(answer) is CommitAborted
+            assert type(answer.error) is kind
+        db.put("run", "k", 10)
+        assert db.get("run", "own") is None
 
 
 @pytest.fixture
