@@ -102,14 +102,14 @@ class ReplyFuture(pykka.Future[T]):
         # on exceptions are raised.
         if interrupts.pending:
             interrupts.raise_pending()
-        # The order matters: `set` stores the value before it looks for the baton, so one of the two sees the other.
+        # The order matters: `set` sets `done` before it looks for the baton, so one of the two sees the other.
         if not self.done and self.baton is not None:
             try:
                 self.baton.acquire(True, -1 if timeout_s is None else max(0.0, timeout_s))
             finally:
                 if self.done:
                     # Several threads may wait for one reply; each wakes the next.
-                    self.nudge()
+                    self.nudge()  # type: ignore[unreachable]
         return self.done
 
     @interrupts.uninterrupted

@@ -222,7 +222,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
             UsageError: `module` is not a module's name, or the scenario has no importable name: a lambda, or a function
                 made inside another one, has none unless you pass one.
         """
-        if not isinstance(module, str) or not all(_is_name(part) for part in module.split(".")):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(module, str) or not all(_is_name(part) for part in module.split(".")):  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"module: must be the name of a module, not {module!r}")
         name = self._scenario if scenario is None else scenario
         if not _is_name(name):

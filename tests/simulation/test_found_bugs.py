@@ -148,7 +148,7 @@ def test_a_core_that_was_not_whole_keeps_nobody_waiting(monkeypatch):
 
     class SometimesTooLarge(Coordinator):
         def __init__(self, *args, **named):
-            if failures and named["predecessor"] is not None:
+            if failures:
                 raise failures.pop()
             super().__init__(*args, **named)
 
