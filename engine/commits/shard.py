@@ -127,7 +127,8 @@ class Shard:
             raise InvariantError(f"transaction {transaction_id} is applied without having been prepared")
         root = self.root
         for run in part.dropped_runs:
-            root = self._without(root, run, version)
+            root = without_run(root, run)
+            self._note_dropped(run, version)
         for part_slice in part.slices:
             if part_slice.writes:
                 table_id = (part_slice.run, part_slice.tag)
@@ -225,7 +226,7 @@ class Shard:
                     prefix, found = Key(run, Tag(tag), start), Key(run, Tag(tag), changed)
                     yield ScanConflict(prefix, end, start_version, found, version_of(stored_of(changed)))
         for run in part.dropped_runs if part.judges_drops else ():
-            changed_at = max((table.last_version for table in self._tables(run)), default=0)
+            changed_at = max((root[table_id].last_version for table_id in tables_of(root, run)), default=0)
             changed_at = max(changed_at, self._dropped_version(run))
             if changed_at > start_version:
                 yield WriteConflict(Key.run(run), start_version, changed_at)
@@ -234,17 +235,12 @@ class Shard:
         # The tables under run id "", which span all runs, are never dropped.
         return self._dropped_at.get(run, self._forgotten_version) if run else 0
 
-    def _tables(self, run: str) -> Iterator[Table]:
-        return (self.root[table_id] for table_id in tables_of(self.root, run))
-
-    def _without(self, root: Root, run: str, version: int) -> Root:
-        root = without_run(root, run)
+    def _note_dropped(self, run: str, version: int) -> None:
         self._dropped_at.pop(run, None)
         self._dropped_at[run] = version
         if len(self._dropped_at) > DROPPED_RUNS_MAX:
             oldest = next(iter(self._dropped_at))
             self._forgotten_version = self._dropped_at.pop(oldest)
-        return root
 
     def _take(self, transaction_id: int) -> Part | None:
         """Remove a prepared part and its reservations, and return it; None if it was not prepared."""
