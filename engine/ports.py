@@ -96,10 +96,6 @@ class Folder(Protocol):
         """Return the names in the folder, sorted."""
         ...
 
-    def read(self, name: str) -> bytes:
-        """Return the whole content of a file that is known to be small."""
-        ...
-
     def open(self, name: str) -> ReadFile:
         """Open a file for reading in pieces."""
         ...

@@ -70,14 +70,6 @@ class FolderDisk:
         self._lock.require_place()
         return sorted(self._read(lambda: os.listdir(self._path)))
 
-    def read(self, name: str) -> bytes:
-        """Return the whole content of a file that is known to be small."""
-        file = self.open(name)
-        try:
-            return file.read_at(0, file.size)
-        finally:
-            file.close()
-
     def view(self) -> FolderView:
         """Return a view of the log's current files. They stay readable even if the owner removes them.
 

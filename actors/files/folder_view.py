@@ -116,18 +116,6 @@ class FolderView:
         """Return the names of the files that can be opened, sorted."""
         return sorted((*self._descriptors, *self._torn))
 
-    def read(self, name: str) -> bytes:
-        """Return the content of a small file, as far as it has been written by now.
-
-        Raises:
-            StorageError: the file cannot be read.
-        """
-        file = self.open(name)
-        try:
-            return file.read_at(0, file.size)
-        finally:
-            file.close()
-
     def open(self, name: str) -> PiecewiseFile:
         """Return a file, as far as it has been written by now, to be read in pieces.
 

@@ -133,12 +133,12 @@ def corrupt_if_folder_is_ours(disk: Folder, name: str, magic: bytes) -> Generato
     try:
         yield
     except FormatVersionError as error:
-        data = _start_of(disk, name)
+        data = start_of(disk, name)
         names = disk.names()
         contents = FolderContents.of(names)
         others = {*map(segment_name, contents.segments), *map(checkpoint_name, contents.checkpoints), MANIFEST_NAME}
         if is_intact_header(data, magic) or not any(
-            is_intact_header(_start_of(disk, other), MAGIC_START) for other in others.intersection(names) - {name}
+            is_intact_header(start_of(disk, other), MAGIC_START) for other in others.intersection(names) - {name}
         ):
             raise
         found = data[: len(magic)].hex(" ") or "none"
@@ -146,7 +146,8 @@ def corrupt_if_folder_is_ours(disk: Folder, name: str, magic: bytes) -> Generato
         raise CorruptionError(error.path, 0, reason) from error
 
 
-def _start_of(disk: Folder, name: str) -> bytes:
+def start_of(disk: Folder, name: str) -> bytes:
+    """Return what a file begins with, as long as the longest header; all of it if the file is shorter."""
     file = disk.open(name)
     try:
         return file.read_at(0, min(file.size, HEADER_BYTES_MAX))

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 from inmem.engine.errors import CorruptionError, UnfinishedSalvageError
 from inmem.engine.log.file_header import HEADER_BYTES, decode_header, encode_header
-from inmem.engine.log.log_folder import MANIFEST_NAME, corrupt_if_folder_is_ours
+from inmem.engine.log.log_folder import MANIFEST_NAME, corrupt_if_folder_is_ours, start_of
 
 if TYPE_CHECKING:
     from inmem.engine.log.log_format import SegmentHeader
@@ -111,7 +111,7 @@ def read_manifest(disk: Folder) -> Manifest | None:
         return None
     path = f"{disk.path}/{MANIFEST_NAME}"
     with corrupt_if_folder_is_ours(disk, MANIFEST_NAME, MANIFEST_MAGIC):
-        manifest = Manifest.decode(disk.read(MANIFEST_NAME), path)
+        manifest = Manifest.decode(start_of(disk, MANIFEST_NAME), path)
     if manifest.state == ManifestState.UNFINISHED:
         raise UnfinishedSalvageError(disk.path)
     return manifest

@@ -144,17 +144,13 @@ class SimulatedDisk:
         """Return the names in the folder, sorted."""
         return sorted(self._names)
 
-    def read(self, name: str) -> bytes:
-        """Return a file's content."""
-        return bytes(self._find(name).data)
-
     def view(self) -> AbstractContextManager[Folder]:
         """Return the folder itself: nothing else happens while a simulated process reads it."""
         return nullcontext(self)
 
     def open(self, name: str) -> SimulatedReadFile:
         """Open a file for reading in pieces."""
-        return SimulatedReadFile(self.read(name))
+        return SimulatedReadFile(bytes(self._find(name).data))
 
     def create(self, name: str) -> SimulatedFile:
         """Create a file."""

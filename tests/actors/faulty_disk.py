@@ -197,10 +197,6 @@ class FaultyDisk:
         self.call("names")
         return self.inner.names()
 
-    def read(self, name: str) -> bytes:
-        self.call("read", name)
-        return self.inner.read(name)
-
     def open(self, name: str) -> ReadFile:
         self.call("read", name)
         return self.inner.open(name)

@@ -16,6 +16,7 @@ from inmem.engine.log import group_commit
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, open_on, refused
 from tests.actors.test_failpoints import Failpoint
 from tests.actors.workload import Worker, check_no_hole, in_parallel, state_of
+from tests.engine.memory_disk import content_of
 from tests.log_events import SECRET, told
 
 WORKERS = ("ada", "grace", "barbara")
@@ -249,7 +250,7 @@ def test_a_checkpoint_that_fails_is_told_and_what_it_leaves(db, disk, events):
     assert db.checkpoint() == 1
     (written,) = told(events, "info", "checkpoint_written")
     (name,) = [name for name in files(disk) if name.endswith(".checkpoint")]
-    assert written == {"version": 1, "bytes": len(disk.inner.read(name))}
+    assert written == {"version": 1, "bytes": len(content_of(disk.inner, name))}
 
 
 def test_one_that_a_restart_has_cut_short_leaves_no_file(db, disk, monkeypatch):

@@ -15,6 +15,7 @@ from inmem.actors.files.log_file import LogFile
 from inmem.engine.shown import shown_failure
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, disk_full, open_on
 from tests.actors.workload import in_parallel
+from tests.engine.memory_disk import content_of
 from tests.log_events import SECRET, raised, told
 
 
@@ -170,7 +171,7 @@ def test_a_forked_child_leaves_the_file_as_long_as_its_parent_has_made_it(folder
     segment.append(b"after")
     os.write(has_written, b".")
     assert os.waitpid(child, 0)[1] == 0
-    assert folder.read("000000000001.wal").startswith(b"headbeforeafter")
+    assert content_of(folder, "000000000001.wal").startswith(b"headbeforeafter")
     segment.close()
     os.close(may_close)
     os.close(has_written)

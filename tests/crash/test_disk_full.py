@@ -17,6 +17,7 @@ from inmem import Database, DiskFullError, StorageError
 from inmem.actors.files.folder_disk import FolderDisk
 from tests.actors.faulty_disk import FaultyDisk, disk_full, open_on
 from tests.actors.workload import Worker, in_parallel, state_of
+from tests.engine.memory_disk import content_of
 
 BIG = "x" * 8192
 
@@ -135,7 +136,7 @@ class TestFile:
         monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, bytes(data)[:3]))
         file.append(b"0123456789")
         assert file.size == 10
-        assert folder.read("f") == b"0123456789"
+        assert content_of(folder, "f") == b"0123456789"
         file.close()
 
     @pytest.mark.parametrize("at", [1, 2, 3])
@@ -163,9 +164,9 @@ class TestFile:
             with pytest.raises(expected):
                 file.append(b"0123456789")
         assert file.size == 6
-        assert folder.read("f") == b"before"
+        assert content_of(folder, "f") == b"before"
         file.append(b", after")
-        assert folder.read("f") == b"before, after"
+        assert content_of(folder, "f") == b"before, after"
         file.close()
 
     def test_what_cannot_be_cut_back_is_no_ordinary_error(self, folder, monkeypatch):

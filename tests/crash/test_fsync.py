@@ -14,7 +14,7 @@ from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_format import FrameKind, SegmentHeader
 from tests.actors.faulty_disk import FAILSAFE_S, FaultyDisk, io_error, open_on, refused
 from tests.actors.workload import Worker, in_parallel, state_of
-from tests.engine.memory_disk import BytesFile
+from tests.engine.memory_disk import BytesFile, content_of
 from tests.log_events import SECRET, told
 
 DISPATCHERS = ("caller", "threads")
@@ -50,7 +50,7 @@ def test_one_failed_sync_is_not_retried_and_the_tail_is_written_anew(disk, event
     assert txn.commit() == 2
     assert fault.struck.is_set()
     assert ("rename", "000000000002.wal") in disk.history
-    data = disk.inner.read("000000000002.wal")
+    data = content_of(disk.inner, "000000000002.wal")
     header = SegmentHeader.decode(data, "", is_last=False)
     commits = [
         frame.version for frame in FrameReader(BytesFile(data), header, "", None) if frame.kind == FrameKind.COMMIT

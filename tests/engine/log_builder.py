@@ -9,6 +9,7 @@ from inmem.engine.log.recovered_state import Recovered
 from inmem.engine.log.recovery import recover
 from inmem.engine.ports import Disk
 from inmem.engine.tables.snapshot import Snapshot
+from tests.engine.memory_disk import content_of
 
 NOW_US = 1_700_000_000_000_000
 
@@ -121,5 +122,5 @@ def keep_aside(disk: Disk, name: str, offset: int) -> None:
     if offset == 0:
         disk.rename(name, torn_name(name, 0))
         return
-    disk.create(torn_name(name, offset)).append(disk.read(name)[offset:])
+    disk.create(torn_name(name, offset)).append(content_of(disk, name)[offset:])
     disk.truncate(name, offset)

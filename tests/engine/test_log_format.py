@@ -13,7 +13,7 @@ from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader, encode_frame
 from inmem.engine.log.log_records import DropRun
 from tests.engine.log_builder import LogBuilder, put
-from tests.engine.memory_disk import BytesFile, MemoryDisk
+from tests.engine.memory_disk import BytesFile, MemoryDisk, content_of
 
 UINT64 = st.integers(0, 2**64 - 1)
 HEADER = SegmentHeader(3, 0xABCDEF, 10, 500, 10, 1_700_000_000_000_000)
@@ -291,9 +291,9 @@ def test_the_documented_hexdumps_are_what_is_written():
     log.commit(put("run-1", b"greeting", None), DropRun("run-2"))
     log.mark()
     log.close()
-    wal, manifest = disk.read("000000000001.wal"), disk.read("MANIFEST")
+    wal, manifest = content_of(disk, "000000000001.wal"), content_of(disk, "MANIFEST")
     LogBuilder(disk, salt=2).checkpoint()
-    written = [wal, manifest, disk.read("000000000003.checkpoint")]
+    written = [wal, manifest, content_of(disk, "000000000003.checkpoint")]
     assert documented_dumps() == [hexdump(data) for data in written]
 
 

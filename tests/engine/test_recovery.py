@@ -17,7 +17,7 @@ from inmem.engine.errors import (
 from inmem.engine.keys import shard_of
 from inmem.engine.log import recovered_state, recovery_progress
 from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
-from inmem.engine.log.file_header import HEADER_BYTES, encode_header
+from inmem.engine.log.file_header import HEADER_BYTES, HEADER_BYTES_MAX, encode_header
 from inmem.engine.log.frame_reader import WINDOW_BYTES
 from inmem.engine.log.log_folder import MANIFEST_NAME, checkpoint_name, segment_name
 from inmem.engine.log.log_format import SEGMENT_FORMATS, FrameKind, SegmentHeader, encode_frame
@@ -28,7 +28,7 @@ from inmem.engine.log.recovery import TornFile, recover
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of
-from tests.engine.memory_disk import CountedDisk, MemoryDisk
+from tests.engine.memory_disk import CountedDisk, MemoryDisk, content_of
 from tests.golden import make
 from tests.golden.make import expectation
 
@@ -176,7 +176,7 @@ def test_a_log_cut_at_any_byte_gives_a_prefix_and_goes_on_from_there():
             assert again[3] == found[3] | {("run-9", 1): {b"later": (version, b"7", 0)}}
             assert position.torn == ()
             LogBuilder(disk, salt=salt)
-        kept = {n: disk.read(n) for n in disk.names() if ".torn-" in n}
+        kept = {n: content_of(disk, n) for n in disk.names() if ".torn-" in n}
         assert kept == {f"{part.name}.torn-{part.offset}": content[name][part.offset : size] for part in torn}
 
 
@@ -261,7 +261,7 @@ def test_a_segment_that_the_manifest_does_not_know_yet_may_be_there():
     disk = small_database()
     log = LogBuilder(disk, salt=5)
     log.close()
-    closed = disk.read(MANIFEST_NAME)
+    closed = content_of(disk, MANIFEST_NAME)
     later = LogBuilder(disk, salt=6)
     for frames in (b"", encode_frame(FrameKind.COMMIT, 7, 0, b"\x93\x63\x01\x90", later.header.seed)):
         later.file.append(frames)
@@ -269,13 +269,22 @@ def test_a_segment_that_the_manifest_does_not_know_yet_may_be_there():
         assert found[0] == 6 + bool(frames)
 
 
+def test_of_a_manifest_only_as_much_is_read_as_a_header_can_have():
+    disk = CountedDisk(small_database().content())
+    disk.files[MANIFEST_NAME] += bytes(1_000_000)
+    with pytest.raises(CorruptionError, match="something follows the manifest"):
+        recover(disk, 1)
+    assert max(size for _, _, size in disk.places) == HEADER_BYTES_MAX
+    assert disk.open_files == 0
+
+
 def test_a_segment_of_another_history_is_refused():
     disk = small_database()
-    other = MemoryDisk({segment_name(number): disk.read(segment_name(number)) for number in (1, 2)})
+    other = MemoryDisk({segment_name(number): content_of(disk, segment_name(number)) for number in (1, 2)})
     other.files[MANIFEST_NAME] = bytearray(Manifest(1, 2, 2, 0, 2, 0).encode())
     LogBuilder(other, salt=9).commit(put("run-1", b"a", b"from elsewhere"))
     with pytest.raises(CorruptionError, match="not the segment that the manifest names"):
-        recover(MemoryDisk(disk.content() | {LAST: other.read(LAST)}), 1)
+        recover(MemoryDisk(disk.content() | {LAST: content_of(other, LAST)}), 1)
 
 
 def test_a_mark_lets_nothing_before_it_pass_for_an_interrupted_write():
@@ -457,7 +466,7 @@ def test_an_interrupted_creation_is_reported_and_ignored():
         assert (position.segment, position.end) == (before.segment, before.end)
     LogBuilder(disk).commit(put("run-1", b"a", b"9"))
     assert state(disk)[0][0] == whole[0] + 1
-    assert disk.read(segment_name(4) + ".torn-0") == b"INMEMWAL" + bytes(56)
+    assert content_of(disk, segment_name(4) + ".torn-0") == b"INMEMWAL" + bytes(56)
 
 
 def test_the_very_first_creation_may_have_been_interrupted():

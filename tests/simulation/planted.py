@@ -32,6 +32,7 @@ from inmem.engine.tables.table import Table
 from inmem.primitives.event_record import unpack_event
 from inmem.primitives.events import EventOperations
 from inmem.simulation import Faults
+from tests.engine.memory_disk import content_of
 
 Plant = Callable[[pytest.MonkeyPatch], Callable[[], None]]
 
@@ -129,12 +130,12 @@ def continue_after_a_torn_tail(monkeypatch):
             return recovered, position
         name = segment_name(position.segment)
         # The segment is made durable with its torn tail.
-        disk.truncate(name, len(disk.read(name)))
+        disk.truncate(name, len(content_of(disk, name)))
         for torn in position.torn:
             if torn.offset == 0:
                 disk.remove(torn.name)
         disk.sync_names()
-        return recovered, dataclasses.replace(position, end=len(disk.read(name)), torn=())
+        return recovered, dataclasses.replace(position, end=len(content_of(disk, name)), torn=())
 
     monkeypatch.setattr(supervisor, "open_log", mistaken)
     return _nothing

@@ -12,6 +12,7 @@ from inmem.simulation.choices import RecordedChooser, SeededChooser
 from inmem.simulation.disk import SimulatedDisk
 from inmem.simulation.faults import SLOW_SYNC_US, ActorCrash, FaultInjector, SimulatedCrash
 from inmem.simulation.scheduler import Scheduler
+from tests.engine.memory_disk import content_of
 
 
 class Machine:
@@ -38,7 +39,7 @@ def test_what_was_synced_survives_every_crash():
         disk.sync_names()
         file.append(b"not synced")
         disk.crash()
-        assert disk.read("a").startswith(b"synced")
+        assert content_of(disk, "a").startswith(b"synced")
 
 
 def after_crashes(faults, seeds=200):
@@ -50,7 +51,7 @@ def after_crashes(faults, seeds=200):
         file.append(b"ab")
         file.append(b"cd")
         disk.crash()
-        found.add(disk.read("a"))
+        found.add(content_of(disk, "a"))
     return found
 
 
@@ -95,7 +96,7 @@ def test_a_failed_sync_proves_nothing_and_neither_do_later_ones():
         machine.injector.active = False
         file.sync()
         machine.disk.crash()
-        kept.add(machine.disk.read("a"))
+        kept.add(content_of(machine.disk, "a"))
     assert {b"", b"data", b"\0\0\0\0"} <= kept
 
 
@@ -139,7 +140,7 @@ def test_an_actor_may_fail_at_any_disk_step_but_the_supervisor_does_not():
 def test_what_is_not_there_is_refused():
     disk = Machine().disk
     with pytest.raises(StorageError):
-        disk.read("a")
+        content_of(disk, "a")
     disk.create("a")
     with pytest.raises(StorageError):
         disk.create("a")
@@ -157,7 +158,7 @@ def test_bytes_are_lost_or_zeroed_but_never_invented(seed, pieces, synced):
     written = b"".join(pieces)
     durable = len(b"".join(pieces[:synced])) if synced <= len(pieces) else 0
     disk.crash()
-    found = disk.read("a")
+    found = content_of(disk, "a")
     assert len(found) <= len(written)
     assert found[:durable] == written[:durable]
     assert all(have in (want, 0) for have, want in zip(found, written, strict=False))
