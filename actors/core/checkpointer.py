@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from inmem.actors.dispatch.actor import StoreActor
 from inmem.actors.dispatch.mailbox import AsMessage
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.files.durable_files import install_temporary, write_temporary
+from inmem.actors.files.durable_files import install_temporary, remove_if_present, write_temporary
 from inmem.actors.messages.core import CheckpointFailed, CheckpointWritten, Flush, LogFlushed, WriteCheckpoint
 from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.log.checkpoint_format import CheckpointHeader, encode_checkpoint
@@ -85,8 +85,7 @@ class Checkpointer(StoreActor):
         log.warning("checkpoint_failed", version=message.snapshot.version, error=str(error))
         temporary = checkpoint_name(message.first_segment) + TEMPORARY_SUFFIX
         try:
-            if temporary in self._disk.names():
-                self._disk.remove(temporary)
+            remove_if_present(self._disk, temporary)
         except StorageError as second:
             log.warning("temporary_file_left", name=temporary, error=str(second))
         # A failed sync of a file that is thrown away says nothing about the log: the store goes on.

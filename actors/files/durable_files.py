@@ -32,8 +32,8 @@ def create_segment(disk: Disk, header: SegmentHeader, frames: bytes = b"") -> Ap
     # If frames are carried over, the header makes their originals in the previous segment void, so it must never be
     # visible without them. Such a segment gets its name only when all of it is durable.
     first_name = name + TEMPORARY_SUFFIX if frames else name
-    if first_name != name and first_name in disk.names():
-        disk.remove(first_name)
+    if first_name != name:
+        remove_if_present(disk, first_name)
     file = disk.create(first_name)
     made = first_name
     try:
@@ -88,8 +88,7 @@ def write_temporary(disk: Disk, name: str, pieces: Iterable[bytes]) -> int:
         StorageError, OSError: part of the file may exist under its temporary name.
     """
     temporary = name + TEMPORARY_SUFFIX
-    if temporary in disk.names():
-        disk.remove(temporary)
+    remove_if_present(disk, temporary)
     return write_new(disk, temporary, pieces)
 
 
@@ -101,6 +100,16 @@ def install_temporary(disk: Disk, name: str) -> None:
     """
     disk.rename(name + TEMPORARY_SUFFIX, name)
     disk.sync_names()
+
+
+def remove_if_present(disk: Disk, name: str) -> None:
+    """Remove a file, though not durably, if there is one of that name.
+
+    Raises:
+        StorageError: the folder cannot be listed, or the file not removed.
+    """
+    if name in disk.names():
+        disk.remove(name)
 
 
 def write_new(disk: Disk, name: str, pieces: Iterable[bytes]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inmem.actors.event_log import QuietLogger
-from inmem.actors.files.durable_files import create_segment, write_file, write_new
+from inmem.actors.files.durable_files import create_segment, remove_if_present, write_file, write_new
 from inmem.engine.errors import StorageError
 from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import WINDOW_BYTES, FrameReader
@@ -60,8 +60,7 @@ def open_log(disk: Disk, shards: int, clock: Clock) -> tuple[Recovered, LogPosit
         if torn.offset == 0:
             continue
         aside = torn_name(torn.name, torn.offset)
-        if aside in disk.names():
-            disk.remove(aside)
+        remove_if_present(disk, aside)
         _copy(disk, torn, aside)
         disk.sync_names()
         disk.truncate(torn.name, torn.offset)
