@@ -209,7 +209,7 @@ class Supervisor(StoreActor):
         text = shown_failure(error)
         log.error("supervisor_error", message=type(message).__name__, error=text, exc_info=error)
         is_its_own = not interrupts.keep_back(error)
-        is_owed = any(owed.reply_to is reply_to for owed in self.owed)
+        is_owed = self._owes(reply_to)
         if isinstance(message, ActorFailed | Halted | Recover):
             self._try_again(message, None if is_owed else reply_to, error if is_its_own else None)
             return

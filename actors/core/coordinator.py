@@ -207,7 +207,7 @@ class Coordinator(StoreActor):
         message, when it comes, must not commit it as well.
         """
         group = message.group if isinstance(message, Commit) else None
-        if group is not None and reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
+        if group is not None and reply_to is not None and not self._owes(reply_to):
             if self.registry.knows_group(*group):
                 reply_to.set(CommitRepeated())
             else:

@@ -189,7 +189,7 @@ class StoreActor(pykka.Actor):
             # An actor whose store has ended gets no successor.
             StoreActor.retire(self)
             return
-        if reply_to is not None and not any(owed.reply_to is reply_to for owed in self.owed):
+        if reply_to is not None and not self._owes(reply_to):
             self.tell_failed(reply_to, error)
         if self.supervisor is None:
             raise error
@@ -220,6 +220,10 @@ class StoreActor(pykka.Actor):
         self.abandon()
         self.mailbox.retire()
         self.mailbox.dispatcher.close(self.mailbox)
+
+    def _owes(self, reply_to: ReplyTo | None) -> bool:
+        """Whether this actor owes an answer to the message that came with `reply_to`. O(all that it owes)."""
+        return any(owed.reply_to is reply_to for owed in self.owed)
 
     def _obey(self, message: Any) -> Any:
         """Handle a control message. If an actor cannot halt, it has failed, which ends it as well."""
