@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from inmem.actors.files.system_calls import close_descriptor, open_to_read
+from inmem.actors.files.system_calls import close_descriptor, guarded, open_to_read
 from inmem.engine.errors import StorageError
 from inmem.engine.log.log_folder import MANIFEST_NAME, FolderContents, checkpoint_name, segment_name
 
@@ -45,16 +45,13 @@ class PiecewiseFile:
         Raises:
             StorageError: the operating system refused.
         """
-        try:
-            data = os.pread(self._descriptor, size, offset)
-            while len(data) < size:
-                # One call returns at most two gigabytes.
-                more = os.pread(self._descriptor, size - len(data), offset + len(data))
-                if not more:
-                    return data.ljust(size, b"\x00")
-                data += more
-        except OSError as error:
-            raise StorageError(f"{self._path}: {error.strerror}") from error
+        data = self._read(offset, size)
+        while len(data) < size:
+            # One call returns at most two gigabytes.
+            more = self._read(offset + len(data), size - len(data))
+            if not more:
+                return data.ljust(size, b"\x00")
+            data += more
         return data
 
     def close(self) -> None:
@@ -62,6 +59,9 @@ class PiecewiseFile:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             close_descriptor(descriptor)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        return guarded(lambda: os.pread(self._descriptor, size, offset), self._path, reads=True)
 
     def __del__(self) -> None:
         # A generator that is abandoned halfway does not reach its call of `close`.
@@ -123,12 +123,9 @@ class FolderView:
             StorageError: the file cannot be read.
         """
         path = f"{self._path}/{name}"
-        try:
-            if name in self._torn:
-                return PiecewiseFile(path, open_to_read(path))
-            return PiecewiseFile(path, os.dup(self._descriptors[name]))
-        except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}") from error
+        if name in self._torn:
+            return guarded(lambda: PiecewiseFile(path, open_to_read(path)), path, reads=True)
+        return guarded(lambda: PiecewiseFile(path, os.dup(self._descriptors[name])), path, reads=True)
 
     def close(self) -> None:
         """Close the files."""
