@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inmem.actors.files.system_calls import close_descriptor, guarded, open_to_read
 from inmem.engine.errors import StorageError
-from inmem.engine.log.log_folder import MANIFEST_NAME, FolderContents, checkpoint_name, segment_name
+from inmem.engine.log.log_folder import FolderContents, names_of_data
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -87,13 +87,13 @@ class FolderView:
         self._descriptors: dict[str, int] = {}
         self._torn: tuple[str, ...] = ()
         for _ in range(VIEW_ATTEMPTS):
-            names = _names_of_data(os.listdir(path))
+            names = names_of_data(os.listdir(path))
             try:
                 # The manifest is last in `names` but must be opened first, so that every segment it names is here.
                 for name in reversed(names):
                     self._descriptors[name] = open_to_read(os.path.join(path, name))
                 listed = os.listdir(path)
-                if _names_of_data(listed) == names:
+                if names_of_data(listed) == names:
                     self._torn = FolderContents.of(listed).torn
                     return
             except FileNotFoundError as error:
@@ -139,9 +139,3 @@ class FolderView:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _names_of_data(names: list[str]) -> list[str]:
-    contents = FolderContents.of(names)
-    manifest = [MANIFEST_NAME] if MANIFEST_NAME in names else []
-    return [*map(checkpoint_name, contents.checkpoints), *map(segment_name, contents.segments), *manifest]

@@ -92,6 +92,13 @@ class FolderContents:
         return checkpoint_name(first), reason
 
 
+def names_of_data(names: Sequence[str]) -> list[str]:
+    """Return those of `names` that belong to files with data: checkpoints, then segments, and the manifest last."""
+    contents = FolderContents.of(names)
+    manifest = [MANIFEST_NAME] if MANIFEST_NAME in names else []
+    return [*map(checkpoint_name, contents.checkpoints), *map(segment_name, contents.segments), *manifest]
+
+
 def _is_temporary(name: str) -> bool:
     """Whether this is the name of an unfinished database file."""
     stem = name.removesuffix(TEMPORARY_SUFFIX)
@@ -134,11 +141,9 @@ def corrupt_if_folder_is_ours(disk: Folder, name: str, magic: bytes) -> Generato
         yield
     except FormatVersionError as error:
         data = start_of(disk, name)
-        names = disk.names()
-        contents = FolderContents.of(names)
-        others = {*map(segment_name, contents.segments), *map(checkpoint_name, contents.checkpoints), MANIFEST_NAME}
+        others = [other for other in names_of_data(disk.names()) if other != name]
         if is_intact_header(data, magic) or not any(
-            is_intact_header(start_of(disk, other), MAGIC_START) for other in others.intersection(names) - {name}
+            is_intact_header(start_of(disk, other), MAGIC_START) for other in others
         ):
             raise
         found = data[: len(magic)].hex(" ") or "none"
