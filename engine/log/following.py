@@ -10,13 +10,13 @@ An incomplete frame at the end is ignored: its writer has not finished it yet, o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.engine.keys import shard_of
 from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import FrameReader
 from inmem.engine.log.log_folder import FolderContents, path_of, segment_name
-from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FRAME_KIND_AT, FrameKind
 from inmem.engine.log.log_records import TableWrites, decode_commit
 from inmem.engine.log.numbered_files import linked_segments, open_segment
 from inmem.engine.log.recovery import check_link
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from inmem.engine.log.numbered_files import SegmentFile
     from inmem.engine.log.recovery import LogPosition
     from inmem.engine.ports import Folder, ReadFile
-
-_KIND_AT: Final = 2
-"""The offset of the kind in a frame header."""
 
 
 class Bookmark(NamedTuple):
@@ -71,7 +68,7 @@ class Bookmark(NamedTuple):
         """The last version before the frame; None if the segment has no frame yet."""
         if not self.offset:
             return None
-        return self.version - 1 if self.seen[_KIND_AT] == FrameKind.COMMIT else self.version
+        return self.version - 1 if self.seen[FRAME_KIND_AT] == FrameKind.COMMIT else self.version
 
 
 class Progress(NamedTuple):

@@ -16,7 +16,6 @@ Segments are read through a window, so memory use does not grow with their size.
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
@@ -25,7 +24,14 @@ import msgspec
 from inmem.engine.errors import CorruptionError
 from inmem.engine.limits import FRAME_BYTES_MAX
 from inmem.engine.log.file_header import HEADER_BYTES
-from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FRAME_MAGIC, FrameKind
+from inmem.engine.log.log_format import (
+    FRAME_FACTS_BYTES,
+    FRAME_HEADER,
+    FRAME_HEADER_BYTES,
+    FRAME_MAGIC,
+    FRAME_MAGIC_BYTES,
+    FrameKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -40,8 +46,6 @@ _COMMIT: Final = int(FrameKind.COMMIT)
 _CLOSE: Final = int(FrameKind.CLOSE)
 _KINDS: Final = {1: frozenset({_COMMIT, _CLOSE}), 2: frozenset(map(int, FrameKind))}
 """The frame kinds that occur in each segment format."""
-_MAGIC_BYTES: Final = FRAME_MAGIC.to_bytes(2, "little")
-_FRAME_HEADER = Struct("<HBBIQQII")
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -135,7 +139,7 @@ class FrameReader:
         valid_end = self._valid_end
         limit = self._file.size if valid_end is None else min(self._file.size, valid_end)
         seed = self.header.seed
-        unpack_header = _FRAME_HEADER.unpack_from
+        unpack_header = FRAME_HEADER.unpack_from
         offset = self.end
         # The bytes of [window_at, window_end) are in `window`.
         window, window_at, window_end = b"", 0, 0
@@ -148,7 +152,7 @@ class FrameReader:
                 window, window_at = read_at(offset, window_end - offset), offset
             at = offset - window_at
             magic, kind, flags, length, new_version, synced, payload_crc, header_crc = unpack_header(window, at)
-            if crc32(window[at : at + FRAME_HEADER_BYTES - 4], seed) != header_crc:
+            if crc32(window[at : at + FRAME_FACTS_BYTES], seed) != header_crc:
                 return "the frame header does not match its checksum"
             end = payload_at + length
             if end > limit:
@@ -229,11 +233,11 @@ def intact_frame_headers(file: ReadFile, start: int, end: int, seed: int) -> Ite
     while window_at + FRAME_HEADER_BYTES <= end:
         window = file.read_at(window_at, min(WINDOW_BYTES, end - window_at))
         last = len(window) - FRAME_HEADER_BYTES
-        at = window.find(_MAGIC_BYTES)
+        at = window.find(FRAME_MAGIC_BYTES)
         while 0 <= at <= last:
-            _, kind, flags, length, version, synced, payload_crc, header_crc = _FRAME_HEADER.unpack_from(window, at)
-            if not flags and crc32(window[at : at + FRAME_HEADER_BYTES - 4], seed) == header_crc:
+            _, kind, flags, length, version, synced, payload_crc, header_crc = FRAME_HEADER.unpack_from(window, at)
+            if not flags and crc32(window[at : at + FRAME_FACTS_BYTES], seed) == header_crc:
                 yield FrameHeader(window_at + at, kind, length, version, synced, payload_crc)
-            at = window.find(_MAGIC_BYTES, at + 1)
+            at = window.find(FRAME_MAGIC_BYTES, at + 1)
         # The next window begins at the first offset for which this one did not contain a full header.
         window_at += last + 1

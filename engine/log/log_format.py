@@ -31,7 +31,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 from struct import Struct
-from typing import Final
+from typing import Final, cast
 from zlib import crc32
 
 from inmem.engine.errors import CorruptionError, InvariantError
@@ -42,12 +42,22 @@ SEGMENT_MAGIC: Final = b"INMEMWAL"
 SEGMENT_FORMAT: Final = 2
 SEGMENT_FORMATS: Final = (1, SEGMENT_FORMAT)
 """The formats that are read; the last one is the one that is written."""
-FRAME_HEADER_BYTES: Final = 32
 FRAME_MAGIC: Final = 0xF7D5
+FRAME_MAGIC_BYTES: Final = FRAME_MAGIC.to_bytes(2, "little")
+FRAME_HEADER: Final = Struct("<HBBIQQII")
+"""The fields of a frame header, in the order of the module docstring."""
+FRAME_HEADER_BYTES: Final = FRAME_HEADER.size
 
 _CHECKSUM = Struct("<I")
-_SEED = Struct("<QQ")
 _FRAME_FACTS = Struct("<HBBIQQI")
+"""A frame header without its own checksum."""
+FRAME_FACTS_BYTES: Final = _FRAME_FACTS.size
+FRAME_KIND_AT: Final = 2
+"""The offset of the kind in a frame header."""
+
+_SALT = Struct("<Q")
+_SALT_AT = 24
+_SEED = Struct("<QQ")
 
 
 class FrameKind(IntEnum):
@@ -84,7 +94,7 @@ class SegmentHeader:
     @property
     def seed(self) -> int:
         """The CRC-32 of number and salt, encoded as in the header. The checksums of the frames continue it."""
-        return crc32(_SEED.pack(self.number, self.salt))
+        return segment_seed(self.number, self.salt)
 
     def encode(self) -> bytes:
         """Return the first 64 bytes of the segment."""
@@ -114,6 +124,16 @@ class SegmentHeader:
         if header.base_version < header.previous_version:
             raise CorruptionError(path, 32, "the base version lies below the previous segment's last version")
         return header
+
+
+def segment_seed(number: int, salt: int) -> int:
+    """Return the value that the checksums of a segment's frames continue."""
+    return crc32(_SEED.pack(number, salt))
+
+
+def salt_in(data: bytes) -> int:
+    """Return the salt in the header with which `data` begins, whether or not the header is damaged."""
+    return cast("int", _SALT.unpack_from(data, _SALT_AT)[0])
 
 
 def _is_torn_header(data: bytes) -> bool:

@@ -26,7 +26,7 @@ from inmem.engine.log.log_folder import (
     path_of,
     segment_name,
 )
-from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader
+from inmem.engine.log.log_format import FRAME_HEADER_BYTES, FrameKind, SegmentHeader, salt_in, segment_seed
 from inmem.engine.log.log_records import decode_commit
 from inmem.engine.log.manifest import known_end, read_manifest
 from inmem.engine.log.numbered_files import open_segment
@@ -313,8 +313,8 @@ class _Salvager:
             if file.size < HEADER_BYTES:
                 return
             # Even in a damaged header the salt, from which the frames' checksums start, may be intact.
-            salt = int.from_bytes(file.read_at(24, 8), "little") if header is None else header.salt
-            seed = crc32(number.to_bytes(8, "little") + salt.to_bytes(8, "little"))
+            salt = salt_in(file.read_at(0, HEADER_BYTES)) if header is None else header.salt
+            seed = segment_seed(number, salt)
             at = max(HEADER_BYTES, stop.offset if number == stop.segment else 0)
             end = min(self._end_of(number) or file.size, file.size)
             for found in intact_frame_headers(file, at, end, seed):
