@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    CommitVersions: TypeAlias = Mapping[tuple[int, int], int]
+    """(salt of the opening, transaction id) → version of its commit."""
 
 OUTCOMES_MAX: Final = 10_000
 """Commits whose outcome is available after reopening: far more than can have been in flight at once."""
@@ -22,7 +25,7 @@ class Outcomes:
 
     __slots__ = ("_versions", "since")
 
-    def __init__(self, known: Mapping[tuple[int, int], int], since: int) -> None:
+    def __init__(self, known: CommitVersions, since: int) -> None:
         self._versions = OrderedDict(known)
         self.since = since
 

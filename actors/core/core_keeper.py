@@ -32,8 +32,6 @@ from inmem.engine.shown import shown_failure
 from inmem.engine.tables.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from inmem.actors.core.core import Core
     from inmem.actors.dispatch.actor import Owed
     from inmem.actors.dispatch.mailbox import MailboxRef
@@ -43,6 +41,7 @@ if TYPE_CHECKING:
     from inmem.actors.options import Options
     from inmem.actors.published import Published
     from inmem.engine.log.recovery import LogPosition
+    from inmem.engine.outcomes import CommitVersions
     from inmem.engine.ports import Clock, Disk, Entropy
     from inmem.engine.version_ranges import Range
 
@@ -231,7 +230,7 @@ class CoreKeeper:
         else:
             recovered = self._what_is_published()
         self._published.feed.catch_up(recovered.retained, self._published.snapshot.version)
-        known: Mapping[tuple[int, int], int] | None = None
+        known: CommitVersions | None = None
         if logged is not None:
             known = logged.outcomes
         elif self.disk is None or self.log_is_deleted:

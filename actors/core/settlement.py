@@ -13,11 +13,12 @@ from inmem.actors.messages.transactions import Commit, CommitAborted, Committed
 from inmem.engine.errors import TransactionAbortedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from inmem.actors.core.transaction_registry import TransactionRegistry
     from inmem.actors.dispatch.actor import Owed
     from inmem.engine.errors import InmemError
+    from inmem.engine.outcomes import CommitVersions
 
 
 class Settlement:
@@ -31,7 +32,7 @@ class Settlement:
         # the place of every item removed before.
         self._debts: OrderedDict[Owed, bool] = OrderedDict()
         self._is_judged = False
-        self._known: Mapping[tuple[int, int], int] | None = None
+        self._known: CommitVersions | None = None
         self._salt = 0
         self._version = 0
 
@@ -43,9 +44,7 @@ class Settlement:
         for each in owed:
             self._debts.setdefault(each, False)
 
-    def judge(
-        self, known: Mapping[tuple[int, int], int] | None, salt: int, version: int, registry: TransactionRegistry
-    ) -> None:
+    def judge(self, known: CommitVersions | None, salt: int, version: int, registry: TransactionRegistry) -> None:
         """Step 2: note the outcomes of the commits, while nothing else uses the registry.
 
         Args:

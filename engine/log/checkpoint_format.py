@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from struct import Struct
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
@@ -38,8 +38,9 @@ from inmem.engine.packing import pack
 from inmem.engine.tables.entry import VALUE, packed_version, stored_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
+    from inmem.engine.outcomes import CommitVersions
     from inmem.engine.ports import ReadFile
     from inmem.engine.tables.entry import StoredEntry
     from inmem.engine.tables.snapshot import Snapshot
@@ -64,10 +65,6 @@ _BLOCK_FACTS = Struct("<BxxxI")
 _BLOCK_HEADER = Struct("<BxxxII")
 _CHECKSUM = Struct("<I")
 _END_PAYLOAD = Struct("<QQI")
-
-
-Outcomes: TypeAlias = "Mapping[tuple[int, int], int]"
-"""(salt of the opening, transaction id) → version of its commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +102,7 @@ class CheckpointHeader:
         return cls(*decode_header(data, path, CHECKPOINT_MAGIC, (CHECKPOINT_FORMAT,))[1])
 
 
-def encode_checkpoint(header: CheckpointHeader, snapshot: Snapshot, outcomes: Outcomes) -> Iterator[bytes]:
+def encode_checkpoint(header: CheckpointHeader, snapshot: Snapshot, outcomes: CommitVersions) -> Iterator[bytes]:
     """Yield the checkpoint in pieces, each about as long as BLOCK_BYTES or one value.
 
     Args:
@@ -138,7 +135,7 @@ def _block(kind: int, payload: bytes, seed: int) -> bytes:
     return b"".join((facts, _CHECKSUM.pack(crc32(payload, crc32(facts, seed))), payload))
 
 
-def _payloads(snapshot: Snapshot, outcomes: Outcomes) -> Iterator[tuple[int, int, bytes]]:
+def _payloads(snapshot: Snapshot, outcomes: CommitVersions) -> Iterator[tuple[int, int, bytes]]:
     """Yield (block kind, number of entries, payload)."""
     for run, tag, table in snapshot.tables():
         size = 0
