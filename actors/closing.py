@@ -18,7 +18,7 @@ from inmem.actors.messages.core import CloseLog
 from inmem.actors.messages.transactions import Drain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from inmem.actors.dispatch.mailbox import Mailbox, MailboxRef
 
@@ -55,7 +55,10 @@ class Closing:
 
     def drain_primitive(self, name: str) -> None:
         """Step 1 for one primitive actor; repeated if it failed on that."""
-        self._primitives[name].ref.send(Drain(), AsMessage(self._supervisor, _drained(name)))
+        answer = AsMessage(
+            self._supervisor, lambda _, error: PrimitiveDrained(name) if error is None else NotDrained(name)
+        )
+        self._primitives[name].ref.send(Drain(), answer)
 
     def primitive_drained(self, name: str) -> None:
         """Note that one of them is done; step 2 when all are."""
@@ -79,7 +82,3 @@ class Closing:
 
 def _answered(value: Any, error: BaseException | None) -> Any:
     return value if error is None else CloseStepFailed(error)
-
-
-def _drained(name: str) -> Callable[[Any, BaseException | None], PrimitiveDrained | NotDrained]:
-    return lambda _value, error: PrimitiveDrained(name) if error is None else NotDrained(name)
