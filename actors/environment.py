@@ -66,9 +66,9 @@ class StoreClock:
 
     __slots__ = ("_clock", "floor_us")
 
-    def __init__(self, clock: Clock, floor_us: int) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.floor_us = floor_us
+        self.floor_us = 0
 
     def now_us(self) -> int:
         """Return microseconds since the epoch, not below anything returned before."""

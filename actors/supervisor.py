@@ -107,7 +107,7 @@ class Supervisor(StoreActor):
         self._system_clock = clock
         self._entropy = entropy
         self._open_disk = open_disk
-        self._clock = StoreClock(clock, 0)
+        self._clock = StoreClock(clock)
         self._published = Published(Snapshot(0, ()))
         reaper = Mailbox("reaper", mailbox.dispatcher)
         self._core = CoreKeeper(

@@ -13,6 +13,7 @@ from inmem.engine.errors import CorruptionError
 from inmem.engine.log.file_header import HEADER_BYTES
 from inmem.engine.log.frame_reader import FrameReader, is_blank
 from inmem.engine.log.log_folder import (
+    FIRST_SEGMENT,
     MANIFEST_NAME,
     FolderContents,
     checkpoint_name,
@@ -101,7 +102,7 @@ def recover(
     contents = FolderContents.of(disk.names())
     meter = Meter(0 if tell is None else _size_of(disk, contents), tell)
     recovery, chosen, damaged = _load_checkpoint(disk, contents, meter)
-    numbers = _segments_from(disk, contents, chosen or 1, manifest, damaged)
+    numbers = _segments_from(disk, contents, chosen or FIRST_SEGMENT, manifest, damaged)
     position = _replay(disk, numbers, recovery, chosen, manifest, meter)
     if manifest is not None:
         # Reads may have used a later time than the last commit. An entry that had expired for them must stay expired.
@@ -113,7 +114,7 @@ def recover(
 def _size_of(disk: Folder, contents: FolderContents) -> int:
     """Return the bytes of the files that recovery will read if none is damaged."""
     newest = contents.checkpoints[-1:]
-    first = newest[0] if newest else 1
+    first = newest[0] if newest else FIRST_SEGMENT
     total = 0
     for name in (*map(checkpoint_name, newest), *(segment_name(n) for n in contents.segments if n >= first)):
         file = disk.open(name)
