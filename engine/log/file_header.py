@@ -70,11 +70,10 @@ def is_intact_header(data: bytes, magic: bytes) -> bool:
     if len(data) < HEADER_BYTES or not data.startswith(magic):
         return False
     _, _, size = _IDENTITY.unpack_from(data)
-    (checksum,) = _CHECKSUM.unpack_from(data, 12)
-    return 16 <= size <= len(data) and crc32(data[16:size], crc32(data[:12])) == cast("int", checksum)
+    return 16 <= size <= len(data) and header_checksum_holds(data, size)
 
 
-def header_checksum_holds(data: bytes) -> bool:
-    """Return whether the first 64 bytes of `data` match the checksum in them. `data` must not be shorter."""
+def header_checksum_holds(data: bytes, size: int = HEADER_BYTES) -> bool:
+    """Return whether the first `size` bytes of `data` match the checksum in them. `data` must not be shorter."""
     (checksum,) = _CHECKSUM.unpack_from(data, 12)
-    return crc32(data[16:HEADER_BYTES], crc32(data[:12])) == cast("int", checksum)
+    return crc32(data[16:size], crc32(data[:12])) == cast("int", checksum)

@@ -11,6 +11,7 @@ This module does not write. Memory is bounded as in recovery, plus one number pe
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -79,7 +80,7 @@ class _Salvager:
         self._contents = FolderContents.of(self._names)
         self._lost: dict[str, list[LostRange]] = {}
         self._sizes: dict[str, int] = {}
-        self._commits: dict[str, int] = {}
+        self._commits: Counter[str] = Counter()
         self._torn: list[TornFile] = []
         self._last_version = 0
         self._skipped: list[Range] = []
@@ -104,14 +105,14 @@ class _Salvager:
         if stop is not None and beyond_damage:
             for salt, version, record, name in self._readable_commits(stop, prefix_version, readable):
                 recovery.apply_late(version, record, salt)
-                self._commits[name] = self._commits.get(name, 0) + 1
+                self._commits[name] += 1
         beyond = merged((version, version) for version in readable)
         missing = gaps_between(prefix_version + 1, self._last_version, merged([*beyond, *self._skipped]))
         is_whole = stop is None and not missing and not self._is_doubtful
         if not is_whole:
             recovery.forget_outcomes_up_to(self._last_version)
         files = [
-            SalvagedFile(name, size, self._commits.get(name, 0), tuple(self._lost.get(name, ())))
+            SalvagedFile(name, size, self._commits[name], tuple(self._lost.get(name, ())))
             for name, size in sorted((dict.fromkeys(self._lost, 0) | self._sizes).items())
         ]
         return Salvaged(
@@ -228,7 +229,7 @@ class _Salvager:
                 for frame in frames:
                     if frame.kind == FrameKind.COMMIT and frame.version > checkpoint_version:
                         recovery.apply(frame.version, decode_commit(frame.payload, path, frame.offset), header.salt)
-                        self._commits[name] = self._commits.get(name, 0) + 1
+                        self._commits[name] += 1
             except CorruptionError as error:
                 # How much is lost is found later, by searching for the next readable frame.
                 stop = _Stop(number, error.offset if error.offset >= HEADER_BYTES else 0, frames.version)
@@ -275,7 +276,7 @@ class _Salvager:
                 if found == version + 1:
                     recovery.apply(found, record, salt)
                     name = segment_name(number)
-                    self._commits[name] = self._commits.get(name, 0) + 1
+                    self._commits[name] += 1
                     version = found
 
     # Beyond the damage.
