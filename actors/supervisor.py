@@ -59,7 +59,6 @@ from inmem.actors.routes import routes_of
 from inmem.engine.errors import (
     InmemError,
     InvariantError,
-    ReadOnlyError,
     StorageError,
     StoreFailedError,
     UsageError,
@@ -297,8 +296,7 @@ class Supervisor(StoreActor):
         self._published.snapshot = Snapshot(recovered.version, recovered.roots)
         self._published.feed.catch_up(recovered.retained, recovered.version)
         self._clock.floor_us = recovered.time_floor_us
-        read_only = ReadOnlyError(f"{self._options.path} was opened for reading") if self._options.read_only else None
-        self._core.start(recovered, position, refusal=read_only)
+        self._core.start(recovered, position, refusal=self._core.why_read_only)
         self._primitives.start(reaping=not self._options.read_only)
         log.info(
             "opened",

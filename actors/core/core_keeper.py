@@ -115,6 +115,11 @@ class CoreKeeper:
         """Whether the core last failed because the log was deleted: committed data is in memory alone."""
         return self._deleted_file is not None
 
+    @property
+    def why_read_only(self) -> ReadOnlyError | None:
+        """Why the store accepts no writes, if it was opened for reading."""
+        return ReadOnlyError(f"{self._options.path} was opened for reading") if self._options.read_only else None
+
     def start(
         self,
         recovered: Recovered,
@@ -267,7 +272,7 @@ class CoreKeeper:
         if self.disk is None:
             return None, None, refusal
         if self._options.read_only:
-            return None, None, ReadOnlyError(f"{self._options.path} was opened for reading")
+            return None, None, self.why_read_only
         logged: Recovered | None = None
         position: LogPosition | None = None
         try:
