@@ -118,7 +118,8 @@ class StoreActor(pykka.Actor):
         self._has_failed = False
         # Whether it has been put behind its address, which happens only once.
         self.has_begun = False
-        # Actors of a core send to each other with `pass_on`: like `tell`, but a retired receiver is no error. Never
+        # Actors of a core send to each other with `pass_on`: like `tell`, but a retired receiver is no error. To and
+        # from an actor with a thread of its own, which `pass_on` does not serve, messages go through its address. Never
         # keep the bound method: a forked child replaces it, so that its copies of the actors reach nobody.
         self._dispatcher = mailbox.dispatcher
         super().__init__()

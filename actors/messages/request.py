@@ -1,4 +1,4 @@
-"""The base class of requests to primitive actors, which are sealed at the edge.
+"""The base class of requests to the primitive actors and the watch actor, which are sealed at the edge.
 
 Constructing a request checks its arguments and encodes its values, in the caller's thread. So an invalid argument
 raises at the call, and later changes to the caller's objects do not affect the request.

@@ -86,9 +86,10 @@ CommitOutcome = Committed | CommitRefused | CommitAborted
 
 
 class CommitDecided(Message, frozen=True):
-    """To a primitive actor: the outcome of its group's commit, or that another reply will carry it."""
+    """To a primitive actor or the reaper: the outcome of its commit, or that another reply will carry it."""
 
     group: int
+    """The primitive actor's group, or the generation of the reaper that sent the commit."""
     outcome: CommitOutcome | CommitRepeated
 
 
