@@ -290,6 +290,25 @@ def test_a_supervisor_that_fails_over_a_close_leaves_nobody_waiting(tmp_path, mo
         assert again.get("run", "k") == 1
 
 
+@pytest.mark.parametrize("call", ["dup", "pread"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_refused_read_of_a_view_is_an_error_of_storage_that_names_the_file(folder, monkeypatch, call, number):
+    name = "000000000001.wal"
+    segment = folder.create(name)
+    segment.append(b"frame")
+    segment.close()
+
+    def refuse(*_):
+        raise OSError(number, "injected")
+
+    with folder.view() as view, monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        with pytest.raises(inmem.StorageError, match="injected") as refused:
+            content_of(view, name)
+    assert type(refused.value) is inmem.StorageError
+    assert str(refused.value) == f"{folder.path}/{name}: injected"
+
+
 @pytest.mark.parametrize("create", [True, False])
 def test_a_folder_that_cannot_be_looked_at_is_not_taken_for_something_else(tmp_path, monkeypatch, create):
     path = str(tmp_path / "db")
