@@ -226,8 +226,9 @@ class Shard:
                     prefix, found = Key(run, Tag(tag), start), Key(run, Tag(tag), changed)
                     yield ScanConflict(prefix, end, start_version, found, version_of(stored_of(changed)))
         for run in part.dropped_runs if part.judges_drops else ():
-            changed_at = max((root[table_id].last_version for table_id in tables_of(root, run)), default=0)
-            changed_at = max(changed_at, self._dropped_version(run))
+            changed_at = self._dropped_version(run)
+            for table_id in tables_of(root, run):
+                changed_at = max(changed_at, root[table_id].last_version)
             if changed_at > start_version:
                 yield WriteConflict(Key.run(run), start_version, changed_at)
 
