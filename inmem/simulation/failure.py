@@ -218,7 +218,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
             UsageError: `module` is not a module's name, or the scenario has no importable name: a lambda, or a function
                 made inside another one, has none unless you pass one.
         """
-        if not isinstance(module, str) or not all(_is_name(part) for part in module.split(".")):  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not _is_module(module):
             raise UsageError(f"module: must be the name of a module, not {module!r}")
         name = self._scenario if scenario is None else scenario
         if not _is_name(name):
@@ -250,8 +250,12 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         return parts if self.faults == NO_FAULTS else [*parts, f"faults={self.faults!r}"]
 
 
-def _is_name(word: str) -> bool:
-    return word.isidentifier() and not keyword.iskeyword(word)
+def _is_module(word: object) -> bool:
+    return isinstance(word, str) and all(map(_is_name, word.split(".")))
+
+
+def _is_name(word: object) -> bool:
+    return isinstance(word, str) and word.isidentifier() and not keyword.iskeyword(word)
 
 
 def _said(error: BaseException) -> str:
