@@ -119,7 +119,7 @@ class Inmem:
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """A store with work for its clients: a Contender.
+    """A contender: a store together with the work of its clients.
 
     Attributes:
         store: the store.

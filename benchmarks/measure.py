@@ -12,12 +12,13 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from benchmarks.contender import Doing
 
 BATCH = 20
 """Operations between two readings of the clock."""
@@ -141,25 +142,8 @@ class Subject:
     targets: tuple[Target, ...] = ()
 
 
-class Contender(Protocol):
-    """A store together with the work of its clients."""
-
-    @property
-    def name(self) -> str:
-        """The name in tables and plots."""
-        ...
-
-    def missing(self) -> str | None:
-        """Return the name of a required package that is not installed, or None."""
-        ...
-
-    def clients(self, folder: Path, count: int) -> AbstractContextManager[list[Callable[[], object]]]:
-        """Prepare a store in `folder`, and return the work of `count` clients on it."""
-        ...
-
-
 def contest(
-    settings: Settings, contenders: Sequence[Contender], *, clients: int = 1, unit: str = "/s", scale: float = 1.0
+    settings: Settings, contenders: Sequence[Doing], *, clients: int = 1, unit: str = "/s", scale: float = 1.0
 ) -> Result:
     """Let the contenders take turns and return their rates; skip contenders that are not installed.
 

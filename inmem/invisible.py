@@ -20,7 +20,13 @@ SUSPECT: Final = re.compile(r"[^ -~]")
 EMOJI_FORM: Final = "\ufe0f"
 """The variation selector that follows a symbol to show it as an emoji."""
 
+_JOINER: Final = "\u200d"
+"""The zero-width joiner, which makes one emoji of two, as in a family."""
+
 _SYMBOLS: Final = ("So", "Sm")
+
+_SKIN_TONES: Final = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+"""They follow an emoji and change its colour; Unicode does not count them among the symbols above."""
 
 _IGNORABLE: Final = (
     (0x00AD, 0x00AD),  # soft hyphen
@@ -63,13 +69,20 @@ def escape_of(char: str) -> str:
 
 
 def shows_in_value(match: re.Match[str]) -> bool:
-    """Return whether a suspect character is shown unchanged in a stored value."""
-    char, start = match[0], match.start()
-    if char == EMOJI_FORM and start:
-        before = match.string[start - 1]
-        return unicodedata.category(before) in _SYMBOLS and is_seen(before)
+    """Return whether a suspect character is shown unchanged in a value: it is visible, a space, or part of an emoji."""
+    char, start, text = match[0], match.start(), match.string
+    if char == EMOJI_FORM:
+        return start > 0 and _is_symbol(text[start - 1])
+    if char == _JOINER:
+        before = text[max(start - 2, 0) : start].removesuffix(EMOJI_FORM)[-1:]
+        after = text[start + 1 : start + 2]
+        return before != "" and after != "" and _is_symbol(before) and _is_symbol(after)
     # Spaces of all widths are harmless, though Python does not count them as printable.
     return is_seen(char) or unicodedata.category(char) == "Zs"
+
+
+def _is_symbol(char: str) -> bool:
+    return (unicodedata.category(char) in _SYMBOLS and is_seen(char)) or char in _SKIN_TONES
 
 
 def printable(text: str) -> str:

@@ -81,14 +81,14 @@ def one_of(where: str, argument: Any, choices: Collection[str], *, also: str = "
     raise UsageError(f"{where}: must be one of {', '.join(choices)}{also}, not {shown(argument)}{meant}")
 
 
-def checked_count(count: int, where: str = "count") -> int:
-    """Return the argument named `where`, a number of results.
+def checked_count(count: int) -> int:
+    """Return the argument `count`, a number of results.
 
     Raises:
         UsageError: it is not a non-negative int.
     """
     if type(count) is not int or count < 0:
-        raise UsageError(f"{where}: must be an int of at least 0, not {shown(count)}")
+        raise UsageError(f"count: must be an int of at least 0, not {shown(count)}")
     return count
 
 

@@ -13,6 +13,8 @@ from inmem.primitives.event_record import unpack_event
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from inmem.primitives.event_record import EventRecord
+
 
 @dataclass(frozen=True, slots=True)
 class ChainVerification:
@@ -42,27 +44,28 @@ def verify_records(run: str, records: Iterable[tuple[bytes, bytes]]) -> ChainVer
     previous_hash = FIRST_PREVIOUS_HASH
     found = iter(records)
     for key, data in found:
+        fault: str | None = None
         if key != event_key(sequence):
-            error: str | None = f"event {sequence} is missing"
+            fault = f"event {sequence} is missing"
         else:
-            error = fault_of(run, sequence, data, timestamp, previous_hash)
-        if error is not None:
-            return ChainVerification(False, sequence + 1 + sum(1 for _ in found), sequence, error)
-        record = unpack_event(data)
-        timestamp, previous_hash = record.timestamp, record.hash
+            try:
+                record = unpack_event(data)
+            except MalformedValueError as error:
+                fault = f"event {sequence} cannot be read: {error.reason}"
+            else:
+                fault = fault_of(run, sequence, record, timestamp, previous_hash)
+                timestamp, previous_hash = record.timestamp, record.hash
+        if fault is not None:
+            return ChainVerification(False, sequence + 1 + sum(1 for _ in found), sequence, fault)
         sequence += 1
     return ChainVerification(True, sequence)
 
 
-def fault_of(run: str, sequence: int, data: bytes, earliest: int, previous_hash: bytes) -> str | None:
+def fault_of(run: str, sequence: int, record: EventRecord, earliest: int, previous_hash: bytes) -> str | None:
     """Return what is wrong with the record of event `sequence`, or None.
 
     The previous event has the hash `previous_hash` and the timestamp `earliest`.
     """
-    try:
-        record = unpack_event(data)
-    except MalformedValueError as error:
-        return f"event {sequence} cannot be read: {error.reason}"
     if record.prev_hash != previous_hash:
         return f"event {sequence} does not name the hash of the event before it"
     if event_hash(run, sequence, record.event_type, record.payload, record.timestamp, previous_hash) != record.hash:

@@ -98,17 +98,16 @@ class KVOperations:
     commits.
     """
 
-    __slots__ = ("_bytes_max", "_now_us", "_view")
+    __slots__ = ("_bytes_max", "_now_us", "_run", "_view")
 
     def __init__(self, txn: Transaction, run: str) -> None:
+        self._run = run
         self._view = txn.view(run, Tag.KV)
         self._now_us = txn.now_us
         self._bytes_max = txn.limits.value_bytes_max
 
     def __repr__(self) -> str:
-        # Outside a transaction, a view does not know its run.
-        run = getattr(self._view, "run", None)
-        return "<KVOperations>" if run is None else f"<KVOperations of run {run!r}>"
+        return f"<KVOperations of run {self._run!r}>"
 
     def get(self, key: str) -> Any:
         """Return a fresh copy of the value, or None if the key is absent or expired. O(value size)."""

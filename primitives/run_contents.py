@@ -231,12 +231,12 @@ class RunContents:
             raise UsageError(f"sequence: must be {last_sequence + 1}, not {event.sequence}")
         payload = encode_value(event.payload, "payload", self._bytes_max)
         timestamp = _moment(event.timestamp, "timestamp")
-        record = pack(EventRecord(checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash))
+        record = EventRecord(checked_type(event.event_type), payload, timestamp, event.prev_hash, event.hash)
         fault = fault_of(self._run, event.sequence, record, last_time, last_hash)
         if fault is not None:
             raise UsageError(fault)
         key = event_key(event.sequence)
-        self._txn.view(self._run, Tag.EVENT).put(key, record)
+        self._txn.view(self._run, Tag.EVENT).put(key, pack(record))
         self._txn.view(self._run, Tag.EVENT_INDEX).put(index_key(event.event_type, key), PRESENT)
         return event.sequence, event.timestamp, event.hash
 

@@ -17,6 +17,7 @@ from inmem.cli.output import one_line, print_json_line, print_json_list, say_non
 from inmem.cli.reading import database_argument, json_option, open_for_reading, resolve_run, run_argument
 from inmem.cli.streams import rest_while_read
 from inmem.cli.tables import Column, RowWriter, show_rows
+from inmem.event_listing import events_from
 from inmem.json_values import result_to_json
 from inmem.looking_pace import rest_s
 from inmem.shown_name import plain_name, plain_word
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inmem import Database, Event, Transaction
-
-_EVENTS_HELD: Final = 100
-"""Events read at a time: enough to make each lookup cheap, few enough to hold in memory whatever their payloads."""
 
 _REST_S_MIN: Final = 0.2
 """The least time in seconds between two checks of --follow for new events."""
@@ -88,7 +86,7 @@ def events(
                 start = max(start, _first_of_last(txn, event_type, last))
             if not follow:
                 is_wanted = limit != 0 and last != 0
-                if not as_json_output and is_wanted and next(_events_of(txn, event_type, start), None) is None:
+                if not as_json_output and is_wanted and next(events_from(txn, event_type, start), None) is None:
                     say_none(_why_none(txn, event_type, asked_start))
                     return
                 _list(txn, event_type, start, limit, as_json_output=as_json_output)
@@ -114,7 +112,7 @@ def events(
 
 def _list(txn: Transaction, event_type: str | None, start: int, limit: int | None, *, as_json_output: bool) -> None:
     def found() -> Iterator[Event]:
-        return islice(_events_of(txn, event_type, start), limit)
+        return islice(events_from(txn, event_type, start), limit)
 
     if as_json_output:
         print_json_list(map(result_to_json, found()))
@@ -154,17 +152,6 @@ def _widths(txn: Transaction) -> list[tuple[str, ...]]:
     return [_ROOM, *((*here, plain_name(name)) for name in txn.events.types(_TYPES_MAX))]
 
 
-def _events_of(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
-    """Yield the events from `start` on, of one type or all, holding only a few at a time."""
-    if event_type is None:
-        yield from txn.events.iter(start, batch_size=_EVENTS_HELD)
-        return
-    after = start - 1 if start else None
-    while batch := txn.events.read_by_type(event_type, _EVENTS_HELD, after):
-        yield from batch
-        after = batch[-1].sequence
-
-
 def _first_of_last(txn: Transaction, event_type: str | None, count: int) -> int:
     """Return the sequence number of the first of the last `count` events, of one type or all.
 
@@ -176,7 +163,7 @@ def _first_of_last(txn: Transaction, event_type: str | None, count: int) -> int:
     reach = count
     while True:
         start = max(0, end - reach)
-        found = deque((event.sequence for event in _events_of(txn, event_type, start)), maxlen=count)
+        found = deque((event.sequence for event in events_from(txn, event_type, start)), maxlen=count)
         if len(found) == count or start == 0:
             return found[0] if found else end
         reach *= 2
@@ -193,7 +180,7 @@ def _followed(db: Database, run_id: str, event_type: str | None, start: int) -> 
         looked_at_s = time.monotonic()
         with db.begin(run_id) as txn:
             _expect_still_there(txn, head)
-            yield from _events_of(txn, event_type, start)
+            yield from events_from(txn, event_type, start)
             head = txn.events.head()
         start = max(start, 0 if head is None else head.sequence + 1)
         yield None

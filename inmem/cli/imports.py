@@ -10,6 +10,7 @@ import click
 
 import inmem
 from inmem import FormatVersionError, InmemError, Limits, RunExistsError, RunFileError, UsageError
+from inmem.actors.options import MEMORY
 from inmem.cli.errors import FINE, WRONG_USAGE, say_error, to_try, told
 from inmem.cli.examples import example
 from inmem.cli.output import is_terminal, print_json
@@ -65,6 +66,23 @@ class _Files:
                 continue
             yield file, found
 
+    def put(self, doing: str, file: str, found: FoundRun, db: Database, database: str) -> bool:
+        """Put the run found in a file into `db`, which the user calls `database`; return False if it is refused."""
+        try:
+            with progress(doing):
+                found.put_into(db)
+        except RunExistsError as error:
+            advice = to_try("delete", database, error.name)
+            way_on = "; import it into another database, or delete it first"
+            self.refuse(error, f"{file}: ", f"{way_on}: {advice}" if advice else way_on)
+        except UsageError as error:
+            self.refuse(error, f"{file}: ")
+        except RunFileError as error:
+            self.refuse(error)
+        else:
+            return True
+        return False
+
     def refuse(self, error: InmemError | OSError, before: str = "", behind: str = "") -> None:
         """Print the error of a file, between the texts `before` and `behind`, and note the exit code."""
         message, code = told(error)
@@ -96,19 +114,7 @@ def import_(*, files: tuple[str, ...], database: str, as_json_output: bool) -> N
         for file, found in given.read("importing"):
             # Opened only after a file was read, so that bad files leave no empty database behind.
             db = db or at_the_end.enter_context(inmem.open(database))
-            try:
-                with progress("storing"):
-                    found.put_into(db)
-            except RunExistsError as error:
-                advice = to_try("delete", database, error.name)
-                way_on = "; import it into another database, or delete it first"
-                given.refuse(error, f"{file}: ", f"{way_on}: {advice}" if advice else way_on)
-                continue
-            except UsageError as error:
-                given.refuse(error, f"{file}: ")
-                continue
-            except RunFileError as error:
-                given.refuse(error)
+            if not given.put("storing", file, found, db, database):
                 continue
             imported.append(result_to_json(found.export))
             if not as_json_output:
@@ -132,16 +138,10 @@ def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
     given = _Files(files)
     sound: list[dict[str, Any]] = []
     for file, found in given.read("verifying"):
-        try:
-            # Importing checks the rest: chains, parents, and the order of items.
-            with progress("verifying"), inmem.open(":memory:", limits=_NO_LIMITS) as db:
-                found.put_into(db)
-        except UsageError as error:
-            given.refuse(error, f"{file}: ")
-            continue
-        except RunFileError as error:
-            given.refuse(error)
-            continue
+        # Importing checks the rest: chains, parents, and the order of items.
+        with inmem.open(MEMORY, limits=_NO_LIMITS) as db:
+            if not given.put("verifying", file, found, db, MEMORY):
+                continue
         sound.append({"file": file} | result_to_json(found.export))
         if not as_json_output:
             click.echo(f"{printable(file)}: {_told(found)}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from inmem import InmemError, InvalidKeyError, Key, UsageError
 from inmem.extras import needing
 from inmem.handle import plain_handle
-from inmem.otlp.fitting import storable
+from inmem.otlp.fitting import fitted
 from inmem.otlp.recording import WAITING_RUN, Placement, Recording, Waiting
 from inmem.otlp.storable import storable_attributes, storable_text, storable_time
 
@@ -312,7 +312,7 @@ def span_record(span: ReadableSpan) -> SpanRecord:
     if span.parent is not None:
         record["parent_span_id"] = format_span_id(span.parent.span_id)
         record["is_parent_remote"] = bool(span.parent.is_remote)
-    return storable(record)
+    return fitted(record)
 
 
 def _record(needed: dict[str, Any], **optional: Any) -> dict[str, Any]:

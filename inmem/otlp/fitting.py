@@ -33,7 +33,7 @@ _TEXT_CHARS_MAX: Final = 100
 """The length of a name and a reason in an outline: enough to recognize them, and a few hundred bytes at most."""
 
 
-def storable(record: dict[str, Any]) -> SpanRecord:
+def fitted(record: dict[str, Any]) -> SpanRecord:
     """Return a span's record, reduced as far as needed to be stored."""
 
     def checked(form: SpanRecord) -> SpanRecord:
@@ -41,10 +41,10 @@ def storable(record: dict[str, Any]) -> SpanRecord:
         encode_value({METADATA_KEY: form}, "metadata")
         return form
 
-    return stored(cast("SpanRecord", record), checked)
+    return store_fitted(cast("SpanRecord", record), checked)
 
 
-def stored(span: SpanRecord, store: Callable[[SpanRecord], T]) -> T:
+def store_fitted(span: SpanRecord, store: Callable[[SpanRecord], T]) -> T:
     """Return the result of `store` for a span, reduced as far as needed; a reduced span says why in `refused`.
 
     Attributes, events and links are dropped first, the largest before the others, twice as many each time.

@@ -19,7 +19,7 @@ from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import USER_KEY_BYTES_MAX
 from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
-from inmem.otlp.fitting import stored
+from inmem.otlp.fitting import store_fitted
 from inmem.otlp.resources import Resources
 from inmem.otlp.spans import ERROR_OF, METADATA_KEY, SpanRecord, is_span, local_parent_of
 
@@ -298,7 +298,7 @@ class Recording:
         if parent_id is not None and here.traces.get(parent_id) is None:
             parent_id = None
         keeps_resource = not self._resources.is_inherited(here, span, parent_id)
-        recorded = stored(span, lambda form: _write(here, form, parent_id, keeps_resource=keeps_resource))
+        recorded = store_fitted(span, lambda form: _write(here, form, parent_id, keeps_resource=keeps_resource))
         if keeps_resource:
             self._resources.note_kept(here, recorded)
         if here.runs.get_run(run_id) is None:
@@ -323,7 +323,7 @@ class Recording:
             unused, rest = self._free
             key = unused[0]
             try:
-                stored(span, partial(self._store.put, str(key)))
+                store_fitted(span, partial(self._store.put, str(key)))
             except UsageError as error:
                 self.refused[span["span_id"]] = error
                 continue

@@ -7,7 +7,8 @@ replaying the list replays the run, and a shorter list of smaller numbers is a s
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from inmem.simulation.trace import TIMER
 
@@ -31,32 +32,18 @@ FAIR_AFTER_STEPS = 1_000
 fair schedulers of Coyote, a tester of .NET programs, do the same."""
 
 
-class Chooser(Protocol):
-    """Makes every choice of one run."""
+class Chooser(ABC):
+    """Makes every choice of one run. Without an alternative there is nothing to choose, and nothing is recorded.
 
-    @property
-    def made(self) -> list[int]:
-        """The choices so far."""
-        ...
+    Attributes:
+        made: the choices so far.
+    """
 
-    def choose(self, count: int, labels: Labels | None = None) -> int:
-        """Return a number from 0 to count - 1. `labels` names the alternatives when they are receivers or clients."""
-        ...
-
-    def chance(self, probability: float) -> bool:
-        """Return whether a rare event happens now."""
-        ...
-
-
-class SeededChooser:
-    """Uniform choices from a seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311  (to be repeated, not to be secret)
+    def __init__(self) -> None:
         self.made: list[int] = []
 
     def choose(self, count: int, labels: Labels | None = None) -> int:
-        """Return one of the alternatives."""
+        """Return a number from 0 to count - 1. `labels` names the alternatives when they are receivers or clients."""
         if count == 1:
             return 0
         choice = self._pick(count, labels)
@@ -64,15 +51,34 @@ class SeededChooser:
         return choice
 
     def chance(self, probability: float) -> bool:
-        """Return True with the given probability."""
+        """Return whether a rare event happens now."""
         if probability <= 0:
             return False
-        happens = self._random.random() < probability
+        happens = self._happens(probability)
         self.made.append(int(happens))
         return happens
 
-    def _pick(self, count: int, _labels: Labels | None) -> int:
+    @abstractmethod
+    def _pick(self, count: int, labels: Labels | None) -> int:
+        """Return one of several alternatives."""
+
+    @abstractmethod
+    def _happens(self, probability: float) -> bool:
+        """Return whether a rare event that can happen does."""
+
+
+class SeededChooser(Chooser):
+    """Uniform choices from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._random = random.Random(seed)  # noqa: S311  (to be repeated, not to be secret)
+
+    def _pick(self, count: int, labels: Labels | None) -> int:  # noqa: ARG002
         return int(self._random.random() * count)
+
+    def _happens(self, probability: float) -> bool:
+        return self._random.random() < probability
 
 
 class PriorityChooser(SeededChooser):
@@ -113,28 +119,18 @@ class PriorityChooser(SeededChooser):
         return choice
 
 
-class RecordedChooser:
+class RecordedChooser(Chooser):
     """Plays a list back. Too large a number means the last alternative; past the end, the first, and no rare events."""
 
     def __init__(self, recorded: Sequence[int]) -> None:
+        super().__init__()
         self._recorded = recorded
-        self.made: list[int] = []
 
-    def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
-        """Return the recorded choice."""
-        if count == 1:
-            return 0
-        choice = min(self._next(), count - 1)
-        self.made.append(choice)
-        return choice
+    def _pick(self, count: int, labels: Labels | None) -> int:  # noqa: ARG002
+        return min(self._next(), count - 1)
 
-    def chance(self, probability: float) -> bool:
-        """Return what was recorded."""
-        if probability <= 0:
-            return False
-        happens = self._next() > 0
-        self.made.append(int(happens))
-        return happens
+    def _happens(self, probability: float) -> bool:  # noqa: ARG002
+        return self._next() > 0
 
     def _next(self) -> int:
         position = len(self.made)

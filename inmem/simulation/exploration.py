@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from inmem.simulation.choices import PriorityChooser, RecordedChooser, SeededChooser
-from inmem.simulation.failure import FailingRun, Repetition, SimulationFailure, is_failure
+from inmem.simulation.failure import FailingRun, SimulationFailure, is_failure, told_of_repetition
 from inmem.simulation.faults import NO_FAULTS, allowed_faults
 from inmem.simulation.one_fault import with_one_kind
 from inmem.simulation.scenario import (
@@ -205,7 +205,7 @@ def _report(
             failure = SimulationFailure(_name(scenario), found_by, seed, needed, smallest)
     else:
         # The run cannot be repeated, so other schedules would say nothing about it either.
-        failure = SimulationFailure(_name(scenario), found_by, seed, faults, run, repetition=Repetition(again))
+        failure = SimulationFailure(_name(scenario), found_by, seed, faults, run, repetition=told_of_repetition(again))
     failure.__cause__ = failure.cause
     return failure
 

@@ -117,21 +117,17 @@ class FailingRun:
         return found
 
 
-class Repetition:
-    """The outcome of repeating a failing run, if it differs from the first one.
+def told_of_repetition(run: FailingRun | None) -> str:
+    """Return what to say of a repetition that has ended otherwise than the failing run: it failed as `run`, or passed.
 
     Args:
         run: the repetition if it failed; None if it passed.
     """
-
-    def __init__(self, run: FailingRun | None) -> None:
-        self._ended = "passed" if run is None else f"ended with {_said(run.cause).splitlines()[0]}"
-
-    def __str__(self) -> str:
-        return (
-            f"{NOT_DETERMINISTIC} and {self._ended}, so this run cannot be replayed or made smaller. {MUST_NOT_DEPEND} "
-            "What happened:"
-        )
+    ended = "passed" if run is None else f"ended with {_said(run.cause).splitlines()[0]}"
+    return (
+        f"{NOT_DETERMINISTIC} and {ended}, so this run cannot be replayed or made smaller. {MUST_NOT_DEPEND} "
+        "What happened:"
+    )
 
 
 class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failures)
@@ -148,7 +144,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         run: the smallest failing run that was found.
         is_smallest: whether a smaller run was looked for.
         is_of_seed: whether the seed alone makes the choices of this run, so that they need not be shown.
-        repetition: the outcome of repeating the run, if it was different.
+        repetition: what `told_of_repetition` returns, if the run was repeated with another outcome.
 
     Attributes:
         seed: the seed of the run that found it.
@@ -171,7 +167,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         *,
         is_smallest: bool = True,
         is_of_seed: bool = False,
-        repetition: Repetition | None = None,
+        repetition: str | None = None,
     ) -> None:
         self.seed = seed
         self.faults = faults
@@ -184,7 +180,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         self._said = _said(run.cause)
         place = f"    at {run.place}\n" if run.place else ""
         which = "smallest run that was found" if is_smallest else "run"
-        advice = str(repetition) if repetition else f"To replay the {which}:\n\n    {self.command}"
+        advice = repetition if repetition is not None else f"To replay the {which}:\n\n    {self.command}"
         told = as_text(self.story, whole=False)
         super().__init__(f"{self._said}\n{place}\nfound by {found_by}. {advice}\n\n{told}\n")
 
@@ -222,7 +218,7 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
             UsageError: `module` is not a module's name, or the scenario has no importable name: a lambda, or a function
                 made inside another one, has none unless you pass one.
         """
-        if not isinstance(module, str) or not all(_is_name(part) for part in module.split(".")):  # type: ignore[redundant-expr]  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not _is_module(module):
             raise UsageError(f"module: must be the name of a module, not {module!r}")
         name = self._scenario if scenario is None else scenario
         if not _is_name(name):
@@ -254,8 +250,12 @@ class SimulationFailure(AssertionError):  # noqa: N818  (as pytest's own failure
         return parts if self.faults == NO_FAULTS else [*parts, f"faults={self.faults!r}"]
 
 
-def _is_name(word: str) -> bool:
-    return word.isidentifier() and not keyword.iskeyword(word)
+def _is_module(word: object) -> bool:
+    return isinstance(word, str) and all(map(_is_name, word.split(".")))
+
+
+def _is_name(word: object) -> bool:
+    return isinstance(word, str) and word.isidentifier() and not keyword.iskeyword(word)
 
 
 def _said(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inmem.simulation.choices import Chooser
 from inmem.simulation.faults import allowed_faults
 from inmem.simulation.scenario import require_function
 from inmem.simulation.simulation import Simulation
@@ -26,39 +27,29 @@ CHANCE_STEPS = 1_000
 """The resolution with which odds are drawn."""
 
 
-class HypothesisChooser:
-    """Draws every choice from Hypothesis.
+class HypothesisChooser(Chooser):
+    """Draws every choice from Hypothesis, which prefers the first alternative, and rare events not to happen.
 
     Args:
         data: from ``hypothesis.strategies.data()``.
     """
 
     def __init__(self, data: DataObject) -> None:
+        super().__init__()
         # A source of random numbers that Hypothesis controls and shrinks; faster than one draw per choice.
         self._random = data.draw(st.randoms(use_true_random=False))
         self._stop: BaseException | None = None
-        self.made: list[int] = []
-
-    def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
-        """Return one of the alternatives; Hypothesis prefers the first."""
-        if count == 1:
-            return 0
-        choice = self._draw(count)
-        self.made.append(choice)
-        return choice
-
-    def chance(self, probability: float) -> bool:
-        """Return True with about the given probability; Hypothesis prefers False."""
-        if probability <= 0:
-            return False
-        happens = self._draw(CHANCE_STEPS) >= CHANCE_STEPS * (1 - probability)
-        self.made.append(int(happens))
-        return happens
 
     def finish(self) -> None:
         """Raise the exception with which Hypothesis ended the test case, if it did."""
         if self._stop is not None:
             raise self._stop
+
+    def _pick(self, count: int, labels: Labels | None) -> int:  # noqa: ARG002
+        return self._draw(count)
+
+    def _happens(self, probability: float) -> bool:
+        return self._draw(CHANCE_STEPS) >= CHANCE_STEPS * (1 - probability)
 
     def _draw(self, count: int) -> int:
         # Hypothesis ends a test case by raising from a draw. Inside an actor's handler, the store would treat that as

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inmem.simulation.choices import Chooser
 from inmem.simulation.faults import kinds_of
 from inmem.simulation.shrinking import RUN_STEPS, steps_worth, steps_worth_shrinking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from inmem.simulation.choices import Chooser, Labels
+    from inmem.simulation.choices import Labels
     from inmem.simulation.failure import FailingRun
     from inmem.simulation.faults import Faults
 
@@ -24,7 +25,7 @@ KIND_STEPS_MAX = 30_000
 """Steps spent on one kind of fault: a second or two."""
 
 
-class OneFaultChooser:
+class OneFaultChooser(Chooser):
     """The default order with one rare event.
 
     Args:
@@ -32,27 +33,19 @@ class OneFaultChooser:
 
     Attributes:
         rare: how many rare events could have happened so far.
-        made: the choices so far.
     """
 
     def __init__(self, number: int) -> None:
+        super().__init__()
         self._number = number
         self.rare = 0
-        self.made: list[int] = []
 
-    def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
-        """Return the first alternative."""
-        if count > 1:
-            self.made.append(0)
+    def _pick(self, count: int, labels: Labels | None) -> int:  # noqa: ARG002
         return 0
 
-    def chance(self, probability: float) -> bool:
-        """Return whether this is the rare event that happens."""
-        if probability <= 0:
-            return False
+    def _happens(self, probability: float) -> bool:  # noqa: ARG002
         happens = self.rare == self._number
         self.rare += 1
-        self.made.append(int(happens))
         return happens
 
 

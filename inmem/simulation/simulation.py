@@ -131,9 +131,8 @@ class Simulation:
         if store.is_open:
             others = ", ".join(store.other_than(options))
             if others:
-                self._scheduler.refuse(
-                    f"{name} is open with other options ({others}): give the same, or close it first"
-                )
+                told = f"{name} is open with other options ({others}): give the same, or close it first"
+                self._scheduler.refuse(told)
         else:
             store.options = options
             # Opening a store outside of `run` only sets the scenario up, so its order is fixed and its steps are left

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inmem.simulation.choices import Chooser
+
 if TYPE_CHECKING:
     from inmem.simulation.choices import Labels
 
@@ -54,7 +56,7 @@ class SystematicSearch:
         return self._deviations_max is None or deviations < self._deviations_max
 
 
-class PathChooser:
+class PathChooser(Chooser):
     """Follows a path of (choice, number of alternatives) and extends it by first alternatives.
 
     Attributes:
@@ -62,20 +64,17 @@ class PathChooser:
     """
 
     def __init__(self, path: list[tuple[int, int]]) -> None:
+        super().__init__()
         self.path = path
         self._given = len(path)
         self._has_strayed = False
-        self.made: list[int] = []
 
     @property
     def is_astray(self) -> bool:
         """Whether the run left its path: a choice had another number of alternatives, or there were fewer choices."""
         return self._has_strayed or len(self.made) < self._given
 
-    def choose(self, count: int, labels: Labels | None = None) -> int:  # noqa: ARG002
-        """Return the next choice of the path."""
-        if count == 1:
-            return 0
+    def _pick(self, count: int, labels: Labels | None) -> int:  # noqa: ARG002
         position = len(self.made)
         if position == len(self.path):
             self.path.append((0, count))
@@ -84,9 +83,7 @@ class PathChooser:
             # Raising here would not help: the caller may be an actor's handler.
             self._has_strayed = True
             choice = min(choice, count - 1)
-        self.made.append(choice)
         return choice
 
-    def chance(self, probability: float) -> bool:
-        """Try both outcomes."""
-        return probability > 0 and self.choose(2) == 1
+    def _happens(self, probability: float) -> bool:  # noqa: ARG002
+        return self._pick(2, None) == 1

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 
+from inmem.event_listing import events_from
 from inmem.ui.chain_page import chain_of
 from inmem.ui.desk import link, shown_value
 from inmem.ui.run_facts import facts_of
 from inmem.ui.values import preview
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from markupsafe import Markup
     from starlette.responses import Response
 
-    from inmem import Event, Transaction
+    from inmem import Event
     from inmem.ui.desk import Look
     from inmem.ui.run_facts import RunFacts
 
@@ -58,7 +57,8 @@ def show_events(look: Look) -> Response:
         is_at_end = look.text("from") == "end"
         start = max(facts.events - PAGE_ROWS, 0) if is_at_end else look.number("from") or 0
         # Reads one event more than is shown, to know whether there are more.
-        rows = [_row(event, facts) for event in islice(_events(txn, event_type, start), PAGE_ROWS + 1)]
+        found = islice(events_from(txn, event_type, start, batch_size=1), PAGE_ROWS + 1)
+        rows = [_row(event, facts) for event in found]
         types = txn.events.types(TYPES_SHOWN_MAX)
     more = rows.pop().sequence if len(rows) > PAGE_ROWS else None
     return look.render(
@@ -93,17 +93,6 @@ def show_event(look: Look) -> Response:
         offset_us=_offset_us(event, facts),
         payload=shown_value(event.payload, link("value", run=run, event=sequence)),
     )
-
-
-def _events(txn: Transaction, event_type: str | None, start: int) -> Iterator[Event]:
-    """Yield the events from `start` on, of one type or all, each read only when requested."""
-    if event_type is None:
-        yield from txn.events.iter(start, batch_size=1)
-        return
-    after = start - 1 if start else None
-    while found := txn.events.read_by_type(event_type, 1, after):
-        yield found[0]
-        after = found[0].sequence
 
 
 def _row(event: Event, run: RunFacts) -> EventRow:

@@ -90,23 +90,26 @@ def value_at(folder: str, run: str, kind: str, name: str, version: int) -> tuple
     """
     with FolderDisk(folder, read_only=True).view() as view:
         change = read_change(view, run, KINDS[kind], user_key(name), version)
-    if change is None or change.value is None:
+    if change is None or (found := _decoded(kind, change.value)) is None:
         return None
-    if kind == "key":
-        return (decode_value(change.value),)
-    state = state_of(change.value)
-    return None if state is None else (state.value,)
+    return (found[0],)
 
 
 def _past(kind: str, change: KeyChange) -> Past:
     version, time_us, data, expires_us = change
+    found = _decoded(kind, data)
+    if found is None:
+        return Past(version, time_us, is_deleted=True)
+    value, number = found
+    html, is_whole = pretty(value, _SHOWN_CHARS)
+    return Past(version, time_us, False, html, is_whole, number, expires_us or None)
+
+
+def _decoded(kind: str, data: bytes | None) -> tuple[Any, int | None] | None:
+    """Return the value that a change gave to a cell or key, and a cell's own version; None if it was deleted."""
     if data is None:
-        return Past(version, time_us, is_deleted=True)
+        return None
     if kind == "key":
-        html, is_whole = pretty(decode_value(data), _SHOWN_CHARS)
-        return Past(version, time_us, is_deleted=False, html=html, is_whole=is_whole, expires_us=expires_us or None)
+        return decode_value(data), None
     state = state_of(data)
-    if state is None:
-        return Past(version, time_us, is_deleted=True)
-    html, is_whole = pretty(state.value, _SHOWN_CHARS)
-    return Past(version, time_us, is_deleted=False, html=html, is_whole=is_whole, number=state.version)
+    return None if state is None else (state.value, state.version)

@@ -16,6 +16,8 @@ from inmem.ui.run_facts import facts_of
 from inmem.ui.values import preview
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from markupsafe import Markup
     from starlette.responses import Response
 
@@ -53,20 +55,9 @@ def show_state(look: Look) -> Response:
     cells_after, keys_after = look.text("cells"), look.text("keys")
     with look.snapshot(run) as txn:
         facts = facts_of(txn)
-        names = txn.cells.list(prefix, PAGE_ROWS + 1, cells_after)
-        cells = EntryRows(
-            [_row(txn, "cell", name) for name in names[:PAGE_ROWS]],
-            link("state", run=run, prefix=prefix, cells=names[PAGE_ROWS - 1], keys=keys_after)
-            if len(names) > PAGE_ROWS
-            else None,
-        )
-        names = txn.kv.list(prefix, PAGE_ROWS + 1, keys_after)
-        keys = EntryRows(
-            [_row(txn, "key", name) for name in names[:PAGE_ROWS]],
-            link("state", run=run, prefix=prefix, cells=cells_after, keys=names[PAGE_ROWS - 1])
-            if len(names) > PAGE_ROWS
-            else None,
-        )
+        address: dict[str, object] = {"run": run, "prefix": prefix, "cells": cells_after, "keys": keys_after}
+        cells = _page(txn, "cell", "cells", txn.cells.list(prefix, PAGE_ROWS + 1, cells_after), address)
+        keys = _page(txn, "key", "keys", txn.kv.list(prefix, PAGE_ROWS + 1, keys_after), address)
     # If the prefix is a full name that no longer exists, the page of that entry tells where to look for its past.
     gone = [
         link("entry", run=run, kind=kind, name=prefix)
@@ -116,6 +107,20 @@ def show_entry(look: Look) -> Response:
         in_memory=path is None,
         shown=shown_then,
     )
+
+
+def _page(txn: Transaction, kind: str, cursor: str, names: Sequence[str], address: dict[str, object]) -> EntryRows:
+    """Return the rows of all names but one that is too many, which only tells that there are more.
+
+    Args:
+        txn: the transaction.
+        kind: "cell" or "key".
+        cursor: the parameter of the page's URL that tells where the next page of this kind begins.
+        names: the names, at most one more than fit.
+        address: the parameters of this page's URL.
+    """
+    rows = [_row(txn, kind, name) for name in names[:PAGE_ROWS]]
+    return EntryRows(rows, link("state", **{**address, cursor: rows[-1].name}) if len(names) > PAGE_ROWS else None)
 
 
 def _row(txn: Transaction, kind: str, name: str) -> EntryRow:

@@ -4,7 +4,8 @@ Values are written as JSON, as on the command line; json_values.py describes how
 express are written. So 1, 1.0, true, "1" and the byte 1 look different. One rule applies to all text: a character that
 is invisible, or that would move its surroundings, is shown as its escape. This covers control characters, NUL,
 bidirectional marks, zero-width spaces, and everything else that invisible.py names. In values, the variation selector
-that turns the symbol before it into an emoji is kept: its escape would only clutter the emoji.
+that turns the symbol before it into an emoji is kept, and so is the joiner between two emoji: their escapes would only
+clutter the emoji.
 
 Names have their own rule, which keeps them distinguishable: see shown_name.py.
 

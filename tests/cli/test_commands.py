@@ -815,6 +815,13 @@ def test_nothing_that_is_shown_moves_the_cursor(run, odd):
         assert all(char.isprintable() or char in "\n\t\u3000" for char in shown), command
 
 
+def test_get_escapes_what_nobody_can_see_and_keeps_emoji(run, tmp_path):
+    with inmem.open(tmp_path / "db") as db:
+        db.put("run-1", "k", "a\u3164\tb\u2800\n❤\ufe0f\U000e0100 👨\u200d👩")
+    shown = run("get", tmp_path / "db", "run-1", "k").stdout
+    assert shown == "a\\u3164\tb\\u2800\n❤\ufe0f\\U000e0100 👨\u200d👩\n"
+
+
 def test_json_holds_nothing_that_moves_the_cursor(run, odd):
     for name, *more in (("runs",), ("events", "run-1"), ("get", "run-1", "lines")):
         shown = run(name, odd, *more, "--json").stdout

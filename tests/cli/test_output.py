@@ -83,6 +83,17 @@ def test_what_is_seen_stays_as_it_is():
     assert printable("a\ufe0f") == "a\\ufe0f"
 
 
+@pytest.mark.parametrize("emoji", ["👨\u200d👩\u200d👧", "🏳\ufe0f\u200d🌈", "👩🏽\u200d🚀", "👩\u200d⚕\ufe0f"])
+def test_the_parts_of_an_emoji_are_kept(emoji):
+    assert one_line(f"a {emoji}!") == f"a {emoji}!"
+    assert emoji in printed(print_json, emoji)
+
+
+def test_what_joins_emoji_is_an_escape_elsewhere():
+    assert printable("\u200da\u200d❤\u200d") == r"\u200da\u200d❤\u200d"
+    assert printable("❤\u200d\u2800\ufe0f\u200d❤") == r"❤\u200d\u2800\ufe0f\u200d❤"
+
+
 def test_a_long_value_is_cut_for_a_terminal_only(on_terminal):
     assert one_line("x" * 1000, 10) == "x" * 1000
     on_terminal(80)

@@ -36,6 +36,7 @@ def test_what_a_transaction_gives_names_its_run():
                 kind = PRIMITIVES[name].removesuffix("Store").removesuffix("Log").removeprefix("State")
                 assert repr(getattr(access, name)) == f"<{kind}Operations of run {run!r}>"
             assert repr(access.contents) == f"<RunContents of run {run!r}>"
+        assert repr(db.kv._read("r")) == "<KVOperations of run 'r'>", "outside a transaction, too"
         assert repr(txn.runs) == f"<RunOperations of transaction {txn.id}>"
 
 

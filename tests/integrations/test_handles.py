@@ -82,6 +82,7 @@ BAD_ARGUMENTS = {
     "allowed_types, a str": (lambda db: saver(db, allowed_types="abc"), "allowed_types"),
     "allowed_types, an int in it": (lambda db: saver(db, allowed_types=[5]), "allowed_types"),
     "allowed_types, an enum": (lambda db: saver(db, allowed_types=inmem.RunStatus), "allowed_types"),
+    "allowed_types, a name without a module": (lambda db: saver(db, allowed_types=[("A",)]), "allowed_types"),
     "allowed_types, None": (lambda db: saver(db, allowed_types=None), "allowed_types"),
     "on_put": (lambda db: saver(db, on_put=5), "on_put"),
     "bound": (lambda db: saver(db).bound(5), "txn"),

@@ -234,6 +234,10 @@ def test_a_scenario_that_no_test_can_import_is_refused():
             failure.as_test("agents.py/", "named")
         with pytest.raises(UsageError, match=r"^module: must be the name of a module, not 'agents\.class'"):
             failure.as_test("agents.class", "named")
+        with pytest.raises(UsageError, match=r"^module: must be the name of a module, not 5$"):
+            failure.as_test(5, "named")
+        with pytest.raises(UsageError, match=r"^scenario: .* not 5"):
+            failure.as_test("agents", 5)
         with pytest.raises(UsageError, match=r"^scenario: a test can import a function of a module, not 'lambda'"):
             failure.as_test("agents", "lambda")
         with pytest.raises(SimulationFailure):

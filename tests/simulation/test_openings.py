@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 import inmem
-from inmem.simulation import BrokenPromise, Faults, ScenarioError, Simulation, explore
+from inmem.simulation import BrokenPromise, Faults, ScenarioError, Simulation, explore, store
 
 SMALL = inmem.Limits(value_bytes_max=10)
 LONG = "a value of more than ten bytes"
@@ -55,6 +55,21 @@ def test_other_options_of_a_database_that_is_open_are_refused_by_name(options, n
 
     with pytest.raises(ScenarioError, match=rf"^mine is open with other options \({named}\): "):
         explore(scenario, seeds=1)
+
+
+def test_after_an_opening_that_failed_what_comes_is_explored_all_the_same(monkeypatch):
+    def fails(*_arguments, **_options):
+        raise inmem.StorageError("no such disk")
+
+    def scenario(sim):
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "start_supervisor", fails)
+            with pytest.raises(inmem.StorageError, match="no such disk"):
+                sim.open("broken")
+        assert not sim._scheduler.calm
+        sim.open("sound")
+
+    assert explore(scenario, seeds=1) == 1
 
 
 def test_options_are_judged_although_the_database_is_open():

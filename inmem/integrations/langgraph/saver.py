@@ -317,12 +317,18 @@ def _has(metadata: CheckpointMetadata, wanted: dict[str, Any]) -> bool:
     return all(metadata.get(name) == value for name, value in wanted.items())
 
 
+def _is_name(given: object) -> bool:
+    """Return whether a type is given as (module, name)."""
+    parts = cast("tuple[object, ...]", given) if isinstance(given, tuple) else ()
+    return len(parts) == 2 and all(isinstance(part, str) for part in parts)
+
+
 def _checked_types(allowed: Iterable[type | tuple[str, ...]]) -> tuple[type | tuple[str, ...], ...]:
     try:
         types = tuple(allowed)
     except TypeError:
         raise inmem.UsageError(f"allowed_types: must be several classes, not {allowed!r}") from None
     for at, each in enumerate(types):
-        if not isinstance(each, type | tuple):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise inmem.UsageError(f"allowed_types[{at}]: must be a class, or a tuple that names one, not {each!r}")
+        if not isinstance(each, type) and not _is_name(each):
+            raise inmem.UsageError(f"allowed_types[{at}]: must be a class, or (module, name) of one, not {each!r}")
     return types
