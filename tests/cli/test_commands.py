@@ -592,7 +592,7 @@ def test_a_database_is_called_what_it_was_called(run, recorded, tmp_path, monkey
 
     assert run("events", "my db", "nobody").stderr.endswith(" Try: inmem runs 'my db'\n")
     assert run("events", str(tmp_path / "sub" / "my db"), "nobody").stderr.endswith(f" runs '{tmp_path}/sub/my db'\n")
-    no_database = ": the folder has no file LOCK, which every database has\n"
+    no_database = ": the folder has none of the files of a database\n"
     assert run("runs", ".").stderr == f"inmem: error: there is no database at .{no_database}"
     assert run("runs", "none").stderr == "inmem: error: there is no database at none\n"
     with inmem.open("my db"):
@@ -660,8 +660,8 @@ def test_what_is_no_database_is_wrong_usage(run, tmp_path, name):
         return result.stderr
 
     assert refusal(tmp_path / "none") == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
-    no_lock = "the folder has no file LOCK, which every database has"
-    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}: {no_lock}\n"
+    no_files = "the folder has none of the files of a database"
+    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}: {no_files}\n"
     assert refusal(tmp_path / "file").endswith(f"{tmp_path / 'file'} is a file; a database is a folder\n")
     assert not (tmp_path / "none").exists()
     assert [path.name for path in (tmp_path / "junk").iterdir()] == ["notes.txt"]
