@@ -914,6 +914,20 @@ def test_verify_a_damaged_database(run, recorded, tmp_path, damaged):
     assert other.stderr.endswith(f"; {advice}")
 
 
+@pytest.mark.parametrize("columns", [20, 30])
+def test_a_narrow_terminal_shows_all_of_what_is_damaged(run, recorded, tmp_path, on_terminal, columns):
+    shutil.copytree(recorded, tmp_path / "db")
+    (segment,) = (path for path in (tmp_path / "db").iterdir() if path.stat().st_size > 10_000)
+    segment.write_bytes(bytes(64) + segment.read_bytes()[64:])
+    on_terminal(columns)
+
+    lines = run("verify", tmp_path / "db").stdout.splitlines()
+
+    assert all(len(line) <= columns for line in lines)
+    assert str(segment) in "".join(lines).replace(" ", "")
+    assert lines[0].split()[:2] == ["files", "damaged"]
+
+
 def test_verify_names_a_torn_tail_and_changes_nothing(run, run_json, recorded, tmp_path):
     shutil.copytree(recorded, tmp_path / "db")
     last = max((tmp_path / "db").glob("*.wal"))
