@@ -1147,6 +1147,10 @@ def test_record_of_nothing_leaves_nothing(run, tmp_path):
         f"inmem: error: {tmp_path / 'empty.json'}: there is no conversation in it",
     ]
     assert not (tmp_path / "db").exists()
+    result = run("record", os.devnull, "--into", tmp_path / "db")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"inmem: error: {os.devnull}: the file is empty\n"
+    assert not (tmp_path / "db").exists()
 
     inmem.open(tmp_path / "db").close()
     result = run("record", tmp_path / "bad.json", "--into", tmp_path / "db")
