@@ -594,7 +594,7 @@ def test_a_database_is_called_what_it_was_called(run, recorded, tmp_path, monkey
 
     assert run("events", "my db", "nobody").stderr.endswith(" Try: inmem runs 'my db'\n")
     assert run("events", str(tmp_path / "sub" / "my db"), "nobody").stderr.endswith(f" runs '{tmp_path}/sub/my db'\n")
-    no_database = ": the folder has none of the files of a database\n"
+    no_database = ": the folder has neither a LOCK file nor a log\n"
     assert run("runs", ".").stderr == f"inmem: error: there is no database at .{no_database}"
     assert run("runs", "none").stderr == "inmem: error: there is no database at none\n"
     with inmem.open("my db"):
@@ -662,8 +662,8 @@ def test_what_is_no_database_is_wrong_usage(run, tmp_path, name):
         return result.stderr
 
     assert refusal(tmp_path / "none") == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
-    no_files = "the folder has none of the files of a database"
-    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}: {no_files}\n"
+    no_log = "the folder has neither a LOCK file nor a log"
+    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}: {no_log}\n"
     assert refusal(tmp_path / "file").endswith(f"{tmp_path / 'file'} is a file; a database is a folder\n")
     assert not (tmp_path / "none").exists()
     assert [path.name for path in (tmp_path / "junk").iterdir()] == ["notes.txt"]
@@ -1100,6 +1100,14 @@ def test_record(run, run_json, tmp_path):
 
     again = run("record", *OWN, "--into", tmp_path / "db")
     assert again.stdout == "7 runs, 90 messages, 31 tool calls: all already recorded\n"
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [(0.9, "0.9 s, 1 message/s"), (0.2, "0.2 s, 5 messages/s")])
+def test_record_tells_how_fast_it_was(run, tmp_path, monkeypatch, seconds, rate):
+    summary = RecordSummary(runs=1, messages=1, tool_calls=0, already_recorded=0, errors=(), seconds=seconds)
+    monkeypatch.setattr("inmem.cli.record.record_files", lambda *_, **__: summary)
+    recorded = run("record", OWN[0], "--into", tmp_path / "db").stdout
+    assert recorded == f"1 run, 1 message, 0 tool calls recorded; {rate}\n"
 
 
 def test_record_tells_where_a_file_is_malformed_and_keeps_the_rest(run, run_json, tmp_path):
