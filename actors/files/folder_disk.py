@@ -129,7 +129,7 @@ class FolderDisk:
         contents = FolderContents.of(names)
         # A folder whose LOCK file was deleted, or left out of a backup, is still a database.
         if LOCK_NAME not in names and not contents.segments and not contents.checkpoints:
-            raise DatabaseNotFoundError(self._path, f"the folder has no file {LOCK_NAME}, which every database has")
+            raise DatabaseNotFoundError(self._path, "the folder has neither a LOCK file nor a log")
 
     def _join(self, name: str) -> str:
         if os.sep in name or name in {"", ".", ".."}:

@@ -43,7 +43,8 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
         if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
             raise click.UsageError("not a terminal: pass --yes to delete without asking")
         click.echo("\n".join(found), err=True)
-        if not click.confirm(f"Delete {counted(len(runs), 'run')}?", err=True):
+        if not _is_confirmed(f"Delete {counted(len(runs), 'run')}?"):
+            click.echo("nothing was deleted", err=True)
             raise click.exceptions.Exit(NO)
     with progress("deleting"), inmem.open(database, create=False) as db:
         db.transaction("delete", lambda txn: _delete(txn, database, runs))
@@ -51,6 +52,19 @@ def delete(*, database: str, runs: tuple[str, ...], yes: bool, as_json_output: b
         print_json([*runs])
     else:
         click.echo("\n".join([f"{plain_name(run_id)}: deleted" for run_id in runs]))
+
+
+def _is_confirmed(question: str) -> bool:
+    """Ask a question on the terminal; an input that ends without an answer (Ctrl-D) is a no."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as abort:
+        # Click raises the same for Ctrl-C.
+        if not isinstance(abort.__context__, EOFError):
+            raise
+        # The cursor is still behind the question.
+        click.echo(err=True)
+        return False
 
 
 def _contents(txn: Transaction, database: str, run_id: str) -> str:

@@ -30,7 +30,7 @@ FINE: Final = 0
 NO: Final = 1
 """The answer is no: something is damaged, was not found or could not be done."""
 WRONG_USAGE: Final = 2
-"""The command line makes no sense, for instance because it names a file that is no database or no exported run."""
+"""The command line makes no sense, for instance because it names a file that is missing or no exported run."""
 INTERRUPTED: Final = 130
 """The exit code that shells report for a command ended by Ctrl-C."""
 UNREAD: Final = 141

@@ -13,7 +13,7 @@ import click
 from inmem.cli.counts import count_type, limit_option
 from inmem.cli.errors import NoError
 from inmem.cli.examples import example
-from inmem.cli.output import one_line, print_json_line, print_json_list, say_none, width_option
+from inmem.cli.output import one_line, print_json, print_json_line, print_json_list, say_none, width_option
 from inmem.cli.reading import database_argument, json_option, open_for_reading, resolve_run, run_argument
 from inmem.cli.streams import rest_while_read
 from inmem.cli.tables import Column, RowWriter, show_rows
@@ -80,13 +80,17 @@ def events(
         raise click.UsageError("--limit and --last cannot be combined")
     with open_for_reading(database) as db:
         run_id = resolve_run(db, run)
+        if limit == 0 or (last == 0 and not follow):
+            # Nothing is asked for, so headings would announce what is not to come.
+            if as_json_output and not follow:
+                print_json([])
+            return
         asked_start = start
         with db.begin(run_id) as txn:
             if last is not None:
                 start = max(start, _first_of_last(txn, event_type, last))
             if not follow:
-                is_wanted = limit != 0 and last != 0
-                if not as_json_output and is_wanted and next(events_from(txn, event_type, start), None) is None:
+                if not as_json_output and next(events_from(txn, event_type, start), None) is None:
                     say_none(_why_none(txn, event_type, asked_start))
                     return
                 _list(txn, event_type, start, limit, as_json_output=as_json_output)
@@ -95,8 +99,6 @@ def events(
         if writer is not None:
             writer.write_header()
         shown = 0
-        if limit == 0:
-            return
         for event in _followed(db, run_id, event_type, start):
             if event is None:
                 sys.stdout.flush()

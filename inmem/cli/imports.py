@@ -87,8 +87,9 @@ class _Files:
         """Print the error of a file, between the texts `before` and `behind`, and note the exit code."""
         message, code = told(error)
         say_error(before + message + behind)
-        # A folder is never an exported run, so naming one is wrong usage.
-        self.code = max(self.code, WRONG_USAGE if isinstance(error, IsADirectoryError) else code)
+        # Like a database that does not exist, and unlike a file that was changed.
+        is_no_file = isinstance(error, FileNotFoundError | IsADirectoryError)
+        self.code = max(self.code, WRONG_USAGE if is_no_file else code)
 
     def end(self) -> None:
         """End the command with its exit code."""
@@ -133,7 +134,7 @@ def verify_export(*, files: tuple[str, ...], as_json_output: bool) -> None:
     FILE is a file written by `inmem export`, or - for standard input. It gets the same checks as in `inmem import`. The
     digest that is printed vouches for the whole file: save it elsewhere to detect later whether the file was rewritten.
 
-    The exit code is 1 if a file is damaged or was changed, and 2 if it is not an exported run.
+    The exit code is 1 if a file is damaged or was changed, and 2 if it is missing or not an exported run.
     """
     given = _Files(files)
     sound: list[dict[str, Any]] = []

@@ -23,12 +23,12 @@ from inmem.cli.output import is_terminal, print_json
 from inmem.cli.progress import progress
 from inmem.cli.reading import into_option, json_option
 from inmem.cli.run_files import STREAM
-from inmem.recorder import fault_of, record_files
+from inmem.recorder import TranscriptError, fault_of, read_file, record_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from inmem.recorder import RecordSummary
+    from inmem.recorder import RecordSummary, TranscriptFile
     from inmem.recorder.messages import Progress as RecordProgress
 
 
@@ -78,11 +78,10 @@ def record(
     message is recorded exactly once. Whatever is already recorded is left alone. If a conversation in FILE has changed
     since, even by one message at its end, the whole conversation is recorded again as a new run; the old run stays.
     """
-    if not Path(database).exists():
-        _require_conversations(files)
     try:
+        found = files if Path(database).exists() else _require_conversations(files)
         with inmem.open(database, durability=durability) as db, _recording(files) as on_progress:
-            summary = record_files(db, files, agents=agents, pace_s=pace, on_progress=on_progress)
+            summary = record_files(db, found, agents=agents, pace_s=pace, on_progress=on_progress)
     except KeyboardInterrupt:
         say_error("interrupted; run the same command again to resume")
         raise click.exceptions.Exit(INTERRUPTED) from None
@@ -97,14 +96,23 @@ def record(
         raise click.exceptions.Exit(NO)
 
 
-def _require_conversations(files: tuple[str, ...]) -> None:
-    """Refuse to record files without any conversation, which would leave an empty database behind."""
+def _require_conversations(files: tuple[str, ...]) -> list[str | TranscriptFile]:
+    """Return the files, if there is any conversation in them; otherwise, refuse to leave an empty database behind.
+
+    A pipe can be read only once: one that was read is returned in place of its path.
+    """
+    found: list[str | TranscriptFile] = [*files]
     faults: list[str] = []
-    for path in files:
-        # A pipe can be read only once: leave it to the recording.
-        fault = fault_of(path) if path != STREAM and Path(path).is_file() else None
+    for at, path in enumerate(files):
+        try:
+            if path == STREAM or not Path(path).is_file():
+                found[at] = read_file(path)
+        except TranscriptError as error:
+            fault = str(error)
+        else:
+            fault = fault_of(found[at])
         if fault is None:
-            return
+            return found
         faults.append(fault)
     for fault in faults:
         say_error(fault)

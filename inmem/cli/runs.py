@@ -94,13 +94,13 @@ def runs(
             status=status, tags=tags, parent=parent, include_archived=True, limit=1
         )
         rows = [(run, txn.on(run.run_id).events.len()) for run in found]
-        others = [] if as_json_output or is_chosen else db.unregistered_runs()
+        others = [] if as_json_output or is_chosen or limit == 0 else db.unregistered_runs()
     if as_json_output:
         print_json([result_to_json(run) | {"events": events} for run, events in rows])
         return
-    if rows or limit == 0:
+    if rows:
         show(runs_table(rows))
-    else:
+    elif limit != 0:
         archived = ", except archived ones: list them with --all" if only_archived else ""
         say_none(f"no {_in_words(status, tags, parent)}{archived}")
     if others:
@@ -129,8 +129,9 @@ def _list_unregistered(database: str, limit: int | None, *, as_json_output: bool
         rows = [(run_id, txn.on(run_id).events.len()) for run_id in db.unregistered_runs()[:limit]]
     if as_json_output:
         print_json([{"run_id": run_id, "events": events} for run_id, events in rows])
-    elif not rows and limit != 0:
-        say_none("no unregistered runs")
+    elif not rows:
+        if limit != 0:
+            say_none("no unregistered runs")
     else:
         columns = (Column("RUN", "fold"), Column("EVENTS", justify="right"))
         show(table(columns, [(plain_name(run_id), f"{events:,}") for run_id, events in rows]))

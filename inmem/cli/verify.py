@@ -133,7 +133,9 @@ def _add_comparison(shown: Table, compared: Compared | None) -> None:
     if compared is None:
         return
     found = f"{counted(compared.heads, 'head')} compared"
-    if compared.grown:
+    if compared.grown == compared.heads == 1:
+        found += ", with newer events"
+    elif compared.grown:
         found += f", {compared.grown:,} of them with newer events"
     shown.add_row(Text("heads", "bold"), _styled("damaged" if compared.broken else "ok"), found)
     for head, fault in compared.broken:
@@ -148,6 +150,10 @@ def _comparison_as_json(compared: Compared) -> dict[str, Any]:
 def verification_table(report: Verification | None, files: VerifyReport | None) -> Table:
     """Return the findings of a verification as a table; `report` is None if the database could not be opened."""
     shown = Table.grid(padding=(0, 2))
+    shown.add_column(no_wrap=True)
+    shown.add_column(no_wrap=True)
+    # The path of a file may be wider than the terminal, and is of no use without its end.
+    shown.add_column(overflow="fold")
     of_files = () if files is None else findings_of_files(files)
     of_state = (CANNOT_BE_OPENED,) if report is None else findings_of_state(report)
     for subject, verdict, facts in (*of_files, *of_state):

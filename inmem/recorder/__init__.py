@@ -2,6 +2,14 @@
 
 from inmem.recorder.place import TranscriptError
 from inmem.recorder.recording import RecordSummary, record_files
-from inmem.recorder.source import fault_of, read_conversations
+from inmem.recorder.source import TranscriptFile, fault_of, read_conversations, read_file
 
-__all__ = ["RecordSummary", "TranscriptError", "fault_of", "read_conversations", "record_files"]
+__all__ = [
+    "RecordSummary",
+    "TranscriptError",
+    "TranscriptFile",
+    "fault_of",
+    "read_conversations",
+    "read_file",
+    "record_files",
+]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from inmem.recorder.source import TranscriptFile
     from inmem.recorder.transcript import Conversation
 
 _STORE_TROUBLE = (StorageError, DatabaseClosedError)
@@ -31,7 +32,7 @@ class Dispenser(pykka.ThreadingActor):
     """Reads the files while the agents record, and sets `done` once no agent has work left.
 
     Args:
-        paths: the files, in the order in which to record them.
+        files: the files, in the order in which to record them.
         agent_count: how many agents will ask for conversations.
         done: set to (progress, errors) at the end, or to the exception that prevented it.
         on_progress: called in this actor's thread with the total progress so far.
@@ -42,13 +43,13 @@ class Dispenser(pykka.ThreadingActor):
 
     def __init__(
         self,
-        paths: Sequence[str],
+        files: Sequence[str | TranscriptFile],
         agent_count: int,
         done: pykka.Future[tuple[Progress, list[str]]],
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
         super().__init__()
-        self._conversations = self._read(paths)
+        self._conversations = self._read(files)
         self._agents_at_work = agent_count
         self._done: pykka.Future[tuple[Progress, list[str]]] | None = done
         self._on_progress = on_progress
@@ -97,13 +98,13 @@ class Dispenser(pykka.ThreadingActor):
             self._done.set((self._progress, self._errors))
             self._done = None
 
-    def _read(self, paths: Sequence[str]) -> Iterator[Conversation]:
+    def _read(self, files: Sequence[str | TranscriptFile]) -> Iterator[Conversation]:
         """Yield each conversation of all files once; at an error in a file, continue with the next file."""
         seen: set[str] = set()
-        for path in paths:
+        for file in files:
             is_empty = True
             try:
-                for conversation in read_conversations(path):
+                for conversation in read_conversations(file):
                     is_empty = False
                     # Two agents recording one run would only conflict with each other.
                     if conversation.run_id not in seen:
@@ -113,4 +114,4 @@ class Dispenser(pykka.ThreadingActor):
                 self._errors.append(str(error))
             else:
                 if is_empty:
-                    self._errors.append(f"{path}: there is no conversation in it")
+                    self._errors.append(f"{file}: there is no conversation in it")

@@ -12,6 +12,7 @@ import pykka
 from inmem import UsageError
 from inmem.recorder.agent import Agent
 from inmem.recorder.dispenser import Dispenser
+from inmem.recorder.source import TranscriptFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ class RecordSummary:
 
 def record_files(
     db: Database,
-    paths: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str | os.PathLike[str] | TranscriptFile],
     *,
     agents: int = 4,
     pace_s: float = 0.0,
@@ -58,7 +59,7 @@ def record_files(
 
     Args:
         db: a database open for writing.
-        paths: transcript files; source.py describes the formats.
+        paths: transcript files, or what was read of them; source.py describes the formats.
         agents: how many conversations are recorded at the same time, each by its own pykka actor.
         pace_s: seconds that an agent waits after each message.
         on_progress: called a few times a second, in another thread, with the total progress so far.
@@ -75,7 +76,8 @@ def record_files(
         raise UsageError(f"pace_s: must be at least 0, not {pace_s}")
     started_at = time.monotonic()
     done: pykka.ThreadingFuture[tuple[Progress, list[str]]] = pykka.ThreadingFuture()
-    dispenser = Dispenser.start([os.fspath(path) for path in paths], agents, done, on_progress)
+    files = [path if isinstance(path, TranscriptFile) else os.fspath(path) for path in paths]
+    dispenser = Dispenser.start(files, agents, done, on_progress)
     team: list[pykka.ActorRef[Agent]] = []
     try:
         for _ in range(agents):

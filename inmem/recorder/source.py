@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,15 +46,30 @@ _MESSAGE_LISTS = ("traj", "messages")
 _NOTHING_KNOWN = 'neither a message with "role", nor a conversation with "messages" or "traj", nor a "trajectory"'
 
 
-def read_conversations(path: str | Path) -> Iterator[Conversation]:
-    """Yield the conversations of a transcript file as they are read. O(file size) in memory.
+@dataclass(frozen=True, slots=True)
+class TranscriptFile:
+    """A transcript file that has been read: a pipe can be read only once.
+
+    Attributes:
+        place: the file, for errors and for the names of its runs.
+        data: its content.
+    """
+
+    place: Place
+    data: bytes
+
+    def __str__(self) -> str:
+        return self.place.path
+
+
+def read_file(path: str | Path) -> TranscriptFile:
+    """Read a transcript file, without looking at its content.
 
     The path ``-`` is the standard input. Runs are named after regular files only: the name of a pipe may contain the
     number of a descriptor, which changes each time.
 
     Raises:
-        TranscriptError: the file cannot be read, or its content is invalid. The conversations before the error have
-            been yielded.
+        TranscriptError: the file cannot be read.
     """
     is_stdin = path == STANDARD_INPUT
     try:
@@ -63,19 +79,29 @@ def read_conversations(path: str | Path) -> Iterator[Conversation]:
             data = file.read().removeprefix(_BYTE_ORDER_MARK)
     except OSError as error:
         raise Place(str(path)).error(f"cannot be read: {error.strerror}") from None
-    place = Place(str(path), file_name=Path(path).name if is_named else _NAMELESS)
-    if not data.strip():
-        raise place.error("the file is empty")
-    return _conversations(data, place)
+    return TranscriptFile(Place(str(path), file_name=Path(path).name if is_named else _NAMELESS), data)
 
 
-def fault_of(path: str | Path) -> str | None:
+def read_conversations(file: str | Path | TranscriptFile) -> Iterator[Conversation]:
+    """Yield the conversations of a transcript file as they are read. O(file size) in memory.
+
+    Raises:
+        TranscriptError: the file cannot be read, or its content is invalid. The conversations before the error have
+            been yielded.
+    """
+    read = file if isinstance(file, TranscriptFile) else read_file(file)
+    if not read.data.strip():
+        raise read.place.error("the file is empty")
+    return _conversations(read.data, read.place)
+
+
+def fault_of(file: str | Path | TranscriptFile) -> str | None:
     """Return why no conversation of a file can be recorded, or None if at least one can."""
     try:
-        first = next(read_conversations(path), None)
+        first = next(read_conversations(file), None)
     except TranscriptError as error:
         return str(error)
-    return f"{path}: there is no conversation in it" if first is None else None
+    return f"{file}: there is no conversation in it" if first is None else None
 
 
 def _conversations(data: bytes, place: Place) -> Iterator[Conversation]:

@@ -159,7 +159,6 @@ def test_where_no_run_is_listed_it_is_said_that_there_is_none(run, run_json, odd
         ((odd, "--status", "paused"), "no runs with status Paused"),
         ((odd, "--parent", "old"), "no runs with parent old"),
         ((odd, "--unregistered", "--limit", 1), None),
-        ((odd, "--tag", "typo", "--limit", 0), None),
         ((tmp_path / "empty",), "no registered runs"),
         ((tmp_path / "empty", "--unregistered"), "no unregistered runs"),
     ):
@@ -167,6 +166,9 @@ def test_where_no_run_is_listed_it_is_said_that_there_is_none(run, run_json, odd
         assert (shown.exit_code, shown.stderr) == (0, "" if told is None else f"{told}\n")
         assert bool(shown.stdout) == (told is None)
     assert run_json("runs", odd, "--tag", "typo") == []
+    for arguments in ((), ("--tag", "typo"), ("--unregistered",)):
+        shown = run("runs", odd, *arguments, "--limit", 0)
+        assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", "")
 
     with inmem.open(tmp_path / "archived") as db:
         db.runs.create_run("old", tags=["kept"])
@@ -592,7 +594,7 @@ def test_a_database_is_called_what_it_was_called(run, recorded, tmp_path, monkey
 
     assert run("events", "my db", "nobody").stderr.endswith(" Try: inmem runs 'my db'\n")
     assert run("events", str(tmp_path / "sub" / "my db"), "nobody").stderr.endswith(f" runs '{tmp_path}/sub/my db'\n")
-    no_database = ": the folder has no file LOCK, which every database has\n"
+    no_database = ": the folder has neither a LOCK file nor a log\n"
     assert run("runs", ".").stderr == f"inmem: error: there is no database at .{no_database}"
     assert run("runs", "none").stderr == "inmem: error: there is no database at none\n"
     with inmem.open("my db"):
@@ -660,8 +662,8 @@ def test_what_is_no_database_is_wrong_usage(run, tmp_path, name):
         return result.stderr
 
     assert refusal(tmp_path / "none") == f"inmem: error: there is no database at {tmp_path / 'none'}\n"
-    no_lock = "the folder has no file LOCK, which every database has"
-    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}: {no_lock}\n"
+    no_log = "the folder has neither a LOCK file nor a log"
+    assert refusal(tmp_path / "junk") == f"inmem: error: there is no database at {tmp_path / 'junk'}: {no_log}\n"
     assert refusal(tmp_path / "file").endswith(f"{tmp_path / 'file'} is a file; a database is a folder\n")
     assert not (tmp_path / "none").exists()
     assert [path.name for path in (tmp_path / "junk").iterdir()] == ["notes.txt"]
@@ -919,6 +921,20 @@ def test_verify_a_damaged_database(run, recorded, tmp_path, damaged):
     assert other.stderr.endswith(f"; {advice}")
 
 
+@pytest.mark.parametrize("columns", [20, 30])
+def test_a_narrow_terminal_shows_all_of_what_is_damaged(run, recorded, tmp_path, on_terminal, columns):
+    shutil.copytree(recorded, tmp_path / "db")
+    (segment,) = (path for path in (tmp_path / "db").iterdir() if path.stat().st_size > 10_000)
+    segment.write_bytes(bytes(64) + segment.read_bytes()[64:])
+    on_terminal(columns)
+
+    lines = run("verify", tmp_path / "db").stdout.splitlines()
+
+    assert all(len(line) <= columns for line in lines)
+    assert str(segment) in "".join(lines).replace(" ", "")
+    assert lines[0].split()[:2] == ["files", "damaged"]
+
+
 def test_verify_names_a_torn_tail_and_changes_nothing(run, run_json, recorded, tmp_path):
     shutil.copytree(recorded, tmp_path / "db")
     last = max((tmp_path / "db").glob("*.wal"))
@@ -1093,6 +1109,14 @@ def test_record(run, run_json, tmp_path):
     assert again.stdout == "7 runs, 90 messages, 31 tool calls: all already recorded\n"
 
 
+@pytest.mark.parametrize(("seconds", "rate"), [(0.9, "0.9 s, 1 message/s"), (0.2, "0.2 s, 5 messages/s")])
+def test_record_tells_how_fast_it_was(run, tmp_path, monkeypatch, seconds, rate):
+    summary = RecordSummary(runs=1, messages=1, tool_calls=0, already_recorded=0, errors=(), seconds=seconds)
+    monkeypatch.setattr("inmem.cli.record.record_files", lambda *_, **__: summary)
+    recorded = run("record", OWN[0], "--into", tmp_path / "db").stdout
+    assert recorded == f"1 run, 1 message, 0 tool calls recorded; {rate}\n"
+
+
 def test_record_tells_where_a_file_is_malformed_and_keeps_the_rest(run, run_json, tmp_path):
     path = write_runs(tmp_path / "runs.json", [user("fine")], [user("fine"), {"content": "who?"}])
 
@@ -1137,6 +1161,10 @@ def test_record_of_nothing_leaves_nothing(run, tmp_path):
         f"inmem: error: {tmp_path / 'bad.json'}: line 1, column 1: not JSON: Expecting value",
         f"inmem: error: {tmp_path / 'empty.json'}: there is no conversation in it",
     ]
+    assert not (tmp_path / "db").exists()
+    result = run("record", os.devnull, "--into", tmp_path / "db")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"inmem: error: {os.devnull}: the file is empty\n"
     assert not (tmp_path / "db").exists()
 
     inmem.open(tmp_path / "db").close()

@@ -73,12 +73,9 @@ def test_where_no_event_is_listed_it_is_said_what_there_is(run, run_json, tmp_pa
         ),
         (("without",), "run without has no events"),
         (("without", "--type", "typo"), "run without has no events"),
-        (("run", "--limit", 0), None),
-        (("run", "--last", 0), None),
     ):
         shown = run("events", tmp_path, *arguments)
-        assert (shown.exit_code, shown.stderr) == (0, "" if told is None else f"{told}\n")
-        assert bool(shown.stdout) == (told is None)
+        assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", f"{told}\n")
     many = run("events", tmp_path, "many", "--type", "typo").stderr
     assert many.endswith('"type 18", "type 19", …\n')
     assert run_json("events", tmp_path, "run", "--type", "typo") == []
@@ -189,9 +186,18 @@ def test_a_run_without_events_that_is_deleted_is_not_followed_any_more(follow, t
     )
 
 
-def test_nothing_is_followed_where_nothing_is_wanted(run, odd):
-    shown = run("events", odd, "run-1", "--follow", "--limit", 0)
-    assert (shown.exit_code, shown.stderr, len(shown.stdout.splitlines())) == (0, "", 1)
+@pytest.mark.parametrize("wanted", ["--limit", "--last"])
+def test_where_no_event_is_asked_for_nothing_is_printed(run, run_json, odd, wanted):
+    shown = run("events", odd, "run-1", wanted, 0)
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", "")
+    assert run_json("events", odd, "run-1", wanted, 0) == []
+    assert run("events", odd, "nobody", wanted, 0).exit_code == 1
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_nothing_is_followed_where_nothing_is_wanted(run, odd, form):
+    shown = run("events", odd, "run-1", "--follow", "--limit", 0, *form)
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", "")
 
 
 def test_on_a_terminal_each_event_that_is_followed_is_a_line_that_fits(run, long_payload, on_terminal):

@@ -40,6 +40,7 @@ def test_what_is_as_it_was_and_what_has_grown_is_as_expected(run, run_json, kept
     assert grown.exit_code == 0
     assert grown.stdout.splitlines()[-1].endswith("2 heads compared, 1 of them with newer events")
     assert run_json("verify", db, "--expect", heads)["expected"] == {"heads": 2, "grown": 1, "broken": []}
+    assert run("verify", db, "ada", "--expect", heads).stdout.endswith("1 head compared, with newer events\n")
 
 
 @pytest.mark.parametrize(

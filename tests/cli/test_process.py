@@ -149,8 +149,31 @@ def test_the_standard_input_is_recorded_once(environment, tmp_path):
     with inmem.open(tmp_path / "db", create=False, read_only=True) as db:
         [run_id] = db.runs.list_runs()
     assert run_id.startswith("stream/0000-")
-    told = redirected(["record", "-", "--into", tmp_path / "db"], "<&-", environment)
-    assert told == (1, "inmem: error: -: cannot be read: Bad file descriptor\n")
+    for database in ("db", "none"):
+        told = redirected(["record", "-", "--into", tmp_path / database], "<&-", environment)
+        assert told == (1, "inmem: error: -: cannot be read: Bad file descriptor\n")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("content", "fault"), [("", "the file is empty"), ("[]", "there is no conversation in it")])
+def test_a_pipe_that_has_no_conversation_leaves_no_database(environment, tmp_path, content, fault):
+    """Whoever was to write into it may have failed."""
+    recording = run(*INMEM, "record", "-", "--into", tmp_path / "db", environment=environment, input=content)
+
+    assert (recording.returncode, recording.stdout) == (1, "")
+    assert recording.stderr == f"inmem: error: -: {fault}\n"
+    assert not (tmp_path / "db").exists()
+
+
+def test_a_pipe_that_has_none_keeps_no_other_file_from_being_recorded(environment, tmp_path):
+    file = tmp_path / "file"
+    file.write_text(json.dumps([user("hello")]))
+    command = [*INMEM, "record", "-", file, "--into", tmp_path / "db", "--json"]
+    recording = run(*command, environment=environment, input="[]")
+
+    assert recording.returncode == 1
+    assert json.loads(recording.stdout)["runs"] == 1
+    assert recording.stderr == "inmem: error: -: there is no conversation in it\n"
 
 
 def test_input_that_is_closed_is_one_line(environment, tmp_path):

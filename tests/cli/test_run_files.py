@@ -125,7 +125,8 @@ def test_what_cannot_be_exported_or_imported(run, recorded, tmp_path):
 
     into = ("--into", tmp_path / "db")
     assert refused(2, "import", tmp_path / "bad", *into) == f"{tmp_path / 'bad'}: not a run that inmem has exported"
-    assert refused(1, "import", tmp_path / "none", *into) == f"{tmp_path / 'none'}: No such file or directory"
+    for command in (["import", *into], ["verify-export"]):
+        assert refused(2, *command, tmp_path / "none") == f"{tmp_path / 'none'}: No such file or directory"
     assert refused(1, "export", recorded, "nobody") == f"no run matches 'nobody'. Try: inmem runs {recorded}"
     missing = tmp_path / "missing" / "file"
     assert refused(1, "export", recorded, "lamp", "--out", missing) == f"{missing}: No such file or directory"
@@ -368,5 +369,5 @@ def test_nothing_is_printed_while_a_progress_bar_is_shown(run, storm, tmp_path, 
     monkeypatch.setattr("inmem.cli.imports.progress", bar)
     monkeypatch.setattr("click.echo", echoed)
     into = ["--into", tmp_path / "db"] if command == "import" else []
-    assert run(command, storm, tmp_path / "none", *into, storm).exit_code == 1
+    assert run(command, storm, tmp_path / "none", *into, storm).exit_code == 2
     assert len(printed) >= 3

@@ -1132,7 +1132,7 @@ def test_a_copy_without_its_lock_file_is_a_database_to_everybody(path):
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_folder_of_something_else_is_no_database(tmp_path, read_only):
     (tmp_path / "notes.txt").write_text("not ours")
-    with pytest.raises(inmem.DatabaseNotFoundError, match="the folder has no file LOCK"):
+    with pytest.raises(inmem.DatabaseNotFoundError, match="the folder has neither a LOCK file nor a log"):
         inmem.open(tmp_path, create=False, read_only=read_only)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
