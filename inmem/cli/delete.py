@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import click
 import inmem
 from inmem.amounts import counted
 from inmem.cli.contents import contents_in_words
-from inmem.cli.errors import NO, NoError
+from inmem.cli.errors import NO, NoError, hint
 from inmem.cli.examples import example
 from inmem.cli.output import is_terminal, print_json
 from inmem.cli.progress import progress
@@ -86,4 +85,4 @@ def _delete(txn: Transaction, database: str, runs: tuple[str, ...]) -> None:
 
 def _expect(txn: Transaction, database: str, run_id: str) -> None:
     if txn.on(run_id).contents.is_empty():
-        raise NoError(f"no run is named exactly {run_id!r}. Try: inmem runs {shlex.quote(database)}")
+        raise NoError(f"no run is named exactly {run_id!r}{hint('runs', database)}")

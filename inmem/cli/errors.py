@@ -64,15 +64,23 @@ def as_typed(message: str) -> str:
     return message
 
 
-def to_try(command: str, *names: str) -> str:
+def to_try(command: str, *names: str, options: str = "") -> str:
     """Return the command line of a command, to be pasted into a shell.
 
     It is empty if a terminal cannot show the names as they are: with their escapes, it could mean another run.
     """
     words = shlex.join(names)
+    if printable(words) != words:
+        return ""
     # A name that begins with a dash would be parsed as an option.
-    dashes = "-- " if any(name.startswith("-") for name in names) else ""
-    return f"inmem {command} {dashes}{words}" if printable(words) == words else ""
+    arguments = f"{options} -- {words}" if any(name.startswith("-") for name in names) else f"{words} {options}"
+    return f"inmem {command} {arguments.strip()}"
+
+
+def hint(command: str, *names: str) -> str:
+    """Return the end of an error message that advises a command, as `to_try` does; it may be empty."""
+    advice = to_try(command, *names)
+    return f". Try: {advice}" if advice else ""
 
 
 def say_error(message: str) -> None:
@@ -84,7 +92,8 @@ def say_error(message: str) -> None:
 
 def when_damaged(database: str) -> str:
     """Return advice for a database that cannot be opened."""
-    return f"restore a backup, or: inmem salvage {shlex.quote(database)} --into NEW"
+    advice = to_try("salvage", as_typed(database), options="--into NEW")
+    return "restore a backup" + (f", or: {advice}" if advice else "")
 
 
 class Application(click.Group):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import string
 from contextlib import contextmanager
 from itertools import islice
@@ -14,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 import inmem
 from inmem.actors.options import MEMORY
-from inmem.cli.errors import NoError, as_typed, typed_paths
+from inmem.cli.errors import NoError, as_typed, hint, typed_paths
 from inmem.cli.progress import progress
 from inmem.invisible import is_seen
 from inmem.shown_name import plain_name
@@ -148,7 +147,7 @@ def find_run(db: Database, txn: Transaction, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NoError(f"no run matches {name!r}. Try: inmem runs {shlex.quote(as_typed(db.path))}")
+        raise NoError(f"no run matches {name!r}{hint('runs', as_typed(db.path))}")
     names = ", ".join(map(plain_name, found[:_NAMES_SHOWN_MAX])) + (", …" if len(found) > _NAMES_SHOWN_MAX else "")
     raise click.UsageError(f"{len(found)} runs begin with {name!r}: {names}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from rich.text import Text
 from inmem import RunStatus
 from inmem.amounts import counted
 from inmem.cli.counts import limit_option
-from inmem.cli.errors import NoError, to_try
+from inmem.cli.errors import NoError, hint, to_try
 from inmem.cli.examples import example
 from inmem.cli.output import as_text, is_terminal, one_line, print_json, say_none, show, width_option
 from inmem.cli.reading import (
@@ -104,9 +103,9 @@ def runs(
         archived = ", except archived ones: list them with --all" if only_archived else ""
         say_none(f"no {_in_words(status, tags, parent)}{archived}")
     if others:
-        where = printable(shlex.quote(database))
+        advice = to_try("runs", database, options="--unregistered")
         found_others = counted(len(others), "unregistered run")
-        click.echo(f"{found_others}; to list: inmem runs {where} --unregistered", err=True)
+        click.echo(f"{found_others}; to list: {advice}" if advice else found_others, err=True)
 
 
 def _in_words(status: RunStatusName | None, tags: tuple[str, ...], parent: str | None) -> str:
@@ -237,9 +236,9 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
             say_none(f"run {plain_name(run_id)} has no keys")
         return
     if found is None:
-        advice = to_try("get" if cell is None else "cells", database, run_id)
+        advice = hint("get" if cell is None else "cells", database, run_id)
         but = "" if cell is None else ", but a cell with that name"
-        raise NoError(f"run {run_id!r} has no key {key!r}{but}" + (f". Try: {advice}" if advice else ""))
+        raise NoError(f"run {run_id!r} has no key {key!r}{but}{advice}")
     if as_json_output:
         print_json({"run_id": run_id, "key": key} | result_to_json(found))
         return

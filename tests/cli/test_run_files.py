@@ -336,6 +336,31 @@ def test_what_is_advised_is_about_that_very_run(run, tmp_path, name, advised):
             assert db.get(name, "k") is None
 
 
+@pytest.mark.parametrize(
+    ("path", "runs", "unregistered", "salvage"),
+    [
+        ("plain.db", "plain.db", "plain.db --unregistered", "plain.db --into NEW"),
+        ("-dash.db", "-- -dash.db", "--unregistered -- -dash.db", "--into NEW -- -dash.db"),
+        ("es\x1bc.db", None, None, None),
+    ],
+)
+def test_what_is_advised_is_about_that_very_database(run, tmp_path, monkeypatch, path, runs, unregistered, salvage):
+    monkeypatch.chdir(tmp_path)
+    with inmem.open(path) as db:
+        db.put("run", "k", 1)
+    for command in (("events", "--", path, "nobody"), ("delete", "--yes", "--", path, "nobody")):
+        told = run(*command)
+        assert told.exit_code == 1
+        assert told.stderr.partition(". ")[2] == ("" if runs is None else f"Try: inmem runs {runs}\n")
+    listed = run("runs", "--", path).stderr.splitlines()[-1]
+    assert listed == "1 unregistered run" + (f"; to list: inmem runs {unregistered}" if unregistered else "")
+
+    (log,) = (tmp_path / path).glob("*.wal")
+    log.write_bytes(b"")
+    damaged = run("events", "--", path, "run").stderr
+    assert damaged.endswith("; restore a backup" + (f", or: inmem salvage {salvage}\n" if salvage else "\n"))
+
+
 @pytest.mark.parametrize("option", ["--all", "--out"])
 def test_an_empty_path_does_not_mean_the_current_folder(run, recorded, tmp_path, monkeypatch, option):
     monkeypatch.chdir(tmp_path)
