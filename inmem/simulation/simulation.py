@@ -36,7 +36,7 @@ from inmem.simulation.scenario import (
 )
 from inmem.simulation.scheduler import STEPS_MAX, Scheduler
 from inmem.simulation.store import SimulatedStore
-from inmem.simulation.trace import MAIN, WORLD, is_taken
+from inmem.simulation.trace import MAIN, WORLD, OwnLine, is_taken
 from inmem.simulation.user_actors import UserActors
 
 if TYPE_CHECKING:
@@ -234,13 +234,13 @@ class Simulation:
         self._scheduler.breathe()
 
     def note(self, text: str) -> None:
-        """Add a line to the trace in the name of the calling client.
+        """Add a line to the trace in the name of the calling client, or of the scenario itself.
 
         Raises:
             UsageError: `text` is not a str.
         """
         require_text("text", text)
-        self._scheduler.note_client(text)
+        self._scheduler.note_client(OwnLine(text))
 
     @property
     def crashes(self) -> int:

@@ -57,6 +57,12 @@ class Words(str):
     __slots__ = ()
 
 
+class OwnLine(Words):
+    """A line that the scenario or a client has added to the trace."""
+
+    __slots__ = ()
+
+
 class Answer(NamedTuple):
     """The answer to a question."""
 
@@ -116,12 +122,12 @@ def is_taken(name: str) -> bool:
 
 
 def story(steps: Sequence[Step], outsiders: Collection[str]) -> list[Step]:
-    """Return what the clients and the users' own actors did and were told.
+    """Return what the clients and the users' own actors did and were told, and every line of the users' own.
 
-    Steps inside the store are left out, and so is what the scenario itself did before and after the run.
+    Steps inside the store are left out, and so is what else the scenario itself did before and after the run.
     """
-    told = set(outsiders) - {MAIN}
-    return [step for step in steps if step.sender == WORLD or step.sender in told or step.receiver in told]
+    told = {*outsiders, WORLD} - {MAIN}
+    return [step for step in steps if step.sender in told or step.receiver in told or isinstance(step.what, OwnLine)]
 
 
 def without_start_up(steps: Sequence[Step]) -> list[Step]:

@@ -81,6 +81,29 @@ def test_what_a_terminal_would_obey_is_shown_as_escapes():
     assert not [line for line in failure.as_mermaid().split("\n") if ";" in line or "#" in line]
 
 
+def test_lines_of_ones_own_are_in_the_story_whoever_adds_them():
+    def scenario(sim):
+        db = sim.open(memory=True)
+        sim.note("before")
+        db.put("run", "k", 0)
+        sim.spawn(lambda: [sim.note("within"), db.put("run", "k", 1)], name="client")
+        sim.run()
+        sim.note("after")
+        db.put("run", "k", 2)
+        pytest.fail("to be told")
+
+    with pytest.raises(SimulationFailure) as caught:
+        explore(scenario, seeds=1)
+    for failure in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert [str(step) for step in failure.story] == [
+            "main -> main: before",
+            "client -> client: within",
+            "client -> kv: PutKey(run='run', key='k', value=1)",
+            "kv -> client: answers 2",
+            "main -> main: after",
+        ]
+
+
 def test_shrinking_tells_one_expectation_from_another():
     """All failures of pytest's are raised in one and the same line, which is none of the scenario's."""
     found = []
