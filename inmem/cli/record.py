@@ -108,7 +108,7 @@ def _require_conversations(files: tuple[str, ...]) -> list[str | TranscriptFile]
             if path == STREAM or not Path(path).is_file():
                 found[at] = read_file(path)
         except TranscriptError as error:
-            fault = str(error)
+            fault: str | None = str(error)
         else:
             fault = fault_of(found[at])
         if fault is None:

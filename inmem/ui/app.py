@@ -19,7 +19,6 @@ from inmem.ui.runs_page import show_runs, show_unregistered
 from inmem.ui.state_page import show_entry, show_state
 from inmem.ui.traces_page import show_trace, show_traces
 from inmem.ui.value_page import show_value
-from inmem.ui.values import plain_name
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -36,10 +35,8 @@ def show_version(look: Look) -> Response:
 
     The pages poll this twice a second for new commits.
     """
-    source = look.desk.source
-    source.refresh()
-    trouble = source.trouble
-    return JSONResponse({"version": look.database.version, "trouble": None if trouble is None else plain_name(trouble)})
+    look.desk.source.refresh()
+    return JSONResponse({"version": look.database.version, "trouble": look.trouble})
 
 
 PAGES: Final = {

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse
 
 import inmem
 from inmem import DatabaseClosedError, InmemError, NotFoundError, UsageError, times
+from inmem.ui.source import PAGE_WAITS_S_MAX
 from inmem.ui.values import name, one_line, plain_name, pretty, visible
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class Look:
     @contextmanager
     def snapshot(self, run: str = "runs") -> Generator[Transaction]:
         """Provide a transaction on one snapshot, whose accessors refer to `run`."""
-        self.desk.source.refresh()
+        self.desk.source.refresh(PAGE_WAITS_S_MAX)
         with self.database.begin(run) as txn:
             # The version shown on the page is the oldest one read.
             self._version = txn.start_version if self._version is None else min(self._version, txn.start_version)
@@ -154,10 +155,17 @@ class Look:
         """The handle on the database."""
         return self.desk.source.database
 
+    @property
+    def trouble(self) -> str | None:
+        """Why newer versions cannot be read, or None if they can."""
+        trouble = self.desk.source.trouble
+        return None if trouble is None else plain_name(trouble)
+
     def render(self, template: str, **facts: Any) -> HTMLResponse:
-        """Return a page made from a template, with the database's path and the version shown."""
+        """Return a page made from a template, with the database's path, the version shown, and why none is newer."""
         version = self.database.version if self._version is None else self._version
-        return self.desk.render(template, {"path": self.database.path, "version": version, **facts})
+        known = {"path": self.database.path, "version": version, "trouble": self.trouble}
+        return self.desk.render(template, {**known, **facts})
 
 
 def link(page: str, **query: object) -> str:

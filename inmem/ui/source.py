@@ -1,4 +1,4 @@
-"""The database that the explorer's pages read, as up to date as possible without making a page wait."""
+"""The database that the explorer's pages read, as up to date as possible without making a page wait for long."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _REST_S_MIN: Final = 0.5
 """The least time between two checks whether another process has written."""
+
+PAGE_WAITS_S_MAX: Final = 1.0
+"""How long a page waits for new commits: longer than reading them takes, unless there are very many."""
 
 
 class Source:
@@ -50,16 +53,18 @@ class Source:
         self._not_before_s = 0.0
         self._is_closed = False
 
-    def refresh(self) -> None:
-        """Start reading what another process has written, if a refresh is due. Does not wait."""
+    def refresh(self, wait_s: float = 0.0) -> None:
+        """Start reading what another process has written, if a refresh is due; wait for it up to `wait_s` seconds."""
         if self._folder is None:
             return
         with self._lock:
+            thread = self._refreshing
             is_due = time.monotonic() >= self._not_before_s
-            if self._is_closed or not is_due or self._refreshing is not None:
-                return
-            self._refreshing = threading.Thread(target=self._read_on, name="inmem-ui-refresh", daemon=True)
-            self._refreshing.start()
+            if thread is None and is_due and not self._is_closed:
+                thread = self._refreshing = threading.Thread(target=self._read_on, name="inmem-ui-refresh", daemon=True)
+                thread.start()
+        if thread is not None and wait_s:
+            thread.join(wait_s)
 
     def close(self) -> None:
         """Close the handle that this object opened, if any."""

@@ -18,7 +18,9 @@ pytest.importorskip("uvicorn", reason="the explorer is an extra")
 import inmem
 import inmem.ui
 from inmem import looking_pace
+from inmem.ui import desk as desk_module
 from inmem.ui import source as source_module
+from tests.ui.site import Site
 
 
 def get(address):
@@ -200,6 +202,29 @@ def test_the_explorer_says_why_it_reads_nothing_new(name, tmp_path, monkeypatch)
         away.rename(path)
         while answer() != read:
             pass
+
+
+def test_a_page_opened_after_a_pause_shows_what_was_written_meanwhile_or_why_it_cannot(tmp_path, monkeypatch):
+    # However busy the machine is, the page does not give up before that.
+    monkeypatch.setattr(desk_module, "PAGE_WAITS_S_MAX", 60)
+    path, away = tmp_path / "d\u202eb", tmp_path / "away"
+    with inmem.open(path, durability="never") as owner:
+        owner.begin_run("one")
+        site = Site(path)
+        owner.begin_run("two")
+        shown = site.get("runs")
+        assert shown.rows == ["two", "one"]
+        assert "not read since" not in shown.html
+    path.rename(away)
+    site.source._not_before_s = 0.0
+    shown = site.get("runs")
+    assert shown.rows == ["two", "one"]
+    assert "not read since version 2: " in shown.text
+    assert repr(str(path))[1:-1] in shown.text
+    away.rename(path)
+    site.source._not_before_s = 0.0
+    assert "not read since" not in site.get("runs").text
+    site.close()
 
 
 def refreshed(source):
