@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 from msgspec import Struct
 
@@ -18,8 +18,6 @@ from inmem.engine.errors import InvariantError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_T = TypeVar("_T")
 
 
 class Branch(Struct, frozen=True, eq=False, gc=False):
@@ -63,7 +61,7 @@ class KeyIndex(Struct, frozen=True, eq=False, gc=False):
         # Slice the list directly: an intermediate tuple of all keys would leave a hole of its size between the leaves.
         nodes: list[_Node] = [tuple(keys[low : low + cls.chunk_max]) for low in range(0, len(keys), cls.chunk_max)]
         while len(nodes) > 1:
-            nodes = _branches(nodes, cls.chunk_max, right_edge=True)
+            nodes = _branches(nodes, _lows(nodes), cls.chunk_max, right_edge=True)
         return cls(nodes[0] if nodes else (), len(keys))
 
     def __len__(self) -> int:
@@ -124,7 +122,7 @@ class KeyIndex(Struct, frozen=True, eq=False, gc=False):
         if not added:
             return self
         while len(nodes) > 1:
-            nodes = _branches(nodes, self.chunk_max, right_edge=True)
+            nodes = _branches(nodes, _lows(nodes), self.chunk_max, right_edge=True)
         return self.__class__(nodes[0], self._size + added)
 
     def last(self) -> bytes | None:
@@ -170,63 +168,75 @@ def _low(node: _Node) -> bytes:
     return node[0]
 
 
-def _cut(items: tuple[_T, ...], most: int, *, right_edge: bool) -> list[tuple[_T, ...]]:
-    """Cut `items` into pieces of at most `most`.
+def _pieces(count: int, most: int, *, right_edge: bool) -> list[slice]:
+    """Return where to cut `count` items into pieces of at most `most`.
 
     On the right edge of the tree all pieces but the last are full. Elsewhere they are of even size, so each is at least
     half full.
     """
-    count = len(items)
-    if count <= most:
-        return [items]
-    pieces = -(-count // most)
     if right_edge:
         bounds = [*range(0, count, most), count]
     else:
+        pieces = -(-count // most)
         bounds = [count * piece // pieces for piece in range(pieces + 1)]
-    return [items[low:high] for low, high in pairwise(bounds)]
+    return [slice(low, high) for low, high in pairwise(bounds)]
 
 
-def _branches(nodes: list[_Node], most: int, *, right_edge: bool) -> list[_Node]:
+def _branches(nodes: list[_Node], splits: list[bytes], most: int, *, right_edge: bool) -> list[_Node]:
+    """Return branches of the nodes, which `splits` separate from one another."""
+    if len(nodes) <= most:
+        return [Branch(tuple(splits), tuple(nodes))]
     return [
-        Branch(tuple([_low(child) for child in children[1:]]), children)
-        for children in _cut(tuple(nodes), most, right_edge=right_edge)
+        Branch(tuple(splits[piece.start : piece.stop - 1]), tuple(nodes[piece]))
+        for piece in _pieces(len(nodes), most, right_edge=right_edge)
     ]
+
+
+def _lows(nodes: list[_Node]) -> list[bytes]:
+    """Return what separates the nodes from one another."""
+    return [_low(node) for node in nodes[1:]]
 
 
 def _merge(node: _Node, keys: tuple[bytes, ...], most: int, *, right_edge: bool) -> tuple[list[_Node], int]:
     """Merge `keys` into `node`; return the nodes of the same height that replace it, and how many keys were new."""
     if isinstance(node, tuple):
         merged = _merge_leaf(node, keys)
-        return [*_cut(merged, most, right_edge=right_edge)], len(merged) - len(node)
+        added = len(merged) - len(node)
+        if len(merged) <= most:
+            return [merged], added
+        return [merged[piece] for piece in _pieces(len(merged), most, right_edge=right_edge)], added
     splits = node.splits
     children: list[_Node] = []
+    between: list[bytes] = []
     added = taken = copied = 0
     # Step from key to key, not from child to child: a few keys among many children touch only a few children.
     while taken < len(keys):
         at = bisect_right(splits, keys[taken], copied)
-        children.extend(node.children[copied:at])
+        children += node.children[copied:at]
+        between += splits[copied:at]
         stop = len(keys) if at == len(splits) else bisect_left(keys, splits[at], taken)
         edge = right_edge and at == len(splits)
         nodes, count = _merge(node.children[at], keys[taken:stop], most, right_edge=edge)
-        children.extend(nodes)
+        children += nodes
+        if len(nodes) > 1:
+            between += _lows(nodes)
+        between += splits[at : at + 1]
         added += count
         taken = stop
         copied = at + 1
-    children.extend(node.children[copied:])
-    if len(children) == len(node.children):
-        return [Branch(node.splits, tuple(children))], added
-    return _branches(children, most, right_edge=right_edge), added
+    children += node.children[copied:]
+    between += splits[copied:]
+    return _branches(children, between, most, right_edge=right_edge), added
 
 
 def _merge_leaf(leaf: _Leaf, keys: tuple[bytes, ...]) -> _Leaf:
     """Return the leaf with `keys` in it. O(leaf + keys)."""
     if not leaf or leaf[-1] < keys[0]:
         return leaf + keys
-    if len(keys) == 1:
-        (key,) = keys
-        at = bisect_left(leaf, key)
-        return leaf if leaf[at] == key else (*leaf[:at], key, *leaf[at:])
+    at = bisect_left(leaf, keys[0])
+    if leaf[at] > keys[-1]:
+        # The usual case: all of them come between the same two, as the newest entries of an index under one name do.
+        return leaf[:at] + keys + leaf[at:]
     return tuple(dict.fromkeys(sorted(leaf + keys)))
 
 

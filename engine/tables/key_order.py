@@ -41,7 +41,7 @@ class KeyOrder(Struct, eq=False, gc=False):
         index, waiting = self._state
         return len(index) + len(waiting)
 
-    def add(self, keys: tuple[bytes, ...]) -> Self:
+    def add(self, keys: tuple[bytes, ...]) -> KeyOrder:
         """Return an order that also has `keys`: at least one, strictly ascending, none of them present already.
 
         Complexity: per key, amortized, 1 / `WAITING_MAX` of what `KeyIndex.insert_many` takes for `WAITING_MAX` keys.
@@ -53,8 +53,8 @@ class KeyOrder(Struct, eq=False, gc=False):
             last = greatest
         waiting += keys
         if len(waiting) > WAITING_MAX:
-            return self.__class__((index.insert_many(sorted(waiting)), ()), last)
-        return self.__class__((index, waiting), last)
+            return KeyOrder((index.insert_many(sorted(waiting)), ()), last)
+        return KeyOrder((index, waiting), last)
 
     def last(self) -> bytes | None:
         """Return the greatest key, or None if there is none. O(1)."""
