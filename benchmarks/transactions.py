@@ -118,13 +118,13 @@ def _validation(settings: Settings) -> Result:
 
     def part(number: int, start_version: int, written: list[bytes], reads: Any = ()) -> Part:
         writes = tuple((key, b"\x01", 0) for key in written)
-        return Part(
-            number, start_version, (Slice(RUN, 1, reads, tuple(written), (), (), writes),), (), judges_drops=True
-        )
+        return Part(number, start_version, (Slice((RUN, 1), reads, (), (), (), writes),), (), judges_drops=True)
 
     judged = part(1, 1, chosen[:20], reads)
-    alone = Shard(Snapshot.empty(1).roots[0].set((RUN, 1), table))
-    among_others = Shard(Snapshot.empty(1).roots[0].set((RUN, 1), table.apply(((changed, b"\x01", 0),), 2)))
+    alone = Shard(Snapshot.empty(1).roots[0].set((RUN, 1), table), first_version=1)
+    among_others = Shard(
+        Snapshot.empty(1).roots[0].set((RUN, 1), table.apply(((changed, b"\x01", 0),), 2)), first_version=2
+    )
     among_others.prepare(part(2, 2, [before]))
     next_one = part(3, 2, [after])
 

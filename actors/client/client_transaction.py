@@ -308,7 +308,7 @@ class ClientTransaction(BaseTransaction):
         try:
             request = engine.seal()
             outcome = self._client.commit(request, self._attempt, self._limit)
-            version: int = outcome.version if outcome.__class__ is Committed else committed_version(outcome)
+            version: int = outcome.version if type(outcome) is Committed else committed_version(outcome)
             engine.finish(_COMMITTED)
         except (CommitOutcomeUnknownError, UsageError):
             # Too much to commit: the status is still active. Otherwise the outcome is unknown, or this thread may not
@@ -338,9 +338,9 @@ class ClientTransaction(BaseTransaction):
                 outcome = self._client.settle(request)
             except InmemError:
                 return
-        if outcome.__class__ is Committed:
+        if type(outcome) is Committed:
             self._engine.finish(_COMMITTED)
-        elif not (outcome.__class__ is CommitAborted and isinstance(outcome.error, CommitOutcomeUnknownError)):
+        elif not (type(outcome) is CommitAborted and isinstance(outcome.error, CommitOutcomeUnknownError)):
             self._lease.end()
             self._engine.finish(TransactionStatus.ABORTED)
 

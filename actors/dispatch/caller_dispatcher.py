@@ -286,9 +286,7 @@ class CallerDispatcher:
                         else:
                             mailbox.deliver(message, reply_to)
                         at_hand = None
-                        if not queue:
-                            break  # No successor is needed: the thread that posts the next message runs it.
-                        if lent:
+                        if lent and queue:
                             self._pass_on_lent()
                         if until is not None:
                             if not until.done and (deadline_s is None or time.monotonic() < deadline_s):
@@ -296,6 +294,8 @@ class CallerDispatcher:
                         elif budget:
                             budget -= 1
                             continue
+                        if not queue:
+                            break  # No successor is needed: the thread that posts the next message runs it.
                         if self._relieving.locked():
                             return
                         if self._waiters:

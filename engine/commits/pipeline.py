@@ -149,7 +149,7 @@ class CommitPipeline(Generic[ReplyT]):
         if in_flight is None or shard in in_flight.verdicts:
             raise InvariantError(f"shard {shard} judged transaction {transaction_id}, which is not being validated")
         in_flight.verdicts[shard] = verdict
-        if verdict.__class__ is not Prepared:
+        if type(verdict) is not Prepared:
             in_flight.is_prepared = False
         if len(in_flight.verdicts) < len(in_flight.parts):
             return

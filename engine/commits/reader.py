@@ -89,7 +89,7 @@ class ReadView:
         """Raise InvariantError, as every writing method does."""
         raise InvariantError("a reader was asked to write")
 
-    delete = cas = remove_expired = put
+    put_all = delete = cas = remove_expired = put
 
 
 class _NoEntropy:

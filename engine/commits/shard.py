@@ -59,13 +59,15 @@ class Shard:
         root: the tables to start with.
         forgotten_version: the shard does not know of runs deleted at or before this version. A transaction with an
             earlier snapshot conflicts, whatever it did in a run.
-        first_version: the version of the initial state. An earlier snapshot may show commits lost in a restart.
+        first_version: the version of the initial state: no table in `root` is newer. An earlier snapshot may show
+            commits lost in a restart.
     """
 
     __slots__ = (
         "_dropped_at",
         "_first_version",
         "_forgotten_version",
+        "_newest_version",
         "_prepared",
         "_prepared_drops",
         "_prepared_keys",
@@ -86,6 +88,9 @@ class Shard:
         self._dropped_at: dict[str, int] = {}
         self._forgotten_version = forgotten_version
         self._first_version = first_version
+        # The version of the newest commit that changed this shard. A transaction that began at it or later has seen all
+        # there is.
+        self._newest_version = max(first_version, forgotten_version)
 
     def prepare(self, part: Part) -> Verdict:
         """Judge a part against applied and prepared writes; reserve its writes if it has no conflict.
@@ -131,15 +136,16 @@ class Shard:
             self._note_dropped(run, version)
         for part_slice in part.slices:
             if part_slice.writes:
-                table_id = (part_slice.run, part_slice.tag)
+                table_id = part_slice.table_id
                 root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(part_slice.writes, version))
         self.root = root
+        self._newest_version = version
 
     def check(self) -> None:
         """Raise `InvariantError` unless the reservations are exactly those of the prepared parts. O(tables + keys)."""
         reserved = [part for part in self._prepared.values() if part is not self._unreserved]
         keys = {
-            (part_slice.run, part_slice.tag, write[0]): part.transaction_id
+            (*part_slice.table_id, write[0]): part.transaction_id
             for part in reserved
             for part_slice in part.slices
             for write in part_slice.writes
@@ -149,12 +155,14 @@ class Shard:
             raise InvariantError("the reserved keys are not those of the prepared transactions")
         for table in self.root.values():
             table.check()
+            if table.last_version > self._newest_version:
+                raise InvariantError(f"a table at version {table.last_version} in a shard at {self._newest_version}")
 
     def _blockers(self, part: Part) -> Iterator[int]:
         prepared_keys = self._prepared_keys
         prepared_drops = self._prepared_drops
         for part_slice in part.slices:
-            run, tag = part_slice.run, part_slice.tag
+            run, tag = part_slice.table_id
             if run in prepared_drops:
                 yield prepared_drops[run]
             for keyed in (part_slice.reads, part_slice.expected, part_slice.writes):
@@ -182,11 +190,16 @@ class Shard:
         start_version = part.start_version
         if start_version < self._first_version or part.dropped_runs:
             return False
+        for part_slice in part.slices:
+            if part_slice.expected:
+                return False
+        if start_version >= self._newest_version:
+            return True
         root = self.root
         may_be_dropped = self._dropped_at or self._forgotten_version
         for part_slice in part.slices:
-            table = root.get((part_slice.run, part_slice.tag))
-            if part_slice.expected or (table is not None and table.last_version > start_version):
+            table = root.get(part_slice.table_id)
+            if table is not None and table.last_version > start_version:
                 return False
             if may_be_dropped and self._dropped_version(part_slice.run) > start_version:
                 return False
@@ -196,7 +209,7 @@ class Shard:
         start_version = part.start_version
         root = self.root
         for part_slice in part.slices:
-            run, tag = part_slice.run, part_slice.tag
+            run, tag = part_slice.table_id
             if self._dropped_at or self._forgotten_version:
                 dropped_at = self._dropped_version(run)
                 if dropped_at > start_version:
@@ -257,7 +270,7 @@ class Shard:
         for run in part.dropped_runs:
             self._prepared_drops[run] = transaction_id
         for part_slice in part.slices:
-            run, tag = part_slice.run, part_slice.tag
+            run, tag = part_slice.table_id
             for key, _, _ in part_slice.writes:
                 self._prepared_keys[run, tag, key] = transaction_id
 
@@ -265,7 +278,7 @@ class Shard:
         for run in part.dropped_runs:
             del self._prepared_drops[run]
         for part_slice in part.slices:
-            run, tag = part_slice.run, part_slice.tag
+            run, tag = part_slice.table_id
             for key, _, _ in part_slice.writes:
                 del self._prepared_keys[run, tag, key]
 

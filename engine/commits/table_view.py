@@ -6,70 +6,52 @@ hide it, and per key the last operation in program order wins. It works on encod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from sortedcontainers import SortedList
 
 from inmem.engine.commits.part import Slice
 from inmem.engine.commits.undo import Undo
 from inmem.engine.errors import TransactionClosedError
-from inmem.engine.tables.entry import VALUE, entry_of
+from inmem.engine.tables.entry import VALUE
 from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from inmem.engine.commits.part import Write
     from inmem.engine.commits.scope import Scope
     from inmem.engine.tables.entry import Entry, StoredEntry
+    from inmem.engine.tables.snapshot import TableId
 
 
-class TableView:
+class TableView(Struct, eq=False):
     """The `View` of a table in a transaction. Reads never wait; writes are buffered until the transaction commits.
 
     Obtained from `Transaction.view`; every method raises `TransactionClosedError` once the transaction has ended.
 
     Attributes:
-        run: the run that the table belongs to.
-        tag: which of the run's tables it is.
+        table_id: the run that the table belongs to, and which of its tables it is.
         writes: the buffered writes, by key. Read-only for other classes.
-        has_deadlines: whether any write buffered so far had a deadline, even if it has been overwritten or undone.
     """
 
-    __slots__ = (
-        "_dropped",
-        "_expected",
-        "_order",
-        "_reads",
-        "_scans",
-        "_scope",
-        "_swapped",
-        "_table",
-        "has_deadlines",
-        "run",
-        "tag",
-        "writes",
-    )
-
-    def __init__(self, scope: Scope, run: str, tag: int, table: Table | None) -> None:
-        self._scope = scope
-        self.run = run
-        self.tag = tag
-        self._table = Table.EMPTY if table is None else table
-        # The entries seen, None for a key that had never existed. Not their versions, which are rarely needed.
-        self._reads: dict[bytes, StoredEntry | None] = {}
-        self.writes: dict[bytes, Write] = {}
-        # The written keys that were only compared and swapped. The first-committer-wins rule does not apply to them.
-        self._swapped: dict[bytes, None] = {}
-        # By key, in program order: (version, whether this transaction had dropped the run before).
-        self._expected: dict[bytes, tuple[tuple[int, bool], ...]] = {}
-        self._scans: dict[tuple[bytes, bytes | None], None] = {}
-        # Whether this transaction has dropped the run. From then on reads do not come from the snapshot, and are not
-        # remembered.
-        self._dropped = False
-        self.has_deadlines = False
-        # The written keys in order, built by the first operation that needs the order and maintained from then on.
-        self._order: SortedList[bytes] | None = None
+    _scope: Scope
+    table_id: TableId
+    _table: Table
+    # The entries seen, None for a key that had never existed. Not their versions, which are rarely needed.
+    _reads: dict[bytes, StoredEntry | None] = {}
+    writes: dict[bytes, Write] = {}
+    # The written keys that were only compared and swapped. The first-committer-wins rule does not apply to them.
+    _swapped: dict[bytes, None] = {}
+    # By key, in program order: (version, whether this transaction had dropped the run before).
+    _expected: dict[bytes, tuple[tuple[int, bool], ...]] = {}
+    _scans: dict[tuple[bytes, bytes | None], None] = {}
+    # Whether this transaction has dropped the run. From then on reads do not come from the snapshot, and are not
+    # remembered.
+    _dropped: bool = False
+    # The written keys in order, built by the first operation that needs the order and maintained from then on.
+    _order: SortedList[bytes] | None = None
 
     def require_active(self) -> None:
         """Raise TransactionClosedError if the transaction has ended."""
@@ -141,6 +123,15 @@ class TableView:
             self.writes[key] = (key, value, 0)
         else:
             self._buffer((key, value, expires_at_us))
+
+    def put_all(self, keys: Sequence[bytes], value: bytes) -> None:
+        """Buffer a write of `value` under each of the keys. O(keys)."""
+        scope = self._scope
+        if scope.ended_as is None and scope.undo_log is None and self._order is None and not self._swapped:
+            self.writes.update({key: (key, value, 0) for key in keys})
+        else:
+            for key in keys:
+                self._buffer((key, value, 0))
 
     def delete(self, key: bytes) -> bool:
         """Buffer the deletion of a live key; return whether there was one. O(1)."""
@@ -236,11 +227,16 @@ class TableView:
         """Return the last pair of the table if it is live, as is usual in a log. Called only without own writes."""
         table = self._table
         key = table.keys.last()
-        if key is None:
+        stored = None if key is None else table.stored(key)
+        if key is None or stored is None:
             return None
-        stored = cast("StoredEntry", table.stored(key))
-        _, value, expires_at = entry_of(stored)
-        if value is None or (expires_at and expires_at <= self._scope.now_us):
+        if isinstance(stored, bytes):
+            value: bytes | None = stored[VALUE]
+        else:
+            _, value, expires_at = stored
+            if expires_at and expires_at <= self._scope.now_us:
+                return None
+        if value is None:
             return None
         if not self._dropped:
             self._reads[key] = stored
@@ -300,7 +296,7 @@ class TableView:
             raise TransactionClosedError(self._scope.ended_as)
         key = write[0]
         if write[2]:
-            self.has_deadlines = True
+            self._scope.has_deadlines = True
         self._note_undo(key, expectation)
         if key not in self.writes:
             if self._order is not None:
@@ -344,7 +340,7 @@ class TableView:
 
     def copy(self) -> TableView:
         """Return a copy of the view's present state, for `restore`."""
-        twin = TableView(self._scope, self.run, self.tag, self._table)
+        twin = TableView(self._scope, self.table_id, self._table)
         twin.restore(self)
         return twin
 
@@ -379,11 +375,11 @@ class TableView:
 
     def slice(self) -> Slice:
         """Return what the transaction did to this table, as an immutable value. O(reads + writes)."""
-        swapped = self._swapped
-        judged = tuple(self.writes) if not swapped else tuple([key for key in self.writes if key not in swapped])
+        reads = tuple(self._reads.items()) if self._reads else ()
+        swapped = tuple(self._swapped) if self._swapped else ()
         expected = self._expectations() if self._expected else ()
-        reads, writes = tuple(self._reads.items()), tuple(self.writes.values())
-        return Slice(self.run, self.tag, reads, judged, expected, tuple(self._scans), writes)
+        scans = tuple(self._scans) if self._scans else ()
+        return Slice(self.table_id, reads, swapped, expected, scans, tuple(self.writes.values()))
 
     def _expectations(self) -> tuple[tuple[bytes, int, bool], ...]:
         return tuple([(key, *each) for key, of_key in self._expected.items() for each in of_key])

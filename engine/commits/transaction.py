@@ -25,6 +25,7 @@ from inmem.engine.limits import DEFAULT_LIMITS, FRAME_BYTES_MAX
 from inmem.engine.log.log_records import COMMIT_HEAD_BYTES_MAX, encode_commit, encode_operations
 from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
     from msgspec import Raw
@@ -76,6 +77,7 @@ TRANSITIONS: dict[TransactionStatus, frozenset[TransactionStatus]] = {
 
 
 _NOTHING: Final = Snapshot.empty(1)
+_SERIALIZABLE: Final = Isolation.SERIALIZABLE
 _ACTIVE: Final = TransactionStatus.ACTIVE
 _VALIDATING: Final = TransactionStatus.VALIDATING
 
@@ -146,7 +148,7 @@ class Transaction(NonCopyable):
         self.status: TransactionStatus = _ACTIVE
         self._entropy = entropy
         self._ordinal = 0
-        self._scope = Scope(now_us, track_scans=isolation is Isolation.SERIALIZABLE)
+        self._scope = Scope(now_us, isolation is _SERIALIZABLE)
         self._views: dict[tuple[str, int], TableView] = {}
         self._dropped: dict[str, None] = {}
 
@@ -157,7 +159,7 @@ class Transaction(NonCopyable):
         if view is None:
             if self.status is not _ACTIVE:
                 raise TransactionClosedError(self.status)
-            view = TableView(self._scope, run, tag, self.snapshot.table(run, tag))
+            view = TableView(self._scope, table_id, self.snapshot.table(run, tag) or Table.EMPTY)
             if run in self._dropped:
                 view.forget()
             self._views[table_id] = view
@@ -256,15 +258,14 @@ class Transaction(NonCopyable):
         for run in self._dropped:
             operations.append((run,))  # noqa: PERF401  (rarely any; a comprehension would cost each commit a call)
         reads = writes = 0
-        expires = False
         for view in self._views.values():
             part_slice = view.slice()
             slices.append(part_slice)
             reads += len(part_slice.reads)
             if part_slice.writes:
                 writes += len(part_slice.writes)
-                operations.append((part_slice.run, part_slice.tag, part_slice.writes))
-                expires = expires or view.has_deadlines
+                run, tag = view.table_id
+                operations.append((run, tag, part_slice.writes))
         if reads > self.limits.transaction_reads_max:
             most = self.limits.transaction_reads_max
             raise UsageError(f"the transaction writes and has read {reads} keys, at most {most} are allowed")
@@ -282,7 +283,7 @@ class Transaction(NonCopyable):
             self.judges_drops,
             self.now_us,
             packed,
-            expires,
+            self._scope.has_deadlines,
         )
         self.finish(_VALIDATING)
         return request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from inmem.engine.tables.entry import Entry
 
@@ -49,6 +49,10 @@ class View(Protocol):
 
     def put(self, key: bytes, value: bytes, expires_at_us: int = 0, /) -> None:
         """Buffer a write."""
+        ...
+
+    def put_all(self, keys: Sequence[bytes], value: bytes, /) -> None:
+        """Buffer a write of `value` under each of the keys."""
         ...
 
     def delete(self, key: bytes, /) -> bool:

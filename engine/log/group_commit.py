@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from inmem.engine.errors import InvariantError, StorageError
 from inmem.engine.log.log_format import FrameKind, encode_frame
@@ -40,6 +40,8 @@ SEGMENTS_MAX = 32
 RETRIES_PER_SEGMENT = 16
 """If a segment's successor cannot be created, the segment stays in use, and creation is retried this many times per
 SEGMENT_BYTES_MAX written."""
+
+_COMMIT: Final = FrameKind.COMMIT
 
 TicketT = TypeVar("TicketT")
 TicketT_contra = TypeVar("TicketT_contra", contravariant=True)
@@ -311,7 +313,7 @@ class GroupCommit(Generic[TicketT]):
         transaction_ids: list[int] = []
         for transaction_id, record in self._pending:
             version += 1
-            frame = encode_frame(FrameKind.COMMIT, version, self._synced_end, record, self._seed)
+            frame = encode_frame(_COMMIT, version, self._synced_end, record, self._seed)
             frames.append(frame)
             transaction_ids.append(transaction_id)
             size_bytes += len(frame)

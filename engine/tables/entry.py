@@ -31,7 +31,7 @@ PACKED_VALUE_BYTES_MAX: Final = 1024
 values a tuple adds less than a tenth to the memory used."""
 
 _VERSION: Final = Struct(">Q")
-_pack_version: Final = cast("Callable[[int], bytes]", _VERSION.pack)
+pack_version: Final = cast("Callable[[int], bytes]", _VERSION.pack)
 packed_version: Final = cast("Callable[[bytes], tuple[int]]", _VERSION.unpack_from)
 
 
@@ -42,7 +42,7 @@ def stored_entry(version: int, value: bytes | None, expires_at_us: int) -> Store
     if expires_at_us or len(value) > PACKED_VALUE_BYTES_MAX:
         # What the encoder returns occupies up to half as much again as its length. A copy does not.
         return version, bytes(memoryview(value)), expires_at_us
-    return _pack_version(version) + value
+    return pack_version(version) + value
 
 
 def entry_of(stored: StoredEntry) -> Entry:

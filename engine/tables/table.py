@@ -8,7 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from inmem.engine.errors import InvariantError
-from inmem.engine.tables.entry import Entry, StoredEntry, entry_of, is_large, is_live, stored_entry, version_of
+from inmem.engine.tables.entry import (
+    PACKED_VALUE_BYTES_MAX,
+    Entry,
+    StoredEntry,
+    entry_of,
+    is_large,
+    is_live,
+    pack_version,
+    stored_entry,
+    version_of,
+)
 from inmem.engine.tables.key_index import KeyIndex
 from inmem.engine.tables.key_order import KeyOrder
 from inmem.engine.tables.persistent_map import SPAN, Past, PersistentMap
@@ -79,6 +89,7 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
         changes: dict[bytes, StoredEntry] = {}
         replaced: dict[bytes, StoredEntry | None] = {}
         created: list[bytes] = []
+        packed = pack_version(version)
         for key, value, expires_at_us in writes:
             if key in changes:
                 live_count -= is_live(changes[key])
@@ -91,9 +102,13 @@ class Table(PersistentMap[bytes, StoredEntry], eq=False, gc=False):
                 else:
                     live_count -= previous[1] is not None
                     number += SPAN * is_large(previous)
-            if value is not None:
+            if value is None or expires_at_us or len(value) > PACKED_VALUE_BYTES_MAX:
+                live_count += value is not None
+                changes[key] = stored_entry(version, value, expires_at_us)
+            else:
+                # What `stored_entry` does, without packing the version for each.
                 live_count += 1
-            changes[key] = stored_entry(version, value, expires_at_us)
+                changes[key] = packed + value
         created.sort()
         keys = self.keys.add(tuple(created)) if created else self.keys
         span = self.span

@@ -364,7 +364,7 @@ def test_the_same_seed_gives_the_same_history() -> None:
 
 def request_of(transaction_id: int, *keys: bytes, run: str = RUNS[0]) -> CommitRequest:
     writes = tuple((key, b"x", 0) for key in keys)
-    slices = (Slice(run, Tag.KV, (), keys, (), (), writes),)
+    slices = (Slice((run, Tag.KV), (), (), (), (), writes),)
     return CommitRequest(
         transaction_id, 0, slices, (), True, 0, encode_operations([(run, Tag.KV, writes)]), expires=False
     )
@@ -501,7 +501,7 @@ class ValidatesWithoutPreparedWrites(Shard):
     def _unreserve(self, part: Part) -> None:
         for part_slice in part.slices:
             for key, _, _ in part_slice.writes:
-                self._prepared_keys.pop((part_slice.run, part_slice.tag, key), None)
+                self._prepared_keys.pop((*part_slice.table_id, key), None)
 
     def check(self) -> None:
         pass

@@ -123,7 +123,7 @@ class Store:
         [root] = self.snapshot.roots
         version = self.snapshot.version + 1
         for part_slice in request.slices:
-            table_id = part_slice.run, part_slice.tag
+            table_id = part_slice.table_id
             root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(part_slice.writes, version))
         self.snapshot = Snapshot(version, (Map(root),))
         return version

@@ -51,7 +51,7 @@ class Oracle:
             tables = {table_id: table for table_id, table in tables.items() if table_id[0] not in part.dropped_runs}
             for part_slice in part.slices:
                 for key, value, expiry in part_slice.writes:
-                    tables.setdefault((part_slice.run, part_slice.tag), {})[key] = (version, value, expiry)
+                    tables.setdefault(part_slice.table_id, {})[key] = (version, value, expiry)
         return tables
 
     def dropped_at(self, run: str) -> int:
@@ -65,7 +65,7 @@ class Oracle:
         start = part.start_version
         tables = self.tables()
         for part_slice in part.slices:
-            run, tag, reads, judged = part_slice.run, part_slice.tag, part_slice.reads, part_slice.judged
+            (run, tag), reads, judged = part_slice.table_id, part_slice.reads, part_slice.judged
             expected, scans = part_slice.expected, part_slice.scans
             dropped_at = self.dropped_at(run)
             entries = tables.get((run, tag), {})
@@ -109,12 +109,12 @@ def blocks(prepared: Part, part: Part) -> bool:
     if runs & set(prepared.dropped_runs):
         return True
     for prepared_slice in prepared.slices:
-        run, tag = prepared_slice.run, prepared_slice.tag
+        run, tag = prepared_slice.table_id
         for key, _, _ in prepared_slice.writes:
             if run in part.dropped_runs:
                 return True
             for other in part.slices:
-                if (other.run, other.tag) != (run, tag):
+                if other.table_id != (run, tag):
                     continue
                 if any(key == item[0] for items in (other.reads, other.expected, other.writes) for item in items):
                     return True
@@ -239,7 +239,7 @@ TestShardMachine.settings = settings(max_examples=100, stateful_step_count=30, d
 
 def written(transaction_id: int, start_version: int, *keys: bytes, run: str = "r", drops: tuple[str, ...] = ()) -> Part:
     writes = tuple((key, b"x", 0) for key in keys)
-    slices = (Slice(run, Tag.KV, (), keys, (), (), writes),) if keys else ()
+    slices = (Slice((run, Tag.KV), (), (), (), (), writes),) if keys else ()
     return Part(transaction_id, start_version, slices, drops, judges_drops=True)
 
 
@@ -257,9 +257,10 @@ def test_a_part_is_prepared_once_and_applied_only_when_prepared() -> None:
 def test_a_read_counts_by_its_version_whatever_object_the_entry_is() -> None:
     # After a restart of the core every entry is a new object, and a transaction that began before may still commit.
     def judged(current: Entry) -> Verdict:
-        shard = Shard(Map({("r", Tag.KV): Table.build({b"k": stored_entry(*current)})}))
+        root = Map({("r", Tag.KV): Table.build({b"k": stored_entry(*current)})})
+        shard = Shard(root, first_version=current[0])
         reads = ((b"k", stored_entry(1, b"x", 0)), (b"none", None))
-        return shard.prepare(Part(2, 1, (Slice("r", Tag.KV, reads, (), (), (), ()),), (), judges_drops=True))
+        return shard.prepare(Part(2, 1, (Slice(("r", Tag.KV), reads, (), (), (), ()),), (), judges_drops=True))
 
     assert judged((1, b"x", 0)) == Prepared()
     assert judged((2, b"x", 0)) == Refused((ReadConflict(Key.kv("r", "k"), 1, 2),))
@@ -314,7 +315,7 @@ def test_a_prepared_write_blocks_expectations_and_ranges_that_hold_it_and_no_oth
     blocked = Blocked(frozenset({1}))
 
     def verdict(transaction_id: int, expected=(), scans=()) -> Verdict:
-        part_slice = Slice("r", Tag.KV, (), (), expected, scans, ())
+        part_slice = Slice(("r", Tag.KV), (), (), expected, scans, ())
         return shard.prepare(Part(transaction_id, 0, (part_slice,), (), judges_drops=True))
 
     assert verdict(2, expected=((b"k", 0, False),)) == blocked
@@ -334,7 +335,7 @@ def test_a_shard_rebuilt_from_the_log_refuses_those_who_began_before_it() -> Non
 def test_what_spans_runs_is_not_taken_for_a_deleted_run() -> None:
     shard = Shard(Map(), forgotten_version=5)
     write, scan = ((b"\x00k", b"v", 0),), ((b"", None),)
-    part_slice = Slice("", Tag.RUN_ACTIVE, (), (b"\x00k",), (), scan, write)
+    part_slice = Slice(("", Tag.RUN_ACTIVE), (), (), (), scan, write)
     assert shard.prepare(Part(1, 4, (part_slice,), (), judges_drops=True)) == Prepared()
 
 
@@ -343,7 +344,7 @@ def test_a_cas_made_before_its_run_is_dropped_in_the_same_transaction_still_has_
     shard.prepare(written(1, 0, b"k"))
     shard.apply(1, 1)
     expected = ((b"k", 9, False), (b"k", 1, True), (b"l", 0, True))
-    part = Part(2, 1, (Slice("r", Tag.KV, (), (), expected, (), ()),), ("r",), judges_drops=True)
+    part = Part(2, 1, (Slice(("r", Tag.KV), (), (), expected, (), ()),), ("r",), judges_drops=True)
     assert shard.prepare(part) == Refused((CasConflict(Key.kv("r", "k"), 9, 1), CasConflict(Key.kv("r", "k"), 1, 0)))
 
 

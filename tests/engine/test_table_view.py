@@ -125,6 +125,12 @@ class TransactionMachine(RuleBasedStateMachine):
         view.put(key, value, expiry)
         model.own[key] = (value, expiry, True)
 
+    @rule(at=VIEWS, keys=st.lists(KEYS), value=VALUES)
+    def put_all(self, at: TableId, keys: list[bytes], value: bytes) -> None:
+        view, model = self.at(at)
+        view.put_all(keys, value)
+        model.own.update(dict.fromkeys(keys, (value, 0, True)))
+
     @rule(at=VIEWS, key=KEYS)
     def delete(self, at: TableId, key: bytes) -> None:
         view, model = self.at(at)
@@ -231,16 +237,16 @@ class TransactionMachine(RuleBasedStateMachine):
         request = self.txn.seal()
         assert (request.transaction_id, request.start_version, request.timestamp_us) == (3, START_VERSION, NOW_US)
         assert request.dropped_runs == tuple(self.dropped)
-        slices = {(part.run, part.tag): part for part in request.slices}
+        slices = {part.table_id: part for part in request.slices}
         assert len(slices) == len(request.slices)
         for table_id, model in self.models.items():
-            found = slices.get(table_id, Slice(*table_id, (), (), (), (), ()))
+            found = slices.get(table_id, Slice(table_id, (), (), (), (), ()))
             assert {key: version_of(seen) for key, seen in found.reads} == model.reads
             assert len(found.reads) == len(model.reads)
             assert found.scans == tuple(model.scans)
             assert set(found.expected) == model.expected
             assert len(found.expected) == len(model.expected)
-            assert found.judged == tuple(key for key, _, _ in found.writes if model.own[key][2])
+            assert found.judged == [key for key, _, _ in found.writes if model.own[key][2]]
             assert {key: (value, expiry) for key, value, expiry in found.writes} == {
                 key: own[:2] for key, own in model.own.items()
             }
@@ -329,7 +335,7 @@ def test_an_expectation_of_a_cas_taken_back_is_gone() -> None:
     mark = txn.mark()
     view.cas(b"k", 9, b"2")
     txn.rollback_to(mark)
-    assert view.slice() == Slice("r", Tag.KV, (), (), ((b"k", 4, False),), (), ((b"k", b"1", 0),))
+    assert view.slice() == Slice(("r", Tag.KV), (), (b"k",), ((b"k", 4, False),), (), ((b"k", b"1", 0),))
 
 
 def test_an_expectation_outlives_the_drop_of_its_run() -> None:
@@ -360,4 +366,4 @@ def test_a_view_first_used_after_a_drop_shows_an_empty_table() -> None:
     txn.drop_run("r")
     view = txn.view("r", Tag.KV)
     assert (view.get(b"k"), list(view.scan()), view.count(), view.last()) == (None, [], 0, None)
-    assert view.slice() == Slice("r", Tag.KV, (), (), (), (), ())
+    assert view.slice() == Slice(("r", Tag.KV), (), (), (), (), ())

@@ -133,8 +133,8 @@ def test_seal_gives_an_immutable_account_of_everything() -> None:
         7,
         5,
         (
-            Slice("r", Tag.KV, reads, (b"p", b"l"), ((b"c", 4, False),), ((b"a", b"b"),), writes),
-            Slice("other", Tag.EVENT, (), (), (), (), ()),
+            Slice(("r", Tag.KV), reads, (b"c",), ((b"c", 4, False),), ((b"a", b"b"),), writes),
+            Slice(("other", Tag.EVENT), (), (), (), (), ()),
         ),
         ("gone",),
         True,
@@ -162,7 +162,7 @@ def test_a_transaction_too_large_for_one_record_stays_active() -> None:
     with pytest.raises(UsageError, match="writes 11 bytes, at most 10"):
         txn.seal()
     view.put(b"12345", b"1234")
-    assert txn.seal().slices[0].judged == (b"12345", b"k")
+    assert txn.seal().slices[0].judged == [b"12345", b"k"]
 
 
 def test_many_writes_are_counted_before_they_are_packed(monkeypatch: pytest.MonkeyPatch) -> None:

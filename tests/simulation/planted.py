@@ -95,7 +95,7 @@ def validate_without_prepared_writes(monkeypatch):
     def unreserve(self, part):
         for part_slice in part.slices:
             for key, _, _ in part_slice.writes:
-                self._prepared_keys.pop((part_slice.run, part_slice.tag, key), None)
+                self._prepared_keys.pop((*part_slice.table_id, key), None)
         for run in part.dropped_runs:
             self._prepared_drops.pop(run, None)
 
@@ -210,10 +210,10 @@ def event_hash_from_the_unpublished_head(monkeypatch):
 
     def mistaken(self):
         found = last(self)
-        if found is None or self.tag != Tag.EVENT or self.run not in heads:
+        if found is None or self.table_id[1] != Tag.EVENT or self.table_id[0] not in heads:
             return found
         key, record = found
-        return key, pack(replace(unpack_event(record), hash=heads[self.run]))
+        return key, pack(replace(unpack_event(record), hash=heads[self.table_id[0]]))
 
     monkeypatch.setattr(EventOperations, "_append", remembering)
     monkeypatch.setattr(TableView, "last", mistaken)
