@@ -7,8 +7,7 @@ compare-and-swap never matches a new cell of the same name. To callers, a delete
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.commits.conflicts import CasConflict
@@ -19,18 +18,20 @@ from inmem.engine.shown import shown
 from inmem.primitives.arguments import checked_version, not_callable, refuse_coroutine
 from inmem.primitives.cell_record import CellRecord, unpack_cell
 from inmem.primitives.paging import at_most, scan_names
+from inmem.primitives.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inmem.engine.commits.transaction import Transaction
 
+_STATE: Final = int(Tag.STATE)
+
 # Inside the class below, `list` is a method.
 Names: TypeAlias = list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Result, frozen=True):
     """The value of a cell, with its version.
 
     Attributes:
@@ -54,7 +55,7 @@ class CellOperations:
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._run = run
-        self._view = txn.view(run, Tag.STATE)
+        self._view = txn.view(run, _STATE)
         self._now_us = txn.now_us
         self._bytes_max = txn.limits.value_bytes_max
 

@@ -6,9 +6,10 @@ since. The store's own tables, such as indices, are left out: they follow from t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal, TypeAlias, cast
+
+from msgspec.structs import replace
 
 from inmem.engine.codec import decode_value
 from inmem.engine.errors import InvariantError
@@ -18,6 +19,7 @@ from inmem.primitives.arguments import one_of
 from inmem.primitives.cell_record import unpack_cell
 from inmem.primitives.cells import state_of
 from inmem.primitives.events import event_of
+from inmem.primitives.result import Result
 from inmem.primitives.run_record import unpack_run
 from inmem.primitives.runs import metadata_of
 from inmem.primitives.traces import trace_of
@@ -48,8 +50,7 @@ class ChangeKind(StrEnum):
     """The whole run was deleted, with its data in all primitives."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Result, frozen=True):
     """One change made by a commit.
 
     Attributes:
@@ -72,8 +73,15 @@ class Change:
     timestamp: int
     expires_at: int | None = None
     is_last: bool = False
-    data: bytes | None = field(default=None, repr=False)
+    data: bytes | None = None
     """The stored form of the value."""
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name != "data"]
+        return f"Change({', '.join(shown)})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in self.__struct_fields__ if name != "data"]
 
     @property
     def value(self) -> Any:

@@ -10,9 +10,8 @@ conflicts with it. An aborted append uses up no sequence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
@@ -26,11 +25,15 @@ from inmem.primitives.event_hash import FIRST_PREVIOUS_HASH, event_hash
 from inmem.primitives.event_record import EventRecord, unpack_event
 from inmem.primitives.index_key import PRESENT, name_component, name_in
 from inmem.primitives.paging import at_most
+from inmem.primitives.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from inmem.engine.commits.transaction import Transaction
+
+_EVENT: Final = int(Tag.EVENT)
+_EVENT_INDEX: Final = int(Tag.EVENT_INDEX)
 
 BATCH_SIZE = 1000
 """Events that `iter` reads ahead: enough to amortize the start of a range scan, few enough to hold in memory."""
@@ -39,8 +42,7 @@ Events: TypeAlias = "list[Event]"
 Names: TypeAlias = list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Result, frozen=True):
     """One event.
 
     Attributes:
@@ -65,6 +67,10 @@ class Event:
             f"timestamp={self.timestamp}, prev_hash={_short(self.prev_hash)}, hash={_short(self.hash)})"
         )
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        short = {"prev_hash": _short(self.prev_hash), "hash": _short(self.hash)}
+        return [(name, short.get(name, getattr(self, name))) for name in self.__struct_fields__]
+
 
 class EventOperations:
     """The EventLog of one run, inside one transaction. Append-only: no operation changes or removes an event."""
@@ -73,8 +79,8 @@ class EventOperations:
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._run = run
-        self._view = txn.view(run, Tag.EVENT)
-        self._index = txn.view(run, Tag.EVENT_INDEX)
+        self._view = txn.view(run, _EVENT)
+        self._index = txn.view(run, _EVENT_INDEX)
         self._now_us = txn.now_us
         self._bytes_max = txn.limits.value_bytes_max
 
@@ -208,7 +214,9 @@ class EventOperations:
             key, record = last
             head = unpack_event(record)
             previous_hash = head.hash
-            sequence, timestamp = sequence_of(key) + 1, max(self._now_us, head.timestamp)
+            sequence = sequence_of(key) + 1
+            # Not `max`, which takes four times as long.
+            timestamp = self._now_us if self._now_us > head.timestamp else head.timestamp  # noqa: FURB136
         run, view, index = self._run, self._view, self._index
         appended: list[Event] = []
         for event_type, payload in events:

@@ -6,7 +6,6 @@ reader treats a key as absent from its deadline on, whether or not the reaper (e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -19,6 +18,7 @@ from inmem.engine.shown import shown
 from inmem.engine.tables.entry import VALUE
 from inmem.primitives.arguments import checked_version, several
 from inmem.primitives.paging import at_most, scan_names, scan_values
+from inmem.primitives.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,8 +34,7 @@ Names: TypeAlias = list[str]
 Items: TypeAlias = list[tuple[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class VersionedValue:
+class VersionedValue(Result, frozen=True):
     """A value with its version and its deadline.
 
     Attributes:
@@ -102,7 +101,7 @@ class KVOperations:
 
     def __init__(self, txn: Transaction, run: str) -> None:
         self._run = run
-        self._view = txn.view(run, Tag.KV)
+        self._view = txn.view(run, _KV)
         self._now_us = txn.now_us
         self._bytes_max = txn.limits.value_bytes_max
 

@@ -267,8 +267,7 @@ class RunContents:
         record = TraceRecord(position, trace.parent_id, packed.trace_type, tags, metadata, packed.fields)
         view.put(key, pack(record))
         index = self._txn.view(self._run, Tag.TRACE_INDEX)
-        for entry in trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags):
-            index.put(entry, PRESENT)
+        index.put_all(trace_index.entries_of(position, key, trace.parent_id, packed.trace_type, tags), PRESENT)
 
 
 def _place_of(item: Item) -> tuple[int, str]:

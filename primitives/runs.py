@@ -19,6 +19,7 @@ from inmem.engine.keys import Tag, normalize_run_id
 from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_error, checked_tags, encoded_metadata, encoded_new_metadata
 from inmem.primitives.paging import at_most
+from inmem.primitives.result import Result
 from inmem.primitives.run_index import RunEntries, suffix_of, update_entries
 from inmem.primitives.run_record import RUN_KEY, RunRecord, unpack_run
 from inmem.primitives.run_status import FINISHED, RunStatus, check_transition, status_of
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from inmem.primitives.run_status import RunStatusName
 
 
-@dataclass(frozen=True, slots=True)
-class RunMetadata:
+class RunMetadata(Result, frozen=True):
     """The metadata of a registered run. Times are in microseconds since the epoch.
 
     Attributes:

@@ -6,10 +6,10 @@ when the kind is constructed. Errors name the field.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from inmem.engine.codec import Encoded, decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, UsageError
@@ -17,6 +17,7 @@ from inmem.engine.limits import INT_MAX, INT_MIN, VALUE_BYTES_MAX
 from inmem.engine.shown import shown, type_name
 from inmem.engine.value_copy import INT_REASON
 from inmem.primitives.arguments import one_of
+from inmem.primitives.result import Result
 
 _TEXT: Final = (str,)
 _OPTIONAL_TEXT: Final = (str, type(None))
@@ -25,8 +26,7 @@ _OPTIONAL_COUNT: Final = (int, type(None))
 _FLAG: Final = (bool,)
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(Result, frozen=True):
     """A tool was called.
 
     Attributes:
@@ -50,8 +50,7 @@ class ToolCall:
         _check_not_negative(self, "duration_ms")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Result, frozen=True):
     """One of several options was chosen.
 
     Attributes:
@@ -72,12 +71,11 @@ class Decision:
     def __post_init__(self) -> None:
         _check(self, "question", _TEXT)
         _check(self, "options", (list, tuple))
-        object.__setattr__(self, "options", [*self.options])
+        force_setattr(self, "options", [*self.options])
         _check(self, "reasoning", _OPTIONAL_TEXT)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Result, frozen=True):
     """Something was looked up.
 
     Attributes:
@@ -99,8 +97,7 @@ class Query:
         _check_not_negative(self, "results_count")
 
 
-@dataclass(frozen=True, slots=True)
-class Thought:
+class Thought(Result, frozen=True):
     """The agent thought.
 
     Attributes:
@@ -119,8 +116,7 @@ class Thought:
         _check(self, "confidence", _OPTIONAL_NUMBER)
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorTrace:
+class ErrorTrace(Result, frozen=True):
     """Something went wrong.
 
     Attributes:
@@ -142,8 +138,7 @@ class ErrorTrace:
         _check(self, "recoverable", _FLAG)
 
 
-@dataclass(frozen=True, slots=True)
-class Custom:
+class Custom(Result, frozen=True):
     """Anything else.
 
     Attributes:
@@ -169,8 +164,9 @@ KINDS: Final[dict[str, type[Kind]]] = {
 """The kinds by their trace type."""
 
 _FIELDS: Final = {
-    kind: tuple((field.name, f"{kind.__name__}.{field.name}") for field in fields(kind)) for kind in KINDS.values()
+    kind: tuple((name, f"{kind.__name__}.{name}") for name in kind.__struct_fields__) for kind in KINDS.values()
 }
+_METACLASS: Final[type[Any]] = type(Result)
 
 
 class PackedKind(Struct, frozen=True):
@@ -193,7 +189,7 @@ def pack_kind(kind: Kind | PackedKind, bytes_max: int = VALUE_BYTES_MAX) -> Pack
         return kind
     given: type[Any] = type(kind)
     # A class with another metaclass is not one of the kinds, and may not even be hashable.
-    names = _FIELDS.get(given) if type(given) is type else None
+    names = _FIELDS.get(given) if type(given) is _METACLASS else None
     if names is None:
         raise UsageError(f"kind: must be one of {_names_of_classes()}, not {type_name(kind)}")
     return PackedKind(
@@ -212,7 +208,7 @@ def trace_type_of(kind: str | type[Kind]) -> str:
     Raises:
         UsageError: `kind` is not a kind of trace.
     """
-    if type(kind) is type and kind in _FIELDS:
+    if type(kind) is _METACLASS and kind in _FIELDS:
         return kind.trace_type
     return one_of("trace type", kind, KINDS, also=", or its class")
 

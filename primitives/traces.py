@@ -7,8 +7,7 @@ removed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from inmem.engine.codec import MalformedValueError, decode_value
 from inmem.engine.errors import InvalidKeyError, InvalidValueError, InvariantError, TraceExistsError, TraceNotFoundError
@@ -19,6 +18,7 @@ from inmem.primitives import trace_index
 from inmem.primitives.index_key import PRESENT, position_of, time_bound, time_of
 from inmem.primitives.labels import checked_tags, encoded_new_metadata
 from inmem.primitives.paging import at_most
+from inmem.primitives.result import Result
 from inmem.primitives.trace_kinds import Kind, PackedKind, pack_kind, trace_type_of, unpack_kind
 from inmem.primitives.trace_record import TraceRecord, unpack_trace
 from inmem.primitives.trace_tree import TraceTree, build_tree
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
     from inmem.engine.commits.transaction import Transaction
 
+_TRACE: Final = int(Tag.TRACE)
+_TRACE_INDEX: Final = int(Tag.TRACE_INDEX)
+
 # Inside the class below, `list` is a method.
 Ids: TypeAlias = list[str]
 Traces: TypeAlias = "list[Trace]"
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Result, frozen=True):
     """One recorded step.
 
     Attributes:
@@ -72,8 +74,8 @@ class TraceOperations:
     def __init__(self, txn: Transaction, run: str) -> None:
         self._txn = txn
         self._run = run
-        self._view = txn.view(run, Tag.TRACE)
-        self._index = txn.view(run, Tag.TRACE_INDEX)
+        self._view = txn.view(run, _TRACE)
+        self._index = txn.view(run, _TRACE_INDEX)
 
     def __repr__(self) -> str:
         return f"<TraceOperations of run {self._run!r}>"
@@ -125,8 +127,7 @@ class TraceOperations:
         position = position_of(self._txn)
         record = TraceRecord(position, parent_id, packed.trace_type, checked, metadata_data, packed.fields)
         view.put(key, pack(record))
-        for entry in trace_index.entries_of(position, key, parent_id, packed.trace_type, checked):
-            self._index.put(entry, PRESENT)
+        self._index.put_all(trace_index.entries_of(position, key, parent_id, packed.trace_type, checked), PRESENT)
         recorded: Any = decode_value(metadata_data)
         return Trace(trace_id, parent_id, packed.trace_type, self._txn.now_us, checked, recorded, unpack_kind(packed))
 

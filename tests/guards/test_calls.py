@@ -6,6 +6,7 @@ The bounds are what was counted when they were set, plus about a tenth: raise on
 import pytest
 
 import inmem
+from inmem import Thought
 from inmem.engine.tables.key_index import KeyIndex
 from inmem.engine.tables.key_order import WAITING_MAX
 from tests.guards.counting import calls_by_name, calls_of, store_of
@@ -18,7 +19,9 @@ BOUNDS = {
     # Among them: whether a signal handler could strike here, and whether the store is still open.
     "begin": 54,
     "put": 117,
-    "read_modify_write": 118,
+    "read_modify_write": 113,
+    "append": 140,
+    "cross_primitive": 221,
 }
 
 
@@ -30,12 +33,20 @@ def operations(db: inmem.Database):
     def increment(txn):
         txn.put("key-000500", txn.get("key-000500") + 1)
 
+    def step(txn):
+        txn.kv.put("key-000500", 1)
+        txn.events.append("tool_call", {"tool": "search"})
+        txn.cells.set("phase", "next")
+        txn.traces.record_with_options(Thought("look"), tags=("plan",))
+
     return {
         "get": lambda: db.get("r", "key-000500"),
         "get_in_transaction": lambda: txn.get("key-000500"),
         "begin": lambda: db.begin("r"),
         "put": lambda: db.put("r", "key-000500", 1),
         "read_modify_write": lambda: db.transaction("r", increment),
+        "append": lambda: db.events.append("r", "tool_call", {"tool": "search"}),
+        "cross_primitive": lambda: db.transaction("r", step),
     }
 
 
