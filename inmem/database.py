@@ -102,7 +102,11 @@ class Database(NonCopyable):
         return self.runs.create_run(run_id, parent=parent, tags=tags, metadata=metadata).run_id
 
     def end_run(self, run: str | UUID) -> None:
-        """Mark a run as completed. See `db.runs.complete_run`."""
+        """Mark a run as completed, once. See `db.runs.complete_run`.
+
+        Raises:
+            InvalidStatusTransitionError: the run is not Active, for example because it has ended already.
+        """
         self.runs.complete_run(run)
 
     # Transactions.
