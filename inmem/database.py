@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Self
     from uuid import UUID
 
-    from inmem.actors.client.client_transaction import ClientTransaction
+    from inmem.actors.client.client_transaction import Transaction
     from inmem.actors.directory import Directory
     from inmem.actors.messages.transactions import CoordinatorStats
     from inmem.engine.commits.retry import RetryPolicy
@@ -113,7 +113,7 @@ class Database(NonCopyable):
 
     def begin(
         self, run: str | UUID, *, isolation: IsolationName = "snapshot", timeout: float | None = None
-    ) -> ClientTransaction:
+    ) -> Transaction:
         """Begin a transaction on the newest committed state. Costs the same on a store of any size.
 
         Args:
@@ -132,7 +132,7 @@ class Database(NonCopyable):
     def transaction(
         self,
         run: str | UUID,
-        fn: Callable[[ClientTransaction], T],
+        fn: Callable[[Transaction], T],
         *,
         isolation: IsolationName = "snapshot",
         retry: RetryPolicy = DEFAULT_RETRY,
