@@ -1,6 +1,33 @@
 """inmem: an embedded, crash-safe, transactional store for agent runs, built from actors.
 
-Start with `inmem.open`. The README shows the rest in three short programs.
+    import inmem
+
+    with inmem.open("agent.db") as db:  # a folder, created if missing
+        run = db.begin_run(tags=["travel"])
+
+        def search(txn):  # runs again if others commit to what it has read
+            txn.put("goal", {"fly to": "OSL", "budget": 250})
+            txn.cells.init("phase", "searching")
+            txn.events.append("user_message", {"text": "a window seat, please"})
+
+        db.transaction(run, search)  # one commit: all of it, or nothing
+        print(db.get(run, "goal"), db.events.len(run))
+        db.end_run(run)
+
+Everything belongs to a run. A `Database` has five primitives, and so has a `Transaction`, which belongs to one run, so
+that all but `txn.runs` leave out its id:
+
+    db.kv      KVStore     named values: memory; `db.put`, `db.get` and `db.delete` are short for its methods
+    db.events  EventLog    what happened, in order, each event with the hash of the one before
+    db.cells   StateCell   current states, each with a version to compare and swap
+    db.traces  TraceStore  tool calls, decisions and thoughts, as a forest
+    db.runs    RunIndex    the list of runs, with status, tags and times
+
+`db.transaction` retries a function after a conflict, `db.begin` is a `with` block without retries, and `db.watch`
+follows the commits. `inmem.spawn` starts the store as an actor for pykka programs, `inmem.aio` has the same names as
+coroutines, and `inmem.simulation` tests your own agents. Every error of the store is an `InmemError`.
+
+The clone's README.md begins with three programs and lists the pages in docs/: begin with docs/tutorial.md.
 """
 
 from __future__ import annotations
@@ -10,8 +37,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from inmem import messages
-from inmem.actors.client.client_transaction import BaseTransaction
-from inmem.actors.client.client_transaction import ClientTransaction as Transaction
+from inmem.actors.client.client_transaction import BaseTransaction, Transaction
 from inmem.actors.dispatch.mailbox import MailboxRef
 from inmem.actors.environment import SystemEntropy
 from inmem.actors.messages.control import Connect

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Self
     from uuid import UUID
 
-    from inmem.actors.client.client_transaction import ClientTransaction
+    from inmem.actors.client.client_transaction import Transaction
     from inmem.actors.directory import Directory
     from inmem.actors.messages.transactions import CoordinatorStats
     from inmem.engine.commits.retry import RetryPolicy
@@ -102,14 +102,18 @@ class Database(NonCopyable):
         return self.runs.create_run(run_id, parent=parent, tags=tags, metadata=metadata).run_id
 
     def end_run(self, run: str | UUID) -> None:
-        """Mark a run as completed. See `db.runs.complete_run`."""
+        """Mark a run as completed, once. See `db.runs.complete_run`.
+
+        Raises:
+            InvalidStatusTransitionError: the run is not Active, for example because it has ended already.
+        """
         self.runs.complete_run(run)
 
     # Transactions.
 
     def begin(
         self, run: str | UUID, *, isolation: IsolationName = "snapshot", timeout: float | None = None
-    ) -> ClientTransaction:
+    ) -> Transaction:
         """Begin a transaction on the newest committed state. Costs the same on a store of any size.
 
         Args:
@@ -128,7 +132,7 @@ class Database(NonCopyable):
     def transaction(
         self,
         run: str | UUID,
-        fn: Callable[[ClientTransaction], T],
+        fn: Callable[[Transaction], T],
         *,
         isolation: IsolationName = "snapshot",
         retry: RetryPolicy = DEFAULT_RETRY,

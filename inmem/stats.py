@@ -23,7 +23,9 @@ class Stats:
         commits: number of transactions that committed writes.
         aborts: number of commits that were refused or aborted.
         conflicts: refused commits by kind of conflict: read, write, cas, scan. One commit can count under several.
-        retries: number of commits that repeated an earlier attempt at the same work.
+        retries: number of commits sent by a second or later attempt: of `db.transaction` and whatever uses it, such as
+            `cells.transition`, or of a single operation, which the store repeats. Each attempt counts, however it
+            ended; one that sent no commit does not, nor does a program's own loop around `db.begin`.
         conflict_rate: refused commits as a share of all attempted commits.
         group_sizes: number of commits logged together → how often. Under `always`, one group is one sync.
         in_flight: number of commits being validated or logged now.

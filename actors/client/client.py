@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pykka
 
-from inmem.actors.client.client_transaction import ClientTransaction
+from inmem.actors.client.client_transaction import Transaction
 from inmem.actors.client.transaction_arguments import (
     DEFAULT_RETRY,
     checked_isolation,
@@ -27,7 +27,8 @@ from inmem.actors.messages.control import Close
 from inmem.actors.messages.transactions import Begin, Begun, CancelCommit, Commit, SettleCommit
 from inmem.engine.commits.attempts import Attempts, TimeLimit
 from inmem.engine.commits.reader import Reader
-from inmem.engine.commits.transaction import Isolation, Transaction, TransactionStatus
+from inmem.engine.commits.transaction import Isolation, TransactionStatus
+from inmem.engine.commits.transaction import Transaction as EngineTransaction
 from inmem.engine.errors import (
     ConflictError,
     DatabaseClosedError,
@@ -186,20 +187,20 @@ class Client(NonCopyable):
 
     def begin(
         self, run: str | UUID, *, isolation: IsolationName = "snapshot", timeout: float | None = None
-    ) -> ClientTransaction:
+    ) -> Transaction:
         """Begin a transaction: one message, whatever the size of the store. See `Database.begin`."""
         limit = None if timeout is None else self.time_limit(timeout)
         return self._begin(normalize_run_id(run), checked_isolation(isolation), limit, 0)
 
-    def _begin(self, run_id: str, level: Isolation, limit: TimeLimit | None, attempt: int) -> ClientTransaction:
+    def _begin(self, run_id: str, level: Isolation, limit: TimeLimit | None, attempt: int) -> Transaction:
         if limit is None or limit.is_nothing:
             begun: Begun = self.ask_actor(self._coordinator, BEGIN)
         else:
             begun = self._begun_in_time(limit)
-        engine = Transaction(
+        engine = EngineTransaction(
             begun.transaction_id, begun.snapshot, begun.now_us, self._entropy, level, self.directory.limits
         )
-        return ClientTransaction(self, engine, run_id, begun.lease, limit=limit, attempt=attempt)
+        return Transaction(self, engine, run_id, begun.lease, limit=limit, attempt=attempt)
 
     def commit(self, request: CommitRequest, attempt: int, limit: TimeLimit | None) -> Any:
         """Take a sealed transaction through the commit protocol and return the coordinator's answer.
@@ -226,7 +227,7 @@ class Client(NonCopyable):
     def transaction(
         self,
         run: str | UUID,
-        fn: Callable[[ClientTransaction], T],
+        fn: Callable[[Transaction], T],
         *,
         isolation: IsolationName = "snapshot",
         retry: RetryPolicy = DEFAULT_RETRY,
@@ -327,7 +328,7 @@ class Client(NonCopyable):
         self._unusable = ForkedProcessError
 
 
-def _commit_unless_ended(txn: ClientTransaction, limit: TimeLimit | None) -> Failure | None:
+def _commit_unless_ended(txn: Transaction, limit: TimeLimit | None) -> Failure | None:
     """Commit, unless the user's function has ended the transaction itself; return a failure worth another attempt."""
     if txn.status is not _ACTIVE:
         return None

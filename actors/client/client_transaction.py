@@ -258,7 +258,7 @@ class BaseTransaction(RunAccess):
                 raise InvalidKeyError("key", f"{key} belongs to the store")
 
 
-class ClientTransaction(BaseTransaction):
+class Transaction(BaseTransaction):
     """One transaction of one client. Do not share it among threads.
 
     Reads come from the snapshot taken at its beginning and never wait; writes are buffered until `commit`. As a context

@@ -108,7 +108,11 @@ class Database(NonCopyable):
         return (await self.runs.create_run(run_id, parent=parent, tags=tags, metadata=metadata)).run_id
 
     async def end_run(self, run: str | UUID) -> None:
-        """Mark a run as completed. See `db.runs.complete_run`."""
+        """Mark a run as completed, once. See `db.runs.complete_run`.
+
+        Raises:
+            InvalidStatusTransitionError: the run is not Active, for example because it has ended already.
+        """
         await self.runs.complete_run(run)
 
     # Transactions.

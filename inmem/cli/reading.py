@@ -73,10 +73,11 @@ def _completed(names: Callable[[Database, Transaction, str], list[str]]) -> Call
     """Return a completion function for the names that `names` finds in the database named on the command line."""
 
     def complete(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+        given = _arguments_given(context)
         try:
             with (
-                inmem.open(context.params["database"], create=False, read_only=True) as db,
-                db.begin(context.params.get("run") or "completion") as txn,
+                inmem.open(given["database"], create=False, read_only=True) as db,
+                db.begin(given.get("run") or "completion") as txn,
             ):
                 return [name for name in names(db, txn, incomplete) if _is_harmless(name)]
         except (inmem.InmemError, click.ClickException, OSError, KeyError):
@@ -84,6 +85,17 @@ def _completed(names: Callable[[Database, Transaction, str], list[str]]) -> Call
             return []
 
     return complete
+
+
+def _arguments_given(context: click.Context) -> dict[str, Any]:
+    """Return the arguments before the word to be completed.
+
+    If that word is the value of an option, click stops before it has assigned any argument to its parameter.
+    """
+    names = [each.name for each in context.command.params if isinstance(each, click.Argument) and each.name]
+    return dict(zip(names, context.args, strict=False)) | {
+        name: value for name, value in context.params.items() if value is not None
+    }
 
 
 def _is_harmless(name: str) -> bool:
@@ -112,6 +124,9 @@ whole_runs_argument = click.argument(
     "runs", metavar="RUN...", nargs=-1, required=True, shell_complete=_completed(_runs_like)
 )
 key_argument = click.argument("key", metavar="[KEY]", required=False, shell_complete=_completed(_keys_like))
+prefix_option = click.option(
+    "--prefix", shell_complete=_completed(_keys_like), help="List only keys that begin with this text."
+)
 into_option = click.option(
     "--into",
     "database",

@@ -20,6 +20,7 @@ from inmem.cli.reading import (
     json_option,
     key_argument,
     open_for_reading,
+    prefix_option,
     reading_run,
     run_argument,
 )
@@ -201,9 +202,10 @@ def cells(*, database: str, run: str, as_json_output: bool) -> None:
 @database_argument
 @run_argument
 @key_argument
+@prefix_option
 @click.option("--raw", is_flag=True, help="Write the stored value unchanged, to a file or pipe.")
 @json_option
-def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: bool) -> None:
+def get(*, database: str, run: str, key: str | None, prefix: str | None, raw: bool, as_json_output: bool) -> None:
     """Print the value of KEY in RUN, or list the keys of RUN.
 
     Print text with invisible characters escaped, except line breaks and tabs, and any other value as JSON. With --raw,
@@ -211,6 +213,8 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
 
     Put -- before a name that begins with a dash, after all options.
     """
+    if key is not None and prefix is not None:
+        raise click.UsageError("--prefix lists keys and cannot be combined with KEY")
     if raw:
         if key is None or as_json_output:
             raise click.UsageError("--raw needs a KEY and cannot be combined with --json")
@@ -220,10 +224,11 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
             )
     with reading_run(database, run) as txn:
         if key is None:
-            keys = txn.kv.list()
+            keys = txn.kv.list(prefix or "")
+            has_others = not keys and bool(txn.kv.list(limit=1))
             found = cell = None
         else:
-            keys = []
+            keys, has_others = [], False
             found = txn.kv.get_versioned(key)
             cell = txn.cells.read(key)
         run_id = txn.run_id
@@ -233,7 +238,8 @@ def get(*, database: str, run: str, key: str | None, raw: bool, as_json_output: 
         elif keys:
             click.echo("\n".join(map(plain_name, keys)))
         else:
-            say_none(f"run {plain_name(run_id)} has no keys")
+            beginning = f" that begin with {plain_name(prefix)}" if prefix is not None and has_others else ""
+            say_none(f"run {plain_name(run_id)} has no keys{beginning}")
         return
     if found is None:
         advice = hint("get" if cell is None else "cells", database, run_id)

@@ -534,6 +534,27 @@ def test_get(run, run_json, odd):
     assert run_json("get", odd, "run-1") == ["bytes", "key\x07", "lines", "nan"]
 
 
+def test_keys_are_listed_by_their_beginning(run, run_json, odd):
+    assert lines(run("get", odd, "run-1", "--prefix", "b")) == ["bytes"]
+    assert lines(run("get", odd, "run-1", "--prefix", "key\x07")) == ['"key\\x07"']
+    assert run_json("get", odd, "run-1", "--prefix", "b") == ["bytes"]
+    assert run_json("get", odd, "run-1", "--prefix", "") == run_json("get", odd, "run-1")
+
+
+def test_where_no_key_has_the_beginning_it_is_said_whether_there_are_others(run, run_json, odd):
+    for name, said in (("run-1", 'has no keys that begin with "no key "'), ("run-10", "has no keys")):
+        shown = run("get", odd, name, "--prefix", "no key ")
+        assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", f"run {name} {said}\n")
+        assert run_json("get", odd, name, "--prefix", "no key ") == []
+
+
+def test_a_prefix_and_a_key_exclude_each_other(run, odd):
+    for more in ((), ("--json",), ("--raw",)):
+        refused = run("get", odd, "run-1", "bytes", "--prefix", "b", *more)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert refused.stderr == "inmem: error: --prefix lists keys and cannot be combined with KEY\n"
+
+
 def test_a_run_is_found_by_an_unambiguous_beginning(run, run_json, odd):
     assert run_json("get", odd, "run-1", "bytes")["run_id"] == "run-1", "a whole name wins over beginnings"
     assert run_json("events", odd, "ol") == []
@@ -728,6 +749,8 @@ def test_salvage_tells_of_damage_that_has_cost_no_commit(run, tmp_path):
         ("record", __file__, "--into", "db", "--durability", "sometimes"),
         ("get", "db", "x" * 300),
         ("get", "db", "run-1", "--raw"),
+        ("get", "db", "run-1", "--raw", "--prefix", "l"),
+        ("get", "db", "run-1", "--prefix", "x" * 1025),
         ("get", "db", "run-1", "lines", "--raw", "--json"),
     ],
 )

@@ -42,6 +42,11 @@ def test_runs_and_keys_come_from_the_database(odd, recorded):
         "night-watch/0002-fog-signal-178550d2",
     ]
     assert completed("get", odd, "run-1", "l") == ["lines"]
+    assert completed("get", odd, "run-1", "--prefix", "l") == ["lines"]
+    assert completed("get", odd, "run-1", "--prefix=l") == ["lines"]
+    assert completed("get", odd, "unreg", "--json", "--prefix", "") == ["k"]
+    assert completed("get", odd, "run-1", "--p") == ["--prefix"]
+    assert completed("get", "--prefix", "l") == [], "the database is not known yet"
 
 
 HARMLESS = ("plain", "night-watch/0000-storm", "user:42", "a@b.c", "50%", "x=1", "a_b+c", "日本🚢", "é")
