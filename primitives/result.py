@@ -6,21 +6,35 @@ They are structs because reading a log makes thousands of them, and constructing
 
 from __future__ import annotations
 
-from dataclasses import MISSING, Field, field, fields, make_dataclass
+from dataclasses import Field, field, fields, make_dataclass
 from functools import cache
+from inspect import get_annotations
 from typing import Any, ClassVar
 
-from msgspec import Struct
+from msgspec import NODEFAULT, Struct
 
 
 @cache
 def _dataclass_fields(kind: type[Result]) -> dict[str, Field[Any]]:
+    # A subclass that a user has made inherits fields, and may add some that are required after some that are not.
+    types = {name: type_ for base in reversed(kind.__mro__) for name, type_ in get_annotations(base).items()}
     names = kind.__struct_fields__
-    defaults = dict(zip(reversed(names), reversed(kind.__struct_defaults__), strict=False))
-    types = kind.__annotations__
-    given = [(name, types[name], field(default=defaults.get(name, MISSING))) for name in names]
-    twin = make_dataclass(kind.__name__, given)
+    defaults = kind.__struct_defaults__
+    required = len(names) - len(defaults)
+    given = [
+        (name, types[name], _field(default))
+        for name, default in zip(names, (NODEFAULT,) * required + defaults, strict=True)
+    ]
+    twin = make_dataclass(kind.__name__, given, kw_only=NODEFAULT in defaults)
     return {each.name: each for each in fields(twin)}
+
+
+def _field(default: Any) -> Any:
+    if default is NODEFAULT:
+        return field()
+    # What msgspec stores for a default that is made anew each time, such as a list.
+    factory = getattr(default, "factory", None)
+    return field(default=default) if factory is None else field(default_factory=factory)
 
 
 class _DataclassFields:

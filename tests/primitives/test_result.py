@@ -3,8 +3,9 @@
 import copy
 import pickle
 import typing
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, fields, is_dataclass, replace
 
+import msgspec
 import pytest
 from rich.pretty import pretty_repr
 
@@ -95,3 +96,33 @@ def test_rich_shows_hashes_as_short_as_repr_does():
     [event] = [result for result in RESULTS if type(result) is Event]
     assert "prev_hash=01010101…, hash=02020202…" in repr(event)
     assert "prev_hash='01010101…', hash='02020202…'" in pretty_repr(event, max_width=200).replace("\n", "")
+
+
+class Placed(Event):
+    """What a user may add to a result."""
+
+    at: str = "nowhere"
+    notes: list[str] = msgspec.field(default_factory=list)
+
+
+class Signed(Placed, kw_only=True):
+    by: str
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"), [(Placed, {}), (Placed, {"at": "home", "notes": ["a"]}), (Signed, {"by": "me"})]
+)
+def test_a_subclass_of_a_result_is_a_dataclass_too(kind, own):
+    [event] = [result for result in RESULTS if type(result) is Event]
+    placed = kind(*msgspec.structs.astuple(event), **own)
+    assert is_dataclass(placed)
+    assert [field.name for field in fields(placed)] == [*placed.__struct_fields__]
+    expected = {**asdict(event), "at": "nowhere", "notes": [], **own}
+    assert asdict(placed) == expected
+    assert replace(placed, at="there", sequence=7) == kind(**{**expected, "at": "there", "sequence": 7})
+    assert {
+        field.name for field in fields(placed) if field.default is MISSING and field.default_factory is MISSING
+    } == {
+        *(field.name for field in fields(event)),
+        *(["by"] if kind is Signed else []),
+    }
