@@ -49,8 +49,12 @@ def shown_failure(error: BaseException | None) -> str:
 
 
 def type_name(argument: object) -> str:
-    """Return the name of the argument's type. See `class_name`."""
-    return class_name(type(argument))
+    """Return the name of the argument's type, or which class it is, if it is one. See `class_name`."""
+    kind: Any = type(argument)
+    if issubclass(kind, type):
+        of_argument: Any = argument
+        return f"the class {class_name(of_argument)}"
+    return class_name(kind)
 
 
 def class_name(kind: type[Any]) -> str:

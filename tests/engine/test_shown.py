@@ -55,3 +55,10 @@ def test_it_is_short_and_can_be_printed(argument):
 
 def test_the_name_of_a_type_is_short_as_well():
     assert len(class_name(type("X" * 5000, (), {}))) == ARGUMENT_CHARS_MAX
+
+
+def test_a_class_in_place_of_an_instance_is_called_a_class():
+    assert type_name(ValueError) == "the class ValueError"
+    assert type_name(type) == "the class type"
+    assert type_name(MetaclassRaises) == "the class MetaclassRaises"
+    assert type_name(ValueError()) == "ValueError"

@@ -83,7 +83,7 @@ def test_the_nesting_limit_is_that_of_the_field_itself():
         (lambda: Query("t", "q", -1), "Query.results_count: must be at least 0, not -1"),
         (lambda: Thought(["x"]), "Thought.content: must be str, not list"),
         (lambda: Thought("x", "high"), "Thought.confidence: must be int or float or None, not str"),
-        (lambda: ErrorTrace(ValueError, "m"), "ErrorTrace.error_type: must be str, not type"),
+        (lambda: ErrorTrace(ValueError, "m"), "ErrorTrace.error_type: must be str, not the class ValueError"),
         (lambda: ErrorTrace("t", ValueError()), "ErrorTrace.message: must be str, not ValueError"),
         (lambda: ErrorTrace("t", "m", 1), "ErrorTrace.recoverable: must be bool, not int"),
         (lambda: Custom(None), "Custom.name: must be str, not NoneType"),
