@@ -140,13 +140,13 @@ class Supervisor(StoreActor):
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Handle one message; if the stack has no room for it, raise RecursionError instead, with nothing done."""
-        if type(message) not in self._directory.routes and not has_room():
+        if message.__class__ not in self._directory.routes and not has_room():
             raise RecursionError("no room to supervise on this stack")
         super().handle(message, reply_to)
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
-        route = self._directory.routes.get(type(message))
+        route = self._directory.routes.get(message.__class__)
         if route is not None:
             route.send(message, self._reply_to)
             return LATER

@@ -48,7 +48,7 @@ class ShardActor(StoreActor):
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
         # The two messages of every commit are recognised by their exact type, as in the coordinator.
-        kind = type(message)
+        kind = message.__class__
         if kind is Validate:
             part = message.part
             verdict = self._shard.prepare(part)

@@ -140,7 +140,7 @@ class StoreActor(pykka.Actor):
 
     def handle(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Handle one message, whatever happens. Called by the mailbox, or directly by a dispatcher."""
-        kind = type(message)
+        kind = message.__class__
         is_control = False
         if kind in _CORE_MESSAGES:
             if message.core != self.core:
@@ -186,7 +186,7 @@ class StoreActor(pykka.Actor):
         If this call is interrupted, it can be repeated.
         """
         is_its_own = not interrupts.keep_back(error)
-        if type(message) is Retire:
+        if message.__class__ is Retire:
             # An actor whose store has ended gets no successor.
             StoreActor.retire(self)
             return
@@ -228,7 +228,7 @@ class StoreActor(pykka.Actor):
 
     def _obey(self, message: Any) -> Any:
         """Handle a control message. If an actor cannot halt, it has failed, which ends it as well."""
-        kind = type(message)
+        kind = message.__class__
         if kind is Halt:
             if message.core == self.core:
                 self._halt(message)

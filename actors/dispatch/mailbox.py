@@ -111,7 +111,7 @@ class Mailbox:
         if not isinstance(message, Request):
             require_message(message)
             return None
-        route = self.routes.get(type(message))
+        route = self.routes.get(message.__class__)
         if route is not None and (refusal := route.mailbox.refusal_at_door(message)) is not None:
             return refusal
         return refusal_of(self.name, message, self.dispatcher.backlog(self), limits)
@@ -156,11 +156,11 @@ class Mailbox:
     def deliver(self, message: Any, reply_to: ReplyTo | None) -> None:
         """Give one message to the actor. Only the dispatcher calls this, with one message at a time."""
         actor = self.actor
-        if actor is not None and type(message) is not Resume:
+        if actor is not None and message.__class__ is not Resume:
             actor.handle(message, reply_to)
-        elif type(message) is Resume:
+        elif message.__class__ is Resume:
             self._resume(message.actor)
-        elif type(message) is Retire:
+        elif message.__class__ is Retire:
             # The failed actor has no successor and will get none.
             self.retire()
             self.dispatcher.close(self)

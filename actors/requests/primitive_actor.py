@@ -90,7 +90,7 @@ class PrimitiveActor(StoreActor):
 
     def on_receive(self, message: Any) -> Any:
         """Handle one message."""
-        kind = type(message)
+        kind = message.__class__
         if kind is CommitDecided:
             self._decided(message.group, message.outcome)
             return None
@@ -157,13 +157,13 @@ class PrimitiveActor(StoreActor):
             log.warning("overloaded", actor=self.mailbox.name, waiting=len(self._requests.waiting), error=str(refusal))
 
     def _decided(self, group: int, outcome: Any) -> None:
-        if type(outcome) is Committed:
+        if outcome.__class__ is Committed:
             self._requests.committed(group, outcome.version)
-        elif type(outcome) is CommitRefused:
+        elif outcome.__class__ is CommitRefused:
             self._requests.lost(group)
-        elif type(outcome) is CommitAborted:
+        elif outcome.__class__ is CommitAborted:
             self._requests.aborted(group, outcome.error)
-        elif type(outcome) is not CommitRepeated:
+        elif outcome.__class__ is not CommitRepeated:
             raise InvariantError(f"the coordinator answered a commit with {outcome!r}")
 
     def _continue_draining(self) -> None:
