@@ -1,12 +1,13 @@
 """The base class of what operations return: immutable values, equal if their fields are.
 
 They are structs because reading a log makes thousands of them, and constructing a frozen dataclass of six fields takes
-0.7 µs, but a struct 0.1. To their readers they are dataclasses too: `fields`, `asdict` and `replace` accept them.
+0.7 µs, but a struct 0.1. To their readers they are dataclasses all the same, for the functions of `dataclasses`, and
+for whatever else looks for dataclasses, such as pprint and pytest.
 """
 
 from __future__ import annotations
 
-from dataclasses import Field, field, fields, make_dataclass
+from dataclasses import Field, field, make_dataclass
 from functools import cache
 from inspect import get_annotations
 from typing import Any, ClassVar
@@ -15,7 +16,8 @@ from msgspec import NODEFAULT, Struct
 
 
 @cache
-def _dataclass_fields(kind: type[Result]) -> dict[str, Field[Any]]:
+def _twin(kind: type[Result]) -> type[Any]:
+    """Return a dataclass with the fields of `kind`."""
     # A subclass that a user has made inherits fields, and may add some that are required after some that are not.
     types = {name: type_ for base in reversed(kind.__mro__) for name, type_ in get_annotations(base).items()}
     names = kind.__struct_fields__
@@ -25,8 +27,7 @@ def _dataclass_fields(kind: type[Result]) -> dict[str, Field[Any]]:
         (name, types[name], _field(default))
         for name, default in zip(names, (NODEFAULT,) * required + defaults, strict=True)
     ]
-    twin = make_dataclass(kind.__name__, given, kw_only=NODEFAULT in defaults)
-    return {each.name: each for each in fields(twin)}
+    return make_dataclass(kind.__name__, given, repr=False, frozen=True, kw_only=NODEFAULT in defaults)
 
 
 def _field(default: Any) -> Any:
@@ -37,14 +38,18 @@ def _field(default: Any) -> Any:
     return field(default=default) if factory is None else field(default_factory=factory)
 
 
-class _DataclassFields:
-    """The attribute by which `dataclasses` tells what the fields are; computed when it is first asked for."""
+class _OfTwin:
+    """An attribute that tells a dataclass from other classes: that of the twin, made when it is first asked for."""
 
-    def __get__(self, _: Result | None, kind: type[Result]) -> dict[str, Field[Any]]:
-        return _dataclass_fields(kind)
+    def __set_name__(self, _: type[Any], name: str) -> None:
+        self._name = name
+
+    def __get__(self, _: Result | None, kind: type[Result]) -> Any:
+        return getattr(_twin(kind), self._name)
 
 
 class Result(Struct, frozen=True):
     """Base class of the results of operations."""
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]] = _DataclassFields()  # type: ignore[assignment]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]] = _OfTwin()  # type: ignore[assignment]
+    __dataclass_params__: ClassVar[Any] = _OfTwin()

@@ -2,8 +2,12 @@
 
 import copy
 import pickle
+import pprint
+import subprocess
+import sys
 import typing
 from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +15,8 @@ from rich.pretty import pretty_repr
 
 import inmem
 from inmem import Change, ChangeKind, Event, RunMetadata, RunStatus, State, Thought, ToolCall, Trace, VersionedValue
+
+ROOT = Path(__file__).resolve().parents[2]
 
 RESULTS = [
     Event(3, "tool_call", {"q": [1]}, 5, b"\x01" * 32, b"\x02" * 32),
@@ -67,6 +73,28 @@ def test_a_result_cannot_be_changed(result):
             delattr(result, field.name)
     with pytest.raises(AttributeError):
         result.other = 1
+
+
+@each
+def test_pprint_shows_a_result_that_does_not_fit_on_a_line(result):
+    assert pprint.pformat([result], width=10) == f"[{result!r}]"
+
+
+def test_pytest_explains_how_results_differ(tmp_path):
+    """It shows them with a pprint of its own, which relies on what dataclasses have."""
+    test = tmp_path / "test_own.py"
+    test.write_text("""
+import inmem
+
+def test_that_fails():
+    seen = inmem.State({"phase": "asked the harbour master for a berth"}, 1, 1_700_000_000_000_000)
+    assert [seen, 1] == [seen, 2]
+""")
+    program = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(test)]
+    printed = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert "At index 1 diff: 1 != 2" in printed
+    assert "State(value={'phase': 'asked the harbour master for a berth'}, version=1" in printed
+    assert "representation of details failed" not in printed
 
 
 @each
