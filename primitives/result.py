@@ -39,9 +39,9 @@ def _field(default: Any) -> Any:
 
 
 class _OfTwin:
-    """An attribute that tells a dataclass from other classes: that of the twin, made when it is first asked for."""
+    """An attribute by which a dataclass is recognized: that of the twin, which is made when it is first asked for."""
 
-    def __set_name__(self, _: type[Any], name: str) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
 
     def __get__(self, _: Result | None, kind: type[Result]) -> Any:
@@ -51,5 +51,10 @@ class _OfTwin:
 class Result(Struct, frozen=True):
     """Base class of the results of operations."""
 
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]] = _OfTwin()  # type: ignore[assignment]
-    __dataclass_params__: ClassVar[Any] = _OfTwin()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    __dataclass_params__: ClassVar[Any]
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        # In each class, as `dataclass` does it: orjson, for one, does not look for them in base classes.
+        for name in ("__dataclass_fields__", "__dataclass_params__"):
+            setattr(cls, name, _OfTwin(name))
