@@ -13,6 +13,7 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.commits.conflicts import CasConflict
 from inmem.engine.errors import CasConflictError, CellExistsError, CellNotFoundError, UsageError
 from inmem.engine.keys import Key, Tag, user_key
+from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.packing import pack
 from inmem.engine.shown import shown
 from inmem.primitives.arguments import checked_version, not_callable, refuse_coroutine
@@ -45,7 +46,7 @@ class State(Result, frozen=True):
     updated_at: int
 
 
-class CellOperations:
+class CellOperations(NonCopyable):
     """The StateCells of one run, inside one transaction.
 
     Every operation reads the cell, so it conflicts with a concurrent commit to the same cell.

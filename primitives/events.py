@@ -17,6 +17,7 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import Tag, event_key, prefix_end, sequence_of, user_key
 from inmem.engine.limits import INT_MAX
+from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.packing import pack
 from inmem.engine.shown import shown
 from inmem.primitives.arguments import checked_count, require_callable_or_none, several
@@ -72,7 +73,7 @@ class Event(Result, frozen=True):
         return [(name, short.get(name, getattr(self, name))) for name in self.__struct_fields__]
 
 
-class EventOperations:
+class EventOperations(NonCopyable):
     """The EventLog of one run, inside one transaction. Append-only: no operation changes or removes an event."""
 
     __slots__ = ("_bytes_max", "_index", "_now_us", "_run", "_view")

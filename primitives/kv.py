@@ -14,6 +14,7 @@ from inmem.engine.codec import decode_value, encode_value
 from inmem.engine.errors import InvalidValueError, UsageError
 from inmem.engine.keys import Tag, user_key
 from inmem.engine.limits import INT_MAX
+from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.shown import shown
 from inmem.engine.tables.entry import VALUE
 from inmem.primitives.arguments import checked_version, several
@@ -90,7 +91,7 @@ def value_of(snapshot: Snapshot, run: str, key: str, now: Callable[[], int]) -> 
     return None if value is None or (expires_at and expires_at <= now()) else decode_value(value)
 
 
-class KVOperations:
+class KVOperations(NonCopyable):
     """The KVStore of one run, inside one transaction.
 
     Reads see the transaction's snapshot and its own writes. Writes become visible to others when the transaction

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from inmem.engine.codec import decode_value
 from inmem.engine.errors import InvariantError, RunExistsError, RunNotFoundError, UsageError
 from inmem.engine.keys import Tag, normalize_run_id
+from inmem.engine.noncopyable import NonCopyable
 from inmem.primitives.index_key import position_of, time_bound, time_of
 from inmem.primitives.labels import checked_error, checked_tags, encoded_metadata, encoded_new_metadata
 from inmem.primitives.paging import at_most
@@ -81,7 +82,7 @@ class RunStats:
     archived_runs: int
 
 
-class RunOperations:
+class RunOperations(NonCopyable):
     """The RunIndex, inside one transaction. Run ids are str or uuid.UUID.
 
     Every change reads the run first, and `create_run` also reads the parent. So a change conflicts with concurrent

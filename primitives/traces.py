@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from inmem.engine.codec import MalformedValueError, decode_value
 from inmem.engine.errors import InvalidKeyError, InvalidValueError, InvariantError, TraceExistsError, TraceNotFoundError
 from inmem.engine.keys import Tag, user_key
+from inmem.engine.noncopyable import NonCopyable
 from inmem.engine.packing import pack
 from inmem.engine.shown import type_name
 from inmem.primitives import trace_index
@@ -58,7 +59,7 @@ class Trace(Result, frozen=True):
     kind: Kind
 
 
-class TraceOperations:
+class TraceOperations(NonCopyable):
     """The TraceStore of one run, inside one transaction.
 
     Every query returns traces in recording order: by the time of the recording transaction, within one microsecond by

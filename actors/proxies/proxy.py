@@ -1,14 +1,16 @@
-"""The base class of the proxies: their repr."""
+"""The base class of the proxies: their repr, and that they cannot be copied."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from inmem.engine.noncopyable import NonCopyable
+
 if TYPE_CHECKING:
     from inmem.actors.client.client import Client
 
 
-class Proxy:
+class Proxy(NonCopyable):
     """A primitive of one database, as a plain object. Its repr shows the database's path."""
 
     _client: Client
