@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from inmem.actors.client.transaction_arguments import checked_timeout
 from inmem.actors.watch_cursor import WatchCursor
 from inmem.engine.errors import UsageError
+from inmem.engine.noncopyable import NonCopyable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from inmem.primitives.change import Change, PrimitiveName
 
 
-class Watcher:
+class Watcher(NonCopyable):
     """An iterator over committed changes, all or a selection, in commit order, without gaps or repetition.
 
     Iterating waits for the next change. The iteration ends when the store has been closed and every change before that

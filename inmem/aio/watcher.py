@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from inmem.actors.client.transaction_arguments import checked_timeout
 from inmem.actors.watch_cursor import WatchCursor
 from inmem.aio.port import call_soon
+from inmem.engine.noncopyable import NonCopyable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,7 +48,7 @@ class Bell:
         return self._rung.done()
 
 
-class Watcher:
+class Watcher(NonCopyable):
     """All changes, or a selection of them, in commit order; see `inmem.Watcher`. For one task at a time.
 
     A cancelled wait loses nothing: the next wait continues at the same place. While one task waits, any other task is

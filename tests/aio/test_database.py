@@ -263,7 +263,9 @@ def test_a_transaction_of_a_plain_and_of_an_async_function():
 def test_neither_a_transaction_nor_a_handle_is_copied_or_pickled(capsys):
     async def scenario():
         async with await inmem.aio.open(":memory:") as db, await db.begin("run") as txn:
-            for handle, way in itertools.product((txn, txn._lease, db), (copy.copy, copy.deepcopy, pickle.dumps)):
+            for handle, way in itertools.product(
+                (txn, txn._lease, txn.kv, db, db.kv.plain, db.watch()), (copy.copy, copy.deepcopy, pickle.dumps)
+            ):
                 with pytest.raises(TypeError, match=f"^{re.escape(repr(handle))} cannot be copied or pickled$"):
                     way(handle)
 

@@ -266,7 +266,7 @@ def test_it_is_neither_copied_nor_pickled_and_nor_is_its_database(db, way, capsy
     txn.put("x", 1)
     # A copy of an accessor would buffer writes that belong to no transaction.
     accessors = (txn.kv, txn.events, txn.cells, txn.traces, txn.runs, txn.on("other").kv)
-    proxies = (db.kv, db.events, db.cells, db.traces, db.runs, db.kv.futures)
+    proxies = (db.kv, db.events, db.cells, db.traces, db.runs, db.kv.futures, db.watch())
     for handle in (txn, db, txn.on("other"), txn._lease, *accessors, *proxies):
         with pytest.raises(TypeError, match=f"^{re.escape(repr(handle))} cannot be copied or pickled$"):
             way(handle)
