@@ -218,10 +218,10 @@ def _expiring_entries(snapshot: Snapshot) -> Iterator[Deadline]:
     """Yield (deadline, run, key) of every KVStore entry, in any order; the deadline is 0 for entries without one.
 
     Each table first yields an item with deadline 0, so that no step goes through more than one table: other actors may
-    have their turn between two steps, whatever the runs hold.
+    have their turn between two steps, whatever the runs hold. Only the list of all tables is copied at once.
     """
     for root in snapshot.roots:
-        for (run, tag), table in root.items():
+        for (run, tag), table in root.as_dict().items():
             yield (0, run, b"")
             if tag == Tag.KV:
                 for key, stored in table.stored_range():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from benchmarks.measure import Figure, Result, Settings, Subject, Target
 
-PACKAGES = ("inmem", "pykka", "immutables", "msgpack", "msgspec", "sortedcontainers", "lmdb", "ZODB", "diskcache")
+PACKAGES = ("inmem", "pykka", "msgpack", "msgspec", "sortedcontainers", "lmdb", "ZODB", "diskcache")
 CHANGE_WORTH_NOTICE = 0.1
 """Relative change between two runs below which `compare` highlights nothing, as noise alone causes more."""
 

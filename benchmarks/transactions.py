@@ -13,7 +13,7 @@ from benchmarks.peers import BareFile, CrowdedFile, DiskCache, Lmdb, Sqlite, Zod
 from inmem.engine.commits.part import Part, Slice
 from inmem.engine.commits.shard import Prepared, Shard
 from inmem.engine.tables.entry import stored_entry
-from inmem.engine.tables.snapshot import Snapshot
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
@@ -121,10 +121,8 @@ def _validation(settings: Settings) -> Result:
         return Part(number, start_version, (Slice((RUN, 1), reads, (), (), (), writes),), (), judges_drops=True)
 
     judged = part(1, 1, chosen[:20], reads)
-    alone = Shard(Snapshot.empty(1).roots[0].set((RUN, 1), table), first_version=1)
-    among_others = Shard(
-        Snapshot.empty(1).roots[0].set((RUN, 1), table.apply(((changed, b"\x01", 0),), 2)), first_version=2
-    )
+    alone = Shard(persistent({(RUN, 1): table}), first_version=1)
+    among_others = Shard(persistent({(RUN, 1): table.apply(((changed, b"\x01", 0),), 2)}), first_version=2)
     among_others.prepare(part(2, 2, [before]))
     next_one = part(3, 2, [after])
 

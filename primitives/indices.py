@@ -72,11 +72,8 @@ def with_true_indices(snapshot: Snapshot) -> tuple[Snapshot, list[TableId]]:
     if not wrong:
         return snapshot, wrong
     (root,) = snapshot.roots
-    for table_id in wrong:
-        root = root.delete(table_id) if table_id in root else root
-    for table_id, entries in true_indices(snapshot):
-        if table_id in wrong:
-            root = root.set(table_id, Table.build(entries))
+    rebuilt = {table_id: Table.build(entries) for table_id, entries in true_indices(snapshot) if table_id in wrong}
+    root = root.changed(rebuilt, {table_id: root.stored(table_id) for table_id in wrong})
     return Snapshot(snapshot.version, (root,)), wrong
 
 

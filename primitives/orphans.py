@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from inmem.engine.tables.entry import StoredEntry
+    from inmem.engine.tables.snapshot import TableId
     from inmem.primitives.trace_tree import TraceTree
     from inmem.primitives.traces import TraceOperations
 
@@ -61,17 +62,21 @@ def with_orphans_as_roots(snapshot: Snapshot) -> tuple[Snapshot, list[Orphan]]:
     if not found:
         return snapshot, found
     (root,) = snapshot.roots
+    tables = root.as_dict()
+    mended: dict[TableId, Table] = {}
     of_runs: dict[str, set[bytes]] = {}
     for run, trace_id, _ in found:
         of_runs.setdefault(run, set()).add(trace_id.encode())
     for run, keys in of_runs.items():
-        table = root[run, Tag.TRACE]
+        table = tables[run, Tag.TRACE]
         entries: dict[bytes, StoredEntry] = dict(table.stored_range())
         for key, (version, data, _) in table.range():
             if key in keys and data is not None:
                 entries[key] = stored_entry(version, pack(replace(unpack_trace(data), parent_id=None)), 0)
-        root = root.set((run, Tag.TRACE), Table.build(entries))
-    return Snapshot(snapshot.version, (root,)), found
+        mended[run, Tag.TRACE] = Table.build(entries)
+    return Snapshot(
+        snapshot.version, (root.changed(mended, {table_id: tables[table_id] for table_id in mended}),)
+    ), found
 
 
 def whole_forest(traces: TraceOperations, run: str) -> Iterator[TraceTree]:

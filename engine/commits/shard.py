@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inmem.engine.commits.part import Part, Slice
-    from inmem.engine.tables.snapshot import Root
+    from inmem.engine.tables.snapshot import Root, TableId
 
 DROPPED_RUNS_MAX = 10_000
 """How many deleted runs a shard remembers by name. A transaction that began before a forgotten deletion conflicts,
@@ -134,11 +134,16 @@ class Shard:
         for run in part.dropped_runs:
             root = without_run(root, run)
             self._note_dropped(run, version)
+        # Reading `newest` directly is safe, as in `_conflicts`.
+        stored_of = root.newest.get if root.past.state is None else root.stored
+        replaced: dict[TableId, Table | None] = {}
+        tables: dict[TableId, Table] = {}
         for part_slice in part.slices:
             if part_slice.writes:
                 table_id = part_slice.table_id
-                root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(part_slice.writes, version))
-        self.root = root
+                table = replaced[table_id] = stored_of(table_id)
+                tables[table_id] = (Table.EMPTY if table is None else table).apply(part_slice.writes, version)
+        self.root = root.changed(tables, replaced)
         self._newest_version = version
 
     def check(self) -> None:
@@ -153,7 +158,7 @@ class Shard:
         drops = {run: part.transaction_id for part in reserved for run in part.dropped_runs}
         if keys != self._prepared_keys or drops != self._prepared_drops:
             raise InvariantError("the reserved keys are not those of the prepared transactions")
-        for table in self.root.values():
+        for table in self.root.as_dict().values():
             table.check()
             if table.last_version > self._newest_version:
                 raise InvariantError(f"a table at version {table.last_version} in a shard at {self._newest_version}")
@@ -198,7 +203,7 @@ class Shard:
         root = self.root
         may_be_dropped = self._dropped_at or self._forgotten_version
         for part_slice in part.slices:
-            table = root.get(part_slice.table_id)
+            table = root.stored(part_slice.table_id)
             if table is not None and table.last_version > start_version:
                 return False
             if may_be_dropped and self._dropped_version(part_slice.run) > start_version:
@@ -215,7 +220,7 @@ class Shard:
                 if dropped_at > start_version:
                     yield from _conflicts_with_drop(part_slice, start_version, dropped_at)
                     continue
-            table = root.get((run, tag), Table.EMPTY)
+            table = root.stored(part_slice.table_id) or Table.EMPTY
             # Reading `newest` directly is safe: only this shard makes newer versions.
             stored_of = table.newest.get if table.past.state is None else table.stored
             for key, seen in part_slice.reads:
@@ -240,8 +245,8 @@ class Shard:
                     yield ScanConflict(prefix, end, start_version, found, version_of(stored_of(changed)))
         for run in part.dropped_runs if part.judges_drops else ():
             changed_at = self._dropped_version(run)
-            for table_id in tables_of(root, run):
-                changed_at = max(changed_at, root[table_id].last_version)
+            for table in tables_of(root, run).values():
+                changed_at = max(changed_at, table.last_version)
             if changed_at > start_version:
                 yield WriteConflict(Key.run(run), start_version, changed_at)
 

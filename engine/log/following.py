@@ -172,7 +172,10 @@ class _Fold:
             if isinstance(operation, TableWrites):
                 run, tag, writes = operation
                 if writes:
-                    roots[shard] = root.set((run, tag), root.get((run, tag), Table.EMPTY).apply(writes, version))
+                    table_id = run, tag
+                    table = root.stored(table_id)
+                    changed = (table or Table.EMPTY).apply(writes, version)
+                    roots[shard] = root.changed({table_id: changed}, {table_id: table})
             else:
                 roots[shard] = without_run(root, operation.run)
         self._time_floor_us = max(self._time_floor_us, record.timestamp_us)

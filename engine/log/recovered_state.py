@@ -10,14 +10,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from immutables import Map
-
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import shard_of
 from inmem.engine.log.log_records import CommitRecord, TableWrites
 from inmem.engine.outcomes import OUTCOMES_MAX
 from inmem.engine.retained_commits import RetainedCommits
 from inmem.engine.tables.entry import stored_entry, version_of
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 
@@ -214,7 +213,7 @@ class Recovery:
             version=self.version,
             transaction_id_max=self._transaction_id_max,
             time_floor_us=self._time_floor_us,
-            roots=tuple(Map(root) for root in roots),
+            roots=tuple(map(persistent, roots)),
             outcomes={(salt, transaction_id): version for version, salt, transaction_id in outcomes},
             outcomes_since=self._outcomes_since,
             commits=self.commits,

@@ -232,3 +232,41 @@ class PersistentMap(Struct, Generic[K, V], eq=False, gc=False):
             return span
         span.last = self.past
         return span.line.span_after(span, number)
+
+
+class PersistentDict(PersistentMap[K, V], eq=False, gc=False):
+    """A persistent map that is nothing else, and whose values are not None."""
+
+    def __len__(self) -> int:
+        """Return the number of keys. O(1), O(n) if this is not the newest version of its line."""
+        return len(self.newest if self.past.state is None else self.as_dict())
+
+    def changed(self, values: dict[K, V], replaced: dict[K, V | None]) -> PersistentDict[K, V]:
+        """Return the map after a change. It takes ownership of `replaced`.
+
+        Args:
+            values: the values of the keys that get one.
+            replaced: what those keys had before, None if nothing; and the same of keys to remove.
+
+        Complexity: amortized O(changes), O(n) if this is not the newest version of its line.
+        """
+        if self.past.state is not None:
+            return persistent(self.as_dict()).changed(values, replaced)
+        newest = self.newest
+        number = self.past.number + len(replaced)
+        span = self.span
+        if span is None or number >= span.number + SPAN:
+            span = self.next_span(number)
+        newer: Past[K, V] = Past(number)
+        # In this order, because other threads may be reading.
+        self.past.state = replaced, newer
+        newest.update(values)
+        if len(values) < len(replaced):
+            for key in replaced.keys() - values.keys():
+                newest.pop(key, None)
+        return PersistentDict(newest, newer, span)
+
+
+def persistent(content: dict[K, V]) -> PersistentDict[K, V]:
+    """Return the first version of a new line. O(1): it takes ownership of `content`."""
+    return PersistentDict(content, Past(0), None)

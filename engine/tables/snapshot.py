@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from immutables import Map
 from msgspec import Struct
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import TAGS, shard_of
+from inmem.engine.tables.persistent_map import PersistentDict, persistent
 from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
@@ -17,20 +17,19 @@ if TYPE_CHECKING:
 TableId: TypeAlias = tuple[str, int]
 """(run id, type tag)."""
 
-Root: TypeAlias = Map[TableId, Table]
+Root: TypeAlias = PersistentDict[TableId, Table]
 """The tables of one shard."""
 
 
-def tables_of(root: Root, run: str) -> list[TableId]:
-    """Return the ids of the run's tables in the root, including those with tags unknown to this code. O(tags)."""
-    return [table_id for tag in TAGS if (table_id := (run, tag)) in root]
+def tables_of(root: Root, run: str) -> dict[TableId, Table]:
+    """Return the run's tables in the root, including those with tags unknown to this code. O(tags)."""
+    ids = [(run, tag) for tag in TAGS]
+    return {table_id: table for table_id in ids if (table := root.stored(table_id)) is not None}
 
 
 def without_run(root: Root, run: str) -> Root:
     """Return the root without any table of the run. O(tags)."""
-    for table_id in tables_of(root, run):
-        root = root.delete(table_id)
-    return root
+    return root.changed({}, {**tables_of(root, run)})
 
 
 class Snapshot(Struct, frozen=True, eq=False):
@@ -47,19 +46,21 @@ class Snapshot(Struct, frozen=True, eq=False):
     @classmethod
     def empty(cls, shards: int) -> Snapshot:
         """Return the snapshot of a database to which nothing was ever written."""
-        nothing: Root = Map()
-        return cls(0, (nothing,) * shards)
+        return cls(0, tuple([persistent({}) for _ in range(shards)]))
 
     def table(self, run: str, tag: int) -> Table | None:
         """Return the run's table for the tag, or None if nothing was ever written to it. O(1)."""
         roots = self.roots
         root = roots[0] if len(roots) == 1 else roots[shard_of(run, len(roots))]
-        return root.get((run, tag))
+        table_id = run, tag
+        # What `stored` does, without the call: every read outside a transaction comes through here.
+        table = root.newest.get(table_id)
+        return table if root.past.state is None else root.as_it_was(table_id, table)
 
     def tables(self) -> Iterator[tuple[str, int, Table]]:
         """Iterate over (run, tag, table) in key order. O(t log t) for t tables."""
         # UTF-8 preserves code point order, so run ids sort in the same order as their encoded keys.
-        tables = {table_id: table for root in self.roots for table_id, table in root.items()}
+        tables = {table_id: table for root in self.roots for table_id, table in root.as_dict().items()}
         for run, tag in sorted(tables):
             yield run, tag, tables[run, tag]
 
@@ -68,7 +69,7 @@ class Snapshot(Struct, frozen=True, eq=False):
         if not self.roots:
             raise InvariantError("a snapshot without shards")
         for shard, root in enumerate(self.roots):
-            for (run, tag), table in root.items():
+            for (run, tag), table in root.as_dict().items():
                 table.check()
                 home = shard_of(run, len(self.roots))
                 if home != shard:

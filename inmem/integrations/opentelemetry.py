@@ -73,7 +73,7 @@ class InmemSpanExporter(SpanExporter):
         self._is_shut_down = False
         with self._db.begin(WAITING_RUN) as txn:
             self._waiting = Waiting.read(txn)
-        self._take_waiting([*self._waiting.keys])
+        self._take_waiting([*self._waiting.keys.as_dict()])
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Record spans that have ended, in one commit; skip spans that are recorded already.
@@ -111,7 +111,7 @@ class InmemSpanExporter(SpanExporter):
             self._is_shut_down = True
             # Waits for an export in progress in another thread, which may add waiting spans.
             with self._lock:
-                waiting = [*self._waiting.keys]
+                waiting = [*self._waiting.keys.as_dict()]
             try:
                 self._take_waiting(waiting)
             except InmemError as error:

@@ -13,11 +13,10 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from immutables import Map
-
 from inmem.engine.errors import InvalidKeyError, InvariantError, UsageError
 from inmem.engine.keys import normalize_run_id
 from inmem.engine.limits import USER_KEY_BYTES_MAX
+from inmem.engine.tables.persistent_map import PersistentDict, persistent
 from inmem.otlp.conventions import OPERATION, errors_of, kind_of, run_named_by
 from inmem.otlp.fitting import store_fitted
 from inmem.otlp.resources import Resources
@@ -47,8 +46,6 @@ _KEYS_MAX: Final = 2**62
 _KEY_DIGITS_MAX: Final = len(str(_KEYS_MAX)) - 1
 """All numbers with up to this many digits are valid keys; no exporter uses more."""
 
-_NONE: Final[Map[int, str]] = Map()
-
 _Free: TypeAlias = "tuple[range, _Free | None]"
 """Unused keys as a linked list of non-empty ranges, the next to use first. The last range holds all greater keys."""
 
@@ -66,7 +63,7 @@ class Waiting:
         free: the unused keys.
     """
 
-    keys: Map[str, Map[int, str]]
+    keys: PersistentDict[str, PersistentDict[int, str]]
     free: _Free
 
     @classmethod
@@ -86,14 +83,18 @@ class Waiting:
             end = used
         if end > 0 or free is None:
             free = range(end), free
-        return cls(Map({trace_id: Map(keys) for trace_id, keys in found.items()}), free)
+        return cls(persistent({trace_id: persistent(keys) for trace_id, keys in found.items()}), free)
+
+    def as_dict(self) -> dict[str, dict[int, str]]:
+        """Return the keys in use, each with the span's id, by OpenTelemetry trace. O(n) of waiting spans."""
+        return {trace_id: keys.as_dict() for trace_id, keys in self.keys.as_dict().items()}
 
     def check(self) -> None:
         """Raise InvariantError unless every key is either used or unused. O(n log n).
 
         For tests: too slow to run in every transaction.
         """
-        ranges = [range(key, key + 1) for keys in self.keys.values() for key in keys]
+        ranges = [range(key, key + 1) for keys in self.as_dict().values() for key in keys]
         free: _Free | None = self.free
         while free is not None:
             unused, free = free
@@ -176,11 +177,11 @@ class Recording:
 
         Complexity: O(n log n) of the waiting and arrived spans.
         """
-        keys = self._waiting.get(trace_id, _NONE)
+        keys = self._waiting.stored(trace_id)
         spans: list[tuple[SpanRecord, int | None]] = []
-        for key in sorted(keys):
+        for key, span_id in [] if keys is None else sorted(keys.as_dict().items()):
             span = self._store.get(str(key))
-            if is_span(span) and (span["trace_id"], span["span_id"]) == (trace_id, keys[key]):
+            if is_span(span) and (span["trace_id"], span["span_id"]) == (trace_id, span_id):
                 spans.append((span, key))
             else:
                 self._release(trace_id, key)
@@ -197,7 +198,7 @@ class Recording:
             span, key = placement.span, placement.key
             trace_id, span_id = span["trace_id"], span["span_id"]
             # Between two transactions another thread may have recorded the span, and its key may hold another one.
-            if key is not None and self._waiting.get(trace_id, _NONE).get(key) != span_id:
+            if key is not None and self._waiting_under(trace_id, key) != span_id:
                 continue
             try:
                 self._record(span, placement.parent_id, placement.run_id)
@@ -329,18 +330,27 @@ class Recording:
                 continue
             # The last range never runs out in practice, so `rest` is not None when a range does.
             self._free = (unused[1:], rest) if len(unused) > 1 else cast("_Free", rest)
-            keys = self._waiting.get(trace_id, _NONE).set(key, span["span_id"])
-            self._waiting = self._waiting.set(trace_id, keys)
+            keys = self._waiting.stored(trace_id)
+            used = {key: span["span_id"]}
+            more = persistent(used) if keys is None else keys.changed(used, {key: None})
+            self._waiting = self._waiting.changed({trace_id: more}, {trace_id: keys})
 
     def _forget(self, trace_id: str, key: int) -> None:
         """Delete the entry of a waiting span."""
         self._store.delete(str(key))
         self._release(trace_id, key)
 
+    def _waiting_under(self, trace_id: str, key: int) -> str | None:
+        keys = self._waiting.stored(trace_id)
+        return None if keys is None else keys.stored(key)
+
     def _release(self, trace_id: str, key: int) -> None:
         """Mark the key of a span that no longer waits as unused."""
-        left = self._waiting[trace_id].delete(key)
-        self._waiting = self._waiting.set(trace_id, left) if left else self._waiting.delete(trace_id)
+        keys = self._waiting.stored(trace_id)
+        if keys is None:
+            raise InvariantError(f"no span of the trace {trace_id} waits")
+        left = keys.changed({}, {key: keys.stored(key)})
+        self._waiting = self._waiting.changed({trace_id: left} if left else {}, {trace_id: keys})
         unused, rest = self._free
         if unused.stop == key:
             # Spans that waited together are mostly released together, in key order.

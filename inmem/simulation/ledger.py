@@ -156,7 +156,7 @@ class CommitLedger:
             recovery.apply(version, record, 0)
         wanted: State = {
             (run, tag, key): entry
-            for (run, tag), table in recovery.result(1).roots[0].items()
+            for (run, tag), table in recovery.result(1).roots[0].as_dict().items()
             for key, entry in table.range()
         }
         found: State = {(run, tag, key): entry for run, tag, table in snapshot.tables() for key, entry in table.range()}

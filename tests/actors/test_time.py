@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 import time
+from collections import UserDict
 from itertools import islice
 
 import pytest
@@ -415,15 +416,16 @@ def test_keys_that_others_keep_writing_do_not_keep_the_reaper_from_all_others(op
     assert db.get("run", "contended") is None
 
 
-class CountedRoot:
+class CountedRoot(UserDict):
     """A root that counts the tables somebody has come to."""
 
-    def __init__(self, tables):
-        self._tables = tables
-        self.seen = 0
+    seen = 0
+
+    def as_dict(self):
+        return self
 
     def items(self):
-        for item in self._tables.items():
+        for item in self.data.items():
             self.seen += 1
             yield item
 
@@ -441,7 +443,7 @@ def test_each_look_for_deadlines_after_an_opening_is_a_short_one(monkeypatch, pr
                 else:
                     accessors.events.append("type", number)
         snapshot = db._client.snapshot()
-        roots = tuple(CountedRoot(root) for root in snapshot.roots)
+        roots = tuple(CountedRoot(root.as_dict()) for root in snapshot.roots)
         found = reaper._expiring_entries(Snapshot(snapshot.version, roots))
         looks = []
         before = -1

@@ -2,13 +2,13 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from immutables import Map
 
 from inmem.engine.errors import CorruptionError, FormatVersionError, InvariantError
 from inmem.engine.keys import shard_of
 from inmem.engine.log import checkpoint_format
 from inmem.engine.log.checkpoint_format import CheckpointHeader, CheckpointReader, encode_checkpoint
 from inmem.engine.tables.entry import entry_of
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from tests.engine.memory_disk import BytesFile
@@ -32,7 +32,7 @@ def snapshot(tables, shards=1, version=VERSION):
     roots = [{} for _ in range(shards)]
     for (run, tag), entries in tables.items():
         roots[shard_of(run, shards)][run, tag] = Table.build(entries)
-    return Snapshot(version, tuple(Map(root) for root in roots))
+    return Snapshot(version, tuple(persistent(root) for root in roots))
 
 
 def encode(tables, outcomes=None, shards=1):

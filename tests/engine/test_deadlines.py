@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from immutables import Map
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Tag
 from inmem.engine.tables.deadlines import Deadlines
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 
@@ -19,7 +19,7 @@ def snapshot_of(entries):
     tables = {}
     for (run, key), entry in entries.items():
         tables.setdefault((run, int(Tag.KV)), {})[key] = entry
-    return Snapshot(3, (Map({table_id: Table.build(entries) for table_id, entries in tables.items()}),))
+    return Snapshot(3, (persistent({table_id: Table.build(entries) for table_id, entries in tables.items()}),))
 
 
 class Machine(RuleBasedStateMachine):

@@ -4,7 +4,6 @@ T1 and T2 overlap and T1 commits first unless said. Each row is named by its ano
 """
 
 import pytest
-from immutables import Map
 
 from inmem.engine.commits.conflicts import CasConflict, ReadConflict, ScanConflict, WriteConflict
 from inmem.engine.commits.part import Part
@@ -12,6 +11,7 @@ from inmem.engine.commits.shard import Blocked, Prepared, Refused, Shard
 from inmem.engine.commits.table_view import TableView
 from inmem.engine.commits.transaction import Isolation, Transaction
 from inmem.engine.keys import Key, Tag, prefix_end
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from tests.engine.seeded_entropy import SeededEntropy
 
@@ -24,7 +24,7 @@ class Store:
 
     def __init__(self, isolation: Isolation) -> None:
         self.isolation = isolation
-        self.shard = Shard(Map())
+        self.shard = Shard(persistent({}))
         self.version = 0
         self.last_id = 0
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from inmem.engine.tables import persistent_map, table
 from inmem.engine.tables.entry import PACKED_VALUE_BYTES_MAX, entry_of
-from inmem.engine.tables.persistent_map import JOINED_MAX, SPAN, STEPS_MAX
+from inmem.engine.tables.persistent_map import JOINED_MAX, SPAN, STEPS_MAX, PersistentDict, persistent
 from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
@@ -90,6 +90,50 @@ class VersionsMachine(RuleBasedStateMachine):
 
 
 TestVersions = VersionsMachine.TestCase
+
+
+class DictMachine(RuleBasedStateMachine):
+    """The same for a map that is nothing else, such as the tables of a shard."""
+
+    @initialize(span=st.integers(1, 5), steps_max=st.integers(0, 3), joined_max=st.integers(1, 3))
+    def begin(self, span: int, steps_max: int, joined_max: int) -> None:
+        set_sizes(setattr, span, steps_max, joined_max)
+        self.newest: tuple[PersistentDict[bytes, int], dict[bytes, int]] = (persistent({b"a": 0}), {b"a": 0})
+        self.held: list[tuple[PersistentDict[bytes, int], dict[bytes, int]]] = []
+
+    def teardown(self) -> None:
+        set_sizes(setattr, SPAN, STEPS_MAX, JOINED_MAX)
+
+    @rule(values=st.dictionaries(st.sampled_from(KEYS), st.integers(0, 9)), removed=st.sets(st.sampled_from(KEYS)))
+    def change(self, values: dict[bytes, int], removed: set[bytes]) -> None:
+        shown, model = self.newest
+        replaced = {key: shown.stored(key) for key in {*values, *removed}}
+        left = {key: value for key, value in model.items() if key not in removed}
+        self.newest = shown.changed(values, replaced), left | values
+
+    @rule()
+    def hold(self) -> None:
+        self.held.append(self.newest)
+
+    @rule(data=st.data())
+    def let_go(self, data: st.DataObject) -> None:
+        if self.held:
+            del self.held[data.draw(st.integers(0, len(self.held) - 1))]
+
+    @rule(data=st.data())
+    def go_on_from_another(self, data: st.DataObject) -> None:
+        if self.held:
+            self.newest = data.draw(st.sampled_from(self.held))
+
+    @invariant()
+    def each_is_what_it_was(self) -> None:
+        for shown, model in (*self.held, self.newest):
+            assert {key: shown.stored(key) for key in KEYS} == {key: model.get(key) for key in KEYS}
+            assert shown.as_dict() == model
+            assert len(shown) == len(model)
+
+
+TestDict = DictMachine.TestCase
 
 
 class Versions:

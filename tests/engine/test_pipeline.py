@@ -12,7 +12,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from immutables import Map
 from msgspec.structs import replace
 
 from inmem.engine.commits.conflicts import Conflict, WriteConflict
@@ -24,6 +23,7 @@ from inmem.engine.errors import DiskFullError, InvariantError, TransactionTimeou
 from inmem.engine.keys import Key, Tag, prefix_end, shard_of
 from inmem.engine.log.log_records import DropRun, decode_commit, encode_operations
 from inmem.engine.tables.entry import version_of
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from tests.engine.seeded_entropy import SeededEntropy
 
@@ -64,7 +64,7 @@ class House:
         # Each history has a character of its own: which operations it consists of, and how far it runs behind.
         self.weights = {operation: self.random.choice([0, 0, 1, 4]) for operation in OPERATIONS} | {"put": 3, "get": 3}
         self.delivery = self.random.choice([1, 2, 4])
-        self.shards = [self.shard_class(Map()) for _ in range(self.random.randint(1, 4))]
+        self.shards = [self.shard_class(persistent({})) for _ in range(self.random.randint(1, 4))]
         self.published = Snapshot.empty(len(self.shards))
         self.pipeline: CommitPipeline[Client] = self.pipeline_class(self, self.published)
         self.queues: dict[tuple[str, int], deque[Callable[[], object]]] = {}
@@ -387,7 +387,7 @@ def test_answers_that_nobody_asked_for_are_bugs() -> None:
     with pytest.raises(InvariantError, match="not being validated"):
         pipeline.verdict(3, 0, Prepared())
     with pytest.raises(InvariantError, match="not asked for"):
-        pipeline.applied(0, 1, Map())
+        pipeline.applied(0, 1, persistent({}))
     pipeline.verdict(1, 0, Prepared())
     pipeline.verdict(2, 0, Prepared())
     with pytest.raises(InvariantError, match="next in order is 1"):
@@ -396,7 +396,7 @@ def test_answers_that_nobody_asked_for_are_bugs() -> None:
     with pytest.raises(InvariantError, match="numbered 1 after 1"):
         pipeline.appended(1, [2])
     with pytest.raises(InvariantError, match="not asked for"):
-        pipeline.applied(1, 1, Map())
+        pipeline.applied(1, 1, persistent({}))
     assert pipeline.published.version == 0
     assert not any(client.answers for client in house.sent.values())
 

@@ -5,7 +5,6 @@ from zlib import crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from immutables import Map
 
 from inmem.engine.errors import (
     CorruptionError,
@@ -25,6 +24,7 @@ from inmem.engine.log.log_records import CommitRecord, DropRun, TableWrites
 from inmem.engine.log.manifest import Manifest
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.log.recovery import TornFile, recover
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from tests.engine.log_builder import LogBuilder, apply_to_model, put, tables_of
@@ -125,7 +125,7 @@ def test_recovery_is_the_fold_of_all_commits(steps):
         assert recovered.outcomes_since == 0
         assert recovered.keys == sum(entry[1] is not None for table in model.values() for entry in table.values())
         assert len(recovered.roots) == shards
-        assert all(shard_of(run, shards) == i for i, root in enumerate(recovered.roots) for run, _ in root)
+        assert all(shard_of(run, shards) == i for i, root in enumerate(recovered.roots) for run, _ in root.as_dict())
         assert (position.segment, position.end) == (log.header.number, log.file.size)
         assert (position.torn, position.damaged) == ((), ())
     assert disk.content() == before
@@ -571,7 +571,7 @@ def test_commits_that_a_checkpoint_holds_already_are_not_folded_in_again():
     log.commit(put("run", b"c", b"4"))
     # Taken while segment 2 was being written: it holds the first two of the three commits there.
     entries = {b"d": (3, b"as the checkpoint has it", 0)}
-    snapshot = Snapshot(3, (Map({("run", 1): Table.build(entries)}),))
+    snapshot = Snapshot(3, (persistent({("run", 1): Table.build(entries)}),))
     header = CheckpointHeader(2, 3, 0, 0, 3, 0)
     disk.create(checkpoint_name(2)).append(b"".join(encode_checkpoint(header, snapshot, {})))
     recovered, _ = recover(disk, 1)

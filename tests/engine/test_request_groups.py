@@ -8,7 +8,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from immutables import Map
 
 from inmem.engine.commits import request_groups as request_groups_module
 from inmem.engine.commits.request_groups import COMMIT_VERSION, Postpone, RequestGroups
@@ -17,6 +16,7 @@ from inmem.engine.commits.transaction import CommitRequest, Transaction
 from inmem.engine.errors import DiskFullError, InvariantError, TransactionAbortedError, UsageError
 from inmem.engine.keys import Tag, event_key, sequence_of
 from inmem.engine.limits import Limits
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from tests.engine.seeded_entropy import SeededEntropy
@@ -122,10 +122,11 @@ class Store:
     def apply(self, request: CommitRequest) -> int:
         [root] = self.snapshot.roots
         version = self.snapshot.version + 1
+        tables = root.as_dict()
         for part_slice in request.slices:
             table_id = part_slice.table_id
-            root = root.set(table_id, root.get(table_id, Table.EMPTY).apply(part_slice.writes, version))
-        self.snapshot = Snapshot(version, (Map(root),))
+            tables[table_id] = tables.get(table_id, Table.EMPTY).apply(part_slice.writes, version)
+        self.snapshot = Snapshot(version, (persistent(tables),))
         return version
 
 

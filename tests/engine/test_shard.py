@@ -7,7 +7,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from immutables import Map
 
 from inmem.engine.commits import shard as shard_module
 from inmem.engine.commits.conflicts import CasConflict, Conflict, ReadConflict, ScanConflict, WriteConflict
@@ -19,6 +18,7 @@ from inmem.engine.keys import Key, Tag
 from inmem.engine.log.log_records import CommitRecord, DropRun, TableWrites
 from inmem.engine.log.recovered_state import Recovery
 from inmem.engine.tables.entry import Entry, stored_entry, version_of
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from tests.engine.seeded_entropy import SeededEntropy
@@ -147,7 +147,7 @@ class ShardMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shard = Shard(Map())
+        self.shard = Shard(persistent({}))
         self.oracle = Oracle()
         self.snapshots = [Snapshot(0, (self.shard.root,))]
         self.prepared: dict[int, Part] = {}
@@ -229,7 +229,7 @@ class ShardMachine(RuleBasedStateMachine):
     def is_what_the_history_says(self) -> None:
         self.shard.check()
         assert len(self.shard._prepared) == len(self.prepared)
-        tables = {table_id: dict(table.range()) for table_id, table in self.shard.root.items()}
+        tables = {table_id: dict(table.range()) for table_id, table in self.shard.root.as_dict().items()}
         assert tables == self.oracle.tables()
 
 
@@ -244,7 +244,7 @@ def written(transaction_id: int, start_version: int, *keys: bytes, run: str = "r
 
 
 def test_a_part_is_prepared_once_and_applied_only_when_prepared() -> None:
-    shard = Shard(Map())
+    shard = Shard(persistent({}))
     part = written(1, 0, b"k")
     assert shard.prepare(part) == Prepared()
     with pytest.raises(InvariantError):
@@ -257,7 +257,7 @@ def test_a_part_is_prepared_once_and_applied_only_when_prepared() -> None:
 def test_a_read_counts_by_its_version_whatever_object_the_entry_is() -> None:
     # After a restart of the core every entry is a new object, and a transaction that began before may still commit.
     def judged(current: Entry) -> Verdict:
-        root = Map({("r", Tag.KV): Table.build({b"k": stored_entry(*current)})})
+        root = persistent({("r", Tag.KV): Table.build({b"k": stored_entry(*current)})})
         shard = Shard(root, first_version=current[0])
         reads = ((b"k", stored_entry(1, b"x", 0)), (b"none", None))
         return shard.prepare(Part(2, 1, (Slice(("r", Tag.KV), reads, (), (), (), ()),), (), judges_drops=True))
@@ -268,17 +268,17 @@ def test_a_read_counts_by_its_version_whatever_object_the_entry_is() -> None:
 
 
 def test_what_was_released_blocks_nobody_and_never_shows() -> None:
-    shard = Shard(Map())
+    shard = Shard(persistent({}))
     shard.prepare(written(1, 0, b"k", drops=("other",)))
     assert shard.prepare(written(2, 0, b"k")) == Blocked(frozenset({1}))
     shard.release(1)
     assert shard.prepare(written(3, 0, b"k")) == Prepared()
-    assert shard.root == Map()
+    assert shard.root.as_dict() == {}
 
 
 def test_blocked_outweighs_conflicts_that_are_certain_already() -> None:
     # The answer that counts is the whole truth, and that is not known yet.
-    shard = Shard(Map())
+    shard = Shard(persistent({}))
     shard.prepare(written(1, 0, b"k"))
     shard.apply(1, 1)
     shard.prepare(written(2, 1, b"l"))
@@ -289,7 +289,7 @@ def test_blocked_outweighs_conflicts_that_are_certain_already() -> None:
 
 
 def test_a_deleted_run_that_was_forgotten_still_conflicts() -> None:
-    shard = Shard(Map())
+    shard = Shard(persistent({}))
     for version in range(1, REMEMBERED_RUNS + 3):
         shard.prepare(written(version, version - 1, drops=(f"run {version}",)))
         shard.apply(version, version)
@@ -300,7 +300,7 @@ def test_a_deleted_run_that_was_forgotten_still_conflicts() -> None:
 
 
 def test_a_run_deleted_again_is_remembered_for_its_latest_deletion() -> None:
-    shard = Shard(Map())
+    shard = Shard(persistent({}))
     for version, run in enumerate(["a", "b", "a", "c"], 1):
         shard.prepare(written(version, version - 1, drops=(run,)))
         shard.apply(version, version)
@@ -310,7 +310,7 @@ def test_a_run_deleted_again_is_remembered_for_its_latest_deletion() -> None:
 
 
 def test_a_prepared_write_blocks_expectations_and_ranges_that_hold_it_and_no_others() -> None:
-    shard = Shard(Map())
+    shard = Shard(persistent({}))
     shard.prepare(written(1, 0, b"k"))
     blocked = Blocked(frozenset({1}))
 
@@ -326,21 +326,21 @@ def test_a_prepared_write_blocks_expectations_and_ranges_that_hold_it_and_no_oth
 
 def test_a_shard_rebuilt_from_the_log_refuses_those_who_began_before_it() -> None:
     # It has not seen which runs were deleted since they began, and a deleted run leaves no tombstones.
-    shard = Shard(Map(), forgotten_version=5)
+    shard = Shard(persistent({}), forgotten_version=5)
     assert shard.prepare(written(1, 4, b"k")) == Refused((WriteConflict(Key.kv("r", "k"), 4, 5),))
     assert shard.prepare(written(2, 4, drops=("r",))) == Refused((WriteConflict(Key.run("r"), 4, 5),))
     assert shard.prepare(written(3, 5, b"k")) == Prepared()
 
 
 def test_what_spans_runs_is_not_taken_for_a_deleted_run() -> None:
-    shard = Shard(Map(), forgotten_version=5)
+    shard = Shard(persistent({}), forgotten_version=5)
     write, scan = ((b"\x00k", b"v", 0),), ((b"", None),)
     part_slice = Slice(("", Tag.RUN_ACTIVE), (), (), (), scan, write)
     assert shard.prepare(Part(1, 4, (part_slice,), (), judges_drops=True)) == Prepared()
 
 
 def test_a_cas_made_before_its_run_is_dropped_in_the_same_transaction_still_has_to_hold() -> None:
-    shard = Shard(Map())
+    shard = Shard(persistent({}))
     shard.prepare(written(1, 0, b"k"))
     shard.apply(1, 1)
     expected = ((b"k", 9, False), (b"k", 1, True), (b"l", 0, True))
@@ -349,7 +349,7 @@ def test_a_cas_made_before_its_run_is_dropped_in_the_same_transaction_still_has_
 
 
 def test_check_notices_a_reservation_that_belongs_to_nobody() -> None:
-    shard = Shard(Map())
+    shard = Shard(persistent({}))
     shard.prepare(written(1, 0, b"k"))
     shard.prepare(written(2, 0, b"l"))
     shard._prepared_keys.clear()
@@ -381,4 +381,4 @@ def test_a_dropped_run_is_gone_with_the_tables_of_newer_versions_too() -> None:
     assert isinstance(shard.prepare(Part(2, 1, (), ("gone",), judges_drops=True)), Prepared)
     shard.apply(2, 2)
     recovery.apply(2, CommitRecord(2, 0, (DropRun("gone"),)), salt=7)
-    assert set(shard.root) == set(recovery.result(1).roots[0]) == {("kept", Tag.KV), ("kept", 0x7F)}
+    assert set(shard.root.as_dict()) == set(recovery.result(1).roots[0].as_dict()) == {("kept", Tag.KV), ("kept", 0x7F)}

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from immutables import Map
 
 from inmem.engine.errors import InvariantError
 from inmem.engine.keys import Key, Tag, shard_of
 from inmem.engine.tables.entry import Entry
-from inmem.engine.tables.snapshot import Root, Snapshot, TableId
+from inmem.engine.tables.persistent_map import persistent
+from inmem.engine.tables.snapshot import Snapshot, TableId
 from inmem.engine.tables.table import Table
 
 RUNS = st.sampled_from(["", "a", "a\0", "b", "ab", "\uffff", "\U0001f600", "run-7"])
@@ -32,15 +32,14 @@ class SnapshotMachine(RuleBasedStateMachine):
 
     @initialize(shards=SHARDS)
     def start(self, shards: int) -> None:
-        empty: Root = Map()
-        self.published.append((Snapshot(0, (empty,) * shards), {}))
+        self.published.append((Snapshot.empty(shards), {}))
 
     def publish(self, table_id: TableId, table: Table | None, model: Model) -> None:
         snapshot, _ = self.published[-1]
         roots = list(snapshot.roots)
         shard = shard_of(table_id[0], len(roots))
         root = roots[shard]
-        roots[shard] = root.delete(table_id) if table is None else root.set(table_id, table)
+        roots[shard] = root.changed({} if table is None else {table_id: table}, {table_id: root.stored(table_id)})
         self.published.append((Snapshot(snapshot.version + 1, tuple(roots)), model))
 
     @rule(run=RUNS, tag=TAGS, key=st.binary(max_size=1))
@@ -82,26 +81,24 @@ TestSnapshotMachine.settings = settings(max_examples=50, stateful_step_count=20,
 
 @given(st.sets(st.tuples(RUNS, TAGS)), SHARDS)
 def test_tables_come_in_the_order_of_encoded_keys(ids: set[tuple[str, Tag]], shards: int) -> None:
-    roots: list[Root] = [Map()] * shards
+    roots: list[dict[TableId, Table]] = [{} for _ in range(shards)]
     for run, tag in ids:
-        shard = shard_of(run, shards)
-        roots[shard] = roots[shard].set((run, tag), Table.EMPTY)
-    listed = [(run, tag) for run, tag, _ in Snapshot(0, tuple(roots)).tables()]
+        roots[shard_of(run, shards)][run, tag] = Table.EMPTY
+    listed = [(run, tag) for run, tag, _ in Snapshot(0, tuple(map(persistent, roots))).tables()]
     assert listed == sorted(ids, key=lambda table_id: Key(table_id[0], table_id[1], b"").encode())
 
 
 def test_a_plain_integer_finds_the_table_of_a_tag() -> None:
     table = Table.EMPTY.apply([(b"k", b"v", 0)], 1)
-    snapshot = Snapshot(1, (Map({("run", Tag.KV): table}),))
+    snapshot = Snapshot(1, (persistent({("run", Tag.KV): table}),))
     assert snapshot.table("run", 0x01) is table
     assert snapshot.table("run", Tag.EVENT) is None
 
 
 def wrong_shard() -> Snapshot:
-    empty: Root = Map()
-    roots = [empty, empty]
-    roots[1 - shard_of("run", 2)] = empty.set(("run", 1), Table.EMPTY)
-    return Snapshot(0, tuple(roots))
+    roots: list[dict[TableId, Table]] = [{}, {}]
+    roots[1 - shard_of("run", 2)]["run", 1] = Table.EMPTY
+    return Snapshot(0, tuple(map(persistent, roots)))
 
 
 @pytest.mark.parametrize(
@@ -109,8 +106,8 @@ def wrong_shard() -> Snapshot:
     [
         (Snapshot(0, ()), "without shards"),
         (wrong_shard(), "of shard"),
-        (Snapshot(0, (Map({("run", 1): Table.EMPTY.apply([(b"k", b"v", 0)], 1)}),)), "past 0"),
-        (Snapshot(0, (Map({("run", 1): Table.of({}, Table.EMPTY.keys, 1, 0)}),)), "live keys"),
+        (Snapshot(0, (persistent({("run", 1): Table.EMPTY.apply([(b"k", b"v", 0)], 1)}),)), "past 0"),
+        (Snapshot(0, (persistent({("run", 1): Table.of({}, Table.EMPTY.keys, 1, 0)}),)), "live keys"),
     ],
 )
 def test_check_finds_damage(damaged: Snapshot, complaint: str) -> None:

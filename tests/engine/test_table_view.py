@@ -7,7 +7,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from immutables import Map
 
 from inmem.engine.commits.part import Slice
 from inmem.engine.commits.table_view import TableView
@@ -15,6 +14,7 @@ from inmem.engine.commits.transaction import Isolation, Transaction, Transaction
 from inmem.engine.errors import TransactionClosedError
 from inmem.engine.keys import Tag
 from inmem.engine.tables.entry import Entry, stored_entry, version_of
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from tests.engine.seeded_entropy import SeededEntropy
@@ -86,7 +86,7 @@ class TransactionMachine(RuleBasedStateMachine):
     @initialize(entries=st.tuples(ENTRIES, ENTRIES, ENTRIES), isolation=st.sampled_from(Isolation))
     def begin(self, entries: tuple[dict[bytes, Entry], ...], isolation: Isolation) -> None:
         self.models = {table_id: Model(base) for table_id, base in zip(TABLES, entries, strict=True)}
-        root = Map({table_id: table_of(model.base) for table_id, model in self.models.items() if model.base})
+        root = persistent({table_id: table_of(model.base) for table_id, model in self.models.items() if model.base})
         self.txn = Transaction(3, Snapshot(START_VERSION, (root,)), NOW_US, SeededEntropy(), isolation)
         self.tracks_scans = isolation is Isolation.SERIALIZABLE
 
@@ -257,7 +257,7 @@ TestTransactionMachine.settings = settings(max_examples=150, stateful_step_count
 
 
 def begin(base: dict[bytes, Entry] | None = None, isolation: Isolation = Isolation.SNAPSHOT) -> Transaction:
-    root = Map({("r", Tag.KV): table_of(base)}) if base else Map()
+    root = persistent({("r", Tag.KV): table_of(base)}) if base else persistent({})
     return Transaction(1, Snapshot(START_VERSION, (root,)), NOW_US, SeededEntropy(), isolation)
 
 

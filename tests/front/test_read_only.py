@@ -18,6 +18,7 @@ from inmem.engine.commits.commit_token import CommitToken
 from inmem.engine.log import recovered_state
 from inmem.engine.log.log_folder import segment_name
 from inmem.engine.log.log_format import FRAME_HEADER_BYTES
+from inmem.engine.tables.persistent_map import SPAN
 from tests.log_events import told
 
 ROOT = Path(__file__).parents[2]
@@ -434,8 +435,13 @@ def test_what_a_refresh_has_replaced_is_forgotten(path, dispatcher):
     with inmem.open(path) as owner:
         owner.put("run", "k", 1)
         with inmem.open(path, read_only=True, dispatcher=dispatcher) as reader:
-            opening = weakref.ref(reader.directory.published.snapshot.roots[0])
-            owner.put("run", "k", 2)
-            assert reader.refresh() == 2
+            root = reader.directory.published.snapshot.roots[0]
+            for number in range(2 * SPAN):
+                owner.put("run", "k", number)
+                reader.refresh()
+            # What all versions of the opening's span refer to: it lives as long as any of them does.
+            opening = weakref.ref(root.span)
+            assert opening() is not None
+            del root
             gc.collect()
             assert opening() is None

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from struct import Struct
 from zlib import crc32
 
-from immutables import Map
-
 from inmem.actors.environment import SystemClock
 from inmem.actors.files.log_opening import open_log
 from inmem.engine.codec import MalformedValueError, decode_value, encode_value
@@ -27,6 +25,7 @@ from inmem.engine.log.manifest import Manifest, ManifestState
 from inmem.engine.log.recovered_state import Recovered
 from inmem.engine.log.recovery import recover
 from inmem.engine.log.verification import verify
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from inmem.primitives.cells import CellOperations
@@ -86,7 +85,7 @@ def fuzz_records(data: bytes) -> None:
     record = data[1:]
     for tag, key, read in READS:
         table = Table.build({key: (1, record, 0)})
-        reader = Reader(Snapshot(1, (Map({("run", int(tag)): table}),)), 0)
+        reader = Reader(Snapshot(1, (persistent({("run", int(tag)): table}),)), 0)
         with contextlib.suppress(CorruptionError):
             read(reader)
 

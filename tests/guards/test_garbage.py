@@ -1,6 +1,7 @@
 """Nothing that an operation leaves behind waits for the garbage collector: its pauses grow with what it has to find."""
 
 import gc
+import sys
 import threading
 
 import pytest
@@ -70,13 +71,13 @@ def large(tmp_path):
     return path
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="from 3.14 on, the collector looks at every dict")
 def test_the_collector_does_not_look_at_what_was_recovered(large):
     frozen = gc.get_freeze_count()
     with inmem.open(":memory:"):
         before = seen()
     with inmem.open(large) as db:
-        # Some nodes of the map of all tables.
-        assert seen() - before < TABLES
+        assert seen() - before < TABLES // 10
         assert gc.get_freeze_count() <= frozen
         assert db.get("one", "k7") == 7
 

@@ -231,7 +231,7 @@ def test_a_span_that_waits_costs_no_more_however_many_wait_with_it(db):
                     allocated = tracemalloc.get_traced_memory()[1]
                 finally:
                     tracemalloc.stop()
-            assert sum(map(len, left.keys.values())) == count + 1
+            assert sum(map(len, left.as_dict().values())) == count + 1
             telemetry.provider.shutdown()
             return allocated
 
@@ -329,7 +329,7 @@ def test_whatever_the_order_in_which_spans_end_the_tree_is_the_same(seed, size, 
             with db.begin(WAITING_RUN) as txn:
                 reopened = Waiting.read(txn)
             reopened.check()
-            assert reopened.keys == exporter._waiting.keys
+            assert reopened.as_dict() == exporter._waiting.as_dict()
         provider.shutdown()
 
         parents = {span_id(span): span.parent and otel.format_span_id(span.parent.span_id) for span in finished}
@@ -929,10 +929,10 @@ class TestHostile:
         assert [trace.kind.name for trace in db.traces.get_children("opentelemetry", span_id(root))] == ["a", "c"]
         telemetry.exporter._waiting.check()
         telemetry.tracer.start_span("d", otel.set_span_in_context(telemetry.tracer.start_span("open"))).end()
-        [[key]] = telemetry.exporter._waiting.keys.values()
+        [[key]] = telemetry.exporter._waiting.as_dict().values()
         db.delete(WAITING_RUN, str(key))
         telemetry.provider.shutdown()
-        assert (len(telemetry.exporter._waiting.keys), caplog.text) == (0, "")
+        assert (len(telemetry.exporter._waiting.as_dict()), caplog.text) == (0, "")
 
     @pytest.mark.parametrize("key", ["mine", "-1", "01", "\u0661", "9" * 5000, str(2**62), "7"])
     @pytest.mark.parametrize("value", ["x", None, {"trace_id": 1, "span_id": "2"}])

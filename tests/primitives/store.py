@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from contextlib import contextmanager
 
-from immutables import Map
-
 from inmem.engine.commits.conflicts import Conflict
 from inmem.engine.commits.part import Part
 from inmem.engine.commits.shard import Refused, Shard
 from inmem.engine.commits.transaction import Isolation, Transaction
 from inmem.engine.errors import ConflictError
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from inmem.primitives.cells import CellOperations
@@ -24,7 +23,7 @@ class Store:
     """A minimal database around the primitives."""
 
     def __init__(self) -> None:
-        self.shard = Shard(Map())
+        self.shard = Shard(persistent({}))
         self.version = 0
         self.now_us = 1_700_000_000_000_000
         self._entropy = SeededEntropy()
@@ -95,9 +94,9 @@ class Store:
 
     def tamper(self, run: str, tag: int, key: bytes, value: bytes | None) -> None:
         """Change a stored entry behind the primitives' back; None removes the entry altogether."""
-        table = self.shard.root[run, tag]
-        entries = table.as_dict()
+        tables = self.shard.root.as_dict()
+        entries = tables[run, tag].as_dict()
         entries.pop(key, None)
         if value is not None:
             entries[key] = (self.version, value, 0)
-        self.shard.root = self.shard.root.set((run, tag), Table.build(entries))
+        self.shard.root = persistent(tables | {(run, tag): Table.build(entries)})

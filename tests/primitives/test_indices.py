@@ -1,11 +1,11 @@
 """The indices as the records ask for them, beside those that are there."""
 
 import pytest
-from immutables import Map
 
 import inmem
 from inmem import Thought
 from inmem.engine.keys import Tag
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from inmem.primitives.indices import INDEX_TAGS, true_indices, with_true_indices, wrong_indices
@@ -42,25 +42,27 @@ def test_a_store_writes_what_its_records_ask_for(snapshot):
 
 @pytest.mark.parametrize("mistake", ["missing entry", "entry too many", "missing table", "table too many"])
 def test_an_index_that_does_not_agree_is_named_and_written_anew(snapshot, mistake):
-    root = snapshot.roots[0]
+    tables = snapshot.roots[0].as_dict()
     for table_id in [table_id for table_id, _ in true_indices(snapshot)]:
-        entries = dict(root[table_id].range())
+        spoilt = dict(tables)
+        entries = dict(tables[table_id].range())
         live = next(key for key, entry in entries.items() if entry[1] is not None)
         wrong = table_id
         match mistake:
             case "missing entry":
                 del entries[live]
-                spoilt = root.set(table_id, Table.build(entries)) if entries else root.delete(table_id)
+                spoilt[table_id] = Table.build(entries)
+                if not entries:
+                    del spoilt[table_id]
             case "entry too many":
-                spoilt = root.set(
-                    table_id, Table.build(dict(sorted((entries | {live + b"\x00": entries[live]}).items())))
-                )
+                entries[live + b"\x00"] = entries[live]
+                spoilt[table_id] = Table.build(dict(sorted(entries.items())))
             case "missing table":
-                spoilt = root.delete(table_id)
+                del spoilt[table_id]
             case _:
                 wrong = ("c", Tag.EVENT_INDEX)
-                spoilt = root.set(wrong, root[table_id])
-        damaged = Snapshot(snapshot.version, (Map(spoilt),))
+                spoilt[wrong] = tables[table_id]
+        damaged = Snapshot(snapshot.version, (persistent(spoilt),))
         assert wrong_indices(damaged) == [wrong]
         mended, repaired = with_true_indices(damaged)
         assert repaired == [wrong]

@@ -57,9 +57,9 @@ def test_those_below_a_lost_trace_become_roots_and_stay_all_else_that_they_were(
     mended.check()
     assert orphans(mended) == []
 
-    versions = dict(store.shard.root["run", Tag.TRACE].range())
+    versions = dict(store.snapshot.table("run", Tag.TRACE).range())
     (store.shard.root,) = mended.roots
-    for key, (version, _, _) in mended.roots[0]["run", Tag.TRACE].range():
+    for key, (version, _, _) in mended.table("run", Tag.TRACE).range():
         assert version == versions[key][0]
     assert shown(store) == [(0, "a"), (0, "c"), (1, "below"), (0, "b"), (0, "z")]
     for trace_id, was in before.items():
@@ -77,7 +77,7 @@ def test_a_circle_is_opened_at_one_place():
     # was recorded in between.
     store = recorded(("p", None), ("c", "p"), ("x", "c"))
     again = recorded(("c", None), ("p", "c"))
-    _, data, _ = again.shard.root["run", Tag.TRACE].get(b"p")
+    _, data, _ = again.snapshot.table("run", Tag.TRACE).get(b"p")
     assert data is not None
     assert unpack_trace(data).parent_id == "c"
     store.tamper("run", Tag.TRACE, b"p", data)
@@ -102,7 +102,8 @@ def test_a_walk_of_all_traces_ends_with_an_error_if_some_are_below_no_root(walk)
 @pytest.mark.parametrize("walk", [shown, lambda store: list(RunContents(store.begin(), "run").items())])
 def test_neither_does_it_leave_out_what_an_index_does_not_lead_to(walk):
     store = recorded(("a", None))
-    index = store.shard.root["run", Tag.TRACE_INDEX]
+    index = store.snapshot.table("run", Tag.TRACE_INDEX)
+    assert index is not None
     for key, _ in list(index.range()):
         store.tamper("run", Tag.TRACE_INDEX, key, None)
     with pytest.raises(StorageError, match="1 of its traces are below no root: the index does not lead to them"):
@@ -116,4 +117,4 @@ def test_a_record_that_cannot_be_read_leads_to_nothing_below_it():
     assert orphans(store.snapshot) == [Orphan("run", "c", "p")]
     mended, _ = with_orphans_as_roots(store.snapshot)
     assert orphans(mended) == []
-    assert mended.roots[0]["run", Tag.TRACE].get(b"p") == store.shard.root["run", Tag.TRACE].get(b"p")
+    assert mended.table("run", Tag.TRACE).get(b"p") == store.snapshot.table("run", Tag.TRACE).get(b"p")

@@ -4,6 +4,7 @@ import pytest
 
 import inmem
 from inmem.engine.keys import Tag
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.engine.tables.table import Table
 from inmem.primitives.indices import INDEX_TAGS
@@ -25,11 +26,11 @@ def snapshot():
 def changed(snapshot, run, tag, change):
     """Return the snapshot with one table as `change` makes it of the entries by key; None leaves no table."""
     (root,) = snapshot.roots
-    entries = change(root[run, int(tag)].as_dict())
-    table_id = (run, int(tag))
-    return Snapshot(
-        snapshot.version, (root.delete(table_id) if entries is None else root.set(table_id, Table.build(entries)),)
-    )
+    tables = root.as_dict()
+    entries = change(tables.pop((run, int(tag))).as_dict())
+    if entries is not None:
+        tables[run, int(tag)] = Table.build(entries)
+    return Snapshot(snapshot.version, (persistent(tables),))
 
 
 def test_a_sound_store_passes(snapshot):
