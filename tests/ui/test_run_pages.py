@@ -15,6 +15,7 @@ from inmem import Decision, ErrorTrace, Thought, ToolCall
 from inmem.actors.proxies.events import EventLog
 from inmem.engine.keys import Tag, event_key
 from inmem.engine.packing import pack
+from inmem.engine.tables.persistent_map import persistent
 from inmem.engine.tables.snapshot import Snapshot
 from inmem.primitives.event_record import unpack_event
 from inmem.ui import state_page
@@ -305,7 +306,8 @@ def _tamper(db, run, sequence):
     record = unpack_event(table.get(event_key(sequence))[1])
     record = replace(record, timestamp=record.timestamp + 1)
     forged = table.apply([(event_key(sequence), pack(record), 0)], table.last_version)
-    published.snapshot = Snapshot(snapshot.version, (snapshot.roots[0].set((run, Tag.EVENT), forged),))
+    tables = snapshot.roots[0].as_dict() | {(run, Tag.EVENT): forged}
+    published.snapshot = Snapshot(snapshot.version, (persistent(tables),))
 
 
 def test_about_shows_metadata_children_and_head(db, site):
