@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 import pykka
 
 from inmem.actors.dispatch import interrupts
+from inmem.actors.dispatch.taking import holding
 
 T = TypeVar("T")
 
@@ -85,11 +86,13 @@ class ReplyFuture(pykka.Future[T]):
     @interrupts.uninterrupted
     def arm(self) -> None:
         """Make sure that no `nudge` from now on is lost: the next `block`, if there is one, returns at once."""
-        with _arming:
-            if self.baton is None:
-                baton = allocate_lock()
-                baton.acquire()
-                self.baton = baton
+        holding(_arming, self._make_baton)
+
+    def _make_baton(self) -> None:
+        if self.baton is None:
+            baton = allocate_lock()
+            baton.acquire()
+            self.baton = baton
 
     def block(self, timeout_s: float | None) -> bool:
         """Block this thread until another one sets the reply or calls `nudge`, or until `timeout_s` have passed.

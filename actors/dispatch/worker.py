@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from inmem.actors.dispatch.reentrancy import own_threads
+from inmem.actors.dispatch.taking import holding
 from inmem.actors.dispatch.threads import start_thread
 
 if TYPE_CHECKING:
@@ -64,15 +65,17 @@ class Worker:
         Raises:
             RuntimeError: the system has no thread left.
         """
-        with self._starting:
+        return holding(self._starting, self._start_once)
+
+    def _start_once(self) -> bool:
+        if self.thread is None:
+            thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+            if not start_thread(thread):
+                return False
+            # Set only now: a program's own signal handler may raise at any line here, or bring an item itself, and then
+            # a second thread is started. One of the two finds `_working` taken.
             if self.thread is None:
-                thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
-                if not start_thread(thread):
-                    return False
-                # Set only now: a program's own signal handler may raise at any line here, or bring an item itself, and
-                # then a second thread is started. One of the two finds `_working` taken.
-                if self.thread is None:
-                    self.thread = thread
+                self.thread = thread
         return True
 
     def join(self) -> None:

@@ -9,6 +9,7 @@ import os
 import threading
 import weakref
 
+from inmem.actors.dispatch.taking import holding
 from inmem.actors.files.system_calls import (
     FILE_MODE,
     close_descriptor,
@@ -57,8 +58,11 @@ class FolderLock:
         """
         path = os.path.join(self._path, LOCK_NAME)
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
-        with _opening:
+
+        def open_file() -> None:
             self._file = guarded(lambda: os.open(path, flags, FILE_MODE), self._path)
+
+        holding(_opening, open_file)
         try:
             require_regular(path, self._file)
         except StorageError:
@@ -136,9 +140,12 @@ class FolderLock:
         On file systems that cannot lock folders, such as NFS, only LOCK is locked.
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+        def open_folder() -> None:
+            self._folder = guarded(lambda: os.open(self._path, flags), self._path, reads=True)
+
         try:
-            with _opening:
-                self._folder = guarded(lambda: os.open(self._path, flags), self._path, reads=True)
+            holding(_opening, open_folder)
         except StorageError:
             # The caller gets an exception instead of an object to close, so release the LOCK file here.
             self.abandon()

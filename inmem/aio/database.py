@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from inmem.actors.client.transaction_arguments import DEFAULT_RETRY
+from inmem.actors.dispatch.taking import holding
 from inmem.actors.messages.core import Checkpoint, Flush
 from inmem.actors.messages.transactions import ReadStats
 from inmem.aio.client import AsyncClient
@@ -251,11 +252,14 @@ class Database(NonCopyable):
 
     def _close_for(self, closer: Future[None]) -> None:
         """Close, unless another call has answered `closer` already, and answer every closer registered by now."""
-        with self._closing:
+
+        def close_once() -> None:
             if not closer.done():
                 error = self._close()
                 while self._closers:
                     _answer(self._closers.popleft(), error)
+
+        holding(self._closing, close_once)
         closer.result()
 
     def _close(self) -> Exception | None:

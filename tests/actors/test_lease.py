@@ -40,6 +40,9 @@ def struck_at(opcode, function):
         return trace
 
     before = sys.gettrace()
+    # Python drops what is raised in a callback of the collector. Hypothesis has one.
+    callbacks = gc.callbacks[:]
+    gc.callbacks.clear()
     sys.settrace(trace)
     try:
         function()
@@ -47,6 +50,7 @@ def struck_at(opcode, function):
         return True
     finally:
         sys.settrace(before)
+        gc.callbacks[:] = callbacks
     return False
 
 

@@ -45,8 +45,9 @@ def test_it_listens_on_loopback_alone_with_a_token_of_its_own(db):
         assert len(one.url.split("/")[3]) >= 32
         assert one.url.split("/")[3] != other.url.split("/")[3]
         assert one.url.split("/")[3] not in repr(one)
-        with pytest.raises(urllib.error.HTTPError, match="403"):
+        with pytest.raises(urllib.error.HTTPError, match="403") as refused:
             get(one.url.replace(one.url.split("/")[3], other.url.split("/")[3]))
+        refused.value.close()
         assert "No runs yet" in get(one.url)
 
 
