@@ -466,6 +466,9 @@ def struck_at(moment, loop, work):
     return left < 0
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="struck in Thread.start, Python itself keeps the lock that every start takes"
+)
 def test_wherever_a_ctrl_c_strikes_later_calls_are_made_and_no_thread_is_left(monkeypatch):
     """Not one for the program's end to wait for, and not one that does not end with the loop."""
     monkeypatch.setattr(offload, "THREADS_MAX", 1)
