@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pytest
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from inmem.engine.tables import persistent_map, table
 from inmem.engine.tables.entry import PACKED_VALUE_BYTES_MAX, entry_of
-from inmem.engine.tables.persistent_map import JOINED_MAX, SPAN, STEPS_MAX, PersistentDict, persistent
+from inmem.engine.tables.persistent_map import JOINED_MAX, SPAN, STEPS_MAX, persistent
 from inmem.engine.tables.table import Table
 
 if TYPE_CHECKING:
@@ -38,18 +38,47 @@ def set_sizes(setattr_: Callable[[object, str, int], None], span: int, steps_max
     setattr_(persistent_map, "JOINED_MAX", joined_max)
 
 
-class VersionsMachine(RuleBasedStateMachine):
-    """Commits to the newest version mostly, holds any of them for a while, and compares those with their models."""
+Shown = TypeVar("Shown")
+
+
+class HoldingMachine(RuleBasedStateMachine, Generic[Shown]):
+    """Changes the newest version mostly, and holds any of them for a while, each with its model."""
+
+    newest: tuple[Shown, dict[bytes, Any]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[tuple[Shown, dict[bytes, Any]]] = []
 
     @initialize(span=st.integers(1, 5), steps_max=st.integers(0, 3), joined_max=st.integers(1, 3))
     def begin(self, span: int, steps_max: int, joined_max: int) -> None:
         set_sizes(setattr, span, steps_max, joined_max)
-        self.version = 0
-        self.newest: tuple[Table, dict[bytes, Entry]] = (Table.EMPTY, {})
-        self.held: list[tuple[Table, dict[bytes, Entry]]] = []
 
     def teardown(self) -> None:
         set_sizes(setattr, SPAN, STEPS_MAX, JOINED_MAX)
+
+    @rule()
+    def hold(self) -> None:
+        self.held.append(self.newest)
+
+    @rule(data=st.data())
+    def let_go(self, data: st.DataObject) -> None:
+        if self.held:
+            del self.held[data.draw(st.integers(0, len(self.held) - 1))]
+
+    @rule(data=st.data())
+    def go_on_from_another(self, data: st.DataObject) -> None:
+        if self.held:
+            self.newest = data.draw(st.sampled_from(self.held))
+
+
+class VersionsMachine(HoldingMachine[Table]):
+    """Commits, and compares the tables with their models."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.version = 0
+        self.newest = (Table.EMPTY, {})
 
     def commit(self, writes: list[Write]) -> None:
         self.version += 1
@@ -65,20 +94,6 @@ class VersionsMachine(RuleBasedStateMachine):
     def commit_several(self, writes: list[Write]) -> None:
         self.commit(writes)
 
-    @rule()
-    def hold(self) -> None:
-        self.held.append(self.newest)
-
-    @rule(data=st.data())
-    def let_go(self, data: st.DataObject) -> None:
-        if self.held:
-            del self.held[data.draw(st.integers(0, len(self.held) - 1))]
-
-    @rule(data=st.data())
-    def go_on_from_another(self, data: st.DataObject) -> None:
-        if self.held:
-            self.newest = data.draw(st.sampled_from(self.held))
-
     @invariant()
     def each_is_what_it_was(self) -> None:
         for shown, model in (*self.held, self.newest):
@@ -92,17 +107,12 @@ class VersionsMachine(RuleBasedStateMachine):
 TestVersions = VersionsMachine.TestCase
 
 
-class DictMachine(RuleBasedStateMachine):
+class DictMachine(HoldingMachine["PersistentDict[bytes, int]"]):
     """The same for a map that is nothing else, such as the tables of a shard."""
 
-    @initialize(span=st.integers(1, 5), steps_max=st.integers(0, 3), joined_max=st.integers(1, 3))
-    def begin(self, span: int, steps_max: int, joined_max: int) -> None:
-        set_sizes(setattr, span, steps_max, joined_max)
-        self.newest: tuple[PersistentDict[bytes, int], dict[bytes, int]] = (persistent({b"a": 0}), {b"a": 0})
-        self.held: list[tuple[PersistentDict[bytes, int], dict[bytes, int]]] = []
-
-    def teardown(self) -> None:
-        set_sizes(setattr, SPAN, STEPS_MAX, JOINED_MAX)
+    def __init__(self) -> None:
+        super().__init__()
+        self.newest = (persistent({b"a": 0}), {b"a": 0})
 
     @rule(values=st.dictionaries(st.sampled_from(KEYS), st.integers(0, 9)), removed=st.sets(st.sampled_from(KEYS)))
     def change(self, values: dict[bytes, int], removed: set[bytes]) -> None:
@@ -110,20 +120,6 @@ class DictMachine(RuleBasedStateMachine):
         replaced = {key: shown.stored(key) for key in {*values, *removed}}
         left = {key: value for key, value in model.items() if key not in removed}
         self.newest = shown.changed(values, replaced), left | values
-
-    @rule()
-    def hold(self) -> None:
-        self.held.append(self.newest)
-
-    @rule(data=st.data())
-    def let_go(self, data: st.DataObject) -> None:
-        if self.held:
-            del self.held[data.draw(st.integers(0, len(self.held) - 1))]
-
-    @rule(data=st.data())
-    def go_on_from_another(self, data: st.DataObject) -> None:
-        if self.held:
-            self.newest = data.draw(st.sampled_from(self.held))
 
     @invariant()
     def each_is_what_it_was(self) -> None:
